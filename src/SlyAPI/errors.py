@@ -1,0 +1,186 @@
+"""Every error SlyAPI raises, so that `except SlyError` is enough. Imports nothing of ours.
+
+The rule: a message says what happened and what to do next, and never holds a secret.
+"""
+from __future__ import annotations
+
+from typing import Any, Literal
+
+Kind = Literal["transient", "permanent", "configuration"]
+"""What helps: trying again, granting again, or mending the set-up."""
+
+_LONGEST_MESSAGE = 2000
+
+
+def printable(text: object, longest: int = 300) -> str:
+    """A stranger's text made fit for one line of a terminal or log: no control characters, bounded.
+
+    CWE-117 and CWE-150: a reply must not forge log lines or move a person's cursor.
+    """
+    plain = "".join(c if c.isprintable() else " " for c in str(text)[: longest * 4])
+    plain = " ".join(plain.split())
+    return plain if len(plain) <= longest else plain[: longest - 3] + "..."
+
+
+class SlyError(Exception):
+    """The family of every error SlyAPI raises.
+
+    `kind` says what helps, `next_step` what to do (may be empty), `retry_after` is in seconds
+    where the server told it.
+    """
+
+    kind: Kind = "configuration"
+
+    def __init__(
+        self, message: str, *, next_step: str = "", kind: Kind | None = None, retry_after: float | None = None
+    ) -> None:
+        super().__init__(printable(message, _LONGEST_MESSAGE))
+        self.next_step = printable(next_step, _LONGEST_MESSAGE)
+        self.retry_after = retry_after
+        if kind is not None:
+            self.kind = kind
+
+    def __str__(self) -> str:
+        message = str(self.args[0]) if self.args else ""
+        return f"{message} {self.next_step}" if self.next_step else message
+
+
+class ConfigError(SlyError, ValueError):
+    """A value given by the program or the person cannot be used as it is."""
+
+
+class CredentialsError(ConfigError):
+    """A client or user file (or object) is not what it should be; the message says what it is."""
+
+
+class CredentialsNotFoundError(CredentialsError, FileNotFoundError):
+    """There is no client or user file at the path."""
+
+
+class SaveError(SlyError, OSError):
+    """New credentials could not be written; what was on disk is as it was."""
+
+
+class WouldOverwriteError(SlyError, FileExistsError):
+    """A file that holds something would have been overwritten without a yes."""
+
+
+class NetworkError(SlyError):
+    """The server could not be reached, or the connection or TLS broke before a whole reply came."""
+
+    kind: Kind = "transient"
+
+
+class RequestTimeoutError(NetworkError, TimeoutError):
+    """No whole reply within the time limit."""
+
+
+class BadReplyError(SlyError, ValueError):
+    """A reply came, but it is not what the protocol or the caller's type promises."""
+
+    kind: Kind = "transient"
+
+
+class OriginError(ConfigError):
+    """A request would have carried a credential to another origin than `base_url`'s."""
+
+
+class RedirectError(SlyError):
+    """The browser's redirect is not the answer to the question we asked (state, issuer, shape)."""
+
+    kind: Kind = "permanent"
+
+
+class StateMismatchError(RedirectError):
+    """The redirect's state is missing or is not ours: forged, or from an earlier attempt."""
+
+
+class DeniedError(RedirectError):
+    """The person or the provider said no; `error` is the provider's code (RFC 6749 §4.1.2.1)."""
+
+    def __init__(self, message: str, *, error: str, next_step: str = "") -> None:
+        super().__init__(message, next_step=next_step)
+        self.error = printable(error)
+
+
+class GrantTimeoutError(SlyError, TimeoutError):
+    """Nobody answered the consent page in time."""
+
+    kind: Kind = "transient"
+
+
+class ListenError(SlyError, OSError):
+    """The loopback listener could not be opened: the port is taken, or the address is not ours."""
+
+
+class ApiError(SlyError):
+    """A server answered with a status of 400 or more.
+
+    `status`; `reason`: the text of the body, bounded and with credentials masked (for the token
+    endpoint: its error code); `headers`: case-insensitive; `response`: the reply as plain data
+    (`web.Reply`), without a live connection.
+    """
+
+    kind: Kind = "permanent"
+
+    def __init__(
+        self,
+        status: int,
+        reason: str | None = None,
+        response: Any = None,
+        *,
+        message: str = "",
+        next_step: str = "",
+        kind: Kind | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        if kind is None:
+            kind = "transient" if status in (408, 425, 429) or status >= 500 else "permanent"
+        super().__init__(
+            message or f"HTTP {status}" + (f": {printable(reason)}" if reason else ""),
+            next_step=next_step,
+            kind=kind,
+            retry_after=retry_after,
+        )
+        self.status = status
+        self.reason = reason
+        self.response = response
+
+    @property
+    def headers(self) -> Any:
+        """The reply's headers, or an empty mapping where there was no reply."""
+        return getattr(self.response, "headers", {})
+
+    @classmethod
+    async def from_resposnse(cls, response: Any) -> ApiError:
+        """The error for an `aiohttp.ClientResponse`; spelled as in SlyAPI 0.6, whose users call it so."""
+        text = await response.text(errors="replace")
+        return cls(response.status, text[:_LONGEST_MESSAGE], response)
+
+
+class TokenError(ApiError):
+    """The token endpoint refused. `error` and `error_description` are its own (RFC 6749 §5.2)."""
+
+    def __init__(
+        self,
+        status: int,
+        error: str,
+        error_description: str = "",
+        response: Any = None,
+        *,
+        message: str,
+        next_step: str = "",
+        kind: Kind | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(
+            status, error, response, message=message, next_step=next_step, kind=kind, retry_after=retry_after
+        )
+        self.error = error
+        self.error_description = error_description
+
+
+class GrantEndedError(TokenError):
+    """The grant is over (revoked, expired or used up): the person must grant again."""
+
+    kind: Kind = "permanent"
