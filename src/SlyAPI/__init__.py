@@ -1,0 +1,1 @@
+"""SlyAPI: async OAuth 2 API clients on aiohttp."""
