@@ -1,0 +1,5 @@
+"""A provider to practise on and to test against, with no part of the client in it."""
+from .desk import Seen
+from .provider import SCOPES, PracticeProvider
+
+__all__ = ["SCOPES", "PracticeProvider", "Seen"]

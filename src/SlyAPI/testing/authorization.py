@@ -1,0 +1,117 @@
+"""The endpoints a person meets: the authorization endpoint and the consent form that follows it.
+
+The rule: nothing is redirected before client and redirect_uri are known to be good, and nothing is
+granted but by this provider's own form, once.
+"""
+from __future__ import annotations
+
+import secrets
+from urllib.parse import urlencode
+
+from aiohttp import web
+
+from . import asking, pages
+from .desk import Desk, Seen
+from .grants import Asked, Refused, digest
+
+PERSON = "Robin Practice"
+_TICKET_LIFETIME = 600.0
+
+
+async def authorize(desk: Desk, request: web.Request, seen: Seen) -> web.Response:
+    """GET /authorize (RFC 6749 §4.1.1): ask the person, or answer as `desk.consent` says."""
+    try:
+        pairs = asking.read_pairs(asking.query_of(request))
+        seen.parameters = dict(pairs)
+        asked = asking.read_asked(pairs, desk.ledger.clients, desk.scopes)
+    except asking.ShowPage as shown:
+        return _refusal(seen, str(shown))
+    except asking.SendBack as back:
+        seen.outcome = back.error
+        return _send_back(
+            desk, back.redirect_uri, back.state, error=back.error, error_description=back.description
+        )
+    except Refused as refused:
+        return _refusal(seen, f"The request cannot be read: {refused.description}.")
+    if desk.consent != "ask":
+        return _decided(desk, asked, desk.consent == "allow", seen)
+    return _question(desk, asked, seen)
+
+
+async def answer_consent(desk: Desk, request: web.Request, seen: Seen) -> web.Response:
+    """POST /consent: the person's answer, good once, and only from our own page."""
+    # a browser says where a form comes from; another site's must not answer for the person (CSRF)
+    if (
+        request.headers.get("Origin", desk.origin) != desk.origin
+        or request.headers.get("Sec-Fetch-Site", "same-origin") != "same-origin"
+    ):
+        return _refusal(seen, "The answer came from another site.", 403)
+    try:
+        seen.parameters = await asking.read_form(request)
+    except Refused as refused:
+        return _refusal(seen, f"The answer cannot be read: {refused.description}.")
+    asked, ends = desk.tickets.pop(digest(seen.parameters.get("ticket", "")), (None, 0.0))
+    decision = seen.parameters.get("decision")
+    if asked is None or desk.clock() >= ends or decision not in ("allow", "deny"):
+        return _refusal(seen, "This question was answered before, or is too old. Start again from the app.")
+    return _decided(desk, asked, decision == "allow", seen)
+
+
+def _question(desk: Desk, asked: Asked, seen: Seen) -> web.Response:
+    ticket = secrets.token_urlsafe(32)
+    desk.tickets[digest(ticket)] = (asked, desk.clock() + _TICKET_LIFETIME)
+    seen.outcome = "asked"
+    page = pages.consent_page(
+        app=desk.ledger.clients[asked.client_id].name,
+        person=PERSON,
+        scopes={scope: desk.scopes[scope] for scope in asked.scopes},
+        destination=asked.redirect_uri,
+        ticket=ticket,
+    )
+    return _page(page, 200, pages.content_security_policy(asked.redirect_uri))
+
+
+def _decided(desk: Desk, asked: Asked, allowed: bool, seen: Seen) -> web.Response:
+    granted = tuple(asked.scopes if desk.granted_scopes is None else desk.granted_scopes(asked.scopes))
+    if not allowed or not granted:
+        seen.outcome = "access_denied"
+        return _send_back(
+            desk,
+            asked.redirect_uri,
+            asked.state,
+            error="access_denied",
+            error_description="the person said no",
+        )
+    code = desk.ledger.issue_code(asked, granted, desk.clock())
+    return _send_back(desk, asked.redirect_uri, asked.state, code=code)
+
+
+def _send_back(desk: Desk, redirect_uri: str, state: str | None, **parameters: str) -> web.Response:
+    """The redirect to the client, with state as it came and with the issuer (RFC 9207 §2: in errors too)."""
+    if state is not None:
+        parameters["state"] = state
+    parameters["iss"] = desk.origin
+    joint = "&" if "?" in redirect_uri else "?"
+    location = f"{redirect_uri}{joint}{urlencode(parameters)}"
+    # RFC 9700 §4.12: 303, for a 307 would send the form on to the client
+    return web.Response(status=303, headers={"Location": location, "Referrer-Policy": "no-referrer"})
+
+
+def _refusal(seen: Seen, reason: str, status: int = 400) -> web.Response:
+    seen.outcome = "refused"
+    return _page(pages.refused_page(reason), status, pages.content_security_policy())
+
+
+def _page(html: str, status: int, policy: str) -> web.Response:
+    return web.Response(
+        text=html,
+        status=status,
+        content_type="text/html",
+        charset="utf-8",
+        headers={
+            "Content-Security-Policy": policy,
+            "X-Frame-Options": "DENY",
+            # not no-referrer: with it browsers say "Origin: null" even for our own form
+            "Referrer-Policy": "same-origin",
+        },
+    )

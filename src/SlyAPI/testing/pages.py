@@ -1,0 +1,73 @@
+"""The provider's two pages: the question of consent, and the one for a request that cannot be answered.
+
+The rule: no script, everything escaped, nothing loaded from anywhere.
+"""
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Mapping
+from html import escape
+from importlib.resources import files
+from string import Template
+from urllib.parse import urlsplit
+
+_HOST = re.compile(r"[A-Za-z0-9.-]+")
+
+
+def _part(name: str) -> str:
+    return files(__package__ or "").joinpath(name).read_text(encoding="utf-8")
+
+
+def _style() -> str:
+    return _part("pages.css")
+
+
+def _filled(name: str, **values: str) -> str:
+    return Template(_part(name)).substitute(values, style=_style())
+
+
+def consent_page(
+    *, app: str, person: str, scopes: Mapping[str, str], destination: str, ticket: str
+) -> str:
+    """Ask the person: which app, which scopes (name to description), where the answer goes."""
+    items = "\n".join(
+        f"    <li><span>{escape(text)} <code>{escape(name)}</code></span></li>"
+        for name, text in scopes.items()
+    )
+    return _filled(
+        "consent.html",
+        app=escape(app),
+        initial=escape(app[:1].upper()),
+        person=escape(person),
+        scopes=items,
+        destination=escape(urlsplit(destination).netloc or destination.partition(":")[0]),
+        ticket=escape(ticket),
+    )
+
+
+def refused_page(reason: str) -> str:
+    """Tell the person why nothing was asked."""
+    return _filled("refused.html", reason=escape(reason))
+
+
+def content_security_policy(destination: str | None = None) -> str:
+    """What the pages may do: show themselves, and send their form here and on to `destination`.
+
+    Chromium holds the redirect after a form to form-action too, so the client's origin has to be in it.
+    """
+    hashed = base64.b64encode(hashlib.sha256(_style().encode("utf-8")).digest()).decode("ascii")
+    form_action = "'none'" if destination is None else f"'self' {_source(destination)}"
+    return (
+        f"default-src 'none'; style-src 'sha256-{hashed}'; img-src data:; form-action {form_action}; "
+        "base-uri 'none'; frame-ancestors 'none'"
+    )
+
+
+def _source(uri: str) -> str:
+    """A URI's origin as a CSP source; only its scheme where CSP has no word for the host (IPv6)."""
+    parts = urlsplit(uri)
+    if parts.scheme in ("http", "https") and _HOST.fullmatch(parts.hostname or ""):
+        return f"{parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port else "")
+    return f"{parts.scheme}:"
