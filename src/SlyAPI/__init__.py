@@ -1,1 +1,25 @@
-"""SlyAPI: async OAuth 2 API clients on aiohttp."""
+"""SlyAPI: call web APIs as a user, from async Python, with OAuth 2 grants that last."""
+
+from .auth import Auth, HeaderApiKey, NoAuth, UrlApiKey
+from .errors import ApiError, GrantEndedError, SlyError, TokenError
+from .lazy import AsyncLazy, AsyncTrans
+from .oauth2 import OAuth2, OAuth2App, OAuth2User, requires_scopes
+from .webapi import WebAPI
+
+__all__ = [
+    "ApiError",
+    "AsyncLazy",
+    "AsyncTrans",
+    "Auth",
+    "GrantEndedError",
+    "HeaderApiKey",
+    "NoAuth",
+    "OAuth2",
+    "OAuth2App",
+    "OAuth2User",
+    "SlyError",
+    "TokenError",
+    "UrlApiKey",
+    "WebAPI",
+    "requires_scopes",
+]

@@ -21,8 +21,9 @@ Pairs = list[tuple[str, str]]
 AuthMethod = Literal["basic", "post", "none"]
 BASIC_CHALLENGE = 'Basic realm="practice", charset="UTF-8"'
 
-_LOOPBACK = re.compile(r"(http://(?:127\.0\.0\.1|\[::1\]|localhost))(?::[0-9]{1,5})?(|[/?].*)", re.ASCII)
+_LOOPBACK = re.compile(r"(http://(?:127\.0\.0\.1|\[::1\]|localhost)):([1-9][0-9]{0,4})(|[/?].*)")
 _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
+_VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
 _BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _NEVER_IN_A_URL = ("client_secret", "code_verifier", "access_token", "refresh_token")
 
@@ -127,12 +128,19 @@ def redirect_uri_allowed(uri: str, registered: Collection[str]) -> bool:
     if uri in registered:
         return True
     loopback = _LOOPBACK.fullmatch(uri)
-    return loopback is not None and loopback[1] + loopback[2] in registered
+    return loopback is not None and int(loopback[2]) < 65536 and loopback[1] + loopback[3] in registered
 
 
 def read_scope(text: str) -> tuple[str, ...]:
     """Scope names, each once, in their order; one space between them (RFC 6749 §3.3)."""
     return tuple(dict.fromkeys(text.split(" ")))
+
+
+def read_verifier(text: str) -> str:
+    """A code_verifier as it came, if it is one: 43 to 128 unreserved characters (RFC 7636 §4.1)."""
+    if not _VERIFIER.fullmatch(text):
+        raise Refused("invalid_request", "code_verifier must be 43 to 128 unreserved characters")
+    return text
 
 
 def read_asked(pairs: Pairs, clients: Mapping[str, Client], scopes: Collection[str]) -> Asked:

@@ -36,7 +36,7 @@ class Seen:
 class Desk:
     """The state and the settings of one provider; the settings may be turned while it runs."""
 
-    ledger: Ledger
+    ledger: Ledger = field(repr=False)
     scopes: dict[str, str]
     client_auth: ClientAuth
     consent: Consent
@@ -44,7 +44,7 @@ class Desk:
     clock: Callable[[], float]
     delay_after_rotation: float
     notes: list[str] = field(default_factory=list[str], init=False)
-    log: list[Seen] = field(default_factory=list[Seen], init=False)
+    log: list[Seen] = field(default_factory=list[Seen], init=False, repr=False)
     tickets: dict[str, tuple[Asked, float]] = field(
         default_factory=dict[str, tuple[Asked, float]], init=False, repr=False
     )

@@ -119,7 +119,7 @@ def digest(secret: str) -> str:
 
 def challenge_of(verifier: str) -> str:
     """The S256 challenge of a verifier (RFC 7636 §4.2)."""
-    hashed = hashlib.sha256(verifier.encode("ascii", "replace")).digest()
+    hashed = hashlib.sha256(verifier.encode()).digest()
     return base64.urlsafe_b64encode(hashed).rstrip(b"=").decode("ascii")
 
 
@@ -253,13 +253,17 @@ class Ledger:
             lists = ("scopes", "redirect_uris")
             return {name: tuple(value) if name in lists else value for name, value in item.items()}
 
-        return cls(
+        ledger = cls(
             Rules(**kept["rules"]),
             {client["client_id"]: Client(**tupled(client)) for client in kept["clients"]},
             grants={key: Grant(**tupled(grant)) for key, grant in kept["grants"].items()},
             access_tokens={key: AccessToken(**tupled(t)) for key, t in kept["access_tokens"].items()},
             refresh_tokens={key: RefreshToken(**t) for key, t in kept["refresh_tokens"].items()},
         )
+        for tokens in (ledger.access_tokens, ledger.refresh_tokens):
+            for token in tokens.values():
+                _ = ledger.grants[token.grant_id]  # a token without its grant would fail much later
+        return ledger
 
     def _issue(
         self, grant_id: str, scopes: tuple[str, ...], now: float, *, with_refresh_token: bool

@@ -22,6 +22,7 @@ async def token(desk: Desk, request: web.Request, seen: Seen) -> web.Response:
     grant_type = form.get("grant_type")
     if grant_type == "authorization_code":
         code, redirect_uri, verifier = _required(form, "code", "redirect_uri", "code_verifier")
+        verifier = asking.read_verifier(verifier)
         issued = desk.ledger.exchange_code(client, code, redirect_uri, verifier, desk.clock())
     elif grant_type == "refresh_token":
         (refresh_token,) = _required(form, "refresh_token")

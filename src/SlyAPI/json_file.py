@@ -1,0 +1,151 @@
+"""Credentials files: read with every mistake named, written so that a crash leaves the old or the new one.
+
+The rule: nothing of a file's content is printed, and nothing on disk changes before its successor is complete.
+"""
+
+import json
+import os
+import secrets
+import stat
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from .errors import CredentialsError, CredentialsNotFoundError, SaveError, printable
+
+StrPath = str | os.PathLike[str]
+
+_LARGEST = 1 << 20  # a megabyte: credentials files have a few hundred bytes
+
+
+def read_json_file(path: StrPath) -> Any:
+    """The JSON value in the file at `path`.
+
+    Raises `CredentialsNotFoundError` where there is no file, `CredentialsError` for a folder, a pipe,
+    an empty or huge file, bytes that are not UTF-8 and text that is not JSON.
+    """
+    name = shown(path)
+    problem = ""
+    try:
+        raw = _read_regular(path)
+    except FileNotFoundError:
+        raw = None
+    except (OSError, ValueError) as error:
+        problem = _why(error)
+        raw = b""
+    if raw is None:
+        raise CredentialsNotFoundError(f"{name} does not exist.")
+    if not problem:
+        try:
+            return json.loads(raw.decode("utf-8-sig"))
+        except UnicodeDecodeError:
+            problem = "is not UTF-8 text"
+        except RecursionError:
+            problem = "is nested too deeply for a credentials file"
+        except ValueError:
+            problem = "is empty" if not raw.strip() else "is not JSON, or only half of it"
+    raise CredentialsError(f"{name} {problem}.")
+
+
+def _read_regular(path: StrPath) -> bytes:
+    # O_NONBLOCK: opening a FIFO must not wait for a writer; it is refused below
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
+    with open(handle, "rb") as file:
+        mode = os.fstat(handle).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError
+        if not stat.S_ISREG(mode):
+            raise ValueError("is not a regular file")
+        raw = file.read(_LARGEST + 1)
+    if len(raw) > _LARGEST:
+        raise ValueError("is larger than 1 MiB, which no credentials file is")
+    return raw
+
+
+def write_json_file(path: StrPath, value: Any) -> None:
+    """Replaces the file at `path` by `value` as JSON, mode 0600, complete on disk before it has the name.
+
+    Written beside, flushed, fsync, renamed; a symbolic link stays one and its target is replaced.
+    Raises `SaveError`; what was there is then untouched.
+    """
+    target = Path(os.path.realpath(path))
+    beside = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
+    problem: OSError | None = None
+    try:
+        text = json.dumps(value, indent=4, ensure_ascii=False, allow_nan=False) + "\n"
+        _write_new(beside, text.encode("utf-8", "surrogatepass"))
+        _keep_owner(target, beside)
+        os.replace(beside, target)
+        _sync_folder(target.parent)
+    except OSError as error:
+        problem = error
+    finally:
+        with suppress(OSError):
+            os.unlink(beside)
+    if problem is not None:
+        raise SaveError(
+            f"{shown(path)} could not be written: it {_why(problem)}. The file is as it was.",
+            next_step="Free some space, or make its folder writable, then try again.",
+        )
+
+
+def _write_new(path: Path, raw: bytes) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+    with open(os.open(path, flags, 0o600), "wb") as file:
+        file.write(raw)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _keep_owner(old: Path, new: Path) -> None:
+    # root refreshing a user's file (sudo, cron) must not take it away from its owner
+    with suppress(OSError, AttributeError):
+        was = os.stat(old)
+        if (was.st_uid, was.st_gid) != (os.geteuid(), os.getegid()):
+            os.chown(new, was.st_uid, was.st_gid)
+
+
+def _sync_folder(folder: Path) -> None:
+    # the new name itself must survive a power cut; Windows and some network folders can't, and need not
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def check_writable(path: StrPath) -> None:
+    """Raises `SaveError` if `write_json_file` could not replace `path`; leaves nothing behind."""
+    target = Path(os.path.realpath(path))
+    beside = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
+    why = "is a folder" if target.is_dir() else ""
+    if not why:
+        try:
+            _write_new(beside, b"\n")
+        except OSError as error:
+            why = _why(error)
+        finally:
+            with suppress(OSError):
+                os.unlink(beside)
+    if why:
+        raise SaveError(f"{shown(path)} could not be written: it {why}.", next_step="Choose another path.")
+
+
+def shown(path: StrPath) -> str:
+    """A path as text for a message."""
+    return printable(os.fsdecode(path))
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, IsADirectoryError):
+        return "is a folder, not a file"
+    if isinstance(error, FileNotFoundError):
+        return "lies in a folder that does not exist"
+    if isinstance(error, PermissionError):
+        return "may not be opened by this user (permission denied)"
+    if isinstance(error, OSError):
+        return f"gives an error of the system ({error.strerror or type(error).__name__})"
+    if "null" in str(error):
+        return "is not a path (it holds a NUL)"
+    return str(error)

@@ -1,0 +1,50 @@
+"""A lazy sequence from the network: iterate over it, or await it for the list."""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
+from functools import wraps
+from typing import Generic, ParamSpec, TypeVar
+
+T = TypeVar("T")
+U = TypeVar("U")
+P = ParamSpec("P")
+
+__all__ = ["AsyncLazy", "AsyncTrans"]
+
+
+class AsyncLazy(Generic[T]):
+    """Items that are fetched when asked for: `async for item in lazy`, or `await lazy` for the list."""
+
+    def __init__(self, generator: AsyncGenerator[T, None]) -> None:
+        self._generator = generator
+
+    def __aiter__(self) -> AsyncIterator[T]:
+        return self._generator
+
+    def __await__(self) -> Generator[None, None, list[T]]:
+        return self._list().__await__()
+
+    async def _list(self) -> list[T]:
+        return [item async for item in self._generator]
+
+    def map(self, change: Callable[[T], U]) -> "AsyncLazy[U]":
+        """The same sequence with every item changed, as lazily."""
+
+        async def changed() -> AsyncGenerator[U, None]:
+            async for item in self._generator:
+                yield change(item)
+
+        return AsyncLazy(changed())
+
+    @classmethod
+    def wrap(cls, function: Callable[P, AsyncGenerator[U, None]]) -> "Callable[P, AsyncLazy[U]]":
+        """Decorates an async generator function so that it gives an `AsyncLazy`."""
+
+        @wraps(function)
+        def lazily(*args: P.args, **kwargs: P.kwargs) -> AsyncLazy[U]:
+            return AsyncLazy(function(*args, **kwargs))
+
+        return lazily
+
+
+AsyncTrans = AsyncLazy
+"""The name this class had in older libraries."""

@@ -1,0 +1,294 @@
+"""Who we are to one provider: the client registration. Each method is build, send, read."""
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
+
+from .. import transport
+from ..errors import ConfigError, CredentialsError, GrantEndedError, TokenError
+from ..json_file import StrPath, read_json_file, shown
+from ..web import SecretForm, check_endpoint, is_loopback_uri
+from . import pkce
+from .client_auth import ClientAuth, read_client_auth, token_request
+from .grants.authorization_code import AuthorizationURL, authorization_url, exchange_form
+from .grants.refresh_token import refresh_form
+from .providers import Provider, provider_of
+from .scopes import Scopes, join_scopes, split_scopes
+from .token_endpoint import GRANT_AGAIN, read_token_reply
+from .user import OAuth2User, recognise
+
+if TYPE_CHECKING:
+    from aiohttp import ClientSession
+
+OnRefresh = Callable[[OAuth2User], Awaitable[None] | None]
+"""Hears of a user's new tokens, after they were saved."""
+
+_OWN_KEYS = (
+    "id",
+    "secret",
+    "auth_uri",
+    "token_uri",
+    "auth_params",
+    "client_auth",
+    "pkce",
+    "redirect_uri",
+    "scopes",
+    "issuer",
+    "iss_in_redirect",
+)
+
+
+@dataclass
+class OAuth2App:
+    """A client at one provider. `secret` is None or empty for a public client.
+
+    `on_refresh` hears of every user of this client whose tokens were refreshed. `auth_params` go
+    into every authorization URL over those the provider is known to need (None takes one out).
+    `client_auth`: how the token endpoint wants id and secret, None for what is known or learned.
+    `pkce=False` switches RFC 7636 off, for a provider known to break on it (None: by the table).
+    `scopes` are asked for beside those of each grant. `issuer` is compared with the redirect's `iss`.
+    `allow_http` admits plain http beyond this machine. `token_timeout` in seconds. `extra` keeps
+    further keys of the file.
+    """
+
+    id: str
+    secret: str | None
+    auth_uri: str
+    token_uri: str
+    on_refresh: OnRefresh | None = field(default=None, compare=False)
+    auth_params: Mapping[str, str | None] = field(default_factory=dict[str, str | None], kw_only=True)
+    client_auth: ClientAuth | None = field(default=None, kw_only=True)
+    pkce: bool | None = field(default=None, kw_only=True)
+    redirect_uri: str | None = field(default=None, kw_only=True)
+    scopes: list[str] = field(default_factory=list[str], kw_only=True)
+    issuer: str | None = field(default=None, kw_only=True)
+    iss_in_redirect: bool = field(default=False, kw_only=True)
+    allow_http: bool = field(default=False, kw_only=True)
+    token_timeout: float = field(default=transport.TOKEN_TIMEOUT, kw_only=True)
+    extra: Mapping[str, Any] = field(default_factory=dict[str, Any], kw_only=True)
+
+    def __repr__(self) -> str:
+        secret = "***" if self.secret else None
+        return f"OAuth2App({self.id!r}, {secret!r}, {self.auth_uri!r}, {self.token_uri!r})"
+
+    @classmethod
+    def from_json_file(cls, path: StrPath, on_refresh: OnRefresh | None = None) -> Self:
+        """The client in a file: ours, Google's download, or RFC 7591 names.
+
+        Raises `CredentialsNotFoundError`, or `CredentialsError` saying what the file is instead.
+        """
+        return cls.from_json_obj(read_json_file(path), on_refresh, name=shown(path))
+
+    @classmethod
+    def from_json_obj(cls, obj: Any, on_refresh: OnRefresh | None = None, *, name: str = "The client JSON") -> Self:
+        """The client in a JSON object of one of those three forms; `name` is for messages."""
+        told = _client_part(obj, name)
+        try:
+            return cls(
+                id=_text(told, "id"),
+                secret=_text(told, "secret") or None,
+                auth_uri=check_endpoint(_text(told, "auth_uri"), "auth_uri", allow_http=True),
+                token_uri=check_endpoint(_text(told, "token_uri"), "token_uri", allow_http=True),
+                on_refresh=on_refresh,
+                auth_params=_params(told.get("auth_params")),
+                client_auth=read_client_auth(told.get("client_auth")),
+                pkce=told["pkce"] if isinstance(told.get("pkce"), bool) else None,
+                redirect_uri=_text(told, "redirect_uri") or None,
+                scopes=split_scopes(told.get("scopes")),
+                issuer=_text(told, "issuer") or None,
+                iss_in_redirect=told.get("iss_in_redirect") is True,
+                extra={key: value for key, value in told.items() if key not in _OWN_KEYS},
+            )
+        except CredentialsError:
+            raise
+        except ConfigError as error:
+            problem = str(error)
+        raise CredentialsError(f"{name} cannot be used: {problem}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The file format: `{id, secret, auth_uri, token_uri}`, and further keys that were set."""
+        saved: dict[str, Any] = {"id": self.id, "secret": self.secret or ""}
+        saved |= {"auth_uri": self.auth_uri, "token_uri": self.token_uri}
+        more = {key: getattr(self, key) for key in _OWN_KEYS[4:]}
+        saved |= {key: value for key, value in more.items() if value or (value is False and key == "pkce")}
+        return saved | dict(self.extra)
+
+    @property
+    def provider(self) -> Provider | None:
+        """What is known of the provider, if it is in the table."""
+        return provider_of(self.token_uri, self.auth_uri)
+
+    def auth_url_with_pkce(
+        self,
+        redirect_uri: str,
+        state: str,
+        scopes: Scopes,
+        *,
+        auth_params: Mapping[str, str | None] | None = None,
+    ) -> AuthorizationURL:
+        """Where to send the person (RFC 6749 §4.1.1 with RFC 7636, S256), and the verifier to keep.
+
+        `scopes` is text as the provider wants it, or a list. The state in the URL is `state` with the
+        challenge behind it: `AuthorizationURL.state`. `auth_params` go over the client's own.
+        Raises `ConfigError`.
+        """
+        check_endpoint(self.auth_uri, "auth_uri", allow_http=self.allow_http)
+        known = self.provider
+        use_pkce = self.pkce if self.pkce is not None else known is None or known.pkce
+        verifier = pkce.new_verifier() if use_pkce else ""
+        challenge = pkce.s256_challenge(verifier) if verifier else ""
+        url = authorization_url(
+            self.auth_uri,
+            client_id=self.id,
+            redirect_uri=redirect_uri,
+            state=state + challenge,
+            scope=self._scope_parameter(scopes),
+            challenge=challenge,
+            extras={**(known.auth_params if known else {}), **self.auth_params, **(auth_params or {})},
+        )
+        return AuthorizationURL(url, verifier, challenge)
+
+    def all_scopes(self, scopes: Scopes) -> list[str]:
+        """The scopes of a grant: those given, the client's own, and those the provider's refresh tokens need."""
+        known = self.provider
+        return split_scopes([*split_scopes(scopes), *self.scopes, *(known.scopes if known else ())])
+
+    def _scope_parameter(self, scopes: Scopes) -> str:
+        added = [s for s in self.all_scopes(scopes) if s not in split_scopes(scopes)]
+        if isinstance(scopes, str) and not added:
+            return scopes
+        known = self.provider
+        return join_scopes(self.all_scopes(scopes), known.delimiter if known else " ")
+
+    async def exchange_code(
+        self,
+        code: str,
+        verifier: str,
+        scopes: Scopes,
+        redirect_uri: str,
+        client: "ClientSession | None" = None,
+    ) -> OAuth2User:
+        """Trades the redirect's code for the user's tokens (RFC 6749 §4.1.3).
+
+        `scopes` are those that were asked for, for the comparison; `redirect_uri` is byte for byte the
+        one in the URL. Where it is not known how the provider wants the secret, the form is tried
+        first, then Basic, and the user remembers Basic. Raises `TokenError`, `BadReplyError`, `NetworkError`.
+        """
+        form = exchange_form(code, verifier, redirect_uri)
+        del code, verifier  # so that no traceback shows them
+        requested = self.all_scopes(scopes)
+        known = self._known_client_auth()
+        if known is not None:
+            return await self._token_call(form, known, client, requested=requested)
+        try:
+            return await self._token_call(form, "post", client, requested=requested)
+        except TokenError as error:
+            if not _refused_client(error):
+                raise
+        user = await self._token_call(form, "basic", client, requested=requested)
+        user.client_auth = "basic"
+        return user
+
+    async def refresh(self, client: "ClientSession | None", user: OAuth2User) -> OAuth2User:
+        """The user with fresh tokens (RFC 6749 §6); the refresh token stays unless a new one came.
+
+        `client` lends its connections (None: one of our own). Raises `GrantEndedError` where the
+        refresh token is refused for good, `TokenError`, `BadReplyError`, `NetworkError`.
+        """
+        if not user.refresh_token:
+            raise GrantEndedError(
+                401,
+                "no_refresh_token",
+                message="The access token has expired and there is no refresh token.",
+                next_step=GRANT_AGAIN,
+            )
+        # 0.6 put the secret into the form; a user file that remembers nothing is from such a grant
+        method = self._known_client_auth() or user.client_auth or "post"
+        form = refresh_form(user.refresh_token)
+        return await self._token_call(form, method, client, previous=user)
+
+    def _known_client_auth(self) -> ClientAuth | None:
+        if self.client_auth is not None:
+            return self.client_auth
+        known = self.provider
+        if not self.secret:
+            return known.public_auth if known else "none"
+        return known.client_auth if known else None
+
+    async def _token_call(
+        self,
+        form: SecretForm,
+        method: ClientAuth,
+        client: "ClientSession | None",
+        *,
+        requested: list[str] | None = None,
+        previous: OAuth2User | None = None,
+    ) -> OAuth2User:
+        """The round trip that all grants share."""
+        check_endpoint(self.token_uri, "token_uri", allow_http=self.allow_http)
+        now = time.time()
+        request = token_request(self.token_uri, form, method, self.id, self.secret or "")
+        reply = await transport.send(request, client, timeout=self.token_timeout)
+        sent = form.secrets((self.secret or "", previous.token if previous else ""))
+        return read_token_reply(reply, now=now, requested=requested, previous=previous, secrets=sent)
+
+
+def _refused_client(error: TokenError) -> bool:
+    """Whether the token endpoint wants the secret in another place: the code is then still good."""
+    told = f"{error.error} {error.error_description}".casefold()
+    return error.status == 401 or "invalid_client" in told or ("client" in told and error.error == "invalid_request")
+
+
+def _client_part(obj: Any, name: str) -> dict[str, Any]:
+    """The client's members under our names, from any of the three forms."""
+    if not isinstance(obj, dict):
+        raise CredentialsError(f"{name} is not a client file: it is not a JSON object. {_HINT}")
+    told: dict[str, Any] = obj
+    if isinstance(told.get("web"), dict):
+        told = told["web"]
+    elif isinstance(told.get("installed"), dict):
+        told = {**told["installed"], "redirect_uri": "http://127.0.0.1:0"}  # Desktop clients: any free port
+    told = {_RFC_7591.get(key, key): value for key, value in told.items()}
+    if not isinstance(told.get("redirect_uri"), str):
+        told["redirect_uri"] = _first_loopback(told.get("redirect_uris"))
+    lacking = [key for key in ("id", "auth_uri", "token_uri") if not told.get(key)]
+    if (len(lacking) == 3 and "secret" not in told) or told.get("type") == "service_account" or "token" in told:
+        raise CredentialsError(f"{name} is not a client file: it is {recognise(obj)}. {_HINT}")
+    if lacking:
+        raise CredentialsError(f"{name} is not filled in: {', '.join(lacking)} missing. The provider's console has it.")
+    return told
+
+
+_HINT = "Make one with: python -m SlyAPI scaffold"
+_RFC_7591 = {
+    "client_id": "id",
+    "client_secret": "secret",
+    "authorization_endpoint": "auth_uri",
+    "token_endpoint": "token_uri",
+    "token_endpoint_auth_method": "client_auth",
+    "scope": "scopes",
+}
+
+
+def _first_loopback(uris: Any) -> str | None:
+    if not isinstance(uris, list):
+        return None
+    return next((uri for uri in uris if isinstance(uri, str) and is_loopback_uri(uri)), None)
+
+
+def _text(told: Mapping[str, Any], key: str) -> str:
+    value = told.get(key)
+    if value is None:
+        return ""
+    if not isinstance(value, str) or not value.isprintable():
+        raise ConfigError(f"{key} is not a text.")
+    return value.strip()
+
+
+def _params(value: Any) -> dict[str, str | None]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict) or not all(isinstance(v, str | None) for v in value.values()):
+        raise ConfigError("auth_params is not an object of texts.")
+    return dict(value)

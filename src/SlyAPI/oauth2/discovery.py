@@ -1,0 +1,60 @@
+"""RFC 8414 and OpenID Connect Discovery: where an issuer's endpoints are, from its name alone. Pure."""
+
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from ..errors import BadReplyError, ConfigError, printable
+from ..web import Method, Reply, Request, read_json
+from .client_auth import ClientAuth, choose_from_metadata
+
+
+class Metadata(NamedTuple):
+    """What a client needs of an authorization server's metadata."""
+
+    issuer: str
+    auth_uri: str
+    token_uri: str
+    client_auth: ClientAuth | None
+    iss_in_redirect: bool
+
+
+def metadata_requests(issuer: str) -> list[Request]:
+    """The requests to try in turn: RFC 8414 §3.1, then OpenID Connect Discovery §4.1."""
+    parts = urlsplit(issuer)
+    if not parts.netloc or parts.query or parts.fragment:
+        raise ConfigError(f"{printable(issuer, 100)!r} is no issuer: it has to be an https URL without query.")
+    root, path = f"{parts.scheme}://{parts.netloc}", parts.path.rstrip("/")
+    well_known = [
+        f"{root}/.well-known/oauth-authorization-server{path}",
+        f"{root}{path}/.well-known/openid-configuration",
+        f"{root}/.well-known/openid-configuration{path}",
+    ]
+    return [Request(Method.GET, url, headers={"Accept": "application/json"}) for url in dict.fromkeys(well_known)]
+
+
+def read_metadata(reply: Reply, issuer: str) -> Metadata | None:
+    """The metadata in a reply, None where there is none at this place (RFC 8414 §3.2).
+
+    Raises `BadReplyError` for metadata that lack an endpoint or are another issuer's (§3.3).
+    """
+    if reply.status != 200:
+        return None
+    told: Any = read_json(reply.body, Request(Method.GET, reply.url))
+    if not isinstance(told, dict):
+        raise BadReplyError(f"The metadata of {printable(issuer, 100)} are no object.", kind="configuration")
+    if str(told.get("issuer", "")).rstrip("/") != issuer.rstrip("/"):
+        raise BadReplyError(
+            f"The metadata at {printable(issuer, 100)} are those of {printable(told.get('issuer'), 100)!r}.",
+            next_step="Use the issuer's own name.",
+            kind="configuration",
+        )
+    auth_uri, token_uri = told.get("authorization_endpoint"), told.get("token_endpoint")
+    if not isinstance(auth_uri, str) or not isinstance(token_uri, str):
+        raise BadReplyError(f"The metadata of {printable(issuer, 100)} name no endpoints.", kind="configuration")
+    return Metadata(
+        issuer=str(told["issuer"]),
+        auth_uri=auth_uri,
+        token_uri=token_uri,
+        client_auth=choose_from_metadata(told.get("token_endpoint_auth_methods_supported")),
+        iss_in_redirect=told.get("authorization_response_iss_parameter_supported") is True,
+    )

@@ -1,0 +1,195 @@
+"""What public providers want, told apart by their endpoints' hosts: a small table of facts. Pure.
+
+The rule: a row holds only what departs from the standard or must be known before the first request.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from .client_auth import ClientAuth
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """One provider. `auth_params` and `scopes` are what it needs to give a refresh token.
+
+    `public_auth` is how a client without a secret shows its id; `console` is where clients are
+    registered; `note` is what surprises people there, for the wizard to say.
+    """
+
+    name: str
+    auth_uri: str
+    token_uri: str
+    client_auth: ClientAuth
+    console: str
+    auth_params: Mapping[str, str] = field(default_factory=dict[str, str])
+    scopes: tuple[str, ...] = ()
+    delimiter: str = " "
+    pkce: bool = True
+    public_auth: ClientAuth = "none"
+    issuer: str | None = None
+    revoke_uri: str | None = None
+    redirect_uri: str = "http://localhost:8080"
+    note: str = ""
+
+
+_TABLE = (
+    Provider(
+        "google",
+        "https://accounts.google.com/o/oauth2/v2/auth",
+        "https://oauth2.googleapis.com/token",
+        "post",
+        "https://console.cloud.google.com/apis/credentials",
+        auth_params={"access_type": "offline", "prompt": "consent"},
+        issuer="https://accounts.google.com",
+        revoke_uri="https://oauth2.googleapis.com/revoke",
+        note="Create a client of type Desktop app. While the project is in Testing, grants end after 7 days.",
+    ),
+    Provider(
+        "github",
+        "https://github.com/login/oauth/authorize",
+        "https://github.com/login/oauth/access_token",
+        "post",
+        "https://github.com/settings/developers",
+        redirect_uri="http://127.0.0.1:8080",
+        note="Tokens of an OAuth app never expire; a GitHub App's are refreshed.",
+    ),
+    Provider(
+        "discord",
+        "https://discord.com/oauth2/authorize",
+        "https://discord.com/api/oauth2/token",
+        "basic",
+        "https://discord.com/developers/applications",
+        revoke_uri="https://discord.com/api/oauth2/token/revoke",
+    ),
+    Provider(
+        "microsoft",
+        "https://login.microsoftonline.com/common/oauth2/v2.0/authorize",
+        "https://login.microsoftonline.com/common/oauth2/v2.0/token",
+        "post",
+        "https://entra.microsoft.com/#view/Microsoft_AAD_RegisteredApps/ApplicationsListBlade",
+        scopes=("offline_access",),
+        note="A mobile and desktop application has no secret. For one tenant, put its name for common.",
+    ),
+    Provider(
+        "spotify",
+        "https://accounts.spotify.com/authorize",
+        "https://accounts.spotify.com/api/token",
+        "basic",
+        "https://developer.spotify.com/dashboard",
+        redirect_uri="http://127.0.0.1:8080",
+        note="Register the redirect URI with 127.0.0.1; localhost is refused.",
+    ),
+    Provider(
+        "twitch",
+        "https://id.twitch.tv/oauth2/authorize",
+        "https://id.twitch.tv/oauth2/token",
+        "post",
+        "https://dev.twitch.tv/console/apps",
+        issuer="https://id.twitch.tv/oauth2",
+        revoke_uri="https://id.twitch.tv/oauth2/revoke",
+        note="API calls also want the header Client-Id.",
+    ),
+    Provider(
+        "slack",
+        "https://slack.com/oauth/v2/authorize",
+        "https://slack.com/api/oauth.v2.access",
+        "basic",
+        "https://api.slack.com/apps",
+        delimiter=",",
+        note="Tokens expire and are refreshed only where token rotation is switched on. "
+        "The redirect URI has to be https: paste the final address with --paste.",
+    ),
+    Provider(
+        "gitlab",
+        "https://gitlab.com/oauth/authorize",
+        "https://gitlab.com/oauth/token",
+        "post",
+        "https://gitlab.com/-/user_settings/applications",
+        revoke_uri="https://gitlab.com/oauth/revoke",
+        note="For an instance of your own, change the host in both URIs.",
+    ),
+    Provider(
+        "reddit",
+        "https://www.reddit.com/api/v1/authorize",
+        "https://www.reddit.com/api/v1/access_token",
+        "basic",
+        "https://www.reddit.com/prefs/apps",
+        auth_params={"duration": "permanent"},
+        public_auth="basic",
+        note="API calls go to https://oauth.reddit.com and want a User-Agent of your own.",
+    ),
+    Provider(
+        "dropbox",
+        "https://www.dropbox.com/oauth2/authorize",
+        "https://api.dropboxapi.com/oauth2/token",
+        "basic",
+        "https://www.dropbox.com/developers/apps",
+        auth_params={"token_access_type": "offline"},
+    ),
+    Provider(
+        "mastodon",
+        "https://INSTANCE/oauth/authorize",
+        "https://INSTANCE/oauth/token",
+        "post",
+        "https://INSTANCE/settings/applications",
+        note="Put your server's name for INSTANCE. Tokens never expire.",
+    ),
+    Provider(
+        "zoom",
+        "https://zoom.us/oauth/authorize",
+        "https://zoom.us/oauth/token",
+        "basic",
+        "https://marketplace.zoom.us/user/build",
+        revoke_uri="https://zoom.us/oauth/revoke",
+        note="The redirect URI has to match to the trailing slash. A new grant ends the account's old one.",
+    ),
+    Provider(
+        "atlassian",
+        "https://auth.atlassian.com/authorize",
+        "https://auth.atlassian.com/oauth/token",
+        "post",
+        "https://developer.atlassian.com/console/myapps/",
+        auth_params={"audience": "api.atlassian.com", "prompt": "consent"},
+        scopes=("offline_access",),
+    ),
+    Provider(
+        "notion",
+        "https://api.notion.com/v1/oauth/authorize",
+        "https://api.notion.com/v1/oauth/token",
+        "basic",
+        "https://www.notion.so/profile/integrations",
+        auth_params={"owner": "user"},
+        note="Notion has no scopes; API calls also want the header Notion-Version.",
+    ),
+    Provider(
+        "linkedin",
+        "https://www.linkedin.com/oauth/v2/authorization",
+        "https://www.linkedin.com/oauth/v2/accessToken",
+        "post",
+        "https://www.linkedin.com/developers/apps",
+        pkce=False,  # any code_verifier is answered with 401 invalid_client
+        issuer="https://www.linkedin.com/oauth",
+        note="Refresh tokens are for approved partners only.",
+    ),
+)
+
+PROVIDERS: Mapping[str, Provider] = {provider.name: provider for provider in _TABLE}
+
+
+def provider_of(token_uri: str, auth_uri: str = "") -> Provider | None:
+    """The provider in the table whose endpoint this is, by the token endpoint's host, else the other's."""
+    for uri, attribute in ((token_uri, "token_uri"), (auth_uri, "auth_uri")):
+        host = _host(uri)
+        for provider in _TABLE:
+            if host and host == _host(getattr(provider, attribute)):
+                return provider
+    return None
+
+
+def _host(uri: str) -> str:
+    try:
+        return urlsplit(uri).hostname or ""
+    except ValueError:
+        return ""

@@ -1,0 +1,54 @@
+"""Scopes: what is asked for, what was granted, what is missing (RFC 6749 §3.3). Pure."""
+
+import re
+from collections.abc import Awaitable, Callable, Iterable
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+Scopes = str | Iterable[str]
+
+
+def split_scopes(scopes: Any) -> list[str]:
+    """A list of scopes from however a provider or a program writes them, each once, in order.
+
+    Text with spaces, text with commas (GitHub, LinkedIn, Slack), a list (Twitch), or None.
+
+    >>> split_scopes("repo,gist user")
+    ['repo', 'gist', 'user']
+    """
+    if scopes is None:
+        return []
+    if isinstance(scopes, str):
+        return list(dict.fromkeys(s for s in re.split(r"[\s,]+", scopes) if s))
+    return list(dict.fromkeys(str(s) for s in scopes if s))
+
+
+def join_scopes(scopes: Scopes, delimiter: str = " ") -> str:
+    """Scopes as one parameter. Text is taken as the caller wrote it."""
+    return scopes if isinstance(scopes, str) else delimiter.join(split_scopes(scopes))
+
+
+def missing_scopes(requested: Iterable[str], granted: Iterable[str]) -> list[str]:
+    """Those requested that were not granted, in the order of the request."""
+    had = set(granted)
+    return [scope for scope in requested if scope not in had]
+
+
+def requires_scopes(*scopes: str) -> Callable[[Callable[P, Awaitable[R]]], Callable[P, Awaitable[R]]]:
+    """Notes on a coroutine method which scopes its call needs (`method.required_scopes`).
+
+    Documentation that a program can read; the provider is the one who checks.
+    """
+
+    def note(function: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
+        @wraps(function)
+        async def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            return await function(*args, **kwargs)
+
+        call.required_scopes = scopes  # type: ignore[attr-defined]
+        return call
+
+    return note

@@ -1,0 +1,269 @@
+"""One user's grant: the tokens, until when, for what; JSON in and out. Pure but for reading its own file.
+
+The rule: what is not fit to be sent is refused before it is stored, and a secret never prints.
+"""
+
+import math
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Self
+
+from ..errors import BadReplyError, ConfigError, CredentialsError, printable
+from ..json_file import StrPath, read_json_file, shown
+from .client_auth import ClientAuth, read_client_auth
+from .scopes import missing_scopes, split_scopes
+
+_OWN_KEYS = ("token", "refresh_token", "expires_at", "token_type", "scopes")
+_LAST = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
+_SENDABLE = re.compile(r"[\x21-\x7e]+")  # RFC 6749 A.12 less the space, which would split the header
+_SCHEME = re.compile(r"[A-Za-z0-9._-]+|[a-z][a-z0-9+.-]*:[\x21-\x7e]+")  # RFC 6749 A.13
+
+
+@dataclass(slots=True)
+class OAuth2User:
+    """One user's tokens for one client. `asdict`-free JSON: `to_dict()` and `from_json_obj()`.
+
+    `expires_at` is aware and in UTC, or None where the provider does not tell (a naive one is read as
+    UTC); `scopes` are those granted, `requested_scopes` those asked for where that differs or is known.
+    `extra` holds further keys of the file, which survive a rewrite.
+    """
+
+    token: str
+    refresh_token: str | None = None
+    expires_at: datetime | None = None
+    token_type: str = "Bearer"
+    scopes: list[str] = field(default_factory=list[str])
+    requested_scopes: list[str] | None = None
+    client_auth: ClientAuth | None = None
+    extra: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        if self.expires_at is not None:
+            self.expires_at = as_utc(self.expires_at)
+
+    def __repr__(self) -> str:
+        until = "unknown" if self.expires_at is None else _write_time(self.expires_at)
+        renewable = "***" if self.refresh_token else None
+        return f"OAuth2User(token='***', refresh_token={renewable!r}, expires_at={until}, scopes={self.scopes!r})"
+
+    @property
+    def missing_scopes(self) -> list[str]:
+        """Scopes that were asked for and not granted."""
+        return missing_scopes(self.requested_scopes or [], self.scopes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The file format: `{token, refresh_token, expires_at, token_type, scopes}`, and what more is known."""
+        saved: dict[str, Any] = {
+            "token": self.token,
+            "refresh_token": self.refresh_token,
+            "expires_at": None if self.expires_at is None else _write_time(self.expires_at),
+            "token_type": self.token_type,
+            "scopes": list(self.scopes),
+        }
+        if self.requested_scopes is not None:
+            saved["requested_scopes"] = list(self.requested_scopes)
+        if self.client_auth is not None:
+            saved["client_auth"] = self.client_auth
+        return saved | (self.extra or {})
+
+    @classmethod
+    def from_json_file(cls, path: StrPath) -> Self:
+        """The user in a file. Raises `CredentialsNotFoundError` or `CredentialsError`."""
+        return cls.from_json_obj(read_json_file(path), shown(path))
+
+    @classmethod
+    def from_json_obj(cls, obj: Any, name: str = "The user JSON", *, now: float | None = None) -> Self:
+        """The user in our own JSON, or in a provider's token answer kept as it came (RFC 6749 §5.1).
+
+        `name` is for messages; `now` (epoch seconds) is when an answer without `created_at` arrived.
+        Raises `CredentialsError`, which says what the object is instead.
+        """
+        if not isinstance(obj, dict):
+            raise CredentialsError(f"{name} is {_kind(obj)}, not a user's tokens. {_HINT}")
+        told: dict[str, Any] = obj
+        try:
+            if "token" in told and "expiry" not in told:
+                return cls._from_own(told)
+            if "access_token" in told:
+                created = seconds(told.get("created_at"))
+                start = created if created is not None else (time.time() if now is None else now)
+                return cls.from_token_answer(told, now=start)
+        except (ConfigError, BadReplyError) as error:
+            problem = str(error)
+        else:
+            problem = f"it is {recognise(told)}. {_HINT}"
+        raise CredentialsError(f"{name} does not hold a user's tokens: {problem}")
+
+    @classmethod
+    def _from_own(cls, saved: Mapping[str, Any]) -> Self:
+        scopes = saved.get("scopes", [])
+        requested = saved.get("requested_scopes")
+        for key, value in (("scopes", scopes), ("requested_scopes", requested or [])):
+            if not isinstance(value, str | list):
+                raise ConfigError(f"{key} is {_kind(value)}, not a list.")
+        token_type = saved.get("token_type", "Bearer")
+        if not isinstance(token_type, str) or not _SCHEME.fullmatch(token_type):
+            raise ConfigError("token_type is not the name of a scheme.")
+        return cls(
+            token=_sendable("token", saved["token"]),
+            refresh_token=_refresh_token(saved.get("refresh_token")),
+            expires_at=read_time(saved.get("expires_at")),
+            token_type=token_type,
+            scopes=split_scopes(scopes),
+            requested_scopes=None if requested is None else split_scopes(requested),
+            client_auth=read_client_auth(saved.get("client_auth")),
+            extra={
+                k: v for k, v in saved.items() if k not in (*_OWN_KEYS, "requested_scopes", "client_auth")
+            }
+            or None,
+        )
+
+    @classmethod
+    def from_token_answer(
+        cls,
+        answer: Mapping[str, Any],
+        *,
+        now: float,
+        requested: list[str] | None = None,
+        previous: "OAuth2User | None" = None,
+    ) -> Self:
+        """The user told by a successful token answer (RFC 6749 §5.1), asked for at `now` (epoch seconds).
+
+        Reads only the protocol's names. `previous` is the user refreshed: its refresh token stays
+        where the answer has none (§6), its scopes where the answer names none.
+        Raises `BadReplyError` for a token or a scheme that cannot be used.
+        """
+        if not answer.get("access_token") and isinstance(answer.get("authed_user"), dict):
+            answer = answer["authed_user"]  # Slack, when only user scopes were asked for
+        token_type = answer.get("token_type")
+        scheme = "bearer" if token_type in (None, "") else str(token_type).casefold()
+        if scheme not in ("bearer", "bot", "user"):  # Slack's bot and user are no schemes and mean Bearer
+            raise BadReplyError(
+                f"the token is of type {printable(token_type, 40)!r}, which SlyAPI does not speak (RFC 6749 §7.1).",
+                kind="configuration",
+            )
+        scopes, asked = _granted(answer.get("scope"), requested, previous)
+        new = _refresh_token(answer.get("refresh_token"))
+        return cls(
+            token=_sendable("access_token", answer.get("access_token")),
+            refresh_token=new or (previous.refresh_token if previous else None),
+            expires_at=_expiry(answer, now),
+            token_type="Bearer",
+            scopes=scopes,
+            requested_scopes=asked,
+            client_auth=previous.client_auth if previous else None,
+            extra=previous.extra if previous else None,
+        )
+
+
+_HINT = "Make one with: python -m SlyAPI grant"
+
+
+def recognise(obj: Mapping[str, Any]) -> str:
+    """What a JSON object of another kind is, in a few words, by its keys alone."""
+    if obj.get("type") == "service_account":
+        return "a Google service-account key"
+    if obj.get("type") == "authorized_user":
+        return "gcloud's application-default credentials"
+    if "expiry" in obj and "token" in obj:
+        return "a token file of google-auth"
+    if "access_token" in obj:
+        return "a provider's token answer"
+    if "token" in obj and "expires_at" in obj:
+        return "a user file of SlyAPI"
+    if "installed" in obj or "web" in obj:
+        return "Google's client file"
+    if "client_id" in obj or "auth_uri" in obj:
+        return "a client file"
+    if {"key", "secret"} <= obj.keys():
+        return "an OAuth 1 file"
+    if {"openapi", "swagger"} & obj.keys():
+        return "an API description"
+    return "a JSON object with other keys" if obj else "an empty JSON object"
+
+
+def seconds(value: Any) -> float | None:
+    """A number of seconds as providers write it: int, float, digits in text; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def from_epoch(at: float) -> datetime | None:
+    """Epoch seconds as a time in UTC; None beyond the calendar."""
+    return datetime.fromtimestamp(at, UTC) if 0 <= at < _LAST else None
+
+
+def as_utc(time: datetime) -> datetime:
+    """The same moment in UTC; a naive time is UTC already."""
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+
+
+def read_time(value: Any) -> datetime | None:
+    """A time from a file: ISO 8601 text (naive is UTC) or epoch seconds; None for null. Raises `ConfigError`."""
+    if value is None:
+        return None
+    number = seconds(value)
+    if number is not None:
+        return from_epoch(number)
+    try:
+        return as_utc(datetime.fromisoformat(value))
+    except (ValueError, TypeError, OverflowError):
+        pass
+    raise ConfigError(f"expires_at is no time: {_kind(value)}.")
+
+
+def _write_time(at: datetime) -> str:
+    return at.strftime("%Y-%m-%dT%H:%M:%S.%fZ") if at.year >= 1000 else at.isoformat()
+
+
+def _expiry(answer: Mapping[str, Any], now: float) -> datetime | None:
+    life = seconds(answer.get("expires_in"))
+    if life is None:
+        end, start = seconds(answer.get("exp")), seconds(answer.get("iat"))
+        # the server's own clock may be off: its two times give a length, ours the beginning
+        life = end - (now if start is None else start) if end is not None else None
+    # 0 and less is a provider's way to say nothing, not a token that was dead on arrival
+    return from_epoch(now + life) if life is not None and life > 0 else None
+
+
+def _granted(
+    scope: Any, requested: list[str] | None, previous: OAuth2User | None
+) -> tuple[list[str], list[str] | None]:
+    told = scope if isinstance(scope, str | list) else None
+    if previous is not None:
+        return split_scopes(told) if told else list(previous.scopes), previous.requested_scopes
+    if told is None:  # RFC 6749 §5.1: no scope in the answer means as requested
+        return list(requested or []), None
+    granted = split_scopes(told)
+    return granted, requested if requested is not None and set(requested) != set(granted) else None
+
+
+def _sendable(name: str, token: Any) -> str:
+    if not isinstance(token, str) or not token:
+        raise BadReplyError(f"{name} is {_kind(token)}, not a token.")
+    if not _SENDABLE.fullmatch(token):
+        raise BadReplyError(f"{name} holds characters that no header may carry (RFC 6750 §2.1).")
+    return token
+
+
+def _refresh_token(token: Any) -> str | None:
+    if token is None or token == "":
+        return token  # type: ignore[no-any-return]
+    if not isinstance(token, str) or not all(" " <= c <= "~" for c in token):  # RFC 6749 A.17
+        raise BadReplyError("refresh_token is no token (RFC 6749 A.17).")
+    return token
+
+
+def _kind(value: Any) -> str:
+    kinds = {dict: "an object", list: "an array", str: "a text", bool: "true or false", type(None): "missing"}
+    if value == "":
+        return "empty"
+    return kinds.get(type(value), "a number")

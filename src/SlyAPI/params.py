@@ -1,0 +1,51 @@
+"""Python values as query text: enums, lists, sets, booleans and None. Pure.
+
+The rule: what cannot be written is a `TypeError` before anything is sent, never a Python repr on the wire.
+"""
+
+from collections.abc import Mapping, Sequence, Set
+from enum import Enum
+from typing import Any
+
+
+def as_query(params: Mapping[str, Any], delimiter: str = ",") -> dict[str, str | int]:
+    """Query parameters ready to be encoded once.
+
+    `None`, an enum whose value is `None` and an empty list are left out; an enum gives its value; a
+    list, tuple or set becomes one parameter, its members joined by `delimiter`; booleans are
+    `true` and `false`. Raises `TypeError` for anything else.
+    """
+    query: dict[str, str | int] = {}
+    for name, value in params.items():
+        if type(value) is str or type(value) is int:
+            query[name] = value
+            continue
+        text = _as_text(name, value, delimiter)
+        if text is not None:
+            query[name] = text
+    return query
+
+
+def as_form(data: Mapping[str, Any], delimiter: str = ",") -> dict[str, str]:
+    """Form fields by the same rules as query parameters."""
+    return {name: str(value) for name, value in as_query(data, delimiter).items()}
+
+
+def _as_text(name: str, value: Any, delimiter: str) -> str | int | None:
+    if isinstance(value, Enum):
+        value = value.value
+    if value is None:
+        return None
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, float):
+        return repr(value)
+    if isinstance(value, (Sequence, Set)) and not isinstance(value, (bytes, bytearray, memoryview)):
+        members = [_as_text(name, member, delimiter) for member in value]
+        kept = [str(member) for member in members if member is not None]
+        return delimiter.join(kept) if kept else None
+    raise TypeError(f"parameter {name!r} is a {type(value).__name__}, which has no form as query text")

@@ -1,0 +1,203 @@
+"""HTTP messages as plain data: what we ask, what came back, and what JSON is made of. Opens no connection.
+
+The rule: a `Request` prints without its headers, query and body, because they carry the secrets.
+"""
+
+import json
+from base64 import b64encode
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from enum import Enum, StrEnum
+from html import escape
+from typing import Any
+from urllib.parse import quote, quote_plus, urlsplit
+
+from .errors import ApiError, BadReplyError, ConfigError, printable
+
+__all__ = [
+    "ApiError",
+    "JsonMap",
+    "JsonType",
+    "JsonTypeCo",
+    "Method",
+    "ParamType",
+    "ParamsDict",
+    "Reply",
+    "Request",
+    "read_json",
+]
+
+# Plain unions, because users of 0.6 walk them at run time (`typing.get_args`).
+JsonType = int | float | bool | str | None | list["JsonType"] | dict[str, "JsonType"]
+"""What `json.loads` gives."""
+JsonTypeCo = int | float | bool | str | None | Sequence["JsonTypeCo"] | Mapping[str, "JsonTypeCo"]
+"""What `json.dumps` takes; read-only, so that `list[str]` and a `TypedDict` fit."""
+JsonMap = dict[str, JsonType]
+"""A JSON object."""
+
+ParamType = int | float | str | Enum | None | Set["ParamType"] | Sequence["ParamType"]
+ParamsDict = Mapping[str, ParamType]
+"""Query parameters as a caller writes them; `params.as_query` says what becomes of them."""
+
+
+class Method(StrEnum):
+    """An HTTP request method (RFC 9110 §9)."""
+
+    GET = "GET"
+    POST = "POST"
+    PUT = "PUT"
+    DELETE = "DELETE"
+    PATCH = "PATCH"
+
+
+@dataclass(slots=True)
+class Request:
+    """One request before it is sent. An `Auth` may change `query_params`, `headers` and `data`.
+
+    `url` is complete but for `query_params`; `data` is a form (mapping), JSON (when `data_is_json`),
+    or text and bytes sent as they are; an empty mapping means no body.
+    """
+
+    method: Method
+    url: str
+    query_params: dict[str, str | int] = field(default_factory=dict[str, str | int])
+    headers: dict[str, str] = field(default_factory=dict[str, str])
+    data: Any = field(default_factory=dict[str, Any])
+    data_is_json: bool = False
+
+    @property
+    def name(self) -> str:
+        """The request as a message may name it: method and bare URL."""
+        return f"{self.method.value} {bare_url(self.url)}"
+
+    def __repr__(self) -> str:
+        return f"<Request {self.name}>"
+
+
+@dataclass(slots=True, frozen=True, repr=False)
+class Reply:
+    """A whole reply, read and released. `headers` is case-insensitive; `body` may be bounded."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    url: str = ""
+
+    def __repr__(self) -> str:
+        return f"<Reply {self.status} from {bare_url(self.url)}, {len(self.body)} bytes>"
+
+    def text(self) -> str:
+        """The body as text, unreadable bytes replaced."""
+        return self.body.decode("utf-8-sig", errors="replace")
+
+
+class SecretForm(dict[str, str]):
+    """Form fields that carry secrets: prints their names alone, so that no traceback shows a value."""
+
+    def __repr__(self) -> str:
+        return f"<SecretForm {', '.join(self)}>"
+
+    def secrets(self, more: Iterable[str] = ()) -> "Secrets":
+        """The values that no message may repeat."""
+        named = ("code", "code_verifier", "refresh_token", "client_secret", "assertion", "token")
+        return Secrets((*(self[name] for name in named if name in self), *more))
+
+
+class Secrets(tuple[str, ...]):
+    """Values that no message may repeat; prints none of them."""
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} secrets>"
+
+
+def bare_url(url: str) -> str:
+    """The URL up to its query, without user information: fit to print.
+
+    >>> bare_url("https://me:pass@api.example/path?key=secret")
+    'https://api.example/path'
+    """
+    url = url.partition("?")[0].partition("#")[0]
+    scheme, mark, rest = url.partition("://")
+    if not mark:
+        return url
+    authority, slash, path = rest.partition("/")
+    return f"{scheme}://{authority.rpartition('@')[2]}{slash}{path}"
+
+
+def read_json(body: bytes, request: Request) -> Any:
+    """The JSON value in the answer to `request`. Raises `BadReplyError`, which quotes nothing of the body."""
+    try:
+        return json.loads(body.decode())
+    except (ValueError, RecursionError):
+        pass
+    problem = ""
+    try:
+        return json.loads(body)  # knows a byte order mark, and UTF-16 and UTF-32 (RFC 4627 §3)
+    except UnicodeDecodeError:
+        problem = "not text in a known encoding"
+    except RecursionError:
+        problem = "nested too deeply"
+    except ValueError:
+        start = body[:200].lstrip()
+        problem = "not JSON, or cut short" if start else "empty"
+        if start.startswith(b"<"):
+            problem = "HTML or XML, not JSON"
+    raise BadReplyError(f"{request.name} was answered with a body that is {problem}.")
+
+
+def masked(text: str, secrets: Iterable[str]) -> str:
+    """`text` with every secret in it replaced by `***`, also where it is written in another encoding."""
+    for secret in secrets:
+        if len(secret) < 4:
+            continue
+        written = {secret, quote(secret, safe=""), quote_plus(secret), json.dumps(secret)[1:-1], escape(secret)}
+        written |= {form.replace("/", "\\/") for form in written} | {b64encode(secret.encode()).decode()}
+        for form in sorted(written, key=len, reverse=True):
+            text = text.replace(form, "***")
+    return text
+
+
+def is_loopback_uri(uri: str) -> bool:
+    """Whether the URI is http on this machine's loopback interface (RFC 8252 §7.3)."""
+    try:
+        parts = urlsplit(uri)
+        return parts.scheme == "http" and (parts.hostname or "") in ("localhost", "127.0.0.1", "::1")
+    except ValueError:
+        return False
+
+
+def check_endpoint(uri: str, name: str, *, allow_http: bool = False) -> str:
+    """`uri` if secrets may go there: https, or http on loopback, or any http by `allow_http`.
+
+    Raises `ConfigError` for other schemes (`file:`, `javascript:`), for spaces, and for what a command
+    line would take for a flag.
+    """
+    try:
+        parts = urlsplit(uri)
+        sound = parts.hostname and parts.port != 0 and not parts.username and uri.isprintable() and " " not in uri
+    except ValueError:
+        parts, sound = urlsplit(""), False
+    if not sound or parts.scheme not in ("http", "https") or "\\" in uri:
+        raise ConfigError(f"{name} is {printable(bare_url(uri), 100)!r}, which is no https URL.")
+    if parts.scheme == "http" and not is_loopback_uri(uri) and not allow_http:
+        raise ConfigError(
+            f"{name} is plain http, and secrets would go unprotected to {printable(parts.hostname, 100)}.",
+            next_step="Use https, or OAuth2App(..., allow_http=True) in a network you trust.",
+        )
+    return uri
+
+
+def retry_after(headers: Mapping[str, str], now: float | None = None) -> float | None:
+    """`Retry-After` in seconds, in both forms (RFC 9110 §10.2.3); None where absent or unreadable."""
+    told = headers.get("Retry-After") or headers.get("retry-after")
+    if not told:
+        return None
+    if told.strip().isdecimal():
+        return float(told.strip()[:9])
+    try:
+        at = parsedate_to_datetime(told).timestamp()
+        start = parsedate_to_datetime(headers["Date"]).timestamp() if now is None else now
+    except (ValueError, TypeError, KeyError, OverflowError):
+        return None
+    return max(0.0, at - start)

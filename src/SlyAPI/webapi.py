@@ -1,0 +1,299 @@
+"""WebAPI: the class an API client derives from. Knows `Auth`, not OAuth.
+
+The rule: a method builds a request, hands it to `signed_call`, and reads the answer as its name says.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+
+from .auth import Auth
+from .errors import BadReplyError, SlyError
+from .params import as_form, as_query
+from .signed_call import Origin, signed_call
+from .transport import Sessions
+from .web import JsonMap, Method, ParamsDict, Request, read_json
+
+if TYPE_CHECKING:
+    from aiohttp import ClientResponse, ClientSession
+
+__all__ = ["JsonMap", "WebAPI", "is_dataclass_instance"]
+
+T = TypeVar("T")
+JsonObject = dict[str, Any]
+Headers = Mapping[str, str] | None
+Params = ParamsDict | None
+
+
+class WebAPI:
+    """One web API, as one user. Set `base_url` and write methods that call `get_json` and its siblings.
+
+    `auth` signs every request. `use_form_data`: bodies of `_post` and its siblings are forms, not
+    JSON. `session`: an `aiohttp.ClientSession` of yours, which stays yours to close; without one, each
+    event loop gets its own on first use, closed when the loop ends or by `close()` and `async with`.
+    Every method raises `ApiError` for a status of 400 or more, else another `SlyError`.
+    """
+
+    base_url: str
+    _parameter_list_delimiter = ","
+
+    def __init__(
+        self, auth: Auth, use_form_data: bool = False, *, session: "ClientSession | None" = None
+    ) -> None:
+        self.auth = auth
+        self.use_form_data = use_form_data
+        self._session = session
+        self._sessions = Sessions()
+        self._origin = Origin("")
+
+    # --- the session ---
+
+    @property
+    def _client(self) -> "ClientSession":
+        return self._sessions.get() if self._session is None else self._session
+
+    async def close(self) -> None:
+        """Closes this event loop's session, unless it is the caller's own. A later call makes a new one."""
+        await self.auth.settle()
+        await self._sessions.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    # --- JSON in, JSON out ---
+
+    async def get_json(
+        self, path: str, params: Params = None, json: Any = None, headers: Headers = None
+    ) -> JsonObject:
+        """GET, and the JSON of the answer whatever its Content-Type says."""
+        return await self._json(self._create_request(Method.GET, path, params, json, headers))
+
+    async def post_json(
+        self, path: str, params: Params = None, json: Any = None, headers: Headers = None
+    ) -> JsonObject:
+        """POST with a JSON body, and the JSON of the answer."""
+        return await self._json(self._create_request(Method.POST, path, params, json, headers))
+
+    async def put_json(
+        self, path: str, params: Params = None, json: Any = None, headers: Headers = None
+    ) -> JsonObject:
+        """PUT with a JSON body, and the JSON of the answer."""
+        return await self._json(self._create_request(Method.PUT, path, params, json, headers))
+
+    async def patch_json(
+        self, path: str, params: Params = None, json: Any = None, headers: Headers = None
+    ) -> JsonObject:
+        """PATCH with a JSON body, and the JSON of the answer."""
+        return await self._json(self._create_request(Method.PATCH, path, params, json, headers))
+
+    async def delete_json(self, path: str, params: Params = None, json: Any = None, headers: Headers = None) -> Any:
+        """DELETE, and the JSON of the answer; None where the answer is empty."""
+        request = self._create_request(Method.DELETE, path, params, json, headers)
+        _, body = await self._send(request)
+        return read_json(body, request) if body.strip() else None
+
+    async def post_json_empty(
+        self, path: str, params: Params = None, json: Any = None, headers: Headers = None
+    ) -> None:
+        """POST with a JSON body; the answer, which may be empty, is ignored."""
+        await self._send(self._create_request(Method.POST, path, params, json, headers))
+
+    # --- forms ---
+
+    async def get_form(
+        self, path: str, params: Params = None, data: Any = None, headers: Headers = None
+    ) -> JsonObject:
+        """GET with the fields of `data` in the query (text: as the body), and the JSON of the answer."""
+        if isinstance(data, Mapping):
+            params, data = {**(params or {}), **data}, None
+        return await self._json(self._create_form_request(Method.GET, path, params, data, headers))
+
+    async def post_form(
+        self, path: str, params: Params = None, data: Any = None, headers: Headers = None
+    ) -> JsonObject:
+        """POST with a form (a mapping, or text sent as it is), and the JSON of the answer."""
+        return await self._json(self._create_form_request(Method.POST, path, params, data, headers))
+
+    async def put_form(
+        self, path: str, params: Params = None, data: Any = None, headers: Headers = None
+    ) -> JsonObject:
+        """PUT with a form, and the JSON of the answer."""
+        return await self._json(self._create_form_request(Method.PUT, path, params, data, headers))
+
+    async def patch_form(
+        self, path: str, params: Params = None, data: Any = None, headers: Headers = None
+    ) -> JsonObject:
+        """PATCH with a form, and the JSON of the answer."""
+        return await self._json(self._create_form_request(Method.PATCH, path, params, data, headers))
+
+    async def post_form_empty(
+        self, path: str, params: Params = None, data: Any = None, headers: Headers = None
+    ) -> None:
+        """POST with a form; the answer, which may be empty, is ignored."""
+        await self._send(self._create_form_request(Method.POST, path, params, data, headers))
+
+    # --- text ---
+
+    async def get_text(self, path: str, params: Params = None, json: Any = None, headers: Headers = None) -> str:
+        """GET, and the text of the answer in the encoding that it names, else UTF-8."""
+        return _text(*await self._send(self._create_request(Method.GET, path, params, json, headers)))
+
+    # --- any result ---
+
+    @overload
+    async def _get(
+        self, returns: type[T], path: str, params: Params = None, data: Any = None, headers: Headers = None
+    ) -> T: ...
+    @overload
+    async def _get(
+        self, returns: None, path: str, params: Params = None, data: Any = None, headers: Headers = None
+    ) -> None: ...
+    async def _get(
+        self, returns: Any, path: str, params: Params = None, data: Any = None, headers: Headers = None
+    ) -> Any:
+        """GET, and the answer as `returns`: a class with `from_json`, `str`, None, or any one-argument constructor."""
+        return await self._request(Method.GET, returns, path, params, data, headers)
+
+    @overload
+    async def _post(
+        self, returns: type[T], path: str, params: Params = None, data: Any = None, headers: Headers = None
+    ) -> T: ...
+    @overload
+    async def _post(
+        self, returns: None, path: str, params: Params = None, data: Any = None, headers: Headers = None
+    ) -> None: ...
+    async def _post(
+        self, returns: Any, path: str, params: Params = None, data: Any = None, headers: Headers = None
+    ) -> Any:
+        """POST with `data` as JSON, or as a form when `use_form_data`; the answer as for `_get`."""
+        return await self._request(Method.POST, returns, path, params, data, headers)
+
+    @overload
+    async def _put(
+        self, returns: type[T], path: str, params: Params = None, data: Any = None, headers: Headers = None
+    ) -> T: ...
+    @overload
+    async def _put(
+        self, returns: None, path: str, params: Params = None, data: Any = None, headers: Headers = None
+    ) -> None: ...
+    async def _put(
+        self, returns: Any, path: str, params: Params = None, data: Any = None, headers: Headers = None
+    ) -> Any:
+        """PUT, as `_post`."""
+        return await self._request(Method.PUT, returns, path, params, data, headers)
+
+    @overload
+    async def _patch(
+        self, returns: type[T], path: str, params: Params = None, data: Any = None, headers: Headers = None
+    ) -> T: ...
+    @overload
+    async def _patch(
+        self, returns: None, path: str, params: Params = None, data: Any = None, headers: Headers = None
+    ) -> None: ...
+    async def _patch(
+        self, returns: Any, path: str, params: Params = None, data: Any = None, headers: Headers = None
+    ) -> Any:
+        """PATCH, as `_post`."""
+        return await self._request(Method.PATCH, returns, path, params, data, headers)
+
+    @overload
+    async def _delete(
+        self, returns: type[T], path: str, params: Params = None, data: Any = None, headers: Headers = None
+    ) -> T: ...
+    @overload
+    async def _delete(
+        self, returns: None, path: str, params: Params = None, data: Any = None, headers: Headers = None
+    ) -> None: ...
+    async def _delete(
+        self, returns: Any, path: str, params: Params = None, data: Any = None, headers: Headers = None
+    ) -> Any:
+        """DELETE, as `_post`."""
+        return await self._request(Method.DELETE, returns, path, params, data, headers)
+
+    async def _request(
+        self, method: Method, returns: Any, path: str, params: Params, data: Any, headers: Headers
+    ) -> Any:
+        create = self._create_form_request if self.use_form_data else self._create_request
+        request = create(method, path, params, data, headers)
+        response, body = await self._send(request)
+        if returns is None:
+            return None
+        if returns is str:
+            return _text(response, body)
+        if returns is bytes:
+            return body
+        return _construct(returns, read_json(body, request), request)
+
+    # --- what the methods are made of ---
+
+    def get_full_url(self, path: str) -> str:
+        """The URL of a path; override it for an API that wants a suffix. Every request goes through it."""
+        return self.base_url + path
+
+    def _create_request(self, method: Method, path: str, params: Params, json: Any, headers: Headers) -> Request:
+        return Request(
+            method,
+            self.get_full_url(path),
+            as_query(params, self._parameter_list_delimiter) if params else {},
+            dict(headers) if headers else {},
+            {} if json is None else _plain(json),
+            json is not None,
+        )
+
+    def _create_form_request(self, method: Method, path: str, params: Params, data: Any, headers: Headers) -> Request:
+        request = self._create_request(method, path, params, None, headers)
+        if isinstance(data, str | bytes):
+            request.data = data
+            if not any(name.lower() == "content-type" for name in request.headers):
+                request.headers["Content-Type"] = "application/x-www-form-urlencoded"
+        elif data is not None:
+            request.data = as_form(_plain(data), self._parameter_list_delimiter)
+        return request
+
+    async def _send(self, request: Request) -> "tuple[ClientResponse, bytes]":
+        """The signed round trip: the response, released, and its body."""
+        base = getattr(self, "base_url", "")
+        if base is not self._origin.base_url:
+            self._origin = Origin(base)
+        return await signed_call(self.auth, self._client, request, self._origin)
+
+    async def _json(self, request: Request) -> JsonObject:
+        _, body = await self._send(request)
+        value: JsonObject = read_json(body, request)
+        return value
+
+
+def is_dataclass_instance(value: object) -> bool:
+    """Whether `value` is an instance of a dataclass."""
+    return is_dataclass(value) and not isinstance(value, type)
+
+
+def _plain(data: Any) -> Any:
+    """A body as JSON values: an object's `to_json()`, a dataclass's fields, else as it is."""
+    to_json = getattr(data, "to_json", None)
+    if callable(to_json):
+        return to_json()
+    return asdict(data) if is_dataclass(data) and not isinstance(data, type) else data
+
+
+def _construct(returns: Any, value: Any, request: Request) -> Any:
+    build = getattr(returns, "from_json", returns)
+    problem = ""
+    try:
+        return build(value)
+    except SlyError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        problem = type(error).__name__
+    raise BadReplyError(
+        f"{request.name} answered with JSON that is no {getattr(returns, '__name__', 'such value')} ({problem}).",
+        kind="configuration",
+    )
+
+
+def _text(response: "ClientResponse", body: bytes) -> str:
+    return body.decode(response.get_encoding(), errors="replace")
+
