@@ -130,7 +130,7 @@ async def open_browser(
     """
     url = checked_url(url)
     environ = os.environ if environ is None else environ
-    how = how_to_open(environ, sys.platform, _proc_version())
+    how = how_to_open(environ, sys.platform, proc_version())
     if isinstance(how, NoBrowser):
         return False
     for command in how.commands:
@@ -174,7 +174,8 @@ def _start(command: tuple[str, ...], url: str, environ: Mapping[str, str]) -> su
     return child
 
 
-def _proc_version() -> str:
+def proc_version() -> str:
+    """The text of /proc/version, empty where there is none."""
     try:
         return Path("/proc/version").read_text(errors="replace")
     except OSError:

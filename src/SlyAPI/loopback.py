@@ -20,9 +20,9 @@ __all__ = ["Arrival", "Loopback", "page"]
 _MOST_CONNECTIONS = 512
 _MOST_UNANSWERED = 64
 _MOST_PAGES = 64
-_BACKLOG = 512
 _SEND_SECONDS = 10.0
 _CLOSE_SECONDS = 0.25
+_PAUSE_SECONDS = 0.1
 
 
 class Arrival:
@@ -53,12 +53,11 @@ class Loopback:
     `head_seconds`: how long a connection may take to say what it wants.
     """
 
-    def __init__(self, address: Address, redirect_uri: str) -> None:
-        self.redirect_uri = redirect_uri
+    def __init__(self, address: Address) -> None:
+        self.redirect_uri = address.redirect_uri
         self.head_seconds = 10.0
         self._address = address
-        self._servers: list[asyncio.Server] = []
-        self._sockets: list[socket.socket] = []
+        self._listening: dict[socket.socket, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._reading: dict[asyncio.Task[None], None] = {}
         self._unanswered: set[Arrival] = set()
@@ -80,20 +79,9 @@ class Loopback:
         sockets = listening_sockets(address, port, bind)
         if address.port == 0:
             address = address.with_port(sockets[0].getsockname()[1])
-        loopback = cls(address, address.redirect_uri)
-        loopback._sockets = sockets
-        try:
-            for sock in sockets:
-                # Not served yet: a cancellation inside `start_server` must not lose what it opened.
-                server = await asyncio.start_server(
-                    loopback._accept, sock=sock, limit=4096, backlog=_BACKLOG, start_serving=False
-                )
-                loopback._servers.append(server)
-            for server in loopback._servers:
-                await server.start_serving()
-        except BaseException:
-            loopback._stop()
-            raise
+        loopback = cls(address)
+        for sock in sockets:
+            loopback._listening[sock] = asyncio.create_task(loopback._listen(sock))
         return loopback
 
     def arrivals(self) -> AsyncIterator[Arrival]:
@@ -130,8 +118,7 @@ class Loopback:
                         await self._nothing_owed.wait()
         finally:
             self._stop()
-        if self._tasks:
-            await asyncio.wait(tuple(self._tasks))
+        await asyncio.wait({*self._tasks, *self._listening.values()})
 
     async def __aenter__(self) -> Loopback:
         return self
@@ -147,45 +134,58 @@ class Loopback:
         if self._shut:
             return
         self._shut = True
-        for server in self._servers:
-            server.close()
-        for sock in self._sockets:
+        loop = asyncio.get_running_loop()
+        for sock, task in self._listening.items():
+            with suppress(NotImplementedError):  # Windows: its loop has no readers
+                loop.remove_reader(sock)
             sock.close()
+            # Not at once: a connection that was accepted just now would be lost open.
+            loop.call_soon(task.cancel)
         for task in self._tasks:
             task.cancel()
         self._arrived.put_nowait(None)
 
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _listen(self, sock: socket.socket) -> None:
+        """Accept connections for good; not `asyncio.start_server`, which leaves a connection open if it is
+        closed in the moment of accepting it, and logs when there are too many."""
+        while not self._shut:
+            try:
+                connection, _ = await asyncio.get_running_loop().sock_accept(sock)
+            except OSError:  # gone already, or no file descriptor left: some will be free again soon
+                await asyncio.sleep(_PAUSE_SECONDS)
+            else:
+                self._accept(connection)
+                await asyncio.sleep(0)  # a flood of them must not keep everything else waiting
+
+    def _accept(self, connection: socket.socket) -> None:
         """Give a new connection a task; of too many, the oldest that has not said what it wants goes."""
         if len(self._tasks) >= _MOST_CONNECTIONS and self._reading:
             oldest = next(iter(self._reading))
             del self._reading[oldest]
             oldest.cancel()
         elif self._shut or len(self._tasks) >= _MOST_CONNECTIONS:
-            return writer.transport.abort()
-        task = asyncio.get_running_loop().create_task(self._converse(reader, writer))
+            return connection.close()
+        task = asyncio.create_task(self._converse(connection))
         self._tasks.add(task)
         self._reading[task] = None
         task.add_done_callback(self._tasks.discard)
         # Also where the task was cancelled before its first step, which runs no `finally` of its own.
-        task.add_done_callback(lambda _: writer.transport.abort())
+        task.add_done_callback(lambda _: connection.close())
         return None
 
-    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _converse(self, connection: socket.socket) -> None:
         """One connection from its head to its end; a stranger's broken connection is nobody's error."""
-        served = False
-        head: Head | Refusal | None = None
-        try:
-            with suppress(OSError):
+        with suppress(OSError):
+            reader, writer = await asyncio.open_connection(sock=connection, limit=4096)
+            served = ""
+            try:
                 head = await self._head(reader)
                 if head is not None:
                     served = await self._reply(head, writer)
                     await _until_closed(reader)
-        finally:
-            if served and isinstance(head, Head):
-                self._fetched(head.path)
-            writer.transport.abort()
-            with suppress(OSError):
+            finally:
+                self._fetched(served)
+                writer.transport.abort()
                 await writer.wait_closed()
 
     async def _head(self, reader: asyncio.StreamReader) -> Head | Refusal | None:
@@ -206,9 +206,9 @@ class Loopback:
                 self._reading.pop(task, None)
         return head
 
-    async def _reply(self, head: Head | Refusal, writer: asyncio.StreamWriter) -> bool:
-        """Answer one request; whether it was with a page that was kept for this browser."""
-        status, html, kept = 200, "", False
+    async def _reply(self, head: Head | Refusal, writer: asyncio.StreamWriter) -> str:
+        """Answer one request; the path of the page that was kept for this browser, or ""."""
+        status, html, kept = 200, "", ""
         match head:
             case Refusal():
                 status = head.status
@@ -217,7 +217,7 @@ class Loopback:
             case Head() if head.method != "GET":
                 status = 405
             case Head() if head.path in self._pages:
-                (status, html), kept = self._pages[head.path], True
+                (status, html), kept = self._pages[head.path], head.path
             case Head() if head.path != self._address.path:
                 status = 404
             case Head() if not head.query:
@@ -226,7 +226,7 @@ class Loopback:
                 status = 503  # of a prefetch: the browser asks again when the person really goes there
             case Head():
                 await self._redirected(head.query, writer)
-                return False
+                return ""
         head_only = isinstance(head, Head) and head.method == "HEAD"
         await _send(writer, response(status, html or refusal_page(status), head_only=head_only))
         return kept
