@@ -100,6 +100,32 @@ async def test_all_grants_can_be_ended_at_once(start: Start) -> None:
         assert practice.provider.reuses == 0
 
 
+@pytest.mark.parametrize(
+    ("settings", "methods"),
+    [
+        ({}, ["client_secret_basic", "client_secret_post"]),
+        ({"client_auth": "basic"}, ["client_secret_basic"]),
+        ({"client_auth": "post"}, ["client_secret_post"]),
+        ({"client_secret": None}, ["client_secret_basic", "client_secret_post", "none"]),
+    ],
+)
+async def test_the_metadata_tells_where_and_how(
+    start: Start, settings: dict[str, str | None], methods: list[str]
+) -> None:
+    async with start(**settings) as practice:
+        provider = practice.provider
+        url = provider.origin + "/.well-known/oauth-authorization-server"
+        told = (await practice.send("GET", url)).json
+        assert told["issuer"] == provider.origin
+        assert told["authorization_endpoint"] == provider.authorize_url
+        assert told["token_endpoint"] == provider.token_url
+        assert told["revocation_endpoint"] == provider.revoke_url
+        assert told["token_endpoint_auth_methods_supported"] == methods
+        assert told["code_challenge_methods_supported"] == ["S256"]
+        assert told["authorization_response_iss_parameter_supported"] is True
+        assert told["scopes_supported"] == ["weather.read", "notes"]
+
+
 # Over a restart.
 
 
@@ -110,6 +136,7 @@ async def test_tokens_work_on_after_a_restart_and_reuse_is_still_noticed(start: 
         await practice.ask(practice.provider.revoke_url, token=ended["refresh_token"])
         practice.provider.notes.append("x")
         kept = json.loads(json.dumps(practice.provider.to_json()))
+        assert len(kept["grants"]) == 1  # what has ended is not kept
         again = PracticeProvider.from_json(kept, consent="allow", clock=practice.clock)
         practice.provider = again
         async with again.running():

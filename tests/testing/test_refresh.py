@@ -34,7 +34,8 @@ async def test_a_rotated_refresh_token_that_comes_back_ends_the_whole_grant(star
         assert not await practice.works(tokens["access_token"])
         assert (await practice.refresh(fresh["refresh_token"])).error == "invalid_grant"
         assert await practice.works(others["access_token"])
-        assert practice.provider.reuses == 1
+        assert (await practice.refresh(tokens["refresh_token"])).error == "invalid_grant"
+        assert practice.provider.reuses == 1  # there was nothing left to end
 
 
 async def test_without_rotation_the_same_refresh_token_goes_on(start: Start) -> None:
@@ -134,6 +135,13 @@ async def test_wrong_client_authentication_ends_the_refresh_token_shown_with_it(
         assert practice.provider.reuses == 0
 
 
+async def test_a_request_that_is_merely_malformed_costs_no_refresh_token(start: Start) -> None:
+    async with start() as practice:
+        token = (await practice.tokens())["refresh_token"]
+        assert (await practice.refresh(token, client_secret=SECRET)).error == "invalid_request"
+        assert (await practice.refresh(token)).status == 200
+
+
 async def test_a_reply_lost_on_its_way_leaves_the_token_rotated(start: Start) -> None:
     async with start(delay_after_rotation=3600.0) as practice:
         token = (await practice.tokens())["refresh_token"]
@@ -147,10 +155,11 @@ async def test_a_reply_lost_on_its_way_leaves_the_token_rotated(start: Start) ->
         lost = asyncio.create_task(practice.refresh(token))
         await reached.wait()
         assert practice.provider.refreshes == 1
-        lost.cancel()
         practice.provider.delay_after_rotation = 0.0
         assert (await practice.refresh(token)).error == "invalid_grant"
         assert practice.provider.reuses == 1
+        assert not lost.done()
+        lost.cancel()
 
 
 # Revocation (RFC 7009).
