@@ -151,19 +151,15 @@ class Loopback:
         while not self._shut:
             try:
                 connection, _ = await asyncio.get_running_loop().sock_accept(sock)
-            except OSError:  # gone already, or no file descriptor left: some will be free again soon
-                await asyncio.sleep(_PAUSE_SECONDS)
+            except OSError:  # gone already, or no file descriptor is left
+                await asyncio.sleep(0 if self._drop_oldest() else _PAUSE_SECONDS)
             else:
                 self._accept(connection)
                 await asyncio.sleep(0)  # a flood of them must not keep everything else waiting
 
     def _accept(self, connection: socket.socket) -> None:
-        """Give a new connection a task; of too many, the oldest that has not said what it wants goes."""
-        if len(self._tasks) >= _MOST_CONNECTIONS and self._reading:
-            oldest = next(iter(self._reading))
-            del self._reading[oldest]
-            oldest.cancel()
-        elif self._shut or len(self._tasks) >= _MOST_CONNECTIONS:
+        """Give a new connection a task of its own."""
+        if self._shut or (len(self._tasks) >= _MOST_CONNECTIONS and not self._drop_oldest()):
             return connection.close()
         task = asyncio.create_task(self._converse(connection))
         self._tasks.add(task)
@@ -172,6 +168,14 @@ class Loopback:
         # Also where the task was cancelled before its first step, which runs no `finally` of its own.
         task.add_done_callback(lambda _: connection.close())
         return None
+
+    def _drop_oldest(self) -> bool:
+        """Make room: the oldest connection goes that has not said yet what it wants, if there is one."""
+        oldest = next(iter(self._reading), None)
+        if oldest is None:
+            return False
+        del self._reading[oldest]
+        return oldest.cancel()
 
     async def _converse(self, connection: socket.socket) -> None:
         """One connection from its head to its end; a stranger's broken connection is nobody's error."""

@@ -23,9 +23,9 @@ _REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([!-~]+) HTTP/1\.[01
 _CONTROLS = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 _MARKS = {
-    "good": ("Done", "M5 12.5l4.5 4.5L19 7.5"),
-    "bad": ("Not done", "M6.5 6.5l11 11M17.5 6.5l-11 11"),
-    "wait": ("Waiting", "M12 5v7l4.5 3"),
+    "good": ("Done", "M4 12.5l5.5 5.5L20 7"),
+    "bad": ("Not done", "M5.5 5.5l13 13M18.5 5.5l-13 13"),
+    "wait": ("Waiting", "M12 2.5a9.5 9.5 0 1 0 0 19a9.5 9.5 0 1 0 0-19M12 7v5l3.5 2"),
 }
 
 
@@ -119,12 +119,12 @@ def page(title: str, message: str, *, ok: bool, details: str = "") -> str:
 
 def waiting_page() -> str:
     """The page for a person who opens the listener's address by hand."""
-    return _render("wait", "Waiting", "A sign-in is waited for.", "", "Go on in the tab where you sign in.")
+    return _render("wait", "Waiting", "Your sign-in comes back here.", "", "Go on in the tab where you sign in.")
 
 
 def refusal_page(status: int) -> str:
     """A short page for a request that is not the redirect; the flow goes on without it."""
-    return _render("bad", HTTPStatus(status).phrase, "This is not the redirect that is waited for.", "", "")
+    return _render("bad", HTTPStatus(status).phrase, "No sign-in comes back to this address.", "", "")
 
 
 def _render(mark: str, title: str, message: str, details: str, close: str) -> str:
