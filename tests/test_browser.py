@@ -5,6 +5,7 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -201,7 +202,22 @@ async def _read_when_there(path: Path) -> int:
     return int(await asyncio.to_thread(path.read_text))
 
 
+@pytest.fixture
+def typed_ahead() -> Iterator[None]:
+    """A line on our standard input that nobody has read yet."""
+    before = os.dup(0)
+    reading, writing = os.pipe()
+    os.write(writing, b"typed\n")
+    os.close(writing)
+    os.dup2(reading, 0)
+    os.close(reading)
+    yield
+    os.dup2(before, 0)
+    os.close(before)
+
+
 @posix
+@pytest.mark.usefixtures("typed_ahead")
 async def test_a_browser_reads_and_prints_nothing_of_ours(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     environ = _browser(tmp_path, f'cat > "{tmp_path}/in"; echo out; echo err >&2')
     assert await open_browser(URL, environ=environ)
