@@ -3,7 +3,9 @@
 The rule: a `Request` prints without its headers, query and body, because they carry the secrets.
 """
 
+import codecs
 import json
+import re
 from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
@@ -11,7 +13,7 @@ from email.utils import parsedate_to_datetime
 from enum import Enum, StrEnum
 from html import escape
 from typing import Any
-from urllib.parse import quote, quote_plus, urlsplit
+from urllib.parse import quote, urlsplit
 
 from .errors import ApiError, BadReplyError, ConfigError, printable
 
@@ -75,6 +77,10 @@ class Request:
         return f"<Request {self.name}>"
 
 
+_CHARSET = re.compile(r"""charset\s*=\s*["']?([\w.:+-]{1,40})""", re.IGNORECASE)
+_NO_CHARSETS = ("idna", "punycode", "unicode_escape", "raw_unicode_escape")  # Python's own, and slow
+
+
 @dataclass(slots=True, frozen=True, repr=False)
 class Reply:
     """A whole reply, read and released. `headers` is case-insensitive; `body` may be bounded."""
@@ -87,9 +93,29 @@ class Reply:
     def __repr__(self) -> str:
         return f"<Reply {self.status} from {bare_url(self.url)}, {len(self.body)} bytes>"
 
+    @property
+    def encoding(self) -> str:
+        """The encoding of text that the Content-Type names, UTF-8 where it names none that is known."""
+        named = _CHARSET.search(self.headers.get("Content-Type", ""))
+        try:
+            name = codecs.lookup(named[1]).name if named else "utf-8"
+            b"ab".decode(name, "replace")  # refuses what is no encoding of text, such as base64
+        except (LookupError, ValueError):
+            return "utf-8"
+        return "utf-8" if name in _NO_CHARSETS else name
+
     def text(self) -> str:
         """The body as text, unreadable bytes replaced."""
-        return self.body.decode("utf-8-sig", errors="replace")
+        return self.body.decode(self.encoding, errors="replace").removeprefix("\ufeff")
+
+    def without(self, secrets: Iterable[str], longest: int = 4096) -> "Reply":
+        """The reply as an error may keep it: the secrets masked, the text cut at `longest`, the URL bare."""
+        from multidict import CIMultiDict  # aiohttp's own; not needed before something went wrong
+
+        secrets = tuple(secrets)
+        headers = CIMultiDict((name, masked(value, secrets)) for name, value in self.headers.items())
+        text = masked(self.text().replace("\0", ""), secrets)[:longest]  # UTF-16 that nothing names as such
+        return Reply(self.status, headers, text.encode(self.encoding, "replace"), bare_url(self.url))
 
 
 class SecretForm(dict[str, str]):
@@ -118,11 +144,11 @@ def bare_url(url: str) -> str:
     'https://api.example/path'
     """
     url = url.partition("?")[0].partition("#")[0]
-    scheme, mark, rest = url.partition("://")
+    scheme, mark, rest = url.partition("//")
     if not mark:
         return url
     authority, slash, path = rest.partition("/")
-    return f"{scheme}://{authority.rpartition('@')[2]}{slash}{path}"
+    return f"{scheme}//{authority.rpartition('@')[2]}{slash}{path}"
 
 
 def read_json(body: bytes, request: Request) -> Any:
@@ -143,19 +169,34 @@ def read_json(body: bytes, request: Request) -> Any:
         problem = "not JSON, or cut short" if start else "empty"
         if start.startswith(b"<"):
             problem = "HTML or XML, not JSON"
-    raise BadReplyError(f"{request.name} was answered with a body that is {problem}.")
+    raise BadReplyError(
+        f"{request.name} was answered with a body that is {problem}.",
+        next_step="Check the address; if it is right, try again later.",
+    )
 
 
 def masked(text: str, secrets: Iterable[str]) -> str:
-    """`text` with every secret in it replaced by `***`, also where it is written in another encoding."""
-    for secret in secrets:
-        if len(secret) < 4:
-            continue
-        written = {secret, quote(secret, safe=""), quote_plus(secret), json.dumps(secret)[1:-1], escape(secret)}
-        written |= {form.replace("/", "\\/") for form in written} | {b64encode(secret.encode()).decode()}
-        for form in sorted(written, key=len, reverse=True):
-            text = text.replace(form, "***")
+    """`text` with every secret in it replaced by `***`, also where it is written in another encoding.
+
+    Secrets of less than four characters stay: they would be found in every other word.
+    """
+    for secret in sorted(set(secrets), key=len, reverse=True):
+        if len(secret) >= 4:
+            text = re.sub(_spelled(secret), "***", text)
     return text
+
+
+def _spelled(secret: str) -> str:
+    """A pattern for the secret as text, URL-encoded, in JSON, in HTML, any mix of these, or in base64."""
+    plain = "".join(c if (c.isascii() and c.isalnum()) or c == "_" else _spelled_character(c) for c in secret)
+    return f"{plain}|{re.escape(b64encode(secret.encode('utf-8', 'replace')).decode().rstrip('='))}=*"
+
+
+def _spelled_character(c: str) -> str:
+    written = {c, f"\\{c}", quote(c, safe="", errors="replace"), json.dumps(c)[1:-1], f"\\u{ord(c):04x}", escape(c)}
+    any_case = "|".join(sorted(map(re.escape, written), key=len, reverse=True))
+    space = r"|\s+|\+" if c == " " else ""
+    return f"(?i:{any_case}|&#0*{ord(c)};|&#x0*{ord(c):x};{space})"
 
 
 def is_loopback_uri(uri: str) -> bool:

@@ -1,9 +1,11 @@
 """Scopes: what is asked for, what was granted, what is missing (RFC 6749 §3.3). Pure."""
 
 import re
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
+
+from ..errors import ConfigError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -15,6 +17,7 @@ def split_scopes(scopes: Any) -> list[str]:
     """A list of scopes from however a provider or a program writes them, each once, in order.
 
     Text with spaces, text with commas (GitHub, LinkedIn, Slack), a list (Twitch), or None.
+    Raises `ConfigError` for anything else.
 
     >>> split_scopes("repo,gist user")
     ['repo', 'gist', 'user']
@@ -23,7 +26,12 @@ def split_scopes(scopes: Any) -> list[str]:
         return []
     if isinstance(scopes, str):
         return list(dict.fromkeys(s for s in re.split(r"[\s,]+", scopes) if s))
-    return list(dict.fromkeys(str(s) for s in scopes if s))
+    if isinstance(scopes, Mapping) or not isinstance(scopes, Iterable):
+        raise ConfigError("scopes are neither text nor a list.")
+    listed = list[Any](scopes)
+    if not all(isinstance(scope, str) for scope in listed):
+        raise ConfigError("a scope in the list is no text.")
+    return list(dict.fromkeys(scope for scope in listed if scope))
 
 
 def join_scopes(scopes: Scopes, delimiter: str = " ") -> str:

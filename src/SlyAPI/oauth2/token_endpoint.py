@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
-from ..errors import BadReplyError, GrantEndedError, Kind, TokenError, printable
+from ..errors import BadReplyError, GrantEndedError, Kind, SlyError, TokenError, printable
 from ..web import Method, Reply, Request, Secrets, bare_url, masked, read_json, retry_after
 from .user import OAuth2User
 
 GRANT_AGAIN = "Grant again: python -m SlyAPI grant"
+_CHECK_ADDRESS = "Check token_uri in the client file."
 
 _CONFIGURATION = {
     "invalid_client": "Check id and secret in the client file, and how the provider wants them (--client-auth).",
@@ -44,18 +45,19 @@ def read_token_reply(
     where = f"The token endpoint {bare_url(reply.url)}"
     asked = Request(Method.POST, reply.url)
     answer = _read_body(reply, asked)
+    problem: SlyError
     if reply.status >= 300 or _says_error(answer):
-        raise refusal(reply, answer or {}, where, refreshing=previous is not None, secrets=secrets)
-    if answer is None:
-        read_json(reply.body, asked)  # says what the body is instead
-        raise BadReplyError(f"{where} answered with JSON that is not an object.")
-    problem = ""
-    try:
-        return OAuth2User.from_token_answer(answer, now=now, requested=requested, previous=previous)
-    except BadReplyError as error:
-        problem, kind = str(error), error.kind
-    answer = None  # so that no traceback shows the tokens in it
-    raise BadReplyError(f"{where} answered HTTP {reply.status}, but {problem}", kind=kind)
+        problem = refusal(reply, answer or {}, where, refreshing=previous is not None, secrets=secrets)
+    elif answer is None or (twice := _told_twice(reply.body)):
+        problem = _unreadable(reply, asked, "" if answer is None else twice)
+    else:
+        try:
+            return OAuth2User.from_token_answer(answer, now=now, requested=requested, previous=previous)
+        except BadReplyError as error:
+            told = f"{where} answered HTTP {reply.status}, but {masked(str(error), secrets)}"
+            problem = BadReplyError(told, next_step=_CHECK_ADDRESS, kind=error.kind)
+    answer = None  # so that no traceback shows what is in it
+    raise problem
 
 
 def _read_body(reply: Reply, asked: Request) -> dict[str, Any] | None:
@@ -64,15 +66,33 @@ def _read_body(reply: Reply, asked: Request) -> dict[str, Any] | None:
         value = read_json(reply.body, asked)
     except BadReplyError:
         return _read_form(reply)
-    if not isinstance(value, dict):
-        return None
+    return value if isinstance(value, dict) else None
+
+
+def _told_twice(body: bytes) -> str:
+    """The first member that a JSON object has with two values; RFC 8259 §4: nobody can tell which is meant."""
     members: list[list[tuple[str, Any]]] = []
-    json.loads(reply.body.decode(json.detect_encoding(reply.body)), object_pairs_hook=members.append)
+    try:
+        json.loads(body, object_pairs_hook=members.append)
+    except (ValueError, RecursionError):
+        return ""  # a form, whose reader refuses repeated fields
     for name in ("access_token", "refresh_token", "token_type", "error"):
         if len({repr(told) for member, told in members[-1] if member == name}) > 1:
-            # RFC 8259 §4: nobody can tell which of the two is meant
-            raise BadReplyError(f"{asked.name} was answered with two different values of {name}.")
-    return value
+            return name
+    return ""
+
+
+def _unreadable(reply: Reply, asked: Request, twice: str) -> BadReplyError:
+    """The error that says what the body is instead of one JSON object."""
+    problem = f"{asked.name} was answered with JSON that is not an object."
+    if twice:
+        problem = f"{asked.name} was answered with two different values of {twice}."
+    else:
+        try:
+            read_json(reply.body, asked)
+        except BadReplyError as error:
+            problem = str(error.args[0])
+    return BadReplyError(problem, next_step=_CHECK_ADDRESS)
 
 
 def _read_form(reply: Reply) -> dict[str, Any] | None:
@@ -97,7 +117,9 @@ def refusal(
     reply: Reply, answer: Mapping[str, Any], where: str, *, refreshing: bool, secrets: Secrets
 ) -> TokenError:
     """The error that a refusing reply stands for, its kind, and what to do next."""
+    # masked before it is cut: a cut would leave the first half of a secret
     code, told = (masked(text, secrets) for text in _error_of(answer))
+    code, told = printable(code, 80), printable(told)
     kind, next_step = _what_helps(reply, code, told, refreshing)
     ended = refreshing and kind == "permanent"
     message = f"{where} refused{' to refresh' if refreshing else ''}: HTTP {reply.status}"
@@ -109,7 +131,7 @@ def refusal(
         reply.status,
         code or f"http_{reply.status}",
         told,
-        Reply(reply.status, reply.headers, masked(reply.text(), secrets)[:4096].encode(), bare_url(reply.url)),
+        reply.without(secrets),
         message=message,
         next_step=next_step,
         kind=kind,
@@ -126,20 +148,24 @@ def _error_of(answer: Mapping[str, Any]) -> tuple[str, str]:
         error = error.get("type") or error.get("status") or error.get("code")
     if isinstance(error, list | dict) or error is None:
         error = ""
-    return printable(error, 80), printable(told, 300) if isinstance(told, str) else ""
+    return str(error), told if isinstance(told, str) else ""
 
 
 def _what_helps(reply: Reply, code: str, told: str, refreshing: bool) -> tuple[Kind, str]:
     status = reply.status
     if status in (408, 425, 429) or status >= 500 or code.casefold() in _TRANSIENT:
         return "transient", "Nothing is lost; try again later."
-    if code in _CONFIGURATION:
+    text = f"{code} {told}".casefold()
+    dead = code == "invalid_grant" or "refresh" in text or "invalid token" in text
+    # ours is well-formed: Zoom calls a dead refresh token an invalid request
+    if code in _CONFIGURATION and not (refreshing and dead and code == "invalid_request"):
         return "configuration", _CONFIGURATION[code]
-    dead = "refresh" in (code + told).casefold() or code == "invalid_grant"
-    if not dead and (status == 401 or status == 404 or status == 405):
-        return "configuration", _CONFIGURATION["invalid_client"] if status == 401 else "Check token_uri."
+    if not dead and (status == 401 or "client" in (code or told).casefold()):  # Slack's bad_client_secret
+        return "configuration", _CONFIGURATION["invalid_client"]
+    if not dead and status in (404, 405):
+        return "configuration", _CHECK_ADDRESS
     if refreshing and (dead or code or not reply.body.strip()):  # an empty 400 is a refused refresh too
         return "permanent", GRANT_AGAIN
     if code == "invalid_grant":
         return "permanent", "The code was used before, is too old, or is another client's. " + GRANT_AGAIN
-    return ("permanent", GRANT_AGAIN) if code else ("configuration", "Check token_uri in the client file.")
+    return ("permanent", GRANT_AGAIN) if code or (told and not refreshing) else ("configuration", _CHECK_ADDRESS)

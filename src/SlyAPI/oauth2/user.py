@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Self
 
-from ..errors import BadReplyError, ConfigError, CredentialsError, printable
+from ..errors import BadReplyError, ConfigError, CredentialsError
 from ..json_file import StrPath, read_json_file, shown
 from .client_auth import ClientAuth, read_client_auth
 from .scopes import missing_scopes, split_scopes
@@ -19,6 +19,7 @@ from .scopes import missing_scopes, split_scopes
 _OWN_KEYS = ("token", "refresh_token", "expires_at", "token_type", "scopes")
 _LAST = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
 _SENDABLE = re.compile(r"[\x21-\x7e]+")  # RFC 6749 A.12 less the space, which would split the header
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,40}")  # what may be quoted of a stranger's token_type
 _SCHEME = re.compile(r"[A-Za-z0-9._-]+|[a-z][a-z0-9+.-]*:[\x21-\x7e]+")  # RFC 6749 A.13
 
 
@@ -141,9 +142,9 @@ class OAuth2User:
         token_type = answer.get("token_type")
         scheme = "bearer" if token_type in (None, "") else str(token_type).casefold()
         if scheme not in ("bearer", "bot", "user"):  # Slack's bot and user are no schemes and mean Bearer
+            named = f"type {token_type!r}" if _NAME.fullmatch(str(token_type)) else "a type without a name"
             raise BadReplyError(
-                f"the token is of type {printable(token_type, 40)!r}, which SlyAPI does not speak (RFC 6749 §7.1).",
-                kind="configuration",
+                f"the token is of {named}, which SlyAPI does not speak (RFC 6749 §7.1).", kind="configuration"
             )
         scopes, asked = _granted(answer.get("scope"), requested, previous)
         new = _refresh_token(answer.get("refresh_token"))
@@ -237,7 +238,8 @@ def _expiry(answer: Mapping[str, Any], now: float) -> datetime | None:
 def _granted(
     scope: Any, requested: list[str] | None, previous: OAuth2User | None
 ) -> tuple[list[str], list[str] | None]:
-    told = scope if isinstance(scope, str | list) else None
+    told = [s for s in scope if isinstance(s, str)] if isinstance(scope, list) else scope
+    told = told if isinstance(told, str | list) else None
     if previous is not None:
         return split_scopes(told) if told else list(previous.scopes), previous.requested_scopes
     if told is None:  # RFC 6749 §5.1: no scope in the answer means as requested
