@@ -99,11 +99,11 @@ def read_redirect(
 
 
 def _parameters(query: str) -> dict[str, str]:
-    text = query.strip()
-    if "://" in text or text.startswith("/"):
-        text = urlsplit(text).query
+    address, mark, text = query.strip().partition("#")[0].partition("?")
+    if not mark and "=" in address.partition("&")[0]:
+        text = address  # the query alone
     try:
-        pairs = parse_qsl(text.removeprefix("?"), keep_blank_values=True, max_num_fields=64)
+        pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=64)
     except ValueError:
         pairs = []
     told = dict(pairs)
@@ -117,7 +117,7 @@ def _refused(told: Mapping[str, str]) -> RedirectError:
     error, text = printable(told["error"], 80), printable(told.get("error_description", ""), 300)
     reason = f"{error}: {text}" if text else error
     if error in _DENIED:
-        return DeniedError(f"The consent was refused ({reason}).", error=error, next_step="Nothing was changed.")
+        return DeniedError(f"The consent was refused ({reason}).", error=error, denied=True)
     if error == "invalid_scope":
         step = "Ask for scopes that the provider knows and this client may have."
     elif error in ("temporarily_unavailable", "server_error"):

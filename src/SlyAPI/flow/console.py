@@ -1,0 +1,238 @@
+"""Talking with the person at the terminal: everything said goes to stderr, so that stdout carries data only.
+
+The rule: every question has a name (its flag), which is what is missing where nobody can answer.
+"""
+
+import asyncio
+import getpass
+import os
+import signal
+import sys
+import threading
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+
+from ..errors import (
+    ApiError,
+    BadReplyError,
+    ConfigError,
+    CredentialsError,
+    GrantTimeoutError,
+    ListenError,
+    NetworkError,
+    RedirectError,
+    SaveError,
+    SlyError,
+    WouldOverwriteError,
+    printable,
+)
+
+
+class NoAnswerError(ConfigError):
+    """A value is missing and nobody is there to be asked."""
+
+
+class Interrupted(Exception):
+    """The person pressed Ctrl-C."""
+
+
+class Console:
+    """One person's terminal, or the pipe in its place."""
+
+    @property
+    def interactive(self) -> bool:
+        """Whether a person can answer: stdin is a terminal."""
+        with suppress(ValueError, OSError):
+            return sys.stdin is not None and sys.stdin.isatty()
+        return False
+
+    def say(self, *lines: str) -> None:
+        """Lines for the person, on stderr; a closed or odd terminal is no error."""
+        with suppress(OSError, ValueError, AttributeError):
+            for line in lines:
+                sys.stderr.write(line + "\n")
+            sys.stderr.flush()
+
+    def strong(self, text: str) -> str:
+        """`text` in bold, where stderr is a terminal that wants it (NO_COLOR, TERM=dumb)."""
+        plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+        with suppress(ValueError, OSError, AttributeError):
+            if not plain and sys.stderr.isatty():
+                return f"\x1b[1m{text}\x1b[0m"
+        return text
+
+    def ask(self, question: str, flag: str, default: str | None = None, *, hidden: bool = False) -> str:
+        """One line of answer, stripped; `default` for an empty line or no more input.
+
+        Raises `NoAnswerError`, which names `flag`, where there is neither answer nor default.
+        """
+        shown = f" [{default}]" if default else ""
+        try:
+            with _ctrl_c_raises():
+                answer = self._read(f"{question}{shown}: ", hidden)
+        except EOFError:
+            answer = ""
+            self.say("")
+        except UnicodeDecodeError:
+            raise NoAnswerError(f"The answer to {question!r} is not text in this terminal's encoding.") from None
+        if answer.strip():
+            return answer.strip()
+        if default is None:
+            raise NoAnswerError(f"{question}: no answer, and no default.", next_step=f"Give {flag}.")
+        return default
+
+    def _read(self, prompt: str, hidden: bool) -> str:
+        if sys.stdin is None or sys.stdin.closed:
+            raise EOFError
+        if hidden and self.interactive:
+            return getpass.getpass(prompt, stream=sys.stderr)
+        # `input(prompt)` would write to stdout when that is redirected
+        with suppress(OSError, ValueError, AttributeError):
+            sys.stderr.write(prompt)
+            sys.stderr.flush()
+        try:
+            return input()
+        except (OSError, RuntimeError, ValueError) as error:
+            if isinstance(error, UnicodeDecodeError):
+                raise
+            raise EOFError from None
+
+    def confirm(self, question: str) -> bool:
+        """Whether the answer is yes; silence is no."""
+        return self.ask(f"{question} (y/N)", "--force", "n").casefold() in ("y", "yes")
+
+    def choose_several(self, question: str, choices: Sequence[tuple[str, str]], flag: str) -> list[str]:
+        """The values chosen from `(label, value)` by number, in a plain terminal; an empty answer is all."""
+        width = max((len(label) for label, _ in choices), default=0)
+        self.say(self.strong(question))
+        for number, (label, value) in enumerate(choices, 1):
+            self.say(f"  {number:>2}  {label:<{width}}  {value}")
+        while True:
+            answer = self.ask("Numbers, as 1,3 or 2-4; Enter for all", flag, "all")
+            chosen = _numbers(answer, len(choices))
+            if chosen is not None:
+                return [choices[number - 1][1] for number in chosen]
+            self.say(f"{printable(answer, 40)!r} is not a choice of numbers from 1 to {len(choices)}.")
+            if not self.interactive:
+                raise NoAnswerError("No valid choice was made.", next_step=f"Give {flag}.")
+
+    async def lines(self) -> AsyncGenerator[str, None]:
+        """Lines as they are typed or pasted, while the event loop does other things; ends with the input."""
+        loop = asyncio.get_running_loop()
+        lines: asyncio.Queue[str | None] = asyncio.Queue()
+
+        def hand_over(line: str | None) -> None:
+            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(lines.put_nowait, line)
+
+        # a daemon thread, because nothing can wake it from reading a terminal
+        threading.Thread(target=_read_lines, args=(hand_over,), name="paste", daemon=True).start()
+        while (line := await lines.get()) is not None:
+            yield line
+
+
+def _read_lines(give: Callable[[str | None], None]) -> None:
+    try:
+        # os.read, not sys.stdin: a daemon thread inside a buffered reader breaks the interpreter's exit
+        handle, pending = sys.stdin.fileno(), b""
+        while chunk := os.read(handle, 65536):
+            *whole, pending = (pending + chunk).split(b"\n")
+            for line in whole:
+                give(line.decode(errors="replace").strip())
+        if pending:
+            give(pending.decode(errors="replace").strip())
+    except (OSError, ValueError, AttributeError):
+        pass
+    give(None)
+
+
+def _numbers(answer: str, most: int) -> list[int] | None:
+    """The numbers of `1,3` or `2-4` or `all`, each once; None for anything else."""
+    if answer.casefold() == "all":
+        return list(range(1, most + 1))
+    chosen: list[int] = []
+    for part in answer.replace(",", " ").split():
+        first, dash, last = part.partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()) or len(part) > 12:
+            return None
+        low, high = int(first), int(last or first)
+        if not 1 <= low <= high <= most:
+            return None
+        chosen += range(low, high + 1)
+    return list(dict.fromkeys(chosen)) or None
+
+
+@contextmanager
+def _ctrl_c_raises() -> Iterator[None]:
+    """Lets Ctrl-C end a question that is asked inside `asyncio.run`, whose handler would only cancel later."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted from None
+    finally:
+        signal.signal(signal.SIGINT, before if before is not None else signal.default_int_handler)
+
+
+@contextmanager
+def ctrl_c_as_interrupted() -> Iterator[None]:
+    """Turns Ctrl-C into `Interrupted`, also inside `asyncio.run`, which cancels the main task for it."""
+    pressed: list[int] = []
+    before = signal.getsignal(signal.SIGINT)
+    main_thread = threading.current_thread() is threading.main_thread()
+
+    def note(number: int, frame: object) -> None:
+        pressed.append(number)
+        if callable(before):
+            before(number, frame)  # type: ignore[arg-type]
+
+    if main_thread and callable(before):
+        signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    except (KeyboardInterrupt, asyncio.CancelledError) as error:
+        if isinstance(error, KeyboardInterrupt) or pressed:
+            raise Interrupted from None
+        raise
+    finally:
+        if main_thread and callable(before):
+            signal.signal(signal.SIGINT, before)
+
+
+_CODES: tuple[tuple[type[BaseException], int], ...] = (
+    (Interrupted, 130),
+    (KeyboardInterrupt, 130),
+    (CredentialsError, 3),
+    (SaveError, 3),
+    (RedirectError, 4),
+    (GrantTimeoutError, 5),
+    (ApiError, 6),
+    (BadReplyError, 6),
+    (NetworkError, 7),
+    (ListenError, 8),
+    (WouldOverwriteError, 9),
+    (ConfigError, 2),
+)
+
+
+def exit_code(error: BaseException) -> int:
+    """The process exit code that stands for an error; the table is in `cli`'s help."""
+    for kind, code in _CODES:
+        if isinstance(error, kind):
+            return code
+    return 1
+
+
+def report(console: Console, error: BaseException, unchanged: str = "") -> int:
+    """Says in one or two lines what happened and what was not changed; gives the exit code."""
+    if isinstance(error, Interrupted | KeyboardInterrupt):
+        console.say("", f"Stopped. {unchanged or 'Nothing was changed.'}")
+    elif isinstance(error, SlyError):
+        console.say(f"{error}" + (f" {unchanged}" if unchanged else ""))
+    else:
+        console.say(f"Internal error: {type(error).__name__}. {unchanged}".rstrip())
+    return exit_code(error)

@@ -1,0 +1,238 @@
+"""One grant, from the consent page to the user's tokens: the steps and their order.
+
+The rule: the port before the page, the file before the good news, and nothing changed before success.
+"""
+
+import asyncio
+import os
+import secrets
+import sys
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit, urlunsplit
+
+from ..browser import how_to_open, open_browser, proc_version, ssh_hint
+from ..errors import (
+    ConfigError,
+    DeniedError,
+    GrantTimeoutError,
+    RedirectError,
+    SlyError,
+    StateMismatchError,
+    printable,
+)
+from ..loopback import Arrival, Loopback, page
+from ..oauth2 import OAuth2App, OAuth2User
+from ..oauth2.grants.authorization_code import AuthorizationURL, read_redirect
+from ..web import is_loopback_uri
+from .console import Console
+
+DEFAULT_REDIRECT_URI = "http://localhost:8080"
+
+
+@dataclass
+class GrantOptions:
+    """How to reach the person. `port` and `bind` say where to listen, `timeout` is in seconds."""
+
+    redirect_uri: str | None = None
+    port: int | None = None
+    bind: str | None = None
+    timeout: float = 300.0
+    browser: bool = True
+    paste: bool = False
+    auth_params: Mapping[str, str] = field(default_factory=dict[str, str])
+    open_page: Callable[[str], Awaitable[bool]] = open_browser
+
+
+Save = Callable[[OAuth2User], None]
+
+
+async def grant(
+    app: OAuth2App, scopes: list[str], options: GrantOptions, console: Console, save: Save
+) -> OAuth2User:
+    """The user who consented, saved. Listens for the redirect, or takes the pasted address.
+
+    Raises `DeniedError`, `RedirectError`, `GrantTimeoutError`, `ListenError`, `ConfigError`, and what
+    the exchange and `save` raise; then nothing was saved.
+    """
+    redirect_uri = choose_redirect_uri(app, options)
+    try:
+        async with asyncio.timeout(options.timeout):
+            if options.paste or not is_loopback_uri(redirect_uri):
+                return await _by_paste(app, scopes, redirect_uri, options, console, save)
+            return await _by_listening(app, scopes, redirect_uri, options, console, save)
+    except TimeoutError as error:
+        if isinstance(error, SlyError):
+            raise
+    raise GrantTimeoutError(
+        f"Nobody answered the consent page within {options.timeout:g} s.", next_step="Run grant again when ready."
+    )
+
+
+def choose_redirect_uri(app: OAuth2App, options: GrantOptions) -> str:
+    """The flag's redirect URI, else the client file's, else the provider's usual one; with `--port` put in.
+
+    A `--redirect-uri` stays byte for byte as given, and `--port` then only says where to listen.
+    """
+    if options.redirect_uri:
+        return options.redirect_uri
+    known = app.provider
+    redirect_uri = app.redirect_uri or (known.redirect_uri if known else DEFAULT_REDIRECT_URI)
+    if options.port is None or not is_loopback_uri(redirect_uri):
+        return redirect_uri
+    parts = urlsplit(redirect_uri)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return urlunsplit(parts._replace(netloc=f"{host}:{options.port}"))
+
+
+async def _by_listening(
+    app: OAuth2App, scopes: list[str], redirect_uri: str, options: GrantOptions, console: Console, save: Save
+) -> OAuth2User:
+    port = options.port if options.redirect_uri else None
+    async with await Loopback.open(redirect_uri, port=port, bind=options.bind) as loopback:
+        asked = _ask(app, scopes, loopback.redirect_uri, options)
+        _show(console, asked)
+        opened = options.browser and await options.open_page(asked.url)
+        _say_how(console, loopback.redirect_uri, opened, options)
+        typed = None
+        if console.interactive or not opened:
+            # a code alone is taken only where the person was told to bring one
+            typed = _pasted(app, asked, console, codes=not opened, end_is_no_answer=False)
+        code, arrival = await _first_answer(_redirected(app, asked, loopback, console), typed)
+        try:
+            user = await app.exchange_code(code, asked.verifier, scopes, loopback.redirect_uri)
+            save(user)
+        except SlyError as error:
+            if arrival is not None:
+                await arrival.answer(400, _failure_page("The sign-in could not be finished.", error))
+            raise
+        if arrival is not None:
+            await arrival.answer(200, _success_page(app, user))
+        return user
+
+
+async def _by_paste(
+    app: OAuth2App, scopes: list[str], redirect_uri: str, options: GrantOptions, console: Console, save: Save
+) -> OAuth2User:
+    asked = _ask(app, scopes, redirect_uri, options)
+    _show(console, asked)
+    if options.browser and not options.paste:
+        await options.open_page(asked.url)
+    console.say(
+        "After consenting, copy the whole address that the browser ends on (the page itself may fail",
+        "to load), or the code that the provider shows, paste it here and press Enter:",
+    )
+    code, _ = await _pasted(app, asked, console, codes=True, end_is_no_answer=True)
+    user = await app.exchange_code(code, asked.verifier, scopes, redirect_uri)
+    save(user)
+    return user
+
+
+def _ask(app: OAuth2App, scopes: list[str], redirect_uri: str, options: GrantOptions) -> AuthorizationURL:
+    state = secrets.token_urlsafe(24)  # 192 bits; RFC 6749 §10.10 wants at least 128
+    return app.auth_url_with_pkce(redirect_uri, state, scopes, auth_params=options.auth_params)
+
+
+def _show(console: Console, asked: AuthorizationURL) -> None:
+    console.say(console.strong("Open this page in a browser and consent:"), "", asked.url, "")
+
+
+def _say_how(console: Console, redirect_uri: str, opened: bool, options: GrantOptions) -> None:
+    if opened:
+        console.say("The browser was opened. Waiting for you to consent there (Ctrl-C stops).")
+    else:
+        how = how_to_open(os.environ, sys.platform, proc_version())
+        why = getattr(how, "text", "") if options.browser else "as asked (--no-browser)."
+        port = options.port or urlsplit(redirect_uri).port or 80
+        console.say(f"No browser was opened: {why or 'none could be started.'}")
+        if getattr(how, "reason", "") == "ssh":
+            console.say("To use the browser of your own machine, run there, before you open the page:")
+            console.say("", f"    {ssh_hint(os.environ, port)}", "")
+        elif getattr(how, "reason", "") == "container":
+            console.say(f"To use the browser outside, publish the port (-p {port}:{port}) and give --bind 0.0.0.0.")
+        console.say(f"Waiting for the redirect to {redirect_uri} (Ctrl-C stops).")
+    if console.interactive:
+        console.say("Is the browser on another machine? Paste the address that it ends on here:")
+
+
+Answer = tuple[str, Arrival | None]
+"""The code, and the browser that waits for a page where one brought it."""
+
+
+async def _first_answer(
+    redirected: Coroutine[None, None, Answer], typed: Coroutine[None, None, Answer] | None
+) -> Answer:
+    """Whichever comes first, the redirect or the pasted address."""
+    racing = {asyncio.ensure_future(answer) for answer in (redirected, typed) if answer is not None}
+    try:
+        while racing:
+            done, racing = await asyncio.wait(racing, return_when=asyncio.FIRST_COMPLETED)
+            for answer in done:
+                if answer.exception() or answer.result()[0]:
+                    return answer.result()
+    finally:
+        for waiting in racing:
+            waiting.cancel()
+        await asyncio.gather(*racing, return_exceptions=True)
+    raise RedirectError("No redirect came.")
+
+
+async def _redirected(app: OAuth2App, asked: AuthorizationURL, loopback: Loopback, console: Console) -> Answer:
+    """The code of the first redirect that answers our question, with the browser that still waits."""
+    told = False
+    async for arrival in loopback.arrivals():
+        try:
+            code = _read(app, arrival.query, asked)
+        except StateMismatchError as error:
+            await arrival.answer(400, _failure_page("This page belongs to another attempt.", error))
+            if not told:
+                console.say("A redirect with a wrong state came and was ignored; still waiting.")
+            told = True
+        except RedirectError as error:
+            denied = isinstance(error, DeniedError) and error.denied
+            title = "Access was denied" if denied else "Not connected"
+            await arrival.answer(403 if denied else 400, _failure_page("Nothing was changed.", error, title))
+            raise
+        else:
+            return code, arrival
+    raise RedirectError("The listener ended before a redirect came.")
+
+
+async def _pasted(
+    app: OAuth2App, asked: AuthorizationURL, console: Console, *, codes: bool, end_is_no_answer: bool
+) -> Answer:
+    """The code in the first pasted line that answers our question; empty at the end of the input."""
+    async for line in console.lines():
+        if not line:
+            continue
+        if codes and _is_bare_code(line):  # shown by the provider; PKCE ties it to us in the state's place
+            return line, None
+        try:
+            return _read(app, line, asked), None
+        except (StateMismatchError, ConfigError) as error:
+            console.say(f"{error} Paste the address again:")
+    if end_is_no_answer:
+        raise ConfigError("The input ended before an address was pasted.", next_step="Run grant on a terminal.")
+    return "", None
+
+
+def _is_bare_code(line: str) -> bool:
+    return not any(mark in line for mark in ("=", "?", "&", " ", "://")) and line.isprintable() and len(line) >= 4
+
+
+def _read(app: OAuth2App, query: str, asked: AuthorizationURL) -> str:
+    known = app.provider
+    issuer = app.issuer or (known.issuer if known else None)
+    return read_redirect(query, state=asked.state, issuer=issuer, issuer_required=app.iss_in_redirect)
+
+
+def _failure_page(message: str, error: SlyError, title: str = "Not connected") -> str:
+    return page(title, message, ok=False, details=str(error))
+
+
+def _success_page(app: OAuth2App, user: OAuth2User) -> str:
+    host = printable(urlsplit(app.auth_uri).hostname or "the provider", 80)
+    lines = [f"Granted: {', '.join(user.scopes) or 'access'}"]
+    if user.missing_scopes:
+        lines.append(f"Not granted: {', '.join(user.missing_scopes)}")
+    return page("Connected", f"Access to {host} was granted and saved.", ok=True, details="\n".join(lines))

@@ -1,0 +1,146 @@
+"""The client file: a template, filled in as far as a provider's name, an issuer or a download tells.
+
+The rule: exactly `{id, secret, auth_uri, token_uri}` unless more was given, and never over a filled-in
+file without a yes.
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from ..errors import ConfigError, CredentialsError, WouldOverwriteError, printable
+from ..json_file import StrPath, read_json_file, shown, write_json_file
+from ..oauth2 import OAuth2App
+from ..oauth2.client_auth import read_client_auth
+from ..oauth2.discovery import Metadata, metadata_requests, read_metadata
+from ..oauth2.providers import PROVIDERS, Provider
+from ..transport import send
+from ..web import check_endpoint
+
+TEMPLATES: Mapping[str, Mapping[str, str]] = {
+    "OAuth2": {"id": "", "secret": "", "auth_uri": "", "token_uri": ""},
+    "OAuth1": {"key": "", "secret": "", "request_uri": "", "authorize_uri": "", "access_uri": ""},
+}
+
+
+@dataclass
+class ScaffoldOptions:
+    """What is known of the client. Values given one by one go over what a source tells."""
+
+    provider: str | None = None
+    issuer: str | None = None
+    source: StrPath | None = None
+    given: dict[str, Any] = field(default_factory=dict[str, Any])
+
+
+def client_json(options: ScaffoldOptions) -> dict[str, Any]:
+    """The content of the client file. Raises `ConfigError` for an unknown provider or a bad URI."""
+    client: dict[str, Any] = dict(TEMPLATES["OAuth2"])
+    if options.provider:
+        client |= _of_provider(find_provider(options.provider))
+    if options.issuer:
+        client |= _of_metadata(asyncio.run(discover(options.issuer)))
+    if options.source is not None:
+        client |= _of_file(options.source)
+    client |= {key: value for key, value in options.given.items() if value is not None}
+    for key in ("auth_uri", "token_uri"):
+        if client[key]:
+            check_endpoint(client[key], key, allow_http=True)
+    read_client_auth(client.get("client_auth"))
+    return client
+
+
+def find_provider(name: str) -> Provider:
+    """The row of the table. Raises `ConfigError`, which names the nearest and all."""
+    found = PROVIDERS.get(name.strip().casefold())
+    if found is None:
+        near = get_close_matches(name.casefold(), PROVIDERS, 1)
+        hint = f"Did you mean {near[0]}? " if near else ""
+        raise ConfigError(
+            f"There is no provider {printable(name, 40)!r} in the table.",
+            next_step=f"{hint}Known: {', '.join(PROVIDERS)}. For others give --issuer, or --auth-uri and --token-uri.",
+        )
+    return found
+
+
+def _of_provider(provider: Provider) -> dict[str, Any]:
+    client: dict[str, Any] = {"auth_uri": provider.auth_uri, "token_uri": provider.token_uri}
+    if provider.auth_params:
+        client["auth_params"] = dict(provider.auth_params)
+    if provider.scopes:
+        client["scopes"] = list(provider.scopes)
+    if not provider.pkce:
+        client["pkce"] = False
+    return client
+
+
+def _of_metadata(metadata: Metadata) -> dict[str, Any]:
+    client: dict[str, Any] = {"auth_uri": metadata.auth_uri, "token_uri": metadata.token_uri}
+    client["issuer"] = metadata.issuer
+    if metadata.client_auth:
+        client["client_auth"] = metadata.client_auth
+    if metadata.iss_in_redirect:
+        client["iss_in_redirect"] = True
+    return client
+
+
+def _of_file(source: StrPath) -> dict[str, Any]:
+    app = OAuth2App.from_json_file(source)
+    client: dict[str, Any] = {"id": app.id, "secret": app.secret or ""}
+    client |= {"auth_uri": app.auth_uri, "token_uri": app.token_uri}
+    if app.redirect_uri:
+        client["redirect_uri"] = app.redirect_uri
+    return client
+
+
+async def discover(issuer: str) -> Metadata:
+    """The issuer's metadata, from the first well-known place that has them (RFC 8414, OpenID Connect)."""
+    check_endpoint(issuer, "--issuer")
+    for request in metadata_requests(issuer):
+        found = read_metadata(await send(request), issuer)
+        if found is not None:
+            return found
+    raise ConfigError(
+        f"{printable(issuer, 100)} publishes no metadata (RFC 8414, OpenID Connect).",
+        next_step="Give --auth-uri and --token-uri.",
+    )
+
+
+def read_secret(source: str) -> str:
+    """The client secret in a file, or on stdin for `-`: its first line."""
+    try:
+        text = sys.stdin.readline() if source == "-" else Path(source).read_text(encoding="utf-8-sig")
+    except (OSError, ValueError, AttributeError):
+        text = ""
+    secret = text.strip().partition("\n")[0].strip()
+    if not secret:
+        where = "stdin" if source == "-" else shown(source)
+        raise ConfigError(f"{where} holds no secret.", next_step="Give --secret-file PATH, or - for stdin.")
+    return secret
+
+
+def is_filled_in(path: StrPath) -> bool:
+    """Whether a file is there that a template must not replace: all but an empty one or a blank template."""
+    if not os.path.lexists(path):
+        return False
+    try:
+        told = read_json_file(path)
+    except CredentialsError:
+        return not (os.path.isfile(path) and os.path.getsize(path) == 0)
+    if not isinstance(told, dict):
+        return True
+    return any(told.get(key) for key in ("id", "secret", "key")) or not {"id", "key"} & told.keys()
+
+
+def write_client(path: StrPath, client: Mapping[str, Any], *, force: bool) -> None:
+    """Writes the client file, 0600. Raises `WouldOverwriteError`, `SaveError`."""
+    if not force and is_filled_in(path):
+        raise WouldOverwriteError(
+            f"{shown(path)} exists and is filled in; it was not touched.", next_step="Choose another name, or --force."
+        )
+    write_json_file(path, client)

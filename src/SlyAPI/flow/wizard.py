@@ -1,0 +1,190 @@
+"""The two wizards: what a person is asked, and in which order. Also for libraries' own `__main__`."""
+
+import inspect
+import os
+import sys
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any
+
+from ..errors import ConfigError, CredentialsError, SlyError
+from ..json_file import StrPath, check_writable, read_json_file, shown, write_json_file
+from ..oauth2 import OAuth2App, OAuth2User
+from ..oauth2.providers import PROVIDERS
+from ..oauth2.user import recognise
+from .console import Console, Interrupted, ctrl_c_as_interrupted, report
+from .git_guard import guard
+from .grant import GrantOptions, grant
+from .scaffold import TEMPLATES, ScaffoldOptions, client_json, find_provider, is_filled_in
+
+_KINDS = {"oauth1": "OAuth1", "oauth2": "OAuth2"}
+
+
+async def grant_wizard(scopesType: type | None, dry_run: bool = False, kind: str | None = None) -> None:
+    """Asks for the client file, the user file and the scopes, then grants.
+
+    The menu of scopes are the public attributes of `scopesType` (a class of texts, or an enum). `kind`
+    is `OAuth2`. With `dry_run` everything is asked and nothing opened or written. What goes wrong is
+    said in a line, and `SystemExit` carries the exit code.
+    """
+    console = Console()
+    try:
+        with ctrl_c_as_interrupted():
+            _check_kind(kind)
+            app_path = console.ask("Client file", "--app", "app.json")
+            app = OAuth2App.from_json_file(app_path)
+            user_path = console.ask("User file to write", "--user", "user.json")
+            check_user_path(user_path, app_path)
+            if os.path.lexists(user_path) and not confirm_replacing(user_path, console):
+                console.say(f"{shown(user_path)} was kept.")
+                return
+            scopes = _menu(scopesType, console)
+            if dry_run:
+                console.say(f"Would ask for {scopes} and write {shown(user_path)}.")
+                return
+            await grant_to_file(app, user_path, scopes, GrantOptions(), console)
+    except (SlyError, Interrupted) as error:
+        code = report(console, error)
+    else:
+        return
+    sys.exit(code)
+
+
+def scaffold_wizard(kind: str | None = None, override: Mapping[str, Any] | None = None) -> None:
+    """Asks where to write the client file, and before it overwrites one; writes the template with `override` in it.
+
+    `kind` is `OAuth2` (the default) or `OAuth1`. What goes wrong is said in a line, and `SystemExit`
+    carries the exit code.
+    """
+    console = Console()
+    try:
+        with ctrl_c_as_interrupted():
+            path = _ask_client_path(console)
+            if path is not None:
+                write_json_file(path, {**TEMPLATES[_read_kind(kind)], **(override or {})})
+                say_written(path, console)
+                guard(path, console)
+    except (SlyError, Interrupted) as error:
+        code = report(console, error)
+    else:
+        return
+    sys.exit(code)
+
+
+def scaffold_by_asking(console: Console) -> dict[str, Any] | None:
+    """The wizard of `python -m SlyAPI scaffold`: also asks for the provider, the id and the secret."""
+    path = _ask_client_path(console)
+    if path is None:
+        return None
+    console.say(f"Known providers: {', '.join(PROVIDERS)}.")
+    name = console.ask("Provider, or the https address of an issuer; Enter to leave it blank", "--provider", "")
+    options = ScaffoldOptions()
+    if name.startswith(("https://", "http://")):
+        options.issuer = name
+    elif name:
+        options.provider = name
+        provider = find_provider(name)
+        console.say(f"Register a client at {provider.console}", f"with the redirect URI {provider.redirect_uri}")
+        if provider.note:
+            console.say(provider.note)
+    options.given["id"] = console.ask("Client id; Enter to leave it blank", "--id", "")
+    options.given["secret"] = console.ask(
+        "Client secret (not shown); Enter to leave it blank", "--secret-file", "", hidden=True
+    )
+    client = client_json(options)
+    write_json_file(path, client)
+    say_written(path, console)
+    guard(path, console)
+    return {"app": str(path), "filled_in": is_filled_in(path)}
+
+
+def say_written(path: StrPath, console: Console) -> None:
+    """Says what was written, and what comes next."""
+    missing = [key for key, value in read_json_file(path).items() if value == ""]
+    console.say(f"{shown(path)} was written (mode 0600).")
+    if missing:
+        console.say(f"Fill in {', '.join(missing)}, then run: python -m SlyAPI grant {shown(path)}")
+    else:
+        console.say(f"Next: python -m SlyAPI grant {shown(path)}")
+
+
+async def grant_to_file(
+    app: OAuth2App, user_path: StrPath, scopes: list[str], options: GrantOptions, console: Console
+) -> OAuth2User:
+    """Grants, and writes the user file before anything says that it worked. `-` is stdout (by the caller)."""
+
+    def save(user: OAuth2User) -> None:
+        if user_path != "-":
+            write_json_file(user_path, user.to_dict())
+
+    if user_path != "-":
+        check_writable(user_path)
+    user = await grant(app, scopes, options, console, save)
+    if user_path != "-":
+        console.say(f"Granted. {shown(user_path)} was written (mode 0600).")
+        guard(user_path, console)
+    if user.missing_scopes:
+        console.say(f"Not granted, though asked for: {', '.join(user.missing_scopes)}")
+    if user.refresh_token is None and user.expires_at is not None:
+        console.say("The provider gave no refresh token: this grant ends when the access token does.")
+    return user
+
+
+def check_user_path(user_path: StrPath, app_path: StrPath) -> None:
+    """Raises `CredentialsError` where the user file's path holds something that is no user file."""
+    if os.path.exists(user_path) and os.path.exists(app_path) and os.path.samefile(user_path, app_path):
+        raise ConfigError("The user file and the client file are the same file.", next_step="Give another --user.")
+    if os.path.isdir(user_path):
+        raise CredentialsError(f"{shown(user_path)} is a folder, not a file.")
+
+
+def confirm_replacing(user_path: StrPath, console: Console) -> bool:
+    """Whether the person wants an existing file replaced; says what it is."""
+    try:
+        told = read_json_file(user_path)
+        what = recognise(told) if isinstance(told, dict) else "not a JSON object"
+    except CredentialsError as error:
+        what = str(error)
+    return console.confirm(f"{shown(user_path)} exists ({what}). Replace it?")
+
+
+def _ask_client_path(console: Console) -> str | None:
+    path = console.ask("Client file to write", "the file's name", "app.json")
+    if os.path.isdir(path):
+        raise CredentialsError(f"{shown(path)} is a folder, not a file.")
+    if os.path.lexists(path) and not console.confirm(f"{shown(path)} exists. Overwrite it?"):
+        console.say(f"{shown(path)} was kept.")
+        return None
+    return path
+
+
+def _read_kind(kind: str | None) -> str:
+    found = _KINDS.get((kind or "OAuth2").casefold())
+    if found is None:
+        raise ConfigError(f"kind is {kind!r}; it may be OAuth2 or OAuth1.")
+    return found
+
+
+def _check_kind(kind: str | None) -> None:
+    if _read_kind(kind) == "OAuth1":
+        raise ConfigError("Granting by OAuth 1 is not there yet in this version of SlyAPI.")
+
+
+def _menu(scopes_type: type | None, console: Console) -> list[str]:
+    """The scopes chosen from the public attributes of a class, or typed where there is none."""
+    if scopes_type is None:
+        return console.ask("Scopes, with spaces between; Enter for none", "--scope", "").split()
+    if issubclass(scopes_type, Enum):
+        found = [(name, member.value) for name, member in scopes_type.__members__.items()]
+    else:
+        found = inspect.getmembers(scopes_type, lambda value: isinstance(value, str | Enum))
+        order = list(vars(scopes_type))
+        found.sort(key=lambda pair: order.index(pair[0]) if pair[0] in order else -1)
+    choices = [
+        (name, str(value.value if isinstance(value, Enum) else value))
+        for name, value in found
+        if not name.startswith("_")
+    ]
+    if not choices:
+        return []
+    return console.choose_several("Which scopes?", choices, "--scope")

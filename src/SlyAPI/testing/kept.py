@@ -1,0 +1,34 @@
+"""A practice provider that outlives its process: its state is a file, its port stays the same."""
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from .provider import PracticeProvider
+
+
+@asynccontextmanager
+async def kept_provider(path: str | os.PathLike[str], **knobs: Any) -> AsyncGenerator[PracticeProvider, None]:
+    """The provider whose state `keep` put into the file at `path`, running where it ran; kept again at the end.
+
+    `knobs` are those of `PracticeProvider.from_json`. Raises ValueError for another file, OSError where
+    the port is taken.
+    """
+    with open(path, encoding="utf-8") as file:
+        kept = json.load(file)
+    provider = PracticeProvider.from_json(kept["provider"], **knobs)
+    async with provider.running(kept["port"]):
+        try:
+            yield provider
+        finally:
+            keep(provider, path)
+
+
+def keep(provider: PracticeProvider, path: str | os.PathLike[str]) -> None:
+    """Puts a running provider's state and port into a file, for `kept_provider`."""
+    port = int((provider.listening_at or "").rpartition(":")[2])
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump({"port": port, "provider": provider.to_json()}, file)
