@@ -9,12 +9,12 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from playwright.async_api import BrowserContext, Page, async_playwright
+from playwright.async_api import BrowserContext, Error, Page, Request, async_playwright
 
 PICTURES = Path(__file__).parents[2] / ".tests" / "screenshots"
 
@@ -24,15 +24,16 @@ _ARGS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    # The provider's development pages import a font from a public host.
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1, EXCLUDE [::1]",
 ]
+# The provider's development pages import a font from a public host.
+_NOTHING_BUT = "--host-resolver-rules=MAP * ~NOTFOUND"
+_HERE = ("localhost", "127.0.0.1", "[::1]")
 _SECONDS = 30
 
 
 @dataclass(frozen=True)
 class Landing:
-    """The page on which a visit ended."""
+    """The page on which a visit ended; `status` is None where the address could not be reached."""
 
     status: int | None
     title: str
@@ -48,6 +49,7 @@ class Person:
         self.context = context
         self.env = env
         self._asked = asked
+        self._addresses: dict[Page, str] = {}
 
     async def asked(self, seconds: float = _SECONDS) -> str:
         """The next address that a program handed to BROWSER; TimeoutError after `seconds`."""
@@ -56,6 +58,12 @@ class Person:
     async def visits(self, url: str) -> Landing:
         """Opens `url` in a new tab and clicks nothing."""
         page = await self.context.new_page()
+
+        def note(request: Request) -> None:
+            if request.is_navigation_request():
+                self._addresses[page] = request.url
+
+        page.on("request", note)
         reply = await page.goto(url)
         return await _landing(page, reply.status if reply else None)
 
@@ -64,11 +72,11 @@ class Person:
         landing = await self.visits(url or await self.asked())
         for _ in range(3):
             question = landing.page.locator("input[name=prompt]")
-            if not await question.count():
+            if landing.status is None or not await question.count():
                 return landing
             if await question.get_attribute("value") == "login":
                 await self._fills_in(landing.page, login)
-            landing = await _click(landing.page, "button[type=submit]")
+            landing = await self._clicks(landing.page, "button[type=submit]")
         raise AssertionError(f"the provider asks without end, last on {landing.address}")
 
     async def denies(self, url: str | None = None, *, login: str | None = "alice") -> Landing:
@@ -76,8 +84,8 @@ class Person:
         landing = await self.visits(url or await self.asked())
         if login is not None:
             await self._fills_in(landing.page, login)
-            landing = await _click(landing.page, "button[type=submit]")
-        return await _click(landing.page, "a[href$='/abort']")
+            landing = await self._clicks(landing.page, "button[type=submit]")
+        return await self._clicks(landing.page, "a[href$='/abort']")
 
     async def pictures(self, name: str) -> list[Path]:
         """A screenshot of every open tab, as .tests/screenshots/NAME-N.png."""
@@ -92,12 +100,16 @@ class Person:
         await page.fill("input[name=login]", login)
         await page.fill("input[name=password]", "any password does")
 
-
-async def _click(page: Page, selector: str) -> Landing:
-    async with page.expect_navigation() as navigation:
-        await page.click(selector)
-    reply = await navigation.value
-    return await _landing(page, reply.status if reply else None)
+    async def _clicks(self, page: Page, selector: str) -> Landing:
+        try:
+            async with page.expect_navigation() as navigation:
+                await page.click(selector)
+        except Error as error:
+            if "net::ERR_" not in error.message:
+                raise
+            return Landing(None, "", error.message, self._addresses[page], page)
+        reply = await navigation.value
+        return await _landing(page, reply.status if reply else None)
 
 
 async def _landing(page: Page, status: int | None) -> Landing:
@@ -105,14 +117,15 @@ async def _landing(page: Page, status: int | None) -> Landing:
 
 
 @asynccontextmanager
-async def person_at_a_browser() -> AsyncGenerator[Person, None]:
-    """A person with a fresh profile, until the block ends."""
+async def person_at_a_browser(reaches: Sequence[str] = _HERE) -> AsyncGenerator[Person, None]:
+    """A person with a fresh profile, until the block ends, whose browser finds the hosts `reaches` and no others."""
     binary = shutil.which("chromium")
     if binary is None:
         raise FileNotFoundError("Debian's chromium is needed: run tests/run, which installs it")
     with tempfile.TemporaryDirectory(prefix="slyapi-person-") as home:
         async with _asked_to_open(Path(home)) as (script, asked), async_playwright() as playwright:
-            browser = await playwright.chromium.launch(executable_path=binary, args=_ARGS)
+            args = [*_ARGS, ", EXCLUDE ".join([_NOTHING_BUT, *reaches])]
+            browser = await playwright.chromium.launch(executable_path=binary, args=args)
             try:
                 context = await browser.new_context(locale="en-US")
                 context.set_default_timeout(_SECONDS * 1000)

@@ -6,12 +6,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
 from tests.end_to_end.chromium import Person, person_at_a_browser
 from tests.end_to_end.oidc_server import OidcServer, running_server
+from tests.end_to_end.program import Desk, desk_at
 
 _failed = pytest.StashKey[bool]()
 
@@ -49,3 +51,17 @@ async def person(request: pytest.FixtureRequest) -> AsyncIterator[Person]:
         yield someone
         if request.node.stash.get(_failed, False):
             await someone.pictures(request.node.name)
+
+
+@pytest_asyncio.fixture
+async def distant_person() -> AsyncIterator[Person]:
+    """A person at another machine: the provider answers there, and `localhost` is not ours."""
+    async with person_at_a_browser(["127.0.0.1"]) as someone:
+        yield someone
+
+
+@pytest_asyncio.fixture
+async def desk(person: Person, tmp_path: Path) -> AsyncIterator[Desk]:
+    """The person's desk: an empty folder, and programs whose links open in the person's browser."""
+    async with desk_at(tmp_path, person.env) as it:
+        yield it

@@ -51,6 +51,11 @@ function start() {
     },
     cookies: { keys: ['not a secret: the sessions of these tests live for seconds'] },
   });
+  const matches = provider.Client.prototype.compareClientSecret;
+  provider.Client.prototype.compareClientSecret = function compareClientSecret(secret) {
+    // Its own rule takes the secret in either place; many providers take it only as registered (RFC 7591 §2).
+    return clientAuth(Provider.ctx, Provider.ctx.oidc.body) === this.clientAuthMethod && matches.call(this, secret);
+  };
   provider.use(note);
   provider.on('server_error', (_ctx, error) => process.stderr.write(`${error.stack}\n`));
   answer = provider.callback();

@@ -1,0 +1,118 @@
+"""Runs programs as a user would: child processes in one folder, with the environment of a person's desktop.
+
+The rule: a child that a test leaves behind is ended with it; what it wrote is kept for the failure report.
+"""
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What a program left: its exit code, and what it wrote."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Child:
+    """A running program."""
+
+    def __init__(self, process: Process, terminal: int | None) -> None:
+        self.process = process
+        self._terminal = terminal
+
+    def types(self, line: str) -> None:
+        """Types or pastes one line, and Enter, at the child's terminal or pipe."""
+        if self._terminal is not None:
+            os.write(self._terminal, f"{line}\n".encode())
+        else:
+            assert self.process.stdin is not None
+            self.process.stdin.write(f"{line}\n".encode())
+
+    def presses_ctrl_c(self) -> None:
+        self.process.send_signal(signal.SIGINT)
+
+    async def says(self, words: str) -> str:
+        """Waits until a line on stderr holds `words`, and gives that line."""
+        assert self.process.stderr is not None
+        async with asyncio.timeout(_SECONDS):
+            async for line in self.process.stderr:
+                if words in (text := line.decode()):
+                    return text.strip()
+        raise AssertionError(f"the program ended without saying {words!r}")
+
+    async def ends(self) -> Ended:
+        """Waits for the end; `err` lacks what `says` has read."""
+        out, err = await asyncio.wait_for(self.process.communicate(), _SECONDS)
+        assert self.process.returncode is not None
+        return Ended(self.process.returncode, out.decode(), err.decode())
+
+    async def close(self) -> None:
+        with suppress(ProcessLookupError):
+            self.process.kill()
+        await self.process.communicate()
+        if self._terminal is not None:
+            os.close(self._terminal)
+
+
+class Desk:
+    """A folder to work in. Every program runs on this Python, with warnings shown as errors."""
+
+    def __init__(self, folder: Path, env: dict[str, str]) -> None:
+        self.folder = folder
+        self.env = env
+        self._children: list[Child] = []
+
+    async def starts(self, *argv: str, stdin: str = "nothing") -> Child:
+        """Starts `python ARGV...`; `stdin` is nothing, a pipe, or a terminal."""
+        terminal, handle = os.openpty() if stdin == "terminal" else (None, PIPE if stdin == "pipe" else DEVNULL)
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-W", "error", *argv, stdin=handle, stdout=PIPE, stderr=PIPE, cwd=self.folder, env=self.env
+        )
+        if terminal is not None:
+            os.close(handle)
+        self._children.append(Child(process, terminal))
+        return self._children[-1]
+
+    async def slyapi(self, *argv: str, stdin: str = "nothing") -> Child:
+        """Starts `python -m SlyAPI ARGV...`."""
+        return await self.starts("-m", "SlyAPI", *argv, stdin=stdin)
+
+    def writes(self, name: str, obj: dict[str, Any] | str) -> Path:
+        """A file in the folder: JSON, or text."""
+        path = self.folder / name
+        path.write_text(obj if isinstance(obj, str) else json.dumps(obj))
+        return path
+
+    def reads(self, name: str) -> dict[str, Any]:
+        """A JSON object in the folder."""
+        obj: dict[str, Any] = json.loads((self.folder / name).read_text())
+        return obj
+
+    async def close(self) -> None:
+        for child in self._children:
+            await child.close()
+
+
+@asynccontextmanager
+async def desk_at(folder: Path, env: dict[str, str]) -> AsyncGenerator[Desk, None]:
+    """A desk whose programs end with the block."""
+    it = Desk(folder, env)
+    try:
+        yield it
+    finally:
+        await it.close()
