@@ -92,6 +92,11 @@ class OAuth2(Auth):
         request.headers["Authorization"] = self._header()
         return request.headers["Authorization"] != sent
 
+    async def refresh_now(self, client: Any = None) -> OAuth2User:
+        """The user with tokens newer than those held now, due or not. Raises as `sign` does."""
+        await self._fresh(client, rejected=self.user.token)
+        return self.user
+
     async def settle(self) -> None:
         """Waits for a refresh in flight: cut short, it could lose a rotated refresh token."""
         flight = self._flight
