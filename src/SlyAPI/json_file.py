@@ -43,7 +43,7 @@ def read_json_file(path: StrPath) -> Any:
         except RecursionError:
             problem = "is nested too deeply for a credentials file"
         except ValueError:
-            problem = "is empty" if not raw.strip() else "is not JSON, or only half of it"
+            problem = "is empty" if not raw.removeprefix(b"\xef\xbb\xbf").strip() else "is not JSON, or only half of it"
     raise CredentialsError(f"{name} {problem}.")
 
 
@@ -68,25 +68,46 @@ def write_json_file(path: StrPath, value: Any) -> None:
     Written beside, flushed, fsync, renamed; a symbolic link stays one and its target is replaced.
     Raises `SaveError`; what was there is then untouched.
     """
-    target = Path(os.path.realpath(path))
-    beside = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
-    problem: OSError | None = None
+    problem = ""
     try:
-        text = json.dumps(value, indent=4, ensure_ascii=False, allow_nan=False) + "\n"
-        _write_new(beside, text.encode("utf-8", "surrogatepass"))
-        _keep_owner(target, beside)
-        os.replace(beside, target)
-        _sync_folder(target.parent)
+        text = json.dumps(value, indent=4, ensure_ascii=False) + "\n"
+        # a lone surrogate, which JSON may hold and UTF-8 may not, becomes the escape that JSON has for it
+        _replace(path, text.encode("utf-8", "backslashreplace"))
     except OSError as error:
-        problem = error
+        problem = _why(error)
+    except (TypeError, RecursionError):
+        problem = "would hold a value that JSON cannot"
+    except ValueError as error:
+        problem = "would hold itself" if "Circular" in str(error) else _why(error)
+    if problem:
+        raise SaveError(
+            f"{shown(path)} could not be written: it {problem}. The file is as it was.",
+            next_step="Free some space, or make its folder writable, then try again.",
+        )
+
+
+def _replace(path: StrPath, raw: bytes) -> None:
+    target, beside = _places(path)
+    try:
+        _write_new(beside, raw)
+        _keep_owner_and_mode(target, beside)
+        os.replace(beside, target)
     finally:
         with suppress(OSError):
             os.unlink(beside)
-    if problem is not None:
-        raise SaveError(
-            f"{shown(path)} could not be written: it {_why(problem)}. The file is as it was.",
-            next_step="Free some space, or make its folder writable, then try again.",
-        )
+    _sync_folder(target.parent)
+
+
+def _places(path: StrPath) -> tuple[Path, Path]:
+    """The file that `path` leads to, and the name beside it for its successor; refuses what is no file."""
+    target = Path(os.path.realpath(path))
+    with suppress(FileNotFoundError):
+        mode = os.stat(target).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError
+        if not stat.S_ISREG(mode):
+            raise ValueError("is not a regular file")
+    return target, target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
 
 
 def _write_new(path: Path, raw: bytes) -> None:
@@ -97,10 +118,11 @@ def _write_new(path: Path, raw: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def _keep_owner(old: Path, new: Path) -> None:
+def _keep_owner_and_mode(old: Path, new: Path) -> None:
     # root refreshing a user's file (sudo, cron) must not take it away from its owner
     with suppress(OSError, AttributeError):
         was = os.stat(old)
+        os.chmod(new, was.st_mode & 0o600)
         if (was.st_uid, was.st_gid) != (os.geteuid(), os.getegid()):
             os.chown(new, was.st_uid, was.st_gid)
 
@@ -117,17 +139,16 @@ def _sync_folder(folder: Path) -> None:
 
 def check_writable(path: StrPath) -> None:
     """Raises `SaveError` if `write_json_file` could not replace `path`; leaves nothing behind."""
-    target = Path(os.path.realpath(path))
-    beside = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
-    why = "is a folder" if target.is_dir() else ""
-    if not why:
+    why = ""
+    try:
+        _, beside = _places(path)
         try:
             _write_new(beside, b"\n")
-        except OSError as error:
-            why = _why(error)
         finally:
             with suppress(OSError):
                 os.unlink(beside)
+    except (OSError, ValueError) as error:
+        why = _why(error)
     if why:
         raise SaveError(f"{shown(path)} could not be written: it {why}.", next_step="Choose another path.")
 

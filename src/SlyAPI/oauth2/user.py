@@ -29,7 +29,8 @@ class OAuth2User:
 
     `expires_at` is aware and in UTC, or None where the provider does not tell (a naive one is read as
     UTC); `scopes` are those granted, `requested_scopes` those asked for where that differs or is known.
-    `extra` holds further keys of the file, which survive a rewrite.
+    `extra` holds further keys of the file, which survive a rewrite; `expires_as_read` is its spelling
+    of `expires_at`, with or without a fraction, written again while it still says the same moment.
     """
 
     token: str
@@ -40,6 +41,7 @@ class OAuth2User:
     requested_scopes: list[str] | None = None
     client_auth: ClientAuth | None = None
     extra: dict[str, Any] | None = None
+    expires_as_read: str | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if self.expires_at is not None:
@@ -60,7 +62,7 @@ class OAuth2User:
         saved: dict[str, Any] = {
             "token": self.token,
             "refresh_token": self.refresh_token,
-            "expires_at": None if self.expires_at is None else _write_time(self.expires_at),
+            "expires_at": self._expires_text(),
             "token_type": self.token_type,
             "scopes": list(self.scopes),
         }
@@ -69,6 +71,12 @@ class OAuth2User:
         if self.client_auth is not None:
             saved["client_auth"] = self.client_auth
         return saved | (self.extra or {})
+
+    def _expires_text(self) -> str | None:
+        if self.expires_at is None:
+            return None
+        read = self.expires_as_read
+        return read if read is not None and read_time(read) == self.expires_at else _write_time(self.expires_at)
 
     @classmethod
     def from_json_file(cls, path: StrPath) -> Self:
@@ -83,10 +91,11 @@ class OAuth2User:
         Raises `CredentialsError`, which says what the object is instead.
         """
         if not isinstance(obj, dict):
-            raise CredentialsError(f"{name} is {_kind(obj)}, not a user's tokens. {_HINT}")
+            what = "null" if obj is None else _kind(obj)
+            raise CredentialsError(f"{name} is {what}, not a user's tokens. {_HINT}")
         told: dict[str, Any] = obj
         try:
-            if "token" in told and "expiry" not in told:
+            if "token" in told and not _is_of_google_auth(told):
                 return cls._from_own(told)
             if "access_token" in told:
                 created = seconds(told.get("created_at"))
@@ -108,10 +117,12 @@ class OAuth2User:
         token_type = saved.get("token_type", "Bearer")
         if not isinstance(token_type, str) or not _SCHEME.fullmatch(token_type):
             raise ConfigError("token_type is not the name of a scheme.")
+        expires = saved.get("expires_at")
         return cls(
             token=_sendable("token", saved["token"]),
             refresh_token=_refresh_token(saved.get("refresh_token")),
-            expires_at=read_time(saved.get("expires_at")),
+            expires_at=read_time(expires),
+            expires_as_read=expires if isinstance(expires, str) and expires.endswith("Z") else None,
             token_type=token_type,
             scopes=split_scopes(scopes),
             requested_scopes=None if requested is None else split_scopes(requested),
@@ -169,7 +180,7 @@ def recognise(obj: Mapping[str, Any]) -> str:
         return "a Google service-account key"
     if obj.get("type") == "authorized_user":
         return "gcloud's application-default credentials"
-    if "expiry" in obj and "token" in obj:
+    if "token" in obj and _is_of_google_auth(obj):
         return "a token file of google-auth"
     if "access_token" in obj:
         return "a provider's token answer"
@@ -184,6 +195,10 @@ def recognise(obj: Mapping[str, Any]) -> str:
     if {"openapi", "swagger"} & obj.keys():
         return "an API description"
     return "a JSON object with other keys" if obj else "an empty JSON object"
+
+
+def _is_of_google_auth(obj: Mapping[str, Any]) -> bool:
+    return "expiry" in obj or "token_uri" in obj
 
 
 def seconds(value: Any) -> float | None:

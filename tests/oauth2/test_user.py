@@ -1,0 +1,253 @@
+"""A user's JSON: what is read, what is written, and what is named as something else."""
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from SlyAPI.errors import CredentialsError, CredentialsNotFoundError
+from SlyAPI.json_file import read_json_file, write_json_file
+from SlyAPI.oauth2 import OAuth2User
+
+NOW = 1_700_000_000.0
+OWN: dict[str, Any] = {
+    "token": "access-1",
+    "refresh_token": "refresh-1",
+    "expires_at": "2030-01-02T03:04:05.678901Z",
+    "token_type": "Bearer",
+    "scopes": ["read", "write"],
+}
+EXPIRY = datetime(2030, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+
+tokens = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=20)
+plain = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), min_size=1, max_size=20)
+scope_names = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=8)
+scope_lists = st.lists(scope_names, unique=True, max_size=4)
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+users = st.builds(
+    OAuth2User,
+    token=tokens,
+    refresh_token=st.none() | plain,
+    expires_at=st.none() | st.datetimes(timezones=st.just(UTC)),
+    scopes=scope_lists,
+    requested_scopes=st.none() | scope_lists,
+    client_auth=st.sampled_from([None, "basic", "post", "none"]),
+    extra=st.none() | st.dictionaries(st.sampled_from(["note", "id_token", "ä"]), json_values, min_size=1),
+)
+
+
+# --- our own JSON ---
+
+
+def test_the_file_format_is_that_of_0_6() -> None:
+    user = OAuth2User("access-1", "refresh-1", EXPIRY, "Bearer", ["read", "write"])
+    assert user.to_dict() == OWN
+    assert list(user.to_dict()) == ["token", "refresh_token", "expires_at", "token_type", "scopes"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"expires_at": "2030-01-02T03:04:05Z"},
+        {"expires_at": "2030-01-02T03:04:05.000000Z"},
+        {"expires_at": "9999-12-31T23:59:59.999999Z"},
+        {"expires_at": None},
+        {"refresh_token": None},
+        {"refresh_token": ""},
+        {"token_type": "bearer"},
+        {"scopes": []},
+        {"requested_scopes": ["read", "write", "delete"]},
+        {"client_auth": "basic"},
+        {"note": "mine", "nested": {"a": [1, None, 2.5]}},
+    ],
+)
+def test_to_dict_gives_back_the_json_that_was_read(changes: dict[str, Any]) -> None:
+    own = {**OWN, **changes}
+    assert OAuth2User.from_json_obj(own).to_dict() == own
+
+
+def test_a_time_that_was_changed_after_reading_is_the_one_written() -> None:
+    user = OAuth2User.from_json_obj({**OWN, "expires_at": "2030-01-02T03:04:05Z"})
+    user.expires_at = datetime(2031, 1, 1, tzinfo=UTC)
+    assert user.to_dict()["expires_at"] == "2031-01-01T00:00:00.000000Z"
+
+
+@given(users)
+def test_a_user_is_equal_after_a_round_trip(user: OAuth2User) -> None:
+    saved = json.loads(json.dumps(user.to_dict()))
+    assert OAuth2User.from_json_obj(saved) == user
+    assert OAuth2User.from_json_obj(saved).to_dict() == saved
+
+
+def test_a_user_is_equal_after_a_round_trip_through_its_file(tmp_path: Path) -> None:
+    user = OAuth2User("a", "r", EXPIRY, scopes=["s"], extra={"team": "Größe", "odd": "\ud800", "nan": [1e400]})
+    write_json_file(tmp_path / "user.json", user.to_dict())
+    assert OAuth2User.from_json_file(tmp_path / "user.json") == user
+
+
+@pytest.mark.parametrize(
+    ("written", "moment"),
+    [
+        ("2030-01-02T03:04:05.678901Z", EXPIRY),
+        ("2030-01-02T03:04:05.678901", EXPIRY),
+        ("2030-01-02 03:04:05.678901", EXPIRY),
+        ("2030-01-02T04:04:05.678901+01:00", EXPIRY),
+        ("2030-01-02T03:04:05Z", EXPIRY.replace(microsecond=0)),
+        (1_893_553_445, EXPIRY.replace(microsecond=0)),
+        (1_893_553_445.5, EXPIRY.replace(microsecond=500_000)),
+        ("1893553445", EXPIRY.replace(microsecond=0)),
+    ],
+)
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Asia/Kolkata"])
+def test_times_are_read_as_utc_in_every_time_zone(
+    written: object, moment: datetime, zone: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import time
+
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        user = OAuth2User.from_json_obj({**OWN, "expires_at": written})
+        assert user.expires_at == moment
+        assert str(user.to_dict()["expires_at"]).endswith("Z")
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_a_naive_time_given_in_code_is_utc() -> None:
+    assert OAuth2User("t", expires_at=EXPIRY.replace(tzinfo=None)).expires_at == EXPIRY
+
+
+def test_an_aware_time_given_in_code_is_the_same_moment_in_utc() -> None:
+    user = OAuth2User("t", expires_at=EXPIRY.astimezone(timezone(timedelta(hours=5, minutes=30))))
+    assert user.expires_at == EXPIRY
+    assert user.to_dict()["expires_at"] == OWN["expires_at"]
+
+
+# --- a provider's token answer, kept as it came ---
+
+
+def test_a_token_answer_counts_from_when_it_was_read() -> None:
+    told = {"access_token": "a", "expires_in": 3600, "token_type": "Bearer", "refresh_token": "r", "scope": "x y"}
+    user = OAuth2User.from_json_obj(told, now=NOW)
+    assert user == OAuth2User("a", "r", datetime.fromtimestamp(NOW + 3600, UTC), "Bearer", ["x", "y"])
+
+
+def test_a_token_answer_with_created_at_counts_from_then() -> None:
+    told = {"access_token": "a", "expires_in": "3600", "token_type": "Bearer", "created_at": 1_600_000_000}
+    assert OAuth2User.from_json_obj(told, now=NOW).expires_at == datetime.fromtimestamp(1_600_003_600, UTC)
+
+
+def test_a_token_answer_with_created_at_and_no_expires_in_never_expires() -> None:
+    told = {"access_token": "a", "token_type": "Bearer", "scope": "read", "created_at": 1573979017}
+    assert OAuth2User.from_json_obj(told).expires_at is None
+
+
+# --- something else ---
+
+CLIENT = {"id": "i", "secret": "s3cret", "auth_uri": "https://p.example/a", "token_uri": "https://p.example/t"}
+OTHERS: list[tuple[object, str]] = [
+    (CLIENT, "a client file"),
+    ({"client_id": "i", "client_secret": "s3cret", "redirect_uris": []}, "a client file"),
+    ({"installed": {"client_id": "i", "client_secret": "s3cret"}}, "Google's client file"),
+    ({"web": {"client_id": "i", "client_secret": "s3cret"}}, "Google's client file"),
+    ({"type": "service_account", "private_key": "s3cret", "client_id": "1"}, "a Google service-account key"),
+    ({"token": "s3cret", "refresh_token": "r", "expiry": "2030-01-01T00:00:00Z"}, "a token file of google-auth"),
+    ({"token": "s3cret", "token_uri": "https://p.example/t", "client_id": "i"}, "a token file of google-auth"),
+    ({"type": "authorized_user", "client_secret": "s3cret"}, "gcloud's application-default credentials"),
+    ({"key": "k", "secret": "s3cret"}, "an OAuth 1 file"),
+    ({"openapi": "3.0.0", "paths": {}}, "an API description"),
+    ({"s3cret": 1}, "a JSON object with other keys"),
+    ({}, "an empty JSON object"),
+    ([{"token": "s3cret"}], "an array"),
+    ("s3cret", "a text"),
+    ("", "empty"),
+    (5, "a number"),
+    (True, "true or false"),
+    (None, "null"),
+    ({**OWN, "token": 5}, "token is a number"),
+    ({**OWN, "token": ""}, "token is empty"),
+    ({**OWN, "token": None}, "token is missing"),
+    ({**OWN, "token": "s3cret\r\nX: y"}, "no header may carry"),
+    ({**OWN, "token": "s3cret token"}, "no header may carry"),
+    ({**OWN, "refresh_token": ["s3cret"]}, "refresh_token is no token"),
+    ({**OWN, "refresh_token": "s3cret\n"}, "refresh_token is no token"),
+    ({**OWN, "expires_at": "tomorrow, s3cret"}, "expires_at is no time: a text"),
+    ({**OWN, "expires_at": ["s3cret"]}, "expires_at is no time: an array"),
+    ({**OWN, "expires_at": True}, "expires_at is no time"),
+    ({**OWN, "expires_at": "0001-01-01T00:00:00+14:00"}, "expires_at is no time"),
+    ({**OWN, "token_type": 5}, "token_type"),
+    ({**OWN, "token_type": "Bearer s3cret"}, "token_type"),
+    ({**OWN, "scopes": 5}, "scopes"),
+    ({**OWN, "scopes": {"s3cret": 1}}, "scopes"),
+    ({**OWN, "scopes": ["a", {"s3cret": 1}]}, "scope"),
+    ({**OWN, "requested_scopes": 5}, "requested_scopes"),
+    ({**OWN, "client_auth": "tls"}, "client_auth"),
+    ({"access_token": "s3cret", "token_type": "mac"}, "'mac'"),
+    ({"access_token": {"s3cret": 1}}, "access_token is an object"),
+]
+
+
+@pytest.mark.parametrize(("other", "said"), OTHERS)
+def test_what_is_no_user_is_named_for_what_it_is(other: object, said: str) -> None:
+    with pytest.raises(CredentialsError) as caught:
+        OAuth2User.from_json_obj(other, "me.json")
+    assert str(caught.value).startswith("me.json ")
+    assert said in str(caught.value)
+    assert "s3cret" not in repr(caught.value) + str(caught.value), "nothing of the content is printed"
+    assert isinstance(caught.value, ValueError), "as SlyAPI 0.6 raised"
+    assert caught.value.__context__ is None
+
+
+@given(json_values | st.dictionaries(st.sampled_from([*OWN, "access_token", "expires_in", "created_at"]), json_values))
+def test_any_json_is_a_user_or_our_error(told: object) -> None:
+    with suppress(CredentialsError):
+        user = OAuth2User.from_json_obj(told, now=NOW)
+        assert OAuth2User.from_json_obj(user.to_dict()) == user
+
+
+def test_a_missing_file_is_a_file_not_found(tmp_path: Path) -> None:
+    with pytest.raises(CredentialsNotFoundError) as caught:
+        OAuth2User.from_json_file(tmp_path / "user.json")
+    assert isinstance(caught.value, FileNotFoundError)
+    assert "user.json does not exist" in str(caught.value)
+
+
+def test_a_file_is_named_in_the_message(tmp_path: Path) -> None:
+    write_json_file(tmp_path / "app.json", CLIENT)
+    with pytest.raises(CredentialsError, match=r"app\.json does not hold a user's tokens: it is a client file"):
+        OAuth2User.from_json_file(tmp_path / "app.json")
+    assert read_json_file(tmp_path / "app.json") == CLIENT
+
+
+# --- what is seen of a user ---
+
+
+@given(users)
+def test_a_user_prints_no_secret(user: OAuth2User) -> None:
+    user.token, user.refresh_token = "access-s3cret", "refresh-s3cret"
+    user.extra = {"id_token": "id-s3cret"}
+    assert "s3cret" not in f"{user} {user!r} {[user]}"
+
+
+def test_missing_scopes_are_those_asked_for_and_not_granted() -> None:
+    user = OAuth2User("t", scopes=["a", "c"], requested_scopes=["a", "b", "c", "d"])
+    assert user.missing_scopes == ["b", "d"]
+    assert OAuth2User("t", scopes=["a"]).missing_scopes == []
+
+
+def test_two_users_share_no_list_of_scopes() -> None:
+    OAuth2User("t").scopes.append("a")
+    assert OAuth2User("t").scopes == []

@@ -1,0 +1,306 @@
+"""Credentials files on a real disk: every mistake named, and the old file whole until the new one is."""
+from __future__ import annotations
+
+import json
+import os
+import socket
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+
+from SlyAPI.errors import CredentialsError, CredentialsNotFoundError, SaveError
+from SlyAPI.json_file import check_writable, read_json_file, write_json_file
+
+OLD = {"token": "old-s3cret", "note": "Größe"}
+NEW = {"token": "new-s3cret", "note": "Größe"}
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "user.json"
+    path.write_text(json.dumps(OLD), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def open_umask() -> Iterator[None]:
+    """A umask that takes nothing away, as some containers and services have."""
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+# --- reading ---
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_utf_8_is_read_with_and_without_a_byte_order_mark(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "user.json").write_text(json.dumps(OLD, ensure_ascii=False), encoding=encoding)
+    assert read_json_file(tmp_path / "user.json") == OLD
+    assert read_json_file(str(tmp_path / "user.json")) == OLD
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        (b"", "is empty"),
+        (b" \n", "is empty"),
+        (b"\xef\xbb\xbf", "is empty"),
+        (b'{"token": "s3cr', "only half of it"),
+        (b"token=s3cret", "is not JSON"),
+        (b"<html>s3cret</html>", "is not JSON"),
+        (json.dumps(OLD).encode("utf-16"), "is not UTF-8"),
+        (json.dumps(OLD).encode("utf-16-le"), "is not JSON"),
+        (b'{"token": "s3cret\xff"}', "is not UTF-8"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b'{"token": ' + b"1" * 10_000 + b"}", "is not JSON"),
+        (b'{"a": "' + b"x" * (1 << 20) + b'"}', "larger than 1 MiB"),
+        (b"\x00" * 100, "is not JSON"),
+    ],
+)
+def test_a_file_that_is_no_json_is_named_for_what_it_is(tmp_path: Path, raw: bytes, said: str) -> None:
+    path = tmp_path / "user.json"
+    path.write_bytes(raw)
+    with pytest.raises(CredentialsError) as caught:
+        read_json_file(path)
+    assert "user.json" in str(caught.value)
+    assert said in str(caught.value)
+    assert "s3cr" not in str(caught.value)
+    assert caught.value.__context__ is None, "a JSONDecodeError holds the whole document"
+    assert path.read_bytes() == raw
+
+
+def test_no_file_is_a_file_not_found(tmp_path: Path) -> None:
+    for path in (tmp_path / "user.json", tmp_path / "no" / "user.json"):
+        with pytest.raises(CredentialsNotFoundError, match="does not exist") as caught:
+            read_json_file(path)
+        assert isinstance(caught.value, FileNotFoundError | ValueError)
+
+
+def test_a_folder_is_named_as_such(tmp_path: Path) -> None:
+    with pytest.raises(CredentialsError, match="is a folder"):
+        read_json_file(tmp_path)
+
+
+def test_a_pipe_is_refused_without_waiting_for_its_writer(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(CredentialsError, match="not a regular file"):
+        read_json_file(tmp_path / "pipe")
+
+
+def test_a_device_is_refused() -> None:
+    with pytest.raises(CredentialsError, match="not a regular file"):
+        read_json_file("/dev/zero")
+
+
+def test_a_socket_is_our_error(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "s"))
+        with pytest.raises(CredentialsError):
+            read_json_file(tmp_path / "s")
+
+
+@pytest.mark.parametrize("name", ["a\0b", "x" * 5000, "user.json/below"])
+def test_an_impossible_path_is_our_error(file: Path, name: str) -> None:
+    path = f"{file.parent}/{name}"
+    with pytest.raises(CredentialsError):
+        read_json_file(path)
+    with pytest.raises(SaveError):
+        write_json_file(path, NEW)
+    with pytest.raises(SaveError):
+        check_writable(path)
+
+
+def test_a_loop_of_links_is_our_error(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with pytest.raises(CredentialsError):
+        read_json_file(tmp_path / "loop")
+
+
+def test_control_characters_in_a_path_do_not_reach_the_terminal(tmp_path: Path) -> None:
+    with pytest.raises(CredentialsNotFoundError) as caught:
+        read_json_file(tmp_path / "\x1b[2Juser\n.json")
+    assert str(caught.value).isprintable()
+
+
+# --- writing ---
+
+
+def test_what_is_written_is_read_again_and_ends_with_a_line_end(tmp_path: Path) -> None:
+    write_json_file(tmp_path / "user.json", NEW)
+    assert read_json_file(tmp_path / "user.json") == NEW
+    text = (tmp_path / "user.json").read_text("utf-8")
+    assert text.endswith("}\n")
+    assert "Größe" in text, "readable for a person"
+
+
+@pytest.mark.parametrize("value", [{"a": "\ud800"}, {"a": float("inf")}, {"\udc00": ["\x00", "\u2028"]}])
+def test_what_json_gave_us_can_be_saved_again(tmp_path: Path, value: Any) -> None:
+    write_json_file(tmp_path / "user.json", value)
+    assert read_json_file(tmp_path / "user.json") == value
+
+
+@pytest.mark.usefixtures("open_umask")
+def test_a_new_file_is_for_its_owner_alone_whatever_the_umask(tmp_path: Path) -> None:
+    write_json_file(tmp_path / "user.json", NEW)
+    assert mode(tmp_path / "user.json") == 0o600
+
+
+@pytest.mark.usefixtures("open_umask")
+@pytest.mark.parametrize(("before", "after"), [(0o644, 0o600), (0o666, 0o600), (0o600, 0o600), (0o400, 0o400)])
+def test_a_rewrite_never_widens_the_mode(file: Path, before: int, after: int) -> None:
+    file.chmod(before)
+    write_json_file(file, NEW)
+    assert mode(file) == after
+
+
+@pytest.mark.usefixtures("open_umask")
+def test_the_temporary_file_is_never_readable_by_others(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[int, Any]] = []
+    replace = os.replace
+
+    def look(source: Path, target: Path) -> None:
+        seen.append((mode(Path(source)), json.loads(Path(source).read_text("utf-8"))))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", look)
+    write_json_file(file, NEW)
+    assert seen == [(0o600, NEW)], "complete, and 0600, before it has the name"
+
+
+def test_the_new_file_is_on_disk_before_it_has_the_name(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+
+    def watched(name: str) -> Callable[..., Any]:
+        function = getattr(os, name)
+
+        def call(*args: Any) -> Any:
+            order.append(name)
+            return function(*args)
+
+        return call
+
+    monkeypatch.setattr(os, "fsync", watched("fsync"))
+    monkeypatch.setattr(os, "replace", watched("replace"))
+    write_json_file(file, NEW)
+    assert order == ["fsync", "replace", "fsync"], "the file, its name, then the folder that holds the name"
+
+
+def test_a_symbolic_link_stays_one_and_its_target_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "user.json").write_text(json.dumps(OLD))
+    (tmp_path / "link.json").symlink_to("real/user.json")
+    write_json_file(tmp_path / "link.json", NEW)
+    assert (tmp_path / "link.json").is_symlink()
+    assert read_json_file(tmp_path / "real" / "user.json") == NEW
+    assert names(tmp_path) == {"real", "link.json"}
+    assert names(tmp_path / "real") == {"user.json"}
+
+
+def test_a_link_to_nothing_yet_gets_its_target(tmp_path: Path) -> None:
+    (tmp_path / "link.json").symlink_to("user.json")
+    write_json_file(tmp_path / "link.json", NEW)
+    assert (tmp_path / "link.json").is_symlink()
+    assert read_json_file(tmp_path / "user.json") == NEW
+
+
+def fail(number: int) -> Any:
+    def call(*_: object, **__: object) -> NoReturn:
+        raise OSError(number, os.strerror(number))
+
+    return call
+
+
+@pytest.mark.parametrize("function", ["replace", "fsync", "open"])
+@pytest.mark.parametrize("number", [28, 13, 30])
+def test_a_full_disk_or_a_read_only_folder_leaves_the_old_file(
+    file: Path, function: str, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, function, fail(number))
+    with pytest.raises(SaveError) as caught:
+        write_json_file(file, NEW)
+    with pytest.raises(SaveError):
+        check_writable(file) if function != "replace" else write_json_file(file, NEW)
+    monkeypatch.undo()
+    assert read_json_file(file) == OLD
+    assert names(file.parent) == {"user.json"}, "no temporary file is left"
+    assert "user.json could not be written" in str(caught.value)
+    assert "The file is as it was" in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+    assert isinstance(caught.value, OSError)
+
+
+@pytest.mark.parametrize("killed_by", [KeyboardInterrupt, SystemExit])
+def test_a_program_ended_before_the_rename_leaves_the_old_file(
+    file: Path, killed_by: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def end(*_: object) -> NoReturn:
+        raise killed_by
+
+    monkeypatch.setattr(os, "replace", end)
+    with pytest.raises(killed_by):
+        write_json_file(file, NEW)
+    assert read_json_file(file) == OLD
+    assert names(file.parent) == {"user.json"}
+
+
+def test_a_missing_folder_is_told(tmp_path: Path) -> None:
+    for act in (lambda path: write_json_file(path, NEW), check_writable):
+        with pytest.raises(SaveError, match="folder that does not exist"):
+            act(tmp_path / "no" / "user.json")
+    assert names(tmp_path) == set()
+
+
+def test_a_folder_in_its_place_stays(tmp_path: Path) -> None:
+    (tmp_path / "user.json").mkdir()
+    for act in (lambda path: write_json_file(path, NEW), check_writable):
+        with pytest.raises(SaveError, match="is a folder"):
+            act(tmp_path / "user.json")
+    assert names(tmp_path) == {"user.json"}
+
+
+def test_a_pipe_or_a_device_is_not_replaced_by_a_file(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    (tmp_path / "link.json").symlink_to("pipe")
+    for path in (pipe, tmp_path / "link.json"):
+        for act in (lambda path: write_json_file(path, NEW), check_writable):
+            with pytest.raises(SaveError, match="not a regular file"):
+                act(path)
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+def test_a_value_that_is_no_json_is_told_and_leaves_the_old_file(file: Path) -> None:
+    endless: list[Any] = []
+    endless.append(endless)
+    for value in ({"a": object()}, endless):
+        with pytest.raises(SaveError):
+            write_json_file(file, value)
+    assert read_json_file(file) == OLD
+    assert names(file.parent) == {"user.json"}
+
+
+def test_asking_whether_a_file_could_be_written_changes_nothing(file: Path) -> None:
+    check_writable(file)
+    check_writable(file.parent / "new.json")
+    assert read_json_file(file) == OLD
+    assert names(file.parent) == {"user.json"}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file away")
+def test_roots_rewrite_leaves_the_file_to_its_owner(file: Path) -> None:
+    os.chown(file, 12345, 23456)
+    write_json_file(file, NEW)
+    assert (file.stat().st_uid, file.stat().st_gid) == (12345, 23456)
+    assert mode(file) == 0o600
