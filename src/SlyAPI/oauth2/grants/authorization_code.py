@@ -1,6 +1,7 @@
 """RFC 6749 §4.1, the authorization code grant with RFC 7636: the URL, the redirect, the exchange. Pure."""
 
 import hmac
+import re
 from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -79,7 +80,8 @@ def read_redirect(
     parameters, a foreign `iss` (RFC 9207) or no code, `DeniedError` where the provider says no.
     """
     told = _parameters(query)
-    if not hmac.compare_digest(told.get("state", "").encode(), state.encode()) or not state:
+    theirs, ours = (text.encode("utf-8", "surrogatepass") for text in (told.get("state", ""), state))
+    if not hmac.compare_digest(theirs, ours) or not state:
         raise StateMismatchError(
             "The redirect's state is missing or not ours: it is forged, or from an earlier attempt.",
             next_step="Use the page that was opened last.",
@@ -98,10 +100,14 @@ def read_redirect(
     return code
 
 
+# An address up to its query. A query alone may hold `://` and `?` too: Google's has the scopes as they are.
+_ADDRESS = re.compile(r"(?:[a-z][a-z0-9+.-]*:|/)[^?]*\?|[^=?]*\?", re.IGNORECASE)
+
+
 def _parameters(query: str) -> dict[str, str]:
-    address, mark, text = query.strip().partition("#")[0].partition("?")
-    if not mark and "=" in address.partition("&")[0]:
-        text = address  # the query alone
+    text = query.strip().partition("#")[0]
+    if address := _ADDRESS.match(text):
+        text = text[address.end() :]
     try:
         pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=64)
     except ValueError:
