@@ -2,18 +2,12 @@
 from __future__ import annotations
 
 import re
-import shutil
 from typing import TYPE_CHECKING
-from urllib.parse import urlencode
 
 import pytest
-from aiohttp import web
 
 if TYPE_CHECKING:
     from .conftest import Start
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-QUIET = "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync"
 
 
 async def test_the_page_names_the_app_the_scopes_and_where_the_answer_goes(start: Start) -> None:
@@ -69,36 +63,3 @@ async def test_the_form_may_lead_to_the_app_and_nowhere_else(
     async with start(consent="ask", redirect_uris=[redirect_uri]) as practice:
         policy = (await practice.authorize(redirect_uri=redirect_uri)).headers["Content-Security-Policy"]
         assert f"; form-action 'self' {source};" in policy
-
-
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
-@pytest.mark.parametrize("script", [True, False], ids=["with script", "without script"])
-@pytest.mark.parametrize("button", ["Allow", "Deny"])
-async def test_in_chromium_the_answer_arrives_at_the_app(start: Start, button: str, script: bool) -> None:
-    playwright = pytest.importorskip("playwright.async_api")
-    application = web.Application()
-
-    async def landed(request: web.Request) -> web.Response:
-        return web.Response(text="landed")
-
-    application.router.add_get("/back", landed)
-    runner = web.AppRunner(application, shutdown_timeout=0.5)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    app = f"http://localhost:{runner.addresses[0][1]}/back"
-    async with start(consent="ask", redirect_uris=[app]) as practice, playwright.async_playwright() as tool:
-        browser = await tool.chromium.launch(executable_path=CHROMIUM, args=QUIET.split())
-        page = await (await browser.new_context(java_script_enabled=script)).new_page()
-        complaints: list[str] = []
-        page.on("console", lambda message: complaints.append(message.text))
-        query = urlencode({**practice.asked, "redirect_uri": app})
-        await page.goto(f"{practice.provider.authorize_url}?{query}")
-        assert complaints == []  # its own style and icon pass its own policy
-        await page.get_by_role("button", name=button, exact=True).click()
-        await page.wait_for_url(f"{app}?*", timeout=10_000)
-        await browser.close()
-        assert [seen.outcome for seen in practice.provider.log] == [
-            "asked",
-            "ok" if button == "Allow" else "access_denied",
-        ]
-    await runner.cleanup()
