@@ -4,17 +4,16 @@ The rule: a credential goes to the base URL's origin and nowhere else.
 """
 
 from typing import TYPE_CHECKING
-from urllib.parse import urlencode
 
 from yarl import URL
 
 from .auth import Auth, NoAuth
 from .errors import ApiError, ConfigError, OriginError, printable
-from .transport import fetch
+from .transport import REPLY_LIMIT, borrowed, fetch
 from .web import Method, Reply, Request, Secrets, bare_url, masked, retry_after
 
 if TYPE_CHECKING:
-    from aiohttp import ClientResponse, ClientSession
+    from aiohttp import ClientSession
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _MOST_REDIRECTS = 10
@@ -46,9 +45,9 @@ def _origin(url: str) -> URL | None:
 
 
 async def signed_call(
-    auth: Auth, client: "ClientSession", request: Request, origin: Origin
-) -> "tuple[ClientResponse, bytes]":
-    """The response to the request, signed, and its body, read.
+    auth: Auth, client: "ClientSession", request: Request, origin: Origin, limit: int = REPLY_LIMIT
+) -> Reply:
+    """The reply to the request, signed; its body is at most `limit` bytes.
 
     Raises `ApiError` for a status of 400 or more, `OriginError` before a credential would leave
     `origin`, and what `Auth.sign` and the transport raise.
@@ -59,85 +58,99 @@ async def signed_call(
             f"({printable(bare_url(origin.base_url), 200) or 'which is not set'}), so nothing was sent there.",
             next_step="Set base_url to the API's address, or use another WebAPI for the other server.",
         )
-    own = tuple(request.headers), tuple(request.query_params)
+    own = _copy(request)
     request = await auth.sign(client, request)
-    response, body = await fetch(client, request, _with_query(request))
-    if response.status == 401 and await auth.resign(client, request, response.headers):
-        response, body = await fetch(client, request, _with_query(request))
-    if response.status < 300:
-        return response, body
-    if response.status in _REDIRECTS and "Location" in response.headers:
-        return await _follow(auth, client, request, response, origin, own)
-    if response.status < 400:
-        return response, body
-    raise _refusal(request, response, body, own)
+    reply = await fetch(client, request, limit)
+    if reply.status == 401 and await auth.resign(client, request, reply.headers):
+        reply = await fetch(client, request, limit)
+    if reply.status in _REDIRECTS and "Location" in reply.headers:
+        request, reply = await _follow(auth, client, own, request, reply, origin, limit)
+    if reply.status >= 400:
+        raise _refusal(request, reply, _added(own, request))
+    return reply
 
 
-def _with_query(request: Request) -> str:
-    if not request.query_params:
-        return request.url
-    mark = "&" if "?" in request.url else "?"
-    return f"{request.url}{mark}{urlencode(request.query_params)}"
+def _copy(request: Request) -> Request:
+    """The request as it was before an `Auth` changed it."""
+    data = dict(request.data) if type(request.data) is dict else request.data
+    query, headers = dict(request.query_params), dict(request.headers)
+    return Request(request.method, request.url, query, headers, data, request.data_is_json)
+
+
+def _added(own: Request, signed: Request) -> Secrets:
+    """The values that signing put into a request: what neither another origin nor a message may see."""
+    added = [value for name, value in signed.headers.items() if own.headers.get(name) != value]
+    added += [str(value) for name, value in signed.query_params.items() if own.query_params.get(name) != value]
+    if isinstance(signed.data, dict) and isinstance(own.data, dict):
+        added += [str(value) for name, value in signed.data.items() if own.data.get(name) != value]
+    elif isinstance(signed.data, str) and signed.data != own.data:
+        added.append(signed.data)
+    return Secrets(part for value in added for part in (value, value.rpartition(" ")[2]))
 
 
 async def _follow(
     auth: Auth,
     client: "ClientSession",
+    own: Request,
     request: Request,
-    response: "ClientResponse",
+    reply: Reply,
     origin: Origin,
-    own: tuple[tuple[str, ...], tuple[str, ...]],
-) -> "tuple[ClientResponse, bytes]":
-    """Follows redirects (RFC 9110 §15.4): signed within the origin, with nothing of ours beyond it."""
-    body = b""
+    limit: int,
+) -> tuple[Request, Reply]:
+    """Follows redirects (RFC 9110 §15.4): signed within the origin, beyond it a GET with nothing of ours.
+
+    `own` is the request before it was signed as `request`, `reply` its answer.
+    """
     for _ in range(_MOST_REDIRECTS):
-        if response.status == 303 or (response.status in (301, 302) and request.method is Method.POST):
-            request = Request(Method.GET, request.url, headers=request.headers)
-        url = response.url.join(_location(response))
-        if url.scheme not in ("http", "https"):
+        here, target, secrets = URL(own.url), _target(own.url, reply), _added(own, request)
+        if target.scheme not in ("http", "https"):
             break
-        kept = {name: value for name, value in request.headers.items() if name in own[0]}
-        request = Request(request.method, str(url), {}, kept, request.data, request.data_is_json)
-        if origin.admits(request.url):
-            request = await auth.sign(client, request)
-        elif request.method is not Method.GET:
-            raise OriginError(f"{response.url.origin()} redirects a {request.method} to {url.origin()}; not followed.")
+        if reply.status == 303 or (reply.status in (301, 302) and own.method is Method.POST):
+            own = Request(Method.GET, own.url, headers=_without_body(own.headers))
+        own = Request(own.method, str(target), {}, dict(own.headers), own.data, own.data_is_json)
+        if origin.admits(own.url):
+            request = await auth.sign(client, _copy(own))
+            reply = await fetch(client, request, limit)
+        elif own.method is not Method.GET or masked(own.url, secrets) != own.url:
+            why = "with the credential in it" if own.method is Method.GET else f"a {own.method}"
+            raise OriginError(f"{here.origin()} redirects {why} to {target.origin()}; not followed.")
         else:
-            for name in [n for n in request.headers if n.lower() in ("authorization", "cookie")]:
-                del request.headers[name]
-        response, body = await fetch(client, request, _with_query(request))
-        if response.status not in _REDIRECTS or "Location" not in response.headers:
-            if response.status >= 400:
-                raise _refusal(request, response, body, own)
-            return response, body
-    raise ConfigError(f"{bare_url(request.url)} redirects without end, or to what is not http.")
+            request = Request(Method.GET, own.url, headers=_for_strangers(own.headers))
+            async with borrowed(client) as stranger:
+                reply = await fetch(stranger, request, limit)
+        if reply.status not in _REDIRECTS or "Location" not in reply.headers:
+            return request, reply
+    raise ConfigError(f"{bare_url(own.url)} redirects without end, or to what is not http.")
 
 
-def _location(response: "ClientResponse") -> URL:
+def _target(url: str, reply: Reply) -> URL:
     try:
-        return URL(response.headers["Location"])
+        return URL(url).join(URL(reply.headers["Location"]))
     except ValueError:
         return URL("invalid:")
 
 
-def _refusal(
-    request: Request, response: "ClientResponse", body: bytes, own: tuple[tuple[str, ...], tuple[str, ...]]
-) -> ApiError:
+def _without_body(headers: dict[str, str]) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if not name.lower().startswith("content-")}
+
+
+def _for_strangers(headers: dict[str, str]) -> dict[str, str]:
+    """Of the caller's headers those that hold no secret by their meaning."""
+    return {name: value for name, value in headers.items() if name.lower().startswith(("accept", "user-agent"))}
+
+
+def _refusal(request: Request, reply: Reply, secrets: Secrets) -> ApiError:
     """The error for a refused call; what signing added is masked wherever the reply echoes it."""
-    added = [value for name, value in request.headers.items() if name not in own[0]]
-    added += [str(value) for name, value in request.query_params.items() if name not in own[1]]
-    secrets = Secrets(part for value in added for part in (value, value.rpartition(" ")[2]))
-    reply = Reply(response.status, response.headers, body, bare_url(request.url))
-    text = masked(reply.text(), secrets)[:_ERROR_TEXT]
+    reply = reply.without(secrets, _ERROR_TEXT)
+    text = reply.text()
     shown = f": {printable(text)}" if text.strip() and not text.lstrip().startswith("<") else ""
-    status, wait = response.status, retry_after(response.headers)
-    challenge = masked(response.headers.get("WWW-Authenticate", ""), secrets)
+    status, wait = reply.status, retry_after(reply.headers)
     return ApiError(
         status,
         text,
-        Reply(status, response.headers, text.encode(), reply.url),
+        reply,
         message=f"{request.method.value} {reply.url} was answered with HTTP {status}{shown}.",
-        next_step=_next_step(status, challenge, wait),
+        next_step=_next_step(status, reply.headers.get("WWW-Authenticate", ""), wait),
         retry_after=wait,
     )
 

@@ -7,20 +7,22 @@ carry the request's headers.
 import asyncio
 import atexit
 import contextlib
+import weakref
 from collections.abc import AsyncGenerator
-from typing import Any
-from weakref import WeakSet
+from urllib.parse import urlencode
 
 import aiohttp
 from yarl import URL
 
-from .errors import ConfigError, NetworkError, RequestTimeoutError, SlyError, printable
+from .errors import BadReplyError, ConfigError, NetworkError, RequestTimeoutError, SlyError, printable
 from .web import Reply, Request, bare_url
 
 TOKEN_TIMEOUT = 30.0
 """Seconds that a token request may take in all."""
 TOKEN_REPLY_LIMIT = 1 << 20
 """Bytes of a token reply that are read, decompressed."""
+REPLY_LIMIT = 1 << 28
+"""Bytes of an API's reply that are read, decompressed; `WebAPI.reply_limit` changes it."""
 ERROR_BODY_LIMIT = 1 << 16
 """Bytes of an error reply's body that are kept."""
 
@@ -34,88 +36,113 @@ async def send(
 ) -> Reply:
     """Sends a request with secrets in it and reads the whole reply, whatever its status.
 
-    `client` only lends its connections: its cookies, base URL and middlewares stay out as far as
-    aiohttp lets them. `timeout` in seconds counts everything. Raises `NetworkError`,
-    `RequestTimeoutError`, or `BadReplyError` for a body larger than `limit`.
+    `client` only lends its connections (`borrowed`). `timeout` in seconds counts everything. Raises
+    `NetworkError`, `RequestTimeoutError`, or `BadReplyError` for a body larger than `limit`.
     """
-    if client is not None and not client.closed:
-        return await _send(request, client, timeout, limit)
-    async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as own:
-        return await _send(request, own, timeout, limit)
-
-
-async def _send(request: Request, client: aiohttp.ClientSession, timeout: float, limit: int) -> Reply:
     try:
-        async with client.request(
-            request.method.value,
-            URL(request.url),
-            headers=request.headers,
-            data=request.data or None,
-            timeout=aiohttp.ClientTimeout(total=timeout),
-            allow_redirects=False,
-            raise_for_status=False,
-            middlewares=(),
-        ) as response:
-            body = await _read_up_to(response, limit)
-            return Reply(response.status, response.headers, body, bare_url(request.url))
-    except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+        async with borrowed(client) as session:
+            response = await session.request(
+                request.method.value,
+                URL(request.url),
+                headers=request.headers,
+                data=request.data or None,
+                timeout=aiohttp.ClientTimeout(total=timeout),
+                allow_redirects=False,
+            )
+            return Reply(response.status, response.headers, await _read(response, limit), bare_url(request.url))
+    except _TROUBLES as error:
         problem = as_ours(error, request, timeout)
     raise problem  # outside the handler: an aiohttp error as __context__ would carry our headers
 
 
-async def _read_up_to(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    body = bytearray()
-    async for chunk in response.content.iter_chunked(1 << 16):
-        body += chunk
-        if len(body) > limit:
-            response.close()
-            raise _TooLargeError(limit)
-    return bytes(body)
+def borrowed(client: aiohttp.ClientSession | None) -> aiohttp.ClientSession:
+    """A session on the client's connections, with their TLS settings and its proxy, to be closed after use.
+
+    Its headers, cookies, credentials, base URL and middlewares stay out: they are meant for an API.
+    """
+    if client is None or client.closed:
+        return aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
+    return aiohttp.ClientSession(
+        connector=client.connector,
+        connector_owner=False,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=client.trust_env,
+        proxy=getattr(client, "_default_proxy", None),  # aiohttp has no public name for it
+        proxy_auth=getattr(client, "_default_proxy_auth", None),
+    )
+
+
+async def fetch(client: aiohttp.ClientSession, request: Request, limit: int = REPLY_LIMIT) -> Reply:
+    """Sends an API request and reads the reply, of an error no more than `ERROR_BODY_LIMIT` bytes.
+
+    Raises `NetworkError`, `RequestTimeoutError`, or `BadReplyError` for a body larger than `limit`;
+    nothing of aiohttp's. No variable here holds what a traceback must not show: URL, query, headers.
+    """
+    try:
+        return await _fetch(client, request, limit)
+    except _TROUBLES as error:
+        problem = as_ours(error, request, client.timeout.total)
+    raise problem
+
+
+async def _fetch(client: aiohttp.ClientSession, request: Request, limit: int) -> Reply:
+    response = await client.request(
+        request.method.value,
+        _with_query(request),
+        headers=request.headers,
+        json=request.data if request.data_is_json else None,
+        data=None if request.data_is_json else request.data or None,
+        allow_redirects=False,
+        raise_for_status=False,
+    )
+    failed = response.status >= 400
+    body = await _read(response, ERROR_BODY_LIMIT if failed else limit, cut=failed)
+    return Reply(response.status, response.headers, body, request.url)
+
+
+def _with_query(request: Request) -> str:
+    if not request.query_params:
+        return request.url
+    mark = "&" if "?" in request.url else "?"
+    return f"{request.url}{mark}{urlencode(request.query_params)}"
+
+
+async def _read(response: aiohttp.ClientResponse, limit: int, *, cut: bool = False) -> bytes:
+    """The body, which returns the connection to its pool; beyond `limit` bytes it is cut, or an error."""
+    chunks, size = list[bytes](), 0
+    try:
+        while chunk := await response.content.readany():
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > limit:
+                response.close()
+                if not cut:
+                    raise _TooLargeError(limit)
+                break
+    except BaseException:
+        response.close()
+        raise
+    return b"".join(chunks)[:limit]
 
 
 class _TooLargeError(ValueError):
     pass
 
 
-async def fetch(client: aiohttp.ClientSession, request: Request, url: str) -> tuple[aiohttp.ClientResponse, bytes]:
-    """Sends an API request to `url` (query included) and reads the reply, released: bounded where it is an error.
+_TROUBLES = (aiohttp.ClientError, TimeoutError, OSError, ValueError, TypeError, RuntimeError)
 
-    Raises `NetworkError` or `RequestTimeoutError`, nothing of aiohttp's.
+
+def as_ours(error: Exception, request: Request, timeout: float | None) -> SlyError | TypeError:
+    """The error of ours that says what aiohttp's means; holds nothing of the request but its bare URL.
+
+    A `TypeError` stays one: the caller's data cannot be written.
     """
-    data = request.data
-    try:
-        response = await client.request(
-            request.method.value,
-            url,
-            headers=request.headers,
-            json=data if request.data_is_json else None,
-            data=None if request.data_is_json else data or None,
-            allow_redirects=False,
-            raise_for_status=False,
-        )
-        if response.status < 400:
-            return response, await response.read()
-        try:
-            return response, await response.content.read(ERROR_BODY_LIMIT)
-        finally:
-            response.release()
-    except (aiohttp.ClientError, TimeoutError, OSError, ValueError, RuntimeError) as error:
-        if isinstance(error, SlyError):
-            raise
-        problem = as_ours(error, request, client.timeout.total)
-    raise problem
-
-
-def as_ours(error: Exception, request: Request, timeout: float | None) -> SlyError:
-    """The error of ours that says what aiohttp's means; holds nothing of the request but its bare URL."""
     asked = request.name
-    if isinstance(error, SlyError):
-        return error
     if isinstance(error, TimeoutError):
         limit = f" within {timeout:g} s" if timeout else " in time"
         return RequestTimeoutError(f"{asked}: no whole reply{limit}.", next_step="Try again later.")
     if isinstance(error, _TooLargeError):
-        return NetworkError(f"{asked}: the reply is larger than {error.args[0]} bytes.", kind="permanent")
+        return BadReplyError(f"{asked}: the reply is larger than {error.args[0]} bytes.", kind="permanent")
     if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError):
         return NetworkError(
             f"{asked}: TLS failed ({_cause(error)}).",
@@ -132,6 +159,8 @@ def as_ours(error: Exception, request: Request, timeout: float | None) -> SlyErr
         return NetworkError(
             f"{asked}: the connection broke before a whole reply ({type(error).__name__}).", next_step="Try again."
         )
+    if isinstance(error, TypeError):
+        return TypeError(f"{asked}: {printable(error, 200)}")
     if isinstance(error, RuntimeError):
         return ConfigError(f"{asked}: the client session given cannot be used ({printable(error, 100)}).")
     return ConfigError(f"{asked}: the request cannot be sent as it is ({type(error).__name__}: check URL and headers).")
@@ -147,47 +176,56 @@ class Sessions:
     """One `aiohttp.ClientSession` for each event loop, made on first use, closed when its loop ends."""
 
     def __init__(self) -> None:
-        self._held: dict[asyncio.AbstractEventLoop, tuple[aiohttp.ClientSession, AsyncGenerator[Any, None]]] = {}
-        _ALL.add(self)
+        self._held: dict[asyncio.AbstractEventLoop, _Open] = {}
+        # A finalizer, which keeps `_held` alive: the garbage collector would otherwise find the sessions
+        # of a cycle (error -> traceback -> frame -> api) together with us, and call them unclosed.
+        weakref.finalize(self, _close_soon, self._held).atexit = False
 
     def get(self) -> aiohttp.ClientSession:
         """The running loop's session. Raises `RuntimeError` where no loop runs."""
         loop = asyncio.get_running_loop()
         held = self._held.get(loop)
-        if held is not None and not held[0].closed:
-            return held[0]
-        self._drop_ended()
-        holder = _hold_session()
-        # Begun by hand, since this is no coroutine. asyncio closes every begun async generator at the
-        # end of its loop (`shutdown_asyncgens`), or when nobody holds it any more: so is the session.
-        try:
-            holder.__anext__().send(None)
-        except StopIteration as begun:
-            self._held[loop] = begun.value, holder
-        return self._held[loop][0]
+        if held is None or held.session.closed:
+            for ended in [other for other in list(self._held) if other.is_closed()]:
+                self._held.pop(ended, None)  # None: another thread's loop may do the same now
+            held = self._held[loop] = _Open(loop)
+        return held.session
 
     async def close(self) -> None:
         """Closes the running loop's session; the next use makes a new one."""
         held = self._held.pop(asyncio.get_running_loop(), None)
         if held is not None:
-            await held[1].aclose()
+            await held.close()
 
-    def _drop_ended(self) -> None:
-        for loop in [loop for loop in self._held if loop.is_closed()]:
-            _abandon(self._held.pop(loop)[0])
 
-    def __del__(self) -> None:
-        with contextlib.suppress(AttributeError):
-            self._drop_ended()
+class _Open:
+    """A session on its way from first use to its end, whoever brings that about."""
 
-    def at_exit(self) -> None:
-        """Closes what loops that were never closed left open (`get_event_loop().run_until_complete(...)`)."""
-        for loop, (session, holder) in list(self._held.items()):
-            if loop.is_closed():
-                _abandon(session)
-            elif not loop.is_running():
-                loop.run_until_complete(holder.aclose())
-        self._held.clear()
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.closing: asyncio.Task[None] | None = None
+        # asyncio closes every begun async generator at the end of its loop (`shutdown_asyncgens`): so is
+        # the session in it. Begun by hand, since nobody can await here.
+        self._holder = _hold_session()
+        try:
+            self._holder.__anext__().send(None)
+        except StopIteration as begun:
+            self.session: aiohttp.ClientSession = begun.value
+        _OPEN.add(self)
+        _finish_before_close(loop)
+
+    async def close(self) -> None:
+        await self.session.close()
+        with contextlib.suppress(RuntimeError):  # asyncio is closing it just now
+            await self._holder.aclose()
+        _OPEN.discard(self)
+
+    def close_as_task(self) -> None:
+        self.closing = self.loop.create_task(self.close())
+
+
+_OPEN: set[_Open] = set()
+_WATCHED: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
 
 
 async def _hold_session() -> AsyncGenerator[aiohttp.ClientSession, None]:
@@ -195,20 +233,45 @@ async def _hold_session() -> AsyncGenerator[aiohttp.ClientSession, None]:
         yield session
 
 
-def _abandon(session: aiohttp.ClientSession) -> None:
-    """Lets go of a session whose loop was closed under it; there is nothing left to wait for."""
-    connector = session.connector
-    session.detach()
-    if connector is not None:
-        with contextlib.suppress(RuntimeError):
-            connector.close()
+def _close_soon(held: dict[asyncio.AbstractEventLoop, _Open]) -> None:
+    """Closes what nobody can reach any more; called by the garbage collector, so in any thread."""
+    for loop, left in held.items():
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(left.close_as_task)
 
 
-_ALL: WeakSet[Sessions] = WeakSet()
+def _finish_before_close(loop: asyncio.AbstractEventLoop) -> None:
+    """Has a loop that is closed without `shutdown_asyncgens` finish its sessions first; afterwards nobody could."""
+    if loop in _WATCHED:
+        return
+    _WATCHED.add(loop)
+    close = loop.close
+
+    def finish_and_close() -> None:
+        _finish(loop)
+        close()
+
+    with contextlib.suppress(AttributeError):  # uvloop's lets nobody in
+        loop.close = finish_and_close  # type: ignore[method-assign]
+
+
+def _finish(loop: asyncio.AbstractEventLoop) -> None:
+    left = [session for session in list(_OPEN) if session.loop is loop]
+    _OPEN.difference_update(left)
+    if left and not loop.is_running() and not loop.is_closed():
+        loop.run_until_complete(_close_each(left))
+
+
+async def _close_each(left: list[_Open]) -> None:
+    for session in left:
+        if session.closing is not None:
+            await asyncio.wait([session.closing])
+        await session.close()
 
 
 @atexit.register
-def _close_all() -> None:
-    for sessions in list(_ALL):
+def _finish_all() -> None:
+    """Closes what is open in loops that were never closed (`get_event_loop().run_until_complete(...)`)."""
+    for loop in {session.loop for session in _OPEN}:
         with contextlib.suppress(RuntimeError):
-            sessions.at_exit()
+            _finish(loop)

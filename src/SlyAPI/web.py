@@ -114,7 +114,8 @@ class Reply:
 
         secrets = tuple(secrets)
         headers = CIMultiDict((name, masked(value, secrets)) for name, value in self.headers.items())
-        text = masked(self.text().replace("\0", ""), secrets)[:longest]  # UTF-16 that nothing names as such
+        text = masked(self.text().replace("\0", ""), secrets)  # UTF-16 that nothing names as such
+        text = _without_half(text, secrets)[:longest]
         return Reply(self.status, headers, text.encode(self.encoding, "replace"), bare_url(self.url))
 
 
@@ -183,6 +184,14 @@ def masked(text: str, secrets: Iterable[str]) -> str:
     for secret in sorted(set(secrets), key=len, reverse=True):
         if len(secret) >= 4:
             text = re.sub(_spelled(secret), "***", text)
+    return text
+
+
+def _without_half(text: str, secrets: Iterable[str]) -> str:
+    """`text` without the beginning of a secret at its end, where a body was cut."""
+    for secret in secrets:
+        halves = (secret[:length] for length in range(len(secret) - 1, 3, -1))
+        text = text.removesuffix(next((half for half in halves if text.endswith(half)), ""))
     return text
 
 

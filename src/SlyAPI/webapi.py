@@ -11,11 +11,11 @@ from .auth import Auth
 from .errors import BadReplyError, SlyError
 from .params import as_form, as_query
 from .signed_call import Origin, signed_call
-from .transport import Sessions
-from .web import JsonMap, Method, ParamsDict, Request, read_json
+from .transport import REPLY_LIMIT, Sessions
+from .web import JsonMap, Method, ParamsDict, Reply, Request, read_json
 
 if TYPE_CHECKING:
-    from aiohttp import ClientResponse, ClientSession
+    from aiohttp import ClientSession
 
 __all__ = ["JsonMap", "WebAPI", "is_dataclass_instance"]
 
@@ -31,10 +31,12 @@ class WebAPI:
     `auth` signs every request. `use_form_data`: bodies of `_post` and its siblings are forms, not
     JSON. `session`: an `aiohttp.ClientSession` of yours, which stays yours to close; without one, each
     event loop gets its own on first use, closed when the loop ends or by `close()` and `async with`.
+    `reply_limit`: bytes of a reply that are read, decompressed.
     Every method raises `ApiError` for a status of 400 or more, else another `SlyError`.
     """
 
-    base_url: str
+    base_url: str = ""
+    reply_limit = REPLY_LIMIT
     _parameter_list_delimiter = ","
 
     def __init__(
@@ -92,8 +94,8 @@ class WebAPI:
     async def delete_json(self, path: str, params: Params = None, json: Any = None, headers: Headers = None) -> Any:
         """DELETE, and the JSON of the answer; None where the answer is empty."""
         request = self._create_request(Method.DELETE, path, params, json, headers)
-        _, body = await self._send(request)
-        return read_json(body, request) if body.strip() else None
+        reply = await self._send(request)
+        return read_json(reply.body, request) if reply.body.strip() else None
 
     async def post_json_empty(
         self, path: str, params: Params = None, json: Any = None, headers: Headers = None
@@ -139,7 +141,7 @@ class WebAPI:
 
     async def get_text(self, path: str, params: Params = None, json: Any = None, headers: Headers = None) -> str:
         """GET, and the text of the answer in the encoding that it names, else UTF-8."""
-        return _text(*await self._send(self._create_request(Method.GET, path, params, json, headers)))
+        return (await self._send(self._create_request(Method.GET, path, params, json, headers))).text()
 
     # --- any result ---
 
@@ -218,14 +220,14 @@ class WebAPI:
     ) -> Any:
         create = self._create_form_request if self.use_form_data else self._create_request
         request = create(method, path, params, data, headers)
-        response, body = await self._send(request)
+        reply = await self._send(request)
         if returns is None:
             return None
         if returns is str:
-            return _text(response, body)
+            return reply.text()
         if returns is bytes:
-            return body
-        return _construct(returns, read_json(body, request), request)
+            return reply.body
+        return _construct(returns, read_json(reply.body, request), request)
 
     # --- what the methods are made of ---
 
@@ -253,16 +255,14 @@ class WebAPI:
             request.data = as_form(_plain(data), self._parameter_list_delimiter)
         return request
 
-    async def _send(self, request: Request) -> "tuple[ClientResponse, bytes]":
-        """The signed round trip: the response, released, and its body."""
-        base = getattr(self, "base_url", "")
-        if base is not self._origin.base_url:
-            self._origin = Origin(base)
-        return await signed_call(self.auth, self._client, request, self._origin)
+    async def _send(self, request: Request) -> Reply:
+        """The signed round trip."""
+        if self.base_url is not self._origin.base_url:
+            self._origin = Origin(self.base_url)
+        return await signed_call(self.auth, self._client, request, self._origin, self.reply_limit)
 
     async def _json(self, request: Request) -> JsonObject:
-        _, body = await self._send(request)
-        value: JsonObject = read_json(body, request)
+        value: JsonObject = read_json((await self._send(request)).body, request)
         return value
 
 
@@ -286,14 +286,10 @@ def _construct(returns: Any, value: Any, request: Request) -> Any:
         return build(value)
     except SlyError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         problem = type(error).__name__
     raise BadReplyError(
         f"{request.name} answered with JSON that is no {getattr(returns, '__name__', 'such value')} ({problem}).",
         kind="configuration",
     )
-
-
-def _text(response: "ClientResponse", body: bytes) -> str:
-    return body.decode(response.get_encoding(), errors="replace")
 

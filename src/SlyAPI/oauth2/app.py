@@ -168,33 +168,38 @@ class OAuth2App:
         scopes: Scopes,
         redirect_uri: str,
         client: "ClientSession | None" = None,
+        *,
+        now: float | None = None,
     ) -> OAuth2User:
         """Trades the redirect's code for the user's tokens (RFC 6749 §4.1.3).
 
         `scopes` are those that were asked for, for the comparison; `redirect_uri` is byte for byte the
         one in the URL. Where it is not known how the provider wants the secret, the form is tried
-        first, then Basic, and the user remembers Basic. Raises `TokenError`, `BadReplyError`, `NetworkError`.
+        first, then Basic, and the user remembers Basic. `now` in epoch seconds, None for the machine's
+        clock. Raises `TokenError`, `BadReplyError`, `NetworkError`.
         """
         form = exchange_form(code, verifier, redirect_uri)
         del code, verifier  # so that no traceback shows them
         requested = self.all_scopes(scopes)
         known = self._known_client_auth()
         if known is not None:
-            return await self._token_call(form, known, client, requested=requested)
+            return await self._token_call(form, known, client, now, requested=requested)
         try:
-            return await self._token_call(form, "post", client, requested=requested)
+            return await self._token_call(form, "post", client, now, requested=requested)
         except TokenError as error:
             if not _refused_client(error):
                 raise
-        user = await self._token_call(form, "basic", client, requested=requested)
+        user = await self._token_call(form, "basic", client, now, requested=requested)
         user.client_auth = "basic"
         return user
 
-    async def refresh(self, client: "ClientSession | None", user: OAuth2User) -> OAuth2User:
+    async def refresh(
+        self, client: "ClientSession | None", user: OAuth2User, *, now: float | None = None
+    ) -> OAuth2User:
         """The user with fresh tokens (RFC 6749 §6); the refresh token stays unless a new one came.
 
-        `client` lends its connections (None: one of our own). Raises `GrantEndedError` where the
-        refresh token is refused for good, `TokenError`, `BadReplyError`, `NetworkError`.
+        `client` lends its connections (None: one of our own), `now` is in epoch seconds. Raises
+        `GrantEndedError` where the refresh token is refused for good, `TokenError`, `BadReplyError`, `NetworkError`.
         """
         if not user.refresh_token:
             raise GrantEndedError(
@@ -206,7 +211,7 @@ class OAuth2App:
         # 0.6 put the secret into the form; a user file that remembers nothing is from such a grant
         method = self._known_client_auth() or user.client_auth or "post"
         form = refresh_form(user.refresh_token)
-        return await self._token_call(form, method, client, previous=user)
+        return await self._token_call(form, method, client, now, previous=user)
 
     def _known_client_auth(self) -> ClientAuth | None:
         if self.client_auth is not None:
@@ -221,13 +226,14 @@ class OAuth2App:
         form: SecretForm,
         method: ClientAuth,
         client: "ClientSession | None",
+        now: float | None,
         *,
         requested: list[str] | None = None,
         previous: OAuth2User | None = None,
     ) -> OAuth2User:
         """The round trip that all grants share."""
         check_endpoint(self.token_uri, "token_uri", allow_http=self.allow_http)
-        now = time.time()
+        now = time.time() if now is None else now
         request = token_request(self.token_uri, form, method, self.id, self.secret or "")
         reply = await transport.send(request, client, timeout=self.token_timeout)
         sent = form.secrets((self.secret or "", previous.token if previous else ""))

@@ -1,0 +1,187 @@
+"""What many tests share: a server that remembers, a practice provider with a clock, and a search for secrets."""
+from __future__ import annotations
+
+import json
+import traceback
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from SlyAPI import OAuth2, OAuth2App, OAuth2User, WebAPI
+from SlyAPI.oauth2.grants.authorization_code import read_redirect
+from SlyAPI.testing import PracticeProvider
+from SlyAPI.web import Reply
+
+if TYPE_CHECKING:
+    from multidict import CIMultiDictProxy
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+REDIRECT_URI = "http://127.0.0.1:8080"
+
+
+@dataclass
+class Clock:
+    """Epoch seconds that a test moves."""
+
+    now: float = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass(repr=False)
+class Seen:
+    """One request as it came over the wire."""
+
+    method: str
+    path: str
+    query: list[tuple[str, str]]
+    headers: CIMultiDictProxy[str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass(repr=False)
+class Server:
+    """A web server on a port of its own, hence an origin of its own, and what it saw."""
+
+    handler: Handler
+    origin: str = ""
+    seen: list[Seen] = field(default_factory=list[Seen])
+
+    @property
+    def last(self) -> Seen:
+        return self.seen[-1]
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator[Server, None]:
+        application = web.Application()
+        application.router.add_route("*", "/{path:.*}", self._handle)
+        runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            self.origin = f"http://127.0.0.1:{runner.addresses[0][1]}"
+            yield self
+        finally:
+            await runner.cleanup()
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        body = await request.read()
+        self.seen.append(Seen(request.method, request.path, list(request.query.items()), request.headers, body))
+        return await self.handler(request)
+
+
+async def _ok(request: web.Request) -> web.StreamResponse:
+    if request.path == "/missing":
+        raise web.HTTPNotFound
+    return web.json_response({"ok": True})
+
+
+Serve = Callable[..., Awaitable[Server]]
+
+
+@pytest.fixture
+async def serve() -> AsyncGenerator[Serve, None]:
+    """Starts a server: `server = await serve(handler)`; without one it says `{"ok": true}`, and 404 for `/missing`."""
+    async with AsyncExitStack() as stack:
+
+        async def start(handler: Handler = _ok) -> Server:
+            return await stack.enter_async_context(Server(handler).running())
+
+        yield start
+
+
+@dataclass(repr=False)
+class Practice:
+    """A practice provider that runs, one client of it, and the clock that both go by."""
+
+    provider: PracticeProvider
+    clock: Clock
+    app: OAuth2App
+    folder: Path
+
+    @property
+    def refreshes(self) -> int:
+        """How often the token endpoint was asked to refresh, refusals included."""
+        asked = [seen for seen in self.provider.log if seen.parameters.get("grant_type") == "refresh_token"]
+        return len(asked)
+
+    async def grant(self, scopes: str = "weather.read notes") -> OAuth2User:
+        """The whole grant, with a person who says yes."""
+        url, verifier, challenge = self.app.auth_url_with_pkce(REDIRECT_URI, "state", scopes)
+        async with aiohttp.ClientSession() as browser, browser.get(url, allow_redirects=False) as answer:
+            code = read_redirect(answer.headers["Location"], state="state" + challenge)
+        return await self.app.exchange_code(code, verifier, scopes, REDIRECT_URI, now=self.clock())
+
+    async def granted_file(self, name: str = "user.json") -> Path:
+        """A user file as a grant leaves it."""
+        path = self.folder / name
+        path.write_text(json.dumps((await self.grant()).to_dict()))
+        path.chmod(0o600)
+        return path
+
+    def auth(self, user: OAuth2User | Path | str, **more: Any) -> OAuth2:
+        return OAuth2(self.app, user, clock=self.clock, **more)
+
+    def api(self, auth: OAuth2, **more: Any) -> WebAPI:
+        api = WebAPI(auth, **more)
+        api.base_url = self.provider.api_url
+        return api
+
+
+Practise = Callable[..., Awaitable[Practice]]
+
+
+@pytest.fixture
+async def practise(tmp_path: Path) -> AsyncGenerator[Practise, None]:
+    """Starts a practice provider (tokens live 100 s) with the settings that a test names."""
+    async with AsyncExitStack() as stack:
+
+        async def start(**settings: Any) -> Practice:
+            clock = Clock()
+            usual: dict[str, Any] = {
+                "client_secret": "client-secret-5EC9E7",
+                "redirect_uris": [REDIRECT_URI],
+                "consent": "allow",
+                "access_token_lifetime": 100.0,
+                "clock": clock,
+            }
+            provider = PracticeProvider(**{**usual, **settings})
+            await stack.enter_async_context(provider.running())
+            secret = {**usual, **settings}["client_secret"]
+            app = OAuth2App("practice-client", secret, provider.authorize_url, provider.token_url)
+            return Practice(provider, clock, app, tmp_path)
+
+        yield start
+
+
+def _told_by(error: BaseException) -> str:
+    """All that an error tells anyone: its texts, its attributes, and a traceback with the locals of our frames."""
+    told = [str(error), repr(error), repr(error.args)]
+    for value in vars(error).values():
+        told.append(repr(value))
+        if isinstance(value, Reply):
+            told += [repr(dict(value.headers)), value.text(), value.url]
+    # the frame of the test itself knows the secret
+    frames = error.__traceback__.tb_next if error.__traceback__ else None
+    told += traceback.TracebackException(type(error), error, frames, capture_locals=True).format()
+    for other in (error.__cause__, error.__context__):
+        if other is not None:
+            told.append(_told_by(other))
+    return "\n".join(told)
+
+
+@pytest.fixture
+def told_by() -> Callable[[BaseException], str]:
+    """All that an error tells anyone, to search for secrets in."""
+    return _told_by
