@@ -229,7 +229,8 @@ def check_endpoint(uri: str, name: str, *, allow_http: bool = False) -> str:
     except ValueError:
         parts, sound = urlsplit(""), False
     if not sound or parts.scheme not in ("http", "https") or "\\" in uri:
-        raise ConfigError(f"{name} is {printable(bare_url(uri), 100)!r}, which is no https URL.")
+        # not quoted: what stands in the wrong line of a client file may be its secret
+        raise ConfigError(f"{name} is no https URL.", next_step="Copy it from the provider's documentation.")
     if parts.scheme == "http" and not is_loopback_uri(uri) and not allow_http:
         raise ConfigError(
             f"{name} is plain http, and secrets would go unprotected to {printable(parts.hostname, 100)}.",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 from .. import transport
 from ..errors import ConfigError, CredentialsError, GrantEndedError, TokenError
 from ..json_file import StrPath, read_json_file, shown
-from ..web import SecretForm, check_endpoint, is_loopback_uri
+from ..web import Request, SecretForm, check_endpoint, is_loopback_uri
 from . import pkce
 from .client_auth import ClientAuth, read_client_auth, token_request
 from .grants.authorization_code import AuthorizationURL, authorization_url, exchange_form
@@ -93,11 +93,11 @@ class OAuth2App:
                 on_refresh=on_refresh,
                 auth_params=_params(told.get("auth_params")),
                 client_auth=read_client_auth(told.get("client_auth")),
-                pkce=told["pkce"] if isinstance(told.get("pkce"), bool) else None,
+                pkce=_flag(told, "pkce"),
                 redirect_uri=_text(told, "redirect_uri") or None,
                 scopes=split_scopes(told.get("scopes")),
                 issuer=_text(told, "issuer") or None,
-                iss_in_redirect=told.get("iss_in_redirect") is True,
+                iss_in_redirect=_flag(told, "iss_in_redirect") or False,
                 extra={key: value for key, value in told.items() if key not in _OWN_KEYS},
             )
         except CredentialsError:
@@ -236,8 +236,12 @@ class OAuth2App:
         now = time.time() if now is None else now
         request = token_request(self.token_uri, form, method, self.id, self.secret or "")
         reply = await transport.send(request, client, timeout=self.token_timeout)
-        sent = form.secrets((self.secret or "", previous.token if previous else ""))
+        sent = form.secrets((self.secret or "", previous.token if previous else "", _basic(request)))
         return read_token_reply(reply, now=now, requested=requested, previous=previous, secrets=sent)
+
+
+def _basic(request: Request) -> str:
+    return request.headers.get("Authorization", "").removeprefix("Basic ")
 
 
 def _refused_client(error: TokenError) -> bool:
@@ -256,14 +260,20 @@ def _client_part(obj: Any, name: str) -> dict[str, Any]:
     elif isinstance(told.get("installed"), dict):
         told = {**told["installed"], "redirect_uri": "http://127.0.0.1:0"}  # Desktop clients: any free port
     told = {_RFC_7591.get(key, key): value for key, value in told.items()}
-    if not isinstance(told.get("redirect_uri"), str):
+    if not told.get("redirect_uri"):
         told["redirect_uri"] = _first_loopback(told.get("redirect_uris"))
     lacking = [key for key in ("id", "auth_uri", "token_uri") if not told.get(key)]
-    if (len(lacking) == 3 and "secret" not in told) or told.get("type") == "service_account" or "token" in told:
+    if _is_no_client(told, nothing=len(lacking) == 3):
         raise CredentialsError(f"{name} is not a client file: it is {recognise(obj)}. {_HINT}")
     if lacking:
         raise CredentialsError(f"{name} is not filled in: {', '.join(lacking)} missing. The provider's console has it.")
     return told
+
+
+def _is_no_client(told: Mapping[str, Any], *, nothing: bool) -> bool:
+    if told.get("type") in ("service_account", "authorized_user") or "token" in told:
+        return True
+    return nothing and ("secret" not in told or "key" in told)  # OAuth 1 has key and secret
 
 
 _HINT = "Make one with: python -m SlyAPI scaffold"
@@ -290,6 +300,13 @@ def _text(told: Mapping[str, Any], key: str) -> str:
     if not isinstance(value, str) or not value.isprintable():
         raise ConfigError(f"{key} is not a text.")
     return value.strip()
+
+
+def _flag(told: Mapping[str, Any], key: str) -> bool | None:
+    value = told.get(key)
+    if value is not None and not isinstance(value, bool):
+        raise ConfigError(f"{key} is neither true nor false.")
+    return value
 
 
 def _params(value: Any) -> dict[str, str | None]:
