@@ -25,8 +25,9 @@ def unmanage_async_context(manager: AbstractAsyncContextManager[T]) -> "tuple[as
     async def hold() -> None:
         try:
             async with manager as value:
-                entered.set_result(value)
-                await close.wait()
+                if not entered.done():  # else the waiter was cancelled, and nobody could ask to leave
+                    entered.set_result(value)
+                    await close.wait()
         except Exception as error:
             if entered.done():
                 raise

@@ -40,9 +40,20 @@ class SlyError(Exception):
         if kind is not None:
             self.kind = kind
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # an error that cannot be read again makes a pool of processes hang
+        return _again, (type(self), self.args, self.__dict__)
+
     def __str__(self) -> str:
         message = str(self.args[0]) if self.args else ""
         return f"{message} {self.next_step}" if self.next_step else message
+
+
+def _again(error: type[SlyError], args: tuple[Any, ...], told: dict[str, Any]) -> SlyError:
+    copy = OSError.__new__(error) if issubclass(error, OSError) else Exception.__new__(error)
+    copy.args = args
+    copy.__dict__.update(told)
+    return copy
 
 
 class ConfigError(SlyError, ValueError):
@@ -96,11 +107,12 @@ class StateMismatchError(RedirectError):
 
 
 class DeniedError(RedirectError):
-    """The person or the provider said no; `error` is the provider's code (RFC 6749 §4.1.2.1)."""
+    """The redirect says no; `error` is the provider's code (RFC 6749 §4.1.2.1), `denied` whether a person meant it."""
 
-    def __init__(self, message: str, *, error: str, next_step: str = "") -> None:
+    def __init__(self, message: str, *, error: str, denied: bool = False, next_step: str = "") -> None:
         super().__init__(message, next_step=next_step)
         self.error = printable(error)
+        self.denied = denied
 
 
 class GrantTimeoutError(SlyError, TimeoutError):

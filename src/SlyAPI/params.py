@@ -5,6 +5,7 @@ The rule: what cannot be written is a `TypeError` before anything is sent, never
 
 from collections.abc import Mapping, Sequence, Set
 from enum import Enum
+from math import isfinite
 from typing import Any
 
 
@@ -27,7 +28,9 @@ def as_query(params: Mapping[str, Any], delimiter: str = ",") -> dict[str, str |
 
 
 def as_form(data: Mapping[str, Any], delimiter: str = ",") -> dict[str, str]:
-    """Form fields by the same rules as query parameters."""
+    """Form fields by the same rules as query parameters. Raises `TypeError` for what is no mapping too."""
+    if not isinstance(data, Mapping):
+        raise TypeError(f"form data is a {type(data).__name__}, not a mapping")
     return {name: str(value) for name, value in as_query(data, delimiter).items()}
 
 
@@ -42,7 +45,7 @@ def _as_text(name: str, value: Any, delimiter: str) -> str | int | None:
         return int(value)
     if isinstance(value, str):
         return str(value)
-    if isinstance(value, float):
+    if isinstance(value, float) and isfinite(value):
         return repr(value)
     if isinstance(value, (Sequence, Set)) and not isinstance(value, (bytes, bytearray, memoryview)):
         members = [_as_text(name, member, delimiter) for member in value]

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from ..errors import BadReplyError, ConfigError, printable
-from ..web import Method, Reply, Request, read_json
+from ..web import Method, Reply, Request, check_endpoint, read_json
 from .client_auth import ClientAuth, choose_from_metadata
 
 
@@ -19,9 +19,9 @@ class Metadata(NamedTuple):
 
 
 def metadata_requests(issuer: str) -> list[Request]:
-    """The requests to try in turn: RFC 8414 §3.1, then OpenID Connect Discovery §4.1."""
-    parts = urlsplit(issuer)
-    if not parts.netloc or parts.query or parts.fragment:
+    """The requests to try in turn: RFC 8414 §3.1, then OpenID Connect Discovery §4.1. Raises `ConfigError`."""
+    parts = urlsplit(check_endpoint(issuer, "issuer"))
+    if parts.query or parts.fragment:
         raise ConfigError(f"{printable(issuer, 100)!r} is no issuer: it has to be an https URL without query.")
     root, path = f"{parts.scheme}://{parts.netloc}", parts.path.rstrip("/")
     well_known = [
@@ -35,11 +35,15 @@ def metadata_requests(issuer: str) -> list[Request]:
 def read_metadata(reply: Reply, issuer: str) -> Metadata | None:
     """The metadata in a reply, None where there is none at this place (RFC 8414 §3.2).
 
-    Raises `BadReplyError` for metadata that lack an endpoint or are another issuer's (§3.3).
+    Raises `BadReplyError` for metadata that lack an endpoint or are another issuer's (§3.3),
+    `ConfigError` where an endpoint is no https URL.
     """
     if reply.status != 200:
         return None
-    told: Any = read_json(reply.body, Request(Method.GET, reply.url))
+    try:
+        told: Any = read_json(reply.body, Request(Method.GET, reply.url))
+    except BadReplyError:
+        return None  # a web application answers every address with its page
     if not isinstance(told, dict):
         raise BadReplyError(f"The metadata of {printable(issuer, 100)} are no object.", kind="configuration")
     if str(told.get("issuer", "")).rstrip("/") != issuer.rstrip("/"):
@@ -53,8 +57,8 @@ def read_metadata(reply: Reply, issuer: str) -> Metadata | None:
         raise BadReplyError(f"The metadata of {printable(issuer, 100)} name no endpoints.", kind="configuration")
     return Metadata(
         issuer=str(told["issuer"]),
-        auth_uri=auth_uri,
-        token_uri=token_uri,
+        auth_uri=check_endpoint(auth_uri, "authorization_endpoint"),
+        token_uri=check_endpoint(token_uri, "token_endpoint"),
         client_auth=choose_from_metadata(told.get("token_endpoint_auth_methods_supported")),
         iss_in_redirect=told.get("authorization_response_iss_parameter_supported") is True,
     )
