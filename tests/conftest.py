@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import traceback
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -33,6 +34,11 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
 
 
 @dataclass(repr=False)
@@ -185,3 +191,12 @@ def _told_by(error: BaseException) -> str:
 def told_by() -> Callable[[BaseException], str]:
     """All that an error tells anyone, to search for secrets in."""
     return _told_by
+
+
+@pytest.fixture
+def unused_port() -> int:
+    """A port of loopback on which nobody listens."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port

@@ -9,9 +9,10 @@ import inspect
 import logging
 import math
 import os
+import threading
 import time
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,6 +20,7 @@ from ..auth import Auth
 from ..errors import CredentialsError, CredentialsNotFoundError, GrantEndedError, SaveError, SlyError
 from ..json_file import StrPath
 from ..stores import FileEntry, UserEntry
+from ..stores.file import LOCK_PATIENCE
 from ..web import Request
 from .app import OAuth2App, OnRefresh
 from .user import OAuth2User, as_utc
@@ -60,7 +62,11 @@ class OAuth2(Auth):
         else:
             self._entry = user
             self.user = _NOT_LOADED
+        # The store's value as we last saw it: only a change of it is another process's doing.
+        self._stored = self.user.to_dict() if isinstance(user, str | os.PathLike) else None
+        self._turn = threading.Lock()
         self._flight: asyncio.Task[None] | None = None
+        self._telling: OAuth2User | None = None
         self._timed: datetime | None = None
         self._due = 0.0
         self._time()
@@ -85,6 +91,8 @@ class OAuth2(Auth):
         """After a 401: signs with a newer token, had by one refresh if nobody has it yet."""
         sent = request.headers.get("Authorization")
         if sent == self._header():
+            if self._telling is self.user:
+                return False  # new, and refused already: a hook that calls the API must not go round for ever
             if self.user.refresh_token:
                 await self._fresh(client, rejected=self.user.token)
             else:
@@ -116,7 +124,8 @@ class OAuth2(Auth):
             self._due = math.inf
             return
         ends = as_utc(self._timed).timestamp()
-        self._due = ends - min(LEEWAY, max(0.0, ends - self._clock()) / 10)
+        leeway = min(LEEWAY, max(0.0, ends - self._clock()) / 10) if self.user.refresh_token else 0.0
+        self._due = ends - leeway
 
     async def _fresh(self, client: Any, rejected: str | None = None) -> None:
         """Waits for the one refresh in flight in this event loop, begun here if there is none."""
@@ -129,13 +138,17 @@ class OAuth2(Auth):
 
     async def _refresh(self, client: Any, rejected: str | None) -> None:
         try:
-            async with self._entry.lock() if self._entry is not None else nullcontext():
+            async with self._entry.lock() if self._entry is not None else _taking(self._turn):
                 renewed = await self._renew(client, rejected)
         finally:
             self._flight = None  # a hook that calls the API must not wait for the refresh it hears of
         if renewed:
-            for hook in (self.app.on_refresh, self.on_refresh):
-                await self._tell(hook)
+            self._telling = self.user
+            try:
+                for hook in (self.app.on_refresh, self.on_refresh):
+                    await self._tell(hook)
+            finally:
+                self._telling = None
 
     async def _renew(self, client: Any, rejected: str | None) -> bool:
         """Gets a token that is good, by the store or by asking; True if we asked. Holds the lock."""
@@ -143,16 +156,16 @@ class OAuth2(Auth):
         if self.user.token != rejected and self._due > self._clock():
             return False
         try:
-            fresh = await self.app.refresh(client, self.user)
+            fresh = await self.app.refresh(client, self.user, now=self._clock())
         except GrantEndedError:
             # a program that takes no lock may have rotated it meanwhile
-            asked = self.user.refresh_token
+            asked = self.user
             await self._reload()
-            if self.user.refresh_token == asked:
+            if self.user.refresh_token == asked.refresh_token:
                 raise
             if self._due > self._clock():
                 return False
-            fresh = await self.app.refresh(client, self.user)
+            fresh = await self.app.refresh(client, self.user, now=self._clock())
         except SlyError as error:
             if rejected is None and self._bridge(error):
                 return False
@@ -186,7 +199,9 @@ class OAuth2(Auth):
                 raise
             log.warning("The stored user cannot be read, so the tokens held in memory are used: %s", error)
             return
-        if stored != self.user:
+        value = stored.to_dict()
+        if value != self._stored:
+            self._stored = value
             self.user = stored
             self._time()
 
@@ -195,6 +210,7 @@ class OAuth2(Auth):
             return
         try:
             await self._entry.save(fresh.to_dict())
+            self._stored = fresh.to_dict()
         except SaveError as error:
             # the old refresh token may be dead by now: what we hold in memory is all there is
             log.error("New tokens are in use but were not saved, and may be lost with this process: %s", error)
@@ -214,6 +230,20 @@ class OAuth2(Auth):
 
 _NOT_LOADED = OAuth2User("", expires_at=datetime.fromtimestamp(0, UTC))
 """Stands for the user of a store's entry until the first request loads it."""
+
+
+@asynccontextmanager
+async def _taking(turn: threading.Lock) -> AsyncGenerator[None, None]:
+    """Holds a lock between threads; asks for it, since who blocks in one cannot be cancelled. In the end, without."""
+    loop = asyncio.get_running_loop()
+    give_up = loop.time() + LOCK_PATIENCE
+    while not (taken := turn.acquire(blocking=False)) and loop.time() < give_up:  # noqa: ASYNC110 - threads
+        await asyncio.sleep(0.005)
+    try:
+        yield
+    finally:
+        if taken:
+            turn.release()
 
 
 def _seen(flight: "asyncio.Task[None]") -> None:

@@ -1,0 +1,463 @@
+"""A refresh that goes wrong, is waited for, told of and stored: OAuth2 against a token endpoint that obeys the test."""
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import stat
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from aiohttp import web
+
+from SlyAPI import ApiError, GrantEndedError, OAuth2, OAuth2App, OAuth2User, SlyError, TokenError, WebAPI
+from SlyAPI.errors import BadReplyError, NetworkError, RequestTimeoutError, SaveError
+from SlyAPI.oauth2.app import OnRefresh
+
+if TYPE_CHECKING:
+    from ..conftest import Clock, Practise, Serve, Server
+
+OLD, REFRESH = "old-token-0", "refresh-token-0"
+Answer = Callable[[], web.Response]
+
+
+@dataclass(repr=False)
+class Place:
+    """A token endpoint that answers as told, an API that takes any token, and a user whose token has expired."""
+
+    clock: Clock
+    endpoint: Server
+    api_server: Server
+    folder: Path
+    on_refresh: OnRefresh | None = None
+    forms: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
+    answers: list[Answer] = field(default_factory=list[Answer])
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def token(self, request: web.Request) -> web.StreamResponse:
+        self.forms.append({name: str(value) for name, value in (await request.post()).items()})
+        number = len(self.forms)
+        self.asked.set()
+        await self.gate.wait()
+        return self.answers.pop(0)() if self.answers else self.tokens(number)
+
+    def tokens(self, number: int, **more: Any) -> web.Response:
+        told = {"access_token": f"new-token-{number}", "token_type": "Bearer", "expires_in": 100}
+        return web.json_response({**told, "refresh_token": f"refresh-token-{number}", **more})
+
+    @property
+    def app(self) -> OAuth2App:
+        uri = f"{self.endpoint.origin}/token"
+        return OAuth2App("id", "client-secret-0", uri, uri, self.on_refresh)
+
+    def user(self, due_in: float = -1.0) -> OAuth2User:
+        return OAuth2User(OLD, REFRESH, datetime.fromtimestamp(self.clock() + due_in, UTC))
+
+    def file(self, user: OAuth2User | None = None) -> Path:
+        path = self.folder / "user.json"
+        path.write_text(json.dumps((user or self.user()).to_dict()))
+        return path
+
+    def api(self, user: Any = None, **more: Any) -> WebAPI:
+        api = WebAPI(OAuth2(self.app, self.user() if user is None else user, clock=self.clock, **more))
+        api.base_url = self.api_server.origin
+        return api
+
+    @property
+    def sent(self) -> list[str]:
+        """The tokens that the API was shown."""
+        return [seen.headers["Authorization"].removeprefix("Bearer ") for seen in self.api_server.seen]
+
+
+@pytest.fixture
+async def place(serve: Serve, tmp_path: Path, clock: Clock) -> Place:
+    made: Place
+
+    async def token(request: web.Request) -> web.StreamResponse:
+        return await made.token(request)
+
+    made = Place(clock, await serve(token), await serve(), tmp_path)
+    made.gate.set()
+    return made
+
+
+def status(code: int, body: Any = None) -> Answer:
+    return lambda: web.json_response(body, status=code) if body else web.Response(status=code)
+
+
+INVALID_GRANT = status(400, {"error": "invalid_grant"})
+
+
+# Waiting.
+
+
+async def test_a_waiter_who_is_cancelled_cancels_neither_the_refresh_nor_the_others(place: Place) -> None:
+    place.gate.clear()
+    api = place.api(path := place.file())
+    first, second, third = (asyncio.create_task(api.get_json("/")) for _ in range(3))
+    await place.asked.wait()
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    place.gate.set()
+    assert list(await asyncio.gather(second, third)) == [{"ok": True}] * 2
+    assert (len(place.forms), place.sent) == (1, ["new-token-1"] * 2)
+    assert json.loads(path.read_text())["token"] == "new-token-1"
+
+
+async def test_a_refresh_that_all_its_waiters_left_is_finished_and_saved_before_the_client_closes(
+    place: Place,
+) -> None:
+    place.gate.clear()
+    path = place.file()
+    async with place.api(path) as api:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await asyncio.gather(api.get_json("/"), api.get_json("/"))
+        asyncio.get_running_loop().call_later(0.02, place.gate.set)
+    assert json.loads(path.read_text())["refresh_token"] == "refresh-token-1"
+    assert len(place.forms) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (status(503), TokenError),
+        (status(429, {"error": "slow_down"}), TokenError),
+        (status(401, {"error": "invalid_client"}), TokenError),
+        (INVALID_GRANT, GrantEndedError),
+        (status(200, {"error": "bad_refresh_token"}), GrantEndedError),
+        (lambda: web.Response(text="<html>", content_type="text/html"), BadReplyError),
+        (lambda: web.Response(text='{"access_token": "half'), BadReplyError),
+        (status(200, {"access_token": "a\r\nb"}), BadReplyError),
+        (status(302), TokenError),
+    ],
+)
+async def test_a_refresh_that_fails_fails_all_who_wait_with_one_error_and_the_next_call_works(
+    place: Place, answer: Answer, error: type[SlyError]
+) -> None:
+    place.answers = [answer]
+    api = place.api(path := place.file())
+    before = path.read_text()
+    results = await asyncio.gather(*(api.get_json("/") for _ in range(10)), return_exceptions=True)
+    assert isinstance(results[0], error)
+    assert [result is results[0] for result in results] == [True] * 10
+    assert (len(place.forms), place.sent, path.read_text()) == (1, [], before)
+    assert await api.get_json("/") == {"ok": True}
+    assert [form["refresh_token"] for form in place.forms] == [REFRESH] * 2
+
+
+async def test_a_refused_refresh_is_an_api_error_with_the_code_of_the_token_endpoint(place: Place) -> None:
+    place.answers = [status(400, {"error": "invalid_grant", "error_description": "revoked"})]
+    with pytest.raises(ApiError) as caught:
+        await place.api().get_json("/")
+    error = caught.value
+    assert (error.status, error.reason, error.kind) == (400, "invalid_grant", "permanent")
+    assert "grant" in error.next_step
+    assert place.sent == []
+
+
+async def test_what_a_token_endpoint_echoes_is_masked(place: Place, told_by: Callable[[Any], str]) -> None:
+    def echo() -> web.Response:
+        told = f"{place.forms[-1]} {OLD}"
+        return web.json_response({"error": "odd", "error_description": told}, status=400, headers={"X-Echo": told})
+
+    place.answers = [echo]
+    with pytest.raises(TokenError) as caught:
+        await place.api().get_json("/")
+    told = told_by(caught.value)
+    for secret in (REFRESH, "client-secret-0", OLD):
+        assert secret not in told
+
+
+async def test_a_lost_reply_keeps_the_old_refresh_token_and_the_next_call_tries_it_once(place: Place) -> None:
+    api = place.api(path := place.file())
+    assert isinstance(api.auth, OAuth2)
+    api.auth.app.token_timeout = 0.05
+    place.gate.clear()
+    with pytest.raises(RequestTimeoutError, match=r"0\.05 s"):
+        await api.get_json("/")
+    assert json.loads(path.read_text())["refresh_token"] == REFRESH
+    place.gate.set()
+    api.auth.app.token_timeout = 5.0
+    await api.get_json("/")
+    assert [form["refresh_token"] for form in place.forms] == [REFRESH] * 2
+
+
+# Within the leeway.
+
+
+@pytest.mark.parametrize("answer", [status(500), status(503), status(429)])
+async def test_a_token_that_is_still_good_carries_on_while_its_provider_is_out_of_order(
+    place: Place, answer: Answer, caplog: pytest.LogCaptureFixture
+) -> None:
+    place.answers = [answer] * 3
+    api = place.api(place.user(100))
+    place.clock.now += 92
+    for _ in range(5):
+        await api.get_json("/")
+    assert (len(place.forms), place.sent) == (1, [OLD] * 5)  # not asked again at every call
+    assert OLD not in caplog.text
+    place.clock.now += 5.1
+    await api.get_json("/")
+    assert (len(place.forms), place.sent[-1]) == (2, OLD)
+    place.clock.now += 5
+    with pytest.raises(TokenError):
+        await api.get_json("/")
+    assert await api.get_json("/") == {"ok": True}
+    assert place.sent[-1] == "new-token-4"
+
+
+async def test_a_refused_grant_within_the_leeway_is_told_at_once(place: Place) -> None:
+    place.answers = [INVALID_GRANT]
+    api = place.api(place.user(100))
+    place.clock.now += 92
+    with pytest.raises(GrantEndedError):
+        await api.get_json("/")
+
+
+# Hooks.
+
+
+@pytest.mark.parametrize("kind", ["plain", "async"])
+async def test_on_refresh_hears_once_of_the_new_user_after_it_was_saved(place: Place, kind: str) -> None:
+    heard: list[tuple[str, str, str]] = []
+    path = place.file()
+
+    def hear(who: str, user: OAuth2User) -> None:
+        heard.append((who, user.token, json.loads(path.read_text())["token"]))
+
+    def hook(who: str) -> OnRefresh:
+        async def later(user: OAuth2User) -> None:
+            await asyncio.sleep(0)
+            hear(who, user)
+
+        return later if kind == "async" else lambda user: hear(who, user)
+
+    place.on_refresh = hook("app")
+    api = place.api(path, on_refresh=hook("auth"))
+    await asyncio.gather(*(api.get_json("/") for _ in range(10)))
+    assert heard == [("app", "new-token-1", "new-token-1"), ("auth", "new-token-1", "new-token-1")]
+    await api.get_json("/")
+    assert len(heard) == 2
+
+
+async def test_on_refresh_may_call_the_api(place: Place) -> None:
+    async def call(user: OAuth2User) -> None:
+        assert await api.get_json("/from-the-hook") == {"ok": True}
+
+    api = place.api(on_refresh=call)
+    async with asyncio.timeout(5):
+        await asyncio.gather(*(api.get_json("/") for _ in range(3)))
+    assert (len(place.forms), place.sent) == (1, ["new-token-1"] * 4)
+
+
+async def test_on_refresh_that_calls_an_api_which_refuses_every_token_does_not_go_round(place: Place) -> None:
+    async def never(request: web.Request) -> web.StreamResponse:
+        return web.Response(status=401)
+
+    async def call(user: OAuth2User) -> None:
+        with pytest.raises(ApiError):
+            await api.get_json("/from-the-hook")
+
+    place.api_server.handler = never
+    api = place.api(on_refresh=call)
+    async with asyncio.timeout(5):
+        with pytest.raises(ApiError):
+            await api.get_json("/")
+    assert len(place.forms) == 2  # one because the token was due, one because of the 401
+
+
+@pytest.mark.parametrize("kind", ["plain", "async"])
+async def test_on_refresh_that_fails_is_reported_and_loses_nothing(place: Place, kind: str) -> None:
+    reported: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+
+    def plain(user: OAuth2User) -> None:
+        raise RuntimeError("hook broke")
+
+    async def later(user: OAuth2User) -> None:
+        plain(user)
+
+    api = place.api(path := place.file(), on_refresh=later if kind == "async" else plain)
+    assert await api.get_json("/") == {"ok": True}
+    (context,) = reported
+    assert str(context["exception"]) == "hook broke"
+    assert "saved" in context["message"]
+    assert json.loads(path.read_text())["token"] == "new-token-1"
+
+
+async def test_on_refresh_is_silent_when_another_process_refreshed(practise: Practise) -> None:
+    practice = await practise()
+    heard: list[str] = []
+    path = await practice.granted_file()
+    one = practice.auth(path, on_refresh=lambda user: heard.append("one"))
+    other = practice.auth(path, on_refresh=lambda user: heard.append("other"))
+    practice.clock.now += 1000
+    await practice.api(one).get_json("/me")
+    await practice.api(other).get_json("/me")
+    assert (heard, practice.refreshes) == (["one"], 1)
+
+
+# The user file.
+
+
+async def test_new_tokens_are_on_disk_with_mode_0600_before_they_are_used(place: Place) -> None:
+    path = place.file()
+    path.chmod(0o600)
+
+    async def look(request: web.Request) -> web.StreamResponse:
+        saved.append(json.loads(path.read_text())["token"])
+        return web.json_response({})
+
+    saved: list[str] = []
+    place.api_server.handler = look
+    await place.api(str(path)).get_json("/")
+    assert saved == place.sent == ["new-token-1"]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert OAuth2User.from_json_file(path).refresh_token == "refresh-token-1"
+    assert [file.name for file in path.parent.iterdir()] == ["user.json"]
+
+
+async def test_what_else_the_file_says_survives_a_refresh(place: Place) -> None:
+    path = place.folder / "user.json"
+    path.write_text(json.dumps({**place.user().to_dict(), "note": {"mine": 1}, "client_auth": "basic"}))
+    await place.api(path).get_json("/")
+    saved = json.loads(path.read_text())
+    assert (saved["note"], saved["client_auth"]) == ({"mine": 1}, "basic")
+
+
+async def test_tokens_that_another_process_saved_are_taken_over_without_asking(place: Place) -> None:
+    api = place.api(path := place.file())
+    path.write_text(json.dumps(OAuth2User("theirs", "r", datetime.fromtimestamp(place.clock() + 99, UTC)).to_dict()))
+    await asyncio.gather(*(api.get_json("/") for _ in range(3)))
+    assert (place.sent, place.forms) == (["theirs"] * 3, [])
+
+
+async def test_after_a_401_a_newer_token_in_the_file_is_used_before_asking(place: Place) -> None:
+    async def only_theirs(request: web.Request) -> web.StreamResponse:
+        return web.json_response({}, status=200 if request.headers["Authorization"] == "Bearer theirs" else 401)
+
+    place.api_server.handler = only_theirs
+    for refresh_token in (REFRESH, None):
+        user = place.user(1000)
+        user.refresh_token = refresh_token
+        api = place.api(path := place.file(user))
+        theirs = OAuth2User("theirs", refresh_token, datetime.fromtimestamp(place.clock() + 999, UTC))
+        path.write_text(json.dumps(theirs.to_dict()))
+        await api.get_json("/")
+    assert (place.sent, place.forms) == ([OLD, "theirs"] * 2, [])
+
+
+async def test_a_refused_refresh_looks_at_the_file_again_before_it_gives_up(place: Place) -> None:
+    path = place.file()
+
+    def rotated_meanwhile() -> web.Response:  # by a program that takes no lock
+        theirs = OAuth2User("theirs", "their-refresh", datetime.fromtimestamp(place.clock() + 99, UTC))
+        path.write_text(json.dumps(theirs.to_dict()))
+        return web.json_response({"error": "invalid_grant"}, status=400)
+
+    place.answers = [rotated_meanwhile]
+    assert await place.api(path).get_json("/") == {"ok": True}
+    assert (len(place.forms), place.sent) == (1, ["theirs"])
+    assert json.loads(path.read_text())["token"] == "theirs"
+
+
+async def test_a_refused_refresh_tries_a_newer_refresh_token_from_the_file(place: Place) -> None:
+    path = place.file()
+
+    def rotated_long_ago() -> web.Response:
+        theirs = OAuth2User("theirs", "their-refresh", datetime.fromtimestamp(place.clock() - 1, UTC))
+        path.write_text(json.dumps(theirs.to_dict()))
+        return web.json_response({"error": "invalid_grant"}, status=400)
+
+    place.answers = [rotated_long_ago]
+    await place.api(path).get_json("/")
+    assert [form["refresh_token"] for form in place.forms] == [REFRESH, "their-refresh"]
+    assert place.sent == ["new-token-2"]
+
+
+async def test_a_user_file_that_is_gone_is_written_anew(place: Place) -> None:
+    api = place.api(path := place.file())
+    path.unlink()
+    await api.get_json("/")
+    assert OAuth2User.from_json_file(path).token == "new-token-1"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("text", ["", '{"token": "ha', "[]", "\0\0\0\0"])
+async def test_a_user_file_that_broke_is_told_of_and_replaced_by_what_is_good(
+    place: Place, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    api = place.api(path := place.file())
+    path.write_text(text)
+    await api.get_json("/")
+    assert "cannot be read" in caplog.text
+    assert OAuth2User.from_json_file(path).token == "new-token-1"
+
+
+async def test_tokens_that_cannot_be_saved_are_used_and_renewed_from_memory(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    class FullDisk:
+        async def load(self) -> Any:
+            return place_value
+
+        async def save(self, value: Any) -> None:
+            raise SaveError("The disk is full.")
+
+        @asynccontextmanager
+        async def lock(self) -> AsyncGenerator[None, None]:
+            yield
+
+    place_value = place.user().to_dict()
+    api = place.api(FullDisk())
+    await api.get_json("/")
+    assert [record.levelno for record in caplog.records] == [logging.ERROR]
+    assert "The disk is full." in caplog.text
+    assert "not saved" in caplog.text
+    assert "token-" not in caplog.text
+    await api.get_json("/")
+    place.clock.now += 1000
+    await api.get_json("/")
+    assert place.sent == ["new-token-1", "new-token-1", "new-token-2"]
+    assert [form["refresh_token"] for form in place.forms] == [REFRESH, "refresh-token-1"]
+
+
+async def test_a_user_file_that_became_a_folder_costs_no_call(place: Place) -> None:
+    api = place.api(path := place.file())
+    path.unlink()
+    path.mkdir()
+    await api.get_json("/")
+    place.clock.now += 1000
+    await api.get_json("/")
+    assert place.sent == ["new-token-1", "new-token-2"]
+
+
+async def test_an_entry_of_a_store_is_loaded_with_the_first_call(place: Place) -> None:
+    from SlyAPI.stores import FileEntry
+
+    path = place.file(place.user(1000))
+    api = place.api(FileEntry(path))
+    await api.get_json("/")
+    assert (place.sent, place.forms) == ([OLD], [])
+    with pytest.raises(SlyError, match="does not exist"):
+        await place.api(FileEntry(place.folder / "nobody.json")).get_json("/")
+
+
+# The network.
+
+
+async def test_a_token_endpoint_that_cannot_be_reached_is_named(place: Place, unused_port: int) -> None:
+    api = place.api()
+    assert isinstance(api.auth, OAuth2)
+    api.auth.app.token_uri = f"http://127.0.0.1:{unused_port}/token"
+    with pytest.raises(NetworkError, match=f"POST http://127.0.0.1:{unused_port}/token: no connection") as caught:
+        await api.get_json("/")
+    assert caught.value.kind == "transient"
