@@ -1,0 +1,142 @@
+# pyright: strict
+"""What a type checker tells a user of SlyAPI. Checked by mypy and pyright, never run."""
+
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, assert_type
+
+import aiohttp
+
+from SlyAPI import (
+    ApiError,
+    AsyncLazy,
+    AsyncTrans,
+    GrantEndedError,
+    HeaderApiKey,
+    OAuth2,
+    OAuth2App,
+    OAuth2User,
+    TokenError,
+    UrlApiKey,
+    WebAPI,
+    requires_scopes,
+)
+from SlyAPI.web import JsonMap, JsonType, ParamsDict, Request
+
+
+@dataclass
+class Song:
+    """An API's own type, made from its JSON."""
+
+    name: str
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> "Song":
+        return cls(told["name"])
+
+
+class Music(WebAPI):
+    """A library built on SlyAPI, as its author writes it."""
+
+    base_url = "https://api.example.com/v1"
+
+    def __init__(self, auth: str | OAuth2 | UrlApiKey) -> None:
+        super().__init__(OAuth2("app.json", auth) if isinstance(auth, str) else auth)
+
+    @requires_scopes("read")
+    async def song(self, number: int) -> Song:
+        assert_type(await self._get(str, "/lyrics"), str)
+        assert_type(await self._get(None, "/ping"), None)
+        assert_type(await self._post(Song, "/songs", data={"name": "x"}), Song)
+        song = await self._get(Song, f"/songs/{number}", params={"fields": ["name", "year"], "full": True})
+        assert_type(song, Song)
+        return song
+
+    @AsyncLazy.wrap
+    async def songs(self) -> AsyncGenerator[Song, None]:
+        """Every song."""
+        yield Song("x")
+
+
+async def call(music: Music) -> None:
+    params: ParamsDict = {"q": "x", "limit": 5, "order": None, "tags": ("a", "b")}
+    assert_type(await music.get_json("/me", params), dict[str, Any])
+    assert_type(await music.post_json("/me", json={"a": [1, None]}), dict[str, Any])
+    assert_type(await music.get_text("/me"), str)
+    await music.post_json_empty("/me", json=None)
+    assert_type(await music.song(5), Song)
+    assert_type(music.songs(), AsyncLazy[Song])
+
+
+async def lazily(numbers: AsyncLazy[int], old: AsyncTrans[str]) -> None:
+    assert_type(numbers.map(str), AsyncLazy[str])
+    assert_type(await numbers.map(lambda number: number > 0), list[bool])
+    assert_type(await old, list[str])
+    async for text in old:
+        assert_type(text, str)
+
+
+async def grant(app: OAuth2App) -> OAuth2User:
+    url, verifier, challenge = app.auth_url_with_pkce("http://localhost:8080", "state", ["read"])
+    assert_type(url, str)
+    assert_type(verifier, str)
+    assert_type(challenge, str)
+    link = app.auth_url_with_pkce("http://localhost:8080", "state", "read write", auth_params={"prompt": None})
+    assert_type(link.state, str)
+    user = await app.exchange_code("code", verifier, ["read"], "http://localhost:8080")
+    assert_type(user, OAuth2User)
+    async with aiohttp.ClientSession() as session:
+        assert_type(await app.exchange_code("code", verifier, "read", "http://localhost:8080", session), OAuth2User)
+        assert_type(await app.refresh(session, user), OAuth2User)
+    return user
+
+
+def heard(user: OAuth2User) -> None:
+    assert_type(user.token, str)
+    assert_type(user.refresh_token, str | None)
+    assert_type(user.expires_at, datetime | None)
+    assert_type(user.scopes, list[str])
+    assert_type(user.missing_scopes, list[str])
+
+
+async def heard_later(user: OAuth2User) -> None:
+    heard(user)
+
+
+def credentials(app: OAuth2App, user: OAuth2User) -> None:
+    assert_type(OAuth2("app.json", "user.json"), OAuth2)
+    assert_type(OAuth2(app, user, on_refresh=heard), OAuth2)
+    assert_type(OAuth2(app, user, heard_later).user, OAuth2User)
+    assert_type(OAuth2App("id", None, "https://p.example/a", "https://p.example/t", heard), OAuth2App)
+    assert_type(OAuth2App.from_json_file("app.json"), OAuth2App)
+    assert_type(OAuth2User.from_json_obj({"token": "x"}), OAuth2User)
+    Music(HeaderApiKey("X-Key", "k"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def without_a_webapi(auth: OAuth2) -> None:
+    async with aiohttp.ClientSession(middlewares=(auth,)) as session, session.get("https://api.example.com") as reply:
+        assert_type(reply, aiohttp.ClientResponse)
+
+
+def failures(error: ApiError) -> None:
+    assert_type(error.status, int)
+    assert_type(error.reason, str | None)
+    assert_type(error.retry_after, float | None)
+    if isinstance(error, TokenError):
+        assert_type(error.error_description, str)
+    if isinstance(error, GrantEndedError):
+        assert_type(error.next_step, str)
+
+
+class Signed(UrlApiKey):
+    """An auth of one's own."""
+
+    async def sign(self, client: Any, request: Request) -> Request:
+        request.query_params["key"] = 5
+        request.headers["X-Key"] = self.secret
+        return request
+
+
+def walk(value: JsonType, whole: JsonMap) -> int | JsonMap:
+    return whole if isinstance(value, dict) else 0
