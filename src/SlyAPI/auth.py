@@ -6,10 +6,10 @@ The rule: `sign` changes one request and nothing else; it may be called for many
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .errors import ConfigError
-from .web import Method, Request
+from .errors import ConfigError, OriginError
+from .web import Method, Request, masked
 
 if TYPE_CHECKING:
     from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 __all__ = ["Auth", "HeaderApiKey", "NoAuth", "UrlApiKey"]
 
 _REDIRECTS = (301, 302, 303, 307, 308)
-_led_away: ContextVar["URL | None"] = ContextVar("led_away", default=None)
 
 
 class Auth(ABC):
@@ -47,38 +46,63 @@ class Auth(ABC):
         return NoAuth()
 
     async def __call__(self, request: "ClientRequest", handler: "ClientHandlerType") -> "ClientResponse":
-        """The aiohttp client middleware. A redirect to another origin is followed, but not signed."""
-        if request.url == _led_away.get():
-            response = await handler(request)
-        else:
-            _led_away.set(None)
-            response = await self._signed(request, handler)
-        if response.status in _REDIRECTS and "Location" in response.headers:
-            target = request.url.join(_url_of(response.headers["Location"]))
-            if _led_away.get() is not None or target.origin() != request.url.origin():
-                _led_away.set(target)
+        """The aiohttp client middleware. A redirect to another origin is followed, but not signed.
+
+        Raises what `sign` raises, and `OriginError` for a redirect that would take the credential along.
+        """
+        here, chain = request.url.origin(), _chain.get()
+        if chain is None or chain.target not in (None, here):
+            chain = _Chain(here, None, False)  # the last redirect was not followed: this is another request
+        _chain.set(None)
+        led_away = chain.led_away or here != chain.start
+        plain = _as_plain(request)
+        response = await (handler(request) if led_away else self._signed(plain, request, handler))
+        location = response.headers.get("Location") or response.headers.get("URI")  # aiohttp follows both
+        if response.status in _REDIRECTS and location:
+            target = _origin_of(request, location)
+            if target != here and masked(location, map(str, plain.query_params.values())) != location:
+                response.close()
+                raise OriginError(f"{here} redirects to {target} with the credential in the URL; not followed.")
+            _chain.set(_Chain(chain.start, target, led_away or target != chain.start))
         return response
 
-    async def _signed(self, request: "ClientRequest", handler: "ClientHandlerType") -> "ClientResponse":
-        plain = _as_plain(request)
+    async def _signed(
+        self, plain: Request, request: "ClientRequest", handler: "ClientHandlerType"
+    ) -> "ClientResponse":
         _apply(await self.sign(request.session, plain), request)
         response = await handler(request)
         if response.status != 401 or not _can_repeat(request):
             return response
-        if await self.resign(request.session, plain, response.headers):
+        try:
+            again = await self.resign(request.session, plain, response.headers)
+        except BaseException:
+            response.close()
+            raise
+        if again:
             response.release()
             _apply(plain, request)
             response = await handler(request)
         return response
 
 
-def _url_of(location: str) -> "URL":
+class _Chain(NamedTuple):
+    """Redirects that aiohttp is about to follow within one request of the program."""
+
+    start: "URL"
+    target: "URL | None"
+    led_away: bool
+
+
+_chain: ContextVar[_Chain | None] = ContextVar("chain", default=None)
+
+
+def _origin_of(request: "ClientRequest", location: str) -> "URL | None":
     from yarl import URL
 
     try:
-        return URL(location)
+        return request.url.join(URL(location)).origin()
     except ValueError:
-        return URL()
+        return None
 
 
 def _as_plain(request: "ClientRequest") -> Request:
@@ -91,7 +115,8 @@ def _as_plain(request: "ClientRequest") -> Request:
 
 def _apply(plain: Request, request: "ClientRequest") -> None:
     for name, value in plain.headers.items():
-        request.headers[name] = value
+        if request.headers.get(name) != value:
+            request.headers[name] = value
     if plain.query_params:
         request.url = request.url.update_query(plain.query_params)
     if plain.data:
