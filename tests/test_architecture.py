@@ -25,8 +25,8 @@ FLOORS: dict[str, tuple[str, str]] = {
     "words": ("errors lazy web params paging retry json_file asyncy", ""),
     "contract": ("auth", "words"),
     "protocol": (
-        """oauth2.client_auth oauth2.discovery oauth2.pkce oauth2.providers oauth2.revocation oauth2.scopes
-        oauth2.token_endpoint oauth2.user oauth2.grants oauth2.grants.* oauth2.pushed_request oauth2.dpop
+        """oauth2.client_auth oauth2.client_file oauth2.discovery oauth2.pkce oauth2.providers
+        oauth2.revocation oauth2.scopes oauth2.token_endpoint oauth2.user oauth2.grants oauth2.grants.* oauth2.pushed_request oauth2.dpop
         oauth1.signature oauth1.user""",
         "words",
     ),
