@@ -26,7 +26,8 @@ FLOORS: dict[str, tuple[str, str]] = {
     "contract": ("auth", "words"),
     "protocol": (
         """oauth2.client_auth oauth2.client_file oauth2.discovery oauth2.pkce oauth2.providers
-        oauth2.revocation oauth2.scopes oauth2.token_endpoint oauth2.user oauth2.grants oauth2.grants.* oauth2.pushed_request oauth2.dpop
+        oauth2.revocation oauth2.scopes oauth2.token_endpoint oauth2.user oauth2.grants
+        oauth2.grants.* oauth2.pushed_request oauth2.dpop
         oauth1.signature oauth1.user""",
         "words",
     ),
