@@ -35,6 +35,8 @@ CLASSES: list[type[SlyError]] = [
 
 def made(error: type[SlyError]) -> SlyError:
     making: Any = error
+    if "extra" in inspect.signature(error).parameters:
+        return making("A store", "redis")  # type: ignore[no-any-return]
     if issubclass(error, TokenError):
         return making(400, "code", "told", message="It went wrong.", next_step="Do this.")  # type: ignore[no-any-return]
     if issubclass(error, ApiError):
@@ -47,8 +49,8 @@ def made(error: type[SlyError]) -> SlyError:
 @pytest.mark.parametrize("error", CLASSES)
 def test_every_error_says_what_happened_what_to_do_and_what_helps(error: type[SlyError]) -> None:
     one = made(error)
-    assert str(one) == "It went wrong. Do this."
-    assert one.next_step == "Do this."
+    assert str(one) == f"{one.args[0]} {one.next_step}"
+    assert str(one) == "It went wrong. Do this." or "extra" in inspect.signature(error).parameters
     assert one.kind in ("transient", "permanent", "configuration")
     assert isinstance(one, SlyError)
     assert error is SlyError or error.__name__.endswith("Error")

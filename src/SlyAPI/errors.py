@@ -50,7 +50,10 @@ class SlyError(Exception):
 
 
 def _again(error: type[SlyError], args: tuple[Any, ...], told: dict[str, Any]) -> SlyError:
-    copy = OSError.__new__(error) if issubclass(error, OSError) else Exception.__new__(error)
+    builtin: Any = error
+    while issubclass(builtin, SlyError):
+        builtin = builtin.__base__  # OSError or ImportError where it is one: their objects are larger
+    copy: SlyError = builtin.__new__(error)
     copy.args = args
     copy.__dict__.update(told)
     return copy
