@@ -139,7 +139,8 @@ def as_ours(error: Exception, request: Request, timeout: float | None) -> SlyErr
     """
     asked = request.name
     if isinstance(error, TimeoutError):
-        limit = f" within {timeout:g} s" if timeout else " in time"
+        known = timeout and not isinstance(error, aiohttp.ServerTimeoutError)  # that one has a limit of its own
+        limit = f" within {timeout:g} s" if known else " in time"
         return RequestTimeoutError(f"{asked}: no whole reply{limit}.", next_step="Try again later.")
     if isinstance(error, _TooLargeError):
         return BadReplyError(f"{asked}: the reply is larger than {error.args[0]} bytes.", kind="permanent")
@@ -153,8 +154,13 @@ def as_ours(error: Exception, request: Request, timeout: float | None) -> SlyErr
         return NetworkError(f"{asked}: the host's name is not known here.", next_step="Check address and network.")
     if isinstance(error, aiohttp.ClientConnectorError):
         return NetworkError(f"{asked}: no connection ({_cause(error)}).", next_step="Check the network, try again.")
-    if isinstance(error, aiohttp.InvalidURL):
+    if isinstance(error, aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError):
         return ConfigError(f"{printable(bare_url(request.url), 100)!r} is not a URL that can be asked.")
+    if isinstance(error, aiohttp.ClientResponseError):
+        return BadReplyError(
+            f"{asked} was answered with what is no HTTP that can be read.",
+            next_step="Check the address; if it is right, try again later.",
+        )
     if isinstance(error, aiohttp.ClientError | OSError):
         return NetworkError(
             f"{asked}: the connection broke before a whole reply ({type(error).__name__}).", next_step="Try again."
