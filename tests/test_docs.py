@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
 import aiohttp
 import pytest
@@ -257,7 +258,9 @@ def test_show_says_of_the_user_file_what_the_tutorial_shows(tmp_path: Path) -> N
 
 def test_git_is_mentioned_as_the_tutorial_shows(tmp_path: Path) -> None:
     subprocess.run(["git", "init", "-q", str(tmp_path)], check=True, timeout=30)
-    assert said_by("scaffold app.json --blank", tmp_path).endswith(quoted("Careful"))
+    (tmp_path / "secret.txt").write_text("a-secret")
+    said = said_by("scaffold app.json --provider discord --id an-id --secret-file secret.txt", tmp_path)
+    assert said.endswith(quoted("Careful"))
 
 
 # --- commands ---
@@ -375,11 +378,10 @@ def error_classes() -> list[type[errors.SlyError]]:
 
 
 def made(cls: type[errors.SlyError]) -> errors.SlyError:
-    if issubclass(cls, errors.TokenError):
-        return cls(400, "a_code", message="text")
-    if issubclass(cls, errors.ApiError):
-        return cls(400)
-    return cls("text", error="a_code") if issubclass(cls, errors.DeniedError) else cls("text")
+    parameters = inspect.signature(cls).parameters
+    needed = [name for name, parameter in parameters.items() if parameter.default is parameter.empty]
+    values: dict[str, Any] = {name: 400 if name == "status" else "text" for name in needed}
+    return cls(**values)
 
 
 def test_the_table_of_errors_is_the_family() -> None:
