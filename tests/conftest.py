@@ -7,6 +7,7 @@ import traceback
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +62,7 @@ class Server:
     """A web server on a port of its own, hence an origin of its own, and what it saw."""
 
     handler: Handler
+    clock: Callable[[], float]
     origin: str = ""
     seen: list[Seen] = field(default_factory=list[Seen])
 
@@ -84,7 +86,10 @@ class Server:
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
         self.seen.append(Seen(request.method, request.path, list(request.query.items()), request.headers, body))
-        return await self.handler(request)
+        response = await self.handler(request)
+        if not response.prepared:
+            response.headers.setdefault("Date", formatdate(self.clock(), usegmt=True))
+        return response
 
 
 async def _ok(request: web.Request) -> web.StreamResponse:
@@ -97,12 +102,12 @@ Serve = Callable[..., Awaitable[Server]]
 
 
 @pytest.fixture
-async def serve() -> AsyncGenerator[Serve, None]:
+async def serve(clock: Clock) -> AsyncGenerator[Serve, None]:
     """Starts a server: `server = await serve(handler)`; without one it says `{"ok": true}`, and 404 for `/missing`."""
     async with AsyncExitStack() as stack:
 
         async def start(handler: Handler = _ok) -> Server:
-            return await stack.enter_async_context(Server(handler).running())
+            return await stack.enter_async_context(Server(handler, clock).running())
 
         yield start
 

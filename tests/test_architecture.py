@@ -25,25 +25,27 @@ FLOORS: dict[str, tuple[str, str]] = {
     "words": ("errors lazy web params paging retry json_file asyncy", ""),
     "contract": ("auth", "words"),
     "protocol": (
-        """oauth2.client_auth oauth2.client_file oauth2.discovery oauth2.pkce oauth2.providers
-        oauth2.revocation oauth2.scopes oauth2.token_endpoint oauth2.user oauth2.grants
+        """oauth2.client_file oauth2.discovery oauth2.pkce oauth2.providers
+        oauth2.revocation oauth2.token_endpoint oauth2.grants
         oauth2.grants.* oauth2.pushed_request oauth2.dpop
-        oauth1.signature oauth1.user""",
-        "words",
+        oauth1.signature""",
+        "words grants",
     ),
-    "io": ("transport loopback loopback_address loopback_http browser stores stores.*", "words"),
-    "provider": ("oauth2.app oauth1.app", "words protocol io"),
+    # one user's grant as a value: pure, and below the stores, which give and take it
+    "grants": ("oauth2.user oauth2.scopes oauth2.times oauth2.client_auth oauth1.user", "words"),
+    "io": ("transport loopback loopback_address loopback_http browser stores stores.*", "words grants"),
+    "provider": ("oauth2.app oauth1.app", "words grants protocol io"),
     "credentials": (
         "oauth2 oauth2.signer oauth2.service_account oauth1 oauth1.signer",
-        "words contract protocol io provider",
+        "words contract grants protocol io provider",
     ),
     "api": ("webapi signed_call", "words contract io"),
-    "names": ("SlyAPI", "words contract protocol io provider credentials api"),
+    "names": ("SlyAPI", "words contract grants protocol io provider credentials api"),
     "practice": ("testing testing.*", ""),
     "judges": ("testing.store_contract", "words"),
     "people": (
         "flow flow.* cli arguments __main__",
-        "words contract protocol io provider credentials api names practice",
+        "words contract grants protocol io provider credentials api names practice",
     ),
 }
 

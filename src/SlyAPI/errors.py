@@ -79,6 +79,10 @@ class WouldOverwriteError(SlyError, FileExistsError):
     """A file that holds something would have been overwritten without a yes."""
 
 
+class MissingExtraError(ConfigError, ImportError):
+    """An optional package is not installed; the next step names the extra that brings it."""
+
+
 class NetworkError(SlyError):
     """The server could not be reached, or the connection or TLS broke before a whole reply came."""
 

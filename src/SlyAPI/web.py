@@ -252,3 +252,15 @@ def retry_after(headers: Mapping[str, str], now: float | None = None) -> float |
     except (ValueError, TypeError, KeyError, OverflowError):
         return None
     return max(0.0, at - start)
+
+
+_SMALLEST_SKEW = 60.0
+
+
+def skew(headers: Mapping[str, str], now: float) -> float:
+    """Seconds by which the server's `Date` is ahead of `now`; 0 for less than a minute, which may be the network's."""
+    try:
+        ahead = parsedate_to_datetime(headers["Date"]).timestamp() - now
+    except (KeyError, ValueError, TypeError, OverflowError):
+        return 0.0
+    return ahead if abs(ahead) >= _SMALLEST_SKEW else 0.0

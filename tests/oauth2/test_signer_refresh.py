@@ -5,8 +5,7 @@ import asyncio
 import json
 import logging
 import stat
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +17,7 @@ from aiohttp import web
 from SlyAPI import ApiError, GrantEndedError, OAuth2, OAuth2App, OAuth2User, SlyError, TokenError, WebAPI
 from SlyAPI.errors import BadReplyError, NetworkError, RequestTimeoutError, SaveError
 from SlyAPI.oauth2.app import OnRefresh
+from SlyAPI.stores import MemoryStore
 
 if TYPE_CHECKING:
     from ..conftest import Clock, Practise, Serve, Server
@@ -405,19 +405,13 @@ async def test_a_user_file_that_broke_is_told_of_and_replaced_by_what_is_good(
 async def test_tokens_that_cannot_be_saved_are_used_and_renewed_from_memory(
     place: Place, caplog: pytest.LogCaptureFixture
 ) -> None:
-    class FullDisk:
-        async def load(self) -> Any:
-            return place_value
-
-        async def save(self, value: Any) -> None:
+    class FullDisk(MemoryStore):
+        async def save(self, name: str, value: dict[str, Any]) -> None:
             raise SaveError("The disk is full.")
 
-        @asynccontextmanager
-        async def lock(self) -> AsyncGenerator[None, None]:
-            yield
-
-    place_value = place.user().to_dict()
-    api = place.api(FullDisk())
+    disk = FullDisk()
+    await MemoryStore.save(disk, "alice", place.user().to_dict())
+    api = place.api(disk.user("alice"))
     await api.get_json("/")
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
     assert "The disk is full." in caplog.text
@@ -441,14 +435,12 @@ async def test_a_user_file_that_became_a_folder_costs_no_call(place: Place) -> N
 
 
 async def test_an_entry_of_a_store_is_loaded_with_the_first_call(place: Place) -> None:
-    from SlyAPI.stores import FileEntry
-
-    path = place.file(place.user(1000))
-    api = place.api(FileEntry(path))
-    await api.get_json("/")
+    store = MemoryStore()
+    await store.user("alice").save(place.user(1000))
+    await place.api(store.user("alice")).get_json("/")
     assert (place.sent, place.forms) == ([OLD], [])
-    with pytest.raises(SlyError, match="does not exist"):
-        await place.api(FileEntry(place.folder / "nobody.json")).get_json("/")
+    with pytest.raises(SlyError, match="no user 'nobody'"):
+        await place.api(store.user("nobody")).get_json("/")
 
 
 # The network.

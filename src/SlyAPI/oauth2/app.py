@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any, Self
 from .. import transport
 from ..errors import ConfigError, CredentialsError, GrantEndedError, TokenError
 from ..json_file import StrPath, read_json_file, shown
-from ..web import Request, SecretForm, check_endpoint, is_loopback_uri
+from ..web import Request, SecretForm, check_endpoint, skew
 from . import pkce
 from .client_auth import ClientAuth, read_client_auth, token_request
+from .client_file import client_members, flag_of, text_of, texts_of
 from .grants.authorization_code import AuthorizationURL, authorization_url, exchange_form
 from .grants.refresh_token import refresh_form
 from .providers import Provider, provider_of
+from .revocation import read_revocation_reply, revocation_form
 from .scopes import Scopes, join_scopes, split_scopes
 from .token_endpoint import GRANT_AGAIN, read_token_reply
-from .user import OAuth2User, recognise
+from .user import OAuth2User
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
@@ -36,6 +38,7 @@ _OWN_KEYS = (
     "scopes",
     "issuer",
     "iss_in_redirect",
+    "revoke_uri",
 )
 
 
@@ -48,7 +51,9 @@ class OAuth2App:
     `client_auth`: how the token endpoint wants id and secret, None for what is known or learned.
     `pkce=False` switches RFC 7636 off, for a provider known to break on it (None: by the table).
     `scopes` are asked for beside those of each grant. `issuer` is compared with the redirect's `iss`.
-    `allow_http` admits plain http beyond this machine. `token_timeout` in seconds. `extra` keeps
+    `revoke_uri` is where grants are ended (RFC 7009), None for what the table knows.
+    `allow_http` admits plain http beyond this machine. `clock_skew`: seconds by which the provider's
+    clock is ahead of ours, as its last token reply told. `token_timeout` in seconds. `extra` keeps
     further keys of the file.
     """
 
@@ -64,7 +69,9 @@ class OAuth2App:
     scopes: list[str] = field(default_factory=list[str], kw_only=True)
     issuer: str | None = field(default=None, kw_only=True)
     iss_in_redirect: bool = field(default=False, kw_only=True)
+    revoke_uri: str | None = field(default=None, kw_only=True)
     allow_http: bool = field(default=False, kw_only=True)
+    clock_skew: float = field(default=0.0, init=False, compare=False)
     token_timeout: float = field(default=transport.TOKEN_TIMEOUT, kw_only=True)
     extra: Mapping[str, Any] = field(default_factory=dict[str, Any], kw_only=True)
 
@@ -83,21 +90,22 @@ class OAuth2App:
     @classmethod
     def from_json_obj(cls, obj: Any, on_refresh: OnRefresh | None = None, *, name: str = "The client JSON") -> Self:
         """The client in a JSON object of one of those three forms; `name` is for messages."""
-        told = _client_part(obj, name)
+        told = client_members(obj, name)
         try:
             return cls(
-                id=_text(told, "id"),
-                secret=_text(told, "secret") or None,
-                auth_uri=check_endpoint(_text(told, "auth_uri"), "auth_uri", allow_http=True),
-                token_uri=check_endpoint(_text(told, "token_uri"), "token_uri", allow_http=True),
+                id=text_of(told, "id"),
+                secret=text_of(told, "secret") or None,
+                auth_uri=check_endpoint(text_of(told, "auth_uri"), "auth_uri", allow_http=True),
+                token_uri=check_endpoint(text_of(told, "token_uri"), "token_uri", allow_http=True),
                 on_refresh=on_refresh,
-                auth_params=_params(told.get("auth_params")),
+                auth_params=texts_of(told.get("auth_params")),
                 client_auth=read_client_auth(told.get("client_auth")),
-                pkce=_flag(told, "pkce"),
-                redirect_uri=_text(told, "redirect_uri") or None,
+                pkce=flag_of(told, "pkce"),
+                redirect_uri=text_of(told, "redirect_uri") or None,
                 scopes=split_scopes(told.get("scopes")),
-                issuer=_text(told, "issuer") or None,
-                iss_in_redirect=_flag(told, "iss_in_redirect") or False,
+                issuer=text_of(told, "issuer") or None,
+                iss_in_redirect=flag_of(told, "iss_in_redirect") or False,
+                revoke_uri=text_of(told, "revoke_uri") or None,
                 extra={key: value for key, value in told.items() if key not in _OWN_KEYS},
             )
         except CredentialsError:
@@ -213,6 +221,25 @@ class OAuth2App:
         form = refresh_form(user.refresh_token)
         return await self._token_call(form, method, client, now, previous=user)
 
+    async def revoke(self, user: OAuth2User, client: "ClientSession | None" = None) -> None:
+        """Ends the user's grant at the provider (RFC 7009); that it was over before is no error.
+
+        Raises `ConfigError` where no revocation endpoint is known, `TokenError`, `NetworkError`.
+        """
+        known = self.provider
+        uri = self.revoke_uri or (known.revoke_uri if known else None)
+        if uri is None:
+            raise ConfigError(
+                "No revocation endpoint is known for this provider.",
+                next_step='Put "revoke_uri" into the client file, or end the access on the provider\'s site.',
+            )
+        check_endpoint(uri, "revoke_uri", allow_http=self.allow_http)
+        form = revocation_form(user)
+        method = self._known_client_auth() or user.client_auth or "post"
+        request = token_request(uri, form, method, self.id, self.secret or "")
+        reply = await transport.send(request, client, timeout=self.token_timeout)
+        read_revocation_reply(reply, form.secrets((self.secret or "", _basic(request))))
+
     def _known_client_auth(self) -> ClientAuth | None:
         if self.client_auth is not None:
             return self.client_auth
@@ -236,8 +263,17 @@ class OAuth2App:
         now = time.time() if now is None else now
         request = token_request(self.token_uri, form, method, self.id, self.secret or "")
         reply = await transport.send(request, client, timeout=self.token_timeout)
+        self.clock_skew = skew(reply.headers, now)
         sent = form.secrets((self.secret or "", previous.token if previous else "", _basic(request)))
-        return read_token_reply(reply, now=now, requested=requested, previous=previous, secrets=sent)
+        known = self.provider
+        return read_token_reply(
+            reply,
+            now=now + self.clock_skew,
+            requested=requested,
+            previous=previous,
+            secrets=sent,
+            refresh_life_unit=known.refresh_life_unit if known else 1.0,
+        )
 
 
 def _basic(request: Request) -> str:
@@ -248,70 +284,3 @@ def _refused_client(error: TokenError) -> bool:
     """Whether the token endpoint wants the secret in another place: the code is then still good."""
     told = f"{error.error} {error.error_description}".casefold()
     return error.status == 401 or "invalid_client" in told or ("client" in told and error.error == "invalid_request")
-
-
-def _client_part(obj: Any, name: str) -> dict[str, Any]:
-    """The client's members under our names, from any of the three forms."""
-    if not isinstance(obj, dict):
-        raise CredentialsError(f"{name} is not a client file: it is not a JSON object. {_HINT}")
-    told: dict[str, Any] = obj
-    if isinstance(told.get("web"), dict):
-        told = told["web"]
-    elif isinstance(told.get("installed"), dict):
-        told = {**told["installed"], "redirect_uri": "http://127.0.0.1:0"}  # Desktop clients: any free port
-    told = {_RFC_7591.get(key, key): value for key, value in told.items()}
-    if not told.get("redirect_uri"):
-        told["redirect_uri"] = _first_loopback(told.get("redirect_uris"))
-    lacking = [key for key in ("id", "auth_uri", "token_uri") if not told.get(key)]
-    if _is_no_client(told, nothing=len(lacking) == 3):
-        raise CredentialsError(f"{name} is not a client file: it is {recognise(obj)}. {_HINT}")
-    if lacking:
-        raise CredentialsError(f"{name} is not filled in: {', '.join(lacking)} missing. The provider's console has it.")
-    return told
-
-
-def _is_no_client(told: Mapping[str, Any], *, nothing: bool) -> bool:
-    if told.get("type") in ("service_account", "authorized_user") or "token" in told:
-        return True
-    return nothing and ("secret" not in told or "key" in told)  # OAuth 1 has key and secret
-
-
-_HINT = "Make one with: python -m SlyAPI scaffold"
-_RFC_7591 = {
-    "client_id": "id",
-    "client_secret": "secret",
-    "authorization_endpoint": "auth_uri",
-    "token_endpoint": "token_uri",
-    "token_endpoint_auth_method": "client_auth",
-    "scope": "scopes",
-}
-
-
-def _first_loopback(uris: Any) -> str | None:
-    if not isinstance(uris, list):
-        return None
-    return next((uri for uri in uris if isinstance(uri, str) and is_loopback_uri(uri)), None)
-
-
-def _text(told: Mapping[str, Any], key: str) -> str:
-    value = told.get(key)
-    if value is None:
-        return ""
-    if not isinstance(value, str) or not value.isprintable():
-        raise ConfigError(f"{key} is not a text.")
-    return value.strip()
-
-
-def _flag(told: Mapping[str, Any], key: str) -> bool | None:
-    value = told.get(key)
-    if value is not None and not isinstance(value, bool):
-        raise ConfigError(f"{key} is neither true nor false.")
-    return value
-
-
-def _params(value: Any) -> dict[str, str | None]:
-    if value is None:
-        return {}
-    if not isinstance(value, dict) or not all(isinstance(v, str | None) for v in value.values()):
-        raise ConfigError("auth_params is not an object of texts.")
-    return dict(value)

@@ -16,6 +16,7 @@ class Metadata(NamedTuple):
     token_uri: str
     client_auth: ClientAuth | None
     iss_in_redirect: bool
+    revoke_uri: str | None
 
 
 def metadata_requests(issuer: str) -> list[Request]:
@@ -61,4 +62,5 @@ def read_metadata(reply: Reply, issuer: str) -> Metadata | None:
         token_uri=check_endpoint(token_uri, "token_endpoint"),
         client_auth=choose_from_metadata(told.get("token_endpoint_auth_methods_supported")),
         iss_in_redirect=told.get("authorization_response_iss_parameter_supported") is True,
+        revoke_uri=told["revocation_endpoint"] if isinstance(told.get("revocation_endpoint"), str) else None,
     )

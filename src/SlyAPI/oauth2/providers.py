@@ -14,8 +14,9 @@ from .client_auth import ClientAuth
 class Provider:
     """One provider. `auth_params` and `scopes` are what it needs to give a refresh token.
 
-    `public_auth` is how a client without a secret shows its id; `console` is where clients are
-    registered; `note` is what surprises people there, for the wizard to say.
+    `public_auth` is how a client without a secret shows its id; `refresh_life_unit` in how many seconds
+    a refresh token's life is counted; `console` where clients are registered; `note` what surprises
+    people there, for the wizard to say.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Provider:
     issuer: str | None = None
     revoke_uri: str | None = None
     redirect_uri: str = "http://localhost:8080"
+    refresh_life_unit: float = 1.0
     note: str = ""
 
 
@@ -171,6 +173,7 @@ _TABLE = (
         "https://www.linkedin.com/developers/apps",
         pkce=False,  # any code_verifier is answered with 401 invalid_client
         issuer="https://www.linkedin.com/oauth",
+        refresh_life_unit=60.0,  # its refresh_token_expires_in counts minutes: 525600 is a year
         note="Refresh tokens are for approved partners only.",
     ),
 )

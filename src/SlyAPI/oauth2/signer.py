@@ -9,21 +9,20 @@ import inspect
 import logging
 import math
 import os
-import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from ..auth import Auth
 from ..errors import CredentialsError, CredentialsNotFoundError, GrantEndedError, SaveError, SlyError
 from ..json_file import StrPath
-from ..stores import FileEntry, UserEntry
-from ..stores.file import LOCK_PATIENCE
+from ..stores import StoredUser, user_file
+from ..stores.contract import ThreadLocks
 from ..web import Request
 from .app import OAuth2App, OnRefresh
-from .user import OAuth2User, as_utc
+from .times import as_utc
+from .user import OAuth2User
 
 log = logging.getLogger("SlyAPI")
 
@@ -36,8 +35,10 @@ RETRY_PAUSE = 5.0
 class OAuth2(Auth):
     """Signs requests as one user of one client; `OAuth2("app.json", "user.json")`.
 
-    `app` and `user` are objects or paths. With a path (or a store's entry) as user, new tokens are
-    saved there before they are used, and those that another process saved are taken over.
+    `app` and `user` are objects or paths. With a path or a store's entry (`store.user("alice")`) as
+    user, new tokens are saved there before they are used, and those that another process saved are
+    taken over; an entry is first read by the first request. One object serves any number of calls,
+    event loops and threads at once, and a forked child.
     `on_refresh` hears of new tokens after the save, and may be a coroutine function. `clock` gives
     epoch seconds. Raises `CredentialsError` for files that are something else.
     """
@@ -45,7 +46,7 @@ class OAuth2(Auth):
     def __init__(
         self,
         app: OAuth2App | StrPath,
-        user: OAuth2User | UserEntry | StrPath,
+        user: OAuth2User | StoredUser | StrPath,
         on_refresh: OnRefresh | None = None,
         *,
         clock: Callable[[], float] = time.time,
@@ -53,19 +54,19 @@ class OAuth2(Auth):
         self.app = app if isinstance(app, OAuth2App) else OAuth2App.from_json_file(app)
         self.on_refresh = on_refresh
         self._clock = clock
-        self._entry: UserEntry | None = None
+        self._entry: StoredUser | None = None
+        # What the store held when we last read or wrote it: only a change of it is another process's doing.
+        self._stored: Mark | None = None
         if isinstance(user, OAuth2User):
             self.user = user
         elif isinstance(user, str | os.PathLike):
-            self._entry = FileEntry(user)
+            self._entry = user_file(user)
             self.user = OAuth2User.from_json_file(user)
+            self._stored = _mark(self.user)
         else:
             self._entry = user
             self.user = _NOT_LOADED
-        # The store's value as we last saw it: only a change of it is another process's doing.
-        self._stored = self.user.to_dict() if isinstance(user, str | os.PathLike) else None
-        self._turn = threading.Lock()
-        self._flight: asyncio.Task[None] | None = None
+        self._flights: dict[asyncio.AbstractEventLoop, asyncio.Task[None]] | None = None
         self._telling: OAuth2User | None = None
         self._timed: datetime | None = None
         self._due = 0.0
@@ -107,8 +108,8 @@ class OAuth2(Auth):
 
     async def settle(self) -> None:
         """Waits for a refresh in flight: cut short, it could lose a rotated refresh token."""
-        flight = self._flight
-        if flight is not None and not flight.done() and flight.get_loop() is asyncio.get_running_loop():
+        flight = (self._flights or {}).get(asyncio.get_running_loop())
+        if flight is not None:
             await asyncio.wait([flight])
 
     def _header(self) -> str:
@@ -123,25 +124,30 @@ class OAuth2(Auth):
         if self._timed is None:
             self._due = math.inf
             return
-        ends = as_utc(self._timed).timestamp()
+        ends = as_utc(self._timed).timestamp() - self.app.clock_skew
         leeway = min(LEEWAY, max(0.0, ends - self._clock()) / 10) if self.user.refresh_token else 0.0
         self._due = ends - leeway
 
     async def _fresh(self, client: Any, rejected: str | None = None) -> None:
         """Waits for the one refresh in flight in this event loop, begun here if there is none."""
         loop = asyncio.get_running_loop()
-        flight = self._flight
-        if flight is None or flight.done() or flight.get_loop() is not loop:
-            flight = self._flight = loop.create_task(self._refresh(client, rejected))
+        if self._flights is None:
+            self._flights = {}
+        flight = self._flights.get(loop)
+        if flight is None or flight.done():
+            flight = self._flights[loop] = loop.create_task(self._refresh(client, rejected))
             flight.add_done_callback(_seen)
         await asyncio.shield(flight)
 
     async def _refresh(self, client: Any, rejected: str | None) -> None:
+        lock = self._entry.lock() if self._entry is not None else _turns.lock(str(id(self)))
         try:
-            async with self._entry.lock() if self._entry is not None else _taking(self._turn):
+            async with lock:
                 renewed = await self._renew(client, rejected)
         finally:
-            self._flight = None  # a hook that calls the API must not wait for the refresh it hears of
+            # before the hooks: one that calls the API must not wait for the refresh it hears of
+            if self._flights is not None:
+                self._flights.pop(asyncio.get_running_loop(), None)
         if renewed:
             self._telling = self.user
             try:
@@ -177,7 +183,7 @@ class OAuth2(Auth):
 
     def _bridge(self, error: SlyError) -> bool:
         """Whether a token that is due but not over carries on while its provider is out of order."""
-        ends = as_utc(self._timed).timestamp() if self._timed is not None else math.inf
+        ends = as_utc(self._timed).timestamp() - self.app.clock_skew if self._timed is not None else math.inf
         if error.kind != "transient" or self._clock() >= ends:
             return False
         log.warning("The refresh failed and the token is still good for a while: %s", error)
@@ -189,7 +195,7 @@ class OAuth2(Auth):
         if self._entry is None:
             return
         try:
-            stored = OAuth2User.from_json_obj(await self._entry.load(), repr(self._entry))
+            stored = await self._entry.load()
         except CredentialsNotFoundError:
             if self.user is _NOT_LOADED:
                 raise
@@ -199,9 +205,8 @@ class OAuth2(Auth):
                 raise
             log.warning("The stored user cannot be read, so the tokens held in memory are used: %s", error)
             return
-        value = stored.to_dict()
-        if value != self._stored:
-            self._stored = value
+        if _mark(stored) != self._stored:
+            self._stored = _mark(stored)
             self.user = stored
             self._time()
 
@@ -209,8 +214,8 @@ class OAuth2(Auth):
         if self._entry is None:
             return
         try:
-            await self._entry.save(fresh.to_dict())
-            self._stored = fresh.to_dict()
+            await self._entry.save(fresh)
+            self._stored = _mark(fresh)
         except SaveError as error:
             # the old refresh token may be dead by now: what we hold in memory is all there is
             log.error("New tokens are in use but were not saved, and may be lost with this process: %s", error)
@@ -232,18 +237,16 @@ _NOT_LOADED = OAuth2User("", expires_at=datetime.fromtimestamp(0, UTC))
 """Stands for the user of a store's entry until the first request loads it."""
 
 
-@asynccontextmanager
-async def _taking(turn: threading.Lock) -> AsyncGenerator[None, None]:
-    """Holds a lock between threads; asks for it, since who blocks in one cannot be cancelled. In the end, without."""
-    loop = asyncio.get_running_loop()
-    give_up = loop.time() + LOCK_PATIENCE
-    while not (taken := turn.acquire(blocking=False)) and loop.time() < give_up:  # noqa: ASYNC110 - threads
-        await asyncio.sleep(0.005)
-    try:
-        yield
-    finally:
-        if taken:
-            turn.release()
+_turns = ThreadLocks()
+"""Whose refresh it is among threads, for users that are in no store."""
+
+
+Mark = tuple[str, str | None, datetime | None]
+
+
+def _mark(user: OAuth2User) -> Mark:
+    """What tells one state of a user's tokens from another, though the program changes the object."""
+    return user.token, user.refresh_token, user.expires_at
 
 
 def _seen(flight: "asyncio.Task[None]") -> None:

@@ -35,16 +35,18 @@ def read_token_reply(
     requested: list[str] | None = None,
     previous: OAuth2User | None = None,
     secrets: Secrets,
+    refresh_life_unit: float = 1.0,
 ) -> OAuth2User:
     """The user that a token endpoint's reply tells of.
 
-    `now` is when we asked (epoch seconds), `previous` the user whose refresh this is, `secrets` what
-    we sent, masked wherever the reply echoes it. Raises `TokenError` (`GrantEndedError` where the
-    refresh token is refused for good) or `BadReplyError`.
+    `now` is when we asked (epoch seconds, by the provider's clock where that is known), `previous` the
+    user whose refresh this is, `secrets` what we sent, masked wherever the reply echoes it;
+    `refresh_life_unit` in seconds. Raises `TokenError` (`GrantEndedError` where the refresh token is
+    refused for good) or `BadReplyError`.
     """
     where = f"The token endpoint {bare_url(reply.url)}"
     asked = Request(Method.POST, reply.url)
-    answer = _read_body(reply, asked)
+    answer = read_answer(reply)
     problem: SlyError
     if reply.status >= 300 or _says_error(answer):
         problem = refusal(reply, answer or {}, where, refreshing=previous is not None, secrets=secrets)
@@ -52,7 +54,9 @@ def read_token_reply(
         problem = _unreadable(reply, asked, "" if answer is None else twice)
     else:
         try:
-            return OAuth2User.from_token_answer(answer, now=now, requested=requested, previous=previous)
+            return OAuth2User.from_token_answer(
+                answer, now=now, requested=requested, previous=previous, refresh_life_unit=refresh_life_unit
+            )
         except BadReplyError as error:
             told = f"{where} answered HTTP {reply.status}, but {masked(str(error), secrets)}"
             problem = BadReplyError(told, next_step=_CHECK_ADDRESS, kind=error.kind)
@@ -60,10 +64,10 @@ def read_token_reply(
     raise problem
 
 
-def _read_body(reply: Reply, asked: Request) -> dict[str, Any] | None:
+def read_answer(reply: Reply) -> dict[str, Any] | None:
     """The members of a JSON or form-encoded body, whatever its Content-Type says; None for anything else."""
     try:
-        value = read_json(reply.body, asked)
+        value = read_json(reply.body, Request(Method.POST, reply.url))
     except BadReplyError:
         return _read_form(reply)
     return value if isinstance(value, dict) else None

@@ -3,21 +3,21 @@
 The rule: what is not fit to be sent is refused before it is stored, and a secret never prints.
 """
 
-import math
 import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Self
 
 from ..errors import BadReplyError, ConfigError, CredentialsError
 from ..json_file import StrPath, read_json_file, shown
 from .client_auth import ClientAuth, read_client_auth
 from .scopes import missing_scopes, split_scopes
+from .times import as_utc, expiry, read_time, refresh_expiry, seconds, write_time
 
-_OWN_KEYS = ("token", "refresh_token", "expires_at", "token_type", "scopes")
-_LAST = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
+_OWN_KEYS = {"token", "refresh_token", "expires_at", "token_type", "scopes"}
+_MORE_KEYS = {"requested_scopes", "client_auth", "refresh_expires_at"}
 _SENDABLE = re.compile(r"[\x21-\x7e]+")  # RFC 6749 A.12 less the space, which would split the header
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,40}")  # what may be quoted of a stranger's token_type
 _SCHEME = re.compile(r"[A-Za-z0-9._-]+|[a-z][a-z0-9+.-]*:[\x21-\x7e]+")  # RFC 6749 A.13
@@ -28,7 +28,8 @@ class OAuth2User:
     """One user's tokens for one client. `asdict`-free JSON: `to_dict()` and `from_json_obj()`.
 
     `expires_at` is aware and in UTC, or None where the provider does not tell (a naive one is read as
-    UTC); `scopes` are those granted, `requested_scopes` those asked for where that differs or is known.
+    UTC); `scopes` are those granted, `requested_scopes` those asked for where that differs or is known;
+    `refresh_expires_at` is when the refresh token ends, where the provider tells.
     `extra` holds further keys of the file, which survive a rewrite; `expires_as_read` is its spelling
     of `expires_at`, with or without a fraction, written again while it still says the same moment.
     """
@@ -40,15 +41,18 @@ class OAuth2User:
     scopes: list[str] = field(default_factory=list[str])
     requested_scopes: list[str] | None = None
     client_auth: ClientAuth | None = None
+    refresh_expires_at: datetime | None = None
     extra: dict[str, Any] | None = None
     expires_as_read: str | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if self.expires_at is not None:
             self.expires_at = as_utc(self.expires_at)
+        if self.refresh_expires_at is not None:
+            self.refresh_expires_at = as_utc(self.refresh_expires_at)
 
     def __repr__(self) -> str:
-        until = "unknown" if self.expires_at is None else _write_time(self.expires_at)
+        until = "unknown" if self.expires_at is None else write_time(self.expires_at)
         renewable = "***" if self.refresh_token else None
         return f"OAuth2User(token='***', refresh_token={renewable!r}, expires_at={until}, scopes={self.scopes!r})"
 
@@ -70,13 +74,15 @@ class OAuth2User:
             saved["requested_scopes"] = list(self.requested_scopes)
         if self.client_auth is not None:
             saved["client_auth"] = self.client_auth
+        if self.refresh_expires_at is not None:
+            saved["refresh_expires_at"] = write_time(self.refresh_expires_at)
         return saved | (self.extra or {})
 
     def _expires_text(self) -> str | None:
         if self.expires_at is None:
             return None
         read = self.expires_as_read
-        return read if read is not None and read_time(read) == self.expires_at else _write_time(self.expires_at)
+        return read if read is not None and read_time(read) == self.expires_at else write_time(self.expires_at)
 
     @classmethod
     def from_json_file(cls, path: StrPath) -> Self:
@@ -127,10 +133,8 @@ class OAuth2User:
             scopes=split_scopes(scopes),
             requested_scopes=None if requested is None else split_scopes(requested),
             client_auth=read_client_auth(saved.get("client_auth")),
-            extra={
-                k: v for k, v in saved.items() if k not in (*_OWN_KEYS, "requested_scopes", "client_auth")
-            }
-            or None,
+            refresh_expires_at=read_time(saved.get("refresh_expires_at")),
+            extra={key: value for key, value in saved.items() if key not in _OWN_KEYS | _MORE_KEYS} or None,
         )
 
     @classmethod
@@ -141,6 +145,7 @@ class OAuth2User:
         now: float,
         requested: list[str] | None = None,
         previous: "OAuth2User | None" = None,
+        refresh_life_unit: float = 1.0,
     ) -> Self:
         """The user told by a successful token answer (RFC 6749 §5.1), asked for at `now` (epoch seconds).
 
@@ -159,14 +164,18 @@ class OAuth2User:
             )
         scopes, asked = _granted(answer.get("scope"), requested, previous)
         new = _refresh_token(answer.get("refresh_token"))
+        ends = refresh_expiry(answer, now, refresh_life_unit)
+        if ends is None and previous is not None and new in (None, "", previous.refresh_token):
+            ends = previous.refresh_expires_at
         return cls(
             token=_sendable("access_token", answer.get("access_token")),
             refresh_token=new or (previous.refresh_token if previous else None),
-            expires_at=_expiry(answer, now),
+            expires_at=expiry(answer, now),
             token_type="Bearer",
             scopes=scopes,
             requested_scopes=asked,
             client_auth=previous.client_auth if previous else None,
+            refresh_expires_at=ends,
             extra=previous.extra if previous else None,
         )
 
@@ -199,55 +208,6 @@ def recognise(obj: Mapping[str, Any]) -> str:
 
 def _is_of_google_auth(obj: Mapping[str, Any]) -> bool:
     return "expiry" in obj or "token_uri" in obj
-
-
-def seconds(value: Any) -> float | None:
-    """A number of seconds as providers write it: int, float, digits in text; None for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) else None
-
-
-def from_epoch(at: float) -> datetime | None:
-    """Epoch seconds as a time in UTC; None beyond the calendar."""
-    return datetime.fromtimestamp(at, UTC) if 0 <= at < _LAST else None
-
-
-def as_utc(time: datetime) -> datetime:
-    """The same moment in UTC; a naive time is UTC already."""
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-
-
-def read_time(value: Any) -> datetime | None:
-    """A time from a file: ISO 8601 text (naive is UTC) or epoch seconds; None for null. Raises `ConfigError`."""
-    if value is None:
-        return None
-    number = seconds(value)
-    if number is not None:
-        return from_epoch(number)
-    try:
-        return as_utc(datetime.fromisoformat(value))
-    except (ValueError, TypeError, OverflowError):
-        pass
-    raise ConfigError(f"expires_at is no time: {_kind(value)}.")
-
-
-def _write_time(at: datetime) -> str:
-    return at.strftime("%Y-%m-%dT%H:%M:%S.%fZ") if at.year >= 1000 else at.isoformat()
-
-
-def _expiry(answer: Mapping[str, Any], now: float) -> datetime | None:
-    life = seconds(answer.get("expires_in"))
-    if life is None:
-        end, start = seconds(answer.get("exp")), seconds(answer.get("iat"))
-        # the server's own clock may be off: its two times give a length, ours the beginning
-        life = end - (now if start is None else start) if end is not None else None
-    # 0 and less is a provider's way to say nothing, not a token that was dead on arrival
-    return from_epoch(now + life) if life is not None and life > 0 else None
 
 
 def _granted(

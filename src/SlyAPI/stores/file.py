@@ -1,81 +1,124 @@
-"""One user in one JSON file, with a lock that other processes respect and that dies with its holder."""
+"""Users in JSON files: one file each in a folder, or the one file that `grant` wrote."""
 
 import asyncio
 import os
+import re
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import unquote
 
-from ..json_file import StrPath, read_json_file, write_json_file
+from ..errors import ConfigError, CredentialsError, CredentialsNotFoundError, SaveError
+from ..json_file import StrPath, read_json_file, shown, write_json_file
+from .contract import StoredUser, TokenStore, missing
+from .file_lock import file_lock
 
-LOCK_PATIENCE = 45.0
-"""Seconds to wait for another process's refresh (longer than a token request may take), then go on without it."""
+_PLAIN = re.compile(r"[a-z0-9_@+-][a-z0-9_@+.-]*")
+_LONGEST = 240  # file systems take 255 bytes, and a temporary name is longer than the name
 
 
-class FileEntry:
-    """The user file that `grant` wrote and `OAuth2(app, "user.json")` keeps current."""
+class FileStore(TokenStore):
+    """One JSON file for each user in `folder`, which is made, for its owner alone, by the first save.
 
-    def __init__(self, path: StrPath) -> None:
-        self.path = os.fspath(path)
+    The files are those of `OAuth2(app, "user.json")`. Names with other characters than lower-case
+    letters, digits and `_@+.-` are percent-encoded. Raises `ConfigError` for a name of over 240 bytes.
+    """
+
+    def __init__(self, folder: StrPath) -> None:
+        self.folder = os.fspath(folder)
 
     def __repr__(self) -> str:
-        return f"FileEntry({self.path!r})"
+        return f"FileStore({shown(self.folder)!r})"
 
-    async def load(self) -> Any:
-        """The JSON value in the file; raises what `read_json_file` raises."""
-        return read_json_file(self.path)
+    def path(self, name: str) -> str:
+        """The file of one user."""
+        return os.path.join(self.folder, _file_name(name))
 
-    async def save(self, value: dict[str, Any]) -> None:
-        """Replaces the file, off the event loop because fsync waits for the disk. Raises `SaveError`."""
-        await asyncio.to_thread(write_json_file, self.path, value)
+    async def load(self, name: str) -> dict[str, Any]:
+        """The value in the user's file. Raises `CredentialsError` for a file that is none."""
+        path = self.path(name)
+        try:
+            value = read_json_file(path)
+        except CredentialsNotFoundError:
+            value = None
+        if value is None:
+            raise missing(self, name)
+        if not isinstance(value, dict):
+            raise CredentialsError(f"{shown(path)} does not hold a user's tokens: it is not a JSON object.")
+        return value
+
+    async def save(self, name: str, value: dict[str, Any]) -> None:
+        """Replaces the user's file, off the event loop because fsync waits for the disk."""
+        await asyncio.to_thread(self._save, self.path(name), value)
+
+    def _save(self, path: str, value: dict[str, Any]) -> None:
+        if not os.path.isdir(self.folder):
+            try:
+                os.makedirs(self.folder, 0o700, exist_ok=True)
+            except OSError as error:
+                raise SaveError(f"The folder {shown(self.folder)} cannot be made ({error.strerror}).") from None
+        write_json_file(path, value)
+
+    async def delete(self, name: str) -> None:
+        """Takes the user's file away."""
+        path = self.path(name)
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise SaveError(f"{shown(path)} could not be deleted ({error.strerror}).") from None
+
+    async def names(self) -> list[str]:
+        """The names of all users that have a file in the folder."""
+        try:
+            found = os.listdir(self.folder)
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise CredentialsError(f"{shown(self.folder)} cannot be read ({error.strerror}).") from None
+        names = [unquote(file.removesuffix(".json")) for file in found if file.endswith(".json")]
+        return [name for name in names if _file_name(name) in found]
 
     @asynccontextmanager
-    async def lock(self) -> AsyncGenerator[None, None]:
-        """Holds the file's lock; goes on without after `LOCK_PATIENCE`, or where files cannot be locked (some NFS)."""
-        handle = await self._acquire()
-        try:
+    async def lock(self, name: str) -> AsyncGenerator[None, None]:
+        """One user's lock: on the user's file itself, so that none is left behind."""
+        async with file_lock(self.path(name)):
             yield
-        finally:
-            if handle is not None:
-                os.close(handle)
-
-    async def _acquire(self) -> int | None:
-        loop = asyncio.get_running_loop()
-        give_up, pause = loop.time() + LOCK_PATIENCE, 0.002
-        while True:
-            handle = self._try_lock()
-            if handle is not None or loop.time() >= give_up:
-                return None if handle == _UNLOCKABLE else handle
-            await asyncio.sleep(pause)
-            pause = min(pause * 1.5, 0.1)
-
-    def _try_lock(self) -> int | None:
-        """A handle that holds the lock, None while another process does, `_UNLOCKABLE` where none can be had.
-
-        The lock is on the file itself: no second file is left behind. A save replaces the file, so a
-        lock won on what has meanwhile been replaced counts for nothing.
-        """
-        if fcntl is None:
-            return _UNLOCKABLE
-        try:
-            handle = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        except OSError:
-            return _UNLOCKABLE
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(handle), os.stat(self.path)):
-                return handle
-        except BlockingIOError:
-            pass
-        except OSError:
-            os.close(handle)
-            return _UNLOCKABLE
-        os.close(handle)
-        return None
 
 
-_UNLOCKABLE = -1
+class _OneFile(FileStore):
+    """The store whose every name is the one file."""
 
-fcntl: Any = None
-with suppress(ImportError):  # Windows has none; there one process is the supported case until a store is used
-    import fcntl
+    def __init__(self, path: StrPath) -> None:
+        self._path = os.fspath(path)
+        super().__init__(os.path.dirname(self._path) or ".")
+
+    def __repr__(self) -> str:
+        return f"the folder {shown(self.folder)!r}"
+
+    def path(self, name: str) -> str:
+        return self._path
+
+
+def user_file(path: StrPath) -> StoredUser:
+    """The user in one file: what `OAuth2(app, "user.json")` keeps current."""
+    return StoredUser(_OneFile(path), os.path.basename(os.fspath(path)))
+
+
+def _file_name(name: str) -> str:
+    if _PLAIN.fullmatch(name):
+        encoded = name
+    else:
+        # upper case too, for file systems that fold it; a leading dot would hide the file or leave the folder
+        encoded = "".join(
+            char if re.fullmatch(r"[a-z0-9_@+-]", char) or (char == "." and place) else _percent(char)
+            for place, char in enumerate(name)
+        )
+    if not name or len(encoded) > _LONGEST:
+        raise ConfigError("A user's name is empty or too long for a file's name.", next_step="Use a short id as name.")
+    return encoded + ".json"
+
+
+def _percent(char: str) -> str:
+    return "".join(f"%{byte:02X}" for byte in char.encode("utf-8", "surrogatepass"))

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from typing import Literal
 
 from aiohttp import web
@@ -100,6 +101,7 @@ def watched(desk: Desk, endpoint: Endpoint) -> Callable[[web.Request], Awaitable
                 headers=refused.headers,
             )
         seen.status = response.status
+        response.headers["Date"] = formatdate(desk.clock(), usegmt=True)
         # RFC 6749 §5.1: what holds tokens is never cached
         response.headers.update({"Cache-Control": "no-store", "Pragma": "no-cache"})
         response.headers["X-Content-Type-Options"] = "nosniff"

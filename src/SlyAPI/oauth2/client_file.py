@@ -1,0 +1,82 @@
+"""A client registration in JSON: ours, Google's download, RFC 7591 names; what else a file is, by name. Pure.
+
+The rule: nothing of the content is quoted.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..errors import ConfigError, CredentialsError
+from ..web import is_loopback_uri
+from .user import recognise
+
+
+def client_members(obj: Any, name: str) -> dict[str, Any]:
+    """The client's members under our names, from any of the three forms."""
+    if not isinstance(obj, dict):
+        raise CredentialsError(f"{name} is not a client file: it is not a JSON object. {_HINT}")
+    told: dict[str, Any] = obj
+    if isinstance(told.get("web"), dict):
+        told = told["web"]
+    elif isinstance(told.get("installed"), dict):
+        told = {**told["installed"], "redirect_uri": "http://127.0.0.1:0"}  # Desktop clients: any free port
+    told = {_RFC_7591.get(key, key): value for key, value in told.items()}
+    if not told.get("redirect_uri"):
+        told["redirect_uri"] = _first_loopback(told.get("redirect_uris"))
+    lacking = [key for key in ("id", "auth_uri", "token_uri") if not told.get(key)]
+    if _is_no_client(told, nothing=len(lacking) == 3):
+        raise CredentialsError(f"{name} is not a client file: it is {recognise(obj)}. {_HINT}")
+    if lacking:
+        raise CredentialsError(f"{name} is not filled in: {', '.join(lacking)} missing. The provider's console has it.")
+    return told
+
+
+def _is_no_client(told: Mapping[str, Any], *, nothing: bool) -> bool:
+    if told.get("type") in ("service_account", "authorized_user") or "token" in told:
+        return True
+    return nothing and ("secret" not in told or "key" in told)  # OAuth 1 has key and secret
+
+
+_HINT = "Make one with: python -m SlyAPI scaffold"
+_RFC_7591 = {
+    "client_id": "id",
+    "client_secret": "secret",
+    "authorization_endpoint": "auth_uri",
+    "token_endpoint": "token_uri",
+    "revocation_endpoint": "revoke_uri",
+    "token_endpoint_auth_method": "client_auth",
+    "scope": "scopes",
+}
+
+
+def _first_loopback(uris: Any) -> str | None:
+    if not isinstance(uris, list):
+        return None
+    return next((uri for uri in uris if isinstance(uri, str) and is_loopback_uri(uri)), None)
+
+
+def text_of(told: Mapping[str, Any], key: str) -> str:
+    """A member that is text; empty where it is absent. Raises `ConfigError`."""
+    value = told.get(key)
+    if value is None:
+        return ""
+    if not isinstance(value, str) or not value.isprintable():
+        raise ConfigError(f"{key} is not a text.")
+    return value.strip()
+
+
+def flag_of(told: Mapping[str, Any], key: str) -> bool | None:
+    """A member that is true or false; None where it is absent. Raises `ConfigError`."""
+    value = told.get(key)
+    if value is not None and not isinstance(value, bool):
+        raise ConfigError(f"{key} is neither true nor false.")
+    return value
+
+
+def texts_of(value: Any) -> dict[str, str | None]:
+    """A member that is an object of texts; empty where it is absent. Raises `ConfigError`."""
+    if value is None:
+        return {}
+    if not isinstance(value, dict) or not all(isinstance(v, str | None) for v in value.values()):
+        raise ConfigError("auth_params is not an object of texts.")
+    return dict(value)

@@ -1,0 +1,23 @@
+"""RFC 7009, token revocation: telling the provider that a grant is no longer wanted. Pure."""
+
+from ..web import Reply, SecretForm, Secrets, bare_url
+from .token_endpoint import read_answer, refusal
+from .user import OAuth2User
+
+
+def revocation_form(user: OAuth2User) -> SecretForm:
+    """The form that ends a grant: its refresh token, with which its access tokens end too (RFC 7009 §2.1)."""
+    if user.refresh_token:
+        return SecretForm(token=user.refresh_token, token_type_hint="refresh_token")
+    return SecretForm(token=user.token, token_type_hint="access_token")
+
+
+def read_revocation_reply(reply: Reply, secrets: Secrets) -> None:
+    """Returns if the token is dead now, be it that it was before (RFC 7009 §2.2). Raises `TokenError`."""
+    if reply.status < 300:
+        return
+    answer = read_answer(reply) or {}
+    if reply.status == 400 and answer.get("error") in ("invalid_token", "invalid_grant"):
+        return  # not RFC 7009, but what some say of a token that they have forgotten
+    where = f"The revocation endpoint {bare_url(reply.url)}"
+    raise refusal(reply, answer, where, refreshing=False, secrets=secrets)

@@ -1,0 +1,135 @@
+"""What a store of tokens is: load, save, lock, delete and names, over plain JSON values.
+
+The rule: `save` returns when the value would survive a crash, and a lock never outlives its holder.
+"""
+
+import asyncio
+import os
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+from ..errors import CredentialsNotFoundError, printable
+from ..oauth2.user import OAuth2User
+
+LOCK_PATIENCE = 45.0
+"""Seconds to wait for another's refresh, longer than a token request may take; then go on without the lock."""
+
+
+class TokenStore(ABC):
+    """Users' tokens by name. Derive from it for a store of your own, and run `stores_contract` on it.
+
+    Names are any text. Values are JSON objects; a store neither reads nor changes them.
+    """
+
+    @abstractmethod
+    async def load(self, name: str) -> dict[str, Any]:
+        """The value last saved. Raises `CredentialsNotFoundError` where there is none."""
+
+    @abstractmethod
+    async def save(self, name: str, value: dict[str, Any]) -> None:
+        """Makes `value` durable, whole or not at all. Raises `SaveError`, and what was there is then untouched."""
+
+    @abstractmethod
+    async def delete(self, name: str) -> None:
+        """Forgets a user; no error where there is none. Raises `SaveError`."""
+
+    @abstractmethod
+    async def names(self) -> list[str]:
+        """The names of all users held, in no promised order."""
+
+    @abstractmethod
+    def lock(self, name: str) -> AbstractAsyncContextManager[None]:
+        """Held while one user is refreshed: by one task of one process at a time.
+
+        Freed when its holder dies. Where it cannot be had within `LOCK_PATIENCE` it is not waited for
+        any longer: a refresh too many is better than a call that hangs.
+        """
+
+    def user(self, name: str) -> "StoredUser":
+        """One user's entry, for `OAuth2(app, store.user(name))`."""
+        return StoredUser(self, name)
+
+
+class StoredUser:
+    """One user's entry in a store."""
+
+    __slots__ = ("name", "store")
+
+    def __init__(self, store: TokenStore, name: str) -> None:
+        self.store = store
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"{self.store!r}.user({printable(self.name, 80)!r})"
+
+    async def load(self) -> OAuth2User:
+        """The user as last saved. Raises `CredentialsNotFoundError`, or `CredentialsError` for another value."""
+        return OAuth2User.from_json_obj(await self.store.load(self.name), repr(self))
+
+    async def save(self, user: OAuth2User) -> None:
+        """Makes the user's tokens durable. Raises `SaveError`."""
+        await self.store.save(self.name, user.to_dict())
+
+    async def delete(self) -> None:
+        """Forgets the user."""
+        await self.store.delete(self.name)
+
+    def lock(self) -> AbstractAsyncContextManager[None]:
+        """The user's lock in the store."""
+        return self.store.lock(self.name)
+
+
+def missing(store: TokenStore, name: str) -> CredentialsNotFoundError:
+    """The error for a user that the store does not have."""
+    return CredentialsNotFoundError(
+        f"{store!r} has no user {printable(name, 80)!r}.", next_step="Grant first: python -m SlyAPI grant"
+    )
+
+
+async def patiently(attempt: Callable[[], bool]) -> bool:
+    """Whether `attempt` came true within `LOCK_PATIENCE`; asks again and again, ever more seldom.
+
+    Asking, because a thread that blocks in a lock can be neither cancelled nor left behind.
+    """
+    loop = asyncio.get_running_loop()
+    give_up, pause = loop.time() + LOCK_PATIENCE, 0.002
+    while not attempt():
+        if loop.time() >= give_up:
+            return False
+        await asyncio.sleep(pause)
+        pause = min(pause * 1.5, 0.1)
+    return True
+
+
+class ThreadLocks:
+    """A lock for each name that works between tasks, event loops and threads of one process."""
+
+    def __init__(self) -> None:
+        self._forget()
+
+    def _forget(self) -> None:
+        self._held: set[str] = set()
+        self._guard = threading.Lock()
+        self._process = os.getpid()
+
+    @asynccontextmanager
+    async def lock(self, name: str) -> AsyncGenerator[None, None]:
+        """Holds the lock of `name`; goes on without it after `LOCK_PATIENCE`."""
+        mine = await patiently(lambda: self._take(name))
+        try:
+            yield
+        finally:
+            if mine:
+                self._held.discard(name)
+
+    def _take(self, name: str) -> bool:
+        if os.getpid() != self._process:
+            self._forget()  # after a fork: those who held these run on in the parent alone
+        with self._guard:
+            if name in self._held:
+                return False
+            self._held.add(name)
+            return True

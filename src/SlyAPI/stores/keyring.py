@@ -1,0 +1,96 @@
+"""Users in the desktop's keyring (Keychain, Credential Manager, Secret Service), by the extra `[keyring]`."""
+
+import asyncio
+import json
+import os
+import tempfile
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from hashlib import sha256
+from types import ModuleType
+from typing import Any
+
+from ..errors import CredentialsError, MissingExtraError, SaveError
+from .contract import TokenStore, missing
+from .file_lock import file_lock
+
+_INDEX = "\x1fnames"  # keyrings can't list their entries, so the names are an entry of their own
+
+
+class KeyringStore(TokenStore):
+    """Users in the keyring of whoever runs the program, under the service name `service`.
+
+    `backend` is a `keyring` backend, by default the one that `keyring` chooses. Some keyrings bound the
+    size of an entry (Windows: 2,560 bytes). Raises `MissingExtraError` without the package.
+    """
+
+    def __init__(self, service: str = "SlyAPI", backend: Any = None) -> None:
+        self.service = service
+        self._keyring = backend if backend is not None else _keyring()
+
+    def __repr__(self) -> str:
+        return f"KeyringStore({self.service!r})"
+
+    async def load(self, name: str) -> dict[str, Any]:
+        """The value last saved."""
+        kept = await self._get(name)
+        if kept is None:
+            raise missing(self, name)
+        try:
+            value: dict[str, Any] = json.loads(kept)
+        except ValueError:
+            raise CredentialsError(f"{self!r} holds something else for this user.") from None
+        return value
+
+    async def save(self, name: str, value: dict[str, Any]) -> None:
+        """Hands the value to the keyring. Raises `SaveError`."""
+        await self._set(name, json.dumps(value, separators=(",", ":")))
+        async with self.lock(_INDEX):
+            known = await self.names()
+            if name not in known:
+                await self._set(_INDEX, json.dumps([*known, name]))
+
+    async def delete(self, name: str) -> None:
+        """Forgets a user."""
+        if await self._get(name) is not None:
+            await self._call("delete_password", name)
+        async with self.lock(_INDEX):
+            await self._set(_INDEX, json.dumps([known for known in await self.names() if known != name]))
+
+    async def names(self) -> list[str]:
+        """The names saved through this class."""
+        kept = await self._get(_INDEX)
+        return list(json.loads(kept)) if kept else []
+
+    @asynccontextmanager
+    async def lock(self, name: str) -> AsyncGenerator[None, None]:
+        """One user's lock: a file in this account's part of the temporary folder."""
+        owner = str(os.getuid()) if hasattr(os, "getuid") else os.environ.get("USERNAME", "")
+        key = sha256(f"{owner}\0{self.service}\0{name}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
+        async with file_lock(os.path.join(tempfile.gettempdir(), f"slyapi-{key}.lock"), temporary=True):
+            yield
+
+    async def _get(self, name: str) -> str | None:
+        return await self._call("get_password", name)  # type: ignore[no-any-return]
+
+    async def _set(self, name: str, value: str) -> None:
+        await self._call("set_password", name, value)
+
+    async def _call(self, method: str, *values: str) -> Any:
+        # a keyring may wait for a person to unlock it: off the event loop
+        try:
+            return await asyncio.to_thread(getattr(self._keyring, method), self.service, *values)
+        except Exception as error:  # backends raise errors of their own libraries
+            problem = type(error).__name__
+        kind = CredentialsError if method == "get_password" else SaveError
+        raise kind(f"{self!r}: the keyring refused ({problem}).", next_step="Unlock it, then try again.")
+
+
+def _keyring() -> ModuleType:
+    try:
+        import keyring
+    except ImportError:
+        raise MissingExtraError(
+            "KeyringStore needs the package keyring.", next_step="Install it with: pip install 'SlyAPI[keyring]'"
+        ) from None
+    return keyring

@@ -1,0 +1,106 @@
+"""Users in one SQLite file: many users, one machine, several processes (standard library sqlite3).
+
+The rule: SQLite only ever holds whole values for a moment; while a refresh waits for a provider, no
+database lock is held, only a file lock of that one user's.
+"""
+
+import asyncio
+import json
+import os
+import sqlite3
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager, closing
+from hashlib import sha256
+from typing import Any, TypeVar
+
+from ..errors import CredentialsError, SaveError, printable
+from ..json_file import StrPath, shown
+from .contract import TokenStore, missing
+from .file_lock import file_lock
+
+T = TypeVar("T")
+
+_BUSY_SECONDS = 30.0
+_SCHEMA = "CREATE TABLE IF NOT EXISTS slyapi_users (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID"
+
+
+class SqliteStore(TokenStore):
+    """Users in the SQLite database at `path`, made on first use with mode 0600, in WAL mode.
+
+    A call opens the file, does its one statement in a thread, and closes it: nothing is shared between
+    event loops, threads or a fork. Raises `CredentialsError` for a file that is no such database.
+    """
+
+    def __init__(self, path: StrPath) -> None:
+        self.path = os.fspath(path)
+
+    def __repr__(self) -> str:
+        return f"SqliteStore({shown(self.path)!r})"
+
+    async def load(self, name: str) -> dict[str, Any]:
+        """The value last saved."""
+
+        def read(database: sqlite3.Connection) -> Any:
+            return database.execute("SELECT value FROM slyapi_users WHERE name = ?", (name,)).fetchone()
+
+        row = await self._read(read)
+        if row is None:
+            raise missing(self, name)
+        value: dict[str, Any] = json.loads(row[0])
+        return value
+
+    async def save(self, name: str, value: dict[str, Any]) -> None:
+        """Commits the value with a full sync. Raises `SaveError`."""
+
+        def write(database: sqlite3.Connection) -> None:
+            database.execute("INSERT OR REPLACE INTO slyapi_users VALUES (?, ?)", (name, json.dumps(value)))
+
+        await self._write(write)
+
+    async def delete(self, name: str) -> None:
+        """Forgets a user."""
+        await self._write(lambda database: database.execute("DELETE FROM slyapi_users WHERE name = ?", (name,)))
+
+    async def names(self) -> list[str]:
+        """The names of all users."""
+        rows = await self._read(lambda database: database.execute("SELECT name FROM slyapi_users").fetchall())
+        return [row[0] for row in rows]
+
+    @asynccontextmanager
+    async def lock(self, name: str) -> AsyncGenerator[None, None]:
+        """One user's lock: a file beside the database for as long as it is held."""
+        key = sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+        async with file_lock(f"{self.path}.{key}.lock", temporary=True):
+            yield
+
+    async def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        try:
+            return await asyncio.to_thread(self._with_database, query)
+        except sqlite3.Error as error:
+            problem = printable(error, 200)
+        raise CredentialsError(f"{self!r} cannot be read ({problem}).", next_step="Check the path and its permissions.")
+
+    async def _write(self, change: Callable[[sqlite3.Connection], Any]) -> None:
+        try:
+            await asyncio.to_thread(self._with_database, change)
+            return
+        except sqlite3.Error as error:
+            problem = printable(error, 200)
+        raise SaveError(
+            f"{self!r} could not be written ({problem}). What was there is untouched.",
+            next_step="Free some space, or make the folder writable, then try again.",
+        )
+
+    def _with_database(self, use: Callable[[sqlite3.Connection], T]) -> T:
+        if not os.path.exists(self.path):
+            # before sqlite makes it, with the process's umask for a mode
+            try:
+                os.close(os.open(self.path, os.O_CREAT | os.O_WRONLY, 0o600))
+            except OSError as error:
+                raise sqlite3.OperationalError(error.strerror or "cannot be made") from None
+        with closing(sqlite3.connect(self.path, timeout=_BUSY_SECONDS)) as database:
+            database.execute("PRAGMA journal_mode = WAL")
+            database.execute("PRAGMA synchronous = FULL")  # WAL's default may lose the last commits to a power cut
+            with database:
+                database.execute(_SCHEMA)
+                return use(database)

@@ -1,0 +1,163 @@
+"""What every store of tokens must do, as tests to run on yours: derive a class and give it a fixture `store`.
+
+    class TestMyStore(StoreContract):
+        @pytest.fixture
+        def store(self):
+            return MyStore(...)
+
+Needs pytest with pytest-asyncio (`asyncio_mode = "auto"`). A store that is served or on disk also gets
+the fixture `reopened`, a second object for the same place, to show that what was saved outlives the first.
+"""
+
+import asyncio
+import threading
+from typing import Any
+
+from ..errors import CredentialsNotFoundError
+
+_NAMES = ("alice", "Alice", "a.b@example.com", "../up", "a/b", "ünï", "with space", "x" * 60, "-", "%41", ".", "con")
+
+
+def _tokens(token: str) -> dict[str, Any]:
+    return {"token": token, "refresh_token": "r-" + token, "expires_at": None, "token_type": "Bearer", "scopes": []}
+
+
+class StoreContract:
+    """Tests of one store; `store` is fresh and empty for each."""
+
+    async def test_what_was_saved_is_loaded(self, store: Any) -> None:
+        await store.save("alice", _tokens("1") | {"extra": {"deep": [1, None, "ü"]}})
+        assert await store.load("alice") == _tokens("1") | {"extra": {"deep": [1, None, "ü"]}}
+
+    async def test_a_later_save_replaces_an_earlier_one(self, store: Any) -> None:
+        await store.save("alice", _tokens("1"))
+        await store.save("alice", _tokens("2"))
+        assert await store.load("alice") == _tokens("2")
+        assert await store.names() == ["alice"]
+
+    async def test_a_user_that_is_not_there_is_named(self, store: Any) -> None:
+        told = ""
+        try:
+            await store.load("nobody")
+        except CredentialsNotFoundError as error:
+            told = str(error)
+        assert "nobody" in told
+
+    async def test_what_the_caller_changes_after_a_save_is_not_changed_in_the_store(self, store: Any) -> None:
+        value = _tokens("1")
+        await store.save("alice", value)
+        value["token"] = "changed"
+        (await store.load("alice"))["token"] = "changed"
+        assert await store.load("alice") == _tokens("1")
+
+    async def test_names_of_every_kind_are_kept_apart(self, store: Any) -> None:
+        for number, name in enumerate(_NAMES):
+            await store.save(name, _tokens(str(number)))
+        assert sorted(await store.names()) == sorted(_NAMES)
+        for number, name in enumerate(_NAMES):
+            assert await store.load(name) == _tokens(str(number))
+
+    async def test_a_deleted_user_is_gone_and_deleting_again_is_no_error(self, store: Any) -> None:
+        await store.save("alice", _tokens("1"))
+        await store.save("bob", _tokens("2"))
+        await store.delete("alice")
+        await store.delete("alice")
+        assert await store.names() == ["bob"]
+
+    async def test_an_empty_store_has_no_names(self, store: Any) -> None:
+        assert await store.names() == []
+
+    async def test_one_holder_at_a_time_has_a_lock(self, store: Any) -> None:
+        await store.save("alice", _tokens("0"))
+        inside = most = 0
+
+        async def count() -> None:
+            nonlocal inside, most
+            async with store.lock("alice"):
+                inside += 1
+                most = max(most, inside)
+                value = await store.load("alice")
+                await store.save("alice", _tokens(str(int(value["token"]) + 1)))
+                inside -= 1
+
+        await asyncio.gather(*(count() for _ in range(8)))
+        assert most == 1
+        assert (await store.load("alice"))["token"] == "8"
+
+    async def test_a_lock_holds_between_threads_that_have_a_loop_each(self, store: Any) -> None:
+        await store.save("alice", _tokens("0"))
+
+        async def count() -> None:
+            for _ in range(3):
+                async with store.lock("alice"):
+                    value = await store.load("alice")
+                    await store.save("alice", _tokens(str(int(value["token"]) + 1)))
+
+        threads = [threading.Thread(target=lambda: asyncio.run(count())) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        await asyncio.gather(*(asyncio.to_thread(thread.join) for thread in threads))
+        assert (await store.load("alice"))["token"] == "9"
+
+    async def test_locks_of_two_users_do_not_wait_for_each_other(self, store: Any) -> None:
+        async with store.lock("alice"), asyncio.timeout(10), store.lock("bob"):
+            pass
+
+    async def test_a_lock_is_freed_by_an_error_inside_it(self, store: Any) -> None:
+        try:
+            async with store.lock("alice"):
+                raise LookupError
+        except LookupError:
+            pass
+        async with asyncio.timeout(10), store.lock("alice"):
+            pass
+
+    async def test_a_lock_is_freed_when_its_holder_is_cancelled(self, store: Any) -> None:
+        held = asyncio.Event()
+
+        async def hold() -> None:
+            async with store.lock("alice"):
+                held.set()
+                await asyncio.Event().wait()
+
+        holder = asyncio.create_task(hold())
+        await held.wait()
+        waiter = asyncio.create_task(hold())
+        await asyncio.sleep(0)
+        waiter.cancel()
+        holder.cancel()
+        await asyncio.wait([holder, waiter])
+        async with asyncio.timeout(10), store.lock("alice"):
+            pass
+
+    async def test_an_entry_loads_saves_and_deletes_its_user(self, store: Any) -> None:
+        await store.save("alice", _tokens("1"))
+        entry = store.user("alice")
+        user = await entry.load()
+        user.token = "2"
+        await entry.save(user)
+        assert (await store.load("alice"))["token"] == "2"
+        await entry.delete()
+        assert await store.names() == []
+
+
+class KeptStoreContract(StoreContract):
+    """The same for a store that outlives its object; `reopened` is another object for the same place."""
+
+    async def test_what_was_saved_is_there_for_the_next_process(self, store: Any, reopened: Any) -> None:
+        await store.save("alice", _tokens("1"))
+        assert await reopened.load("alice") == _tokens("1")
+        assert await reopened.names() == ["alice"]
+
+    async def test_two_objects_for_one_place_share_the_lock(self, store: Any, reopened: Any) -> None:
+        await store.save("alice", _tokens("0"))
+
+        async def count(one: Any) -> None:
+            for _ in range(4):
+                async with one.lock("alice"):
+                    value = await one.load("alice")
+                    await asyncio.sleep(0)
+                    await one.save("alice", _tokens(str(int(value["token"]) + 1)))
+
+        await asyncio.gather(count(store), count(reopened))
+        assert (await store.load("alice"))["token"] == "8"

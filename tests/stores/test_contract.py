@@ -1,0 +1,70 @@
+"""Every store keeps the one contract."""
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keyring.backend
+import pytest
+
+from SlyAPI.stores import FileStore, KeyringStore, MemoryStore, SqliteStore, TokenStore
+from SlyAPI.testing.store_contract import KeptStoreContract, StoreContract
+
+
+class TestMemoryStore(StoreContract):
+    @pytest.fixture
+    def store(self) -> TokenStore:
+        return MemoryStore()
+
+
+class TestFileStore(KeptStoreContract):
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> TokenStore:
+        return FileStore(tmp_path / "users")
+
+    @pytest.fixture
+    def reopened(self, tmp_path: Path) -> TokenStore:
+        return FileStore(tmp_path / "users")
+
+
+class TestSqliteStore(KeptStoreContract):
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> TokenStore:
+        return SqliteStore(tmp_path / "users.db")
+
+    @pytest.fixture
+    def reopened(self, tmp_path: Path) -> TokenStore:
+        return SqliteStore(tmp_path / "users.db")
+
+
+class Keyring(keyring.backend.KeyringBackend):
+    """A keyring of a desktop that is not here: the real package's base class over a dict."""
+
+    priority = 1.0  # type: ignore[assignment]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held: dict[tuple[str, str], str] = {}
+
+    def get_password(self, service: str, username: str) -> str | None:
+        return self.held.get((service, username))
+
+    def set_password(self, service: str, username: str, password: str) -> None:
+        self.held[service, username] = password
+
+    def delete_password(self, service: str, username: str) -> None:
+        del self.held[service, username]
+
+
+class TestKeyringStore(KeptStoreContract):
+    @pytest.fixture
+    def backend(self) -> Keyring:
+        return Keyring()
+
+    @pytest.fixture
+    def store(self, backend: Any) -> TokenStore:
+        return KeyringStore("SlyAPI-test", backend)
+
+    @pytest.fixture
+    def reopened(self, backend: Any) -> TokenStore:
+        return KeyringStore("SlyAPI-test", backend)
