@@ -47,11 +47,12 @@ def read_token_reply(
     where = f"The token endpoint {bare_url(reply.url)}"
     asked = Request(Method.POST, reply.url)
     answer = read_answer(reply)
+    twice = "" if answer is None else _told_twice(reply.body)
     problem: SlyError
     if reply.status >= 300 or _says_error(answer):
         problem = refusal(reply, answer or {}, where, refreshing=previous is not None, secrets=secrets)
-    elif answer is None or (twice := _told_twice(reply.body)):
-        problem = _unreadable(reply, asked, "" if answer is None else twice)
+    elif answer is None or twice:
+        problem = _unreadable(reply, asked, twice)
     else:
         try:
             return OAuth2User.from_token_answer(
