@@ -1,36 +1,47 @@
-"""argv in, exit code out. Results go to stdout, talk to stderr; whatever a wizard asks has a flag.
+"""argv in, exit code out. Results go to stdout, talk to stderr; `arguments` says what may be given.
 
 The rule: every foreseeable failure is one or two lines: what happened, what was not changed, what to run next.
 """
 
-import argparse
 import asyncio
 import json
 import os
 import stat
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from .errors import ConfigError, CredentialsError, SlyError, WouldOverwriteError
+from .arguments import EXIT_CODES, read_arguments
+from .errors import (
+    ConfigError,
+    CredentialsError,
+    CredentialsNotFoundError,
+    GrantEndedError,
+    SaveError,
+    SlyError,
+    WouldOverwriteError,
+)
 from .flow.console import Console, Interrupted, ctrl_c_as_interrupted, report
 from .flow.git_guard import guard
 from .flow.grant import GrantOptions
-from .flow.scaffold import TEMPLATES, ScaffoldOptions, client_json, read_secret, write_client
-from .flow.wizard import check_user_path, confirm_replacing, grant_to_file, say_written, scaffold_by_asking
-from .json_file import shown, write_json_file
+from .flow.scaffold import TEMPLATES, ScaffoldOptions, client_json, is_filled_in, read_secret, write_client
+from .flow.wizard import (
+    check_user_path,
+    client_in,
+    confirm_replacing,
+    grant_to_file,
+    say_written,
+    scaffold_by_asking,
+    unchanged,
+)
+from .json_file import shown
 from .oauth2 import OAuth2, OAuth2App, OAuth2User
 from .oauth2.client_auth import read_client_auth
-from .oauth2.providers import PROVIDERS
 from .web import Method, Request
 
-EXIT_CODES = """\
-exit codes: 0 done; 1 internal error; 2 usage, or a value is missing and there is no terminal to ask at;
-3 client or user file unusable; 4 denied by the person or the provider; 5 timed out; 6 the token endpoint
-refused; 7 network or TLS; 8 cannot listen on the port; 9 would overwrite a file; 130 Ctrl-C."""
-
-_OLD_NAMES = {"oauth1-flow": ["grant", "oauth1"], "oauth2-flow": ["grant", "oauth2"]}
+__all__ = ["EXIT_CODES", "main"]
 
 
 def main(argv: Sequence[str]) -> int:
@@ -38,220 +49,162 @@ def main(argv: Sequence[str]) -> int:
     console = Console()
     try:
         with ctrl_c_as_interrupted():
-            return _run(list(argv), console)
-    except SystemExit as leave:  # argparse: usage and --help
+            args = read_arguments(argv)
+            return 0 if args is None else _COMMANDS[args.command](args, console)
+    except SystemExit as leave:  # argparse: --help
         return leave.code if isinstance(leave.code, int) else 2
-    except BrokenPipeError:
-        with suppress(OSError):  # the reader of stdout went away; its flush at exit must not complain
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 0
     except (SlyError, Interrupted) as error:
         return report(console, error)
     except Exception as error:
         if os.environ.get("SLYAPI_TRACEBACK"):
             raise
-        return report(console, error, "Please report it, with what SLYAPI_TRACEBACK=1 shows.")
+        return report(console, error)
+    finally:
+        _flush()
 
 
-def _run(argv: list[str], console: Console) -> int:
-    parser = _parser()
-    if argv and argv[0] in _OLD_NAMES:
-        argv = _OLD_NAMES[argv[0]] + argv[1:]
-    if not argv:
-        parser.print_help()
-        return 0
-    kind = "oauth2"
-    if argv[0] in ("scaffold", "grant") and argv[1:2] in (["oauth1"], ["oauth2"]):
-        kind = argv.pop(1)
-    args = parser.parse_args(argv)
-    args.kind = kind
-    args.bare = len(argv) == 1
-    run: Callable[[argparse.Namespace, Console], int] = args.run
-    return run(args, console)
+def _flush() -> None:
+    """Flushes for good, so that the interpreter's exit has nothing to complain of a full or closed stream."""
+    for number, stream in ((1, sys.stdout), (2, sys.stderr)):
+        try:
+            if stream is not None:
+                stream.flush()
+        except (OSError, ValueError):
+            with suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), number)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m SlyAPI",
-        description="Call web APIs as a user: make a client file, have the user consent once, keep the grant.",
-        epilog=EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-
-    def command(name: str, run: Callable[[argparse.Namespace, Console], int], text: str) -> argparse.ArgumentParser:
-        made = commands.add_parser(name, help=text, description=text, epilog=EXIT_CODES, allow_abbrev=False)
-        made.formatter_class = argparse.RawDescriptionHelpFormatter
-        made.set_defaults(run=run)
-        return made
-
-    _add_scaffold(command("scaffold", _scaffold, "write a client file to fill in (asks when given nothing)"))
-    _add_grant(command("grant", _grant, "have one user consent in a browser (asks when given nothing)"))
-    show = command("show", _show, "show a user file's scopes and expiry; no network, no secret")
-    show.add_argument("user", metavar="USER.json")
-    show.add_argument("--json", action="store_true", help="one JSON object on stdout")
-    for name, run, text in (
-        ("token", _token, "print a valid access token, refreshed if it is due (for curl)"),
-        ("refresh", _refresh, "refresh the tokens in a user file now"),
-    ):
-        made = command(name, run, text)
-        made.add_argument("app", metavar="APP.json")
-        made.add_argument("user", metavar="USER.json")
-        made.add_argument("--json", action="store_true", help="one JSON object on stdout")
-    demo = command("demo", _demo, "scaffold, grant and a first call against the built-in practice provider")
-    demo.add_argument("--folder", metavar="DIR", help="where to leave the files (default: a new folder here)")
-    demo.add_argument("--no-browser", action="store_true", help="consent by itself, also where a browser is at hand")
-    return parser
-
-
-def _add_scaffold(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("app", nargs="?", metavar="APP.json", help="the file to write (default app.json)")
-    parser.add_argument("--provider", metavar="NAME", help=f"fill in the URIs of: {', '.join(PROVIDERS)}")
-    parser.add_argument("--issuer", metavar="URL", help="find the URIs by the issuer's metadata (RFC 8414, OpenID)")
-    parser.add_argument("--from", dest="source", metavar="FILE", help="convert Google's download or an RFC 7591 file")
-    parser.add_argument("--id", metavar="ID", help="the client id")
-    parser.add_argument("--secret-file", metavar="PATH", help="read the client secret from a file, or - for stdin")
-    parser.add_argument("--auth-uri", metavar="URI")
-    parser.add_argument("--token-uri", metavar="URI")
-    parser.add_argument("--redirect-uri", metavar="URI", help="the redirect URI that is registered")
-    parser.add_argument("--client-auth", choices=["auto", "basic", "post", "none"], help="how the secret is sent")
-    parser.add_argument("--blank", action="store_true", help="write the empty template, ask nothing")
-    parser.add_argument("--force", action="store_true", help="overwrite a filled-in file")
-    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
-
-
-def _add_grant(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("app_file", nargs="?", metavar="APP.json")
-    parser.add_argument("user_file", nargs="?", metavar="USER.json")
-    parser.add_argument("scopes", nargs="*", metavar="SCOPE")
-    parser.add_argument("--app", metavar="APP.json", help="the client file")
-    parser.add_argument("--user", metavar="USER.json", help="the user file to write; - for stdout")
-    parser.add_argument("--scope", action="append", default=[], metavar="SCOPE", help="ask for it (repeatable)")
-    parser.add_argument("--redirect-uri", metavar="URI", help="the registered redirect URI, sent byte for byte")
-    parser.add_argument("--port", type=_port, metavar="N", help="listen on this port (0: any free one)")
-    parser.add_argument("--bind", metavar="ADDR", help="listen on this address, as 0.0.0.0 in a container")
-    parser.add_argument("--timeout", type=_seconds, default=300.0, metavar="SEC", help="give up after (300)")
-    parser.add_argument("--no-browser", action="store_true", help="print the address, open nothing")
-    parser.add_argument("--paste", action="store_true", help="listen on nothing, take the final address pasted")
-    parser.add_argument("--param", action="append", default=[], metavar="K=V", help="for the consent page (repeatable)")
-    parser.add_argument("--client-auth", choices=["auto", "basic", "post", "none"], help="how the secret is sent")
-    parser.add_argument("--if-needed", action="store_true", help="keep a valid user file, refresh an expired one")
-    parser.add_argument("--force", action="store_true", help="replace an existing user file")
-    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
-
-
-def _port(text: str) -> int:
-    if not text.isdecimal() or int(text) > 65535:
-        raise argparse.ArgumentTypeError("a port is a number from 0 to 65535")
-    return int(text)
-
-
-def _seconds(text: str) -> float:
+def _print(text: str) -> None:
+    """A result, on stdout. Raises `SaveError` where nobody can read it."""
+    problem = "it is closed" if sys.stdout is None else ""
     try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 < value < 1e9:
-        raise argparse.ArgumentTypeError("a time is a number of seconds above 0")
-    return value
+        print(text, flush=True)
+    except UnicodeEncodeError:
+        print(text.encode("ascii", "backslashreplace").decode(), flush=True)
+    except OSError as error:
+        problem = error.strerror or "it is closed"
+    if problem:
+        raise SaveError(f"stdout could not be written: {problem}.")
 
 
 def _result(as_json: bool, result: dict[str, Any]) -> None:
     if as_json:
-        print(json.dumps(result), flush=True)
+        _print(json.dumps(result))
 
 
-def _scaffold(args: argparse.Namespace, console: Console) -> int:
+def _scaffold(args: Any, console: Console) -> int:
     if args.bare and args.kind == "oauth2":
-        asked = scaffold_by_asking(console)
-        _result(args.json, asked or {})
+        scaffold_by_asking(console)
         return 0
     path = args.app or "app.json"
     if os.path.isdir(path):
         raise CredentialsError(f"{shown(path)} is a folder, not a file.")
-    if args.kind == "oauth1":
-        client: dict[str, Any] = dict(TEMPLATES["OAuth1"])
-    elif args.blank:
-        client = dict(TEMPLATES["OAuth2"])
-    else:
-        secret = read_secret(args.secret_file) if args.secret_file else None
-        given = {"id": args.id, "secret": secret, "auth_uri": args.auth_uri, "token_uri": args.token_uri}
-        given["redirect_uri"] = args.redirect_uri
-        given["client_auth"] = None if args.client_auth == "auto" else args.client_auth
-        client = client_json(ScaffoldOptions(args.provider, args.issuer, args.source, given))
-    try:
-        write_client(path, client, force=args.force)
-    except WouldOverwriteError:
-        if not console.interactive or not console.confirm(f"{shown(path)} is filled in. Overwrite it?"):
-            raise
-        write_client(path, client, force=True)
+    console.so_far = unchanged(path)
+    may_replace = args.force or not is_filled_in(path)
+    if not may_replace and console.interactive:
+        may_replace = console.confirm(f"{shown(path)} is filled in. Overwrite it?")
+    if not may_replace:
+        raise WouldOverwriteError(f"{shown(path)} is filled in.", next_step="Choose another name, or --force.")
+    client = _client(args, console)
+    write_client(path, client, force=True)
     say_written(path, console)
     guard(path, console)
     _result(args.json, {"app": path, "missing": [key for key, value in client.items() if value == ""]})
     return 0
 
 
-def _grant(args: argparse.Namespace, console: Console) -> int:
+def _client(args: Any, console: Console) -> dict[str, Any]:
+    """The content of the client file that the flags tell. Raises `ConfigError` where two of them clash."""
+    given = {"id": args.id, "secret": None, "auth_uri": args.auth_uri, "token_uri": args.token_uri}
+    given |= {"redirect_uri": args.redirect_uri}
+    given["client_auth"] = None if args.client_auth == "auto" else args.client_auth
+    template = "OAuth1" if args.kind == "oauth1" else "OAuth2" if args.blank else ""
+    if template:
+        sources = {"--provider": args.provider, "--issuer": args.issuer, "--from": args.source}
+        sources |= {"--secret-file": args.secret_file} | {f"--{k.replace('_', '-')}": v for k, v in given.items()}
+        clash = next((flag for flag, value in sources.items() if value), None)
+        if clash:
+            what = "an empty OAuth 1 template" if args.kind == "oauth1" else "--blank"
+            raise ConfigError(f"{clash} has no place in {what}.", next_step=f"Leave {clash} out.")
+        return dict(TEMPLATES[template])
+    if args.secret_file == "-" and console.interactive:
+        given["secret"] = console.ask("Client secret (not shown)", "--secret-file", hidden=True)
+    elif args.secret_file:
+        given["secret"] = read_secret(args.secret_file)
+    return client_json(ScaffoldOptions(args.provider, args.issuer, args.source, given))
+
+
+def _grant(args: Any, console: Console) -> int:
     if args.kind == "oauth1":
         raise ConfigError("Granting by OAuth 1 is not there yet in this version of SlyAPI.")
-    app_path = args.app or args.app_file or console.ask("Client file", "--app APP.json", _offer("app.json", console))
-    app = OAuth2App.from_json_file(app_path)
-    if args.client_auth and args.client_auth != "auto":
-        app.client_auth = read_client_auth(args.client_auth)
-    user_path = args.user or args.user_file or _ask_user(args, console)
-    if user_path != "-":
+    words = list(args.words)
+    app_path = args.app or (words.pop(0) if words else _ask_path(console, "Client file", "--app APP.json", "app.json"))
+    options = _options(args)
+    app = client_in(app_path)
+    app.client_auth = options.client_auth or app.client_auth
+    user_path = args.user or (
+        words.pop(0) if words else _ask_path(console, "User file to write", "--user USER.json", "user.json")
+    )
+    scopes = [scope for text in (*words, *args.scope) for scope in text.split()]
+    if user_path == "-":
+        if sys.stdout is None:
+            raise SaveError("stdout could not be written: it is closed.")
+    else:
+        console.so_far = unchanged(user_path)
         check_user_path(user_path, app_path)
-    scopes = [scope for text in (*args.scopes, *args.scope) for scope in text.split()]
-    if args.bare and not scopes:
-        scopes = console.ask("Scopes, with spaces between; Enter for none", "--scope", "").split()
     user = _kept(args, console, app, user_path, scopes)
     if user is None:
-        options = _options(args)
+        if user_path != "-" and os.path.lexists(user_path) and not _may_replace(args, console, user_path):
+            console.say(f"{shown(user_path)} was kept.")
+            return 0
+        if args.bare:
+            scopes = console.ask("Scopes, with spaces between; Enter for none", "--scope", "").split()
         user = asyncio.run(grant_to_file(app, user_path, scopes, options, console))
-        if args.client_auth in ("basic", "post") and user_path != "-":
-            user.client_auth = read_client_auth(args.client_auth)  # so that a refresh asks the same way
-            write_json_file(user_path, user.to_dict())
     if user_path == "-":
-        print(json.dumps(user.to_dict(), indent=4), flush=True)
+        _print(json.dumps(user.to_dict(), indent=4))
     else:
         _result(args.json, {"user": user_path, **_described(user)})
     return 0
 
 
-def _offer(name: str, console: Console) -> str | None:
+def _ask_path(console: Console, question: str, flag: str, usual: str) -> str:
     """A default is offered to a person; a program has to name its files."""
-    return name if console.interactive else None
+    return console.ask(question, flag, usual if console.interactive else None)
 
 
-def _ask_user(args: argparse.Namespace, console: Console) -> str:
-    return console.ask("User file to write", "--user USER.json", _offer("user.json", console))
+def _kept(args: Any, console: Console, app: OAuth2App, user_path: str, scopes: list[str]) -> OAuth2User | None:
+    """The user in the existing file if `--if-needed` says that it stays, refreshed if it was due.
 
-
-def _kept(
-    args: argparse.Namespace, console: Console, app: OAuth2App, user_path: str, scopes: list[str]
-) -> OAuth2User | None:
-    """The user in an existing file that stays, None to go on and grant. Raises `WouldOverwriteError`."""
-    if user_path == "-" or not os.path.lexists(user_path):
+    Where the grant is over, or a scope was never asked for, `--if-needed` means a new one: as `--force`.
+    """
+    if not args.if_needed or user_path == "-" or not os.path.lexists(user_path):
         return None
-    if args.if_needed:
-        with suppress(SlyError):
-            auth = OAuth2(app, user_path)
-            if not set(scopes) - set(auth.user.scopes):
+    with suppress(CredentialsError):
+        auth = OAuth2(app, user_path)
+        args.force = True
+        asked_before = {*auth.user.scopes, *(auth.user.requested_scopes or ())}
+        if set(scopes) <= asked_before:
+            with suppress(GrantEndedError):
                 asyncio.run(auth.sign(None, Request(Method.GET, app.token_uri)))
                 console.say(f"{shown(user_path)} is good; nothing to do.")
                 return auth.user
-        return None
+    return None
+
+
+def _may_replace(args: Any, console: Console, user_path: str) -> bool:
+    """Whether the existing file may go. Raises `WouldOverwriteError` where nothing asks."""
     if args.force or (os.path.isfile(user_path) and os.path.getsize(user_path) == 0):
-        return None
+        return True
     if (console.interactive or args.bare) and confirm_replacing(user_path, console):
-        return None
+        return True
+    if args.bare:
+        return False
     raise WouldOverwriteError(
-        f"{shown(user_path)} exists; it was not touched.", next_step="Give another --user, or --force, or --if-needed."
+        f"{shown(user_path)} exists.", next_step="Give another --user, or --force, or --if-needed."
     )
 
 
-def _options(args: argparse.Namespace) -> GrantOptions:
+def _options(args: Any) -> GrantOptions:
     params: dict[str, str] = {}
     for pair in args.param:
         name, mark, value = pair.partition("=")
@@ -266,6 +219,7 @@ def _options(args: argparse.Namespace) -> GrantOptions:
         browser=not args.no_browser,
         paste=args.paste,
         auth_params=params,
+        client_auth=None if args.client_auth == "auto" else read_client_auth(args.client_auth),
     )
 
 
@@ -278,21 +232,31 @@ def _described(user: OAuth2User) -> dict[str, Any]:
     }
 
 
-def _show(args: argparse.Namespace, console: Console) -> int:
-    user = OAuth2User.from_json_file(args.user)
+@contextmanager
+def _user_file_expected() -> Iterator[None]:
+    try:
+        yield
+    except CredentialsNotFoundError as error:
+        error.next_step = error.next_step or "Make one with: python -m SlyAPI grant"
+        raise
+
+
+def _show(args: Any, console: Console) -> int:
+    with _user_file_expected():
+        user = OAuth2User.from_json_file(args.user)
     mode = stat.S_IMODE(os.stat(args.user).st_mode)
-    facts = {"user": args.user, **_described(user), "mode": f"{mode:04o}"}
     if args.json:
-        _result(True, facts)
+        _result(True, {"user": args.user, **_described(user), "mode": f"{mode:04o}"})
         return 0
-    print(f"user file:   {shown(args.user)} (mode {mode:04o})")
-    print(f"scopes:      {' '.join(user.scopes) or 'none named'}")
+    lines = [f"user file:   {shown(args.user)} (mode {mode:04o})"]
+    lines.append(f"scopes:      {' '.join(user.scopes) or 'none named'}")
     if user.missing_scopes:
-        print(f"not granted: {' '.join(user.missing_scopes)}")
-    print(f"expires:     {_when(user.expires_at)}")
-    print(f"refreshable: {'yes' if user.refresh_token else 'no'}", flush=True)
-    if mode & 0o077:
-        console.say(f"Careful: others on this machine may read {shown(args.user)}. Mend it with: chmod 600 FILE")
+        lines.append(f"not granted: {' '.join(user.missing_scopes)}")
+    lines.append(f"expires:     {_when(user.expires_at)}")
+    lines.append(f"refreshable: {'yes' if user.refresh_token else 'no'}")
+    _print("\n".join(lines))
+    if mode & 0o077 and os.name == "posix":
+        console.say("Careful: others on this machine may read it. Mend that with:", f"    chmod 600 {shown(args.user)}")
     return 0
 
 
@@ -309,26 +273,44 @@ def _when(at: datetime | None) -> str:
     return f"{shown_at} (in {hours} h {rest // 60} min)" if hours else f"{shown_at} (in {rest // 60} min {rest % 60} s)"
 
 
-def _token(args: argparse.Namespace, console: Console) -> int:
-    auth = OAuth2(args.app, args.user)
+def _signer(args: Any, console: Console) -> OAuth2:
+    console.so_far = unchanged(args.user)
+    app = client_in(args.app)
+    with _user_file_expected():
+        return OAuth2(app, args.user)
+
+
+def _token(args: Any, console: Console) -> int:
+    auth = _signer(args, console)
     asyncio.run(auth.sign(None, Request(Method.GET, auth.app.token_uri)))
     if args.json:
         _result(True, {"token": auth.user.token, **_described(auth.user)})
     else:
-        print(auth.user.token, flush=True)
+        _print(auth.user.token)
     return 0
 
 
-def _refresh(args: argparse.Namespace, console: Console) -> int:
-    auth = OAuth2(args.app, args.user)
+def _refresh(args: Any, console: Console) -> int:
+    auth = _signer(args, console)
     asyncio.run(auth.refresh_now())
+    console.so_far = f"{shown(args.user)} was written."
     console.say(f"{shown(args.user)} has new tokens; they expire: {_when(auth.user.expires_at)}.")
     _result(args.json, {"user": args.user, **_described(auth.user)})
     return 0
 
 
-def _demo(args: argparse.Namespace, console: Console) -> int:
+def _demo(args: Any, console: Console) -> int:
     from .flow.demo import demo
 
     asyncio.run(demo(console, folder=args.folder, browser=not args.no_browser))
     return 0
+
+
+_COMMANDS: dict[str, Callable[[Any, Console], int]] = {
+    "scaffold": _scaffold,
+    "grant": _grant,
+    "show": _show,
+    "token": _token,
+    "refresh": _refresh,
+    "demo": _demo,
+}

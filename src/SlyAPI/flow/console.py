@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from ..errors import (
@@ -27,6 +27,8 @@ from ..errors import (
     printable,
 )
 
+_LONGEST_LINE = 1 << 16
+
 
 class NoAnswerError(ConfigError):
     """A value is missing and nobody is there to be asked."""
@@ -37,7 +39,13 @@ class Interrupted(Exception):
 
 
 class Console:
-    """One person's terminal, or the pipe in its place."""
+    """One person's terminal, or the pipe in its place.
+
+    `so_far` is how things stand: what was not changed, or was. Every failure is told with it.
+    """
+
+    def __init__(self) -> None:
+        self.so_far = ""
 
     @property
     def interactive(self) -> bool:
@@ -66,10 +74,10 @@ class Console:
 
         Raises `NoAnswerError`, which names `flag`, where there is neither answer nor default.
         """
-        shown = f" [{default}]" if default else ""
+        offered = f" [{default}]" if default else ""
         try:
             with _ctrl_c_raises():
-                answer = self._read(f"{question}{shown}: ", hidden)
+                answer = self._read(f"{question}{offered}: ", hidden)
         except EOFError:
             answer = ""
             self.say("")
@@ -99,7 +107,7 @@ class Console:
 
     def confirm(self, question: str) -> bool:
         """Whether the answer is yes; silence is no."""
-        return self.ask(f"{question} (y/N)", "--force", "n").casefold() in ("y", "yes")
+        return self.ask(f"{question} (y/N)", "--force", "").casefold() in ("y", "yes")
 
     def choose_several(self, question: str, choices: Sequence[tuple[str, str]], flag: str) -> list[str]:
         """The values chosen from `(label, value)` by number, in a plain terminal; an empty answer is all."""
@@ -108,7 +116,7 @@ class Console:
         for number, (label, value) in enumerate(choices, 1):
             self.say(f"  {number:>2}  {label:<{width}}  {value}")
         while True:
-            answer = self.ask("Numbers, as 1,3 or 2-4; Enter for all", flag, "all")
+            answer = self.ask("Numbers, as 1,3 or 2-4; Enter for all", flag, "") or "all"
             chosen = _numbers(answer, len(choices))
             if chosen is not None:
                 return [choices[number - 1][1] for number in chosen]
@@ -117,33 +125,51 @@ class Console:
                 raise NoAnswerError("No valid choice was made.", next_step=f"Give {flag}.")
 
     async def lines(self) -> AsyncGenerator[str, None]:
-        """Lines as they are typed or pasted, while the event loop does other things; ends with the input."""
-        loop = asyncio.get_running_loop()
-        lines: asyncio.Queue[str | None] = asyncio.Queue()
+        """Lines as they are typed or pasted, while the event loop does other things; ends with the input.
 
-        def hand_over(line: str | None) -> None:
-            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                loop.call_soon_threadsafe(lines.put_nowait, line)
+        Nothing is read ahead: what is typed after the last line that was asked for is the next question's.
+        """
+        with suppress(OSError, ValueError, AttributeError):  # closed, or no file at all: it has ended
+            handle, pending = sys.stdin.fileno(), b""
+            while len(pending) < _LONGEST_LINE and (chunk := await _chunk(handle)):
+                *whole, pending = (pending + chunk).split(b"\n")
+                for line in whole:
+                    yield line.decode(errors="replace").strip()
+            if pending:
+                yield pending.decode(errors="replace").strip()
 
-        # a daemon thread, because nothing can wake it from reading a terminal
-        threading.Thread(target=_read_lines, args=(hand_over,), name="paste", daemon=True).start()
-        while (line := await lines.get()) is not None:
-            yield line
 
-
-def _read_lines(give: Callable[[str | None], None]) -> None:
+async def _chunk(handle: int) -> bytes:
+    """What there is to read, waited for; empty at the end."""
+    loop = asyncio.get_running_loop()
+    ready: asyncio.Future[bytes] = loop.create_future()
     try:
+        loop.add_reader(handle, _set_result, ready, b"")
+    except PermissionError:  # epoll: a file, or /dev/null, which keeps nobody waiting
+        await asyncio.sleep(0)
+        return os.read(handle, 4096)
+    except NotImplementedError:  # Windows: a thread, which nothing can wake from reading a terminal
+        threading.Thread(target=_read_for, args=(handle, loop, ready), name="paste", daemon=True).start()
+        return await ready
+    try:
+        await ready
+    finally:
+        loop.remove_reader(handle)
+    return os.read(handle, 4096)
+
+
+def _set_result(ready: asyncio.Future[bytes], chunk: bytes) -> None:
+    if not ready.done():
+        ready.set_result(chunk)
+
+
+def _read_for(handle: int, loop: asyncio.AbstractEventLoop, ready: asyncio.Future[bytes]) -> None:
+    chunk = b""
+    with suppress(OSError):
         # os.read, not sys.stdin: a daemon thread inside a buffered reader breaks the interpreter's exit
-        handle, pending = sys.stdin.fileno(), b""
-        while chunk := os.read(handle, 65536):
-            *whole, pending = (pending + chunk).split(b"\n")
-            for line in whole:
-                give(line.decode(errors="replace").strip())
-        if pending:
-            give(pending.decode(errors="replace").strip())
-    except (OSError, ValueError, AttributeError):
-        pass
-    give(None)
+        chunk = os.read(handle, 4096)
+    with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        loop.call_soon_threadsafe(_set_result, ready, chunk)
 
 
 def _numbers(answer: str, most: int) -> list[int] | None:
@@ -205,7 +231,6 @@ def ctrl_c_as_interrupted() -> Iterator[None]:
 
 _CODES: tuple[tuple[type[BaseException], int], ...] = (
     (Interrupted, 130),
-    (KeyboardInterrupt, 130),
     (CredentialsError, 3),
     (SaveError, 3),
     (RedirectError, 4),
@@ -227,12 +252,16 @@ def exit_code(error: BaseException) -> int:
     return 1
 
 
-def report(console: Console, error: BaseException, unchanged: str = "") -> int:
-    """Says in one or two lines what happened and what was not changed; gives the exit code."""
-    if isinstance(error, Interrupted | KeyboardInterrupt):
-        console.say("", f"Stopped. {unchanged or 'Nothing was changed.'}")
+def report(console: Console, error: BaseException) -> int:
+    """Says in one or two lines what happened, how things stand and what to do; gives the exit code."""
+    so_far, step = console.so_far, getattr(error, "next_step", "")
+    if isinstance(error, Interrupted):
+        # the cursor stands behind the terminal's ^C
+        console.say(*([""] if console.interactive else []), f"Stopped. {so_far or 'Nothing was changed.'}")
     elif isinstance(error, SlyError):
-        console.say(f"{error}" + (f" {unchanged}" if unchanged else ""))
+        told = isinstance(error, SaveError)  # it says itself that the file is as it was
+        console.say(str(error.args[0]), *filter(None, [" ".join(filter(None, ["" if told else so_far, step]))]))
     else:
-        console.say(f"Internal error: {type(error).__name__}. {unchanged}".rstrip())
+        step = "Please report it, with what SLYAPI_TRACEBACK=1 shows."
+        console.say(f"Internal error: {type(error).__name__}.", " ".join(filter(None, [so_far, step])))
     return exit_code(error)

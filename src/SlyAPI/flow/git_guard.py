@@ -1,6 +1,7 @@
 """Whether git would commit a credentials file, and the line in `.gitignore` that prevents it."""
 
 import os
+import re
 import subprocess
 from contextlib import suppress
 from pathlib import Path
@@ -25,7 +26,7 @@ def _git(folder: Path, *words: str) -> int:
     environ = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     with suppress(OSError, subprocess.SubprocessError):
         ran = subprocess.run(
-            ["git", "-C", str(folder), *words],
+            ["git", "--literal-pathspecs", "-C", str(folder), *words],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -41,9 +42,10 @@ def guard(path: StrPath, console: Console) -> None:
     """Says so if git would commit the file, and on a terminal offers to have it ignored."""
     found = would_commit(path)
     if found == "tracked":
-        console.say(f"Careful: git tracks {shown(path)}, which holds a secret. Take it out with: git rm --cached FILE")
+        console.say(f"Careful: git tracks {shown(path)}, which holds a secret. Take it out with:")
+        console.say(f"    git rm --cached {shown(path)}")
     elif found == "untracked":
-        line = "/" + Path(path).name
+        line = "/" + re.sub(r"([\\\[*?]| +$)", r"\\\1", Path(path).name)  # gitignore(5): what is no plain character
         if console.interactive and console.confirm(f"git would commit {shown(path)}. Add {line} to .gitignore?"):
             _ignore(Path(os.path.abspath(path)).parent / ".gitignore", line, console)
         else:
@@ -55,5 +57,6 @@ def _ignore(file: Path, line: str, console: Console) -> None:
         before = file.read_text() if file.exists() else ""
         with file.open("a") as out:
             out.write(("" if before.endswith("\n") or not before else "\n") + line + "\n")
+        console.say(f"{shown(file)} has the line {line} now.")
     except (OSError, ValueError):
         console.say(f"{shown(file)} could not be written; add the line {line} to it.")

@@ -5,15 +5,16 @@ The rule: the port before the page, the file before the good news, and nothing c
 
 import asyncio
 import os
+import re
 import secrets
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit, urlunsplit
 
 from ..browser import how_to_open, open_browser, proc_version, ssh_hint
 from ..errors import (
-    ConfigError,
     DeniedError,
     GrantTimeoutError,
     RedirectError,
@@ -23,16 +24,21 @@ from ..errors import (
 )
 from ..loopback import Arrival, Loopback, page
 from ..oauth2 import OAuth2App, OAuth2User
+from ..oauth2.client_auth import ClientAuth
 from ..oauth2.grants.authorization_code import AuthorizationURL, read_redirect
 from ..web import is_loopback_uri
-from .console import Console
+from .console import Console, NoAnswerError
 
 DEFAULT_REDIRECT_URI = "http://localhost:8080"
+_MOST_WRONG = 3
 
 
 @dataclass
 class GrantOptions:
-    """How to reach the person. `port` and `bind` say where to listen, `timeout` is in seconds."""
+    """How to reach the person. `port` and `bind` say where to listen, `timeout` (seconds) how long for.
+
+    `client_auth`, where the person named it, is remembered in the user, so that a refresh asks the same way.
+    """
 
     redirect_uri: str | None = None
     port: int | None = None
@@ -40,11 +46,14 @@ class GrantOptions:
     timeout: float = 300.0
     browser: bool = True
     paste: bool = False
+    client_auth: ClientAuth | None = None
     auth_params: Mapping[str, str] = field(default_factory=dict[str, str])
     open_page: Callable[[str], Awaitable[bool]] = open_browser
 
 
 Save = Callable[[OAuth2User], None]
+Answer = tuple[str, Arrival | None]
+"""The code, and the browser that waits for a page where one brought it."""
 
 
 async def grant(
@@ -56,16 +65,20 @@ async def grant(
     the exchange and `save` raise; then nothing was saved.
     """
     redirect_uri = choose_redirect_uri(app, options)
+    if options.paste or not is_loopback_uri(redirect_uri):
+        return await _by_paste(app, scopes, redirect_uri, options, console, save)
+    return await _by_listening(app, scopes, redirect_uri, options, console, save)
+
+
+async def _within(seconds: float, answer: Awaitable[Answer]) -> Answer:
+    """The person's answer. The time limit is theirs: what comes after the answer has limits of its own."""
     try:
-        async with asyncio.timeout(options.timeout):
-            if options.paste or not is_loopback_uri(redirect_uri):
-                return await _by_paste(app, scopes, redirect_uri, options, console, save)
-            return await _by_listening(app, scopes, redirect_uri, options, console, save)
-    except TimeoutError as error:
-        if isinstance(error, SlyError):
-            raise
+        async with asyncio.timeout(seconds):
+            return await answer
+    except TimeoutError:
+        pass
     raise GrantTimeoutError(
-        f"Nobody answered the consent page within {options.timeout:g} s.", next_step="Run grant again when ready."
+        f"Nobody answered the consent page within {seconds:g} s.", next_step="Run grant again when ready."
     )
 
 
@@ -98,9 +111,10 @@ async def _by_listening(
         if console.interactive or not opened:
             # a code alone is taken only where the person was told to bring one
             typed = _pasted(app, asked, console, codes=not opened, end_is_no_answer=False)
-        code, arrival = await _first_answer(_redirected(app, asked, loopback, console), typed)
+        answer = _first_answer(_redirected(app, asked, loopback, console), typed)
+        code, arrival = await _within(options.timeout, answer)
         try:
-            user = await app.exchange_code(code, asked.verifier, scopes, loopback.redirect_uri)
+            user = await _exchanged(app, code, asked, scopes, loopback.redirect_uri, options)
             save(user)
         except SlyError as error:
             if arrival is not None:
@@ -114,17 +128,28 @@ async def _by_listening(
 async def _by_paste(
     app: OAuth2App, scopes: list[str], redirect_uri: str, options: GrantOptions, console: Console, save: Save
 ) -> OAuth2User:
+    # nothing listens, so any port will do; browsers refuse to go to port 0
+    redirect_uri = re.sub(r"^(http://[^/?]+):0(?=[/?]|$)", r"\1", redirect_uri)
     asked = _ask(app, scopes, redirect_uri, options)
     _show(console, asked)
     if options.browser and not options.paste:
         await options.open_page(asked.url)
     console.say(
-        "After consenting, copy the whole address that the browser ends on (the page itself may fail",
-        "to load), or the code that the provider shows, paste it here and press Enter:",
+        "After consenting, copy the whole address that the browser ends on (the page",
+        "itself may fail to load), or the code that the provider shows. Paste it here",
+        "and press Enter:",
     )
-    code, _ = await _pasted(app, asked, console, codes=True, end_is_no_answer=True)
-    user = await app.exchange_code(code, asked.verifier, scopes, redirect_uri)
+    code, _ = await _within(options.timeout, _pasted(app, asked, console, codes=True, end_is_no_answer=True))
+    user = await _exchanged(app, code, asked, scopes, redirect_uri, options)
     save(user)
+    return user
+
+
+async def _exchanged(
+    app: OAuth2App, code: str, asked: AuthorizationURL, scopes: list[str], redirect_uri: str, options: GrantOptions
+) -> OAuth2User:
+    user = await app.exchange_code(code, asked.verifier, scopes, redirect_uri)
+    user.client_auth = options.client_auth or user.client_auth
     return user
 
 
@@ -141,22 +166,26 @@ def _say_how(console: Console, redirect_uri: str, opened: bool, options: GrantOp
     if opened:
         console.say("The browser was opened. Waiting for you to consent there (Ctrl-C stops).")
     else:
-        how = how_to_open(os.environ, sys.platform, proc_version())
+        environ = {name: value for name, value in os.environ.items() if options.browser or name != "BROWSER"}
+        how = how_to_open(environ, sys.platform, proc_version())
         why = getattr(how, "text", "") if options.browser else "as asked (--no-browser)."
-        port = options.port or urlsplit(redirect_uri).port or 80
         console.say(f"No browser was opened: {why or 'none could be started.'}")
-        if getattr(how, "reason", "") == "ssh":
-            console.say("To use the browser of your own machine, run there, before you open the page:")
-            console.say("", f"    {ssh_hint(os.environ, port)}", "")
-        elif getattr(how, "reason", "") == "container":
-            console.say(f"To use the browser outside, publish the port (-p {port}:{port}) and give --bind 0.0.0.0.")
+        _say_way_in(console, getattr(how, "reason", ""), redirect_uri, options)
         console.say(f"Waiting for the redirect to {redirect_uri} (Ctrl-C stops).")
     if console.interactive:
         console.say("Is the browser on another machine? Paste the address that it ends on here:")
 
 
-Answer = tuple[str, Arrival | None]
-"""The code, and the browser that waits for a page where one brought it."""
+def _say_way_in(console: Console, reason: str, redirect_uri: str, options: GrantOptions) -> None:
+    """How a browser elsewhere gets to the listener."""
+    port = options.port or urlsplit(redirect_uri).port or 80
+    if reason == "ssh":
+        console.say("To use the browser of your own machine, run there, before you open the page:")
+        console.say("", f"    {ssh_hint(os.environ, port)}", "")
+    elif reason == "container" and options.bind is None:
+        port = options.port or 8080  # of this run's free port nobody could know beforehand
+        console.say("To use a browser outside, start the container and this command again with:")
+        console.say("", f"    -p 127.0.0.1:{port}:{port}", f"    --bind 0.0.0.0 --port {port}", "")
 
 
 async def _first_answer(
@@ -202,22 +231,30 @@ async def _pasted(
     app: OAuth2App, asked: AuthorizationURL, console: Console, *, codes: bool, end_is_no_answer: bool
 ) -> Answer:
     """The code in the first pasted line that answers our question; empty at the end of the input."""
-    async for line in console.lines():
-        if not line:
-            continue
-        if codes and _is_bare_code(line):  # shown by the provider; PKCE ties it to us in the state's place
-            return line, None
-        try:
-            return _read(app, line, asked), None
-        except (StateMismatchError, ConfigError) as error:
-            console.say(f"{error} Paste the address again:")
+    wrong = 0
+    async with aclosing(console.lines()) as lines:
+        async for line in lines:
+            if not line:
+                continue
+            if codes and _is_bare_code(line):  # shown by the provider; PKCE ties it to us in the state's place
+                return line, None
+            try:
+                return _read(app, line, asked), None
+            except DeniedError:
+                raise
+            except RedirectError as error:
+                console.say(f"{error.args[0]}", "Paste the address that the browser ends on:")
+            wrong += 1
+            if wrong >= _MOST_WRONG and not console.interactive:
+                break  # `yes | ...` would go on for ever
     if end_is_no_answer:
-        raise ConfigError("The input ended before an address was pasted.", next_step="Run grant on a terminal.")
+        raise NoAnswerError("No address came on stdin.", next_step="Run grant on a terminal, or without --paste.")
     return "", None
 
 
 def _is_bare_code(line: str) -> bool:
-    return not any(mark in line for mark in ("=", "?", "&", " ", "://")) and line.isprintable() and len(line) >= 4
+    marks = ("=", "?", "&", " ", "://")
+    return not any(mark in line.rstrip("=") for mark in marks) and line.isprintable() and len(line) >= 4
 
 
 def _read(app: OAuth2App, query: str, asked: AuthorizationURL) -> str:

@@ -91,11 +91,7 @@ def _of_metadata(metadata: Metadata) -> dict[str, Any]:
 
 def _of_file(source: StrPath) -> dict[str, Any]:
     app = OAuth2App.from_json_file(source)
-    client: dict[str, Any] = {"id": app.id, "secret": app.secret or ""}
-    client |= {"auth_uri": app.auth_uri, "token_uri": app.token_uri}
-    if app.redirect_uri:
-        client["redirect_uri"] = app.redirect_uri
-    return client
+    return {key: value for key, value in app.to_dict().items() if key not in app.extra}
 
 
 async def discover(issuer: str) -> Metadata:
@@ -141,6 +137,6 @@ def write_client(path: StrPath, client: Mapping[str, Any], *, force: bool) -> No
     """Writes the client file, 0600. Raises `WouldOverwriteError`, `SaveError`."""
     if not force and is_filled_in(path):
         raise WouldOverwriteError(
-            f"{shown(path)} exists and is filled in; it was not touched.", next_step="Choose another name, or --force."
+            f"{shown(path)} is filled in; it was not touched.", next_step="Choose another name, or --force."
         )
     write_json_file(path, client)

@@ -3,11 +3,13 @@
 import inspect
 import os
 import sys
+import textwrap
 from collections.abc import Mapping
+from contextlib import suppress
 from enum import Enum
 from typing import Any
 
-from ..errors import ConfigError, CredentialsError, SlyError
+from ..errors import ConfigError, CredentialsError, CredentialsNotFoundError, SlyError, WouldOverwriteError
 from ..json_file import StrPath, check_writable, read_json_file, shown, write_json_file
 from ..oauth2 import OAuth2App, OAuth2User
 from ..oauth2.providers import PROVIDERS
@@ -32,8 +34,9 @@ async def grant_wizard(scopesType: type | None, dry_run: bool = False, kind: str
         with ctrl_c_as_interrupted():
             _check_kind(kind)
             app_path = console.ask("Client file", "--app", "app.json")
-            app = OAuth2App.from_json_file(app_path)
+            app = client_in(app_path)
             user_path = console.ask("User file to write", "--user", "user.json")
+            console.so_far = unchanged(user_path)
             check_user_path(user_path, app_path)
             if os.path.lexists(user_path) and not confirm_replacing(user_path, console):
                 console.say(f"{shown(user_path)} was kept.")
@@ -76,17 +79,18 @@ def scaffold_by_asking(console: Console) -> dict[str, Any] | None:
     path = _ask_client_path(console)
     if path is None:
         return None
-    console.say(f"Known providers: {', '.join(PROVIDERS)}.")
-    name = console.ask("Provider, or the https address of an issuer; Enter to leave it blank", "--provider", "")
+    console.say(textwrap.fill(f"Known providers: {', '.join(PROVIDERS)}.", 78))
+    name = console.ask("Provider, or an issuer's https address; Enter to leave it blank", "--provider", "")
     options = ScaffoldOptions()
     if name.startswith(("https://", "http://")):
         options.issuer = name
     elif name:
         options.provider = name
         provider = find_provider(name)
-        console.say(f"Register a client at {provider.console}", f"with the redirect URI {provider.redirect_uri}")
+        console.say("Register a client at", f"    {provider.console}")
+        console.say(f"and where it wants a redirect URI: {provider.redirect_uri}")
         if provider.note:
-            console.say(provider.note)
+            console.say(textwrap.fill(provider.note, 78))
     options.given["id"] = console.ask("Client id; Enter to leave it blank", "--id", "")
     options.given["secret"] = console.ask(
         "Client secret (not shown); Enter to leave it blank", "--secret-file", "", hidden=True
@@ -102,10 +106,8 @@ def say_written(path: StrPath, console: Console) -> None:
     """Says what was written, and what comes next."""
     missing = [key for key, value in read_json_file(path).items() if value == ""]
     console.say(f"{shown(path)} was written (mode 0600).")
-    if missing:
-        console.say(f"Fill in {', '.join(missing)}, then run: python -m SlyAPI grant {shown(path)}")
-    else:
-        console.say(f"Next: python -m SlyAPI grant {shown(path)}")
+    console.say(f"Fill in {', '.join(missing)}, then run:" if missing else "Next:")
+    console.say(f"    python -m SlyAPI grant {shown(path)}")
 
 
 async def grant_to_file(
@@ -116,6 +118,7 @@ async def grant_to_file(
     def save(user: OAuth2User) -> None:
         if user_path != "-":
             write_json_file(user_path, user.to_dict())
+            console.so_far = f"{shown(user_path)} was written."
 
     if user_path != "-":
         check_writable(user_path)
@@ -131,11 +134,33 @@ async def grant_to_file(
 
 
 def check_user_path(user_path: StrPath, app_path: StrPath) -> None:
-    """Raises `CredentialsError` where the user file's path holds something that is no user file."""
+    """Raises `CredentialsError` where the user file's path holds what a grant must never replace."""
     if os.path.exists(user_path) and os.path.exists(app_path) and os.path.samefile(user_path, app_path):
         raise ConfigError("The user file and the client file are the same file.", next_step="Give another --user.")
     if os.path.isdir(user_path):
         raise CredentialsError(f"{shown(user_path)} is a folder, not a file.")
+    with suppress(CredentialsError):
+        told = read_json_file(user_path)
+        what = recognise(told) if isinstance(told, dict) else ""
+        if what in _NEVER_REPLACED:
+            raise WouldOverwriteError(f"{shown(user_path)} is {what}.", next_step="Give another --user.")
+
+
+_NEVER_REPLACED = ("a client file", "Google's client file", "a Google service-account key")
+
+
+def client_in(path: StrPath) -> OAuth2App:
+    """The client in a file. Raises `CredentialsError`, which says how to make one where there is none."""
+    try:
+        return OAuth2App.from_json_file(path)
+    except CredentialsNotFoundError as error:
+        error.next_step = f"Make one with: python -m SlyAPI scaffold {shown(path)}"
+        raise
+
+
+def unchanged(path: StrPath) -> str:
+    """What a failure can promise of a file, before anything is written to it."""
+    return f"{shown(path)} was not {'changed' if os.path.lexists(path) else 'written'}."
 
 
 def confirm_replacing(user_path: StrPath, console: Console) -> bool:
@@ -152,6 +177,7 @@ def _ask_client_path(console: Console) -> str | None:
     path = console.ask("Client file to write", "the file's name", "app.json")
     if os.path.isdir(path):
         raise CredentialsError(f"{shown(path)} is a folder, not a file.")
+    console.so_far = unchanged(path)
     if os.path.lexists(path) and not console.confirm(f"{shown(path)} exists. Overwrite it?"):
         console.say(f"{shown(path)} was kept.")
         return None
