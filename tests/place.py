@@ -56,6 +56,8 @@ class Place(Desk):
         child = await self.slyapi(*argv, stdin="nothing" if lines is None else "pipe")
         for line in lines or ():
             child.types(line)
+        if child.process.stdin is not None:
+            child.process.stdin.close()
         return await child.ends()
 
     async def grants(self, *more: str) -> Ended:

@@ -1,0 +1,324 @@
+"""scaffold: what is written, from which source, and what is never written over."""
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from SlyAPI import OAuth2App
+from SlyAPI.cli import main
+from SlyAPI.oauth2.providers import PROVIDERS
+from tests.conftest import Serve
+from tests.place import Place, failure
+
+TEMPLATE = {"id": "", "secret": "", "auth_uri": "", "token_uri": ""}
+FILLED = {"id": "a", "secret": "b", "auth_uri": "https://a.example/a", "token_uri": "https://a.example/t"}
+GOOGLE = {
+    "client_id": "12.apps.googleusercontent.com",
+    "project_id": "weather",
+    "auth_uri": "https://accounts.google.com/o/oauth2/auth",
+    "token_uri": "https://oauth2.googleapis.com/token",
+    "auth_provider_x509_cert_url": "https://www.googleapis.com/oauth2/v1/certs",
+    "client_secret": "GOCSPX-secret",
+}
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.stdin", None)
+    return tmp_path
+
+
+def written(here: Path, name: str = "app.json") -> dict[str, Any]:
+    told: dict[str, Any] = json.loads((here / name).read_text())
+    return told
+
+
+@pytest.mark.parametrize("argv", [["app.json", "--blank"], ["--blank"], ["app.json"], ["oauth2", "app.json"]])
+def test_the_template_is_exactly_four_empty_values_for_the_owner_alone(here: Path, argv: list[str]) -> None:
+    assert main(["scaffold", *argv]) == 0
+    assert list(written(here).items()) == list(TEMPLATE.items())
+    assert stat.S_IMODE((here / "app.json").stat().st_mode) == 0o600
+
+
+def test_values_given_one_by_one_and_the_secret_by_file(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "secret").write_text("  hush-hush\n\nmore\n")
+    uris = ["--auth-uri", "https://a.example/a?x=1", "--token-uri", "https://a.example/t"]
+    assert main(["scaffold", "app.json", "--id", "me", "--secret-file", "secret", *uris, "--json"]) == 0
+    assert written(here) == {
+        "id": "me",
+        "secret": "hush-hush",
+        "auth_uri": "https://a.example/a?x=1",
+        "token_uri": "https://a.example/t",
+    }
+    out, err = capsys.readouterr()
+    assert json.loads(out) == {"app": "app.json", "missing": []}
+    assert "hush" not in out + err
+    assert "python -m SlyAPI grant app.json" in err
+
+
+def test_further_keys_come_only_when_given(here: Path) -> None:
+    more = ["--redirect-uri", "http://127.0.0.1:9/cb", "--client-auth", "basic"]
+    assert main(["scaffold", *more]) == 0
+    assert written(here) == TEMPLATE | {"redirect_uri": "http://127.0.0.1:9/cb", "client_auth": "basic"}
+    assert main(["scaffold", "--client-auth", "auto"]) == 0
+    assert written(here) == TEMPLATE
+
+
+@pytest.mark.parametrize("name", PROVIDERS)
+def test_each_provider_fills_in_its_uris_and_what_its_refresh_tokens_need(here: Path, name: str) -> None:
+    provider = PROVIDERS[name]
+    (here / "secret").write_text("s")
+    assert main(["scaffold", "--provider", name.upper(), "--id", "me", "--secret-file", "secret"]) == 0
+    told = written(here)
+    assert told["auth_uri"] == provider.auth_uri
+    assert told["token_uri"] == provider.token_uri
+    assert told.get("auth_params", {}) == provider.auth_params
+    assert told.get("scopes", []) == list(provider.scopes)
+    assert told.get("pkce", True) is provider.pkce
+    assert OAuth2App.from_json_file(here / "app.json").provider is provider
+
+
+@pytest.mark.parametrize(("name", "near"), [("gogle", "google"), ("git-hub", "github"), ("Discrod", "discord")])
+def test_an_unknown_provider_gets_the_nearest_suggested(
+    here: Path, name: str, near: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["scaffold", "--provider", name]) == 2
+    err = capsys.readouterr().err
+    assert f"Did you mean {near}?" in err
+    assert "--issuer" in err
+    assert not (here / "app.json").exists()
+
+
+@pytest.mark.parametrize("flag", ["--auth-uri", "--token-uri"])
+@pytest.mark.parametrize("uri", ["file:///etc/passwd", "javascript:alert(1)", "--flag", "https://a b", "no uri"])
+def test_a_uri_that_no_browser_should_see_is_refused(
+    here: Path, flag: str, uri: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["scaffold", f"{flag}={uri}"]) == 2
+    assert flag.strip("-").replace("-", "_") in capsys.readouterr().err
+    assert not (here / "app.json").exists()
+
+
+# conversion
+
+
+@pytest.mark.parametrize(
+    ("kind", "redirect_uris", "redirect_uri"),
+    [
+        ("installed", ["http://localhost"], "http://127.0.0.1:0"),
+        ("web", ["https://weather.example/cb", "http://localhost:9/cb"], "http://localhost:9/cb"),
+        ("web", ["https://weather.example/cb"], None),
+    ],
+)
+def test_a_google_download_is_converted(
+    here: Path, kind: str, redirect_uris: list[str], redirect_uri: str | None
+) -> None:
+    (here / "google.json").write_text(json.dumps({kind: GOOGLE | {"redirect_uris": redirect_uris}}))
+    assert main(["scaffold", "app.json", "--from", "google.json"]) == 0
+    assert written(here) == {
+        "id": GOOGLE["client_id"],
+        "secret": GOOGLE["client_secret"],
+        "auth_uri": GOOGLE["auth_uri"],
+        "token_uri": GOOGLE["token_uri"],
+    } | ({"redirect_uri": redirect_uri} if redirect_uri else {})
+
+
+def test_a_registration_of_rfc_7591_is_converted_with_how_it_authenticates(here: Path) -> None:
+    registered = {
+        "client_id": "me",
+        "client_secret": "hush",
+        "authorization_endpoint": "https://a.example/a",
+        "token_endpoint": "https://a.example/t",
+        "token_endpoint_auth_method": "client_secret_basic",
+        "client_name": "Weather",
+    }
+    (here / "registered.json").write_text(json.dumps(registered))
+    assert main(["scaffold", "app.json", "--from", "registered.json"]) == 0
+    uris = {"auth_uri": "https://a.example/a", "token_uri": "https://a.example/t"}
+    assert written(here) == {"id": "me", "secret": "hush", "client_auth": "basic"} | uris
+
+
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [
+        ({"type": "service_account", "private_key": "hush"}, "service-account"),
+        ({"token": "hush", "refresh_token": "hush", "expires_at": None}, "user file"),
+        ("{", "half"),
+        ("", "empty"),
+        ([1], "not"),
+    ],
+)
+def test_a_source_that_is_no_client_is_named_for_what_it_is(
+    here: Path, content: Any, word: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "source.json").write_text(content if isinstance(content, str) else json.dumps(content))
+    assert main(["scaffold", "app.json", "--from", "source.json"]) == 3
+    out, err = capsys.readouterr()
+    assert word in err
+    assert "hush" not in out + err
+    assert not (here / "app.json").exists()
+
+
+# the issuer
+
+
+def metadata(issuer: str, **more: object) -> dict[str, object]:
+    return {"issuer": issuer, "authorization_endpoint": f"{issuer}/a", "token_endpoint": f"{issuer}/t", **more}
+
+
+@pytest.mark.parametrize(
+    "place_of_it",
+    [
+        "/.well-known/oauth-authorization-server/tenant",
+        "/tenant/.well-known/openid-configuration",
+        "/.well-known/openid-configuration/tenant",
+    ],
+)
+async def test_an_issuer_is_found_at_each_known_place(place: Place, serve: Serve, place_of_it: str) -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        if request.path != place_of_it:
+            return web.Response(status=404)
+        methods = {"token_endpoint_auth_methods_supported": ["client_secret_basic"]}
+        return web.json_response(metadata(f"{server.origin}/tenant", **methods))
+
+    server = await serve(handler)
+    ended = await place.runs("scaffold", "new.json", "--issuer", f"{server.origin}/tenant", "--id", "me")
+    assert ended.code == 0, ended
+    told = place.reads("new.json")
+    assert told["auth_uri"] == f"{server.origin}/tenant/a"
+    assert told["token_uri"] == f"{server.origin}/tenant/t"
+    assert told["client_auth"] == "basic"
+    assert told["issuer"] == f"{server.origin}/tenant"
+
+
+async def test_the_practice_provider_is_found_by_its_issuer(place: Place) -> None:
+    ended = await place.runs("scaffold", "new.json", "--issuer", place.provider.origin)
+    assert ended.code == 0
+    assert place.reads("new.json")["iss_in_redirect"] is True
+    assert "Fill in id, secret" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "word"),
+    [
+        (404, 2, "--auth-uri"),
+        ({"issuer": "https://other.example", "authorization_endpoint": "x", "token_endpoint": "x"}, 6, "other.example"),
+        ({}, 6, "metadata"),
+        ("<html>", 2, "--auth-uri"),
+    ],
+)
+async def test_metadata_that_cannot_be_used_write_nothing(
+    place: Place, serve: Serve, answer: Any, code: int, word: str
+) -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        if isinstance(answer, int):
+            return web.Response(status=answer)
+        return web.json_response(answer) if isinstance(answer, dict) else web.Response(text=answer)
+
+    server = await serve(handler)
+    ended = await place.runs("scaffold", "new.json", "--issuer", server.origin)
+    failure(place, ended, code, word, "new.json was not written")
+    assert "new.json" not in place.files()
+
+
+@pytest.mark.parametrize("issuer", ["http://a.example", "a.example", "https://a.example/?x=1", "file:///etc"])
+def test_an_issuer_that_is_no_https_address_is_refused(here: Path, issuer: str) -> None:
+    assert main(["scaffold", "--issuer", issuer]) == 2
+    assert list(here.iterdir()) == []
+
+
+# secrets
+
+
+async def test_a_secret_comes_through_a_pipe(place: Place) -> None:
+    ended = await place.runs("scaffold", "new.json", "--secret-file", "-", lines=("hush-hush",))
+    assert place.reads("new.json")["secret"] == "hush-hush"
+    assert "hush" not in ended.out + ended.err
+
+
+@pytest.mark.parametrize("content", [None, "", "\n", b"\xff\xfe\xff"])
+def test_a_secret_file_without_a_secret_is_told(
+    here: Path, content: str | bytes | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if content is not None:
+        (here / "secret").write_bytes(content if isinstance(content, bytes) else content.encode())
+    assert main(["scaffold", "app.json", "--secret-file", "secret"]) == 2
+    assert "secret" in capsys.readouterr().err
+    assert not (here / "app.json").exists()
+
+
+# never over a filled-in file
+
+
+@pytest.mark.parametrize("content", [FILLED, {"installed": GOOGLE}, {"token": "x"}, [1], "not JSON", {"id": "only"}])
+def test_a_filled_in_file_stays_unless_forced(
+    here: Path, content: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = content if isinstance(content, str) else json.dumps(content)
+    (here / "app.json").write_text(text)
+    assert main(["scaffold", "app.json", "--blank"]) == 9
+    assert (here / "app.json").read_text() == text
+    assert "--force" in capsys.readouterr().err
+    assert main(["scaffold", "app.json", "--blank", "--force"]) == 0
+    assert written(here) == TEMPLATE
+    assert stat.S_IMODE((here / "app.json").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("content", ["", json.dumps(TEMPLATE), json.dumps(TEMPLATE | {"auth_uri": "https://a.example"})])
+def test_a_blank_template_may_be_replaced(here: Path, content: str) -> None:
+    (here / "app.json").write_text(content)
+    assert main(["scaffold", "app.json", "--provider", "google"]) == 0
+    assert written(here)["auth_uri"] == PROVIDERS["google"].auth_uri
+
+
+def test_a_folder_is_no_client_file(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["scaffold", "."]) == 3
+    assert "folder" in capsys.readouterr().err
+    assert main(["scaffold", "absent/app.json"]) == 3
+    assert "folder" in capsys.readouterr().err
+
+
+# the wizard through a pipe
+
+
+async def test_bare_and_piped_it_asks_for_everything(place: Place) -> None:
+    ended = await place.runs("scaffold", lines=("new.json", "GitHub", "me", "hush-hush"))
+    assert (ended.code, ended.out) == (0, "")
+    told = place.reads("new.json")
+    assert (told["id"], told["secret"]) == ("me", "hush-hush")
+    assert told["auth_uri"] == PROVIDERS["github"].auth_uri
+    assert "https://github.com/settings/developers" in ended.err
+    assert "hush" not in ended.err
+
+
+async def test_bare_and_at_the_end_of_the_input_it_writes_the_template(place: Place) -> None:
+    assert (await place.runs("scaffold", lines=("new.json",))).code == 0
+    assert place.reads("new.json") == TEMPLATE
+
+
+@pytest.mark.parametrize("answer", ["n", "", "no", "maybe"])
+async def test_bare_it_keeps_an_existing_file_without_a_yes(place: Place, answer: str) -> None:
+    before = place.reads("app.json")
+    ended = await place.runs("scaffold", lines=("app.json", answer))
+    assert ended.code == 0
+    assert "app.json was kept" in ended.err
+    assert place.reads("app.json") == before
+    assert (await place.runs("scaffold", lines=("app.json", "y"))).code == 0
+    assert place.reads("app.json") == TEMPLATE
+
+
+async def test_bare_it_takes_an_issuer_for_a_provider(place: Place) -> None:
+    assert (await place.runs("scaffold", lines=("new.json", place.provider.origin, "me"))).code == 0
+    assert place.reads("new.json")["token_uri"] == place.provider.token_url
+
+
+async def test_bare_a_provider_that_is_not_known_ends_it(place: Place) -> None:
+    ended = await place.runs("scaffold", lines=("new.json", "gogle", "me"))
+    failure(place, ended, 2, "Did you mean google?", "new.json was not written", talk=True)
+    assert "new.json" not in place.files()
