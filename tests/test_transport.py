@@ -319,3 +319,31 @@ async def test_a_call_that_is_cancelled_leaves_no_connection_busy() -> None:
             await call
         server.act = says(GOOD)
         assert (await api.get_json("/"))["ok"] == "ok ok"
+
+
+async def test_a_post_whose_connection_breaks_is_not_sent_again() -> None:
+    async def close_on_the_second(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(GOOD)
+        server.heads.append(await reader.readuntil(b"\r\n\r\n"))
+
+    async with hostile(close_on_the_second) as server:
+        api = api_at(server.origin)
+        await api.get_json("/")
+        with pytest.raises(NetworkError):
+            await api.post_json_empty("/notes", json={"a": 1})
+    assert [head.split(b" ")[0] for head in server.heads] == [b"GET", b"POST"]
+
+
+async def test_netrc_and_proxies_of_the_environment_stay_out(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login me password secret")
+    monkeypatch.setenv("NETRC", str(netrc))
+    for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    server = await serve()
+    await api_at(server.origin).get_json("/")
+    await send(Request(Method.POST, f"{server.origin}/token"))
+    assert len(server.seen) == 2
+    assert not any("Authorization" in seen.headers for seen in server.seen)
