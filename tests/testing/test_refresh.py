@@ -38,6 +38,29 @@ async def test_a_rotated_refresh_token_that_comes_back_ends_the_whole_grant(star
         assert practice.provider.reuses == 1  # there was nothing left to end
 
 
+async def test_within_the_leeway_only_the_refresh_token_rotated_last_may_come_back(start: Start) -> None:
+    async with start(reuse_leeway=10.0) as practice:
+        first = (await practice.tokens())["refresh_token"]
+        await practice.refresh(first)  # and the client died before it kept the reply
+        practice.clock.now += 9
+        second = (await practice.refresh(first)).json["refresh_token"]
+        practice.clock.now += 9
+        await practice.refresh(second)
+        assert (practice.provider.refreshes, practice.provider.reuses, practice.provider.forgiven) == (3, 0, 1)
+        assert (await practice.refresh(first)).error == "invalid_grant"  # two rotations ago
+        assert (practice.provider.reuses, practice.provider.forgiven) == (1, 1)
+
+
+async def test_after_the_leeway_a_rotated_refresh_token_ends_the_grant(start: Start) -> None:
+    async with start(reuse_leeway=10.0) as practice:
+        token = (await practice.tokens())["refresh_token"]
+        fresh = (await practice.refresh(token)).json
+        practice.clock.now += 10
+        assert (await practice.refresh(token)).error == "invalid_grant"
+        assert not await practice.works(fresh["access_token"])
+        assert practice.provider.reuses == 1
+
+
 async def test_without_rotation_the_same_refresh_token_goes_on(start: Start) -> None:
     async with start(rotation=False) as practice:
         token = (await practice.tokens())["refresh_token"]

@@ -70,6 +70,7 @@ class Grant:
     client_id: str
     scopes: tuple[str, ...]
     ended: bool = False
+    last_rotated: str = ""
 
 
 @dataclass
@@ -89,6 +90,7 @@ class RefreshToken:
     grant_id: str
     expires_at: float | None
     state: TokenState = "live"
+    rotated_at: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,7 @@ class Rules:
     code_lifetime: float = 60.0
     rotation: bool = True
     revoke_old_access_token: bool = False
+    reuse_leeway: float = 0.0
 
 
 def digest(secret: str) -> str:
@@ -136,6 +139,7 @@ class Ledger:
     exchanges: int = 0
     refreshes: int = 0
     reuses: int = 0
+    forgiven: int = 0
 
     def issue_code(self, asked: Asked, scopes: Iterable[str], now: float) -> str:
         """A fresh code for what the person granted."""
@@ -174,17 +178,21 @@ class Ledger:
         """New tokens for a refresh token (RFC 6749 §6).
 
         A rotated one that comes back ends its grant: it was stolen, or its thief was first (RFC 9700
-        §4.14.2). `scopes` may name fewer than were granted, for this access token only.
+        §4.14.2). Within `reuse_leeway` seconds the one rotated last is good once more, for a client that
+        died before it had kept its successor; several providers do so. `scopes` may name fewer than were
+        granted, for this access token only.
         """
-        known = self.refresh_tokens.get(digest(token))
+        key = digest(token)
+        known = self.refresh_tokens.get(key)
         grant = None if known is None else self.grants[known.grant_id]
         if known is None or grant is None or grant.client_id != client.client_id:
             raise Refused("invalid_grant", "the refresh token is unknown, or another client's")
-        if known.state == "rotated" and not grant.ended:
+        again = known.state == "rotated" and not grant.ended
+        if again and (grant.last_rotated != key or now >= known.rotated_at + self.rules.reuse_leeway):
             self.reuses += 1
             self._end_grant(known.grant_id)
             raise Refused("invalid_grant", "the refresh token was used before; its grant is revoked")
-        if grant.ended or known.state != "live":
+        if grant.ended or known.state == "ended":
             raise Refused("invalid_grant", "the refresh token was revoked")
         if known.expires_at is not None and now >= known.expires_at:
             raise Refused("invalid_grant", "the refresh token has expired")
@@ -193,8 +201,9 @@ class Ledger:
         if self.rules.revoke_old_access_token:
             self._end_access_tokens(known.grant_id)
         if self.rules.rotation:
-            known.state = "rotated"
+            known.state, known.rotated_at, grant.last_rotated = "rotated", now, key
         self.refreshes += 1
+        self.forgiven += again
         scopes = grant.scopes if scopes is None else scopes
         return self._issue(known.grant_id, scopes, now, with_refresh_token=self.rules.rotation)
 

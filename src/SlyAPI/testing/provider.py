@@ -39,7 +39,8 @@ class PracticeProvider(Desk):
 
     Without a `client_secret` the client is public. A `redirect_uri` must be equal to a registered one; a
     loopback one that was registered without a port may have any. Lifetimes and the delay are in seconds,
-    `clock` gives seconds since 1970. `granted_scopes` narrows what the person grants of what was asked.
+    `clock` gives seconds since 1970. Within `reuse_leeway` the refresh token rotated last may come back, as at
+    providers that forgive a client which died before it kept the new one. `granted_scopes` narrows what the person grants of what was asked.
     `log` holds what every endpoint saw.
     """
 
@@ -56,6 +57,7 @@ class PracticeProvider(Desk):
         client_auth: ClientAuth = "any",
         rotation: bool = True,
         revoke_old_access_token: bool = False,
+        reuse_leeway: float = 0.0,
         consent: Consent = "ask",
         granted_scopes: Callable[[tuple[str, ...]], Iterable[str]] | None = None,
         scopes: Mapping[str, str] = SCOPES,
@@ -63,7 +65,12 @@ class PracticeProvider(Desk):
         delay_after_rotation: float = 0.0,
     ) -> None:
         rules = Rules(
-            access_token_lifetime, refresh_token_lifetime, code_lifetime, rotation, revoke_old_access_token
+            access_token_lifetime,
+            refresh_token_lifetime,
+            code_lifetime,
+            rotation,
+            revoke_old_access_token,
+            reuse_leeway,
         )
         super().__init__(
             Ledger(rules), dict(scopes), client_auth, consent, granted_scopes, clock, delay_after_rotation
@@ -92,6 +99,11 @@ class PracticeProvider(Desk):
     def reuses(self) -> int:
         """How often a rotated refresh token came back, which each time ended its grant."""
         return self.ledger.reuses
+
+    @property
+    def forgiven(self) -> int:
+        """How often the refresh token rotated last came back within `reuse_leeway` and was good again."""
+        return self.ledger.forgiven
 
     def revoke_access_tokens(self) -> None:
         """End every access token before its time; the refresh tokens live on."""
