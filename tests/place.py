@@ -33,7 +33,7 @@ class Place(Desk):
 
     def client(self, name: str = "app.json", **changed: object) -> dict[str, Any]:
         """Writes the client file, some of it changed or (None) left out."""
-        client = {
+        client: dict[str, Any] = {
             "id": "practice-client",
             "secret": SECRET,
             "auth_uri": self.provider.authorize_url,

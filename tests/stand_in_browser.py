@@ -63,6 +63,11 @@ class StandInBrowser:
             addresses = [str(step.url) for step in (*reply.history, reply)]
             return Page(reply.status, text, addresses, self.look())
 
+    async def redirected(self, address: str) -> str:
+        """Where the page there sends the browser, which does not go."""
+        async with aiohttp.ClientSession() as session, session.get(address, allow_redirects=False) as reply:
+            return reply.headers["Location"]
+
     async def _opens(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         address = (await reader.read()).decode()
         writer.close()

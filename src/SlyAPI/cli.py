@@ -32,6 +32,7 @@ from .flow.wizard import (
     client_in,
     confirm_replacing,
     grant_to_file,
+    say_missing,
     say_written,
     scaffold_by_asking,
     unchanged,
@@ -187,6 +188,7 @@ def _kept(args: Any, console: Console, app: OAuth2App, user_path: str, scopes: l
             with suppress(GrantEndedError):
                 asyncio.run(auth.sign(None, Request(Method.GET, app.token_uri)))
                 console.say(f"{shown(user_path)} is good; nothing to do.")
+                say_missing(auth.user, console)
                 return auth.user
     return None
 

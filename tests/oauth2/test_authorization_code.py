@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import pytest
 from hypothesis import given
@@ -123,7 +123,13 @@ def test_an_empty_state_of_ours_matches_nothing() -> None:
             read_redirect(redirect, state="")
 
 
-@pytest.mark.parametrize("name", ["state", "code", "error", "iss"])
+@pytest.mark.parametrize("query", ["state=s&state=s&code=c", "state=x&code=c&code=c", "error=e&error=e"])
+def test_a_strangers_repeated_parameters_are_no_answer(query: str) -> None:
+    with pytest.raises(StateMismatchError):
+        read_redirect(query, state="s")
+
+
+@pytest.mark.parametrize("name", ["code", "error", "iss"])
 def test_a_repeated_parameter_is_refused(name: str) -> None:
     query = urlencode([("state", "s"), ("code", "c"), (name, "s"), (name, "s")])
     with pytest.raises(RedirectError, match="repeats"):
@@ -194,6 +200,21 @@ def test_a_providers_text_cannot_write_to_the_terminal() -> None:
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 4096
     assert caught.value.error.isprintable()
+
+
+@pytest.mark.parametrize("secret", ["5tate-0f/ours", "c0de/0f+theirs"])
+def test_a_refusal_that_echoes_state_or_code_is_masked(secret: str) -> None:
+    sent = urlencode({"state": "5tate-0f/ours", "code": "c0de/0f+theirs"})
+    for echo in (secret, quote(secret, safe=""), "a" * 70 + secret, "a" * 290 + secret):
+        told = urlencode({"error": echo, "error_description": f"not {echo}, but {echo}"})
+        with pytest.raises(DeniedError) as caught:
+            read_redirect(f"{sent}&{told}", state="5tate-0f/ours")
+        shown = f"{caught.value} {caught.value.error}"
+        assert secret[:6] not in shown
+        assert "***" in shown or len(echo) > 80
+    with pytest.raises(RedirectError, match="RFC 9207") as foreign:
+        read_redirect(f"{sent}&{urlencode({'iss': secret})}", state="5tate-0f/ours", issuer=ISSUER)
+    assert secret[:6] not in str(foreign.value)
 
 
 surrogates = st.characters(categories=["Cs"])

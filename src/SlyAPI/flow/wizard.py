@@ -126,11 +126,16 @@ async def grant_to_file(
     if user_path != "-":
         console.say(f"Granted. {shown(user_path)} was written (mode 0600).")
         guard(user_path, console)
-    if user.missing_scopes:
-        console.say(f"Not granted, though asked for: {', '.join(user.missing_scopes)}")
+    say_missing(user, console)
     if user.refresh_token is None and user.expires_at is not None:
         console.say("The provider gave no refresh token: this grant ends when the access token does.")
     return user
+
+
+def say_missing(user: OAuth2User, console: Console) -> None:
+    """Says which scopes were asked for and not granted."""
+    if user.missing_scopes:
+        console.say(f"Not granted, though asked for: {', '.join(user.missing_scopes)}")
 
 
 def check_user_path(user_path: StrPath, app_path: StrPath) -> None:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from ...errors import ConfigError, DeniedError, RedirectError, StateMismatchError, printable
-from ...web import SecretForm
+from ...web import SecretForm, Secrets, masked
 
 PROTOCOL_PARAMETERS = frozenset(
     {"response_type", "client_id", "redirect_uri", "scope", "state", "code_challenge", "code_challenge_method"}
@@ -79,21 +79,25 @@ def read_redirect(
     Raises `StateMismatchError` before anything else is believed, `RedirectError` for repeated
     parameters, a foreign `iss` (RFC 9207) or no code, `DeniedError` where the provider says no.
     """
-    told = _parameters(query)
+    told, repeated = _parameters(query)
     theirs, ours = (text.encode("utf-8", "surrogatepass") for text in (told.get("state", ""), state))
     if not hmac.compare_digest(theirs, ours) or not state:
         raise StateMismatchError(
             "The redirect's state is missing or not ours: it is forged, or from an earlier attempt.",
             next_step="Use the page that was opened last.",
         )
+    if repeated:  # after the state: a stranger's redirect must not end the grant
+        raise RedirectError("The redirect repeats a parameter (RFC 6749 §3.1).", next_step="Start again.")
     iss = told.get("iss")
+    secrets = Secrets((state, told.get("code", "")))
     if issuer and (iss != issuer if iss is not None else issuer_required):
+        theirs_is, ours_is = (printable(name, 100) for name in (masked(str(iss), secrets), issuer))
         raise RedirectError(
-            f"The redirect is from issuer {printable(iss, 100)!r}, not from {printable(issuer, 100)!r} (RFC 9207).",
+            f"The redirect is from issuer {theirs_is!r}, not from {ours_is!r} (RFC 9207).",
             next_step="Check auth_uri, and issuer in the client file.",
         )
     if "error" in told:
-        raise _refused(told)
+        raise _refused(told, secrets)
     code = told.get("code", "")
     if not code or not all(" " <= c <= "~" for c in code):  # RFC 6749 A.11
         raise RedirectError("The redirect brought no code.", next_step="Start the grant again.")
@@ -104,7 +108,8 @@ def read_redirect(
 _ADDRESS = re.compile(r"(?:[a-z][a-z0-9+.-]*:|/)[^?]*\?|[^=?]*\?", re.IGNORECASE)
 
 
-def _parameters(query: str) -> dict[str, str]:
+def _parameters(query: str) -> tuple[dict[str, str], bool]:
+    """The parameters by name, and whether one that matters comes twice; a state that does is none."""
     text = query.strip().partition("#")[0]
     if address := _ADDRESS.match(text):
         text = text[address.end() :]
@@ -114,13 +119,15 @@ def _parameters(query: str) -> dict[str, str]:
         pairs = []
     told = dict(pairs)
     repeated = {n for n in told if sum(name == n for name, _ in pairs) > 1}
-    if repeated & {"state", "code", "error", "iss"}:
-        raise RedirectError("The redirect repeats a parameter (RFC 6749 §3.1).", next_step="Start again.")
-    return told
+    if "state" in repeated:
+        del told["state"]
+    return told, bool(repeated & {"code", "error", "iss"})
 
 
-def _refused(told: Mapping[str, str]) -> RedirectError:
-    error, text = printable(told["error"], 80), printable(told.get("error_description", ""), 300)
+def _refused(told: Mapping[str, str], secrets: Secrets) -> RedirectError:
+    # masked before it is cut: a cut would leave the first half of a secret
+    error = printable(masked(told["error"], secrets), 80)
+    text = printable(masked(told.get("error_description", ""), secrets), 300)
     reason = f"{error}: {text}" if text else error
     if error in _DENIED:
         return DeniedError(f"The consent was refused ({reason}).", error=error, denied=True)
