@@ -110,6 +110,20 @@ def test_a_method_that_we_do_not_speak_is_refused(named: object) -> None:
         read_client_auth(named)
 
 
+def test_a_secret_in_the_line_of_the_method_is_not_quoted() -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_client_auth("7Fjfp0ZBr1KtDRbnfVdmIw")
+    assert "7Fjf" not in str(caught.value)
+
+
+def test_a_method_nested_too_deeply_to_be_printed_is_refused() -> None:
+    nested: list[object] = []
+    for _ in range(100_000):
+        nested = [nested]
+    with pytest.raises(ConfigError):
+        read_client_auth(nested)
+
+
 @pytest.mark.parametrize(
     ("methods", "method"),
     [

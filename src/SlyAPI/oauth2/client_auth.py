@@ -17,16 +17,16 @@ ClientAuth = Literal["basic", "post", "none"]
 def read_client_auth(value: object) -> ClientAuth | None:
     """The method named by a file or a flag, in our words or in RFC 7591's; None for none named.
 
-    Raises `ConfigError` for a method we do not speak.
+    Raises `ConfigError` for a method we do not speak, without its name: what stands in the wrong line
+    of a client file may be its secret.
     """
     if value is None or value == "":
         return None
-    text = str(value).removeprefix("client_secret_")
     method: ClientAuth
     for method in get_args(ClientAuth):
-        if text == method:
+        if value in (method, f"client_secret_{method}"):
             return method
-    raise ConfigError(f"client_auth is {value!r}; it may be basic, post or none.")
+    raise ConfigError("client_auth may be basic, post or none.")
 
 
 def choose_from_metadata(methods: object) -> ClientAuth | None:

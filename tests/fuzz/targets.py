@@ -1,0 +1,308 @@
+"""What every reader of hostile bytes promises, as a function of any bytes; `samples` are where a fuzzer begins.
+
+The rule: the outcome is a right result or an error of ours that one line of a terminal can take, and whatever
+else comes of any input is a finding.
+"""
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote_plus, urlencode
+
+from SlyAPI.errors import SlyError
+from SlyAPI.loopback_http import LONGEST_HEAD, Head, Refusal, read_head
+from SlyAPI.oauth2 import OAuth2App, OAuth2User
+from SlyAPI.oauth2.grants.authorization_code import read_redirect
+from SlyAPI.oauth2.times import expiry, from_epoch, read_time, refresh_expiry, write_time
+from SlyAPI.oauth2.token_endpoint import read_token_reply
+from SlyAPI.params import as_form, as_query
+from SlyAPI.web import Reply, Secrets, retry_after, skew
+
+NOW = 1_800_000_000.0
+PLANTED = "pl4nted/5ecret+q=1"
+"""Stands for each secret: what we sent to a provider, and what stands in a file."""
+STATE = "5tate-0f-ours"
+OLD = OAuth2User("old-token", PLANTED, datetime.fromtimestamp(NOW, UTC), scopes=["a"])
+
+
+@dataclass(frozen=True)
+class Target:
+    """One reader: `check` raises for an input that breaks its promise; `samples` are inputs known to matter."""
+
+    check: Callable[[bytes], None]
+    samples: list[bytes]
+
+
+def check_error(error: SlyError, *secrets: str) -> None:
+    """One or two printable lines that hold no secret, also not in what the error keeps of a reply."""
+    assert len(str(error)) <= 4096
+    assert str(error).isprintable()
+    shown = [str(error), repr(error), *(str(value) for value in vars(error).values())]
+    reply = getattr(error, "response", None)
+    if isinstance(reply, Reply):
+        shown += [reply.text(), reply.url, repr(dict(reply.headers))]
+    for text in shown:
+        for secret in secrets:
+            assert secret not in text
+            assert secret not in unquote_plus(text)
+
+
+def json_of(data: bytes) -> Any:
+    """The JSON value in the data; None for what is none."""
+    with suppress(ValueError, RecursionError):
+        return json.loads(data)
+    return None
+
+
+# --- the token endpoint's reply: a byte for the status, a byte for the rest of the circumstances, the body ---
+
+STATUSES = [200, 201, 204, 301, 302, 400, 401, 403, 404, 405, 429, 500, 502, 503]
+TYPES = ["application/json", "application/x-www-form-urlencoded", "text/html; charset=utf-16", "", "a; charset=utf-7"]
+
+
+def check_token_reply(data: bytes) -> None:
+    if len(data) < 2:
+        return
+    headers = {"Content-Type": TYPES[data[1] % len(TYPES)], "X-Echo": PLANTED}
+    reply = Reply(STATUSES[data[0] % len(STATUSES)], headers, data[2:], "https://provider.example/token?a=b")
+    previous = OLD if data[1] & 0x80 else None
+    try:
+        user = read_token_reply(reply, now=NOW, previous=previous, secrets=Secrets((PLANTED, "x")))
+    except SlyError as error:
+        check_error(error, PLANTED)
+    else:
+        assert user.token_type == "Bearer"
+        check_user(user)
+
+
+def token_reply_samples() -> Iterator[bytes]:
+    for path in sorted((Path(__file__).parent.parent / "samples").glob("*.json")):
+        told = json.loads(path.read_text(encoding="utf-8"))
+        kind = next((number for number, name in enumerate(TYPES) if name[:16] in str(told["headers"])), 3)
+        for previous in (0, 0x80):
+            head = bytes([STATUSES.index(told["status"]) if told["status"] in STATUSES else 5, previous])
+            yield head[:1] + bytes([previous + (kind - previous) % len(TYPES)]) + told.get("body", "").encode()
+    for echo in (PLANTED, quote(PLANTED, safe=""), json.dumps(PLANTED).replace("/", "\\/")[1:-1]):
+        yield b"\x05\x80" + json.dumps({"error": "invalid_grant", "error_description": echo}).encode()
+        yield b"\x05\x02" + json.dumps({"error": echo, "message": echo}).encode("utf-16")
+        yield b"\x00\x00" + json.dumps({"access_token": echo, "token_type": echo, "scope": [echo]}).encode()
+
+
+# --- user and client files ---
+
+
+def check_user(user: OAuth2User) -> None:
+    """Fit to be sent, and the same after it was written and read."""
+    assert user.token.isascii()
+    assert user.token.isprintable()
+    assert " " not in user.token
+    assert PLANTED not in repr(user) or PLANTED in str(user.scopes)
+    saved = json.loads(json.dumps(user.to_dict()))
+    again = OAuth2User.from_json_obj(saved)
+    assert again == user or "NaN" in json.dumps(saved)  # Python's NaN, which is not equal to itself
+    assert json.dumps(again.to_dict()) == json.dumps(saved)
+
+
+_folder = tempfile.TemporaryDirectory()
+_file = Path(_folder.name, "user.json")
+
+
+def check_user_file(data: bytes) -> None:
+    _file.write_bytes(data)
+    try:
+        user = OAuth2User.from_json_file(_file)
+    except SlyError as error:
+        check_error(error, PLANTED)
+    else:
+        check_user(user)
+
+
+USER = {"token": PLANTED, "refresh_token": PLANTED, "expires_at": "2031-01-01T00:00:00.000000Z", "token_type": "Bearer"}
+USER_FILES: list[object] = [
+    USER | {"scopes": ["a", "b"]},
+    USER | {"scopes": "a b", "requested_scopes": ["a"], "client_auth": "basic", "more": {"kept": [1.5, None]}},
+    USER | {"expires_at": 1_900_000_000, "refresh_expires_at": "2031-01-01T00:00:00+01:00", "client_auth": "none"},
+    {"access_token": PLANTED, "expires_in": 3600, "created_at": 1_700_000_000, "token_type": PLANTED},
+    {"access_token": PLANTED, "refresh_token_expires_in": "9", "scope": "a,b", "authed_user": {}},
+    {"authed_user": {"access_token": PLANTED}, "access_token": ""},
+    {"token": PLANTED, "expiry": "2031", "token_uri": "https://provider.example"},
+    {"type": "authorized_user", "client_id": PLANTED},
+    {"key": PLANTED, "secret": PLANTED},
+]
+
+
+def check_app(data: bytes) -> None:
+    try:
+        app = OAuth2App.from_json_obj(json_of(data))
+    except SlyError as error:
+        return check_error(error, PLANTED)
+    assert PLANTED not in repr(app).replace(repr(app.id), "")
+    saved = json.dumps(app.to_dict())
+    assert json.dumps(OAuth2App.from_json_obj(json.loads(saved)).to_dict()) == saved
+    try:
+        wanted = app.auth_url_with_pkce("http://127.0.0.1:8080", STATE, "a b")
+    except SlyError as error:
+        return check_error(error, PLANTED)
+    assert wanted.url.startswith(("https://", "http://"))
+    assert wanted.url.isprintable()
+    assert " " not in wanted.url
+    assert wanted.state == STATE + wanted.challenge
+
+
+URIS = {"auth_uri": "https://provider.example/a?b=c", "token_uri": "https://provider.example/t"}
+APP = {"id": "some-id", "secret": PLANTED, **URIS}
+GOOGLE = {"client_id": "some-id", "client_secret": PLANTED, "redirect_uris": ["http://localhost"], **URIS}
+APP_FILES: list[object] = [
+    APP | {"scopes": "a b", "auth_params": {"access_type": "offline", "prompt": None}, "pkce": False},
+    APP | {"client_auth": PLANTED, "redirect_uri": "http://localhost:8080", "issuer": "https://provider.example"},
+    APP | {"auth_uri": PLANTED, "iss_in_redirect": True, "revoke_uri": "https://[::1]:1/r"},
+    APP | {"token_uri": "http://127.0.0.1:9/t", "auth_uri": "http://user@host.example:0/"},
+    {"installed": GOOGLE},
+    {"web": GOOGLE | {"token_endpoint_auth_method": "client_secret_basic"}},
+    {"type": "service_account", "private_key": PLANTED},
+    [USER],
+]
+
+
+# --- the browser's redirect ---
+
+
+def check_redirect(data: bytes) -> None:
+    text = data.decode("utf-8", "surrogateescape")
+    with_code = f"code={quote(PLANTED)}&{text}"
+    for query, issuer, required in ((text, None, False), (with_code, None, False), (text, "https://p.example", True)):
+        try:
+            code = read_redirect(query, state=STATE, issuer=issuer, issuer_required=required)
+        except SlyError as error:
+            check_error(error, STATE, *([PLANTED] if query is with_code else []))
+        else:
+            assert code.isascii()
+            assert code.isprintable()
+            assert STATE in unquote_plus(text)
+            again = urlencode({"code": code, "state": STATE, "iss": issuer or ""})
+            assert read_redirect(again, state=STATE, issuer=issuer, issuer_required=required) == code
+
+
+SENT_BACK = urlencode({"code": PLANTED, "state": STATE})
+REDIRECTS = [
+    SENT_BACK,
+    f"http://127.0.0.1:8080/?{SENT_BACK}&iss=https://p.example&scope=a+https://x.example/?b#top",
+    f"code=1&{SENT_BACK}",
+    f"?error=access_denied&error_description=no%1b[2J&state={STATE}",
+    f"error=invalid_scope&error_uri=x&state={STATE}&iss=https%3A%2F%2Fevil.example",
+    f"error={quote(PLANTED)}&{SENT_BACK}&error_description={STATE}",
+]
+
+
+# --- what a stranger says to the loopback listener: a byte for the size of the pieces, then what it says ---
+
+
+def check_head(data: bytes) -> None:
+    raw = data[1:]
+    step = max(1 + (data[0] if data else 0) * 8, len(raw) // 64)
+    whole = read_head(raw)
+    for end in range(step, len(raw), step):
+        part = read_head(raw[:end])
+        if isinstance(part, Head):
+            assert part == whole
+        if isinstance(part, Refusal):  # of another size maybe, but never taken back
+            assert isinstance(whole, Refusal)
+    if isinstance(whole, Refusal):
+        assert whole.status in (400, 431)
+    elif whole is None:
+        assert len(raw) < LONGEST_HEAD
+    else:
+        target = f"{whole.method}{whole.path}{whole.query}"
+        assert target.isascii()
+        assert target.isprintable()
+        assert not set("\r\n\0\x1b") & set(whole.host)
+        assert whole.path.startswith("/")
+        assert whole.query not in repr(whole) or len(whole.query) < 20
+
+
+HEAD = b"GET /?code=1&state=2 HTTP/1.1\r\nHost: localhost:8080\r\n"
+HEADS = [
+    HEAD + b"Accept: */*\r\nSec-Purpose: prefetch\r\n\r\n",
+    HEAD + b"\r\n\r\nGET / HTTP/1.1\r\n",
+    b"HEAD / HTTP/1.0\r\nhost:\t[::1]:1 \r\n\r\n",
+    b"GET http://localhost:8080/ HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+    bytes.fromhex("1603010200010001fc0303"),
+    HEAD + b"A: " + b"a" * LONGEST_HEAD + b"\r\n\r\n",
+]
+
+
+# --- times and headers: lines of text ---
+
+
+def check_times(data: bytes) -> None:
+    lines = [*data.decode("utf-8", "surrogateescape").split("\n"), "", "", ""]
+    headers = {"Retry-After": lines[0], "Date": lines[1]}
+    for now in (NOW, None):
+        wait = retry_after(headers, now)
+        assert wait is None or (math.isfinite(wait) and wait >= 0)
+    assert math.isfinite(skew(headers, NOW))
+    told = json_of(lines[2].encode("utf-8", "surrogateescape"))
+    for value in (lines[0], lines[2], told):
+        with suppress(SlyError):
+            at = read_time(value)
+            if at is not None:
+                assert at.utcoffset() == UTC.utcoffset(None)
+                assert read_time(write_time(at)) == at
+        answer = {"expires_in": value, "refresh_expires_in": value, "exp": value, "iat": lines[0]}
+        for end in (expiry(answer, NOW), expiry(answer | {"expires_in": None}, NOW), refresh_expiry(answer, NOW, 1e9)):
+            assert end is None or from_epoch(end.timestamp()) is not None
+
+
+DATE = "Wed, 21 Oct 2026 07:28:00 GMT"
+TIMES = [
+    f"120\n{DATE}\n1900000000",
+    f'{DATE}\nWed Oct 21 07:28:00 2026\n"2031-01-01T00:00:00.000000Z"',
+    f"1e400\nWed, 21-Oct-26 07:28:00 +9999\n[{'9' * 30}, NaN]",
+    "-1\n0\n\"2031-W01-1T24+23:59\"",
+]
+
+
+# --- what a program hands over as parameters ---
+
+
+def check_query(data: bytes) -> None:
+    told = json_of(data)
+    params = told if isinstance(told, dict) else {"a": told}
+    try:
+        query = as_query(params, delimiter=" ")
+    except TypeError:
+        return
+    assert query.keys() <= params.keys()
+    assert all(type(value) in (str, int) for value in query.values())
+    assert as_query(query) == query
+    assert as_form(params, " ") == {name: str(value) for name, value in query.items()}
+    urlencode(query, errors="surrogatepass")
+
+
+QUERIES: list[object] = [
+    {"a": 1, "b": True, "c": None, "d": ["x", 1, None, False], "e": 1.5, "f": []},
+    {"g": {"h": 1}, "i": [[1], [2, [3]]], "": "\u2028"},
+    [0, -0.0, 1e300],
+]
+
+
+def as_json(values: list[object]) -> list[bytes]:
+    return [json.dumps(value).encode() for value in values]
+
+
+TARGETS = {
+    "token_reply": Target(check_token_reply, list(token_reply_samples())),
+    "user_file": Target(check_user_file, [*as_json(USER_FILES), b"\xef\xbb\xbf{}", b"\xff\xfe", b""]),
+    "app": Target(check_app, as_json(APP_FILES)),
+    "redirect": Target(check_redirect, [text.encode() for text in REDIRECTS]),
+    "head": Target(check_head, [step + raw for raw in HEADS for step in (b"\x00", b"\x05", b"\xff")]),
+    "times": Target(check_times, [text.encode() for text in TIMES]),
+    "query": Target(check_query, as_json(QUERIES)),
+}
