@@ -70,7 +70,8 @@ def test_every_flag_has_words_in_the_help(capsys: pytest.CaptureFixture[str], mo
 @pytest.mark.parametrize(
     ("argv", "word"),
     [
-        (["grnt"], "grant"),
+        (["grnt"], "Did you mean grant?"),
+        (["\x1b[31m" * 99], "no command"),
         (["grant", "--prot", "0"], "--prot"),
         (["grant", "--port", "many"], "port"),
         (["grant", "--port", "65536"], "65535"),
@@ -262,6 +263,12 @@ async def test_a_grant_that_is_over_is_told_and_the_file_stays(place: Place, com
     failure(place, ended, 6, "invalid_grant", "python -m SlyAPI grant", "user.json was not changed")
     assert ended.out == ""
     assert place.reads("user.json") == before
+
+
+async def test_a_user_without_a_refresh_token_cannot_be_refreshed(place: Place) -> None:
+    place.user(refresh_token=None)
+    ended = await place.runs("refresh", "app.json", "user.json")
+    failure(place, ended, 3, "no refresh token", "python -m SlyAPI grant", "user.json was not changed")
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,10 @@ The rule: whatever a wizard asks has a flag, and wrong usage is told in two line
 
 import argparse
 from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import NoReturn
 
-from .errors import ConfigError
+from .errors import ConfigError, printable
 from .oauth2.providers import PROVIDERS
 
 EXIT_CODES = """\
@@ -53,6 +54,11 @@ def read_arguments(argv: Sequence[str]) -> argparse.Namespace | None:
     kind = "oauth2"
     if words[0] in ("scaffold", "grant") and words[1:2] in (["oauth1"], ["oauth2"]):
         kind = words.pop(1)
+    if words[0] not in commands and not words[0].startswith("-"):
+        near = get_close_matches(words[0], commands, 1)
+        hint = f"Did you mean {near[0]}? " if near else ""
+        problem = f"There is no command {printable(words[0], 40)!r}."
+        raise ConfigError(problem, next_step=f"{hint}See: {parser.prog} --help")
     known = commands.get(words[0])
     args = parser.parse_args(words) if known is None else known.parse_intermixed_args(words[1:])
     args.command = words[0]

@@ -40,6 +40,7 @@ from .flow.wizard import (
 from .json_file import shown
 from .oauth2 import OAuth2, OAuth2App, OAuth2User
 from .oauth2.client_auth import read_client_auth
+from .oauth2.token_endpoint import GRANT_AGAIN
 from .web import Method, Request
 
 __all__ = ["EXIT_CODES", "main"]
@@ -276,10 +277,11 @@ def _when(at: datetime | None) -> str:
 
 
 def _signer(args: Any, console: Console) -> OAuth2:
-    console.so_far = unchanged(args.user)
     app = client_in(args.app)
     with _user_file_expected():
-        return OAuth2(app, args.user)
+        auth = OAuth2(app, args.user)
+    console.so_far = unchanged(args.user)
+    return auth
 
 
 def _token(args: Any, console: Console) -> int:
@@ -294,6 +296,8 @@ def _token(args: Any, console: Console) -> int:
 
 def _refresh(args: Any, console: Console) -> int:
     auth = _signer(args, console)
+    if not auth.user.refresh_token:
+        raise CredentialsError(f"{shown(args.user)} holds no refresh token.", next_step=GRANT_AGAIN)
     asyncio.run(auth.refresh_now())
     console.so_far = f"{shown(args.user)} was written."
     console.say(f"{shown(args.user)} has new tokens; they expire: {_when(auth.user.expires_at)}.")

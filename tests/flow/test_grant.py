@@ -27,7 +27,7 @@ async def test_the_user_file_is_on_disk_before_the_browser_is_told(place: Place)
     page = await place.browser.page()
     assert page.status == 200
     assert "Connected" in page.text
-    assert "weather.read, notes" in page.text
+    assert "Granted:\nweather.read\nnotes" in page.text
     assert page.seen == place.reads("user.json")["token"]
     assert "code=" not in page.addresses[-1]
     assert mode_of(place) == 0o600
@@ -54,7 +54,7 @@ async def test_scopes_that_were_not_granted_are_told_everywhere(place: Place) ->
     assert ended.code == 0
     assert "Not granted, though asked for: notes" in ended.err
     assert json.loads(ended.out)["missing_scopes"] == ["notes"]
-    assert "Not granted: notes" in (await place.browser.page()).text
+    assert "Not granted:\nnotes" in (await place.browser.page()).text
     assert "not granted: notes" in (await place.runs("show", "user.json")).out
 
 
@@ -129,7 +129,7 @@ async def test_another_address_to_listen_on_leaves_the_redirect_uri_alone(place:
 @pytest.mark.parametrize(
     ("environment", "words"),
     [
-        ({"SSH_CONNECTION": "192.0.2.7 5 192.0.2.9 2222", "USER": "ann"}, ("SSH", "ssh -p 2222 -L {p}:", "ann@192.0.2.9")),
+        ({"SSH_CONNECTION": "192.0.2.7 5 192.0.2.9 2222", "USER": "ann"}, ("SSH", "ssh -p 2222 -L {p}:")),
         ({"container": "podman"}, ("container", "--bind 0.0.0.0 --port 8080", "-p 127.0.0.1:8080:8080")),
         ({}, ("DISPLAY",)),
     ],
@@ -173,7 +173,7 @@ async def test_a_no_is_told_to_the_person_and_to_the_browser(place: Place) -> No
     place.provider.consent = "deny"
     before = place.user()
     ended = await place.grants("--force")
-    failure(place, ended, 4, "the person said no", "user.json was not changed", talk=True)
+    failure(place, ended, 4, "the person said no", "user.json was not changed. Run it again to consent.", talk=True)
     page = await place.browser.page()
     assert page.status == 403
     assert "Access was denied" in page.text

@@ -58,7 +58,7 @@ async def test_the_client_file_is_never_written_over(place: Place) -> None:
     assert place.reads("app.json") == place.reads("other.json") == before
 
 
-@pytest.mark.parametrize("content", ['{"token": "t-0", "expires_at": null}', "no JSON", "{}", '{"expiry": 1, "token": 2}'])
+@pytest.mark.parametrize("content", ['{"token": "t-0", "expires_at": null}', "{", "{}", '{"expiry": 1, "token": 2}'])
 async def test_an_existing_file_stays_without_a_yes(place: Place, content: str) -> None:
     place.writes("user.json", content)
     for flags in ((), ("--if-needed",)) if "expires_at" not in content else ((),):

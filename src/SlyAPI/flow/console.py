@@ -17,6 +17,7 @@ from ..errors import (
     BadReplyError,
     ConfigError,
     CredentialsError,
+    DeniedError,
     GrantTimeoutError,
     ListenError,
     NetworkError,
@@ -206,17 +207,22 @@ def _ctrl_c_raises() -> Iterator[None]:
 
 @contextmanager
 def ctrl_c_as_interrupted() -> Iterator[None]:
-    """Turns Ctrl-C into `Interrupted`, also inside `asyncio.run`, which cancels the main task for it."""
+    """Turns Ctrl-C into `Interrupted`, also inside `asyncio.run`, which cancels the main task for it.
+
+    The interpreter's own handler stays where it is: `asyncio.run` puts its own in that one's place only, and
+    without it Ctrl-C would be an exception in whatever task runs just then.
+    """
     pressed: list[int] = []
     before = signal.getsignal(signal.SIGINT)
     main_thread = threading.current_thread() is threading.main_thread()
+    in_loop = main_thread and callable(before) and before is not signal.default_int_handler
 
     def note(number: int, frame: object) -> None:
         pressed.append(number)
         if callable(before):
             before(number, frame)  # type: ignore[arg-type]
 
-    if main_thread and callable(before):
+    if in_loop:
         signal.signal(signal.SIGINT, note)
     try:
         yield
@@ -225,7 +231,7 @@ def ctrl_c_as_interrupted() -> Iterator[None]:
             raise Interrupted from None
         raise
     finally:
-        if main_thread and callable(before):
+        if in_loop:
             signal.signal(signal.SIGINT, before)
 
 
@@ -260,6 +266,8 @@ def report(console: Console, error: BaseException) -> int:
         console.say(*([""] if console.interactive else []), f"Stopped. {so_far or 'Nothing was changed.'}")
     elif isinstance(error, SlyError):
         told = isinstance(error, SaveError)  # it says itself that the file is as it was
+        if isinstance(error, DeniedError):
+            step = step or "Run it again to consent."
         console.say(str(error.args[0]), *filter(None, [" ".join(filter(None, ["" if told else so_far, step]))]))
     else:
         step = "Please report it, with what SLYAPI_TRACEBACK=1 shows."

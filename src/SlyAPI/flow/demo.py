@@ -60,6 +60,7 @@ asyncio.run(main())
 async def demo(console: Console, *, folder: str | None = None, browser: bool = True) -> None:
     """Scaffold, grant, a signed call, the wait for expiry, a refreshed call; leaves the files in `folder`."""
     here = _new_folder(folder)
+    console.so_far = f"The files so far are in {shown(here)}."
     by_person = browser and isinstance(how_to_open(os.environ, sys.platform, proc_version()), Opener)
     secret = secrets.token_urlsafe(24)
     provider = PracticeProvider(

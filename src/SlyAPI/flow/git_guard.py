@@ -14,7 +14,7 @@ from .console import Console
 def would_commit(path: StrPath) -> Literal["tracked", "untracked"] | None:
     """`tracked` if git has the file already, `untracked` if the next `git add` would take it, else None."""
     target = Path(os.path.abspath(path))
-    if _git(target.parent, "ls-files", "--error-unmatch", "--", target.name) == 0:
+    if _git(target.parent, "--literal-pathspecs", "ls-files", "--error-unmatch", "--", target.name) == 0:
         return "tracked"
     if _git(target.parent, "rev-parse", "--is-inside-work-tree") != 0:
         return None
@@ -26,7 +26,7 @@ def _git(folder: Path, *words: str) -> int:
     environ = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     with suppress(OSError, subprocess.SubprocessError):
         ran = subprocess.run(
-            ["git", "--literal-pathspecs", "-C", str(folder), *words],
+            ["git", "-C", str(folder), *words],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -269,7 +269,7 @@ def _failure_page(message: str, error: SlyError, title: str = "Not connected") -
 
 def _success_page(app: OAuth2App, user: OAuth2User) -> str:
     host = printable(urlsplit(app.auth_uri).hostname or "the provider", 80)
-    lines = [f"Granted: {', '.join(user.scopes) or 'access'}"]
+    lines = ["Granted:", *user.scopes] if user.scopes else []
     if user.missing_scopes:
-        lines.append(f"Not granted: {', '.join(user.missing_scopes)}")
+        lines += ["", "Not granted:", *user.missing_scopes]
     return page("Connected", f"Access to {host} was granted and saved.", ok=True, details="\n".join(lines))

@@ -1,0 +1,139 @@
+"""What git would do with a credentials file, in real repositories."""
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from SlyAPI.cli import main
+from SlyAPI.flow.console import Console
+from SlyAPI.flow.git_guard import guard, would_commit
+from tests.place import Place
+
+
+class Person(Console):
+    """A person at a terminal with one answer to everything."""
+
+    def __init__(self, answer: bool | None) -> None:
+        super().__init__()
+        self.answer = answer
+        self.said: list[str] = []
+        self.asked: list[str] = []
+
+    @property
+    def interactive(self) -> bool:
+        return self.answer is not None
+
+    def say(self, *lines: str) -> None:
+        self.said += lines
+
+    def confirm(self, question: str) -> bool:
+        self.asked.append(question)
+        return self.answer is True
+
+
+def git(folder: Path, *words: str) -> int:
+    return subprocess.run(["git", "-C", str(folder), *words], capture_output=True, check=False).returncode
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    folder = tmp_path / "repository"
+    folder.mkdir()
+    assert git(folder, "init", "-q") == 0
+    (folder / "user.json").write_text("{}")
+    return folder
+
+
+def test_a_file_outside_of_git_is_nobodys_business(tmp_path: Path) -> None:
+    person = Person(True)
+    guard(tmp_path / "user.json", person)
+    assert person.said == person.asked == []
+
+
+@pytest.mark.parametrize(
+    "name", ["user.json", "my user.json", "[x]*?.json", "#1.json", "!x.json", "ü.json", "\\x.json", "-f", "trailing "]
+)
+def test_a_yes_adds_a_line_that_works(repository: Path, name: str) -> None:
+    (repository / name).write_text("{}")
+    assert would_commit(repository / name) == "untracked"
+    person = Person(True)
+    guard(repository / name, person)
+    assert len(person.asked) == 1
+    assert would_commit(repository / name) is None
+    guard(repository / name, person)
+    assert len(person.asked) == 1
+
+
+def test_the_line_is_added_behind_what_is_there(repository: Path) -> None:
+    (repository / ".gitignore").write_text("*.pyc")
+    guard(repository / "user.json", Person(True))
+    assert (repository / ".gitignore").read_text() == "*.pyc\n/user.json\n"
+
+
+def test_the_line_goes_into_the_folder_of_the_file(repository: Path) -> None:
+    (repository / "below").mkdir()
+    (repository / "below" / "user.json").write_text("{}")
+    guard(repository / "below" / "user.json", Person(True))
+    assert (repository / "below" / ".gitignore").read_text() == "/user.json\n"
+    assert would_commit(repository / "below" / "user.json") is None
+
+
+@pytest.mark.parametrize("answer", [False, None])
+def test_without_a_yes_it_is_only_said(repository: Path, answer: bool | None) -> None:
+    person = Person(answer)
+    guard(repository / "user.json", person)
+    assert "/user.json" in "\n".join(person.said)
+    assert not (repository / ".gitignore").exists()
+    assert (person.asked == []) is (answer is None)
+
+
+def test_a_tracked_file_is_told_with_the_way_out(repository: Path) -> None:
+    assert git(repository, "add", "user.json") == 0
+    (repository / ".gitignore").write_text("*.json\n")
+    assert would_commit(repository / "user.json") == "tracked"
+    person = Person(True)
+    guard(repository / "user.json", person)
+    assert person.asked == []
+    assert f"git rm --cached {repository / 'user.json'}" in "\n".join(person.said)
+
+
+def test_a_gitignore_that_cannot_be_written_is_told(repository: Path) -> None:
+    (repository / ".gitignore").mkdir()
+    person = Person(True)
+    guard(repository / "user.json", person)
+    assert "could not be written" in "\n".join(person.said)
+
+
+def test_without_git_nothing_is_said(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/absent")
+    assert would_commit(repository / "user.json") is None
+
+
+def test_git_is_asked_about_the_files_own_repository(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_DIR", "/absent")
+    assert would_commit(repository / "user.json") == "untracked"
+
+
+def test_scaffold_says_it_without_a_terminal(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(repository)
+    monkeypatch.setattr("sys.stdin", None)
+    assert main(["scaffold", "app.json"]) == 0
+    assert "git would commit app.json" in capsys.readouterr().err
+    assert git(repository, "add", "app.json") == 0
+    assert main(["scaffold", "app.json"]) == 0
+    assert "git tracks app.json" in capsys.readouterr().err
+    (repository / ".gitignore").write_text("*.json\n")
+    assert git(repository, "rm", "-q", "--cached", "app.json") == 0
+    assert main(["scaffold", "app.json"]) == 0
+    assert "git" not in capsys.readouterr().err
+
+
+async def test_grant_says_it_too(place: Place) -> None:
+    assert git(place.folder, "init", "-q") == 0
+    ended = await place.grants()
+    assert ended.code == 0
+    assert "git would commit user.json" in ended.err
