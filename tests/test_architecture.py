@@ -39,7 +39,7 @@ FLOORS: dict[str, tuple[str, str]] = {
         "oauth2 oauth2.signer oauth2.service_account oauth1 oauth1.signer",
         "words contract grants protocol io provider",
     ),
-    "api": ("webapi signed_call", "words contract io"),
+    "api": ("webapi signed_call page_walk", "words contract io"),
     "names": ("SlyAPI", "words contract grants protocol io provider credentials api"),
     "practice": ("testing testing.*", ""),
     "judges": ("testing.store_contract", "words"),

@@ -4,7 +4,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import AsyncGenerator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -51,6 +52,49 @@ async def test_an_error_comes_where_the_item_would_have_come() -> None:
     with pytest.raises(ZeroDivisionError):
         await look()
     assert seen == [1.0]
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+async def test_closing_early_ends_the_generator_at_once(mapped: bool) -> None:
+    steps: list[str] = []
+
+    async def count() -> AsyncGenerator[int, None]:
+        try:
+            yield 1
+            yield 2
+        finally:
+            await asyncio.sleep(0)
+            steps.append("ended")
+
+    lazy: AsyncLazy[object] = AsyncLazy(count()).map(str) if mapped else AsyncLazy(count())
+    async with aclosing(lazy):
+        async for _ in lazy:
+            break
+        assert steps == []
+    assert steps == ["ended"]
+    await lazy.aclose()
+    assert await lazy == []
+
+
+async def test_anything_that_can_be_iterated_may_be_wrapped() -> None:
+    class Counter:
+        def __init__(self) -> None:
+            self.number = 0
+
+        def __aiter__(self) -> Counter:
+            return self
+
+        async def __anext__(self) -> int:
+            self.number += 1
+            if self.number > 3:
+                raise StopAsyncIteration
+            return self.number
+
+    wrapped: Any = Counter()
+    lazy: AsyncLazy[int] = AsyncLazy(wrapped)
+    assert await lazy.map(str) == ["1", "2", "3"]
+    assert await AsyncLazy[int](AsyncLazy(Counter())) == [1, 2, 3]  # type: ignore[arg-type]  # pyright: ignore
+    await lazy.aclose()
 
 
 async def test_wrap_makes_a_function_lazy_and_keeps_its_name() -> None:

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import unquote_plus
 
 from .errors import ConfigError, OriginError
 from .web import Method, Request, masked
@@ -147,8 +148,16 @@ class UrlApiKey(Auth):
         return f"UrlApiKey({self.param_name!r}, '***')"
 
     async def sign(self, client: Any, request: Request) -> Request:
+        if "?" in request.url:  # the URL of a next page may have the key already
+            request.url = _without_parameter(request.url, self.param_name)
         request.query_params[self.param_name] = self.secret
         return request
+
+
+def _without_parameter(url: str, name: str) -> str:
+    bare, _, query = url.partition("?")
+    kept = [pair for pair in query.split("&") if unquote_plus(pair.partition("=")[0]) != name]
+    return f"{bare}?{'&'.join(kept)}" if kept else bare
 
 
 class HeaderApiKey(Auth):

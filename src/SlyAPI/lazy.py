@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
 from functools import wraps
-from typing import Generic, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -12,26 +12,39 @@ __all__ = ["AsyncLazy", "AsyncTrans"]
 
 
 class AsyncLazy(Generic[T]):
-    """Items that are fetched when asked for: `async for item in lazy`, or `await lazy` for the list."""
+    """Items that are fetched when asked for: `async for item in lazy`, or `await lazy` for the list.
+
+    They come once. Who stops early and wants that known at once closes it: `await lazy.aclose()`, or
+    `async with contextlib.aclosing(lazy)`; else Python does that when the sequence is let go of.
+    """
 
     def __init__(self, generator: AsyncGenerator[T, None]) -> None:
         self._generator = generator
 
     def __aiter__(self) -> AsyncIterator[T]:
-        return self._generator
+        return self._generator.__aiter__()
 
-    def __await__(self) -> Generator[None, None, list[T]]:
+    def __await__(self) -> Generator[Any, None, list[T]]:
         return self._list().__await__()
 
     async def _list(self) -> list[T]:
         return [item async for item in self._generator]
 
+    async def aclose(self) -> None:
+        """Ends the sequence, and with it whatever it has under way."""
+        close = getattr(self._generator, "aclose", None)  # 0.6 took any async iterator
+        if close is not None:
+            await close()
+
     def map(self, change: Callable[[T], U]) -> "AsyncLazy[U]":
         """The same sequence with every item changed, as lazily."""
 
         async def changed() -> AsyncGenerator[U, None]:
-            async for item in self._generator:
-                yield change(item)
+            try:
+                async for item in self._generator:
+                    yield change(item)
+            finally:
+                await self.aclose()
 
         return AsyncLazy(changed())
 

@@ -36,6 +36,14 @@ class Origin:
             return True
         return self._origin is not None and _origin(url) == self._origin
 
+    def refusal(self, url: str) -> OriginError:
+        """The error for a URL that is not admitted."""
+        return OriginError(
+            f"{printable(bare_url(url), 200)} is not of the origin of base_url "
+            f"({printable(bare_url(self.base_url), 200) or 'which is not set'}), so nothing was sent there.",
+            next_step="Set base_url to the API's address, or use another WebAPI for the other server.",
+        )
+
 
 def _origin(url: str) -> URL | None:
     try:
@@ -53,11 +61,7 @@ async def signed_call(
     `origin`, and what `Auth.sign` and the transport raise.
     """
     if not origin.admits(request.url) and type(auth) is not NoAuth:
-        raise OriginError(
-            f"{printable(bare_url(request.url), 200)} is not of the origin of base_url "
-            f"({printable(bare_url(origin.base_url), 200) or 'which is not set'}), so nothing was sent there.",
-            next_step="Set base_url to the API's address, or use another WebAPI for the other server.",
-        )
+        raise origin.refusal(request.url)
     own = _copy(request)
     request = await auth.sign(client, request)
     reply = await fetch(client, request, limit)

@@ -5,10 +5,14 @@ The rule: a method builds a request, hands it to `signed_call`, and reads the an
 
 from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from .auth import Auth
 from .errors import BadReplyError, SlyError
+from .lazy import AsyncLazy
+from .page_walk import walk
+from .paging import Page, Pages, TokenPages, items_of
 from .params import as_form, as_query
 from .signed_call import Origin, signed_call
 from .transport import REPLY_LIMIT, Sessions
@@ -142,6 +146,48 @@ class WebAPI:
     async def get_text(self, path: str, params: Params = None, json: Any = None, headers: Headers = None) -> str:
         """GET, and the text of the answer in the encoding that it names, else UTF-8."""
         return (await self._send(self._create_request(Method.GET, path, params, json, headers))).text()
+
+    # --- pages ---
+
+    def paginated(
+        self,
+        path: str,
+        params: Params = None,
+        limit: int | None = None,
+        *,
+        pages: Pages = TokenPages(),  # noqa: B008 - a value that cannot change
+        items: str | None = None,
+        headers: Headers = None,
+        prefetch: bool = False,
+    ) -> AsyncLazy[JsonObject]:
+        """GET, the items of every page, `limit` of them at most; a page is asked for when it is needed.
+
+        `pages`: how the API names the next page (`SlyAPI.paging`), by tokens of Google's or X's kind
+        unless told. `items`: where they are in the answer, as for `paging.value_at`; else under
+        `items` or `data`, or the answer is the list. `prefetch`: asks for the next page while the
+        caller works on this one. Iterating raises `BadReplyError` for pages that would never end.
+        """
+        fetch = partial(self._page, path, pages, items, headers)
+        return AsyncLazy(walk(fetch, pages, {**pages.first(), **(params or {})}, limit, prefetch))
+
+    async def _page(
+        self, path: str, pages: Pages, items: str | None, headers: Headers, ask: ParamsDict | str
+    ) -> Page:
+        """The page that `ask` asks for: parameters of `path`, or a URL that a page named."""
+        if not isinstance(ask, str) and not pages.reads_headers:
+            more = {"headers": headers} if headers else {}
+            body: Any = await self.get_json(path, ask, **more)  # which a client may have overridden
+            return Page(body, items_of(body, items), ask, {}, self.get_full_url(path))
+        if isinstance(ask, str):
+            origin = Origin(self.base_url)
+            if not origin.admits(ask):
+                raise origin.refusal(ask)
+            request = Request(Method.GET, ask, headers=dict(headers or {}))
+        else:
+            request = self._create_request(Method.GET, path, ask, None, headers)
+        reply = await self._send(request)
+        body = read_json(reply.body, request)
+        return Page(body, items_of(body, items), {} if isinstance(ask, str) else ask, reply.headers, reply.url)
 
     # --- any result ---
 
@@ -288,6 +334,7 @@ def _construct(returns: Any, value: Any, request: Request) -> Any:
         raise
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         problem = type(error).__name__
+    del value  # so that no traceback shows what a server echoed
     raise BadReplyError(
         f"{request.name} answered with JSON that is no {getattr(returns, '__name__', 'such value')} ({problem}).",
         kind="configuration",

@@ -22,6 +22,7 @@ from SlyAPI import (
     WebAPI,
     requires_scopes,
 )
+from SlyAPI.paging import CursorPages, LinkPages, Page, Pages
 from SlyAPI.web import JsonMap, JsonType, ParamsDict, Request
 
 
@@ -75,6 +76,26 @@ async def lazily(numbers: AsyncLazy[int], old: AsyncTrans[str]) -> None:
     assert_type(await old, list[str])
     async for text in old:
         assert_type(text, str)
+
+
+class HeaderPages(Pages):
+    """A style of paging of one's own."""
+
+    reads_headers = True
+
+    def after(self, page: Page) -> Mapping[str, str | int] | None:
+        number = page.headers.get("X-Next-Page")
+        return {"page": number} if number else None
+
+
+async def pages(music: Music) -> None:
+    params: ParamsDict = {"q": "x"}
+    assert_type(music.paginated("/songs", params, 5), AsyncLazy[dict[str, Any]])
+    assert_type(music.paginated("/songs", {}, None).map(Song.from_json), AsyncLazy[Song])
+    assert_type(await music.paginated("/songs", pages=LinkPages(), prefetch=True), list[dict[str, Any]])
+    async for song in music.paginated("/songs", pages=CursorPages("next", more="more"), items="a.b"):
+        assert_type(song, dict[str, Any])
+    music.paginated("/songs", pages=HeaderPages())
 
 
 async def grant(app: OAuth2App) -> OAuth2User:

@@ -1,0 +1,110 @@
+"""Walks over the pages of one call, one page ahead if asked to.
+
+The rule: nothing is asked for before it is needed, and nothing stays under way when the walk ends.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from typing import Any
+from urllib.parse import urljoin
+
+from .errors import BadReplyError, SlyError
+from .paging import Page, Pages
+from .web import ParamsDict, bare_url
+
+MOST_EMPTY_PAGES = 1000
+"""Pages without items, one after the other, that a server may send before it is not believed to end."""
+
+Ask = ParamsDict | str
+Fetch = Callable[[Ask], Coroutine[Any, Any, Page]]
+
+
+async def walk(
+    fetch: Fetch, pages: Pages, params: ParamsDict, limit: int | None, prefetch: bool
+) -> AsyncGenerator[dict[str, Any], None]:
+    """The items of all pages, `limit` of them at most. `fetch` takes parameters, or the URL of a page.
+
+    What is wrong with a page's word on the next one is raised behind its items. Raises what `fetch`
+    raises, and `BadReplyError` for pages that would never end.
+    """
+    road = _Road(pages, params)
+    ask: Ask | None = params if limit is None or limit > 0 else None
+    ahead: asyncio.Task[Page] | None = None
+    try:
+        while ask is not None:
+            page = await (ahead or fetch(ask))
+            road.passes(page)
+            items, ask, trouble = page.items, None, None
+            if limit is not None:
+                items = items[:limit]
+                limit -= len(items)
+            try:
+                ask = road.after(page) if limit != 0 else None
+            except SlyError as error:
+                trouble = error
+            ahead = asyncio.ensure_future(fetch(ask)) if prefetch and ask is not None else None
+            for item in items:
+                yield item
+            if trouble is not None:
+                raise trouble
+    finally:
+        if ahead is not None:
+            await _end(ahead)
+
+
+class _Road:
+    """The way through the pages, and enough of those that were passed to know one that comes again."""
+
+    def __init__(self, pages: Pages, params: ParamsDict) -> None:
+        self._pages = pages
+        self._params = params
+        self._asked = set[int]()  # hashes, so that a long walk stays small
+        self._empty = 0
+        self._before: Any = None
+
+    def passes(self, page: Page) -> None:
+        """Raises `BadReplyError` for a page that shows that there is no end."""
+        self._empty = 0 if page.items else self._empty + 1
+        if self._empty > MOST_EMPTY_PAGES:
+            raise _endless(page, f"{MOST_EMPTY_PAGES} pages without items came one after the other")
+        if self._pages.counts:
+            if page.items and page.body == self._before:
+                raise _endless(page, "two pages asked for by different numbers are the same")
+            self._before = page.body
+
+    def after(self, page: Page) -> Ask | None:
+        """What asks for the next page. Raises `BadReplyError` for one that was asked for before."""
+        told = self._pages.after(page)
+        if told is None:
+            return None
+        ask: Ask = _join(page, told) if isinstance(told, str) else {**self._params, **told}
+        mark = hash(ask if isinstance(told, str) else tuple(told.items()))
+        if mark in self._asked:
+            raise _endless(page, "a page names as the next one a page that was read before")
+        self._asked.add(mark)
+        return ask
+
+
+def _join(page: Page, url: str) -> str:
+    try:
+        if "\\" not in url:  # which some read as a slash
+            return urljoin(page.url, url)
+    except ValueError:
+        pass
+    raise BadReplyError(f"GET {bare_url(page.url)}: a page names a next one by what is no URL.")
+
+
+def _endless(page: Page, why: str) -> BadReplyError:
+    return BadReplyError(
+        f"GET {bare_url(page.url)}: {why}, so the pages would never end.",
+        next_step="Check that `pages` is how this API pages; or stop at a `limit`.",
+        kind="permanent",
+    )
+
+
+async def _end(task: asyncio.Task[Page]) -> None:
+    """Leaves nothing of the task behind, neither itself nor an error that nobody asked for."""
+    task.cancel()
+    await asyncio.wait([task])
+    if not task.cancelled():
+        task.exception()

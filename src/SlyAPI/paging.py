@@ -1,0 +1,261 @@
+"""How each style of API says that there is more: token, cursor, Link header, next URL, offset, page number. Pure.
+
+The rule: what a page says comes from a stranger; it names the next page by text, or it is an error that says so.
+"""
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from .errors import BadReplyError, ConfigError
+from .web import ParamsDict
+
+__all__ = [
+    "CursorPages",
+    "LinkPages",
+    "NextUrlPages",
+    "NumberedPages",
+    "OffsetPages",
+    "Page",
+    "Pages",
+    "TokenPages",
+]
+
+Parameters = Mapping[str, str | int]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page as it came. `sent` are the parameters that asked for it; `headers` and `url` the answer's."""
+
+    body: Any
+    items: list[Any]
+    sent: ParamsDict = field(default_factory=dict[str, Any])
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    url: str = ""
+
+    def told(self, path: str) -> Any:
+        """The value at `path` in the body, None where there is none (see `value_at`)."""
+        return value_at(self.body, path)
+
+
+class Pages(ABC):
+    """A style of paging. Derive from it for an API that has one of its own."""
+
+    reads_headers: ClassVar[bool] = False
+    """Whether `after` looks at the headers of a page."""
+    counts: ClassVar[bool] = False
+    """Whether the caller counts. A server that ignores the number answers the same page for ever."""
+
+    def first(self) -> Parameters:
+        """Parameters of the first page, beside the caller's own, which win."""
+        return {}
+
+    @abstractmethod
+    def after(self, page: Page) -> Parameters | str | None:
+        """What asks for the page after this one: parameters, or its URL; None at the end.
+
+        Parameters are put over those of the first page. A URL is taken as it is, relative to the page's own.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class CursorPages(Pages):
+    """The answer holds a cursor (or token), which goes out with the next request.
+
+    `answer`: where it is, as for `value_at`: `"meta.next"`, or `"data.-1.id"` for the id of the last
+    item. `query`: the parameter it goes into. `more`: where the answer says whether there is more,
+    for an API that gives a cursor on the last page too.
+    """
+
+    answer: str = "next_cursor"
+    query: str = "cursor"
+    more: str | None = None
+
+    def after(self, page: Page) -> Parameters | None:
+        if self.more is not None and not page.told(self.more):
+            return None
+        cursor = _name_of_next(page.told(self.answer), self.answer)
+        return {self.query: cursor} if cursor else None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenPages(Pages):
+    """The first of several tokens that the answer holds: Google's, or X's (as in SlyAPI 0.6)."""
+
+    styles: tuple[CursorPages, ...] = (
+        CursorPages("nextPageToken", "pageToken"),
+        CursorPages("meta.next_token", "pagination_token"),
+    )
+
+    def after(self, page: Page) -> Parameters | None:
+        for style in self.styles:
+            following = style.after(page)
+            if following:
+                return following
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class NextUrlPages(Pages):
+    """The answer holds the URL of the next page (or an object with it under `href`), None at the end."""
+
+    answer: str = "next"
+
+    def after(self, page: Page) -> str | None:
+        url = page.told(self.answer)
+        url = url.get("href") if isinstance(url, Mapping) else url
+        if not url or isinstance(url, str):
+            return url or None
+        raise BadReplyError(f"A page has no URL under {self.answer!r}, but a {type(url).__name__}.")
+
+
+@dataclass(frozen=True, slots=True)
+class LinkPages(Pages):
+    """The `Link` header names the next page (RFC 8288)."""
+
+    rel: str = "next"
+    reads_headers: ClassVar[bool] = True
+
+    def after(self, page: Page) -> str | None:
+        getall = getattr(page.headers, "getall", None)  # several Link headers are one list
+        values: Iterable[str] = getall("Link", ()) if getall else [page.headers.get("Link", "")]
+        return link_to(self.rel, ", ".join(values))
+
+
+@dataclass(frozen=True, slots=True)
+class OffsetPages(Pages):
+    """The caller says how many items to skip.
+
+    The end is a page without items; or, sooner, `total` items where the answer tells their number; or
+    where it denies `more` (both as for `value_at`).
+    """
+
+    query: str = "offset"
+    start: int = 0
+    total: str | None = None
+    more: str | None = None
+    counts: ClassVar[bool] = True
+
+    def first(self) -> Parameters:
+        return {self.query: self.start}
+
+    def after(self, page: Page) -> Parameters | None:
+        skip = _number_sent(page, self.query) + len(page.items)
+        return {self.query: skip} if _goes_on(page, self.more, self.total, skip - self.start) else None
+
+
+@dataclass(frozen=True, slots=True)
+class NumberedPages(Pages):
+    """The caller says which page it wants.
+
+    The end is a page without items; or, sooner, number `last` where the answer tells it; or where it
+    denies `more` (both as for `value_at`).
+    """
+
+    query: str = "page"
+    start: int = 1
+    last: str | None = None
+    more: str | None = None
+    counts: ClassVar[bool] = True
+
+    def first(self) -> Parameters:
+        return {self.query: self.start}
+
+    def after(self, page: Page) -> Parameters | None:
+        number = _number_sent(page, self.query)
+        return {self.query: number + 1} if _goes_on(page, self.more, self.last, number) else None
+
+
+def items_of(body: Any, where: str | None = None) -> list[Any]:
+    """The items of a page: at `where`, else the body itself if it is a list, else under `items` or `data`.
+
+    None there, or nothing, is a page without items. Raises `BadReplyError` for anything but a list.
+    """
+    if where is not None:
+        found = value_at(body, where)
+    elif isinstance(body, Mapping):
+        where = "items" if body.get("items") is not None else "data"
+        found = body.get(where)
+    else:
+        found, where = body, "the top"
+    if found is None:
+        return []
+    if isinstance(found, list):
+        return found
+    raise BadReplyError(
+        f"A page has no list of items at {where!r}, but a {type(found).__name__}.",
+        next_step="Say where the items are: paginated(..., items='results').",
+        kind="configuration",
+    )
+
+
+def value_at(body: Any, path: str) -> Any:
+    """The value at a key of the body or, with dots between, further in; a number counts in a list.
+
+    >>> value_at({"meta": {"next": "abc"}, "data": [{"id": 1}, {"id": 2}]}, "data.-1.id")
+    2
+    """
+    if isinstance(body, Mapping) and path in body:
+        return body[path]  # '@odata.nextLink' has a dot of its own
+    for key in path.split("."):
+        if isinstance(body, Mapping):
+            body = body.get(key)
+        elif isinstance(body, list) and key.removeprefix("-").isdecimal():
+            body = body[int(key)] if -len(body) <= int(key) < len(body) else None
+        else:
+            return None
+    return body
+
+
+# Every repetition is possessive: a hostile header cannot make it go back.
+_LINK = re.compile(
+    r'[\s,]*+<([^>]*+)>((?:\s*+;\s*+[^\s=;,"<>]*+(?:\s*+=\s*+(?:"(?:[^"\\]|\\.)*+"|[^\s",;]*+))?+)*+)\s*+(?:,|$)'
+)
+_PARAMETER = re.compile(r';\s*+([^\s=;,"<>]*+)(?:\s*+=\s*+(?:"((?:[^"\\]|\\.)*+)"|([^\s",;]*+)))?+')
+
+
+def link_to(rel: str, header: str) -> str | None:
+    """The target of the first link with that relation in a `Link` header, None without one (RFC 8288 §3)."""
+    at = 0
+    while match := _LINK.match(header, at):
+        at = match.end()
+        parameters: dict[str, str] = {}
+        for name, quoted, plain in _PARAMETER.findall(match[2]):
+            parameters.setdefault(name.lower(), quoted or plain)  # §3.3: the first rel counts
+        # §3.2: a link with an anchor is about another resource than this page
+        if rel.lower() in parameters.get("rel", "").lower().split() and "anchor" not in parameters:
+            return match[1].strip()
+    return None
+
+
+def _name_of_next(cursor: Any, where: str) -> str | int | None:
+    """A cursor; None, "" and 0 are the ways to say that there is no next page."""
+    if not cursor or (isinstance(cursor, str | int) and not isinstance(cursor, bool)):
+        return cursor or None
+    raise BadReplyError(f"A page has no cursor under {where!r}, but a {type(cursor).__name__}.")
+
+
+def _number_sent(page: Page, query: str) -> int:
+    number = page.sent.get(query)
+    try:
+        return int(number)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    except (TypeError, ValueError):
+        pass
+    raise ConfigError(f"The parameter {query!r}, which counts, is no number.")
+
+
+def _goes_on(page: Page, more: str | None, end: str | None, reached: int) -> bool:
+    """Whether a style that counts goes on behind `reached`."""
+    if not page.items or (more is not None and not page.told(more)):
+        return False
+    if end is None:
+        return True
+    number = page.told(end)
+    if isinstance(number, str) and number.isdecimal():
+        number = int(number[:20])
+    if isinstance(number, int) and not isinstance(number, bool):
+        return reached < number
+    raise BadReplyError(f"A page tells no number under {end!r}.", kind="configuration")
