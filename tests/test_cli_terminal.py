@@ -101,24 +101,34 @@ async def test_ctrl_c_during_the_exchange(place: Place, serve: Serve) -> None:
     never.set()
 
 
-async def test_ctrl_c_while_a_refresh_is_waited_for(place: Place, serve: Serve) -> None:
-    asked, never = asyncio.Event(), asyncio.Event()
+@pytest.mark.parametrize("command", ["refresh", "token"])
+async def test_ctrl_c_during_a_refresh_keeps_its_tokens_or_ends_at_once_when_pressed_again(
+    place: Place, serve: Serve, command: str
+) -> None:
+    asked, go_on = asyncio.Event(), asyncio.Event()
 
     async def handler(request: web.Request) -> web.StreamResponse:
         asked.set()
-        await never.wait()
-        return web.Response()
+        await go_on.wait()
+        return web.json_response({"access_token": "new-token", "token_type": "Bearer"})
 
     server = await serve(handler)
     place.client(token_uri=f"{server.origin}/token")
-    place.user()
-    terminal = await place.terminal("refresh", "app.json", "user.json")
-    await asked.wait()
-    terminal.presses_ctrl_c()
-    assert await terminal.ends() == 130
-    assert "Stopped. user.json was not changed." in terminal.screen
-    assert "Traceback" not in terminal.screen
-    never.set()
+    before = place.user(expires_at="2001-01-01T00:00:00Z")
+    for again in (True, False):
+        asked.clear()
+        terminal = await place.terminal(command, "app.json", "user.json")
+        await asked.wait()
+        terminal.presses_ctrl_c()
+        await terminal.says("The refresh under way is waited for; Ctrl-C again stops at once.")
+        if again:
+            terminal.presses_ctrl_c()
+        else:
+            go_on.set()
+        assert await terminal.ends() == 130
+        assert f"Stopped. user.json was {'not changed' if again else 'written'}." in terminal.screen
+        assert "Traceback" not in terminal.screen
+        assert place.reads("user.json")["token"] == (before["token"] if again else "new-token")
 
 
 @pytest.mark.parametrize(("answer", "code"), [("y", 0), ("YES", 0), ("n", 9), ("", 9)])

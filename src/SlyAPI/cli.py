@@ -8,7 +8,7 @@ import json
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -23,7 +23,7 @@ from .errors import (
     SlyError,
     WouldOverwriteError,
 )
-from .flow.console import Console, Interrupted, ctrl_c_as_interrupted, report
+from .flow.console import Console, Interrupted, ctrl_c_as_interrupted, report, second_ctrl_c_exits
 from .flow.git_guard import guard
 from .flow.grant import GrantOptions
 from .flow.scaffold import TEMPLATES, ScaffoldOptions, client_json, is_filled_in, read_secret, write_client
@@ -187,7 +187,7 @@ def _kept(args: Any, console: Console, app: OAuth2App, user_path: str, scopes: l
         asked_before = {*auth.user.scopes, *(auth.user.requested_scopes or ())}
         if set(scopes) <= asked_before:
             with suppress(GrantEndedError):
-                asyncio.run(auth.sign(None, Request(Method.GET, app.token_uri)))
+                _run_with_tokens(auth, _sign(auth), console, user_path)
                 console.say(f"{shown(user_path)} is good; nothing to do.")
                 say_missing(auth.user, console)
                 return auth.user
@@ -284,9 +284,31 @@ def _signer(args: Any, console: Console) -> OAuth2:
     return auth
 
 
+def _sign(auth: OAuth2) -> Coroutine[Any, Any, object]:
+    return auth.sign(None, Request(Method.GET, auth.app.token_uri))
+
+
+def _run_with_tokens(auth: OAuth2, work: Coroutine[Any, Any, object], console: Console, user_path: str) -> None:
+    """Runs what may refresh the user's tokens. Ctrl-C waits for a refresh under way, lest its tokens be lost."""
+    before = auth.user.token
+
+    async def patient() -> None:
+        try:
+            await work
+        except asyncio.CancelledError:
+            with second_ctrl_c_exits(console, "The refresh under way is waited for; Ctrl-C again stops at once."):
+                await auth.settle()
+            raise
+        finally:
+            if auth.user.token != before:
+                console.so_far = f"{shown(user_path)} was written."
+
+    asyncio.run(patient())
+
+
 def _token(args: Any, console: Console) -> int:
     auth = _signer(args, console)
-    asyncio.run(auth.sign(None, Request(Method.GET, auth.app.token_uri)))
+    _run_with_tokens(auth, _sign(auth), console, args.user)
     if args.json:
         _result(True, {"token": auth.user.token, **_described(auth.user)})
     else:
@@ -298,8 +320,7 @@ def _refresh(args: Any, console: Console) -> int:
     auth = _signer(args, console)
     if not auth.user.refresh_token:
         raise CredentialsError(f"{shown(args.user)} holds no refresh token.", next_step=GRANT_AGAIN)
-    asyncio.run(auth.refresh_now())
-    console.so_far = f"{shown(args.user)} was written."
+    _run_with_tokens(auth, auth.refresh_now(), console, args.user)
     console.say(f"{shown(args.user)} has new tokens; they expire: {_when(auth.user.expires_at)}.")
     _result(args.json, {"user": args.user, **_described(auth.user)})
     return 0

@@ -235,6 +235,21 @@ def ctrl_c_as_interrupted() -> Iterator[None]:
             signal.signal(signal.SIGINT, before)
 
 
+@contextmanager
+def second_ctrl_c_exits(console: Console, why: str) -> Iterator[None]:
+    """Says why the first Ctrl-C does not end the program at once; another one does, whatever still runs."""
+
+    def leave(number: int, frame: object) -> None:
+        os._exit(report(console, Interrupted()))
+
+    before = signal.signal(signal.SIGINT, leave)
+    try:
+        console.say("", why)
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 _CODES: tuple[tuple[type[BaseException], int], ...] = (
     (Interrupted, 130),
     (CredentialsError, 3),

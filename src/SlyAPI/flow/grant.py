@@ -47,7 +47,7 @@ class GrantOptions:
     browser: bool = True
     paste: bool = False
     client_auth: ClientAuth | None = None
-    auth_params: Mapping[str, str] = field(default_factory=dict[str, str])
+    auth_params: Mapping[str, str] = field(default_factory=dict)
     open_page: Callable[[str], Awaitable[bool]] = open_browser
 
 

@@ -35,7 +35,7 @@ class ScaffoldOptions:
     provider: str | None = None
     issuer: str | None = None
     source: StrPath | None = None
-    given: dict[str, Any] = field(default_factory=dict[str, Any])
+    given: dict[str, Any] = field(default_factory=dict)
 
 
 def client_json(options: ScaffoldOptions) -> dict[str, Any]:
