@@ -1,8 +1,11 @@
 """HTTP messages as plain data, and what may be printed of them."""
 from __future__ import annotations
 
+import html
 import json
 import types
+from base64 import b64encode
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, get_args, get_origin
 from urllib.parse import quote
@@ -120,10 +123,31 @@ def test_the_json_types_can_be_walked_at_run_time() -> None:
 # --- masking ---
 
 
+def _in_a_query(text: str) -> str:
+    return quote(text, safe="", errors="replace")
+
+
+SPELLINGS: list[Callable[[str], str]] = [
+    str,
+    quote,
+    _in_a_query,
+    lambda secret: _in_a_query(_in_a_query(_in_a_query(secret))),  # a return address within a return address
+    lambda secret: json.dumps(secret)[1:-1],
+    lambda secret: json.dumps(json.dumps(secret)[1:-1])[1:-1],  # a reply that quotes a reply
+    html.escape,
+    lambda secret: html.escape(html.escape(secret)),
+    lambda secret: repr(secret)[1:-1],
+    lambda secret: ascii(secret)[1:-1],
+    lambda secret: secret.encode("utf-8", "replace").decode("latin-1"),  # read in the wrong encoding
+    lambda secret: b64encode(secret.encode("utf-8", "replace")).decode(),
+]
+
+
 @pytest.mark.parametrize("more", ["", "more"])
 @given(secret=st.text(min_size=4), around=st.text())
 def test_a_secret_is_found_in_every_spelling(more: str, secret: str, around: str) -> None:
-    for written in (secret, quote(secret), quote(secret, safe=""), json.dumps(secret)[1:-1]):
+    for spelled in SPELLINGS:
+        written = spelled(secret)
         text = masked(around + written + more, Secrets([secret, "", "a"]))
         assert written not in text or written in around + "***" + more
 

@@ -4,13 +4,13 @@ The rule: `sign` changes one request and nothing else; it may be called for many
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote_plus
 
 from .errors import ConfigError, OriginError
-from .web import Method, Request, masked
+from .web import FORM, Method, Request, masked
 
 if TYPE_CHECKING:
     from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
@@ -38,6 +38,10 @@ class Auth(ABC):
         """
         return False
 
+    def masks(self) -> Iterable[str]:
+        """What no message may repeat, beside what signing put into the request."""
+        return ()
+
     async def settle(self) -> None:  # noqa: B027 - most kinds have nothing to wait for
         """Waits for work that must not be cut short, such as a refresh, before a session closes."""
 
@@ -58,11 +62,11 @@ class Auth(ABC):
         led_away = chain.led_away or here != chain.start
         plain = _as_plain(request)
         response = await (handler(request) if led_away else self._signed(plain, request, handler))
-        location = response.headers.get("Location") or response.headers.get("URI")  # aiohttp follows both
-        if response.status in _REDIRECTS and location:
-            target = _origin_of(request, location)
-            if target != here and masked(location, map(str, plain.query_params.values())) != location:
+        if response.status in _REDIRECTS and _location(response):
+            target = _origin_of(request, _location(response))
+            if target != here and _takes_along(plain, response):
                 response.close()
+                del response  # which prints its URL and headers in tracebacks
                 raise OriginError(f"{here} redirects to {target} with the credential in the URL; not followed.")
             _chain.set(_Chain(chain.start, target, led_away or target != chain.start))
         return response
@@ -78,6 +82,7 @@ class Auth(ABC):
             again = await self.resign(request.session, plain, response.headers)
         except BaseException:
             response.close()
+            del response  # which prints its URL and headers in tracebacks
             raise
         if again:
             response.release()
@@ -97,6 +102,16 @@ class _Chain(NamedTuple):
 _chain: ContextVar[_Chain | None] = ContextVar("chain", default=None)
 
 
+def _location(response: "ClientResponse") -> str:
+    return response.headers.get("Location") or response.headers.get("URI") or ""  # aiohttp follows both
+
+
+def _takes_along(plain: Request, response: "ClientResponse") -> bool:
+    """Whether a redirect's address has in it what signing put into the query."""
+    location = _location(response)
+    return masked(location, map(str, plain.query_params.values())) != location
+
+
 def _origin_of(request: "ClientRequest", location: str) -> "URL | None":
     from yarl import URL
 
@@ -107,21 +122,27 @@ def _origin_of(request: "ClientRequest", location: str) -> "URL | None":
 
 
 def _as_plain(request: "ClientRequest") -> Request:
-    try:
-        method = Method(request.method)
-    except ValueError:
-        method = Method.GET  # HEAD, OPTIONS: read like a GET; an Auth sees the methods it knows
-    return Request(method, str(request.url), headers=dict(request.headers))
+    method, headers = Method(request.method), dict(request.headers)
+    return Request(method, str(request.url), headers=headers, data=_form_of(request) or {})
+
+
+def _form_of(request: "ClientRequest") -> Any:
+    """The body of a form as text, for an Auth that reads its fields; as it is where it cannot be read twice."""
+    if not request.body or not request.headers.get("Content-Type", "").lower().startswith(FORM):
+        return None
+    if isinstance(request.body, bytes):
+        return request.body.decode("utf-8", "surrogateescape")
+    return request.body.decode("utf-8", "surrogateescape") if _can_repeat(request) else request.body
 
 
 def _apply(plain: Request, request: "ClientRequest") -> None:
+    if plain.data and plain.data != _form_of(request):
+        raise ConfigError("This kind of auth changes the body, which a client middleware cannot; use a WebAPI.")
     for name, value in plain.headers.items():
         if request.headers.get(name) != value:
             request.headers[name] = value
     if plain.query_params:
         request.url = request.url.update_query(plain.query_params)
-    if plain.data:
-        raise ConfigError("This kind of auth changes the body, which a client middleware cannot; use a WebAPI.")
 
 
 def _can_repeat(request: "ClientRequest") -> bool:

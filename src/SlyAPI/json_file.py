@@ -24,27 +24,34 @@ def read_json_file(path: StrPath) -> Any:
     Raises `CredentialsNotFoundError` where there is no file, `CredentialsError` for a folder, a pipe,
     an empty or huge file, bytes that are not UTF-8 and text that is not JSON.
     """
-    name = shown(path)
-    problem = ""
+    value, problem = _read(path)
+    if problem is None:
+        raise CredentialsNotFoundError(f"{shown(path)} does not exist.")
+    if problem:
+        raise CredentialsError(f"{shown(path)} {problem}.")
+    return value
+
+
+def _read(path: StrPath) -> tuple[Any, str | None]:
+    """The value and no problem, or None and what the file is instead, itself None where there is no file.
+
+    Raises nothing, so that no traceback shows what the file holds.
+    """
     try:
         raw = _read_regular(path)
     except FileNotFoundError:
-        raw = None
+        return None, None
     except (OSError, ValueError) as error:
-        problem = _why(error)
-        raw = b""
-    if raw is None:
-        raise CredentialsNotFoundError(f"{name} does not exist.")
-    if not problem:
-        try:
-            return json.loads(raw.decode("utf-8-sig"))
-        except UnicodeDecodeError:
-            problem = "is not UTF-8 text"
-        except RecursionError:
-            problem = "is nested too deeply for a credentials file"
-        except ValueError:
-            problem = "is empty" if not raw.removeprefix(b"\xef\xbb\xbf").strip() else "is not JSON, or only half of it"
-    raise CredentialsError(f"{name} {problem}.")
+        return None, _why(error)
+    try:
+        return json.loads(raw.decode("utf-8-sig")), ""
+    except UnicodeDecodeError:
+        return None, "is not UTF-8 text"
+    except RecursionError:
+        return None, "is nested too deeply for a credentials file"
+    except ValueError:
+        empty = not raw.removeprefix(b"\xef\xbb\xbf").strip()
+        return None, "is empty" if empty else "is not JSON, or only half of it"
 
 
 def _read_regular(path: StrPath) -> bytes:
@@ -68,22 +75,28 @@ def write_json_file(path: StrPath, value: Any) -> None:
     Written beside, flushed, fsync, renamed; a symbolic link stays one and its target is replaced.
     Raises `SaveError`; what was there is then untouched.
     """
-    problem = ""
-    try:
-        text = json.dumps(value, indent=4, ensure_ascii=False) + "\n"
-        # a lone surrogate, which JSON may hold and UTF-8 may not, becomes the escape that JSON has for it
-        _replace(path, text.encode("utf-8", "backslashreplace"))
-    except OSError as error:
-        problem = _why(error)
-    except (TypeError, RecursionError):
-        problem = "would hold a value that JSON cannot"
-    except ValueError as error:
-        problem = "would hold itself" if "Circular" in str(error) else _why(error)
+    problem = _write(path, value)
+    del value  # so that no traceback shows it
     if problem:
         raise SaveError(
             f"{shown(path)} could not be written: it {problem}. The file is as it was.",
             next_step="Free some space, or make its folder writable, then try again.",
         )
+
+
+def _write(path: StrPath, value: Any) -> str:
+    """What kept the value from being written; empty where nothing did."""
+    try:
+        text = json.dumps(value, indent=4, ensure_ascii=False) + "\n"
+        # a lone surrogate, which JSON may hold and UTF-8 may not, becomes the escape that JSON has for it
+        _replace(path, text.encode("utf-8", "backslashreplace"))
+    except OSError as error:
+        return _why(error)
+    except (TypeError, RecursionError):
+        return "would hold a value that JSON cannot"
+    except ValueError as error:
+        return "would hold itself" if "Circular" in str(error) else _why(error)
+    return ""
 
 
 def _replace(path: StrPath, raw: bytes) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from yarl import URL
 
 from .auth import Auth, NoAuth
-from .errors import ApiError, ConfigError, OriginError, printable
+from .errors import ApiError, ConfigError, OriginError, SlyError, printable
 from .transport import REPLY_LIMIT, borrowed, fetch
 from .web import Method, Reply, Request, Secrets, bare_url, masked, retry_after
 
@@ -65,12 +65,15 @@ async def signed_call(
     own = _copy(request)
     request = await auth.sign(client, request)
     reply = await fetch(client, request, limit)
-    if reply.status == 401 and await auth.resign(client, request, reply.headers):
-        reply = await fetch(client, request, limit)
+    spent = Secrets()
+    if reply.status == 401:
+        spent = _added(own, request)
+        if await auth.resign(client, request, reply.headers):
+            reply = await fetch(client, request, limit)
     if reply.status in _REDIRECTS and "Location" in reply.headers:
         request, reply = await _follow(auth, client, own, request, reply, origin, limit)
     if reply.status >= 400:
-        raise _refusal(request, reply, _added(own, request))
+        raise _refusal(request, reply, Secrets((*spent, *_added(own, request))))
     return reply
 
 
@@ -106,25 +109,40 @@ async def _follow(
     `own` is the request before it was signed as `request`, `reply` its answer.
     """
     for _ in range(_MOST_REDIRECTS):
-        here, target, secrets = URL(own.url), _target(own.url, reply), _added(own, request)
-        if target.scheme not in ("http", "https"):
-            break
-        if reply.status == 303 or (reply.status in (301, 302) and own.method is Method.POST):
-            own = Request(Method.GET, own.url, headers=_without_body(own.headers))
-        own = Request(own.method, str(target), {}, dict(own.headers), own.data, own.data_is_json)
+        moved = _moved(own, reply, origin, _added(own, request))
+        if isinstance(moved, SlyError):
+            raise moved
+        own = moved
         if origin.admits(own.url):
             request = await auth.sign(client, _copy(own))
             reply = await fetch(client, request, limit)
-        elif own.method is not Method.GET or masked(own.url, secrets) != own.url:
-            why = "with the credential in it" if own.method is Method.GET else f"a {own.method}"
-            raise OriginError(f"{here.origin()} redirects {why} to {target.origin()}; not followed.")
         else:
             request = Request(Method.GET, own.url, headers=_for_strangers(own.headers))
             async with borrowed(client) as stranger:
                 reply = await fetch(stranger, request, limit)
         if reply.status not in _REDIRECTS or "Location" not in reply.headers:
             return request, reply
-    raise ConfigError(f"{bare_url(own.url)} redirects without end, or to what is not http.")
+    raise ConfigError(f"{own.name} redirects without end.")
+
+
+def _moved(own: Request, reply: Reply, origin: Origin, secrets: Secrets) -> Request | SlyError:
+    """The request that a redirect asks for, or the error for one that must not be made."""
+    target = _target(own.url, reply)
+    if target.scheme not in ("http", "https"):
+        return ConfigError(f"{own.name} redirects to what is not http.")
+    if reply.status == 303 or (reply.status in (301, 302) and own.method is Method.POST):
+        moved = Request(Method.GET, str(target), headers=_without_body(own.headers))
+    else:
+        moved = Request(own.method, str(target), {}, dict(own.headers), own.data, own.data_is_json)
+    # within the origin a credential may be in the query, but never in the path, which messages and logs name
+    home = origin.admits(moved.url)
+    seen = bare_url(moved.url) if home else moved.url
+    why = "with the credential in it" if masked(seen, secrets) != seen else ""
+    if not home and moved.method is not Method.GET:
+        why = f"a {moved.method}"
+    if why:
+        return OriginError(f"{URL(own.url).origin()} redirects {why} to {target.origin()}; not followed.")
+    return moved
 
 
 def _target(url: str, reply: Reply) -> URL:

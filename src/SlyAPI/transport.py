@@ -50,6 +50,8 @@ async def send(
                 allow_redirects=False,
             )
             return Reply(response.status, response.headers, await _read(response, limit), bare_url(request.url))
+    except asyncio.CancelledError as cancelled:
+        raise cancelled.with_traceback(None) from None  # aiohttp's frames hold our headers and form
     except _TROUBLES as error:
         problem = as_ours(error, request, timeout)
     raise problem  # outside the handler: an aiohttp error as __context__ would carry our headers
@@ -80,6 +82,8 @@ async def fetch(client: aiohttp.ClientSession, request: Request, limit: int = RE
     """
     try:
         return await _fetch(client, request, limit)
+    except asyncio.CancelledError as cancelled:
+        raise cancelled.with_traceback(None) from None
     except _TROUBLES as error:
         problem = as_ours(error, request, client.timeout.total)
     raise problem

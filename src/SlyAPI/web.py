@@ -13,7 +13,7 @@ from email.utils import parsedate_to_datetime
 from enum import Enum, StrEnum
 from html import escape
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from .errors import ApiError, BadReplyError, ConfigError, printable
 
@@ -131,6 +131,13 @@ class SecretForm(dict[str, str]):
         return Secrets((*(self[name] for name in named if name in self), *more))
 
 
+class SecretJson(dict[str, Any]):
+    """A JSON object that carries secrets: prints its names alone."""
+
+    def __repr__(self) -> str:
+        return f"<SecretJson {', '.join(map(str, self))}>"
+
+
 class Secrets(tuple[str, ...]):
     """Values that no message may repeat; prints none of them."""
 
@@ -166,10 +173,10 @@ def read_json(body: bytes, request: Request) -> Any:
     except RecursionError:
         problem = "nested too deeply"
     except ValueError:
-        start = body[:200].lstrip()
-        problem = "not JSON, or cut short" if start else "empty"
-        if start.startswith(b"<"):
+        problem = "not JSON, or cut short" if body[:200].strip() else "empty"
+        if body[:200].lstrip().startswith(b"<"):
             problem = "HTML or XML, not JSON"
+    del body  # so that no traceback shows what a server echoed
     raise BadReplyError(
         f"{request.name} was answered with a body that is {problem}.",
         next_step="Check the address; if it is right, try again later.",
@@ -196,16 +203,31 @@ def _without_half(text: str, secrets: Iterable[str]) -> str:
 
 
 def _spelled(secret: str) -> str:
-    """A pattern for the secret as text, URL-encoded, in JSON, in HTML, any mix of these, or in base64."""
+    """A pattern for the secret as text, URL-encoded, in JSON, in HTML, each once or more, or in base64."""
     plain = "".join(c if (c.isascii() and c.isalnum()) or c == "_" else _spelled_character(c) for c in secret)
     return f"{plain}|{re.escape(b64encode(secret.encode('utf-8', 'replace')).decode().rstrip('='))}=*"
 
 
 def _spelled_character(c: str) -> str:
-    written = {c, f"\\{c}", quote(c, safe="", errors="replace"), json.dumps(c)[1:-1], f"\\u{ord(c):04x}", escape(c)}
-    any_case = "|".join(sorted(map(re.escape, written), key=len, reverse=True))
-    space = r"|\s+|\+" if c == " " else ""
-    return f"(?i:{any_case}|&#0*{ord(c)};|&#x0*{ord(c):x};{space})"
+    utf8, utf16 = c.encode("utf-8", "replace"), c.encode("utf-16-be", "surrogatepass").hex()
+    named = escape(c)[1:-1] if escape(c) != c else ""
+    written = [
+        rf"\\*{re.escape(c)}",  # however many times it was escaped
+        "".join(f"%(?:25)*{byte:02x}" for byte in utf8),
+        "".join(rf"\\+u{utf16[at : at + 4]}" for at in range(0, len(utf16), 4)),
+        rf"&(?:amp;)*(?:{f'{named}|' if named else ''}#0*{ord(c)}|#x0*{ord(c):x});",
+    ]
+    if len(json.dumps(c)) == 4:
+        written.append(rf"\\+{re.escape(json.dumps(c)[2])}")  # the newline's n and its kind
+    if ord(c) < 0x100:
+        written += [f"%(?:25)*{ord(c):02x}", rf"\\+x{ord(c):02x}"]
+    if ord(c) > 0xFFFF:
+        written.append(rf"\\+U{ord(c):08x}")
+    if c in " +":
+        written += [r"\s+", r"\+", "%(?:25)*(?:20|2b)"]  # form-encoded, or decoded once too often
+    if not c.isascii():
+        written += [re.escape(utf8.decode("latin-1")), "\ufffd+"]  # read in the wrong encoding
+    return f"(?i:{'|'.join(written)})"
 
 
 def is_loopback_uri(uri: str) -> bool:

@@ -12,7 +12,7 @@ from ..web import Request, SecretForm, check_endpoint, skew
 from . import pkce
 from .client_auth import ClientAuth, read_client_auth, token_request
 from .client_file import client_members, flag_of, text_of, texts_of
-from .grants.authorization_code import AuthorizationURL, authorization_url, exchange_form
+from .grants.authorization_code import AuthorizationURL, authorization_url, check_extras, exchange_form
 from .grants.refresh_token import refresh_form
 from .providers import Provider, provider_of
 from .revocation import read_revocation_reply, revocation_form
@@ -90,29 +90,34 @@ class OAuth2App:
     @classmethod
     def from_json_obj(cls, obj: Any, on_refresh: OnRefresh | None = None, *, name: str = "The client JSON") -> Self:
         """The client in a JSON object of one of those three forms; `name` is for messages."""
-        told = client_members(obj, name)
         try:
-            return cls(
-                id=text_of(told, "id"),
-                secret=text_of(told, "secret") or None,
-                auth_uri=check_endpoint(text_of(told, "auth_uri"), "auth_uri", allow_http=True),
-                token_uri=check_endpoint(text_of(told, "token_uri"), "token_uri", allow_http=True),
-                on_refresh=on_refresh,
-                auth_params=texts_of(told.get("auth_params")),
-                client_auth=read_client_auth(told.get("client_auth")),
-                pkce=flag_of(told, "pkce"),
-                redirect_uri=text_of(told, "redirect_uri") or None,
-                scopes=split_scopes(told.get("scopes")),
-                issuer=text_of(told, "issuer") or None,
-                iss_in_redirect=flag_of(told, "iss_in_redirect") or False,
-                revoke_uri=text_of(told, "revoke_uri") or None,
-                extra={key: value for key, value in told.items() if key not in _OWN_KEYS},
-            )
-        except CredentialsError:
-            raise
+            return cls._read(client_members(obj, name), on_refresh)
+        except CredentialsError as error:
+            problem = error.with_traceback(None)  # whose frames hold the secret
         except ConfigError as error:
-            problem = str(error)
-        raise CredentialsError(f"{name} cannot be used: {problem}")
+            problem = CredentialsError(f"{name} cannot be used: {error}")
+        del obj  # so that no traceback shows it
+        raise problem
+
+    @classmethod
+    def _read(cls, told: Mapping[str, Any], on_refresh: OnRefresh | None) -> Self:
+        """The client of which `told` has the members under our names. Raises `ConfigError`."""
+        return cls(
+            id=text_of(told, "id"),
+            secret=text_of(told, "secret") or None,
+            auth_uri=check_endpoint(text_of(told, "auth_uri"), "auth_uri", allow_http=True),
+            token_uri=check_endpoint(text_of(told, "token_uri"), "token_uri", allow_http=True),
+            on_refresh=on_refresh,
+            auth_params=texts_of(told.get("auth_params")),
+            client_auth=read_client_auth(told.get("client_auth")),
+            pkce=flag_of(told, "pkce"),
+            redirect_uri=text_of(told, "redirect_uri") or None,
+            scopes=split_scopes(told.get("scopes")),
+            issuer=text_of(told, "issuer") or None,
+            iss_in_redirect=flag_of(told, "iss_in_redirect") or False,
+            revoke_uri=text_of(told, "revoke_uri") or None,
+            extra={key: value for key, value in told.items() if key not in _OWN_KEYS},
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The file format: `{id, secret, auth_uri, token_uri}`, and further keys that were set."""
@@ -141,8 +146,13 @@ class OAuth2App:
         challenge behind it: `AuthorizationURL.state`. `auth_params` go over the client's own.
         Raises `ConfigError`.
         """
+        kept = SecretForm(state=state)
+        del state  # so that no traceback shows it
         check_endpoint(self.auth_uri, "auth_uri", allow_http=self.allow_http)
         known = self.provider
+        extras = {**(known.auth_params if known else {}), **self.auth_params, **(auth_params or {})}
+        check_extras(extras)
+        scope = self._scope_parameter(scopes)
         use_pkce = self.pkce if self.pkce is not None else known is None or known.pkce
         verifier = pkce.new_verifier() if use_pkce else ""
         challenge = pkce.s256_challenge(verifier) if verifier else ""
@@ -150,10 +160,10 @@ class OAuth2App:
             self.auth_uri,
             client_id=self.id,
             redirect_uri=redirect_uri,
-            state=state + challenge,
-            scope=self._scope_parameter(scopes),
+            state=kept["state"] + challenge,
+            scope=scope,
             challenge=challenge,
-            extras={**(known.auth_params if known else {}), **self.auth_params, **(auth_params or {})},
+            extras=extras,
         )
         return AuthorizationURL(url, verifier, challenge)
 

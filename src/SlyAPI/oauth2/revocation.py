@@ -20,4 +20,6 @@ def read_revocation_reply(reply: Reply, secrets: Secrets) -> None:
     if reply.status == 400 and answer.get("error") in ("invalid_token", "invalid_grant"):
         return  # not RFC 7009, but what some say of a token that they have forgotten
     where = f"The revocation endpoint {bare_url(reply.url)}"
-    raise refusal(reply, answer, where, refreshing=False, secrets=secrets)
+    problem = refusal(reply, answer, where, refreshing=False, secrets=secrets)
+    del answer  # so that no traceback shows what is in it
+    raise problem

@@ -19,7 +19,7 @@ from ..errors import CredentialsError, CredentialsNotFoundError, GrantEndedError
 from ..json_file import StrPath
 from ..stores import StoredUser, user_file
 from ..stores.contract import ThreadLocks
-from ..web import Request
+from ..web import Request, Secrets
 from .app import OAuth2App, OnRefresh
 from .times import as_utc
 from .user import OAuth2User
@@ -30,6 +30,7 @@ LEEWAY = 30.0
 """Seconds before expiry at which a token counts as due, but never more than a tenth of its life."""
 RETRY_PAUSE = 5.0
 """Seconds until a refresh that failed while the token is still good is tried again."""
+_NONE = Secrets()
 
 
 class OAuth2(Auth):
@@ -90,20 +91,20 @@ class OAuth2(Auth):
 
     async def resign(self, client: Any, request: Request, headers: Mapping[str, str]) -> bool:
         """After a 401: signs with a newer token, had by one refresh if nobody has it yet."""
-        sent = request.headers.get("Authorization")
-        if sent == self._header():
+        sent = Secrets((request.headers.get("Authorization", ""),))
+        if self._header() in sent:
             if self._telling is self.user:
                 return False  # new, and refused already: a hook that calls the API must not go round for ever
             if self.user.refresh_token:
-                await self._fresh(client, rejected=self.user.token)
+                await self._fresh(client, rejected=Secrets((self.user.token,)))
             else:
                 await self._reload()  # the person may have granted again
         request.headers["Authorization"] = self._header()
-        return request.headers["Authorization"] != sent
+        return request.headers["Authorization"] not in sent
 
     async def refresh_now(self, client: Any = None) -> OAuth2User:
         """The user with tokens newer than those held now, due or not. Raises as `sign` does."""
-        await self._fresh(client, rejected=self.user.token)
+        await self._fresh(client, rejected=Secrets((self.user.token,)))
         return self.user
 
     async def settle(self) -> None:
@@ -128,8 +129,11 @@ class OAuth2(Auth):
         leeway = min(LEEWAY, max(0.0, ends - self._clock()) / 10) if self.user.refresh_token else 0.0
         self._due = ends - leeway
 
-    async def _fresh(self, client: Any, rejected: str | None = None) -> None:
-        """Waits for the one refresh in flight in this event loop, begun here if there is none."""
+    async def _fresh(self, client: Any, rejected: Secrets = _NONE) -> None:
+        """Waits for the one refresh in flight in this event loop, begun here if there is none.
+
+        `rejected` is the token that is no good though it seems so.
+        """
         loop = asyncio.get_running_loop()
         if self._flights is None:
             self._flights = {}
@@ -139,7 +143,7 @@ class OAuth2(Auth):
             flight.add_done_callback(_seen)
         await asyncio.shield(flight)
 
-    async def _refresh(self, client: Any, rejected: str | None) -> None:
+    async def _refresh(self, client: Any, rejected: Secrets) -> None:
         lock = self._entry.lock() if self._entry is not None else _turns.lock(str(id(self)))
         try:
             async with lock:
@@ -156,10 +160,10 @@ class OAuth2(Auth):
             finally:
                 self._telling = None
 
-    async def _renew(self, client: Any, rejected: str | None) -> bool:
+    async def _renew(self, client: Any, rejected: Secrets) -> bool:
         """Gets a token that is good, by the store or by asking; True if we asked. Holds the lock."""
         await self._reload()
-        if self.user.token != rejected and self._due > self._clock():
+        if self.user.token not in rejected and self._due > self._clock():
             return False
         try:
             fresh = await self.app.refresh(client, self.user, now=self._clock())
@@ -173,7 +177,7 @@ class OAuth2(Auth):
                 return False
             fresh = await self.app.refresh(client, self.user, now=self._clock())
         except SlyError as error:
-            if rejected is None and self._bridge(error):
+            if not rejected and self._bridge(error):
                 return False
             raise
         await self._save(fresh)

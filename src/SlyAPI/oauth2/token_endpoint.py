@@ -5,6 +5,7 @@ quote nothing that we sent.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl
@@ -122,6 +123,7 @@ def refusal(
     reply: Reply, answer: Mapping[str, Any], where: str, *, refreshing: bool, secrets: Secrets
 ) -> TokenError:
     """The error that a refusing reply stands for, its kind, and what to do next."""
+    secrets = Secrets((*secrets, *_tokens_in(reply)))
     # masked before it is cut: a cut would leave the first half of a secret
     code, told = (masked(text, secrets) for text in _error_of(answer))
     code, told = printable(code, 80), printable(told)
@@ -142,6 +144,14 @@ def refusal(
         kind=kind,
         retry_after=retry_after(reply.headers),
     )
+
+
+_TOKEN = re.compile(r'(?:"(?:access|refresh|id)_token"\s*:\s*"|(?:^|[&?])(?:access|refresh|id)_token=)([^"&\s]+)')
+
+
+def _tokens_in(reply: Reply) -> list[str]:
+    """Tokens that a refusal brings all the same, whole or cut short: nobody uses them, so nobody need see them."""
+    return _TOKEN.findall(reply.text())
 
 
 def _error_of(answer: Mapping[str, Any]) -> tuple[str, str]:

@@ -19,7 +19,7 @@ from .times import as_utc, expiry, read_time, refresh_expiry, seconds, write_tim
 _OWN_KEYS = {"token", "refresh_token", "expires_at", "token_type", "scopes"}
 _MORE_KEYS = {"requested_scopes", "client_auth", "refresh_expires_at"}
 _SENDABLE = re.compile(r"[\x21-\x7e]+")  # RFC 6749 A.12 less the space, which would split the header
-_NAME = re.compile(r"[A-Za-z0-9._-]{1,40}")  # what may be quoted of a stranger's token_type
+_NAME = re.compile(r"[A-Za-z_-]{1,16}")  # what may be quoted of a stranger's token_type
 _SCHEME = re.compile(r"[A-Za-z0-9._-]+|[a-z][a-z0-9+.-]*:[\x21-\x7e]+")  # RFC 6749 A.13
 
 
@@ -96,22 +96,27 @@ class OAuth2User:
         `name` is for messages; `now` (epoch seconds) is when an answer without `created_at` arrived.
         Raises `CredentialsError`, which says what the object is instead.
         """
+        user = cls._read(obj, time.time() if now is None else now)
+        del obj  # so that no traceback shows it
+        if isinstance(user, str):
+            raise CredentialsError(f"{name} {user}")
+        return user
+
+    @classmethod
+    def _read(cls, obj: Any, now: float) -> Self | str:
+        """The user in a JSON object, or what the object is instead."""
         if not isinstance(obj, dict):
-            what = "null" if obj is None else _kind(obj)
-            raise CredentialsError(f"{name} is {what}, not a user's tokens. {_HINT}")
+            return f"is {'null' if obj is None else _kind(obj)}, not a user's tokens. {_HINT}"
         told: dict[str, Any] = obj
         try:
             if "token" in told and not _is_of_google_auth(told):
                 return cls._from_own(told)
             if "access_token" in told:
                 created = seconds(told.get("created_at"))
-                start = created if created is not None else (time.time() if now is None else now)
-                return cls.from_token_answer(told, now=start)
+                return cls.from_token_answer(told, now=now if created is None else created)
         except (ConfigError, BadReplyError) as error:
-            problem = str(error)
-        else:
-            problem = f"it is {recognise(told)}. {_HINT}"
-        raise CredentialsError(f"{name} does not hold a user's tokens: {problem}")
+            return f"does not hold a user's tokens: {error}"
+        return f"does not hold a user's tokens: it is {recognise(told)}. {_HINT}"
 
     @classmethod
     def _from_own(cls, saved: Mapping[str, Any]) -> Self:

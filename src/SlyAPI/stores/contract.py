@@ -4,6 +4,7 @@ The rule: `save` returns when the value would survive a crash, and a lock never 
 """
 
 import asyncio
+import json
 import os
 import threading
 from abc import ABC, abstractmethod
@@ -11,8 +12,9 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
-from ..errors import CredentialsNotFoundError, printable
+from ..errors import CredentialsNotFoundError, SaveError, printable
 from ..oauth2.user import OAuth2User
+from ..web import SecretJson
 
 LOCK_PATIENCE = 45.0
 """Seconds to wait for another's refresh, longer than a token request may take; then go on without the lock."""
@@ -71,7 +73,7 @@ class StoredUser:
 
     async def save(self, user: OAuth2User) -> None:
         """Makes the user's tokens durable. Raises `SaveError`."""
-        await self.store.save(self.name, user.to_dict())
+        await self.store.save(self.name, SecretJson(user.to_dict()))
 
     async def delete(self) -> None:
         """Forgets the user."""
@@ -80,6 +82,15 @@ class StoredUser:
     def lock(self) -> AbstractAsyncContextManager[None]:
         """The user's lock in the store."""
         return self.store.lock(self.name)
+
+
+def as_text(store: TokenStore, value: dict[str, Any]) -> str:
+    """The value as JSON text. Raises `SaveError` for one that JSON cannot hold, and quotes nothing of it."""
+    try:
+        return json.dumps(value, separators=(",", ":"))
+    except (ValueError, TypeError, RecursionError):
+        pass
+    raise SaveError(f"{store!r} was given what JSON cannot hold. What was there is untouched.")
 
 
 def missing(store: TokenStore, name: str) -> CredentialsNotFoundError:

@@ -10,8 +10,8 @@ from hashlib import sha256
 from types import ModuleType
 from typing import Any
 
-from ..errors import CredentialsError, MissingExtraError, SaveError
-from .contract import TokenStore, missing
+from ..errors import CredentialsError, MissingExtraError, SaveError, printable
+from .contract import TokenStore, as_text, missing
 from .file_lock import file_lock
 
 _INDEX = "\x1fnames"  # keyrings can't list their entries, so the names are an entry of their own
@@ -37,25 +37,29 @@ class KeyringStore(TokenStore):
         if kept is None:
             raise missing(self, name)
         try:
-            value: dict[str, Any] = json.loads(kept)
-        except ValueError:
-            raise CredentialsError(f"{self!r} holds something else for this user.") from None
+            value = json.loads(kept)
+        except (ValueError, TypeError, RecursionError):
+            value = None
+        if not isinstance(value, dict):
+            del kept, value  # so that no traceback shows them
+            raise CredentialsError(f"{self!r} holds something else for {printable(name, 80)!r}: not a JSON object.")
         return value
 
     async def save(self, name: str, value: dict[str, Any]) -> None:
         """Hands the value to the keyring. Raises `SaveError`."""
-        await self._set(name, json.dumps(value, separators=(",", ":")))
+        await self._call("set_password", name, as_text(self, value))
         async with self.lock(_INDEX):
             known = await self.names()
             if name not in known:
-                await self._set(_INDEX, json.dumps([*known, name]))
+                await self._call("set_password", _INDEX, json.dumps([*known, name]))
 
     async def delete(self, name: str) -> None:
         """Forgets a user."""
         if await self._get(name) is not None:
             await self._call("delete_password", name)
         async with self.lock(_INDEX):
-            await self._set(_INDEX, json.dumps([known for known in await self.names() if known != name]))
+            left = [known for known in await self.names() if known != name]
+            await self._call("set_password", _INDEX, json.dumps(left))
 
     async def names(self) -> list[str]:
         """The names saved through this class."""
@@ -73,15 +77,16 @@ class KeyringStore(TokenStore):
     async def _get(self, name: str) -> str | None:
         return await self._call("get_password", name)  # type: ignore[no-any-return]
 
-    async def _set(self, name: str, value: str) -> None:
-        await self._call("set_password", name, value)
-
     async def _call(self, method: str, *values: str) -> Any:
         # a keyring may wait for a person to unlock it: off the event loop
         try:
             return await asyncio.to_thread(getattr(self._keyring, method), self.service, *values)
+        except asyncio.CancelledError as cancelled:
+            del values  # so that no traceback shows them, nor the frames of the thread
+            raise cancelled.with_traceback(None) from None
         except Exception as error:  # backends raise errors of their own libraries
             problem = type(error).__name__
+        del values
         kind = CredentialsError if method == "get_password" else SaveError
         raise kind(f"{self!r}: the keyring refused ({problem}).", next_step="Unlock it, then try again.")
 

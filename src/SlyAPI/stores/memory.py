@@ -4,7 +4,7 @@ import json
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-from .contract import ThreadLocks, TokenStore, missing
+from .contract import ThreadLocks, TokenStore, as_text, missing
 
 
 class MemoryStore(TokenStore):
@@ -27,7 +27,7 @@ class MemoryStore(TokenStore):
 
     async def save(self, name: str, value: dict[str, Any]) -> None:
         """Keeps a copy, so that what the caller changes later is not changed here."""
-        self._values[name] = json.dumps(value)
+        self._values[name] = as_text(self, value)
 
     async def delete(self, name: str) -> None:
         """Forgets a user."""

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from ..errors import CredentialsError, SaveError, printable
 from ..json_file import StrPath, shown
-from .contract import TokenStore, missing
+from .contract import TokenStore, as_text, missing
 from .file_lock import file_lock
 
 T = TypeVar("T")
@@ -46,14 +46,20 @@ class SqliteStore(TokenStore):
         row = await self._read(read)
         if row is None:
             raise missing(self, name)
-        value: dict[str, Any] = json.loads(row[0])
+        try:
+            value = json.loads(row[0])
+        except (ValueError, TypeError, RecursionError):
+            value = None
+        if not isinstance(value, dict):
+            del row, value  # so that no traceback shows them
+            raise CredentialsError(f"{self!r} holds something else for {printable(name, 80)!r}: not a JSON object.")
         return value
 
     async def save(self, name: str, value: dict[str, Any]) -> None:
         """Commits the value with a full sync. Raises `SaveError`."""
 
         def write(database: sqlite3.Connection) -> None:
-            database.execute("INSERT OR REPLACE INTO slyapi_users VALUES (?, ?)", (name, json.dumps(value)))
+            database.execute("INSERT OR REPLACE INTO slyapi_users VALUES (?, ?)", (name, as_text(self, value)))
 
         await self._write(write)
 
@@ -101,6 +107,7 @@ class SqliteStore(TokenStore):
         with closing(sqlite3.connect(self.path, timeout=_BUSY_SECONDS)) as database:
             database.execute("PRAGMA journal_mode = WAL")
             database.execute("PRAGMA synchronous = FULL")  # WAL's default may lose the last commits to a power cut
+            database.execute("PRAGMA secure_delete = ON")  # else the file keeps the tokens of a deleted user
             with database:
                 database.execute(_SCHEMA)
                 return use(database)

@@ -33,6 +33,13 @@ class AuthorizationURL(NamedTuple):
         return f"AuthorizationURL({self.url.partition('?')[0]!r}, verifier='***')"
 
 
+def check_extras(extras: Mapping[str, str | None]) -> None:
+    """Raises `ConfigError` for a provider's own parameters that would override the protocol's."""
+    clash = sorted(PROTOCOL_PARAMETERS.intersection(extras))
+    if clash:
+        raise ConfigError(f"auth_params may not set {', '.join(clash)}: the protocol needs it as it is.")
+
+
 def authorization_url(
     auth_uri: str,
     *,
@@ -48,9 +55,7 @@ def authorization_url(
     `extras` are the provider's own parameters; one that is None is left out, also from `auth_uri`'s
     query. Raises `ConfigError` if one would override the protocol's.
     """
-    clash = sorted(PROTOCOL_PARAMETERS.intersection(extras))
-    if clash:
-        raise ConfigError(f"auth_params may not set {', '.join(clash)}: the protocol needs it as it is.")
+    check_extras(extras)
     parts = urlsplit(auth_uri)
     ours: dict[str, str] = {
         "response_type": "code",
@@ -79,6 +84,15 @@ def read_redirect(
     Raises `StateMismatchError` before anything else is believed, `RedirectError` for repeated
     parameters, a foreign `iss` (RFC 9207) or no code, `DeniedError` where the provider says no.
     """
+    try:
+        return _code_in(query, state, issuer, issuer_required)
+    except RedirectError as error:
+        problem = error.with_traceback(None)  # whose frames hold state and code
+    del query, state  # so that no traceback shows them
+    raise problem
+
+
+def _code_in(query: str, state: str, issuer: str | None, issuer_required: bool) -> str:
     told, repeated = _parameters(query)
     theirs, ours = (text.encode("utf-8", "surrogatepass") for text in (told.get("state", ""), state))
     if not hmac.compare_digest(theirs, ours) or not state:
