@@ -3,6 +3,7 @@
 from .auth import Auth, HeaderApiKey, NoAuth, UrlApiKey
 from .errors import ApiError, GrantEndedError, SlyError, TokenError
 from .lazy import AsyncLazy, AsyncTrans
+from .oauth1 import OAuth1, OAuth1App, OAuth1User
 from .oauth2 import OAuth2, OAuth2App, OAuth2User, requires_scopes
 from .webapi import WebAPI
 
@@ -14,6 +15,9 @@ __all__ = [
     "GrantEndedError",
     "HeaderApiKey",
     "NoAuth",
+    "OAuth1",
+    "OAuth1App",
+    "OAuth1User",
     "OAuth2",
     "OAuth2App",
     "OAuth2User",

@@ -4,13 +4,13 @@ The rule: `sign` changes one request and nothing else; it may be called for many
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote_plus
 
 from .errors import ConfigError, OriginError
-from .web import Method, Request, masked
+from .web import FORM, Method, Request, masked
 
 if TYPE_CHECKING:
     from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
@@ -37,6 +37,10 @@ class Auth(ABC):
         `headers` are the reply's. Called once for a request.
         """
         return False
+
+    def masks(self) -> Iterable[str]:
+        """What no message may repeat, beside what signing put into the request."""
+        return ()
 
     async def settle(self) -> None:  # noqa: B027 - most kinds have nothing to wait for
         """Waits for work that must not be cut short, such as a refresh, before a session closes."""
@@ -118,15 +122,21 @@ def _origin_of(request: "ClientRequest", location: str) -> "URL | None":
 
 
 def _as_plain(request: "ClientRequest") -> Request:
-    try:
-        method = Method(request.method)
-    except ValueError:
-        method = Method.GET  # HEAD, OPTIONS: read like a GET; an Auth sees the methods it knows
-    return Request(method, str(request.url), headers=dict(request.headers))
+    method, headers = Method(request.method), dict(request.headers)
+    return Request(method, str(request.url), headers=headers, data=_form_of(request) or {})
+
+
+def _form_of(request: "ClientRequest") -> Any:
+    """The body of a form as text, for an Auth that reads its fields; as it is where it cannot be read twice."""
+    if not request.body or not request.headers.get("Content-Type", "").lower().startswith(FORM):
+        return None
+    if isinstance(request.body, bytes):
+        return request.body.decode("utf-8", "surrogateescape")
+    return request.body.decode("utf-8", "surrogateescape") if _can_repeat(request) else request.body
 
 
 def _apply(plain: Request, request: "ClientRequest") -> None:
-    if plain.data:
+    if plain.data and plain.data != _form_of(request):
         raise ConfigError("This kind of auth changes the body, which a client middleware cannot; use a WebAPI.")
     for name, value in plain.headers.items():
         if request.headers.get(name) != value:

@@ -73,7 +73,7 @@ async def signed_call(
     if reply.status in _REDIRECTS and "Location" in reply.headers:
         request, reply = await _follow(auth, client, own, request, reply, origin, limit)
     if reply.status >= 400:
-        raise _refusal(request, reply, Secrets((*spent, *_added(own, request))))
+        raise _refusal(request, reply, Secrets((*spent, *_added(own, request), *auth.masks())))
     return reply
 
 

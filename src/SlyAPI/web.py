@@ -43,6 +43,10 @@ ParamsDict = Mapping[str, ParamType]
 """Query parameters as a caller writes them; `params.as_query` says what becomes of them."""
 
 
+FORM = "application/x-www-form-urlencoded"
+"""The Content-Type of a form's fields in a body."""
+
+
 class Method(StrEnum):
     """An HTTP request method (RFC 9110 §9)."""
 
@@ -51,6 +55,15 @@ class Method(StrEnum):
     PUT = "PUT"
     DELETE = "DELETE"
     PATCH = "PATCH"
+
+    @classmethod
+    def _missing_(cls, value: object) -> "Method | None":
+        """Another method, which an aiohttp client may ask with (HEAD, PROPFIND); it has no name here."""
+        if not isinstance(value, str) or not value or value != value.upper():
+            return None
+        other = str.__new__(cls, value)
+        other._name_ = other._value_ = value
+        return other
 
 
 @dataclass(slots=True)

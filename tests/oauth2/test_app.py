@@ -141,7 +141,7 @@ OTHERS: list[tuple[object, str]] = [
     ),
     (
         {"key": "k", "secret": "s3cret", "request_uri": AUTH, "authorize_uri": AUTH, "access_uri": AUTH},
-        "an OAuth 1 file",
+        "an OAuth 1 client file",
     ),
     ({"openapi": "3.0.0"}, "an API description"),
     ({}, "an empty JSON object"),

@@ -167,7 +167,7 @@ OTHERS: list[tuple[object, str]] = [
     ({"token": "s3cret", "refresh_token": "r", "expiry": "2030-01-01T00:00:00Z"}, "a token file of google-auth"),
     ({"token": "s3cret", "token_uri": "https://p.example/t", "client_id": "i"}, "a token file of google-auth"),
     ({"type": "authorized_user", "client_secret": "s3cret"}, "gcloud's application-default credentials"),
-    ({"key": "k", "secret": "s3cret"}, "an OAuth 1 file"),
+    ({"key": "k", "secret": "s3cret"}, "an OAuth 1 user file"),
     ({"openapi": "3.0.0", "paths": {}}, "an API description"),
     ({"s3cret": 1}, "a JSON object with other keys"),
     ({}, "an empty JSON object"),

@@ -204,8 +204,10 @@ def recognise(obj: Mapping[str, Any]) -> str:
         return "Google's client file"
     if "client_id" in obj or "auth_uri" in obj:
         return "a client file"
-    if {"key", "secret"} <= obj.keys():
-        return "an OAuth 1 file"
+    if {"request_uri", "authorize_uri", "access_uri"} & obj.keys():
+        return "an OAuth 1 client file"
+    if {"key", "secret"} <= obj.keys() or "oauth_token_secret" in obj:
+        return "an OAuth 1 user file"
     if {"openapi", "swagger"} & obj.keys():
         return "an API description"
     return "a JSON object with other keys" if obj else "an empty JSON object"

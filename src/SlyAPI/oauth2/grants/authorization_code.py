@@ -122,15 +122,20 @@ def _code_in(query: str, state: str, issuer: str | None, issuer_required: bool) 
 _ADDRESS = re.compile(r"(?:[a-z][a-z0-9+.-]*:|/)[^?]*\?|[^=?]*\?", re.IGNORECASE)
 
 
-def _parameters(query: str) -> tuple[dict[str, str], bool]:
-    """The parameters by name, and whether one that matters comes twice; a state that does is none."""
+def redirect_pairs(query: str) -> list[tuple[str, str]]:
+    """Names and values in a redirect's query, given as the query or as the whole address; none where it is neither."""
     text = query.strip().partition("#")[0]
     if address := _ADDRESS.match(text):
         text = text[address.end() :]
     try:
-        pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=64)
+        return parse_qsl(text, keep_blank_values=True, max_num_fields=64)
     except ValueError:
-        pairs = []
+        return []
+
+
+def _parameters(query: str) -> tuple[dict[str, str], bool]:
+    """The parameters by name, and whether one that matters comes twice; a state that does is none."""
+    pairs = redirect_pairs(query)
     told = dict(pairs)
     repeated = {n for n in told if sum(name == n for name, _ in pairs) > 1}
     if "state" in repeated:

@@ -1,0 +1,151 @@
+"""Who we are to one OAuth 1 provider: the client registration. Each method is build, send, read."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from .. import transport
+from ..errors import ConfigError, CredentialsError
+from ..json_file import StrPath, read_json_file, shown
+from ..oauth2.user import recognise
+from ..web import Reply, SecretForm, Secrets, check_endpoint
+from . import grant, rsa
+from .signature import SignatureMethod, Signing, checked_method, new_nonce
+from .user import OAuth1User, TemporaryCredentials
+
+if TYPE_CHECKING:
+    from aiohttp import ClientSession
+
+
+@dataclass(repr=False)
+class OAuth1App:
+    """A client at one provider. `dataclasses.asdict` gives the file format.
+
+    The three URIs are the endpoints of RFC 5849 §2: temporary credentials, the person's page, the token.
+    They may be empty for a client that only signs with tokens it was given.
+    """
+
+    key: str
+    secret: str
+    request_uri: str
+    authorize_uri: str
+    access_uri: str
+
+    def __repr__(self) -> str:
+        uris = f"{self.request_uri!r}, {self.authorize_uri!r}, {self.access_uri!r}"
+        return f"OAuth1App({self.key!r}, '***', {uris})"
+
+    @classmethod
+    def from_json_file(cls, path: StrPath) -> Self:
+        """The client in a file. Raises `CredentialsNotFoundError`, or `CredentialsError` saying what it is instead."""
+        return cls.from_json_obj(read_json_file(path), name=shown(path))
+
+    @classmethod
+    def from_json_obj(cls, obj: Any, *, name: str = "The client JSON") -> Self:
+        """The client in a JSON object; `name` is for messages."""
+        members, problem = _members(obj)
+        del obj  # so that no traceback shows it
+        if problem:
+            raise CredentialsError(f"{name} {problem}")
+        return cls(**members)
+
+    async def ask(
+        self,
+        callback_uri: str = grant.OUT_OF_BAND,
+        client: "ClientSession | None" = None,
+        *,
+        method: SignatureMethod = "HMAC-SHA1",
+        private_key: Any = None,
+        allow_http: bool = False,
+        now: float | None = None,
+    ) -> TemporaryCredentials:
+        """Temporary credentials for one grant (RFC 5849 §2.1).
+
+        `callback_uri` is where the person comes back to; without one the provider shows the verifier.
+        `client` lends its connections, `now` is in epoch seconds. Raises `TokenError`, `BadReplyError`,
+        `NetworkError`, and `ConfigError` for plain http unless `allow_http`.
+        """
+        key = Secrets(() if private_key is None else (private_key,))
+        del private_key  # so that no traceback shows it
+        signing = self._signing(TemporaryCredentials("", ""), method, key)
+        told = SecretForm(oauth_callback=callback_uri)
+        now = _now(now)
+        reply = await self._send("request_uri", told, signing, client, now, allow_http)
+        return grant.read_temporary_reply(reply, secrets=Secrets((self.secret,)), now=now)
+
+    def authorize_url(self, temporary: TemporaryCredentials, params: Mapping[str, str] | None = None) -> str:
+        """Where to send the person (RFC 5849 §2.2); `params` are the provider's own. Raises `ConfigError`."""
+        uri = self._endpoint("authorize_uri", True)
+        return grant.authorize_url(uri, temporary, params or {})
+
+    async def exchange_verifier(
+        self,
+        verifier: str,
+        temporary: TemporaryCredentials,
+        client: "ClientSession | None" = None,
+        *,
+        method: SignatureMethod = "HMAC-SHA1",
+        private_key: Any = None,
+        allow_http: bool = False,
+        now: float | None = None,
+    ) -> OAuth1User:
+        """Trades the verifier and the temporary credentials for the user's token (RFC 5849 §2.3).
+
+        Arguments and errors as of `ask`.
+        """
+        told = SecretForm(oauth_verifier=verifier)
+        secrets = Secrets((self.secret, temporary.key, temporary.secret, verifier))
+        key = Secrets(() if private_key is None else (private_key,))
+        del verifier, private_key
+        signing = self._signing(temporary, method, key)
+        now = _now(now)
+        reply = await self._send("access_uri", told, signing, client, now, allow_http)
+        return grant.read_access_reply(reply, secrets=secrets, now=now)
+
+    def _signing(self, temporary: TemporaryCredentials, method: SignatureMethod, private_key: Secrets) -> Signing:
+        key = rsa.load(private_key[0]) if private_key else None
+        return Signing(self.key, self.secret, temporary.key, temporary.secret, checked_method(method, key), key)
+
+    async def _send(
+        self, endpoint: str, told: SecretForm, signing: Signing, client: "ClientSession | None", now: float, http: bool
+    ) -> Reply:
+        uri = self._endpoint(endpoint, http)
+        request = grant.credentials_request(uri, told, signing, timestamp=int(now), nonce=new_nonce())
+        return await transport.send(request, client)
+
+    def _endpoint(self, name: str, allow_http: bool) -> str:
+        uri: str = getattr(self, name)
+        if not uri:
+            raise ConfigError(f"{name} is not filled in.", next_step="The provider's documentation has it.")
+        return check_endpoint(uri, name, allow_http=allow_http)
+
+
+_URIS = ("request_uri", "authorize_uri", "access_uri")
+_HINT = "Make one with: python -m SlyAPI scaffold oauth1"
+
+
+def _members(obj: Any) -> tuple[dict[str, str], str]:
+    """The client's members, and what is wrong with the object where it is no client's."""
+    if not isinstance(obj, dict):
+        return {}, f"is not an OAuth 1 client file: it is not a JSON object. {_HINT}"
+    if "key" not in obj or not any(uri in obj for uri in _URIS):
+        return {}, f"is not an OAuth 1 client file: it is {recognise(obj)}. {_HINT}"
+    told = {member: obj.get(member) or "" for member in ("key", "secret", *_URIS)}
+    for member, value in told.items():
+        if not isinstance(value, str) or not value.isprintable():
+            return {}, f"cannot be used: {member} is not a text."
+        told[member] = value.strip()
+    if not told["key"]:
+        return {}, "is not filled in: key missing. The provider's console has it."
+    try:
+        for uri in _URIS:
+            if told[uri]:
+                check_endpoint(told[uri], uri, allow_http=True)
+    except ConfigError as error:
+        return {}, f"cannot be used: {error}"
+    return told, ""
+
+
+def _now(now: float | None) -> float:
+    return time.time() if now is None else now

@@ -1,0 +1,171 @@
+"""RFC 5849 §2, redirection-based authorization: temporary credentials, the person's page, the user's token. Pure.
+
+The rule: each question is signed with what the one before it brought, and no answer is quoted before it is masked.
+"""
+
+import hmac
+import re
+from collections.abc import Mapping
+from typing import NoReturn
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from ..errors import (
+    BadReplyError,
+    ConfigError,
+    DeniedError,
+    Kind,
+    RedirectError,
+    StateMismatchError,
+    TokenError,
+    printable,
+)
+from ..oauth2.grants.authorization_code import redirect_pairs
+from ..web import Method, Reply, Request, SecretForm, Secrets, bare_url, masked, retry_after, skew
+from .signature import Signing
+from .user import OAuth1User, TemporaryCredentials
+
+GRANT_AGAIN = "Grant again: python -m SlyAPI grant oauth1"
+OUT_OF_BAND = "oob"
+"""The callback where nothing can be redirected to: the provider shows the verifier (§2.1)."""
+_PROBLEM = re.compile(r"\boauth_problem=[\"']?([a-z_]{1,40})")  # an extension of OAuth 1.0 that many servers speak
+_REDIRECT = {"oauth_token", "oauth_verifier", "oauth_problem", "error", "denied"}  # the last is Twitter's no
+_REPLY = {"oauth_token", "oauth_token_secret", "oauth_callback_confirmed"}
+_DENIED = {"permission_denied", "user_refused", "access_denied"}
+
+
+def credentials_request(uri: str, more: SecretForm, signing: Signing, *, timestamp: int, nonce: str) -> Request:
+    """A question for credentials: temporary by `oauth_callback` in `more` (§2.1), lasting by `oauth_verifier`."""
+    header = signing.header("POST", uri, timestamp=timestamp, nonce=nonce, more=more)
+    return Request(Method.POST, uri, headers={"Authorization": header})
+
+
+def authorize_url(authorize_uri: str, temporary: TemporaryCredentials, params: Mapping[str, str]) -> str:
+    """Where to send the person (§2.2). A query that `authorize_uri` has is kept, and `params` are added.
+
+    Raises `ConfigError` if they would override the protocol's.
+    """
+    if "oauth_token" in params:
+        raise ConfigError("The parameters may not set oauth_token: the protocol needs it as it is.")
+    parts = urlsplit(authorize_uri)
+    ours = {"oauth_token": temporary.key, **params}
+    kept = [(name, value) for name, value in parse_qsl(parts.query, keep_blank_values=True) if name not in ours]
+    return urlunsplit((parts.scheme, parts.netloc, parts.path, urlencode([*kept, *ours.items()]), ""))
+
+
+def read_redirect(query: str, temporary: TemporaryCredentials) -> str:
+    """The verifier in a redirect's query (§2.2), given as the query or as the whole address.
+
+    Raises `StateMismatchError` before anything else is believed: the temporary key is this protocol's
+    state. `RedirectError` for repeated parameters or no verifier, `DeniedError` where the person said no.
+    """
+    pairs = [pair for pair in redirect_pairs(query) if pair[0] in _REDIRECT]
+    told = SecretForm(pairs)
+    once = len(told) == len(pairs)
+    del query, pairs  # so that no traceback shows them
+    theirs = told.get("oauth_token") or told.get("denied", "")
+    same = hmac.compare_digest(theirs.encode("utf-8", "surrogatepass"), temporary.key.encode("utf-8", "surrogatepass"))
+    del theirs
+    if not same or not temporary.key:
+        raise StateMismatchError(
+            "The redirect is not for this attempt: it is forged, or from an earlier one.",
+            next_step="Use the page that was opened last.",
+        )
+    if not once:
+        raise RedirectError("The redirect repeats a parameter.", next_step="Start again.")
+    if any(name in told for name in ("oauth_problem", "error", "denied")):
+        raise _no(told, temporary)
+    if not told.get("oauth_verifier"):
+        raise RedirectError(
+            "The redirect brought no oauth_verifier (RFC 5849 §2.2).", next_step="Start the grant again."
+        )
+    return told["oauth_verifier"]
+
+
+def _no(told: SecretForm, temporary: TemporaryCredentials) -> DeniedError:
+    secrets = Secrets((temporary.key, temporary.secret, told.get("oauth_verifier", "")))
+    reason = told.get("oauth_problem") or told.get("error") or "access_denied"
+    reason = printable(masked(reason, secrets), 80)  # masked before it is cut
+    if reason in _DENIED:
+        return DeniedError(f"The consent was refused ({reason}).", error=reason, denied=True)
+    return DeniedError(f"The provider refused the authorization ({reason}).", error=reason)
+
+
+def read_temporary_reply(reply: Reply, *, secrets: Secrets, now: float) -> TemporaryCredentials:
+    """The temporary credentials in a reply (§2.1). `now` in epoch seconds; `secrets` are what no message may repeat.
+
+    Raises `TokenError` where the server refused, `BadReplyError` for anything else than credentials.
+    """
+    told = _read(reply, "request_uri", secrets, now)
+    # Servers of before 1.0a leave it out; they are told by the missing verifier later on.
+    if told.get("oauth_callback_confirmed", "true") != "true":
+        raise BadReplyError(
+            f"{bare_url(reply.url)} did not take the callback (oauth_callback_confirmed is not true).",
+            next_step="Register the redirect URI with the provider.",
+            kind="configuration",
+        )
+    return TemporaryCredentials(told["oauth_token"], told["oauth_token_secret"])
+
+
+def read_access_reply(reply: Reply, *, secrets: Secrets, now: float) -> OAuth1User:
+    """The user in a reply (§2.3). Arguments and errors as of `read_temporary_reply`."""
+    told = _read(reply, "access_uri", secrets, now)
+    return OAuth1User(told["oauth_token"], told["oauth_token_secret"])
+
+
+def _read(reply: Reply, endpoint: str, secrets: Secrets, now: float) -> SecretForm:
+    """The fields of a reply, whatever its Content-Type says, the token and its secret among them."""
+    if not 200 <= reply.status < 300:
+        _refuse(reply, endpoint, secrets, now)
+    try:
+        pairs = parse_qsl(reply.text().strip(), keep_blank_values=True, max_num_fields=64)
+    except ValueError:
+        pairs = []
+    told = SecretForm(pair for pair in pairs if pair[0] in _REPLY)
+    lacking = [n for n in ("oauth_token", "oauth_token_secret") if sum(name == n for name, _ in pairs) != 1]
+    del pairs  # so that no traceback shows them
+    sound = all(value.isprintable() for value in told.values())
+    if lacking and _PROBLEM.search(reply.text()):
+        _refuse(reply, endpoint, secrets, now)  # with HTTP 200
+    if lacking or not told["oauth_token"] or not sound:
+        raise BadReplyError(
+            f"{bare_url(reply.url)} answered HTTP {reply.status}, but not with one token and its secret.",
+            next_step=f"Check {endpoint} in the client file.",
+        )
+    return told
+
+
+def _refuse(reply: Reply, endpoint: str, secrets: Secrets, now: float) -> NoReturn:
+    """Raises the error that a refusing reply stands for, its kind, and what to do next."""
+    text = masked(reply.text(), secrets)  # before it is cut: a cut would leave the first half of a secret
+    found = _PROBLEM.search(text) or _PROBLEM.search(masked(reply.headers.get("WWW-Authenticate", ""), secrets))
+    code = found[1] if found else f"http_{reply.status}"
+    told = "" if text.lstrip().startswith("<") else printable(text)
+    message = f"{bare_url(reply.url)} refused: HTTP {reply.status}" + (f", {told}." if told else ".")
+    kind, next_step = _what_helps(reply, code, endpoint, skew(reply.headers, now))
+    if 300 <= reply.status < 400:
+        message = f"{bare_url(reply.url)} redirects elsewhere (HTTP {reply.status}); secrets do not follow redirects."
+    raise TokenError(
+        reply.status,
+        code,
+        told,
+        reply.without(secrets),
+        message=message,
+        next_step=next_step,
+        kind=kind,
+        retry_after=retry_after(reply.headers),
+    )
+
+
+def _what_helps(reply: Reply, code: str, endpoint: str, ahead: float) -> tuple[Kind, str]:
+    status = reply.status
+    if 300 <= status < 400:
+        return "configuration", f"Put the final address into {endpoint}."
+    if status in (408, 425, 429) or status >= 500:
+        return "transient", "Nothing is lost; try again later."
+    if ahead:  # §3.3: servers refuse a timestamp that is too far from theirs
+        return "configuration", f"This machine's clock is {abs(ahead):.0f} s off the server's; set it."
+    if status in (404, 405):
+        return "configuration", f"Check {endpoint} in the client file."
+    if endpoint == "access_uri" and code != "consumer_key_unknown":
+        return "permanent", "The verifier was used before, is too old, or is wrong. " + GRANT_AGAIN
+    return "configuration", "Check key and secret in the client file, and that the redirect URI is registered."

@@ -1,0 +1,161 @@
+"""RFC 5849 §3: the signature of one request, and the header that carries it. Pure but for the nonce.
+
+The rule: every text is decoded once and encoded once, and the URL is taken as it goes over the wire.
+"""
+
+import hmac
+import secrets
+from base64 import b64encode
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+from urllib.parse import parse_qsl, quote
+
+from yarl import URL
+
+from ..errors import ConfigError
+from ..web import SecretForm, is_loopback_uri
+from . import rsa
+
+SignatureMethod = Literal["HMAC-SHA1", "HMAC-SHA256", "RSA-SHA1", "PLAINTEXT"]
+"""HMAC-SHA256 is not in the RFC; it is HMAC-SHA1 (§3.4.2) with the other hash."""
+
+Pair = tuple[str, str]
+
+
+def new_nonce() -> str:
+    """A fresh nonce: 128 bits, 32 characters (RFC 5849 §3.3)."""
+    return secrets.token_hex(16)
+
+
+def escaped(text: str) -> str:
+    """Percent-encoded as §3.6 wants it: all but unreserved characters, in upper case.
+
+    >>> escaped("Ladies + Gentlemen")
+    'Ladies%20%2B%20Gentlemen'
+    """
+    # bytes that are no UTF-8, which `form_pairs` keeps as surrogates, go back to what they were
+    return quote(text, safe="~", errors="surrogateescape")
+
+
+def form_pairs(encoded: str) -> list[Pair]:
+    """The decoded names and values of a query or form (§3.4.1.3.1), in their order, those without a value too."""
+    return parse_qsl(encoded, keep_blank_values=True, errors="surrogateescape")
+
+
+def base_string_uri(url: str) -> str:
+    """Scheme, authority and path of the request (§3.4.1.2): only the first two are lower case."""
+    sent = _as_sent(url)
+    return f"{sent.scheme}://{sent.host_port_subcomponent}{sent.raw_path}"
+
+
+def normalized(parameters: Iterable[Pair]) -> str:
+    """Parameters in the one spelling and order that both sides sign (§3.4.1.3.2)."""
+    return "&".join(f"{name}={value}" for name, value in sorted((escaped(n), escaped(v)) for n, v in parameters))
+
+
+def base_string(http_method: str, url: str, parameters: Iterable[Pair]) -> str:
+    """What is signed (§3.4.1.1). `parameters`: those of the header and of a form, decoded; the URL has its own."""
+    all_of_them = [*form_pairs(_as_sent(url).raw_query_string), *parameters]
+    return "&".join((http_method.upper(), escaped(base_string_uri(url)), escaped(normalized(all_of_them))))
+
+
+def authorization_header(parameters: Iterable[Pair], realm: str | None = None) -> str:
+    """The value of the Authorization header (§3.5.1). The realm (RFC 9110 §11.5) is quoted, never signed."""
+    told = [f'{escaped(name)}="{escaped(value)}"' for name, value in parameters]
+    if realm is not None:
+        quoted = realm.replace("\\", "\\\\").replace('"', '\\"')
+        told.insert(0, f'realm="{quoted}"')
+    return f"OAuth {', '.join(told)}"
+
+
+def checked_realm(realm: str | None) -> str | None:
+    """The realm, if a header may carry it. Raises `ConfigError`."""
+    if realm is not None and not (realm.isprintable() and realm.isascii()):
+        raise ConfigError("The realm holds characters that no header may carry.")
+    return realm
+
+
+def checked_method(method: SignatureMethod, private_key: object) -> SignatureMethod:
+    """The method, if there is one of that name and what it needs is given. Raises `ConfigError`."""
+    there, needs_key = method in get_args(SignatureMethod), method == "RSA-SHA1" and not private_key
+    del private_key  # so that no traceback shows it
+    if not there:
+        raise ConfigError(f"The signature method may be {', '.join(get_args(SignatureMethod))}.")
+    if needs_key:
+        raise ConfigError("RSA-SHA1 signs with a private key.", next_step="Give private_key, as PEM.")
+    return method
+
+
+@dataclass(slots=True, frozen=True, repr=False)
+class Signing:
+    """Who signs, and how: what stays the same from one request to the next.
+
+    Empty `token_key`: nobody's token yet, or an API that knows clients only. `private_key` is what
+    `rsa.load` gives, for RSA-SHA1.
+    """
+
+    client_key: str
+    client_secret: str
+    token_key: str = ""
+    token_secret: str = ""
+    method: SignatureMethod = "HMAC-SHA1"
+    private_key: object = None
+    realm: str | None = None
+
+    def __repr__(self) -> str:
+        return f"<Signing by {self.method}>"
+
+    def header(
+        self,
+        http_method: str,
+        url: str,
+        fields: Iterable[Pair] = (),
+        *,
+        timestamp: int,
+        nonce: str,
+        more: Mapping[str, str] | None = None,
+    ) -> str:
+        """The Authorization header of one request (§3.1).
+
+        `url` may have a query; `fields` are decoded parameters that it lacks, and those of a form.
+        `timestamp` in epoch seconds; `more` are further protocol parameters, such as `oauth_callback`.
+        Raises `ConfigError` for PLAINTEXT where others could read it, and for text that cannot be encoded.
+        """
+        if self.method == "PLAINTEXT" and _as_sent(url).scheme != "https" and not is_loopback_uri(url):
+            raise ConfigError(
+                "PLAINTEXT sends the secrets themselves, so it needs https (RFC 5849 §3.4.4).",
+                next_step="Use https, or another signature method.",
+            )
+        protocol = SecretForm(oauth_consumer_key=self.client_key)
+        if self.token_key:
+            protocol["oauth_token"] = self.token_key
+        protocol.update(oauth_signature_method=self.method, oauth_timestamp=str(timestamp), oauth_nonce=nonce)
+        protocol.update(oauth_version="1.0", **(more or {}))
+        try:
+            text = base_string(http_method, url, [*fields, *protocol.items()])
+            return authorization_header([*protocol.items(), ("oauth_signature", self.signature(text))], self.realm)
+        except UnicodeEncodeError:
+            del fields  # so that no traceback shows them
+        raise ConfigError("The request has text that cannot be encoded (a lone surrogate), so it cannot be signed.")
+
+    def signature(self, text: str) -> str:
+        """The signature of a base string by the method (§3.4.2 to §3.4.4)."""
+        if self.method == "RSA-SHA1":
+            return b64encode(rsa.sign_sha1(self.private_key, text.encode("ascii"))).decode("ascii")
+        key = f"{escaped(self.client_secret)}&{escaped(self.token_secret)}"
+        if self.method == "PLAINTEXT":
+            return key
+        hash_name = "sha256" if self.method == "HMAC-SHA256" else "sha1"
+        return b64encode(hmac.digest(key.encode("ascii"), text.encode("ascii"), hash_name)).decode("ascii")
+
+
+def _as_sent(url: str) -> URL:
+    """The URL as the transport writes it: yarl encodes what must be, and drops dots and a default port."""
+    try:
+        sent = URL(url)
+        if sent.host and sent.scheme in ("http", "https"):
+            return sent
+    except ValueError:
+        pass
+    raise ConfigError("The address to sign is no http URL.", next_step="Check base_url and the client file.")
