@@ -17,7 +17,7 @@ from SlyAPI.cli import main
 from tests.place import Place, failure, place_at, secrets_in
 
 CODES = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 130)
-COMMANDS = ("scaffold", "grant", "show", "token", "refresh", "demo")
+COMMANDS = ("scaffold", "grant", "show", "token", "refresh", "revoke", "demo")
 
 
 @pytest.fixture
@@ -377,3 +377,31 @@ async def test_the_older_forms_of_grant_work(place: Place, form: tuple[str, ...]
 def test_the_older_forms_of_scaffold_work(kind: str, keys: list[str], here: Path) -> None:
     assert main(["scaffold", kind, "file.json"]) == 0
     assert json.loads((here / "file.json").read_text()) == dict.fromkeys(keys, "")
+
+
+async def test_revoke_ends_the_grant_and_deletes_the_user_file(place: Place) -> None:
+    place.client(revoke_uri=place.provider.revoke_url)
+    await place.grants()
+    ended = await place.runs("revoke", "app.json", "user.json", "--json")
+    assert ended.code == 0, ended.err
+    assert json.loads(ended.out) == {"user": "user.json", "revoked": True}
+    assert "The grant has ended" in ended.err
+    assert not (place.folder / "user.json").exists()
+    assert [seen.outcome for seen in place.provider.log if seen.endpoint == "revoke"] == ["ok"]
+
+
+async def test_a_refused_revocation_keeps_the_user_file(place: Place) -> None:
+    place.client(revoke_uri=place.provider.revoke_url, secret="another-secret")
+    before = place.user()
+    ended = await place.runs("revoke", "app.json", "user.json")
+    assert (ended.code, ended.out) == (6, "")
+    assert "user.json was not changed." in ended.err
+    assert place.reads("user.json") == before
+
+
+async def test_revoke_at_a_provider_that_names_no_endpoint_says_what_to_do(place: Place) -> None:
+    place.user()
+    ended = await place.runs("revoke", "app.json", "user.json")
+    assert ended.code == 2
+    assert "revoke_uri" in ended.err
+    assert (place.folder / "user.json").exists()

@@ -24,6 +24,7 @@ COMMANDS = {
     "show": "show a user file's scopes and expiry; no network, no secret",
     "token": "print a valid access token, refreshed if it is due (for curl)",
     "refresh": "refresh the tokens in a user file now",
+    "revoke": "end the grant at the provider and delete the user file",
     "demo": "scaffold, grant and call: all of it against a practice provider",
 }
 _OLD_NAMES = {"oauth1-flow": ["grant", "oauth1"], "oauth2-flow": ["grant", "oauth2"]}
@@ -88,9 +89,9 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
         )
     _add_scaffold(made["scaffold"])
     _add_grant(made["grant"])
-    for name in ("token", "refresh"):
+    for name in ("token", "refresh", "revoke"):
         made[name].add_argument("app", metavar="APP.json", help="the client file")
-    for name in ("show", "token", "refresh"):
+    for name in ("show", "token", "refresh", "revoke"):
         made[name].add_argument("user", metavar="USER.json", help="the user file")
         made[name].add_argument("--json", action="store_true", help=_JSON)
     demo = made["demo"]

@@ -6,24 +6,21 @@ The rule: every foreseeable failure is one or two lines: what happened, what was
 import asyncio
 import json
 import os
-import stat
 import sys
-from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from .arguments import EXIT_CODES, read_arguments
 from .errors import (
     ConfigError,
     CredentialsError,
-    CredentialsNotFoundError,
     GrantEndedError,
     SaveError,
     SlyError,
     WouldOverwriteError,
 )
-from .flow.console import Console, Interrupted, ctrl_c_as_interrupted, report, second_ctrl_c_exits
+from .flow.console import Console, Interrupted, ctrl_c_as_interrupted, report
 from .flow.git_guard import guard
 from .flow.grant import GrantOptions
 from .flow.scaffold import TEMPLATES, ScaffoldOptions, client_json, is_filled_in, read_secret, write_client
@@ -40,8 +37,8 @@ from .flow.wizard import (
 from .json_file import shown
 from .oauth2 import OAuth2, OAuth2App, OAuth2User
 from .oauth2.client_auth import read_client_auth
-from .oauth2.token_endpoint import GRANT_AGAIN
-from .web import Method, Request
+from .results import print_json, print_result
+from .token_commands import described, refresh, revoke, run_with_tokens, show, signing, token
 
 __all__ = ["EXIT_CODES", "main"]
 
@@ -76,24 +73,6 @@ def _flush() -> None:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), number)
 
 
-def _print(text: str) -> None:
-    """A result, on stdout. Raises `SaveError` where nobody can read it."""
-    problem = "it is closed" if sys.stdout is None else ""
-    try:
-        print(text, flush=True)
-    except UnicodeEncodeError:
-        print(text.encode("ascii", "backslashreplace").decode(), flush=True)
-    except OSError as error:
-        problem = error.strerror or "it is closed"
-    if problem:
-        raise SaveError(f"stdout could not be written: {problem}.")
-
-
-def _result(as_json: bool, result: dict[str, Any]) -> None:
-    if as_json:
-        _print(json.dumps(result))
-
-
 def _scaffold(args: Any, console: Console) -> int:
     if args.bare and args.kind == "oauth2":
         scaffold_by_asking(console)
@@ -111,7 +90,7 @@ def _scaffold(args: Any, console: Console) -> int:
     write_client(path, client, force=True)
     say_written(path, console)
     guard(path, console)
-    _result(args.json, {"app": path, "missing": [key for key, value in client.items() if value == ""]})
+    print_json(args.json, {"app": path, "missing": [key for key, value in client.items() if value == ""]})
     return 0
 
 
@@ -144,9 +123,8 @@ def _grant(args: Any, console: Console) -> int:
     options = _options(args)
     app = client_in(app_path)
     app.client_auth = options.client_auth or app.client_auth
-    user_path = args.user or (
-        words.pop(0) if words else _ask_path(console, "User file to write", "--user USER.json", "user.json")
-    )
+    given = args.user or (words.pop(0) if words else "")
+    user_path = given or _ask_path(console, "User file to write", "--user USER.json", "user.json")
     scopes = [scope for text in (*words, *args.scope) for scope in text.split()]
     if user_path == "-":
         if sys.stdout is None:
@@ -159,13 +137,13 @@ def _grant(args: Any, console: Console) -> int:
         if user_path != "-" and os.path.lexists(user_path) and not _may_replace(args, console, user_path):
             console.say(f"{shown(user_path)} was kept.")
             return 0
-        if args.bare:
+        if not given and not scopes:
             scopes = console.ask("Scopes, with spaces between; Enter for none", "--scope", "").split()
         user = asyncio.run(grant_to_file(app, user_path, scopes, options, console))
     if user_path == "-":
-        _print(json.dumps(user.to_dict(), indent=4))
+        print_result(json.dumps(user.to_dict(), indent=4))
     else:
-        _result(args.json, {"user": user_path, **_described(user)})
+        print_json(args.json, {"user": user_path, **described(user)})
     return 0
 
 
@@ -187,7 +165,7 @@ def _kept(args: Any, console: Console, app: OAuth2App, user_path: str, scopes: l
         asked_before = {*auth.user.scopes, *(auth.user.requested_scopes or ())}
         if set(scopes) <= asked_before:
             with suppress(GrantEndedError):
-                _run_with_tokens(auth, _sign(auth), console, user_path)
+                run_with_tokens(auth, signing(auth), console, user_path)
                 console.say(f"{shown(user_path)} is good; nothing to do.")
                 say_missing(auth.user, console)
                 return auth.user
@@ -226,106 +204,6 @@ def _options(args: Any) -> GrantOptions:
     )
 
 
-def _described(user: OAuth2User) -> dict[str, Any]:
-    return {
-        "scopes": user.scopes,
-        "missing_scopes": user.missing_scopes,
-        "expires_at": None if user.expires_at is None else user.expires_at.isoformat(),
-        "refreshable": bool(user.refresh_token),
-    }
-
-
-@contextmanager
-def _user_file_expected() -> Iterator[None]:
-    try:
-        yield
-    except CredentialsNotFoundError as error:
-        error.next_step = error.next_step or "Make one with: python -m SlyAPI grant"
-        raise
-
-
-def _show(args: Any, console: Console) -> int:
-    with _user_file_expected():
-        user = OAuth2User.from_json_file(args.user)
-    mode = stat.S_IMODE(os.stat(args.user).st_mode)
-    if args.json:
-        _result(True, {"user": args.user, **_described(user), "mode": f"{mode:04o}"})
-        return 0
-    lines = [f"user file:   {shown(args.user)} (mode {mode:04o})"]
-    lines.append(f"scopes:      {' '.join(user.scopes) or 'none named'}")
-    if user.missing_scopes:
-        lines.append(f"not granted: {' '.join(user.missing_scopes)}")
-    lines.append(f"expires:     {_when(user.expires_at)}")
-    lines.append(f"refreshable: {'yes' if user.refresh_token else 'no'}")
-    _print("\n".join(lines))
-    if mode & 0o077 and os.name == "posix":
-        console.say("Careful: others on this machine may read it. Mend that with:", f"    chmod 600 {shown(args.user)}")
-    return 0
-
-
-def _when(at: datetime | None) -> str:
-    if at is None:
-        return "not told by the provider"
-    left = at - datetime.now(UTC)
-    shown_at = f"{at:%Y-%m-%d %H:%M:%S} UTC"
-    if left < timedelta(0):
-        return f"{shown_at} (expired)"
-    hours, rest = divmod(int(left.total_seconds()), 3600)
-    if hours >= 48:
-        return f"{shown_at} (in {hours // 24} days)"
-    return f"{shown_at} (in {hours} h {rest // 60} min)" if hours else f"{shown_at} (in {rest // 60} min {rest % 60} s)"
-
-
-def _signer(args: Any, console: Console) -> OAuth2:
-    app = client_in(args.app)
-    with _user_file_expected():
-        auth = OAuth2(app, args.user)
-    console.so_far = unchanged(args.user)
-    return auth
-
-
-def _sign(auth: OAuth2) -> Coroutine[Any, Any, object]:
-    return auth.sign(None, Request(Method.GET, auth.app.token_uri))
-
-
-def _run_with_tokens(auth: OAuth2, work: Coroutine[Any, Any, object], console: Console, user_path: str) -> None:
-    """Runs what may refresh the user's tokens. Ctrl-C waits for a refresh under way, lest its tokens be lost."""
-    before = auth.user.token
-
-    async def patient() -> None:
-        try:
-            await work
-        except asyncio.CancelledError:
-            with second_ctrl_c_exits(console, "The refresh under way is waited for; Ctrl-C again stops at once."):
-                await auth.settle()
-            raise
-        finally:
-            if auth.user.token != before:
-                console.so_far = f"{shown(user_path)} was written."
-
-    asyncio.run(patient())
-
-
-def _token(args: Any, console: Console) -> int:
-    auth = _signer(args, console)
-    _run_with_tokens(auth, _sign(auth), console, args.user)
-    if args.json:
-        _result(True, {"token": auth.user.token, **_described(auth.user)})
-    else:
-        _print(auth.user.token)
-    return 0
-
-
-def _refresh(args: Any, console: Console) -> int:
-    auth = _signer(args, console)
-    if not auth.user.refresh_token:
-        raise CredentialsError(f"{shown(args.user)} holds no refresh token.", next_step=GRANT_AGAIN)
-    _run_with_tokens(auth, auth.refresh_now(), console, args.user)
-    console.say(f"{shown(args.user)} has new tokens; they expire: {_when(auth.user.expires_at)}.")
-    _result(args.json, {"user": args.user, **_described(auth.user)})
-    return 0
-
-
 def _demo(args: Any, console: Console) -> int:
     from .flow.demo import demo
 
@@ -336,8 +214,9 @@ def _demo(args: Any, console: Console) -> int:
 _COMMANDS: dict[str, Callable[[Any, Console], int]] = {
     "scaffold": _scaffold,
     "grant": _grant,
-    "show": _show,
-    "token": _token,
-    "refresh": _refresh,
+    "show": show,
+    "token": token,
+    "refresh": refresh,
+    "revoke": revoke,
     "demo": _demo,
 }

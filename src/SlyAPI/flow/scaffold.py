@@ -20,7 +20,7 @@ from ..oauth2.client_auth import read_client_auth
 from ..oauth2.discovery import Metadata, metadata_requests, read_metadata
 from ..oauth2.providers import PROVIDERS, Provider
 from ..transport import send
-from ..web import check_endpoint
+from ..web import SecretJson, check_endpoint
 
 TEMPLATES: Mapping[str, Mapping[str, str]] = {
     "OAuth2": {"id": "", "secret": "", "auth_uri": "", "token_uri": ""},
@@ -35,12 +35,12 @@ class ScaffoldOptions:
     provider: str | None = None
     issuer: str | None = None
     source: StrPath | None = None
-    given: dict[str, Any] = field(default_factory=dict)
+    given: dict[str, Any] = field(repr=False, default_factory=dict)
 
 
 def client_json(options: ScaffoldOptions) -> dict[str, Any]:
     """The content of the client file. Raises `ConfigError` for an unknown provider or a bad URI."""
-    client: dict[str, Any] = dict(TEMPLATES["OAuth2"])
+    client: dict[str, Any] = SecretJson(TEMPLATES["OAuth2"])
     if options.provider:
         client |= _of_provider(find_provider(options.provider))
     if options.issuer:
@@ -86,6 +86,8 @@ def _of_metadata(metadata: Metadata) -> dict[str, Any]:
         client["client_auth"] = metadata.client_auth
     if metadata.iss_in_redirect:
         client["iss_in_redirect"] = True
+    if metadata.revoke_uri:
+        client["revoke_uri"] = metadata.revoke_uri
     return client
 
 

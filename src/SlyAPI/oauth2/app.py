@@ -62,18 +62,18 @@ class OAuth2App:
     auth_uri: str
     token_uri: str
     on_refresh: OnRefresh | None = field(default=None, compare=False)
-    auth_params: Mapping[str, str | None] = field(default_factory=dict[str, str | None], kw_only=True)
+    auth_params: Mapping[str, str | None] = field(default_factory=dict, kw_only=True)
     client_auth: ClientAuth | None = field(default=None, kw_only=True)
     pkce: bool | None = field(default=None, kw_only=True)
     redirect_uri: str | None = field(default=None, kw_only=True)
-    scopes: list[str] = field(default_factory=list[str], kw_only=True)
+    scopes: list[str] = field(default_factory=list, kw_only=True)
     issuer: str | None = field(default=None, kw_only=True)
     iss_in_redirect: bool = field(default=False, kw_only=True)
     revoke_uri: str | None = field(default=None, kw_only=True)
     allow_http: bool = field(default=False, kw_only=True)
     clock_skew: float = field(default=0.0, init=False, compare=False)
     token_timeout: float = field(default=transport.TOKEN_TIMEOUT, kw_only=True)
-    extra: Mapping[str, Any] = field(default_factory=dict[str, Any], kw_only=True)
+    extra: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
 
     def __repr__(self) -> str:
         secret = "***" if self.secret else None
@@ -226,8 +226,7 @@ class OAuth2App:
                 message="The access token has expired and there is no refresh token.",
                 next_step=GRANT_AGAIN,
             )
-        # 0.6 put the secret into the form; a user file that remembers nothing is from such a grant
-        method = self._known_client_auth() or user.client_auth or "post"
+        method = self._client_auth_for(user)
         form = refresh_form(user.refresh_token)
         return await self._token_call(form, method, client, now, previous=user)
 
@@ -245,10 +244,15 @@ class OAuth2App:
             )
         check_endpoint(uri, "revoke_uri", allow_http=self.allow_http)
         form = revocation_form(user)
-        method = self._known_client_auth() or user.client_auth or "post"
+        method = self._client_auth_for(user)
         request = token_request(uri, form, method, self.id, self.secret or "")
         reply = await transport.send(request, client, timeout=self.token_timeout)
         read_revocation_reply(reply, form.secrets((self.secret or "", _basic(request))))
+
+    def _client_auth_for(self, user: OAuth2User) -> ClientAuth:
+        """The one method to use with a user's tokens: told, remembered from the grant, or known of the provider."""
+        # 0.6 put the secret into the form; a user file that remembers nothing is from such a grant
+        return self.client_auth or user.client_auth or self._known_client_auth() or "post"
 
     def _known_client_auth(self) -> ClientAuth | None:
         if self.client_auth is not None:

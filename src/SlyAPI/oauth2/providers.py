@@ -24,7 +24,7 @@ class Provider:
     token_uri: str
     client_auth: ClientAuth
     console: str
-    auth_params: Mapping[str, str] = field(default_factory=dict[str, str])
+    auth_params: Mapping[str, str] = field(default_factory=dict)
     scopes: tuple[str, ...] = ()
     delimiter: str = " "
     pkce: bool = True
@@ -100,6 +100,7 @@ _TABLE = (
         "basic",
         "https://api.slack.com/apps",
         delimiter=",",
+        redirect_uri="https://localhost:8080",
         note="Tokens expire and are refreshed only where token rotation is switched on. "
         "The redirect URI has to be https: paste the final address with --paste.",
     ),

@@ -1,0 +1,108 @@
+"""RFC 7009: a grant is ended at the provider, whatever it says of a token that is dead already."""
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from SlyAPI import OAuth2App, OAuth2User, TokenError
+from SlyAPI.errors import ConfigError, NetworkError
+from SlyAPI.oauth2.revocation import read_revocation_reply, revocation_form
+from SlyAPI.testing import PracticeProvider
+from SlyAPI.web import Reply, Secrets
+
+if TYPE_CHECKING:
+    from ..conftest import Practise
+
+USER = OAuth2User("access-token-1", "refresh-token-1")
+
+
+def test_the_refresh_token_is_what_is_revoked() -> None:
+    assert revocation_form(USER) == {"token": "refresh-token-1", "token_type_hint": "refresh_token"}
+
+
+def test_without_a_refresh_token_the_access_token_is() -> None:
+    assert revocation_form(OAuth2User("access-token-1")) == {
+        "token": "access-token-1",
+        "token_type_hint": "access_token",
+    }
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (200, ""),
+        (200, "{}"),
+        (204, ""),
+        (200, "<html>thanks</html>"),
+        (400, '{"error": "invalid_token"}'),
+        (400, '{"error":"invalid_grant"}'),
+    ],
+)
+def test_a_token_that_is_dead_now_or_was_before_is_no_error(status: int, body: str) -> None:
+    read_revocation_reply(Reply(status, {}, body.encode()), Secrets())
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        (401, {"error": "invalid_client"}, "configuration"),
+        (400, {"error": "unsupported_token_type"}, "permanent"),
+        (503, {"error": "temporarily_unavailable"}, "transient"),
+        (404, {}, "configuration"),
+    ],
+)
+def test_a_refused_revocation_says_what_helps(status: int, body: dict[str, str], kind: str) -> None:
+    reply = Reply(status, {}, json.dumps(body).encode(), "https://provider.example/revoke")
+    with pytest.raises(TokenError, match=r"revocation endpoint https://provider\.example/revoke") as caught:
+        read_revocation_reply(reply, Secrets(("refresh-token-1",)))
+    assert caught.value.kind == kind
+
+
+def test_an_echoed_token_is_masked() -> None:
+    body = b'{"error": "unsupported_token_type", "error_description": "refresh-token-1"}'
+    with pytest.raises(TokenError) as caught:
+        read_revocation_reply(Reply(400, {}, body), Secrets(("refresh-token-1",)))
+    assert "refresh-token-1" not in str(caught.value)
+
+
+async def test_a_revoked_grant_is_over_at_the_provider(practise: Practise) -> None:
+    practice = await practise()
+    user = await practice.grant()
+    practice.app.revoke_uri = practice.provider.revoke_url
+    await practice.app.revoke(user)
+    await practice.app.revoke(user)
+    with pytest.raises(TokenError, match="invalid_grant"):
+        await practice.app.refresh(None, user)
+
+
+async def test_a_provider_without_a_known_revocation_endpoint_is_named_as_such() -> None:
+    app = OAuth2App("id", "secret", "https://own.example/auth", "https://own.example/token")
+    with pytest.raises(ConfigError, match="No revocation endpoint"):
+        await app.revoke(USER)
+
+
+async def test_the_table_and_the_client_file_know_revocation_endpoints() -> None:
+    google = OAuth2App("id", "s", "https://accounts.google.com/o/oauth2/v2/auth", "https://oauth2.googleapis.com/token")
+    assert google.provider is not None
+    assert google.provider.revoke_uri == "https://oauth2.googleapis.com/revoke"
+    told = {"client_id": "id", "auth_uri": "https://a.example/a", "token_uri": "https://a.example/t"}
+    assert OAuth2App.from_json_obj({**told, "revocation_endpoint": "https://a.example/r"}).revoke_uri == "https://a.example/r"
+
+
+async def test_a_revocation_endpoint_that_cannot_be_reached_is_transient(unused_port: int) -> None:
+    app = OAuth2App("id", "secret", "http://localhost/auth", "http://localhost/token")
+    app.revoke_uri = f"http://127.0.0.1:{unused_port}/revoke"
+    with pytest.raises(NetworkError) as caught:
+        await app.revoke(USER)
+    assert caught.value.kind == "transient"
+
+
+async def test_what_the_grant_learned_of_the_client_goes_before_the_table() -> None:
+    provider = PracticeProvider(client_secret="client-secret", client_auth="basic")
+    async with provider.running():
+        app = OAuth2App("practice-client", "client-secret", "https://discord.com/oauth2/authorize", provider.token_url)
+        app.revoke_uri = provider.revoke_url
+        await app.revoke(OAuth2User("a-token", "r-token", client_auth="basic"))
+    assert [seen.client_auth for seen in provider.log] == ["basic"]
