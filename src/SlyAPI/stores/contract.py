@@ -13,6 +13,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 from ..errors import CredentialsNotFoundError, SaveError, printable
+from ..json_file import StrPath
 from ..oauth2.user import OAuth2User
 from ..web import SecretJson
 
@@ -84,6 +85,14 @@ class StoredUser:
         return self.store.lock(self.name)
 
 
+def lasting_path(path: StrPath) -> str:
+    """The path from the root, which stays the same when the program changes its folder, as a daemon does."""
+    try:
+        return os.path.abspath(path)
+    except OSError:  # the present folder is gone; whoever opens the file says so
+        return os.fspath(path)
+
+
 def as_text(store: TokenStore, value: dict[str, Any]) -> str:
     """The value as JSON text. Raises `SaveError` for one that JSON cannot hold, and quotes nothing of it."""
     try:
@@ -129,11 +138,11 @@ class ThreadLocks:
     @asynccontextmanager
     async def lock(self, name: str) -> AsyncGenerator[None, None]:
         """Holds the lock of `name`; goes on without it after `LOCK_PATIENCE`."""
-        mine = await patiently(lambda: self._take(name))
+        mine, process = await patiently(lambda: self._take(name)), os.getpid()
         try:
             yield
         finally:
-            if mine:
+            if mine and process == os.getpid():  # else what is held now is the child's own
                 self._held.discard(name)
 
     def _take(self, name: str) -> bool:

@@ -4,28 +4,32 @@ import asyncio
 import os
 import re
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 from urllib.parse import unquote
 
 from ..errors import ConfigError, CredentialsError, CredentialsNotFoundError, SaveError
 from ..json_file import StrPath, read_json_file, shown, write_json_file
-from .contract import StoredUser, TokenStore, missing
+from .contract import StoredUser, TokenStore, lasting_path, missing
 from .file_lock import file_lock
 
 _PLAIN = re.compile(r"[a-z0-9_@+-][a-z0-9_@+.-]*")
-_LONGEST = 240  # file systems take 255 bytes, and a temporary name is longer than the name
+_LONGEST = 230  # file systems take 255 bytes, and a temporary name is longer than the name
+_TEMPORARY = r"\.[0-9a-f]{12}\.tmp"  # what `write_json_file` writes first; a process killed amid it leaves it
+_LONGEST_WRITE = 60.0  # seconds after which it is taken for such a one
 
 
 class FileStore(TokenStore):
     """One JSON file for each user in `folder`, which is made, for its owner alone, by the first save.
 
     The files are those of `OAuth2(app, "user.json")`. Names with other characters than lower-case
-    letters, digits and `_@+.-` are percent-encoded. Raises `ConfigError` for a name of over 240 bytes.
+    letters, digits and `_@+.-` are percent-encoded. Raises `ConfigError` for a name of over 230 bytes.
     """
 
     def __init__(self, folder: StrPath) -> None:
-        self.folder = os.fspath(folder)
+        self.folder = lasting_path(folder)
+        self._temporary = re.compile(r"\..+\.json" + _TEMPORARY)
+        self._swept = False
 
     def __repr__(self) -> str:
         return f"FileStore({shown(self.folder)!r})"
@@ -44,6 +48,7 @@ class FileStore(TokenStore):
         if value is None:
             raise missing(self, name)
         if not isinstance(value, dict):
+            del value  # so that no traceback shows it
             raise CredentialsError(f"{shown(path)} does not hold a user's tokens: it is not a JSON object.")
         return value
 
@@ -52,20 +57,22 @@ class FileStore(TokenStore):
         await asyncio.to_thread(self._save, self.path(name), value)
 
     def _save(self, path: str, value: dict[str, Any]) -> None:
-        if not os.path.isdir(self.folder):
-            try:
-                os.makedirs(self.folder, 0o700, exist_ok=True)
-            except OSError as error:
-                raise SaveError(f"The folder {shown(self.folder)} cannot be made ({error.strerror}).") from None
+        try:
+            _make_folder(self.folder)
+        except OSError as error:
+            raise SaveError(f"The folder {shown(self.folder)} cannot be made ({error.strerror}).") from None
         write_json_file(path, value)
+        if not self._swept:
+            self._swept = True
+            _take_away_what_the_killed_left(path, self._temporary)
 
     async def delete(self, name: str) -> None:
-        """Takes the user's file away."""
+        """Takes the user's file away, and a link that leads to it."""
         path = self.path(name)
         try:
-            os.unlink(path)
-        except FileNotFoundError:
-            return
+            for file in (os.path.realpath(path), path):  # noqa: ASYNC240 - a look at names, no wait
+                with suppress(FileNotFoundError):
+                    os.unlink(file)
         except OSError as error:
             raise SaveError(f"{shown(path)} could not be deleted ({error.strerror}).") from None
 
@@ -77,8 +84,9 @@ class FileStore(TokenStore):
             return []
         except OSError as error:
             raise CredentialsError(f"{shown(self.folder)} cannot be read ({error.strerror}).") from None
-        names = [unquote(file.removesuffix(".json")) for file in found if file.endswith(".json")]
-        return [name for name in names if _file_name(name) in found]
+        encoded = [file.removesuffix(".json") for file in found if file.endswith(".json")]
+        names = [(unquote(part, errors="surrogatepass"), part) for part in encoded]
+        return [name for name, part in names if name and _encoded(name) == part]
 
     @asynccontextmanager
     async def lock(self, name: str) -> AsyncGenerator[None, None]:
@@ -91,8 +99,9 @@ class _OneFile(FileStore):
     """The store whose every name is the one file."""
 
     def __init__(self, path: StrPath) -> None:
-        self._path = os.fspath(path)
-        super().__init__(os.path.dirname(self._path) or ".")
+        self._path = lasting_path(path)
+        super().__init__(os.path.dirname(self._path))
+        self._temporary = re.compile(re.escape(f".{os.path.basename(os.path.realpath(path))}") + _TEMPORARY)
 
     def __repr__(self) -> str:
         return f"the folder {shown(self.folder)!r}"
@@ -106,15 +115,36 @@ def user_file(path: StrPath) -> StoredUser:
     return StoredUser(_OneFile(path), os.path.basename(os.fspath(path)))
 
 
-def _file_name(name: str) -> str:
+def _make_folder(folder: str) -> None:
+    """Makes what is missing of the path, each part for its owner alone (`os.makedirs` does so with the last)."""
+    if folder and not os.path.isdir(folder):
+        _make_folder(os.path.dirname(folder))
+        with suppress(FileExistsError):
+            os.mkdir(folder, 0o700)
+
+
+def _take_away_what_the_killed_left(path: str, temporary: re.Pattern[str]) -> None:
+    """Removes old temporary files beside the one just written: they hold tokens, and nobody will finish them."""
+    path = os.path.realpath(path)
+    with suppress(OSError):
+        old = os.stat(path).st_mtime - _LONGEST_WRITE
+        for file in os.scandir(os.path.dirname(path)):
+            if temporary.fullmatch(file.name) and file.stat(follow_symlinks=False).st_mtime < old:
+                os.unlink(file)
+
+
+def _encoded(name: str) -> str:
     if _PLAIN.fullmatch(name):
-        encoded = name
-    else:
-        # upper case too, for file systems that fold it; a leading dot would hide the file or leave the folder
-        encoded = "".join(
-            char if re.fullmatch(r"[a-z0-9_@+-]", char) or (char == "." and place) else _percent(char)
-            for place, char in enumerate(name)
-        )
+        return name
+    # upper case too, for file systems that fold it; a leading dot would hide the file or leave the folder
+    return "".join(
+        char if re.fullmatch(r"[a-z0-9_@+-]", char) or (char == "." and place) else _percent(char)
+        for place, char in enumerate(name)
+    )
+
+
+def _file_name(name: str) -> str:
+    encoded = _encoded(name)
     if not name or len(encoded) > _LONGEST:
         raise ConfigError("A user's name is empty or too long for a file's name.", next_step="Use a short id as name.")
     return encoded + ".json"

@@ -16,8 +16,9 @@ with suppress(ImportError):  # Windows has none: there a lock holds within the p
     import fcntl
 
 _within_process = ThreadLocks()
-_held: set[int] = set()
-"""Handles of locks held by this process."""
+_Handle = tuple[int, int]
+"""The process that opened a lock's file, and its number there: a forked child may use the number again."""
+_held: set[_Handle] = set()
 
 
 @asynccontextmanager
@@ -28,26 +29,44 @@ async def file_lock(path: StrPath, *, temporary: bool = False) -> AsyncGenerator
     does not exist, or its folder knows no locks (some NFS), the lock holds within this process alone.
     """
     async with _within_process.lock(os.path.realpath(path)):  # noqa: ASYNC240 - a look at names, no wait
-        handles: list[int] = []
+        handles: list[_Handle] = []
         await patiently(lambda: _try(path, temporary, handles))
-        _held.update(handles)
         try:
             yield
         finally:
             for handle in handles:
-                if handle in _held:  # else a fork has let go of it
-                    _held.discard(handle)
-                    _release(path, handle, temporary)
+                _release(path, handle, temporary)
 
 
-def _release(path: StrPath, handle: int, temporary: bool) -> None:
+def _release(path: StrPath, handle: _Handle, temporary: bool) -> None:
+    if handle not in _held:
+        return  # a fork has let go of it
     if temporary:
         with suppress(OSError):  # before the handle closes: who waits finds that the name is gone, and asks anew
             os.unlink(path)
-    os.close(handle)
+    _close(handle)
 
 
-def _try(path: StrPath, temporary: bool, handles: list[int]) -> bool:
+def _open(path: StrPath, temporary: bool) -> _Handle:
+    flags = os.O_CLOEXEC | os.O_NONBLOCK
+    if temporary:
+        number = os.open(path, flags | os.O_NOFOLLOW | os.O_CREAT | os.O_RDWR, 0o600)
+    else:
+        try:
+            number = os.open(path, flags | os.O_RDWR)  # NFS locks only what is open for writing (flock(2))
+        except OSError:
+            number = os.open(path, flags | os.O_RDONLY)
+    handle = os.getpid(), number
+    _held.add(handle)
+    return handle
+
+
+def _close(handle: _Handle) -> None:
+    _held.discard(handle)
+    os.close(handle[1])
+
+
+def _try(path: StrPath, temporary: bool, handles: list[_Handle]) -> bool:
     """Whether there is nothing to wait for: the lock is had (its handle in `handles`), or none can be had.
 
     A file may be replaced or taken away while its lock is waited for; a lock on what has lost the
@@ -55,31 +74,29 @@ def _try(path: StrPath, temporary: bool, handles: list[int]) -> bool:
     """
     if fcntl is None:
         return True
-    flags = os.O_CLOEXEC | os.O_NONBLOCK | (os.O_RDWR | os.O_CREAT if temporary else os.O_RDONLY)
     try:
-        handle = os.open(path, flags, 0o600)
+        handle = _open(path, temporary)
     except OSError:
         return True
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.path.samestat(os.fstat(handle), os.stat(path)):
+        fcntl.flock(handle[1], fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(handle[1]), os.stat(path)):
             handles.append(handle)
             return True
     except (BlockingIOError, FileNotFoundError):
         pass
     except OSError:
-        os.close(handle)
+        _close(handle)
         return True
-    os.close(handle)
+    _close(handle)
     return False
 
 
 def _let_go_after_fork() -> None:
     """A child shares its parent's locks as long as it holds their handles: it must not."""
-    for handle in _held:
+    for handle in list(_held):
         with suppress(OSError):
-            os.close(handle)
-    _held.clear()
+            _close(handle)
 
 
 if hasattr(os, "register_at_fork"):

@@ -13,9 +13,9 @@ from contextlib import asynccontextmanager, closing
 from hashlib import sha256
 from typing import Any, TypeVar
 
-from ..errors import CredentialsError, SaveError, printable
+from ..errors import ConfigError, CredentialsError, SaveError, printable
 from ..json_file import StrPath, shown
-from .contract import TokenStore, as_text, missing
+from .contract import TokenStore, as_text, lasting_path, missing
 from .file_lock import file_lock
 
 T = TypeVar("T")
@@ -32,7 +32,7 @@ class SqliteStore(TokenStore):
     """
 
     def __init__(self, path: StrPath) -> None:
-        self.path = os.fspath(path)
+        self.path = lasting_path(path)
 
     def __repr__(self) -> str:
         return f"SqliteStore({shown(self.path)!r})"
@@ -76,7 +76,9 @@ class SqliteStore(TokenStore):
     async def lock(self, name: str) -> AsyncGenerator[None, None]:
         """One user's lock: a file beside the database for as long as it is held."""
         key = sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:32]
-        async with file_lock(f"{self.path}.{key}.lock", temporary=True):
+        # whatever name of the database each program was given, a link or not
+        path = os.path.realpath(self.path)  # noqa: ASYNC240 - a look at names, no wait
+        async with file_lock(f"{path}.{key}.lock", temporary=True):
             yield
 
     async def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
@@ -110,4 +112,8 @@ class SqliteStore(TokenStore):
             database.execute("PRAGMA secure_delete = ON")  # else the file keeps the tokens of a deleted user
             with database:
                 database.execute(_SCHEMA)
-                return use(database)
+                try:
+                    return use(database)
+                except UnicodeEncodeError:
+                    problem = "A user's name holds half a character, which SQLite cannot keep."
+        raise ConfigError(problem, next_step="Use a short id as name.")
