@@ -1,0 +1,76 @@
+"""The client processes of a fleet, forked from this one so that a new one is there at once.
+
+    python clients.py KIND PLACE APP_FILE API_URL
+
+KIND says what PLACE is: `file`, `folder` or `sqlite`. A line `start` forks a client of four tasks that call
+the API steadily, until SIGTERM. What they say on stdout is one line each: `pid N`, `ok SECONDS` for a call,
+`failed WHY`, `end N`. All end when stdin does.
+"""
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from contextlib import suppress
+
+from SlyAPI import OAuth2, OAuth2App, WebAPI
+from SlyAPI.stores import FileStore, SqliteStore, StoredUser, user_file
+
+TASKS = 4
+PACE = 0.05
+"""Seconds between two calls of a task."""
+
+
+def entry(kind: str, place: str) -> StoredUser:
+    """The one user that all share."""
+    if kind == "file":
+        return user_file(place)
+    return (FileStore(place) if kind == "folder" else SqliteStore(place)).user("alice")
+
+
+def say(line: str) -> None:
+    os.write(1, f"{line}\n".encode())  # in one piece, as long as it is shorter than PIPE_BUF
+
+
+async def call(api: WebAPI, stop: asyncio.Event) -> None:
+    while not stop.is_set():
+        began = time.monotonic()
+        try:
+            await api.get_json("/me")
+            say(f"ok {time.monotonic() - began:.3f}")
+        except Exception as error:
+            say(f"failed {type(error).__name__}: {' '.join(str(error).split())[:300]}")
+        await asyncio.sleep(PACE)
+
+
+async def client(kind: str, place: str, app: str, url: str) -> None:
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    say(f"pid {os.getpid()}")
+    # the one file as programs name it: by its path
+    api = WebAPI(OAuth2(app, place) if kind == "file" else OAuth2(OAuth2App.from_json_file(app), entry(kind, place)))
+    api.base_url = url
+    await asyncio.gather(*(call(api, stop) for _ in range(TASKS)))
+    say(f"end {os.getpid()}")
+
+
+def main(*arguments: str) -> None:
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for a client
+    started: list[int] = []
+    for _ in iter(sys.stdin.readline, ""):
+        pid = os.fork()
+        if pid == 0:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            os.close(0)
+            asyncio.run(client(*arguments))
+            os._exit(0)
+        started.append(pid)
+    for pid in started:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,77 @@
+"""The practice provider in a process of its own, for a fleet: each line it reads it answers with a line of JSON.
+
+    python provider.py '{"access_token_lifetime": 1.0, ...}' [LEAST MOST]
+
+The first line says where it listens, each further one is a report: counts, and the digests of the refresh
+tokens that are live. With LEAST and MOST, all access tokens are revoked again and again, after a random
+number of seconds between the two.
+"""
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import sys
+from collections import Counter
+from typing import Any
+
+from SlyAPI.testing import PracticeProvider
+
+
+class Watched:
+    """A provider, and what happened to it."""
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        self.provider = PracticeProvider(consent="allow", delay_after_rotation=0.05, **settings)
+        self.revocations = 0
+        self.outcomes: Counter[str] = Counter()
+
+    async def revoke_at_random(self, least: float, most: float) -> None:
+        while True:
+            await asyncio.sleep(random.uniform(least, most))
+            self.provider.revoke_access_tokens()
+            self.revocations += 1
+
+    async def read_log(self) -> None:
+        """Counts what the log says and empties it: in ten minutes it would fill the memory."""
+        while True:
+            self._count()
+            await asyncio.sleep(1)
+
+    def _count(self) -> None:
+        self.outcomes.update(f"{seen.endpoint}: {seen.outcome}" for seen in self.provider.log if seen.status)
+        self.provider.log[:] = [seen for seen in self.provider.log if not seen.status]
+
+    def report(self) -> dict[str, Any]:
+        self._count()
+        ledger = self.provider.ledger
+        return {
+            "refreshes": self.provider.refreshes,
+            "reuses": self.provider.reuses,
+            "forgiven": self.provider.forgiven,
+            "revocations": self.revocations,
+            "outcomes": self.outcomes,
+            "live": [key for key, token in ledger.refresh_tokens.items() if token.state == "live"],
+        }
+
+
+def say(what: Any) -> None:
+    sys.stdout.write(json.dumps(what) + "\n")
+    sys.stdout.flush()
+
+
+async def main(settings: str, *between: str) -> None:
+    watched = Watched(json.loads(settings))
+    async with watched.provider.running() as origin, asyncio.TaskGroup() as tasks:
+        work = [tasks.create_task(watched.read_log())]
+        if between:
+            work.append(tasks.create_task(watched.revoke_at_random(*map(float, between))))
+        say({"origin": origin})
+        while await asyncio.to_thread(sys.stdin.readline):
+            say(watched.report())
+        for task in work:
+            task.cancel()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))

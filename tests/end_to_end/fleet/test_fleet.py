@@ -1,0 +1,101 @@
+"""Eight processes of four tasks share one user at a strict provider: no reuse, no failed call, nothing lost.
+
+The provider revokes the whole grant if a rotated refresh token comes back, and takes 50 ms between the
+rotation and its reply. `FLEET_SECONDS` says how long each test lets the fleet call (default 2).
+"""
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.end_to_end.fleet.fleet import Fleet, digest, fleet
+
+log = logging.getLogger(__name__)
+
+SECONDS = float(os.environ.get("FLEET_SECONDS", "2"))
+KILL_EVERY = 0.3
+
+SHORT: dict[str, Any] = {"access_token_lifetime": 1.0}
+"""Tokens that live a second, and are due after nine tenths of it."""
+REVOKING: dict[str, Any] = {"access_token_lifetime": 60.0, "revoke_old_access_token": True}
+"""Tokens that would live long, but each refresh ends the one before it, and so does the provider, at random."""
+BETWEEN = (0.4, 1.6)
+"""Least and most seconds between two revocations. No less: SlyAPI repeats a call once, so a token has to live
+as long as a refresh and a call take on a busy machine."""
+
+
+async def lock_is_free(it: Fleet) -> bool:
+    async with asyncio.timeout(5), it.user.lock():
+        return True
+
+
+def told(it: Fleet, name: str) -> None:
+    log.warning("%s, %g s: %s", name, SECONDS, it)  # `--log-cli-level=WARNING` shows it
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "sqlite"])
+async def test_a_fleet_whose_tokens_live_a_second_never_fails_and_never_reuses(kind: str, tmp_path: Path) -> None:
+    async with fleet(kind, tmp_path, SHORT) as it:
+        await asyncio.sleep(SECONDS)
+        await it.stop()
+    told(it, f"{kind}, tokens of a second")
+    assert (it.failures[:5], it.broken[:5], it.running) == ([], [], set())
+    assert it.report["reuses"] == 0
+    assert it.report["outcomes"]["token: ok"] == it.report["refreshes"] + 1  # each refresh was asked for once
+    assert it.report["refreshes"] <= SECONDS * 2 + 4
+    assert it.report["live"] == [digest((await it.user.load()).refresh_token)]
+    assert it.calls > 20 * SECONDS
+    assert await lock_is_free(it)
+
+
+@pytest.mark.parametrize("kind", ["file", "sqlite"])
+async def test_a_fleet_whose_tokens_are_revoked_at_random_never_fails(kind: str, tmp_path: Path) -> None:
+    async with fleet(kind, tmp_path, REVOKING, *BETWEEN) as it:
+        await asyncio.sleep(SECONDS)
+        await it.stop()
+    told(it, f"{kind}, tokens revoked at random")
+    assert (it.failures[:5], it.broken[:5], it.running) == ([], [], set())
+    assert it.report["reuses"] == 0
+    assert it.report["revocations"] >= 1
+    assert it.report["refreshes"] <= it.report["revocations"] + 1
+    assert it.report["live"] == [digest((await it.user.load()).refresh_token)]
+    assert await lock_is_free(it)
+
+
+@pytest.mark.parametrize("kind", ["file", "sqlite"])
+async def test_a_fleet_loses_a_process_every_300_ms_and_goes_on(kind: str, tmp_path: Path) -> None:
+    """The provider forgives the refresh token rotated last for ten seconds, as real ones with a leeway do.
+
+    It must: a process that dies between the provider's rotation and our save takes the only copy of the
+    new refresh token along. Without the leeway no client can keep such a grant.
+    """
+    async with fleet(kind, tmp_path, {**SHORT, "reuse_leeway": 10.0}) as it:
+        async with asyncio.timeout(SECONDS + 60):
+            for _ in range(int(SECONDS / KILL_EVERY)):
+                await asyncio.sleep(KILL_EVERY / 2)
+                await it.kill_one_and_replace_it(KILL_EVERY / 2)
+        await it.stop()
+    told(it, f"{kind}, a process killed every {KILL_EVERY} s")
+    assert (it.failures[:5], it.broken[:5], it.running) == ([], [], set())
+    assert it.report["reuses"] == 0
+    assert it.report["forgiven"] <= it.kills
+    assert digest((await it.user.load()).refresh_token) in it.report["live"]
+    assert it.kills == int(SECONDS / KILL_EVERY)
+    assert it.calls > 20 * SECONDS
+    assert it.slowest < 20  # nobody's lock outlived him
+    assert await lock_is_free(it)
+    assert left_behind(tmp_path) == []
+    if kind == "sqlite":
+        assert sqlite3.connect(tmp_path / "users.db").execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+def left_behind(folder: Path) -> list[str]:
+    """Files that no program needs: whoever dies may leave one, but whoever comes later takes it away."""
+    known = ("app.json", "user.json", "users.db", "users.db-wal", "users.db-shm")
+    return [file.name for file in folder.iterdir() if file.name not in known]

@@ -1,0 +1,38 @@
+"""Fixtures for stores between processes."""
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+import pytest
+
+from SlyAPI import OAuth2User
+from SlyAPI.stores import StoredUser
+from tests.stores.other_process import PLACES, Spawn, entry_of, spawning
+
+
+@pytest.fixture
+async def spawn() -> AsyncGenerator[Spawn, None]:
+    """Starts another process that has the same `entry`: `await spawn(program, kind, place)`."""
+    async with spawning() as start:
+        yield start
+
+
+@pytest.fixture(params=sorted(PLACES))
+def kind(request: pytest.FixtureRequest) -> str:
+    """Each kind of store that processes share."""
+    return str(request.param)
+
+
+@pytest.fixture
+def place(kind: str, tmp_path: Path) -> Path:
+    """Where a user of this kind lies."""
+    return tmp_path / PLACES[kind]
+
+
+@pytest.fixture
+async def entry(kind: str, place: Path) -> StoredUser:
+    """The user there, with tokens."""
+    user = entry_of(kind, place)
+    await user.save(OAuth2User("T", "R"))
+    return user

@@ -1,0 +1,337 @@
+"""The lock of a user between real processes: who waits, what frees it, and what does not."""
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from SlyAPI import OAuth2User
+from SlyAPI.stores import FileStore, SqliteStore, StoredUser, contract, file_lock, user_file
+from tests.stores.other_process import HOLD, Spawn, is_free
+
+
+def files(folder: Path) -> set[str]:
+    return {file.name for file in folder.rglob("*") if file.is_file()}
+
+
+async def test_a_lock_shuts_out_other_processes_until_it_is_given_back(
+    kind: str, place: Path, entry: StoredUser, spawn: Spawn
+) -> None:
+    before = files(place.parent)
+    holder = await spawn(HOLD, kind, place)
+    await holder.hears("asking", "held")
+    assert not await is_free(entry)
+    holder.tell()
+    await holder.hears("free")
+    assert await is_free(entry, 5)
+    assert files(place.parent) == before
+
+
+async def test_processes_that_count_under_the_lock_lose_no_count(
+    kind: str, place: Path, entry: StoredUser, spawn: Spawn
+) -> None:
+    counter = place.with_name("counter")
+    counter.write_text("0")
+    program = """
+async def main():
+    for turn in range(20):
+        async with entry.lock():
+            count = int(open(sys.argv[3]).read())
+            await asyncio.sleep(0)
+            with open(sys.argv[3], "w") as file:
+                file.write(str(count + 1))
+            if turn % 5 == 0:
+                await entry.save(await entry.load())  # a user's file is another one now
+asyncio.run(main())
+"""
+    others = [await spawn(program, kind, place, counter) for _ in range(3)]
+    assert [await other.ends() for other in others] == [0] * 3
+    assert counter.read_text() == "60"
+
+
+async def test_a_killed_process_holds_no_lock(kind: str, place: Path, entry: StoredUser, spawn: Spawn) -> None:
+    before = files(place.parent)
+    holder = await spawn(HOLD, kind, place)
+    await holder.hears("asking", "held")
+    waiting = asyncio.create_task(is_free(entry, 20))
+    assert not await is_free(entry)
+    await holder.kill()
+    assert await waiting
+    assert files(place.parent) == before  # what the dead one left, the next one took away
+
+
+async def test_patience_with_a_process_that_is_stopped_is_bounded(
+    kind: str, place: Path, entry: StoredUser, spawn: Spawn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holder = await spawn(HOLD, kind, place)
+    await holder.hears("asking", "held")
+    holder.child.send_signal(signal.SIGSTOP)
+    monkeypatch.setattr(contract, "LOCK_PATIENCE", 0.05)
+    assert await is_free(entry, 20)
+    holder.child.send_signal(signal.SIGCONT)
+    assert not await is_free(entry, 0.02)  # going on without it did not take it away
+
+
+async def test_who_waits_for_a_lock_can_be_cancelled(kind: str, place: Path, entry: StoredUser, spawn: Spawn) -> None:
+    holder = await spawn(HOLD, kind, place)
+    await holder.hears("asking", "held")
+    waiting = asyncio.create_task(is_free(entry, 20))
+    await asyncio.sleep(0.01)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    holder.tell()
+    await holder.hears("free")
+    assert await is_free(entry, 5)
+
+
+async def test_a_lock_shuts_out_other_tasks_of_the_same_process(entry: StoredUser) -> None:
+    async with entry.lock():
+        assert not await is_free(entry)
+    assert await is_free(entry)
+
+
+# The file of the lock.
+
+
+async def test_a_lock_won_on_a_file_that_was_replaced_meanwhile_is_won_again_on_the_new_one(
+    tmp_path: Path, spawn: Spawn
+) -> None:
+    entry = user_file(tmp_path / "user.json")
+    await entry.save(OAuth2User("T", "R"))
+    async with entry.lock():
+        waiter = await spawn(HOLD, "file", tmp_path / "user.json")
+        await waiter.hears("asking")
+        await entry.save(OAuth2User("new", "R2"))
+    await waiter.hears("held")
+    assert not await is_free(entry)
+    waiter.tell()
+    await waiter.hears("free")
+    assert await is_free(entry, 5)
+
+
+async def test_a_lock_on_a_file_that_is_taken_away_keeps_nobody_waiting(
+    kind: str, place: Path, entry: StoredUser, spawn: Spawn
+) -> None:
+    holder = await spawn(HOLD, kind, place)
+    await holder.hears("asking", "held")
+    waiting = asyncio.create_task(is_free(entry, 20))
+    await asyncio.sleep(0.01)
+    for file in [place] if kind == "file" else [*place.parent.glob("*/alice.json"), *place.parent.glob("*.lock")]:
+        file.unlink()
+    assert await waiting
+
+
+@pytest.mark.parametrize("make", [user_file, lambda path: SqliteStore(path).user("alice")], ids=["file", "sqlite"])
+async def test_two_names_of_one_file_are_one_lock(make: Callable[[Path], StoredUser], tmp_path: Path) -> None:
+    await make(tmp_path / "real").save(OAuth2User("T", "R"))
+    (tmp_path / "link").symlink_to("real")
+    async with make(tmp_path / "link").lock():
+        assert not await is_free(make(tmp_path / "real"))
+    assert await is_free(make(tmp_path / "real"))
+
+
+async def test_a_link_in_the_place_of_a_lock_leads_nowhere(tmp_path: Path) -> None:
+    async with file_lock.file_lock(tmp_path / "lock", temporary=True):
+        pass
+    (tmp_path / "lock").symlink_to(tmp_path / "made")
+    async with asyncio.timeout(5), file_lock.file_lock(tmp_path / "lock", temporary=True):
+        assert files(tmp_path) == set()
+
+
+async def test_a_lock_of_a_file_asks_to_write_where_it_may_as_nfs_wants_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over NFS an exclusive lock needs a handle that can write (flock(2), "NFS details"); this stands in for it."""
+    import fcntl
+
+    real = fcntl.flock
+
+    def as_over_nfs(handle: int, how: int) -> None:
+        if fcntl.fcntl(handle, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(errno.EBADF, "not open for writing")
+        real(handle, how)
+
+    monkeypatch.setattr(file_lock.fcntl, "flock", as_over_nfs)
+    entry = user_file(tmp_path / "user.json")
+    await entry.save(OAuth2User("T", "R"))
+    async with entry.lock():
+        with (tmp_path / "user.json").open() as file, pytest.raises(BlockingIOError):
+            real(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+# Without working locks.
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EBADF, errno.ENOTSUP, errno.EIO])
+async def test_where_there_are_no_locks_the_tasks_of_the_process_still_take_turns(
+    entry: StoredUser, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(handle: int, how: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(file_lock.fcntl, "flock", refuse)
+    handles = len(os.listdir("/proc/self/fd"))
+    async with entry.lock():
+        assert not await is_free(entry)
+    assert await is_free(entry)
+    assert len(os.listdir("/proc/self/fd")) == handles
+
+
+async def test_on_a_system_without_flock_the_tasks_of_the_process_still_take_turns(
+    entry: StoredUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_lock, "fcntl", None)
+    async with entry.lock():
+        assert not await is_free(entry)
+    assert await is_free(entry)
+
+
+@pytest.mark.parametrize("make", [FileStore, SqliteStore])
+async def test_in_a_folder_that_cannot_be_written_a_lock_is_had_at_once(
+    make: Callable[[Path], Any], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    async with asyncio.timeout(5), make(tmp_path / "file" / "below").user("alice").lock():
+        pass
+
+
+async def test_a_lock_gives_back_its_handles(entry: StoredUser) -> None:
+    handles = len(os.listdir("/proc/self/fd"))
+    for _ in range(20):
+        async with entry.lock():
+            assert not await is_free(entry, 0.003)
+    assert len(os.listdir("/proc/self/fd")) == handles
+
+
+# After a fork.
+
+FORK = """
+async def main():
+    lock = entry.lock()
+    await lock.__aenter__()
+    down, up = os.pipe(), os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(down[1])
+        %s
+        os._exit(0)
+    say("forked")
+    await told()
+    if sys.argv[3] == "child first":
+        os.close(down[1])
+        os.waitpid(child, 0)
+        say("child gone")
+        await told()
+        await lock.__aexit__(None, None, None)
+    else:
+        await lock.__aexit__(None, None, None)
+        say("parent free")
+        await told()
+        os.kill(child, signal.SIGKILL)
+    say("end")
+asyncio.run(main())
+"""
+
+
+async def test_a_forked_child_keeps_no_lock_of_its_parents(
+    kind: str, place: Path, entry: StoredUser, spawn: Spawn
+) -> None:
+    parent = await spawn(FORK % "time.sleep(60)", kind, place, "parent first")
+    await parent.hears("forked")
+    assert not await is_free(entry)
+    parent.tell()
+    await parent.hears("parent free")
+    assert await is_free(entry, 5)
+    parent.tell()
+    await parent.hears("end")
+
+
+async def test_a_forked_child_that_leaves_the_lock_does_not_free_its_parents(
+    kind: str, place: Path, entry: StoredUser, spawn: Spawn
+) -> None:
+    leave = "await lock.__aexit__(None, None, None)"
+    parent = await spawn(FORK % leave, kind, place, "child first")
+    await parent.hears("forked")
+    parent.tell()
+    await parent.hears("child gone")
+    assert not await is_free(entry)
+    parent.tell()
+    await parent.hears("end")
+    assert await is_free(entry, 5)
+
+
+async def test_a_forked_child_that_leaves_its_parents_lock_keeps_its_own(
+    kind: str, place: Path, entry: StoredUser, spawn: Spawn, tmp_path: Path
+) -> None:
+    """Its own has the name of one of the parent's, and the number of a handle."""
+    program = """
+other = user_file(sys.argv[3])
+
+async def child(locks):
+    own = other.lock()
+    await own.__aenter__()
+    say("held")
+    for lock in locks:
+        await lock.__aexit__(None, None, None)
+    say("left")
+    sys.stdin.readline()
+    await own.__aexit__(None, None, None)
+    say("free")
+
+async def main():
+    # enough of them that the child's own lock gets the number of a handle that the fork closed
+    locks = [entry.lock(), other.lock(), *(user_file(f"{sys.argv[3]}.{n}").lock() for n in range(6))]
+    for lock in locks:
+        await lock.__aenter__()
+    if os.fork() == 0:
+        asyncio.run(child(locks))
+    os._exit(0)
+asyncio.run(main())
+"""
+    other = user_file(tmp_path / "other.json")
+    for file in [other, *(user_file(tmp_path / f"other.json.{n}") for n in range(6))]:
+        await file.save(OAuth2User("T", "R"))
+    child = await spawn(program, kind, place, tmp_path / "other.json")
+    await child.hears("held", "left")
+    assert not await is_free(other)
+    child.tell()
+    await child.hears("free")
+    assert await is_free(other, 5)
+
+
+async def test_a_forked_child_does_not_wait_for_threads_that_stayed_with_its_parent(
+    kind: str, place: Path, entry: StoredUser, spawn: Spawn
+) -> None:
+    program = """
+held = threading.Event()
+
+async def hold():
+    async with entry.lock():
+        held.set()
+        await asyncio.sleep(60)
+
+async def main():
+    async with entry.lock():
+        say("child held")
+
+threading.Thread(target=lambda: asyncio.run(hold()), daemon=True).start()
+held.wait()
+if os.fork() == 0:
+    say("child asks")
+    asyncio.run(main())
+    os._exit(0)
+sys.stdin.readline()
+os._exit(0)
+"""
+    parent = await spawn(program, kind, place)
+    await parent.hears("child asks")
+    assert not await is_free(entry)
+    parent.tell()  # it ends, and with it its lock
+    await parent.hears("child held")
