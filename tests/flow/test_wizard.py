@@ -190,10 +190,14 @@ async def test_a_no_at_the_provider_is_told_in_its_code(library: Place) -> None:
     failure(library, ended, 4, "access_denied", talk=True)
 
 
-@pytest.mark.parametrize(("kind", "word"), [("'OAuth1'", "OAuth 1"), ("'OAuth3'", "OAuth3")])
-async def test_a_kind_that_is_not_spoken_is_told(library: Place, kind: str, word: str) -> None:
-    ended = await piped(library, "grant", "None", "False", kind, lines=("app.json",))
-    failure(library, ended, 2, word)
+async def test_a_kind_that_is_not_spoken_is_told(library: Place) -> None:
+    ended = await piped(library, "grant", "None", "False", "'OAuth3'", lines=("app.json",))
+    failure(library, ended, 2, "OAuth3")
+
+
+async def test_the_client_file_of_another_kind_is_named(library: Place) -> None:
+    ended = await piped(library, "grant", "None", "False", "'OAuth1'", lines=("app.json",))
+    failure(library, ended, 3, "a client file", "scaffold oauth1")
 
 
 @pytest.mark.parametrize("prompt", ["Client file", "User file", "Enter for all", "on here:"])

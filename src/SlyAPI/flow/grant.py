@@ -1,4 +1,4 @@
-"""One grant, from the consent page to the user's tokens: the steps and their order.
+"""One grant, from the consent page to the user's tokens: the steps and their order, whatever the protocol.
 
 The rule: the port before the page, the file before the good news, and nothing changed before success.
 """
@@ -8,9 +8,11 @@ import os
 import re
 import secrets
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from typing import Generic, NamedTuple, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 from ..browser import how_to_open, open_browser, proc_version, ssh_hint
@@ -51,23 +53,101 @@ class GrantOptions:
     open_page: Callable[[str], Awaitable[bool]] = open_browser
 
 
-Save = Callable[[OAuth2User], None]
-Answer = tuple[str, Arrival | None]
-"""The code, and the browser that waits for a page where one brought it."""
+U = TypeVar("U")
+Save = Callable[[U], None]
+
+
+class Answer(NamedTuple):
+    """The code, and the browser that waits for a page where one brought it; prints neither."""
+
+    code: str
+    arrival: Arrival | None
+
+    def __repr__(self) -> str:
+        return "<Answer>"
+
+
+class Question(ABC, Generic[U]):
+    """What one person is asked, and what becomes of the answer."""
+
+    @property
+    @abstractmethod
+    def url(self) -> str:
+        """The provider's page, where the person is asked."""
+
+    @abstractmethod
+    def read(self, query: str) -> str:
+        """The code in a redirect's query or a pasted address. Raises `RedirectError`."""
+
+    @abstractmethod
+    async def exchange(self, code: str) -> U:
+        """The user that the code is traded for. Raises `SlyError`."""
+
+    def granted(self, user: U) -> list[str]:
+        """Lines for the page that says that it worked."""
+        return []
+
+
+Ask = Callable[[str], Awaitable[Question[U]]]
+"""The question that sends its answer to this redirect URI."""
+
+
+@dataclass
+class _OAuth2Question(Question[OAuth2User]):
+    app: OAuth2App
+    scopes: list[str]
+    redirect_uri: str
+    client_auth: ClientAuth | None
+    link: AuthorizationURL
+
+    @property
+    def url(self) -> str:
+        return self.link.url
+
+    def read(self, query: str) -> str:
+        known = self.app.provider
+        issuer = self.app.issuer or (known.issuer if known else None)
+        return read_redirect(query, state=self.link.state, issuer=issuer, issuer_required=self.app.iss_in_redirect)
+
+    async def exchange(self, code: str) -> OAuth2User:
+        exchange = self.app.exchange_code(code, self.link.verifier, self.scopes, self.redirect_uri)
+        del code  # so that no traceback shows it
+        user = await exchange
+        user.client_auth = self.client_auth or user.client_auth
+        return user
+
+    def granted(self, user: OAuth2User) -> list[str]:
+        lines = ["Granted:", *user.scopes] if user.scopes else []
+        return [*lines, "", "Not granted:", *user.missing_scopes] if user.missing_scopes else lines
 
 
 async def grant(
-    app: OAuth2App, scopes: list[str], options: GrantOptions, console: Console, save: Save
+    app: OAuth2App, scopes: list[str], options: GrantOptions, console: Console, save: Save[OAuth2User]
 ) -> OAuth2User:
     """The user who consented, saved. Listens for the redirect, or takes the pasted address.
 
     Raises `DeniedError`, `RedirectError`, `GrantTimeoutError`, `ListenError`, `ConfigError`, and what
     the exchange and `save` raise; then nothing was saved.
     """
-    redirect_uri = choose_redirect_uri(app, options)
+
+    async def ask(redirect_uri: str) -> Question[OAuth2User]:
+        state = secrets.token_urlsafe(24)  # 192 bits; RFC 6749 §10.10 wants at least 128
+        link = app.auth_url_with_pkce(redirect_uri, state, scopes, auth_params=options.auth_params)
+        return _OAuth2Question(app, scopes, redirect_uri, options.client_auth, link)
+
+    known = app.provider
+    usual = app.redirect_uri or (known.redirect_uri if known else DEFAULT_REDIRECT_URI)
+    return await grant_by(ask, usual, options, console, save)
+
+
+async def grant_by(
+    ask: Ask[U], usual_redirect_uri: str, options: GrantOptions, console: Console, save: Save[U]
+) -> U:
+    """As `grant`, for any protocol's question."""
+    redirect_uri = choose_redirect_uri(usual_redirect_uri, options)
     if options.paste or not is_loopback_uri(redirect_uri):
-        return await _by_paste(app, scopes, redirect_uri, options, console, save)
-    return await _by_listening(app, scopes, redirect_uri, options, console, save)
+        return await _by_paste(ask, redirect_uri, options, console, save)
+    return await _by_listening(ask, redirect_uri, options, console, save)
 
 
 async def _within(seconds: float, answer: Awaitable[Answer]) -> Answer:
@@ -82,55 +162,54 @@ async def _within(seconds: float, answer: Awaitable[Answer]) -> Answer:
     )
 
 
-def choose_redirect_uri(app: OAuth2App, options: GrantOptions) -> str:
-    """The flag's redirect URI, else the client file's, else the provider's usual one; with `--port` put in.
+def choose_redirect_uri(usual: str, options: GrantOptions) -> str:
+    """The flag's redirect URI, else the client's or provider's usual one; with `--port` put in.
 
     A `--redirect-uri` stays byte for byte as given, and `--port` then only says where to listen.
     """
     if options.redirect_uri:
         return options.redirect_uri
-    known = app.provider
-    redirect_uri = app.redirect_uri or (known.redirect_uri if known else DEFAULT_REDIRECT_URI)
-    if options.port is None or not is_loopback_uri(redirect_uri):
-        return redirect_uri
-    parts = urlsplit(redirect_uri)
+    if options.port is None or not is_loopback_uri(usual):
+        return usual
+    parts = urlsplit(usual)
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
     return urlunsplit(parts._replace(netloc=f"{host}:{options.port}"))
 
 
 async def _by_listening(
-    app: OAuth2App, scopes: list[str], redirect_uri: str, options: GrantOptions, console: Console, save: Save
-) -> OAuth2User:
+    ask: Ask[U], redirect_uri: str, options: GrantOptions, console: Console, save: Save[U]
+) -> U:
     port = options.port if options.redirect_uri else None
     async with await Loopback.open(redirect_uri, port=port, bind=options.bind) as loopback:
-        asked = _ask(app, scopes, loopback.redirect_uri, options)
+        asked = await ask(loopback.redirect_uri)
         _show(console, asked)
         opened = options.browser and await options.open_page(asked.url)
         _say_how(console, loopback.redirect_uri, opened, options)
         typed = None
         if console.interactive or not opened:
             # a code alone is taken only where the person was told to bring one
-            typed = _pasted(app, asked, console, codes=not opened, end_is_no_answer=False)
-        answer = _first_answer(_redirected(app, asked, loopback, console), typed)
-        code, arrival = await _within(options.timeout, answer)
+            typed = _pasted(asked, console, codes=not opened, end_is_no_answer=False)
+        answer = _first_answer(_redirected(asked, loopback, console), typed)
+        found = await _within(options.timeout, answer)
+        arrival = found.arrival
         try:
-            user = await _exchanged(app, code, asked, scopes, loopback.redirect_uri, options)
+            user = await asked.exchange(found.code)
             save(user)
         except SlyError as error:
             if arrival is not None:
                 await arrival.answer(400, _failure_page("The sign-in could not be finished.", error))
             raise
         if arrival is not None:
-            await arrival.answer(200, _success_page(app, user))
+            await arrival.answer(200, _success_page(asked, user))
         return user
 
 
 async def _by_paste(
-    app: OAuth2App, scopes: list[str], redirect_uri: str, options: GrantOptions, console: Console, save: Save
-) -> OAuth2User:
+    ask: Ask[U], redirect_uri: str, options: GrantOptions, console: Console, save: Save[U]
+) -> U:
     # nothing listens, so any port will do; browsers refuse to go to port 0
     redirect_uri = re.sub(r"^(http://[^/?]+):0(?=[/?]|$)", r"\1", redirect_uri)
-    asked = _ask(app, scopes, redirect_uri, options)
+    asked = await ask(redirect_uri)
     _show(console, asked)
     if options.browser and not options.paste:
         await options.open_page(asked.url)
@@ -139,26 +218,13 @@ async def _by_paste(
         "itself may fail to load), or the code that the provider shows. Paste it here",
         "and press Enter:",
     )
-    code, _ = await _within(options.timeout, _pasted(app, asked, console, codes=True, end_is_no_answer=True))
-    user = await _exchanged(app, code, asked, scopes, redirect_uri, options)
+    found = await _within(options.timeout, _pasted(asked, console, codes=True, end_is_no_answer=True))
+    user = await asked.exchange(found.code)
     save(user)
     return user
 
 
-async def _exchanged(
-    app: OAuth2App, code: str, asked: AuthorizationURL, scopes: list[str], redirect_uri: str, options: GrantOptions
-) -> OAuth2User:
-    user = await app.exchange_code(code, asked.verifier, scopes, redirect_uri)
-    user.client_auth = options.client_auth or user.client_auth
-    return user
-
-
-def _ask(app: OAuth2App, scopes: list[str], redirect_uri: str, options: GrantOptions) -> AuthorizationURL:
-    state = secrets.token_urlsafe(24)  # 192 bits; RFC 6749 §10.10 wants at least 128
-    return app.auth_url_with_pkce(redirect_uri, state, scopes, auth_params=options.auth_params)
-
-
-def _show(console: Console, asked: AuthorizationURL) -> None:
+def _show(console: Console, asked: Question[U]) -> None:
     console.say(console.strong("Open this page in a browser and consent:"), "", asked.url, "")
 
 
@@ -206,12 +272,12 @@ async def _first_answer(
     raise RedirectError("No redirect came.")
 
 
-async def _redirected(app: OAuth2App, asked: AuthorizationURL, loopback: Loopback, console: Console) -> Answer:
+async def _redirected(asked: Question[U], loopback: Loopback, console: Console) -> Answer:
     """The code of the first redirect that answers our question, with the browser that still waits."""
     told = False
     async for arrival in loopback.arrivals():
         try:
-            code = _read(app, arrival.query, asked)
+            code = asked.read(arrival.query)
         except StateMismatchError as error:
             await arrival.answer(400, _failure_page("This page belongs to another attempt.", error))
             if not told:
@@ -221,14 +287,14 @@ async def _redirected(app: OAuth2App, asked: AuthorizationURL, loopback: Loopbac
             denied = isinstance(error, DeniedError) and error.denied
             title = "Access was denied" if denied else "Not connected"
             await arrival.answer(403 if denied else 400, _failure_page("Nothing was changed.", error, title))
-            raise
+            raise error.with_traceback(None) from None  # whose frames hold the redirect
         else:
-            return code, arrival
+            return Answer(code, arrival)
     raise RedirectError("The listener ended before a redirect came.")
 
 
 async def _pasted(
-    app: OAuth2App, asked: AuthorizationURL, console: Console, *, codes: bool, end_is_no_answer: bool
+    asked: Question[U], console: Console, *, codes: bool, end_is_no_answer: bool
 ) -> Answer:
     """The code in the first pasted line that answers our question; empty at the end of the input."""
     wrong = 0
@@ -237,19 +303,21 @@ async def _pasted(
             if not line:
                 continue
             if codes and _is_bare_code(line):  # shown by the provider; PKCE ties it to us in the state's place
-                return line, None
+                return Answer(line, None)
             try:
-                return _read(app, line, asked), None
-            except DeniedError:
-                raise
+                return Answer(asked.read(line), None)
+            except DeniedError as denied:
+                del line  # so that no traceback shows it
+                raise denied.with_traceback(None) from None
             except RedirectError as error:
                 console.say(f"{error.args[0]}", "Paste the address that the browser ends on:")
             wrong += 1
             if wrong >= _MOST_WRONG and not console.interactive:
                 break  # `yes | ...` would go on for ever
+    line = ""  # so that no traceback shows it
     if end_is_no_answer:
         raise NoAnswerError("No address came on stdin.", next_step="Run grant on a terminal, or without --paste.")
-    return "", None
+    return Answer(line, None)
 
 
 def _is_bare_code(line: str) -> bool:
@@ -257,19 +325,11 @@ def _is_bare_code(line: str) -> bool:
     return not any(mark in line.rstrip("=") for mark in marks) and line.isprintable() and len(line) >= 4
 
 
-def _read(app: OAuth2App, query: str, asked: AuthorizationURL) -> str:
-    known = app.provider
-    issuer = app.issuer or (known.issuer if known else None)
-    return read_redirect(query, state=asked.state, issuer=issuer, issuer_required=app.iss_in_redirect)
-
-
 def _failure_page(message: str, error: SlyError, title: str = "Not connected") -> str:
     return page(title, message, ok=False, details=str(error))
 
 
-def _success_page(app: OAuth2App, user: OAuth2User) -> str:
-    host = printable(urlsplit(app.auth_uri).hostname or "the provider", 80)
-    lines = ["Granted:", *user.scopes] if user.scopes else []
-    if user.missing_scopes:
-        lines += ["", "Not granted:", *user.missing_scopes]
-    return page("Connected", f"Access to {host} was granted and saved.", ok=True, details="\n".join(lines))
+def _success_page(asked: Question[U], user: U) -> str:
+    host = printable(urlsplit(asked.url).hostname or "the provider", 80)
+    details = "\n".join(asked.granted(user))
+    return page("Connected", f"Access to {host} was granted and saved.", ok=True, details=details)

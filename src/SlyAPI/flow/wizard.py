@@ -4,19 +4,22 @@ import inspect
 import os
 import sys
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from dataclasses import asdict
 from enum import Enum
-from typing import Any
+from typing import Any, TypeVar
 
 from ..errors import ConfigError, CredentialsError, CredentialsNotFoundError, SlyError, WouldOverwriteError
 from ..json_file import StrPath, check_writable, read_json_file, shown, write_json_file
+from ..oauth1 import OAuth1App, OAuth1User
 from ..oauth2 import OAuth2App, OAuth2User
 from ..oauth2.providers import PROVIDERS
 from ..oauth2.user import recognise
 from .console import Console, Interrupted, ctrl_c_as_interrupted, report
 from .git_guard import guard
-from .grant import GrantOptions, grant
+from .grant import GrantOptions, Save, grant
+from .grant_oauth1 import grant_oauth1
 from .scaffold import TEMPLATES, ScaffoldOptions, client_json, find_provider, is_filled_in
 
 _KINDS = {"oauth1": "OAuth1", "oauth2": "OAuth2"}
@@ -26,26 +29,28 @@ async def grant_wizard(scopesType: type | None, dry_run: bool = False, kind: str
     """Asks for the client file, the user file and the scopes, then grants.
 
     The menu of scopes are the public attributes of `scopesType` (a class of texts, or an enum). `kind`
-    is `OAuth2`. With `dry_run` everything is asked and nothing opened or written. What goes wrong is
-    said in a line, and `SystemExit` carries the exit code.
+    is `OAuth2` (the default) or `OAuth1`, which has no scopes. With `dry_run` everything is asked and
+    nothing opened or written. What goes wrong is said in a line, and `SystemExit` carries the exit code.
     """
     console = Console()
     try:
         with ctrl_c_as_interrupted():
-            _check_kind(kind)
+            oauth1 = _read_kind(kind) == "OAuth1"
             app_path = console.ask("Client file", "--app", "app.json")
-            app = client_in(app_path)
+            app = oauth1_client_in(app_path) if oauth1 else client_in(app_path)
             user_path = console.ask("User file to write", "--user", "user.json")
             console.so_far = unchanged(user_path)
             check_user_path(user_path, app_path)
             if os.path.lexists(user_path) and not confirm_replacing(user_path, console):
                 console.say(f"{shown(user_path)} was kept.")
                 return
-            scopes = _menu(scopesType, console)
+            scopes = [] if oauth1 else _menu(scopesType, console)
             if dry_run:
-                console.say(f"Would ask for {scopes} and write {shown(user_path)}.")
-                return
-            await grant_to_file(app, user_path, scopes, GrantOptions(), console)
+                console.say(f"Would ask for {scopes or 'access'} and write {shown(user_path)}.")
+            elif isinstance(app, OAuth1App):
+                await grant_oauth1_to_file(app, user_path, GrantOptions(), console)
+            else:
+                await grant_to_file(app, user_path, scopes, GrantOptions(), console)
     except (SlyError, Interrupted) as error:
         code = report(console, error)
     else:
@@ -104,31 +109,53 @@ def scaffold_by_asking(console: Console) -> dict[str, Any] | None:
 
 def say_written(path: StrPath, console: Console) -> None:
     """Says what was written, and what comes next."""
-    missing = [key for key, value in read_json_file(path).items() if value == ""]
+    client = read_json_file(path)
+    missing = [key for key, value in client.items() if value == ""]
     console.say(f"{shown(path)} was written (mode 0600).")
     console.say(f"Fill in {', '.join(missing)}, then run:" if missing else "Next:")
-    console.say(f"    python -m SlyAPI grant {shown(path)}")
+    console.say(f"    python -m SlyAPI grant {'oauth1 ' if 'request_uri' in client else ''}{shown(path)}")
 
 
 async def grant_to_file(
     app: OAuth2App, user_path: StrPath, scopes: list[str], options: GrantOptions, console: Console
 ) -> OAuth2User:
     """Grants, and writes the user file before anything says that it worked. `-` is stdout (by the caller)."""
+    user = await _to_file(
+        lambda save: grant(app, scopes, options, console, save), OAuth2User.to_dict, user_path, console
+    )
+    say_missing(user, console)
+    if user.refresh_token is None and user.expires_at is not None:
+        console.say("The provider gave no refresh token: this grant ends when the access token does.")
+    return user
 
-    def save(user: OAuth2User) -> None:
+
+async def grant_oauth1_to_file(
+    app: OAuth1App, user_path: StrPath, options: GrantOptions, console: Console
+) -> OAuth1User:
+    """As `grant_to_file`, by OAuth 1."""
+    return await _to_file(lambda save: grant_oauth1(app, options, console, save), asdict, user_path, console)
+
+
+U = TypeVar("U")
+
+
+async def _to_file(
+    granting: Callable[[Save[U]], Awaitable[U]],
+    to_json: Callable[[U], dict[str, Any]],
+    user_path: StrPath,
+    console: Console,
+) -> U:
+    def save(user: U) -> None:
         if user_path != "-":
-            write_json_file(user_path, user.to_dict())
+            write_json_file(user_path, to_json(user))
             console.so_far = f"{shown(user_path)} was written."
 
     if user_path != "-":
         check_writable(user_path)
-    user = await grant(app, scopes, options, console, save)
+    user = await granting(save)
     if user_path != "-":
         console.say(f"Granted. {shown(user_path)} was written (mode 0600).")
         guard(user_path, console)
-    say_missing(user, console)
-    if user.refresh_token is None and user.expires_at is not None:
-        console.say("The provider gave no refresh token: this grant ends when the access token does.")
     return user
 
 
@@ -151,7 +178,7 @@ def check_user_path(user_path: StrPath, app_path: StrPath) -> None:
             raise WouldOverwriteError(f"{shown(user_path)} is {what}.", next_step="Give another --user.")
 
 
-_NEVER_REPLACED = ("a client file", "Google's client file", "a Google service-account key")
+_NEVER_REPLACED = ("a client file", "Google's client file", "a Google service-account key", "an OAuth 1 client file")
 
 
 def client_in(path: StrPath) -> OAuth2App:
@@ -160,6 +187,15 @@ def client_in(path: StrPath) -> OAuth2App:
         return OAuth2App.from_json_file(path)
     except CredentialsNotFoundError as error:
         error.next_step = f"Make one with: python -m SlyAPI scaffold {shown(path)}"
+        raise
+
+
+def oauth1_client_in(path: StrPath) -> OAuth1App:
+    """As `client_in`, for OAuth 1."""
+    try:
+        return OAuth1App.from_json_file(path)
+    except CredentialsNotFoundError as error:
+        error.next_step = f"Make one with: python -m SlyAPI scaffold oauth1 {shown(path)}"
         raise
 
 
@@ -194,11 +230,6 @@ def _read_kind(kind: str | None) -> str:
     if found is None:
         raise ConfigError(f"kind is {kind!r}; it may be OAuth2 or OAuth1.")
     return found
-
-
-def _check_kind(kind: str | None) -> None:
-    if _read_kind(kind) == "OAuth1":
-        raise ConfigError("Granting by OAuth 1 is not there yet in this version of SlyAPI.")
 
 
 def _menu(scopes_type: type | None, console: Console) -> list[str]:
