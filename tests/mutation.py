@@ -1,0 +1,155 @@
+"""Breaks the code one operator at a time and looks whether the tests notice: `python tests/mutation.py [MODULE...]`.
+
+cosmic-ray makes the changes, in a copy of the checkout as git has it at HEAD; each is tried with the tests that are
+the module's own, in a fork that has imported everything else already. Ends with a table, and leaves the changes that
+no test noticed in `.tests/mutation/MODULE.diff`. Not in CI: all modules take about half an hour.
+"""
+from __future__ import annotations
+
+import ast
+import difflib
+import importlib
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+
+ROOT = Path(__file__).parent.parent
+SURVIVORS = ROOT / ".tests" / "mutation"
+PATIENCE = 60.0
+"""Seconds after which a test that waits for what will not come counts as failed."""
+STORES = ["tests/stores/test_contract.py", "tests/stores/test_file.py"]
+STORES += ["-k", "not Sqlite and not Keyring and not lose_no_count and not one_reuse"]  # other stores, and slow fleets
+TESTS_OF = {
+    "oauth2/token_endpoint": ["tests/oauth2/test_token_endpoint.py", "tests/oauth2/test_token_endpoint_hostile.py"],
+    "oauth2/user": ["tests/oauth2/test_user.py", "tests/oauth2/test_token_endpoint.py"],
+    "oauth2/signer": ["tests/oauth2/test_signer.py", "tests/oauth2/test_signer_refresh.py"],
+    "stores/file": STORES,
+    "stores/file_lock": STORES,
+    "json_file": ["tests/test_json_file.py"],
+    "loopback": ["tests/test_loopback.py"],
+}
+PYTEST = ["-x", "-q", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
+PYTEST += ["--hypothesis-profile=few"]
+
+
+def main(modules: list[str]) -> int:
+    """The modules named, or all; 1 where 8 % or more survived, 2 where the tests fail without any change."""
+    SURVIVORS.mkdir(parents=True, exist_ok=True)
+    all_tried = all_survived = 0
+    with tempfile.TemporaryDirectory() as copy:
+        archive = subprocess.run(["git", "archive", "HEAD"], cwd=ROOT, check=True, capture_output=True)
+        subprocess.run(["tar", "-x", "-C", copy], input=archive.stdout, check=True)
+        settle_in(copy)
+        for module in modules or TESTS_OF:
+            path = Path(copy, "src", "SlyAPI", f"{module}.py")
+            source, begun = path.read_text(encoding="utf-8"), time.monotonic()
+            if not passes(module):
+                say(f"{module}: its tests fail as they are")
+                return 2
+            tried, survivors = 0, list[str]()
+            for mutant in mutants(source):
+                path.write_text(mutant, encoding="utf-8")
+                tried += 1
+                if passes(module):
+                    lines = source.splitlines(keepends=True), mutant.splitlines(keepends=True)
+                    survivors += difflib.unified_diff(*lines, module, module, n=1)
+            path.write_text(source, encoding="utf-8")
+            (SURVIVORS / f"{module.replace('/', '.')}.diff").write_text("".join(survivors), encoding="utf-8")
+            survived = survivors.count(f"--- {module}\n")
+            say(row(module, tried, survived, time.monotonic() - begun))
+            all_tried, all_survived = all_tried + tried, all_survived + survived
+    say(row("total", all_tried, all_survived))
+    return 1 if all_survived >= 0.08 * all_tried else 0
+
+
+def row(name: str, tried: int, survived: int, seconds: float = 0) -> str:
+    share = 100 * survived / max(1, tried)
+    figures = f"{tried:5} mutants {tried - survived:5} killed {survived:4} survived {share:5.1f} %"
+    return f"{name:24}{figures} {seconds:6.0f} s"
+
+
+def settle_in(copy: str) -> None:
+    """Makes this process one that tests the copy, and imports what every test needs but nothing of ours."""
+    os.chdir(copy)
+    sys.dont_write_bytecode = True  # two changes within a second would look alike to the cache
+    os.environ |= {"PYTHONPATH": f"{copy}/src", "PYTHONDONTWRITEBYTECODE": "1"}
+    sys.path[:0] = [f"{copy}/src", copy]
+    for module in ("pytest", "hypothesis.strategies", "aiohttp.web"):
+        importlib.import_module(module)
+    few = settings(deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, max_examples=25)
+    settings.register_profile("few", few)
+
+
+def mutants(source: str) -> Iterator[str]:
+    """The source with one change of cosmic-ray's, for every change that makes other code of it."""
+    plugins: Any = importlib.import_module("cosmic_ray.plugins")
+    mutate_code: Any = importlib.import_module("cosmic_ray.mutating").MutationVisitor.mutate_code
+    seen = {"", code_of(source)}
+    for name in plugins.operator_names():
+        operator = plugins.get_operator(name)
+        for occurrence in itertools.count() if not operator.arguments() else ():
+            mutant = mutate_code(source, operator(), occurrence)
+            if mutant is None:
+                break
+            code = code_of(mutant)
+            if code not in seen:
+                seen.add(code)
+                yield mutant
+
+
+def code_of(source: str) -> str:
+    """The code without its annotations, whose `|` is no operator that runs; "" for what is not Python."""
+    try:
+        tree = ast.parse(source)
+    except SyntaxError:
+        return ""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            node.returns = None
+        if isinstance(node, ast.arg):
+            node.annotation = None
+        if isinstance(node, ast.AnnAssign):
+            node.annotation = ast.Constant(None)
+    return ast.dump(tree)
+
+
+def passes(module: str) -> bool:
+    """Whether the module's tests pass, in a fork of this process."""
+    child = os.fork()
+    if not child:
+        os.setsid()
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for stream in (0, 1, 2):
+            os.dup2(nowhere, stream)
+        pytest: Any = importlib.import_module("pytest")
+        os._exit(pytest.main([*PYTEST, *TESTS_OF[module]]))
+    end, code = time.monotonic() + PATIENCE, -1
+    while code < 0 and time.monotonic() < end:
+        time.sleep(0.01)
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            code = os.waitstatus_to_exitcode(status) & 0xFF
+    with suppress(ProcessLookupError):
+        os.killpg(child, signal.SIGKILL)  # and what its tests started
+    if code < 0:
+        os.waitpid(child, 0)
+    return code == 0
+
+
+def say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
