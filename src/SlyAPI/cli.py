@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from typing import Any
 
 from .arguments import EXIT_CODES, read_arguments
@@ -28,13 +29,16 @@ from .flow.wizard import (
     check_user_path,
     client_in,
     confirm_replacing,
+    grant_oauth1_to_file,
     grant_to_file,
+    oauth1_client_in,
     say_missing,
     say_written,
     scaffold_by_asking,
     unchanged,
 )
 from .json_file import shown
+from .oauth1 import OAuth1User
 from .oauth2 import OAuth2, OAuth2App, OAuth2User
 from .oauth2.client_auth import read_client_auth
 from .results import print_json, print_result
@@ -117,25 +121,19 @@ def _client(args: Any, console: Console) -> dict[str, Any]:
 
 def _grant(args: Any, console: Console) -> int:
     if args.kind == "oauth1":
-        raise ConfigError("Granting by OAuth 1 is not there yet in this version of SlyAPI.")
+        return _grant_oauth1(args, console)
     words = list(args.words)
-    app_path = args.app or (words.pop(0) if words else _ask_path(console, "Client file", "--app APP.json", "app.json"))
+    app_path = _app_path(args, words, console)
     options = _options(args)
     app = client_in(app_path)
     app.client_auth = options.client_auth or app.client_auth
     given = args.user or (words.pop(0) if words else "")
     user_path = given or _ask_path(console, "User file to write", "--user USER.json", "user.json")
     scopes = [scope for text in (*words, *args.scope) for scope in text.split()]
-    if user_path == "-":
-        if sys.stdout is None:
-            raise SaveError("stdout could not be written: it is closed.")
-    else:
-        console.so_far = unchanged(user_path)
-        check_user_path(user_path, app_path)
+    _check_user_path(user_path, app_path, console)
     user = _kept(args, console, app, user_path, scopes)
     if user is None:
-        if user_path != "-" and os.path.lexists(user_path) and not _may_replace(args, console, user_path):
-            console.say(f"{shown(user_path)} was kept.")
+        if not _may_write(args, console, user_path):
             return 0
         if not given and not scopes:
             scopes = console.ask("Scopes, with spaces between; Enter for none", "--scope", "").split()
@@ -145,6 +143,47 @@ def _grant(args: Any, console: Console) -> int:
     else:
         print_json(args.json, {"user": user_path, **described(user)})
     return 0
+
+
+def _grant_oauth1(args: Any, console: Console) -> int:
+    """As `_grant`, for a protocol without scopes, whose tokens do not expire."""
+    words = list(args.words)
+    app_path = _app_path(args, words, console)
+    options = _options(args)
+    app = oauth1_client_in(app_path)
+    given = args.user or (words.pop(0) if words else "")
+    if words or args.scope or options.client_auth:
+        flag = "--client-auth has" if options.client_auth else "A scope has"
+        raise ConfigError(f"{flag} no place in OAuth 1.", next_step="Leave it out.")
+    user_path = given or _ask_path(console, "User file to write", "--user USER.json", "user.json")
+    _check_user_path(user_path, app_path, console)
+    if args.if_needed and user_path != "-" and os.path.lexists(user_path):
+        with suppress(CredentialsError):
+            OAuth1User.from_json_file(user_path)
+            console.say(f"{shown(user_path)} is there; nothing to do.")
+            print_json(args.json, {"user": user_path})
+            return 0
+    if _may_write(args, console, user_path):
+        user = asyncio.run(grant_oauth1_to_file(app, user_path, options, console))
+        if user_path == "-":
+            print_result(json.dumps(asdict(user), indent=4))
+        else:
+            print_json(args.json, {"user": user_path})
+    return 0
+
+
+def _app_path(args: Any, words: list[str], console: Console) -> str:
+    path: str = args.app or (words.pop(0) if words else "")
+    return path or _ask_path(console, "Client file", "--app APP.json", "app.json")
+
+
+def _check_user_path(user_path: str, app_path: str, console: Console) -> None:
+    if user_path == "-":
+        if sys.stdout is None:
+            raise SaveError("stdout could not be written: it is closed.")
+    else:
+        console.so_far = unchanged(user_path)
+        check_user_path(user_path, app_path)
 
 
 def _ask_path(console: Console, question: str, flag: str, usual: str) -> str:
@@ -170,6 +209,14 @@ def _kept(args: Any, console: Console, app: OAuth2App, user_path: str, scopes: l
                 say_missing(auth.user, console)
                 return auth.user
     return None
+
+
+def _may_write(args: Any, console: Console, user_path: str) -> bool:
+    """Whether the user file may be written; says so if the person keeps an existing one."""
+    if user_path == "-" or not os.path.lexists(user_path) or _may_replace(args, console, user_path):
+        return True
+    console.say(f"{shown(user_path)} was kept.")
+    return False
 
 
 def _may_replace(args: Any, console: Console, user_path: str) -> bool:

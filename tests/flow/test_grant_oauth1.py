@@ -24,9 +24,10 @@ from SlyAPI.flow.grant import GrantOptions
 from SlyAPI.flow.grant_oauth1 import grant_oauth1
 from SlyAPI.flow.wizard import grant_oauth1_to_file
 
+from ..end_to_end.program import Desk, Ended
 from ..oauth1.conftest import api_of
 from ..oauth1.judge import CLIENT_KEY, CLIENT_SECRET, Judge
-from ..stand_in_browser import stand_in_browser
+from ..stand_in_browser import StandInBrowser, stand_in_browser
 
 
 class Quiet(Console):
@@ -213,3 +214,83 @@ async def test_the_wizard_asks_for_two_files_and_shows_no_menu(
     assert "Would ask for access and write user.json" in told.err
     assert "scope" not in told.err.lower()
     assert await api_of(OAuth1("app.json", "user.json"), judge.origin).get_json("/A")
+
+
+# the command line
+
+
+@pytest.fixture
+async def desk(app: OAuth1App, tmp_path: Path) -> AsyncGenerator[tuple[Desk, StandInBrowser], None]:
+    """A folder with app.json, whose `$BROWSER` belongs to a person who consents."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "app.json").write_text(json.dumps(dataclasses.asdict(app)))
+    async with stand_in_browser(tmp_path) as browser:
+        env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "LANG": "C.UTF-8", "BROWSER": browser.command}
+        desk = Desk(folder, env)
+        yield desk, browser
+        await desk.close()
+
+
+async def runs(desk: Desk, *argv: str) -> Ended:
+    return await (await desk.slyapi(*argv, stdin="nothing")).ends()
+
+
+@pytest.mark.parametrize("form", [("grant", "oauth1"), ("oauth1-flow",)])
+async def test_the_command_writes_a_user_that_signs(
+    judge: Judge, desk: tuple[Desk, StandInBrowser], form: tuple[str, ...]
+) -> None:
+    place, browser = desk
+    ended = await runs(place, *form, "app.json", "user.json", "--port", "0", "--json")
+    assert (ended.code, json.loads(ended.out)) == (0, {"user": "user.json"}), ended.err
+    assert (await browser.page()).status == 200
+    auth = OAuth1(place.folder / "app.json", place.folder / "user.json")
+    assert await api_of(auth, judge.origin).get_json("/A")
+    assert not [secret for secret in (CLIENT_SECRET, auth.user.key, auth.user.secret) if secret in ended.err]
+
+
+async def test_the_user_may_go_to_stdout(desk: tuple[Desk, StandInBrowser]) -> None:
+    place, _ = desk
+    ended = await runs(place, "grant", "oauth1", "app.json", "-", "--port", "0")
+    assert ended.code == 0, ended.err
+    assert OAuth1User.from_json_obj(json.loads(ended.out))
+
+
+async def test_an_existing_user_is_kept_unless_forced(desk: tuple[Desk, StandInBrowser]) -> None:
+    place, _ = desk
+    place.writes("user.json", {"key": "k", "secret": "s"})
+    words = ("grant", "oauth1", "app.json", "user.json", "--port", "0")
+    assert (await runs(place, *words)).code == 9
+    assert (await runs(place, *words, "--if-needed")).code == 0
+    assert place.reads("user.json") == {"key": "k", "secret": "s"}
+    assert (await runs(place, *words, "--force")).code == 0
+    assert place.reads("user.json")["key"] != "k"
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "word"),
+    [
+        (("user.json", "scope"), 2, "scope"),
+        (("user.json", "--scope", "x"), 2, "scope"),
+        (("user.json", "--client-auth", "basic"), 2, "--client-auth"),
+        (("app.json",), 2, "the same file"),
+        (("other-app.json",), 9, "an OAuth 1 client file"),
+    ],
+)
+async def test_what_has_no_place_in_oauth_1_is_said_so(
+    desk: tuple[Desk, StandInBrowser], more: tuple[str, ...], code: int, word: str
+) -> None:
+    place, browser = desk
+    place.writes("other-app.json", {**place.reads("app.json"), "key": "other"})
+    ended = await runs(place, "grant", "oauth1", "app.json", *more)
+    assert (ended.code, ended.out) == (code, "")
+    assert word in ended.err
+    assert not browser.opened
+
+
+async def test_a_template_that_is_not_filled_in_says_what_is_missing(desk: tuple[Desk, StandInBrowser]) -> None:
+    place, _ = desk
+    ended = await runs(place, "scaffold", "oauth1", "new.json")
+    assert "python -m SlyAPI grant oauth1 new.json" in ended.err
+    ended = await runs(place, "grant", "oauth1", "new.json", "user.json")
+    assert (ended.code, "key missing" in ended.err) == (3, True)
