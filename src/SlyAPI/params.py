@@ -8,6 +8,8 @@ from enum import Enum
 from math import isfinite
 from typing import Any
 
+from .errors import ConfigError
+
 
 def as_query(params: Mapping[str, Any], delimiter: str = ",") -> dict[str, str | int]:
     """Query parameters ready to be encoded once.
@@ -18,7 +20,7 @@ def as_query(params: Mapping[str, Any], delimiter: str = ",") -> dict[str, str |
     """
     query: dict[str, str | int] = {}
     for name, value in params.items():
-        if type(value) is str or type(value) is int:
+        if type(value) is int or (type(value) is str and value.isascii()):
             query[name] = value
             continue
         text = _as_text(name, value, delimiter)
@@ -44,7 +46,7 @@ def _as_text(name: str, value: Any, delimiter: str) -> str | int | None:
     if isinstance(value, int):
         return int(value)
     if isinstance(value, str):
-        return str(value)
+        return _encodable(name, str(value))
     if isinstance(value, float) and isfinite(value):
         return repr(value)
     if isinstance(value, (Sequence, Set)) and not isinstance(value, (bytes, bytearray, memoryview)):
@@ -52,3 +54,13 @@ def _as_text(name: str, value: Any, delimiter: str) -> str | int | None:
         kept = [str(member) for member in members if member is not None]
         return delimiter.join(kept) if kept else None
     raise TypeError(f"parameter {name!r} is a {type(value).__name__}, which has no form as query text")
+
+
+def _encodable(name: str, text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        pass
+    else:
+        return text
+    raise ConfigError(f"parameter {name!r} holds half a character (a lone surrogate), which no encoding can write.")

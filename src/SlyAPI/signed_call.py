@@ -62,7 +62,8 @@ async def signed_call(
     """
     if not origin.admits(request.url) and type(auth) is not NoAuth:
         raise origin.refusal(request.url)
-    own = _copy(request)
+    plain = not (request.headers or request.query_params or request.data)
+    own = Request(request.method, request.url) if plain else _copy(request)
     request = await auth.sign(client, request)
     reply = await fetch(client, request, limit)
     spent = Secrets()
@@ -79,9 +80,14 @@ async def signed_call(
 
 def _copy(request: Request) -> Request:
     """The request as it was before an `Auth` changed it."""
-    data = dict(request.data) if type(request.data) is dict else request.data
-    query, headers = dict(request.query_params), dict(request.headers)
-    return Request(request.method, request.url, query, headers, data, request.data_is_json)
+    return Request(
+        request.method,
+        request.url,
+        request.query_params.copy(),
+        request.headers.copy(),
+        request.data.copy() if type(request.data) is dict else request.data,
+        request.data_is_json,
+    )
 
 
 def _added(own: Request, signed: Request) -> Secrets:

@@ -76,9 +76,9 @@ class Request:
 
     method: Method
     url: str
-    query_params: dict[str, str | int] = field(default_factory=dict[str, str | int])
-    headers: dict[str, str] = field(default_factory=dict[str, str])
-    data: Any = field(default_factory=dict[str, Any])
+    query_params: dict[str, str | int] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
+    data: Any = field(default_factory=dict)
     data_is_json: bool = False
 
     @property
@@ -94,7 +94,7 @@ _CHARSET = re.compile(r"""charset\s*=\s*["']?([\w.:+-]{1,40})""", re.IGNORECASE)
 _NO_CHARSETS = ("idna", "punycode", "unicode_escape", "raw_unicode_escape")  # Python's own, and slow
 
 
-@dataclass(slots=True, frozen=True, repr=False)
+@dataclass(slots=True, repr=False)  # not frozen: that doubles the cost of making one
 class Reply:
     """A whole reply, read and released. `headers` is case-insensitive; `body` may be bounded."""
 

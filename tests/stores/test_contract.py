@@ -40,10 +40,10 @@ class TestSqliteStore(KeptStoreContract):
 class Keyring(keyring.backend.KeyringBackend):
     """A keyring of a desktop that is not here: the real package's base class over a dict."""
 
-    priority = 1.0  # type: ignore[assignment]
+    priority = 1.0
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.held: dict[tuple[str, str], str] = {}
 
     def get_password(self, service: str, username: str) -> str | None:

@@ -38,7 +38,7 @@ class OAuth2User:
     refresh_token: str | None = None
     expires_at: datetime | None = None
     token_type: str = "Bearer"
-    scopes: list[str] = field(default_factory=list[str])
+    scopes: list[str] = field(default_factory=list)
     requested_scopes: list[str] | None = None
     client_auth: ClientAuth | None = None
     refresh_expires_at: datetime | None = None

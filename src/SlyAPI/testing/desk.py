@@ -27,7 +27,7 @@ class Seen:
 
     endpoint: str
     method: str
-    parameters: dict[str, str] = field(default_factory=dict[str, str], repr=False)
+    parameters: dict[str, str] = field(default_factory=dict, repr=False)
     client_auth: str = ""
     status: int = 0
     outcome: str = "ok"
@@ -44,10 +44,10 @@ class Desk:
     granted_scopes: Callable[[tuple[str, ...]], Iterable[str]] | None
     clock: Callable[[], float]
     delay_after_rotation: float
-    notes: list[str] = field(default_factory=list[str], init=False)
-    log: list[Seen] = field(default_factory=list[Seen], init=False, repr=False)
+    notes: list[str] = field(default_factory=list, init=False)
+    log: list[Seen] = field(default_factory=list, init=False, repr=False)
     tickets: dict[str, tuple[Asked, float]] = field(
-        default_factory=dict[str, tuple[Asked, float]], init=False, repr=False
+        default_factory=dict, init=False, repr=False
     )
     listening_at: str | None = field(default=None, init=False)
 

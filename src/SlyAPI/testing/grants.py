@@ -131,11 +131,11 @@ class Ledger:
     """Everything one provider knows, and the rules by which codes become tokens and tokens end."""
 
     rules: Rules
-    clients: dict[str, Client] = field(default_factory=dict[str, Client])
-    codes: dict[str, Code] = field(default_factory=dict[str, Code])
-    grants: dict[str, Grant] = field(default_factory=dict[str, Grant])
-    access_tokens: dict[str, AccessToken] = field(default_factory=dict[str, AccessToken])
-    refresh_tokens: dict[str, RefreshToken] = field(default_factory=dict[str, RefreshToken])
+    clients: dict[str, Client] = field(default_factory=dict)
+    codes: dict[str, Code] = field(default_factory=dict)
+    grants: dict[str, Grant] = field(default_factory=dict)
+    access_tokens: dict[str, AccessToken] = field(default_factory=dict)
+    refresh_tokens: dict[str, RefreshToken] = field(default_factory=dict)
     exchanges: int = 0
     refreshes: int = 0
     reuses: int = 0

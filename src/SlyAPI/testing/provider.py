@@ -40,8 +40,8 @@ class PracticeProvider(Desk):
     Without a `client_secret` the client is public. A `redirect_uri` must be equal to a registered one; a
     loopback one that was registered without a port may have any. Lifetimes and the delay are in seconds,
     `clock` gives seconds since 1970. Within `reuse_leeway` the refresh token rotated last may come back, as at
-    providers that forgive a client which died before it kept the new one. `granted_scopes` narrows what the person grants of what was asked.
-    `log` holds what every endpoint saw.
+    providers that forgive a client which died before it kept the new one. `granted_scopes` narrows what the
+    person grants of what was asked. `log` holds what every endpoint saw.
     """
 
     def __init__(
