@@ -53,6 +53,7 @@ class Echo:
     origin: str = ""
     sent: list[Sent] = field(default_factory=list[Sent])
     asked: asyncio.Event = field(default_factory=asyncio.Event)
+    silent: list[asyncio.StreamWriter] = field(default_factory=list[asyncio.StreamWriter])
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError, asyncio.IncompleteReadError):
@@ -63,7 +64,8 @@ class Echo:
             self.asked.set()
             raw = self.answer(self.sent[-1])
             if raw is None:
-                await reader.read()  # until the client gives up
+                self.silent.append(writer)
+                return
             else:
                 writer.write(raw)
                 await writer.drain()
@@ -80,6 +82,8 @@ async def echoing(answer: Answer) -> AsyncGenerator[Echo, None]:
         yield echo
     finally:
         server.close()
+        for writer in echo.silent:
+            writer.close()
 
 
 def raw(status: int, body: str | bytes, *headers: str, reason: str = "Told") -> bytes:

@@ -11,13 +11,16 @@ import reprlib
 import traceback
 import warnings
 from base64 import b64encode
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType, TracebackType
+from typing import Any
 
 from SlyAPI.web import Reply
+
+from .echoing_server import NEW
 
 _TESTS = str(Path(__file__).parent)
 _DEEPEST = 8
@@ -55,6 +58,37 @@ def _in_base64(core: str) -> Iterator[str]:
     for before in range(3):
         packed = b64encode(b"-" * before + core.encode()).decode().rstrip("=")
         yield packed[4 if before else 0 : -2]
+
+
+KEPT = Kept(
+    {
+        "client secret": "C1ientSecretCore",
+        "code": "C0deCore00000000",
+        "verifier": "Ver1fierCore0000",
+        "state": "StateC0re0000000",
+        "access token": "AccessT0kenCore0",
+        "refresh token": "RefreshT0kenCore",
+        "API key": "ApiKeyC0re000000",
+        "new token": NEW,
+    }
+)
+
+
+def secret(name: str, before: str, after: str) -> str:
+    return f"{before}{KEPT.cores[name]}{after}"
+
+
+CLIENT_SECRET = secret("client secret", "GOCSPX-/+ü", "\"<&>='% x")
+CODE = secret("code", "4/0+", "=& %'\"<")
+VERIFIER = secret("verifier", "~.", "-_" * 14)
+STATE = secret("state", "/+", "=&<")
+ACCESS = secret("access token", "ya29.a0/+", "==~<&")
+REFRESH = secret("refresh token", "1//0+ ", "=&%<")
+API_KEY = secret("API key", "AIza/+", "=&%<\"'")
+
+
+OURS = Kept({name: core for name, core in KEPT.cores.items() if name != "new token"})
+"""Those that the client knows."""
 
 
 def texts_of(value: object) -> Iterator[str]:
@@ -170,3 +204,19 @@ def watching() -> Iterator[Watched]:
         root.removeHandler(ear)
         for logger, level in levels.items():
             logger.setLevel(level)
+
+
+async def shows_nothing(call: Awaitable[Any], *objects: object, kept: Kept = KEPT) -> BaseException | None:
+    """Makes a call and looks at all that it shows, and that the objects show after it; gives its error."""
+    caught: BaseException | None = None
+    with watching() as watched:
+        try:
+            await call
+        except (Exception, asyncio.CancelledError) as error:
+            caught = error
+        await asyncio.sleep(0)
+    texts = [*watched.texts, *(repr(one) for one in objects)]
+    if caught is not None:
+        texts += told_by(caught)
+    kept.assert_hidden(texts)
+    return caught

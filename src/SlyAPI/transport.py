@@ -170,7 +170,9 @@ def as_ours(error: Exception, request: Request, timeout: float | None) -> SlyErr
             f"{asked}: the connection broke before a whole reply ({type(error).__name__}).", next_step="Try again."
         )
     if isinstance(error, TypeError):
-        return TypeError(f"{asked}: {printable(error, 200)}")
+        # json's messages name types; others quote the value, which may be a secret
+        told = printable(error, 200) if "JSON" in str(error) else "a value of a type that cannot be sent"
+        return TypeError(f"{asked}: {told}.")
     if isinstance(error, RuntimeError):
         return ConfigError(f"{asked}: the client session given cannot be used ({printable(error, 100)}).")
     return ConfigError(f"{asked}: the request cannot be sent as it is ({type(error).__name__}: check URL and headers).")

@@ -47,7 +47,8 @@ def token_request(
     headers = {"Accept": "application/json"}  # GitHub answers form-encoded without it
     if method == "basic":
         # RFC 6749 §2.3.1: id and secret are form-encoded before Basic; %20 for a space reaches most servers
-        pair = f"{quote(client_id, safe='')}:{quote(client_secret, safe='')}"
+        # half a character, which UTF-8 has not, is the provider's to refuse
+        pair = ":".join(quote(part, safe="", errors="surrogatepass") for part in (client_id, client_secret))
         headers["Authorization"] = "Basic " + b64encode(pair.encode("ascii")).decode("ascii")
     else:
         fields["client_id"] = client_id

@@ -57,7 +57,7 @@ class OAuth2(Auth):
         self._clock = clock
         self._entry: StoredUser | None = None
         # What the store held when we last read or wrote it: only a change of it is another process's doing.
-        self._stored: Mark | None = None
+        self._stored: Secrets | None = None
         if isinstance(user, OAuth2User):
             self.user = user
         elif isinstance(user, str | os.PathLike):
@@ -74,7 +74,8 @@ class OAuth2(Auth):
         self._time()
 
     def __repr__(self) -> str:
-        return f"OAuth2({self.app!r}, {self._entry or self.user!r})"
+        held = getattr(self, "_entry", None) or getattr(self, "user", None)  # none yet, in a traceback of `__init__`
+        return f"OAuth2({getattr(self, 'app', None)!r}, {held!r})"
 
     async def sign(self, client: Any, request: Request) -> Request:
         """The request with the user's token, refreshed first if it is due.
@@ -245,12 +246,9 @@ _turns = ThreadLocks()
 """Whose refresh it is among threads, for users that are in no store."""
 
 
-Mark = tuple[str, str | None, datetime | None]
-
-
-def _mark(user: OAuth2User) -> Mark:
+def _mark(user: OAuth2User) -> Secrets:
     """What tells one state of a user's tokens from another, though the program changes the object."""
-    return user.token, user.refresh_token, user.expires_at
+    return Secrets((user.token, user.refresh_token or "", str(user.expires_at)))
 
 
 def _seen(flight: "asyncio.Task[None]") -> None:
