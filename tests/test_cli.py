@@ -85,8 +85,8 @@ def test_every_flag_has_words_in_the_help(capsys: pytest.CaptureFixture[str], mo
         (["scaffold", "--secret", "hush"], "--secret"),
         (["scaffold", "x.json", "--blank", "--provider", "google"], "--blank"),
         (["scaffold", "oauth1", "x.json", "--provider", "google"], "--provider"),
-        (["grant", "oauth1"], "--app"),
-        (["oauth1-flow"], "--app"),
+        (["grant", "oauth1", "app.json", "user.json", "notes"], "scope"),
+        (["oauth1-flow", "app.json", "--user", "user.json", "notes"], "scope"),
     ],
 )
 def test_wrong_usage_is_told_in_two_lines_with_the_way_to_the_help(

@@ -12,9 +12,10 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from textwrap import dedent
@@ -24,11 +25,12 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from SlyAPI import errors
+from SlyAPI import OAuth1App, errors
 from SlyAPI.arguments import COMMANDS, EXIT_CODES, read_arguments
 from SlyAPI.cli import main
 from SlyAPI.flow.console import exit_code
 from SlyAPI.oauth2.providers import PROVIDERS
+from tests.oauth1.judge import CLIENT_KEY, CLIENT_SECRET, Judge, Token
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -101,7 +103,7 @@ def run(words: list[str], folder: Path) -> str:
 
 def test_every_python_block_is_tested_somehow() -> None:
     kinds = {block.kind for block in BLOCKS if block.info.startswith("python")}
-    assert kinds == {"practice", "practice web", "stand-in"}
+    assert kinds == {"practice", "practice web", "stand-in", "oauth1"}
 
 
 @pytest.fixture(scope="module")
@@ -164,6 +166,19 @@ async def test_a_first_call_works_with_the_files_of_its_provider(block: Block, t
         printed = await asyncio.to_thread(run, [sys.executable, "block.py"], tmp_path)
     assert count == 1
     assert printed.strip() in ("octocat", "robin@example.org", "robin")
+
+
+@blocks("oauth1")
+async def test_a_block_of_oauth_1_works_at_a_server_of_oauthlibs(block: Block, tmp_path: Path) -> None:
+    async with Judge(time.time).running() as judge:
+        judge.tokens["a-token"] = Token("its-secret")
+        uris = (f"{judge.origin}/{name}" for name in ("Request", "Authorize", "Access"))
+        app = OAuth1App(CLIENT_KEY, CLIENT_SECRET, *uris)
+        (tmp_path / "app.json").write_text(json.dumps(asdict(app)))
+        (tmp_path / "user.json").write_text(json.dumps({"key": "a-token", "secret": "its-secret"}))
+        (tmp_path / "block.py").write_text(block.text.replace("https://photos.example.net", judge.origin))
+        printed = await asyncio.to_thread(run, [sys.executable, "block.py"], tmp_path)
+    assert printed == "{'signed': True, 'method': 'HMAC-SHA1'}\n"
 
 
 @blocks("practice web")

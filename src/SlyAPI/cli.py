@@ -147,14 +147,13 @@ def _grant(args: Any, console: Console) -> int:
 
 def _grant_oauth1(args: Any, console: Console) -> int:
     """As `_grant`, for a protocol without scopes, whose tokens do not expire."""
-    words = list(args.words)
+    words, options = list(args.words), _options(args)
+    if options.client_auth or args.scope or len(words) > 2 - bool(args.app) - bool(args.user):
+        what = "--client-auth has" if options.client_auth else "A scope has"
+        raise ConfigError(f"{what} no place in OAuth 1.", next_step="Leave it out.")
     app_path = _app_path(args, words, console)
-    options = _options(args)
     app = oauth1_client_in(app_path)
     given = args.user or (words.pop(0) if words else "")
-    if words or args.scope or options.client_auth:
-        flag = "--client-auth has" if options.client_auth else "A scope has"
-        raise ConfigError(f"{flag} no place in OAuth 1.", next_step="Leave it out.")
     user_path = given or _ask_path(console, "User file to write", "--user USER.json", "user.json")
     _check_user_path(user_path, app_path, console)
     if args.if_needed and user_path != "-" and os.path.lexists(user_path):

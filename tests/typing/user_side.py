@@ -14,6 +14,9 @@ from SlyAPI import (
     AsyncTrans,
     GrantEndedError,
     HeaderApiKey,
+    OAuth1,
+    OAuth1App,
+    OAuth1User,
     OAuth2,
     OAuth2App,
     OAuth2User,
@@ -133,6 +136,15 @@ def credentials(app: OAuth2App, user: OAuth2User) -> None:
     assert_type(OAuth2App.from_json_file("app.json"), OAuth2App)
     assert_type(OAuth2User.from_json_obj({"token": "x"}), OAuth2User)
     Music(HeaderApiKey("X-Key", "k"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def by_oauth1(app: OAuth1App, session: aiohttp.ClientSession) -> None:
+    temporary = await app.ask("http://localhost:8080", session)
+    assert_type(app.authorize_url(temporary, {"expiration": "never"}), str)
+    user = await app.exchange_verifier("verifier", temporary)
+    assert_type(user, OAuth1User)
+    assert_type(OAuth1(app, user, method="HMAC-SHA256").user, OAuth1User)
+    OAuth1("app.json", "user.json", method="MD5")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 async def without_a_webapi(auth: OAuth2) -> None:
