@@ -11,6 +11,7 @@ import pytest
 
 import SlyAPI
 from SlyAPI.asyncy import AsyncLazy, AsyncTrans, unmanage_async_context
+from SlyAPI.lazy import PagedLazy
 
 
 def counting(fetched: list[int], end: int = 3) -> AsyncLazy[int]:
@@ -95,6 +96,45 @@ async def test_anything_that_can_be_iterated_may_be_wrapped() -> None:
     assert await lazy.map(str) == ["1", "2", "3"]
     assert await AsyncLazy[int](AsyncLazy(Counter())) == [1, 2, 3]  # type: ignore[arg-type]  # pyright: ignore
     await lazy.aclose()
+
+
+def in_pages(sizes: list[int], steps: list[str]) -> PagedLazy[int]:
+    async def pages() -> AsyncGenerator[list[int], None]:
+        try:
+            for number, size in enumerate(sizes):
+                steps.append(f"page {number}")
+                yield [number * 10 + item for item in range(size)]
+        finally:
+            steps.append("ended")
+
+    return PagedLazy(pages())
+
+
+async def test_pages_are_single_items_to_who_iterates_and_whole_to_who_awaits() -> None:
+    steps: list[str] = []
+    assert await in_pages([2, 0, 1], steps) == [0, 1, 20]
+    assert [item async for item in in_pages([2, 0, 1], steps).map(str)] == ["0", "1", "20"]
+    assert steps == ["page 0", "page 1", "page 2", "ended"] * 2
+
+
+async def test_the_list_after_some_items_is_the_rest_of_them() -> None:
+    lazy = in_pages([3, 2], [])
+    async for item in lazy:
+        assert item == 0
+        break
+    assert await lazy == [1, 2, 10, 11]
+
+
+@pytest.mark.parametrize("begun", [False, True])
+async def test_pages_end_when_their_items_are_closed(begun: bool) -> None:
+    steps: list[str] = []
+    lazy = in_pages([3, 2], steps)
+    if begun:
+        await anext(aiter(lazy))
+    await lazy.aclose()
+    assert steps == (["page 0", "ended"] if begun else [])
+    assert await lazy == []
+    assert len(steps) in (0, 2)
 
 
 async def test_wrap_makes_a_function_lazy_and_keeps_its_name() -> None:

@@ -41,7 +41,7 @@ class AsyncLazy(Generic[T]):
 
         async def changed() -> AsyncGenerator[U, None]:
             try:
-                async for item in self._generator:
+                async for item in self:
                     yield change(item)
             finally:
                 await self.aclose()
@@ -57,6 +57,40 @@ class AsyncLazy(Generic[T]):
             return AsyncLazy(function(*args, **kwargs))
 
         return lazily
+
+
+class PagedLazy(AsyncLazy[T]):
+    """Items that arrive in pages: iterating gives single ones, the list takes whole pages."""
+
+    def __init__(self, pages: AsyncGenerator[list[T], None]) -> None:
+        super().__init__(_singly(pages))
+        self._pages = pages
+        self._begun = False
+
+    def __aiter__(self) -> AsyncIterator[T]:
+        self._begun = True
+        return self._generator
+
+    async def _list(self) -> list[T]:
+        if self._begun:  # in the midst of a page
+            return await super()._list()
+        items: list[T] = []
+        async for page in self._pages:
+            items += page
+        return items
+
+    async def aclose(self) -> None:
+        await super().aclose()
+        await self._pages.aclose()
+
+
+async def _singly(pages: AsyncGenerator[list[T], None]) -> AsyncGenerator[T, None]:
+    try:
+        async for page in pages:
+            for item in page:
+                yield item
+    finally:
+        await pages.aclose()
 
 
 AsyncTrans = AsyncLazy

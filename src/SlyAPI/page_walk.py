@@ -21,8 +21,8 @@ Fetch = Callable[[Ask], Coroutine[Any, Any, Page]]
 
 async def walk(
     fetch: Fetch, pages: Pages, params: ParamsDict, limit: int | None, prefetch: bool
-) -> AsyncGenerator[dict[str, Any], None]:
-    """The items of all pages, `limit` of them at most. `fetch` takes parameters, or the URL of a page.
+) -> AsyncGenerator[list[dict[str, Any]], None]:
+    """The items of page after page, `limit` of them at most. `fetch` takes parameters, or the URL of a page.
 
     What is wrong with a page's word on the next one is raised behind its items. Raises what `fetch`
     raises, and `BadReplyError` for pages that would never end.
@@ -43,8 +43,7 @@ async def walk(
             except SlyError as error:
                 trouble = error
             ahead = asyncio.ensure_future(fetch(ask)) if prefetch and ask is not None else None
-            for item in items:
-                yield item
+            yield items
             if trouble is not None:
                 raise trouble
     finally:
@@ -64,9 +63,12 @@ class _Road:
 
     def passes(self, page: Page) -> None:
         """Raises `BadReplyError` for a page that shows that there is no end."""
-        self._empty = 0 if page.items else self._empty + 1
-        if self._empty > MOST_EMPTY_PAGES:
-            raise _endless(page, f"{MOST_EMPTY_PAGES} pages without items came one after the other")
+        if page.items:
+            self._empty = 0
+        else:
+            self._empty += 1
+            if self._empty > MOST_EMPTY_PAGES:
+                raise _endless(page, f"{MOST_EMPTY_PAGES} pages without items came one after the other")
         if self._pages.counts:
             if page.items and page.body == self._before:
                 raise _endless(page, "two pages asked for by different numbers are the same")
@@ -77,8 +79,12 @@ class _Road:
         told = self._pages.after(page)
         if told is None:
             return None
-        ask: Ask = _join(page, told) if isinstance(told, str) else {**self._params, **told}
-        mark = hash(ask if isinstance(told, str) else tuple(told.items()))
+        if isinstance(told, str):
+            ask: Ask = _join(page, told)
+            mark = hash(ask)
+        else:
+            ask = {**self._params, **told}
+            mark = hash(tuple(told.items()))
         if mark in self._asked:
             raise _endless(page, "a page names as the next one a page that was read before")
         self._asked.add(mark)

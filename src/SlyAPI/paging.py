@@ -26,14 +26,14 @@ __all__ = [
 Parameters = Mapping[str, str | int]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Page:
     """One page as it came. `sent` are the parameters that asked for it; `headers` and `url` the answer's."""
 
     body: Any
     items: list[Any]
-    sent: ParamsDict = field(default_factory=dict[str, Any])
-    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    sent: ParamsDict = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
     url: str = ""
 
     def told(self, path: str) -> Any:
@@ -77,8 +77,12 @@ class CursorPages(Pages):
     def after(self, page: Page) -> Parameters | None:
         if self.more is not None and not page.told(self.more):
             return None
-        cursor = _name_of_next(page.told(self.answer), self.answer)
-        return {self.query: cursor} if cursor else None
+        cursor = value_at(page.body, self.answer)
+        if not cursor:  # None, "" and 0 are the ways to say that there is no next page
+            return None
+        if isinstance(cursor, str) or type(cursor) is int:
+            return {self.query: cursor}
+        raise BadReplyError(f"A page has no cursor under {self.answer!r}, but a {type(cursor).__name__}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +110,7 @@ class NextUrlPages(Pages):
 
     def after(self, page: Page) -> str | None:
         url = page.told(self.answer)
-        url = url.get("href") if isinstance(url, Mapping) else url
+        url = url.get("href") if isinstance(url, dict) else url
         if not url or isinstance(url, str):
             return url or None
         raise BadReplyError(f"A page has no URL under {self.answer!r}, but a {type(url).__name__}.")
@@ -176,7 +180,7 @@ def items_of(body: Any, where: str | None = None) -> list[Any]:
     """
     if where is not None:
         found = value_at(body, where)
-    elif isinstance(body, Mapping):
+    elif isinstance(body, dict):
         where = "items" if body.get("items") is not None else "data"
         found = body.get(where)
     else:
@@ -198,10 +202,13 @@ def value_at(body: Any, path: str) -> Any:
     >>> value_at({"meta": {"next": "abc"}, "data": [{"id": 1}, {"id": 2}]}, "data.-1.id")
     2
     """
-    if isinstance(body, Mapping) and path in body:
-        return body[path]  # '@odata.nextLink' has a dot of its own
+    if isinstance(body, dict):
+        if path in body:
+            return body[path]  # '@odata.nextLink' has a dot of its own
+        if "." not in path:
+            return None
     for key in path.split("."):
-        if isinstance(body, Mapping):
+        if isinstance(body, dict):
             body = body.get(key)
         elif isinstance(body, list) and key.removeprefix("-").isdecimal():
             body = body[int(key)] if -len(body) <= int(key) < len(body) else None
@@ -229,13 +236,6 @@ def link_to(rel: str, header: str) -> str | None:
         if rel.lower() in parameters.get("rel", "").lower().split() and "anchor" not in parameters:
             return match[1].strip()
     return None
-
-
-def _name_of_next(cursor: Any, where: str) -> str | int | None:
-    """A cursor; None, "" and 0 are the ways to say that there is no next page."""
-    if not cursor or (isinstance(cursor, str | int) and not isinstance(cursor, bool)):
-        return cursor or None
-    raise BadReplyError(f"A page has no cursor under {where!r}, but a {type(cursor).__name__}.")
 
 
 def _number_sent(page: Page, query: str) -> int:

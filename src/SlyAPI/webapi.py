@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from .auth import Auth
 from .errors import BadReplyError, SlyError
-from .lazy import AsyncLazy
+from .lazy import AsyncLazy, PagedLazy
 from .page_walk import walk
 from .paging import Page, Pages, TokenPages, items_of
 from .params import as_form, as_query
@@ -168,15 +168,15 @@ class WebAPI:
         caller works on this one. Iterating raises `BadReplyError` for pages that would never end.
         """
         fetch = partial(self._page, path, pages, items, headers)
-        return AsyncLazy(walk(fetch, pages, {**pages.first(), **(params or {})}, limit, prefetch))
+        return PagedLazy(walk(fetch, pages, {**pages.first(), **(params or {})}, limit, prefetch))
 
     async def _page(
         self, path: str, pages: Pages, items: str | None, headers: Headers, ask: ParamsDict | str
     ) -> Page:
         """The page that `ask` asks for: parameters of `path`, or a URL that a page named."""
         if not isinstance(ask, str) and not pages.reads_headers:
-            more = {"headers": headers} if headers else {}
-            body: Any = await self.get_json(path, ask, **more)  # which a client may have overridden
+            # a client may have overridden get_json, with fewer parameters
+            body: Any = await (self.get_json(path, ask, headers=headers) if headers else self.get_json(path, ask))
             return Page(body, items_of(body, items), ask, {}, self.get_full_url(path))
         if isinstance(ask, str):
             origin = Origin(self.base_url)
