@@ -102,6 +102,14 @@ def as_text(store: TokenStore, value: dict[str, Any]) -> str:
     raise SaveError(f"{store!r} was given what JSON cannot hold. What was there is untouched.")
 
 
+def real_path(path: StrPath) -> str:
+    """The path behind all links, at this moment."""
+    try:
+        return os.path.realpath(path)
+    except OSError:
+        return os.fspath(path)
+
+
 def missing(store: TokenStore, name: str) -> CredentialsNotFoundError:
     """The error for a user that the store does not have."""
     return CredentialsNotFoundError(

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 from ..errors import ConfigError, CredentialsError, CredentialsNotFoundError, SaveError
 from ..json_file import StrPath, read_json_file, shown, write_json_file
-from .contract import StoredUser, TokenStore, lasting_path, missing
+from .contract import StoredUser, TokenStore, lasting_path, missing, real_path
 from .file_lock import file_lock
 
 _PLAIN = re.compile(r"[a-z0-9_@+-][a-z0-9_@+.-]*")
@@ -26,9 +26,10 @@ class FileStore(TokenStore):
     letters, digits and `_@+.-` are percent-encoded. Raises `ConfigError` for a name of over 230 bytes.
     """
 
+    _files = r".+\.json"  # the names of files in the folder that are ours alone; empty: just the one file
+
     def __init__(self, folder: StrPath) -> None:
         self.folder = lasting_path(folder)
-        self._temporary = re.compile(r"\..+\.json" + _TEMPORARY)
         self._swept = False
 
     def __repr__(self) -> str:
@@ -64,13 +65,13 @@ class FileStore(TokenStore):
         write_json_file(path, value)
         if not self._swept:
             self._swept = True
-            _take_away_what_the_killed_left(path, self._temporary)
+            _take_away_what_the_killed_left(real_path(path), self._files)
 
     async def delete(self, name: str) -> None:
         """Takes the user's file away, and a link that leads to it."""
         path = self.path(name)
         try:
-            for file in (os.path.realpath(path), path):  # noqa: ASYNC240 - a look at names, no wait
+            for file in (real_path(path), path):
                 with suppress(FileNotFoundError):
                     os.unlink(file)
         except OSError as error:
@@ -98,10 +99,11 @@ class FileStore(TokenStore):
 class _OneFile(FileStore):
     """The store whose every name is the one file."""
 
+    _files = ""
+
     def __init__(self, path: StrPath) -> None:
         self._path = lasting_path(path)
         super().__init__(os.path.dirname(self._path))
-        self._temporary = re.compile(re.escape(f".{os.path.basename(os.path.realpath(path))}") + _TEMPORARY)
 
     def __repr__(self) -> str:
         return f"the folder {shown(self.folder)!r}"
@@ -123,9 +125,9 @@ def _make_folder(folder: str) -> None:
             os.mkdir(folder, 0o700)
 
 
-def _take_away_what_the_killed_left(path: str, temporary: re.Pattern[str]) -> None:
+def _take_away_what_the_killed_left(path: str, files: str) -> None:
     """Removes old temporary files beside the one just written: they hold tokens, and nobody will finish them."""
-    path = os.path.realpath(path)
+    temporary = re.compile(rf"\.({files or re.escape(os.path.basename(path))}){_TEMPORARY}")
     with suppress(OSError):
         old = os.stat(path).st_mtime - _LONGEST_WRITE
         for file in os.scandir(os.path.dirname(path)):

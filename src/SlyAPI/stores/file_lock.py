@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from ..json_file import StrPath
-from .contract import ThreadLocks, patiently
+from .contract import ThreadLocks, patiently, real_path
 
 fcntl: Any = None
 with suppress(ImportError):  # Windows has none: there a lock holds within the process alone
@@ -28,7 +28,7 @@ async def file_lock(path: StrPath, *, temporary: bool = False) -> AsyncGenerator
     A `temporary` file is made for the lock and taken away after it. Another one is not made: where it
     does not exist, or its folder knows no locks (some NFS), the lock holds within this process alone.
     """
-    async with _within_process.lock(os.path.realpath(path)):  # noqa: ASYNC240 - a look at names, no wait
+    async with _within_process.lock(real_path(path)):
         handles: list[_Handle] = []
         await patiently(lambda: _try(path, temporary, handles))
         try:
@@ -63,7 +63,8 @@ def _open(path: StrPath, temporary: bool) -> _Handle:
 
 def _close(handle: _Handle) -> None:
     _held.discard(handle)
-    os.close(handle[1])
+    with suppress(OSError):  # it is closed whatever close() says (close(2))
+        os.close(handle[1])
 
 
 def _try(path: StrPath, temporary: bool, handles: list[_Handle]) -> bool:
@@ -95,8 +96,7 @@ def _try(path: StrPath, temporary: bool, handles: list[_Handle]) -> bool:
 def _let_go_after_fork() -> None:
     """A child shares its parent's locks as long as it holds their handles: it must not."""
     for handle in list(_held):
-        with suppress(OSError):
-            _close(handle)
+        _close(handle)
 
 
 if hasattr(os, "register_at_fork"):

@@ -9,13 +9,14 @@ import json
 import os
 import sqlite3
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, suppress
 from hashlib import sha256
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 from ..errors import ConfigError, CredentialsError, SaveError, printable
 from ..json_file import StrPath, shown
-from .contract import TokenStore, as_text, lasting_path, missing
+from .contract import TokenStore, as_text, lasting_path, missing, real_path
 from .file_lock import file_lock
 
 T = TypeVar("T")
@@ -40,6 +41,8 @@ class SqliteStore(TokenStore):
     async def load(self, name: str) -> dict[str, Any]:
         """The value last saved."""
 
+        _check(name)
+
         def read(database: sqlite3.Connection) -> Any:
             return database.execute("SELECT value FROM slyapi_users WHERE name = ?", (name,)).fetchone()
 
@@ -57,6 +60,7 @@ class SqliteStore(TokenStore):
 
     async def save(self, name: str, value: dict[str, Any]) -> None:
         """Commits the value with a full sync. Raises `SaveError`."""
+        _check(name)
 
         def write(database: sqlite3.Connection) -> None:
             database.execute("INSERT OR REPLACE INTO slyapi_users VALUES (?, ?)", (name, as_text(self, value)))
@@ -65,55 +69,84 @@ class SqliteStore(TokenStore):
 
     async def delete(self, name: str) -> None:
         """Forgets a user."""
+        _check(name)
         await self._write(lambda database: database.execute("DELETE FROM slyapi_users WHERE name = ?", (name,)))
 
     async def names(self) -> list[str]:
         """The names of all users."""
         rows = await self._read(lambda database: database.execute("SELECT name FROM slyapi_users").fetchall())
-        return [row[0] for row in rows]
+        return [row[0].decode("utf-8", "replace") for row in rows if isinstance(row[0], bytes)]
 
     @asynccontextmanager
     async def lock(self, name: str) -> AsyncGenerator[None, None]:
         """One user's lock: a file beside the database for as long as it is held."""
         key = sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:32]
         # whatever name of the database each program was given, a link or not
-        path = os.path.realpath(self.path)  # noqa: ASYNC240 - a look at names, no wait
-        async with file_lock(f"{path}.{key}.lock", temporary=True):
+        async with file_lock(f"{real_path(self.path)}.{key}.lock", temporary=True):
             yield
 
     async def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
         try:
             return await asyncio.to_thread(self._with_database, query)
-        except sqlite3.Error as error:
-            problem = printable(error, 200)
+        except _TROUBLES as error:
+            problem = _why(error)
+        with suppress(OSError, *_TROUBLES):
+            return await asyncio.to_thread(self._with_unwritable_database, query)
         raise CredentialsError(f"{self!r} cannot be read ({problem}).", next_step="Check the path and its permissions.")
 
     async def _write(self, change: Callable[[sqlite3.Connection], Any]) -> None:
         try:
             await asyncio.to_thread(self._with_database, change)
             return
-        except sqlite3.Error as error:
-            problem = printable(error, 200)
+        except _TROUBLES as error:
+            problem = _why(error)
         raise SaveError(
             f"{self!r} could not be written ({problem}). What was there is untouched.",
             next_step="Free some space, or make the folder writable, then try again.",
         )
 
+    def _with_unwritable_database(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        """Reads where WAL's files can't be made: a full disk, a read-only folder. Not while others write."""
+        if os.path.exists(f"{self.path}-wal") and os.path.getsize(f"{self.path}-wal"):
+            raise sqlite3.OperationalError
+        with closing(sqlite3.connect(f"file:{quote(self.path)}?immutable=1", uri=True)) as database:
+            database.text_factory = bytes
+            return query(database)
+
     def _with_database(self, use: Callable[[sqlite3.Connection], T]) -> T:
         if not os.path.exists(self.path):
             # before sqlite makes it, with the process's umask for a mode
-            try:
+            with suppress(OSError):  # sqlite says it again
                 os.close(os.open(self.path, os.O_CREAT | os.O_WRONLY, 0o600))
-            except OSError as error:
-                raise sqlite3.OperationalError(error.strerror or "cannot be made") from None
         with closing(sqlite3.connect(self.path, timeout=_BUSY_SECONDS)) as database:
             database.execute("PRAGMA journal_mode = WAL")
             database.execute("PRAGMA synchronous = FULL")  # WAL's default may lose the last commits to a power cut
             database.execute("PRAGMA secure_delete = ON")  # else the file keeps the tokens of a deleted user
+            database.text_factory = bytes  # text that is no UTF-8 would be quoted in the error
             with database:
                 database.execute(_SCHEMA)
-                try:
-                    return use(database)
-                except UnicodeEncodeError:
-                    problem = "A user's name holds half a character, which SQLite cannot keep."
-        raise ConfigError(problem, next_step="Use a short id as name.")
+                return use(database)
+
+
+def _check(name: str) -> None:
+    """Raises `ConfigError` for a name that SQLite cannot keep."""
+    if any("\ud800" <= char <= "\udfff" for char in name):
+        raise ConfigError("A user's name holds half a character.", next_step="Use a short id as name.")
+
+
+_TROUBLES = (sqlite3.Error, UnicodeDecodeError)  # the latter for a message of SQLite's that quotes a broken file
+_MEANINGS = {
+    "SQLITE_BUSY": "it is locked by another program",
+    "SQLITE_CANTOPEN": "it cannot be opened or made",
+    "SQLITE_CORRUPT": "it is damaged",
+    "SQLITE_FULL": "the disk is full",
+    "SQLITE_IOERR": "the disk gives an error, or is full",
+    "SQLITE_NOTADB": "it is no SQLite database",
+    "SQLITE_READONLY": "it may only be read",
+}
+
+
+def _why(error: Exception) -> str:
+    """What an error of SQLite's means. Its own text may quote what the file holds."""
+    told = getattr(error, "sqlite_errorname", type(error).__name__)
+    return next((meaning for name, meaning in _MEANINGS.items() if told.startswith(name)), told)
