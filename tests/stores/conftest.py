@@ -18,9 +18,9 @@ async def spawn() -> AsyncGenerator[Spawn, None]:
         yield start
 
 
-@pytest.fixture(params=sorted(PLACES))
+@pytest.fixture(params=["file", "sqlite"])
 def kind(request: pytest.FixtureRequest) -> str:
-    """Each kind of store that processes share."""
+    """Each kind of lock: on the user's own file (so does a folder of users), and on one beside the database."""
     return str(request.param)
 
 
