@@ -51,25 +51,33 @@ def main(modules: list[str]) -> int:
         subprocess.run(["tar", "-x", "-C", copy], input=archive.stdout, check=True)
         settle_in(copy)
         for module in modules or TESTS_OF:
-            path = Path(copy, "src", "SlyAPI", f"{module}.py")
-            source, begun = path.read_text(encoding="utf-8"), time.monotonic()
+            begun = time.monotonic()
+            sys.dont_write_bytecode = False
             if not passes(module):
                 say(f"{module}: its tests fail as they are")
                 return 2
-            tried, survivors = 0, list[str]()
-            for mutant in mutants(source):
-                path.write_text(mutant, encoding="utf-8")
-                tried += 1
-                if passes(module):
-                    lines = source.splitlines(keepends=True), mutant.splitlines(keepends=True)
-                    survivors += difflib.unified_diff(*lines, module, module, n=1)
-            path.write_text(source, encoding="utf-8")
-            (SURVIVORS / f"{module.replace('/', '.')}.diff").write_text("".join(survivors), encoding="utf-8")
-            survived = survivors.count(f"--- {module}\n")
+            sys.dont_write_bytecode = True  # from here on: two changes within a second would look alike to the cache
+            tried, survived = try_all(module, Path("src", "SlyAPI", f"{module}.py"))
             say(row(module, tried, survived, time.monotonic() - begun))
             all_tried, all_survived = all_tried + tried, all_survived + survived
     say(row("total", all_tried, all_survived))
     return 1 if all_survived >= 0.08 * all_tried else 0
+
+
+def try_all(module: str, path: Path) -> tuple[int, int]:
+    """How many changes of the module were tried, and how many survived; the diff grows meanwhile."""
+    source, tried, survived = path.read_text(encoding="utf-8"), 0, 0
+    with open(SURVIVORS / f"{module.replace('/', '.')}.diff", "w", encoding="utf-8") as diff:
+        for mutant in mutants(source):
+            path.write_text(mutant, encoding="utf-8")
+            tried += 1
+            if passes(module):
+                survived += 1
+                lines = source.splitlines(keepends=True), mutant.splitlines(keepends=True)
+                diff.writelines(difflib.unified_diff(*lines, module, f"{module} ({tried})", n=1))
+                diff.flush()
+    path.write_text(source, encoding="utf-8")
+    return tried, survived
 
 
 def row(name: str, tried: int, survived: int, seconds: float = 0) -> str:
@@ -81,12 +89,11 @@ def row(name: str, tried: int, survived: int, seconds: float = 0) -> str:
 def settle_in(copy: str) -> None:
     """Makes this process one that tests the copy, and imports what every test needs but nothing of ours."""
     os.chdir(copy)
-    sys.dont_write_bytecode = True  # two changes within a second would look alike to the cache
     os.environ |= {"PYTHONPATH": f"{copy}/src", "PYTHONDONTWRITEBYTECODE": "1"}
     sys.path[:0] = [f"{copy}/src", copy]
     for module in ("pytest", "hypothesis.strategies", "aiohttp.web"):
         importlib.import_module(module)
-    few = settings(deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, max_examples=25)
+    few = settings(deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, max_examples=10)
     settings.register_profile("few", few)
 
 
