@@ -40,7 +40,7 @@ async def send(
     `NetworkError`, `RequestTimeoutError`, or `BadReplyError` for a body larger than `limit`.
     """
     try:
-        async with borrowed(client) as session:
+        async with borrowed(client) as session, _using(client):
             response = await session.request(
                 request.method.value,
                 URL(request.url),
@@ -72,6 +72,22 @@ def borrowed(client: aiohttp.ClientSession | None) -> aiohttp.ClientSession:
         proxy=getattr(client, "_default_proxy", None),  # aiohttp has no public name for it
         proxy_auth=getattr(client, "_default_proxy_auth", None),
     )
+
+_USES: weakref.WeakKeyDictionary[aiohttp.ClientSession, set[asyncio.Future[None]]] = weakref.WeakKeyDictionary()
+
+
+@contextlib.asynccontextmanager
+async def _using(client: aiohttp.ClientSession | None) -> AsyncGenerator[None, None]:
+    """Keeps `Sessions` from closing the client: a token reply that is lost may take a grant along."""
+    use = asyncio.get_running_loop().create_future()
+    uses = _USES.setdefault(client, set()) if client is not None else set()
+    uses.add(use)
+    try:
+        yield
+    finally:
+        uses.discard(use)
+        use.cancel()
+
 
 
 async def fetch(client: aiohttp.ClientSession, request: Request, limit: int = REPLY_LIMIT) -> Reply:
@@ -221,6 +237,8 @@ class _Open:
         self._holder = _hold_session()
         try:
             self._holder.__anext__().send(None)
+        if uses := _USES.get(self.session):
+            await asyncio.wait(uses)
         except StopIteration as begun:
             self.session: aiohttp.ClientSession = begun.value
         _OPEN.add(self)

@@ -11,6 +11,8 @@ import math
 import os
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
 
@@ -30,6 +32,8 @@ LEEWAY = 30.0
 """Seconds before expiry at which a token counts as due, but never more than a tenth of its life."""
 RETRY_PAUSE = 5.0
 """Seconds until a refresh that failed while the token is still good is tried again."""
+LAST_WAIT = 10.0
+"""Seconds that a refresh which is cancelled with its event loop has left to hear the provider out and save."""
 _NONE = Secrets()
 
 
@@ -83,24 +87,26 @@ class OAuth2(Auth):
         Raises `GrantEndedError` where the person has to grant again; `TokenError`, `NetworkError` or
         `BadReplyError` where a due token could not be refreshed.
         """
-        if self.user.expires_at is not self._timed:
+        user = self.user
+        if user.expires_at is not self._timed:
             self._time()
         if self._due <= self._clock():
             await self._fresh(client)
-        request.headers["Authorization"] = self._header()
+            user = self.user
+        request.headers["Authorization"] = _header(user)
         return request
 
     async def resign(self, client: Any, request: Request, headers: Mapping[str, str]) -> bool:
         """After a 401: signs with a newer token, had by one refresh if nobody has it yet."""
         sent = Secrets((request.headers.get("Authorization", ""),))
-        if self._header() in sent:
-            if self._telling is self.user:
+        if _header(self.user) in sent:
+            if self._telling is self.user and _in_hook.get():
                 return False  # new, and refused already: a hook that calls the API must not go round for ever
             if self.user.refresh_token:
                 await self._fresh(client, rejected=Secrets((self.user.token,)))
             else:
                 await self._reload()  # the person may have granted again
-        request.headers["Authorization"] = self._header()
+        request.headers["Authorization"] = _header(self.user)
         return request.headers["Authorization"] not in sent
 
     async def refresh_now(self, client: Any = None) -> OAuth2User:
@@ -113,12 +119,6 @@ class OAuth2(Auth):
         flight = (self._flights or {}).get(asyncio.get_running_loop())
         if flight is not None:
             await asyncio.wait([flight])
-
-    def _header(self) -> str:
-        user = self.user
-        # some servers name the scheme `bearer` and then take only `Bearer`
-        scheme = "Bearer" if user.token_type == "Bearer" or user.token_type.lower() == "bearer" else user.token_type
-        return f"{scheme} {user.token}"
 
     def _time(self) -> None:
         """Notes when the user's token is due. A leeway by what is left of its life fits short lives too."""
@@ -135,37 +135,48 @@ class OAuth2(Auth):
 
         `rejected` is the token that is no good though it seems so.
         """
-        loop = asyncio.get_running_loop()
+        loop, me = asyncio.get_running_loop(), asyncio.current_task()
         if self._flights is None:
             self._flights = {}
-        flight = self._flights.get(loop)
-        if flight is None or flight.done():
-            flight = self._flights[loop] = loop.create_task(self._refresh(client, rejected))
-            flight.add_done_callback(_seen)
-        await asyncio.shield(flight)
+        while True:
+            flight = self._flights.get(loop)
+            if flight is None or flight.done():
+                self._forget_closed_loops()
+                flight = self._flights[loop] = _Flight(self._refresh(client, rejected), loop=loop)
+                flight.add_done_callback(_seen)
+            try:
+                return await asyncio.shield(flight)
+            except asyncio.CancelledError:
+                if not flight.cancelled() or (me is not None and me.cancelling()):
+                    raise  # else somebody cancelled the refresh, not us
 
     async def _refresh(self, client: Any, rejected: Secrets) -> None:
         lock = self._entry.lock() if self._entry is not None else _turns.lock(str(id(self)))
+        flight = asyncio.current_task()
+        assert isinstance(flight, _Flight)
         try:
             async with lock:
-                renewed = await self._renew(client, rejected)
+                renewed = await self._renew(client, rejected, flight)
         finally:
+            flight.land()
             # before the hooks: one that calls the API must not wait for the refresh it hears of
             if self._flights is not None:
                 self._flights.pop(asyncio.get_running_loop(), None)
         if renewed:
             self._telling = self.user
+            _in_hook.set(True)  # in this task, and those that the hooks begin
             try:
                 for hook in (self.app.on_refresh, self.on_refresh):
                     await self._tell(hook)
             finally:
                 self._telling = None
 
-    async def _renew(self, client: Any, rejected: Secrets) -> bool:
+    async def _renew(self, client: Any, rejected: Secrets, flight: "_Flight") -> bool:
         """Gets a token that is good, by the store or by asking; True if we asked. Holds the lock."""
         await self._reload()
         if self.user.token not in rejected and self._due > self._clock():
             return False
+        flight.asking = True
         try:
             fresh = await self.app.refresh(client, self.user, now=self._clock())
         except GrantEndedError:
@@ -185,6 +196,15 @@ class OAuth2(Auth):
         self.user = fresh
         self._time()
         return True
+
+    def _forget_closed_loops(self) -> None:
+        """Frees the lock of a refresh whose loop was closed in the midst of it; it would be held for ever."""
+        for loop in [loop for loop in list(self._flights or ()) if loop.is_closed()]:
+            flight = (self._flights or {}).pop(loop, None)
+            coroutine = flight.get_coro() if flight is not None else None
+            if inspect.iscoroutine(coroutine):
+                with suppress(RuntimeError):  # what it held of the loop cannot be given back
+                    coroutine.close()
 
     def _bridge(self, error: SlyError) -> bool:
         """Whether a token that is due but not over carries on while its provider is out of order."""
@@ -236,6 +256,43 @@ class OAuth2(Auth):
             asyncio.get_running_loop().call_exception_handler(
                 {"message": "on_refresh failed; the new tokens were saved and are in use", "exception": error}
             )
+
+
+class _Flight(asyncio.Task[None]):
+    """A refresh. From the question to the save, who cancels it has to wait: the old refresh token may be dead by then.
+
+    At the end of its loop, `asyncio.run` cancels all tasks that are left, and waits for them.
+    """
+
+    asking = False
+    _given_up: asyncio.TimerHandle | None = None
+
+    def cancel(self, msg: Any = None) -> bool:
+        loop = self.get_loop()
+        timer = loop.is_running() and asyncio.current_task(loop) is None  # a limit of time within the refresh
+        if not self.asking or timer:
+            return super().cancel(msg)
+        if self._given_up is None:
+            self._given_up = loop.call_later(LAST_WAIT, super().cancel)
+        return True
+
+    def land(self) -> None:
+        """From here on it can be cancelled, and is if someone wanted that."""
+        self.asking = False
+        if self._given_up is not None:
+            self._given_up.cancel()
+            super().cancel()
+
+
+_in_hook: ContextVar[bool] = ContextVar("_in_hook", default=False)
+"""Whether it is a hook that calls; others need not stand back for it."""
+
+
+def _header(user: OAuth2User) -> str:
+    scheme = user.token_type
+    if scheme != "Bearer" and scheme.lower() == "bearer":
+        scheme = "Bearer"  # some servers name the scheme `bearer` and then take only `Bearer`
+    return f"{scheme} {user.token}"
 
 
 _NOT_LOADED = OAuth2User("", expires_at=datetime.fromtimestamp(0, UTC))

@@ -1,0 +1,357 @@
+"""One OAuth2 in threads, in one event loop after another, after a fork, and cancelled wherever it waits."""
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+from collections.abc import AsyncGenerator, Coroutine
+from contextlib import suppress
+from threading import Barrier
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from SlyAPI import OAuth2, OAuth2User
+from SlyAPI.oauth2 import signer
+from tests.stores.other_process import Spawn, spawning
+
+if TYPE_CHECKING:
+    from ..conftest import Practice, Practise
+
+HELD = pytest.mark.parametrize("held", ["object", "file"])
+"""Where the user is: in the program alone, or in a file."""
+
+
+@pytest.fixture
+async def practice(practise: Practise) -> Practice:
+    """A strict provider that takes its time between the rotation and the reply."""
+    return await practise(delay_after_rotation=0.03)
+
+
+async def auth_of(practice: Practice, held: str) -> OAuth2:
+    return practice.auth(await practice.granted_file() if held == "file" else await practice.grant())
+
+
+def call(practice: Practice, auth: OAuth2) -> Coroutine[Any, Any, Any]:
+    return practice.api(auth).get_json("/me")
+
+
+async def asked(practice: Practice, times: int) -> None:
+    """Waits, in whichever loop, until the provider has been asked to refresh so often."""
+    while practice.refreshes < times:  # noqa: ASYNC110
+        await asyncio.sleep(0.001)
+
+
+def nothing_is_lost(practice: Practice, auth: OAuth2, held: str) -> None:
+    """What we hold, in memory and on disk, is what the provider takes."""
+    assert practice.provider.reuses == 0
+    assert practice.refreshes == practice.provider.refreshes  # none was refused
+    if held == "file":
+        kept = OAuth2User.from_json_file(practice.folder / "user.json")
+        assert (kept.token, kept.refresh_token) == (auth.user.token, auth.user.refresh_token)
+        assert [file.name for file in practice.folder.iterdir() if file.name != "user.json"] == []
+
+
+# Threads and loops.
+
+
+@HELD
+async def test_threads_that_have_a_loop_each_share_one_refresh(practice: Practice, held: str) -> None:
+    auth = await auth_of(practice, held)
+    practice.clock.now += 1000
+    begin = Barrier(6)
+
+    async def calls() -> None:
+        begin.wait()
+        await asyncio.gather(*(call(practice, auth) for _ in range(3)))
+
+    await asyncio.gather(*(asyncio.to_thread(asyncio.run, calls()) for _ in range(6)))
+    assert practice.refreshes == 1
+    nothing_is_lost(practice, auth, held)
+
+
+@HELD
+async def test_threads_whose_token_is_revoked_share_one_refresh(practice: Practice, held: str) -> None:
+    auth = await auth_of(practice, held)
+    practice.provider.revoke_access_tokens()
+    begin = Barrier(6)
+
+    async def calls() -> None:
+        begin.wait()
+        await call(practice, auth)
+
+    await asyncio.gather(*(asyncio.to_thread(asyncio.run, calls()) for _ in range(6)))
+    assert practice.refreshes == 1
+    nothing_is_lost(practice, auth, held)
+
+
+@HELD
+async def test_one_loop_after_another_refreshes_once_each_time_the_token_is_due(practice: Practice, held: str) -> None:
+    auth = await auth_of(practice, held)
+    for _ in range(3):
+        practice.clock.now += 1000
+        for _ in range(2):
+            await asyncio.to_thread(asyncio.run, call(practice, auth))
+    assert practice.refreshes == 3
+    nothing_is_lost(practice, auth, held)
+
+
+@HELD
+@pytest.mark.parametrize("after", [0.0, 0.01, 0.02, 0.035])
+async def test_a_loop_that_ends_amid_a_refresh_still_saves_what_came_of_it(
+    practice: Practice, held: str, after: float
+) -> None:
+    """`asyncio.run` cancels every task that its main function left."""
+    auth = await auth_of(practice, held)
+    practice.clock.now += 1000
+
+    async def impatient() -> None:
+        waiting = asyncio.create_task(call(practice, auth))
+        await asked(practice, 1)
+        await asyncio.sleep(after)
+        waiting.cancel()
+
+    await asyncio.to_thread(asyncio.run, impatient())
+    await asyncio.to_thread(asyncio.run, call(practice, auth))
+    assert practice.refreshes == 1
+    nothing_is_lost(practice, auth, held)
+
+
+async def test_a_loop_that_ends_before_the_provider_was_asked_does_not_ask_it(practice: Practice) -> None:
+    auth = await auth_of(practice, "file")
+    practice.clock.now += 1000
+
+    async def waits_for_the_lock() -> None:
+        waiting = asyncio.create_task(call(practice, auth))
+        await asyncio.sleep(0.02)
+        waiting.cancel()
+
+    entry = practice.auth(practice.folder / "user.json")._entry
+    assert entry is not None
+    async with entry.lock(), asyncio.timeout(10):
+        await asyncio.to_thread(asyncio.run, waits_for_the_lock())
+    assert practice.refreshes == 0
+    await call(practice, auth)
+    assert practice.refreshes == 1
+
+
+async def test_a_hook_that_never_ends_does_not_keep_its_loop_from_ending(practice: Practice) -> None:
+    auth = await auth_of(practice, "file")
+    auth.on_refresh = lambda user: asyncio.Event().wait()  # type: ignore[assignment,return-value]
+    practice.clock.now += 1000
+
+    async def impatient() -> None:
+        waiting = asyncio.create_task(call(practice, auth))
+        await asked(practice, 1)
+        waiting.cancel()
+
+    async with asyncio.timeout(10):
+        await asyncio.to_thread(asyncio.run, impatient())
+    nothing_is_lost(practice, auth, "file")
+
+
+@HELD
+@pytest.mark.filterwarnings("ignore")  # asyncio and aiohttp complain of such programs, and rightly
+async def test_a_loop_that_is_closed_amid_a_refresh_holds_no_lock(practise: Practise, held: str) -> None:
+    """As programs did before `asyncio.run`. The reply is lost with the loop, so this provider has a leeway."""
+    practice = await practise(delay_after_rotation=0.2, reuse_leeway=10.0)
+    auth = await auth_of(practice, held)
+    practice.clock.now += 1000
+
+    def old_program() -> None:
+        loop = asyncio.new_event_loop()
+        left = loop.create_task(auth.refresh_now())
+        loop.run_until_complete(asyncio.sleep(0.01))
+        assert not left.done()
+        loop.close()
+
+    await asyncio.to_thread(old_program)
+    async with asyncio.timeout(5):
+        await asyncio.to_thread(asyncio.run, call(practice, auth))
+    gc.collect()  # what such a program left is complained of here, not in the next test
+
+
+# Cancelled.
+
+
+async def steps(count: int) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("who", ["one waiter", "all waiters", "every task of the loop"])
+@HELD
+async def test_a_refresh_cancelled_after_any_step_loses_nothing(
+    practise: Practise, held: str, who: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every `await` of a refresh is cancelled at some of these steps, and more than once."""
+    # where aiohttp's own task is cancelled that writes the question, no answer will come
+    monkeypatch.setattr(signer, "LAST_WAIT", 0.3)
+    practice = await practise()
+    auth = await auth_of(practice, held)
+    for refreshes, count in enumerate([*range(30), *range(30, 90, 3)], 1):
+        practice.clock.now += 1000
+        calls = [asyncio.create_task(call(practice, auth)) for _ in range(2)]
+        await steps(count)
+        cancelled = calls[: 1 if who == "one waiter" else 2]
+        if who == "every task of the loop":
+            cancelled = [task for task in asyncio.all_tasks() - {asyncio.current_task()} if not serves(task)]
+        for task in cancelled:
+            task.cancel()
+        results = await asyncio.gather(*calls, return_exceptions=True)
+        told = [result for result in results if not isinstance(result, dict | asyncio.CancelledError)]
+        assert told == [], count
+        if who == "one waiter":
+            assert isinstance(results[1], dict), count
+        await call(practice, auth)
+        assert practice.provider.refreshes == refreshes, count
+        nothing_is_lost(practice, auth, held)
+
+
+def serves(task: asyncio.Task[Any]) -> bool:
+    """Whether it is a task of the provider, which lives in the same loop."""
+    coroutine: Any = task.get_coro()
+    return "aiohttp/web_" in coroutine.cr_code.co_filename or "accept_connection" in coroutine.__qualname__
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    plans=st.lists(st.tuples(st.integers(0, 60), st.sampled_from(["cancel", "run out", "let"])), max_size=5),
+)
+async def test_calls_that_are_cancelled_or_run_out_of_time_in_any_order_lose_nothing(
+    practise: Practise, plans: list[tuple[int, str]]
+) -> None:
+    practice = await practise()
+    auth = await auth_of(practice, "file")
+    practice.clock.now += 1000
+
+    async def one(count: int, how: str) -> None:
+        task = asyncio.create_task(call(practice, auth))
+        await steps(count)
+        if how == "cancel":
+            task.cancel()
+        elif how == "run out":
+            with suppress(TimeoutError):
+                async with asyncio.timeout(0):
+                    await task
+        await asyncio.wait([task])
+        assert task.cancelled() or task.result()
+
+    await asyncio.gather(*(one(*plan) for plan in plans))
+    await call(practice, auth)
+    assert practice.provider.refreshes == 1
+    nothing_is_lost(practice, auth, "file")
+
+
+async def test_a_call_refused_while_a_hook_of_the_last_refresh_runs_is_repeated(practice: Practice) -> None:
+    """Only the hook itself stands back from another refresh; all others need one."""
+    auth = await auth_of(practice, "file")
+    begun, finish = asyncio.Event(), asyncio.Event()
+
+    async def slow_hook(user: OAuth2User) -> None:
+        begun.set()
+        await finish.wait()
+
+    auth.on_refresh = slow_hook
+    practice.clock.now += 1000
+    first = asyncio.create_task(call(practice, auth))
+    await begun.wait()
+    practice.provider.revoke_access_tokens()
+    second = asyncio.create_task(call(practice, auth))
+    async with asyncio.timeout(5):
+        await asked(practice, 2)
+        finish.set()
+        assert await second
+        assert await first
+
+
+async def test_a_task_that_a_hook_began_is_no_hook_any_more_when_the_hook_has_ended(practice: Practice) -> None:
+    auth = await auth_of(practice, "file")
+    began: list[asyncio.Task[Any]] = []
+    go = asyncio.Event()
+
+    async def later() -> Any:
+        await go.wait()
+        return await call(practice, auth)
+
+    auth.on_refresh = lambda user: began.append(asyncio.create_task(later()))
+    practice.clock.now += 1000
+    await call(practice, auth)
+    practice.provider.revoke_access_tokens()
+    auth.on_refresh = None
+    go.set()
+    assert await began[0]
+    assert practice.refreshes == 2
+
+
+# After a fork.
+
+FORKED = """
+app, url, clock = OAuth2App.from_json_file(sys.argv[3]), sys.argv[4], lambda: float(sys.argv[5])
+auth = OAuth2(app, entry, clock=clock)
+
+async def calls():
+    api = WebAPI(auth)
+    api.base_url = url
+    await asyncio.gather(*(api.get_json("/me") for _ in range(3)))
+    say("done " + auth.user.token)
+
+def work():
+    asyncio.run(calls())
+
+"""
+
+
+async def forked(practice: Practice, spawn: Spawn, program: str) -> list[str]:
+    """What a program says that has one OAuth2 for a user whose token has expired."""
+    place = await practice.granted_file()
+    app = practice.folder / "app.json"
+    app.write_text(json.dumps(practice.app.to_dict()))
+    practice.clock.now += 1000
+    other = await spawn(FORKED + program, "file", place, app, practice.provider.api_url, practice.clock.now)
+    said = [await other.says() for _ in range(2)]
+    assert await other.ends() == 0
+    app.unlink()
+    assert practice.provider.reuses == 0
+    assert practice.refreshes == practice.provider.refreshes == 1
+    stored = OAuth2User.from_json_file(place)
+    assert said == [f"done {stored.token}"] * 2
+    return said
+
+
+@pytest.fixture
+async def spawn() -> AsyncGenerator[Spawn, None]:
+    async with spawning() as start:
+        yield start
+
+
+async def test_parent_and_forked_child_share_one_refresh(practice: Practice, spawn: Spawn) -> None:
+    program = """
+child = os.fork()
+work()
+if child:
+    assert os.waitpid(child, 0)[1] == 0
+else:
+    os._exit(0)
+"""
+    await forked(practice, spawn, program)
+
+
+async def test_a_child_forked_amid_a_refresh_of_its_parents_waits_for_it(practice: Practice, spawn: Spawn) -> None:
+    """Forked from another thread while the first one waits for the provider, its lock held."""
+    program = """
+thread = threading.Thread(target=work)
+thread.start()
+while not auth._flights:
+    time.sleep(0.001)
+time.sleep(0.01)
+child = os.fork()
+if child == 0:
+    work()
+    os._exit(0)
+thread.join()
+assert os.waitpid(child, 0)[1] == 0
+"""
+    await forked(practice, spawn, program)
