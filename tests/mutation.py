@@ -30,7 +30,11 @@ PATIENCE = 60.0
 STORES = ["tests/stores/test_contract.py", "tests/stores/test_file.py"]
 STORES += ["-k", "not Sqlite and not Keyring and not lose_no_count and not one_reuse"]  # other stores, and slow fleets
 TESTS_OF = {
-    "oauth2/token_endpoint": ["tests/oauth2/test_token_endpoint.py", "tests/oauth2/test_token_endpoint_hostile.py"],
+    "oauth2/token_endpoint": [
+        "tests/oauth2/test_token_endpoint.py",
+        "tests/oauth2/test_token_endpoint_refusals.py",
+        "tests/oauth2/test_token_endpoint_hostile.py",
+    ],
     "oauth2/user": ["tests/oauth2/test_user.py", "tests/oauth2/test_token_endpoint.py"],
     "oauth2/signer": ["tests/oauth2/test_signer.py", "tests/oauth2/test_signer_refresh.py"],
     "stores/file": STORES,

@@ -1,0 +1,158 @@
+"""What a refusing reply is taken for, by status, code and words; and where a reply stops being a refusal, or a form."""
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from SlyAPI.errors import BadReplyError, GrantEndedError, TokenError
+from SlyAPI.oauth2 import OAuth2User
+from SlyAPI.oauth2.token_endpoint import GRANT_AGAIN, read_token_reply
+from SlyAPI.web import Reply, Secrets
+
+NOW = 1_700_000_000.0
+BEFORE = OAuth2User("old", "kept")
+TOKEN = b'{"access_token": "x"}'
+CLIENT = "Check id and secret"
+ADDRESS = "Check token_uri"
+
+
+def read(body: bytes, status: int = 200) -> OAuth2User:
+    return read_token_reply(Reply(status, {}, body), now=NOW, secrets=Secrets())
+
+
+def refused(status: int, told: dict[str, Any], *, refreshing: bool = False) -> TokenError:
+    body = json.dumps(told).encode() if told else b""
+    with pytest.raises(TokenError) as caught:
+        read_token_reply(
+            Reply(status, {}, body), now=NOW, previous=BEFORE if refreshing else None, secrets=Secrets()
+        )
+    return caught.value
+
+
+@pytest.mark.parametrize("refreshing", [False, True])
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 501, 599])
+def test_a_server_that_is_busy_or_broken_has_refused_nothing_for_good(status: int, refreshing: bool) -> None:
+    error = refused(status, {"error": "invalid_grant"}, refreshing=refreshing)
+    assert (type(error), error.kind) == (TokenError, "transient")
+    assert "Nothing is lost" in error.next_step
+
+
+@pytest.mark.parametrize("status", [400, 406, 407, 409, 424, 426, 428, 430, 499])
+def test_every_other_refusal_stands(status: int) -> None:
+    assert refused(status, {"error": "of_their_own"}).kind == "permanent"
+    assert type(refused(status, {"error": "of_their_own"}, refreshing=True)) is GrantEndedError
+
+
+@pytest.mark.parametrize("status", [300, 301, 308, 399])
+def test_a_redirect_is_an_address_to_mend_even_with_a_token_in_it(status: int) -> None:
+    with pytest.raises(TokenError, match="redirects elsewhere") as caught:
+        read(TOKEN, status)
+    assert (type(caught.value), caught.value.kind) == (TokenError, "configuration")
+    assert caught.value.next_step == "Put the final address into token_uri."
+
+
+@pytest.mark.parametrize("status", [200, 201, 203, 299])
+def test_any_success_may_bring_a_token(status: int) -> None:
+    assert read(TOKEN, status).token == "x"
+
+
+@pytest.mark.parametrize("refreshing", [False, True])
+@pytest.mark.parametrize(
+    ("status", "told", "step"),
+    [
+        (401, {"error": "a_code"}, CLIENT),
+        (401, {"error": "of_their_own"}, CLIENT),
+        (401, {}, CLIENT),
+        (400, {"error": "bad_client"}, CLIENT),
+        (400, {"error": "invalid_client", "error_description": "no refresh for you"}, CLIENT),
+        (400, {"error": "unauthorized_client", "error_description": "no refresh for you"}, "kind of grant"),
+        (400, {"error": "invalid_request"}, "malformed"),
+        (404, {"error": "gone"}, ADDRESS),
+        (405, {"error": "gone"}, ADDRESS),
+        (400, {"more": 1}, ADDRESS),
+    ],
+)
+def test_a_mistake_in_the_set_up_ends_no_grant(
+    status: int, told: dict[str, Any], step: str, refreshing: bool
+) -> None:
+    error = refused(status, told, refreshing=refreshing)
+    assert (type(error), error.kind) == (TokenError, "configuration")
+    assert step in error.next_step
+
+
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [
+        (400, {"error": "invalid_grant"}),
+        (401, {"error": "invalid_grant"}),
+        (404, {"error": "invalid_grant"}),
+        (403, {"error": "a_code"}),
+        (400, {"message": "Invalid token."}),
+        (400, {"error": "invalid_request", "error_description": "The refresh token is too old"}),
+        (400, {}),
+    ],
+)
+def test_a_refresh_token_that_is_refused_for_good_ends_the_grant(status: int, told: dict[str, Any]) -> None:
+    error = refused(status, told, refreshing=True)
+    assert (type(error), error.kind, error.next_step) == (GrantEndedError, "permanent", GRANT_AGAIN)
+    assert "refused to refresh: HTTP" in str(error)
+
+
+@pytest.mark.parametrize("error", ["a_code", "z_code"])
+def test_a_code_that_is_refused_says_so_and_another_refusal_does_not(error: str) -> None:
+    of_code, other = refused(400, {"error": "invalid_grant"}), refused(400, {"error": error})
+    assert of_code.next_step == f"The code was used before, is too old, or is another client's. {GRANT_AGAIN}"
+    assert other.next_step == GRANT_AGAIN
+    assert (of_code.kind, other.kind) == ("permanent", "permanent")
+    assert "refused: HTTP 400" in str(other)
+
+
+def test_words_alone_refuse_a_code_but_end_no_grant() -> None:
+    assert refused(400, {"message": "No."}).kind == "permanent"
+    error = refused(400, {"message": "No."}, refreshing=True)
+    assert (type(error), error.kind) == (TokenError, "configuration")
+
+
+def test_a_request_that_is_called_malformed_is_no_refresh_token_when_none_was_sent() -> None:
+    error = refused(400, {"error": "invalid_request", "error_description": "refresh_token is missing"})
+    assert error.kind == "configuration"
+
+
+def test_a_code_of_an_error_is_kept_up_to_80_characters() -> None:
+    assert refused(400, {"error": "e" * 80}).error == "e" * 80
+    assert refused(400, {"error": "e" * 81}).error == "e" * 77 + "..."
+
+
+def test_a_refresh_tokens_life_is_counted_in_seconds() -> None:
+    user = read(b'{"access_token": "x", "refresh_expires_in": 60}')
+    assert user.refresh_expires_at == datetime.fromtimestamp(NOW + 60, UTC)
+
+
+def test_a_token_told_twice_is_found_beside_an_object_that_is_closed_before() -> None:
+    with pytest.raises(BadReplyError, match="two different values of access_token"):
+        read(b'{"user": {"access_token": "a"}, "access_token": "x", "access_token": "y"}')
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'<a href="/?a=1&access_token=x&b=2">',
+        b'{"next": "/?a=1&access_token=x&b=2',
+        b'["/?a=1&access_token=x&b=2',
+        b"access_token=x&junk",
+        b"access_token=x" + b"&a=1" * 64,
+    ],
+)
+def test_what_holds_a_form_is_none(body: bytes) -> None:
+    with pytest.raises(BadReplyError):
+        read(body)
+
+
+def test_a_form_has_up_to_64_fields() -> None:
+    more = "".join(f"&a{number}=1" for number in range(63))
+    assert read(f"access_token=x{more}".encode()).token == "x"
+    with pytest.raises(BadReplyError):
+        read(f"access_token=x{more}&b=1".encode())
