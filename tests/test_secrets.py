@@ -7,7 +7,21 @@ from typing import Any
 import aiohttp
 import pytest
 
-from SlyAPI import Auth, HeaderApiKey, OAuth2, OAuth2App, OAuth2User, SlyError, UrlApiKey, WebAPI, errors
+from SlyAPI import (
+    Auth,
+    HeaderApiKey,
+    OAuth1,
+    OAuth1App,
+    OAuth1User,
+    OAuth2,
+    OAuth2App,
+    OAuth2User,
+    SlyError,
+    UrlApiKey,
+    WebAPI,
+    errors,
+)
+from SlyAPI.oauth1.user import TemporaryCredentials
 from SlyAPI.oauth2.client_auth import ClientAuth
 
 from .echoing_server import SHAPES, echoing
@@ -36,6 +50,10 @@ def user() -> OAuth2User:
 
 def expired() -> OAuth2User:
     return OAuth2User.from_json_obj({"token": ACCESS, "refresh_token": REFRESH, "expires_at": 1, "scopes": []})
+
+
+def one_at(origin: str) -> OAuth1App:
+    return OAuth1App("key", CLIENT_SECRET, f"{origin}/request", f"{origin}/authorize", f"{origin}/access")
 
 
 TOKEN_CALLS: dict[str, Callable[[OAuth2App], Awaitable[Any]]] = {
@@ -70,9 +88,26 @@ async def test_a_token_endpoint_that_echoes_what_it_was_sent_shows_no_secret(
     assert error is None or isinstance(error, SlyError)
 
 
+OAUTH1_CALLS: dict[str, Callable[[OAuth1App], Awaitable[Any]]] = {
+    "ask": lambda app: app.ask("http://localhost"),
+    "exchange_verifier": lambda app: app.exchange_verifier(CODE, TemporaryCredentials(ACCESS, REFRESH)),
+}
+
+
+@pytest.mark.parametrize("call", OAUTH1_CALLS)
+@pytest.mark.parametrize("shape", [shape for shape in SHAPES if shape != "never"])
+async def test_an_oauth_1_server_that_echoes_what_it_was_sent_shows_no_secret(shape: str, call: str) -> None:
+    async with echoing(SHAPES[shape]) as server:
+        app = one_at(server.origin)
+        error = await shows_nothing(OAUTH1_CALLS[call](app), app, kept=OURS)
+        assert server.sent
+        assert isinstance(error, SlyError)
+
+
 AUTHS: dict[str, Callable[[str], Auth]] = {
     "OAuth2": lambda origin: OAuth2(app_at(origin), OAuth2User(ACCESS)),
     "OAuth2 that refreshes": lambda origin: OAuth2(app_at(origin), user()),
+    "OAuth1": lambda origin: OAuth1(one_at(origin), OAuth1User(ACCESS, REFRESH)),
     "UrlApiKey": lambda origin: UrlApiKey("key", API_KEY),
     "HeaderApiKey": lambda origin: HeaderApiKey("X-Api-Key", API_KEY),
 }

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from SlyAPI import HeaderApiKey, OAuth2, OAuth2App, OAuth2User, UrlApiKey, WebAPI
+from SlyAPI import HeaderApiKey, OAuth1, OAuth1App, OAuth1User, OAuth2, OAuth2App, OAuth2User, UrlApiKey, WebAPI
 from SlyAPI.errors import (
     CredentialsError,
     MissingExtraError,
@@ -71,6 +71,7 @@ class Open:
 
 def objects(folder: Path) -> list[object]:
     app, memory = app_at(), MemoryStore()
+    one = OAuth1App("key", CLIENT_SECRET, f"{HTTPS}/r", f"{HTTPS}/a", f"{HTTPS}/t")
     form = exchange_form(CODE, VERIFIER, "http://localhost")
     url = app.auth_url_with_pkce("http://localhost", STATE, ["a"])
     sent = token_request(app.token_uri, form, "basic", app.id, CLIENT_SECRET)
@@ -85,6 +86,7 @@ def objects(folder: Path) -> list[object]:
         Request(Method.POST, f"{HTTPS}/?key={API_KEY}", {}, {"Authorization": ACCESS}, form),
         Reply(200, {"X": ACCESS}, ACCESS.encode(), f"{HTTPS}/?code={CODE}"),
         WebAPI(OAuth2(app, user())),
+        *(one, OAuth1User(ACCESS, REFRESH), OAuth1(one, OAuth1User(ACCESS, REFRESH))),
         GrantOptions(),
         ScaffoldOptions(given={"secret": CLIENT_SECRET}),
     ]
@@ -97,6 +99,9 @@ def test_no_object_prints_a_secret_alone_or_in_a_list_or_as_a_copy(tmp_path: Pat
 
 
 HOLDERS = {
+    ("OAuth1App", "secret"),
+    ("OAuth1User", "key"),
+    ("OAuth1User", "secret"),
     ("OAuth2App", "secret"),
     ("OAuth2App", "extra"),
     ("OAuth2User", "token"),
@@ -166,6 +171,9 @@ def test_a_file_that_is_something_else_is_named_and_not_shown(content: Any, tmp_
         lambda: OAuth2App.from_json_file(path),
         lambda: OAuth2User.from_json_file(path),
         lambda: OAuth2(path, path),
+        lambda: OAuth1App.from_json_file(path),
+        lambda: OAuth1User.from_json_file(path),
+        lambda: OAuth1(path, path),
         lambda: client_json(ScaffoldOptions(source=path, given={"secret": CLIENT_SECRET})),
         lambda: write_client(path, client_json(ScaffoldOptions(given=CLIENT)), force=False),
     ]

@@ -24,7 +24,9 @@ class _OAuth1Question(Question[OAuth1User]):
         return read_redirect(query, self.temporary)
 
     async def exchange(self, code: str) -> OAuth1User:
-        return await self.app.exchange_verifier(code, self.temporary)
+        exchange = self.app.exchange_verifier(code, self.temporary)
+        del code  # so that no traceback shows it
+        return await exchange
 
 
 async def grant_oauth1(

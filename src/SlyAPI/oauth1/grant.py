@@ -136,8 +136,9 @@ def _read(reply: Reply, endpoint: str, secrets: Secrets, now: float) -> SecretFo
 
 def _refuse(reply: Reply, endpoint: str, secrets: Secrets, now: float) -> NoReturn:
     """Raises the error that a refusing reply stands for, its kind, and what to do next."""
-    text = masked(reply.text(), secrets)  # before it is cut: a cut would leave the first half of a secret
-    found = _PROBLEM.search(text) or _PROBLEM.search(masked(reply.headers.get("WWW-Authenticate", ""), secrets))
+    kept = reply.without(secrets)
+    text = kept.text()
+    found = _PROBLEM.search(text) or _PROBLEM.search(kept.headers.get("WWW-Authenticate", ""))
     code = found[1] if found else f"http_{reply.status}"
     told = "" if text.lstrip().startswith("<") else printable(text)
     message = f"{bare_url(reply.url)} refused: HTTP {reply.status}" + (f", {told}." if told else ".")
@@ -148,7 +149,7 @@ def _refuse(reply: Reply, endpoint: str, secrets: Secrets, now: float) -> NoRetu
         reply.status,
         code,
         told,
-        reply.without(secrets),
+        kept,
         message=message,
         next_step=next_step,
         kind=kind,

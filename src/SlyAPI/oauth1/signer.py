@@ -48,7 +48,8 @@ class OAuth1(Auth):
         self._nonce = nonce
 
     def __repr__(self) -> str:
-        return f"OAuth1({self.app!r}, {self.user!r})"
+        # no attributes yet, in a traceback of `__init__`
+        return f"OAuth1({getattr(self, 'app', None)!r}, {getattr(self, 'user', None)!r})"
 
     async def sign(self, client: Any, request: Request) -> Request:
         """The request with its signature in the Authorization header.
