@@ -73,6 +73,7 @@ def borrowed(client: aiohttp.ClientSession | None) -> aiohttp.ClientSession:
         proxy_auth=getattr(client, "_default_proxy_auth", None),
     )
 
+
 _USES: weakref.WeakKeyDictionary[aiohttp.ClientSession, set[asyncio.Future[None]]] = weakref.WeakKeyDictionary()
 
 
@@ -87,7 +88,6 @@ async def _using(client: aiohttp.ClientSession | None) -> AsyncGenerator[None, N
     finally:
         uses.discard(use)
         use.cancel()
-
 
 
 async def fetch(client: aiohttp.ClientSession, request: Request, limit: int = REPLY_LIMIT) -> Reply:
@@ -237,14 +237,14 @@ class _Open:
         self._holder = _hold_session()
         try:
             self._holder.__anext__().send(None)
-        if uses := _USES.get(self.session):
-            await asyncio.wait(uses)
         except StopIteration as begun:
             self.session: aiohttp.ClientSession = begun.value
         _OPEN.add(self)
         _finish_before_close(loop)
 
     async def close(self) -> None:
+        if uses := _USES.get(self.session):
+            await asyncio.wait(uses)
         await self.session.close()
         with contextlib.suppress(RuntimeError):  # asyncio is closing it just now
             await self._holder.aclose()
