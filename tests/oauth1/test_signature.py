@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from SlyAPI.errors import ConfigError
-from SlyAPI.oauth1.rsa import load
 from SlyAPI.oauth1.signature import (
     Pair,
     SignatureMethod,
@@ -29,6 +28,7 @@ from SlyAPI.oauth1.signature import (
     new_nonce,
     normalized,
 )
+from SlyAPI.rsa import load
 
 judge: Any = import_module("oauthlib.oauth1.rfc5849.signature")  # it has no types
 Theirs: Any = import_module("oauthlib.common").Request
@@ -225,7 +225,7 @@ PUBLIC = KEY.public_key().public_bytes(
 
 @pytest.mark.parametrize("key", [PEM, PEM.decode(), KEY], ids=["bytes", "text", "object"])
 def test_oauthlib_finds_an_rsa_signature_right(key: object) -> None:
-    signing = Signing("client", "", "token", "", "RSA-SHA1", load(key))
+    signing = Signing("client", "", "token", "", "RSA-SHA1", load(key, "SHA1"))
     url = "https://api.example.com/A?b=c%20d"
     header = signing.header("GET", url, timestamp=1_800_000_000, nonce="nonce")
     assert judge.verify_rsa_sha1(_as_their_request("GET", url, "", header), PUBLIC.decode())
@@ -239,7 +239,7 @@ LOCKED = KEY.private_bytes(
 @pytest.mark.parametrize("key", [PUBLIC, LOCKED, PEM[:200], b"", "s3cret-üé", 5, keys], ids=repr)
 def test_what_is_no_private_key_is_named_and_not_quoted(key: object) -> None:
     with pytest.raises(ConfigError, match="no RSA private key") as caught:
-        load(key)
+        load(key, "SHA1")
     assert "s3cret" not in str(caught.value)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import sys
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -283,7 +284,7 @@ async def test_a_key_that_cannot_be_used_is_not_shown(app: OAuth1App) -> None:
 
 
 def test_without_the_extra_the_error_names_it(app: OAuth1App, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("SlyAPI.oauth1.rsa.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "cryptography.exceptions", None)
     with pytest.raises(ConfigError, match=r"SlyAPI\[rsa\]"):
         OAuth1(app, USER, method="RSA-SHA1", private_key=PEM)
 

@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from .. import transport
+from .. import rsa, transport
 from ..errors import ConfigError, CredentialsError
 from ..json_file import StrPath, read_json_file, shown
 from ..oauth2.user import recognise
 from ..web import Reply, SecretForm, Secrets, check_endpoint
-from . import grant, rsa
+from . import grant
 from .signature import SignatureMethod, Signing, checked_method, new_nonce
 from .user import OAuth1User, TemporaryCredentials
 
@@ -104,7 +104,7 @@ class OAuth1App:
         return grant.read_access_reply(reply, secrets=secrets, now=now)
 
     def _signing(self, temporary: TemporaryCredentials, method: SignatureMethod, private_key: Secrets) -> Signing:
-        key = rsa.load(private_key[0]) if private_key else None
+        key = rsa.load(private_key[0], "SHA1") if private_key else None
         return Signing(self.key, self.secret, temporary.key, temporary.secret, checked_method(method, key), key)
 
     async def _send(

@@ -13,9 +13,9 @@ from urllib.parse import parse_qsl, quote
 
 from yarl import URL
 
+from .. import rsa
 from ..errors import ConfigError
 from ..web import SecretForm, is_loopback_uri
-from . import rsa
 
 SignatureMethod = Literal["HMAC-SHA1", "HMAC-SHA256", "RSA-SHA1", "PLAINTEXT"]
 """HMAC-SHA256 is not in the RFC; it is HMAC-SHA1 (§3.4.2) with the other hash."""
@@ -142,7 +142,7 @@ class Signing:
     def signature(self, text: str) -> str:
         """The signature of a base string by the method (§3.4.2 to §3.4.4)."""
         if self.method == "RSA-SHA1":
-            return b64encode(rsa.sign_sha1(self.private_key, text.encode("ascii"))).decode("ascii")
+            return b64encode(rsa.sign(self.private_key, text.encode("ascii"), "SHA1")).decode("ascii")
         key = f"{escaped(self.client_secret)}&{escaped(self.token_secret)}"
         if self.method == "PLAINTEXT":
             return key

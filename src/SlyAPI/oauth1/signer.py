@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
+from .. import rsa
 from ..auth import Auth
 from ..errors import ConfigError
 from ..json_file import StrPath
 from ..web import FORM, Request, Secrets
-from . import rsa
 from .app import OAuth1App
 from .signature import Pair, SignatureMethod, Signing, checked_method, checked_realm, form_pairs, new_nonce
 from .user import OAuth1User
@@ -41,7 +41,7 @@ class OAuth1(Auth):
         del private_key  # so that no traceback shows it
         self.app = app if isinstance(app, OAuth1App) else OAuth1App.from_json_file(app)
         self.user = user if isinstance(user, OAuth1User) else OAuth1User.from_json_file(user)
-        self._private_key = rsa.load(key[0]) if key else None
+        self._private_key = rsa.load(key[0], "SHA1") if key else None
         self.method: SignatureMethod = checked_method(method, self._private_key)
         self.realm = checked_realm(realm)
         self._clock = clock

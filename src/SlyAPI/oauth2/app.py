@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 from .. import transport
 from ..errors import ConfigError, CredentialsError, GrantEndedError, TokenError
 from ..json_file import StrPath, read_json_file, shown
-from ..web import Request, SecretForm, check_endpoint, skew
+from ..web import Request, SecretForm, Secrets, check_endpoint, skew
 from . import pkce
 from .client_auth import ClientAuth, read_client_auth, token_request
 from .client_file import client_members, flag_of, text_of, texts_of
@@ -211,6 +211,10 @@ class OAuth2App:
         user.client_auth = "basic"
         return user
 
+    def can_refresh(self, user: OAuth2User) -> bool:
+        """Whether new tokens can be had for the user without a person."""
+        return bool(user.refresh_token)
+
     async def refresh(
         self, client: "ClientSession | None", user: OAuth2User, *, now: float | None = None
     ) -> OAuth2User:
@@ -272,13 +276,25 @@ class OAuth2App:
         requested: list[str] | None = None,
         previous: OAuth2User | None = None,
     ) -> OAuth2User:
-        """The round trip that all grants share."""
-        check_endpoint(self.token_uri, "token_uri", allow_http=self.allow_http)
-        now = time.time() if now is None else now
         request = token_request(self.token_uri, form, method, self.id, self.secret or "")
+        sent = form.secrets((self.secret or "", previous.token if previous else "", _basic(request)))
+        now = time.time() if now is None else now
+        return await self._ask(request, client, now, sent, requested=requested, previous=previous)
+
+    async def _ask(
+        self,
+        request: Request,
+        client: "ClientSession | None",
+        now: float,
+        sent: Secrets,
+        *,
+        requested: list[str] | None = None,
+        previous: OAuth2User | None = None,
+    ) -> OAuth2User:
+        """The round trip that all grants share; `sent` is what no message may repeat."""
+        check_endpoint(self.token_uri, "token_uri", allow_http=self.allow_http)
         reply = await transport.send(request, client, timeout=self.token_timeout)
         self.clock_skew = skew(reply.headers, now)
-        sent = form.secrets((self.secret or "", previous.token if previous else "", _basic(request)))
         known = self.provider
         return read_token_reply(
             reply,

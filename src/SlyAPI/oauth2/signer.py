@@ -102,7 +102,7 @@ class OAuth2(Auth):
         if _header(self.user) in sent:
             if self._telling is self.user and _in_hook.get():
                 return False  # new, and refused already: a hook that calls the API must not go round for ever
-            if self.user.refresh_token:
+            if self.app.can_refresh(self.user):
                 await self._fresh(client, rejected=Secrets((self.user.token,)))
             else:
                 await self._reload()  # the person may have granted again
@@ -127,7 +127,7 @@ class OAuth2(Auth):
             self._due = math.inf
             return
         ends = as_utc(self._timed).timestamp() - self.app.clock_skew
-        leeway = min(LEEWAY, max(0.0, ends - self._clock()) / 10) if self.user.refresh_token else 0.0
+        leeway = min(LEEWAY, max(0.0, ends - self._clock()) / 10) if self.app.can_refresh(self.user) else 0.0
         self._due = ends - leeway
 
     async def _fresh(self, client: Any, rejected: Secrets = _NONE) -> None:
@@ -176,7 +176,7 @@ class OAuth2(Auth):
         await self._reload()
         if self.user.token not in rejected and self._due > self._clock():
             return False
-        flight.asking = True
+        flight.asking = bool(self.user.refresh_token)
         try:
             fresh = await self.app.refresh(client, self.user, now=self._clock())
         except GrantEndedError:
