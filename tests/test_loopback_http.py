@@ -56,6 +56,7 @@ def test_what_follows_the_head_does_not_matter(rest: bytes) -> None:
         b"GET / HTTP/1.1\r\nHost : localhost:8080\r\n\r\n",
         b"GET / HTTP/1.1\r\n" + HOST + b"no colon\r\n\r\n",
         b"GET / HTTP/1.1\r\n" + HOST + b"A: b\rc\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost:8080\r\r\n\r\n",
     ],
 )
 def test_what_no_browser_sends_is_refused(raw: bytes) -> None:

@@ -56,7 +56,8 @@ def read_head(raw: bytes) -> Head | Refusal | None:
     end = raw.find(b"\r\n\r\n", 0, LONGEST_HEAD)
     head = raw[:end] if end >= 0 else raw[:LONGEST_HEAD]
     # Told at once, so that a TLS hello does not wait for an end of head that never comes.
-    if _CONTROLS.search(head.replace(b"\r\n", b"").removesuffix(b"\r").replace(b"\t", b"")):
+    text = head if end >= 0 else head.removesuffix(b"\r")  # whose LF may be on its way
+    if _CONTROLS.search(text.replace(b"\r\n", b"").replace(b"\t", b"")):
         return Refusal(400)
     first, *lines = head.split(b"\r\n")
     request_line = _REQUEST_LINE.fullmatch(first)
