@@ -4,7 +4,7 @@
 
 KIND says what PLACE is: `file`, `folder` or `sqlite`. A line `start` forks a client of four tasks that call
 the API steadily, until SIGTERM. What they say on stdout is one line each: `pid N`, `ok SECONDS` for a call,
-`failed WHY`, `end N`. All end when stdin does.
+`failed WHY`, `end N`; `died N CODE` is what this process says of one that is gone. All end when stdin does.
 """
 from __future__ import annotations
 
@@ -56,8 +56,14 @@ async def client(kind: str, place: str, app: str, url: str) -> None:
     say(f"end {os.getpid()}")
 
 
+def tell_of_the_dead(*_: object) -> None:
+    with suppress(ChildProcessError):
+        while (dead := os.waitpid(-1, os.WNOHANG))[0]:
+            say(f"died {dead[0]} {os.waitstatus_to_exitcode(dead[1])}")
+
+
 def main(*arguments: str) -> None:
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for a client
+    signal.signal(signal.SIGCHLD, tell_of_the_dead)
     started: list[int] = []
     for _ in iter(sys.stdin.readline, ""):
         pid = os.fork()

@@ -59,8 +59,11 @@ class Fleet:
             elif word == "failed":
                 self.failures.append(rest)
             else:
+                pid, _, code = rest.partition(" ")
                 async with self.news:
-                    (self.running.add if word == "pid" else self.running.discard)(int(rest))
+                    if word == "died" and int(pid) in self.running:  # not by our hand, and not at its end
+                        self.failures.append(f"client {pid} died by itself: {code}")
+                    (self.running.add if word == "pid" else self.running.discard)(int(pid))
                     self.news.notify_all()
 
     async def start(self) -> None:
@@ -78,8 +81,9 @@ class Fleet:
             await asyncio.sleep(0.002)
         await asyncio.sleep(random.uniform(0, 0.07) if refreshing else 0)  # a refresh takes about so long
         victim = random.choice(sorted(refreshing or self.running))
-        os.kill(victim, signal.SIGKILL)
         self.running.discard(victim)
+        with suppress(ProcessLookupError):  # we hear of it
+            os.kill(victim, signal.SIGKILL)
         self.kills += 1
         await self.start()
 
