@@ -97,7 +97,7 @@ def settle_in(copy: str) -> None:
     sys.path[:0] = [f"{copy}/src", copy]
     for module in ("pytest", "hypothesis.strategies", "aiohttp.web"):
         importlib.import_module(module)
-    few = settings(deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, max_examples=10)
+    few = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True, max_examples=10)
     settings.register_profile("few", few)
 
 

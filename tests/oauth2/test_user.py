@@ -42,6 +42,7 @@ users = st.builds(
     scopes=scope_lists,
     requested_scopes=st.none() | scope_lists,
     client_auth=st.sampled_from([None, "basic", "post", "none"]),
+    refresh_expires_at=st.none() | st.datetimes(timezones=st.just(UTC)),
     extra=st.none() | st.dictionaries(st.sampled_from(["note", "id_token", "ä"]), json_values, min_size=1),
 )
 
@@ -69,6 +70,8 @@ def test_the_file_format_is_that_of_0_6() -> None:
         {"scopes": []},
         {"requested_scopes": ["read", "write", "delete"]},
         {"client_auth": "basic"},
+        {"refresh_token": "a refresh~token!"},
+        {"refresh_expires_at": "2030-02-03T04:05:06.000000Z"},
         {"note": "mine", "nested": {"a": [1, None, 2.5]}},
     ],
 )
@@ -79,8 +82,9 @@ def test_to_dict_gives_back_the_json_that_was_read(changes: dict[str, Any]) -> N
 
 def test_a_time_that_was_changed_after_reading_is_the_one_written() -> None:
     user = OAuth2User.from_json_obj({**OWN, "expires_at": "2030-01-02T03:04:05Z"})
-    user.expires_at = datetime(2031, 1, 1, tzinfo=UTC)
-    assert user.to_dict()["expires_at"] == "2031-01-01T00:00:00.000000Z"
+    for year in (2031, 2029):
+        user.expires_at = datetime(year, 1, 1, tzinfo=UTC)
+        assert user.to_dict()["expires_at"] == f"{year}-01-01T00:00:00.000000Z"
 
 
 @given(users)
@@ -155,6 +159,36 @@ def test_a_token_answer_with_created_at_and_no_expires_in_never_expires() -> Non
     assert OAuth2User.from_json_obj(told).expires_at is None
 
 
+@pytest.mark.parametrize("name", ["refresh_expires_in", "refresh_token_expires_in", "x_refresh_token_expires_in"])
+def test_the_end_of_a_refresh_token_is_kept_where_the_provider_tells_it(name: str) -> None:
+    user = OAuth2User.from_token_answer({"access_token": "a", "refresh_token": "r", name: "60"}, now=NOW)
+    assert user.refresh_expires_at == datetime.fromtimestamp(NOW + 60, UTC)
+    assert OAuth2User.from_json_obj(user.to_dict()) == user
+
+
+@pytest.mark.parametrize(
+    ("told", "end"),
+    [
+        ({}, EXPIRY),
+        ({"refresh_token": ""}, EXPIRY),
+        ({"refresh_token": "r"}, EXPIRY),
+        ({"refresh_token": "new"}, None),
+        ({"refresh_expires_in": 60}, datetime.fromtimestamp(NOW + 60, UTC)),
+        ({"refresh_token": "new", "refresh_expires_in": 60}, datetime.fromtimestamp(NOW + 60, UTC)),
+    ],
+)
+def test_a_refresh_token_that_stays_keeps_its_end(told: dict[str, object], end: datetime | None) -> None:
+    before = OAuth2User("old", "r", refresh_expires_at=EXPIRY)
+    user = OAuth2User.from_token_answer({"access_token": "a", **told}, now=NOW, previous=before)
+    assert user.refresh_expires_at == end
+
+
+def test_a_grant_of_all_that_was_asked_for_notes_no_request() -> None:
+    told = {"access_token": "a", "scope": "write read"}
+    assert OAuth2User.from_token_answer(told, now=NOW, requested=["read", "write"]).requested_scopes is None
+    assert OAuth2User.from_token_answer(told, now=NOW, requested=["admin"]).requested_scopes == ["admin"]
+
+
 # --- something else ---
 
 CLIENT = {"id": "i", "secret": "s3cret", "auth_uri": "https://p.example/a", "token_uri": "https://p.example/t"}
@@ -168,6 +202,8 @@ OTHERS: list[tuple[object, str]] = [
     ({"token": "s3cret", "token_uri": "https://p.example/t", "client_id": "i"}, "a token file of google-auth"),
     ({"type": "authorized_user", "client_secret": "s3cret"}, "gcloud's application-default credentials"),
     ({"key": "k", "secret": "s3cret"}, "an OAuth 1 user file"),
+    ({"key": "k", "secret": "s3cret", "request_uri": "https://p.example/r"}, "an OAuth 1"),
+    ({"expires_at": OWN["expires_at"]}, "a JSON object with other keys"),
     ({"openapi": "3.0.0", "paths": {}}, "an API description"),
     ({"s3cret": 1}, "a JSON object with other keys"),
     ({}, "an empty JSON object"),
@@ -184,6 +220,7 @@ OTHERS: list[tuple[object, str]] = [
     ({**OWN, "token": "s3cret token"}, "no header may carry"),
     ({**OWN, "refresh_token": ["s3cret"]}, "refresh_token is no token"),
     ({**OWN, "refresh_token": "s3cret\n"}, "refresh_token is no token"),
+    ({**OWN, "refresh_token": "s3crét"}, "refresh_token is no token"),
     ({**OWN, "expires_at": "tomorrow, s3cret"}, "neither ISO 8601"),
     ({**OWN, "expires_at": ["s3cret"]}, "neither ISO 8601"),
     ({**OWN, "expires_at": True}, "neither ISO 8601"),
@@ -240,6 +277,16 @@ def test_a_user_prints_no_secret(user: OAuth2User) -> None:
     user.token, user.refresh_token = "access-s3cret", "refresh-s3cret"
     user.extra = {"id_token": "id-s3cret"}
     assert "s3cret" not in f"{user} {user!r} {[user]}"
+
+
+def test_a_user_shows_whether_it_can_be_refreshed() -> None:
+    assert "refresh_token='***'" in repr(OAuth2User("a", "r"))
+    assert "refresh_token=None" in repr(OAuth2User("a"))
+
+
+def test_a_misspelt_attribute_is_an_error() -> None:
+    with pytest.raises(AttributeError):
+        OAuth2User("a").refreshtoken = "r"  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def test_missing_scopes_are_those_asked_for_and_not_granted() -> None:
