@@ -202,7 +202,7 @@ OTHERS: list[tuple[object, str]] = [
     ({"token": "s3cret", "token_uri": "https://p.example/t", "client_id": "i"}, "a token file of google-auth"),
     ({"type": "authorized_user", "client_secret": "s3cret"}, "gcloud's application-default credentials"),
     ({"key": "k", "secret": "s3cret"}, "an OAuth 1 user file"),
-    ({"key": "k", "secret": "s3cret", "request_uri": "https://p.example/r"}, "an OAuth 1"),
+    ({"key": "k", "secret": "s3cret", "screen_name": "me"}, "an OAuth 1 user file"),
     ({"expires_at": OWN["expires_at"]}, "a JSON object with other keys"),
     ({"openapi": "3.0.0", "paths": {}}, "an API description"),
     ({"s3cret": 1}, "a JSON object with other keys"),
