@@ -179,6 +179,19 @@ def test_the_temporary_file_is_never_readable_by_others(file: Path, monkeypatch:
     assert seen == [(0o600, NEW)], "complete, and 0600, before it has the name"
 
 
+def test_nothing_is_written_into_a_file_that_another_put_in_the_temporary_files_place(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("secrets.token_hex", lambda _: "guessed")
+    (file.parent / "trap").write_text("empty")
+    for put in (os.link, os.symlink):
+        put(file.parent / "trap", file.parent / ".user.json.guessed.tmp")
+        with pytest.raises(SaveError):
+            write_json_file(file, NEW)
+    assert (file.parent / "trap").read_text() == "empty"
+    assert read_json_file(file) == OLD
+
+
 def test_the_new_file_is_on_disk_before_it_has_the_name(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
 

@@ -56,7 +56,7 @@ def _read(path: StrPath) -> tuple[Any, str | None]:
 
 def _read_regular(path: StrPath) -> bytes:
     # O_NONBLOCK: opening a FIFO must not wait for a writer; it is refused below
-    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     with open(handle, "rb") as file:
         mode = os.fstat(handle).st_mode
         if stat.S_ISDIR(mode):
@@ -124,8 +124,8 @@ def _places(path: StrPath) -> tuple[Path, Path]:
 
 
 def _write_new(path: Path, raw: bytes) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
-    with open(os.open(path, flags, 0o600), "wb") as file:
+    # O_EXCL: neither into another's file nor through a link
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(raw)
         file.flush()
         os.fsync(file.fileno())
