@@ -28,7 +28,7 @@ FLOORS: dict[str, tuple[str, str]] = {
         """oauth2.client_file oauth2.discovery oauth2.pkce oauth2.providers
         oauth2.revocation oauth2.token_endpoint oauth2.grants
         oauth2.grants.* oauth2.pushed_request oauth2.dpop
-        oauth1.signature oauth1.rsa oauth1.grant""",
+        oauth1.signature oauth1.grant rsa""",
         "words grants",
     ),
     # one user's grant as a value: pure, and below the stores, which give and take it
@@ -60,7 +60,10 @@ OPTIONAL_LIBRARIES = {
 RANDOM_LIBRARIES = {"random", "secrets", "uuid"}
 MAKES_SECRETS = {"oauth2.pkce", "oauth1.signature", "json_file", "loopback"}
 """Where secrets and unguessable names are made, beside `flow` and `testing`."""
-READS_THE_CLOCK = {("oauth2.app", "_token_call"), ("oauth2.user", "from_json_obj"), ("oauth1.app", "_now")}
+READS_THE_CLOCK = {
+    *(("oauth2.app", "_token_call"), ("oauth2.service_account", "refresh")),
+    *(("oauth2.user", "from_json_obj"), ("oauth1.app", "_now")),
+}
 """Where the time of day is asked for because a caller gave none."""
 LONGEST_FILE, LONGEST_TEST = 450, 500
 
@@ -215,7 +218,7 @@ def test_an_optional_library_is_imported_only_when_it_is_used(module: Module) ->
     if module.floor not in ("practice", "judges"):  # the pytest plugin is loaded by pytest
         assert not roots(module.at_import) & OPTIONAL_LIBRARIES
     for library in roots(module.within) & OPTIONAL_LIBRARIES:
-        own_file = module.floor in ("io", "credentials", "practice", "judges") or module.name == "oauth1.rsa"
+        own_file = module.floor in ("io", "credentials", "practice", "judges") or module.name == "rsa"
         assert own_file, f"{module.name} imports {library}"
 
 
@@ -288,7 +291,7 @@ def test_a_file_can_be_read_at_one_sitting() -> None:
 
 OF_0_6 = {
     *("WebAPI", "OAuth2", "OAuth2App", "OAuth2User", "UrlApiKey", "HeaderApiKey", "AsyncLazy", "AsyncTrans"),
-    *("OAuth1", "OAuth1App", "OAuth1User", "requires_scopes"),
+    *("OAuth1", "OAuth1App", "OAuth1User", "OAuth2ServiceAccount", "requires_scopes"),
 }
 USERS_OWN = {
     *("datetime", "date", "timedelta", "timezone", "json", "csv", "re", "os", "sys", "asyncio", "base64", "inspect"),

@@ -41,7 +41,7 @@ IMPORTS = {
     "SlyAPI.asyncy": "unmanage_async_context AsyncLazy AsyncTrans",
     "SlyAPI.flow": "grant_wizard scaffold_wizard",
 }
-LATER = {"SlyAPI.OAuth2ServiceAccount"}
+LATER: set[str] = set()
 STARRED = {module: IMPORTS[module] for module in ("SlyAPI", "SlyAPI.flow", "SlyAPI.asyncy")}
 NEVER_STARRED = """datetime date timedelta timezone json csv re os asyncio base64 inspect warn Enum Any TypeVar
     dataclass asdict cast TypedDict Literal sys Scope ScopeSimple main"""
@@ -109,7 +109,7 @@ OAuth1App.from_json_file     | (path)                         | oauth1/test_app.
 OAuth1User                   | (key, secret)                  | oauth1/test_app.py::test_asdict_gives_the_file_format
 OAuth1User.from_json_obj     | (obj)                          | oauth1/test_app.py::test_a_token_answer_is_read_as_a_user_with_other_keys_beside
 OAuth1User.from_json_file    | (path)                         | oauth1/test_app.py::test_no_file_is_file_not_found
-OAuth2ServiceAccount         | (account, scopes)              | later
+OAuth2ServiceAccount         | (account, scopes)              | oauth2/test_service_account.py::test_ten_calls_at_once_make_one_grant oauth2/test_service_account.py::test_the_assertion_states_who_asks_for_what_and_is_signed_with_the_key
 """  # noqa: E501
 ROWS = [[cell.strip() for cell in line.split(" | ")] for line in SURFACE.strip().splitlines()]
 

@@ -4,7 +4,7 @@ from .auth import Auth, HeaderApiKey, NoAuth, UrlApiKey
 from .errors import ApiError, GrantEndedError, SlyError, TokenError
 from .lazy import AsyncLazy, AsyncTrans
 from .oauth1 import OAuth1, OAuth1App, OAuth1User
-from .oauth2 import OAuth2, OAuth2App, OAuth2User, requires_scopes
+from .oauth2 import OAuth2, OAuth2App, OAuth2ServiceAccount, OAuth2User, requires_scopes
 from .webapi import WebAPI
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "OAuth1User",
     "OAuth2",
     "OAuth2App",
+    "OAuth2ServiceAccount",
     "OAuth2User",
     "SlyError",
     "TokenError",

@@ -194,6 +194,8 @@ def recognise(obj: Mapping[str, Any]) -> str:
         return "a Google service-account key"
     if obj.get("type") == "authorized_user":
         return "gcloud's application-default credentials"
+    if obj.get("type") in ("external_account", "impersonated_service_account"):
+        return "a Google credentials file without a key of its own"
     if "token" in obj and _is_of_google_auth(obj):
         return "a token file of google-auth"
     if "access_token" in obj:
