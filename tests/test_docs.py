@@ -31,6 +31,7 @@ from SlyAPI.cli import main
 from SlyAPI.flow.console import exit_code
 from SlyAPI.oauth2.providers import PROVIDERS
 from tests.oauth1.judge import CLIENT_KEY, CLIENT_SECRET, Judge, Token
+from tests.oauth2.account_judge import AccountJudge, new_key
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -103,7 +104,7 @@ def run(words: list[str], folder: Path) -> str:
 
 def test_every_python_block_is_tested_somehow() -> None:
     kinds = {block.kind for block in BLOCKS if block.info.startswith("python")}
-    assert kinds == {"practice", "practice web", "stand-in", "oauth1"}
+    assert kinds == {"practice", "practice web", "stand-in", "oauth1", "account"}
 
 
 @pytest.fixture(scope="module")
@@ -179,6 +180,17 @@ async def test_a_block_of_oauth_1_works_at_a_server_of_oauthlibs(block: Block, t
         (tmp_path / "block.py").write_text(block.text.replace("https://photos.example.net", judge.origin))
         printed = await asyncio.to_thread(run, [sys.executable, "block.py"], tmp_path)
     assert printed == "{'signed': True, 'method': 'HMAC-SHA1'}\n"
+
+
+@blocks("account")
+async def test_a_block_of_service_accounts_works_at_a_token_endpoint_that_reads_assertions(
+    block: Block, tmp_path: Path
+) -> None:
+    async with AccountJudge(new_key(), time.time).running() as judge:
+        (tmp_path / "key.json").write_text(json.dumps(judge.key_file()))
+        (tmp_path / "block.py").write_text(block.text.replace("https://calendar.example.net", judge.origin))
+        printed = await asyncio.to_thread(run, [sys.executable, "block.py"], tmp_path)
+    assert printed == (block.output or "")
 
 
 @blocks("practice web")
