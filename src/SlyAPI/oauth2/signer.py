@@ -43,7 +43,8 @@ class OAuth2(Auth):
     `app` and `user` are objects or paths. With a path or a store's entry (`store.user("alice")`) as
     user, new tokens are saved there before they are used, and those that another process saved are
     taken over; an entry is first read by the first request. One object serves any number of calls,
-    event loops and threads at once, and a forked child.
+    event loops and threads at once, and with a path or an entry a forked child too: a user held in
+    memory alone goes two ways after a fork, and a refresh token that rotates allows but one.
     `on_refresh` hears of new tokens after the save, and may be a coroutine function. `clock` gives
     epoch seconds. Raises `CredentialsError` for files that are something else.
     """

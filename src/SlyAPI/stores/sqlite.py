@@ -8,6 +8,7 @@ import asyncio
 import json
 import os
 import sqlite3
+import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, closing, suppress
 from hashlib import sha256
@@ -22,6 +23,7 @@ from .file_lock import file_lock
 T = TypeVar("T")
 
 _BUSY_SECONDS = 30.0
+_TRIES = 100
 _SCHEMA = "CREATE TABLE IF NOT EXISTS slyapi_users (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID"
 
 
@@ -118,14 +120,27 @@ class SqliteStore(TokenStore):
             # before sqlite makes it, with the process's umask for a mode
             with suppress(OSError):  # sqlite says it again
                 os.close(os.open(self.path, os.O_CREAT | os.O_WRONLY, 0o600))
-        with closing(sqlite3.connect(self.path, timeout=_BUSY_SECONDS)) as database:
-            database.execute("PRAGMA journal_mode = WAL")
+        with closing(sqlite3.connect(self.path, timeout=0)) as database:
+            _use_wal(database)
+            database.execute(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000:.0f}")
             database.execute("PRAGMA synchronous = FULL")  # WAL's default may lose the last commits to a power cut
             database.execute("PRAGMA secure_delete = ON")  # else the file keeps the tokens of a deleted user
             database.text_factory = bytes  # text that is no UTF-8 would be quoted in the error
             with database:
                 database.execute(_SCHEMA)
                 return use(database)
+
+
+def _use_wal(database: sqlite3.Connection) -> None:
+    """Switches a new database over. Who does so at the same time gets SQLITE_BUSY, whatever busy_timeout says."""
+    for _ in range(_TRIES):
+        try:
+            database.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if not getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY"):
+                raise
+        time.sleep(0.01)  # then it stays as it is until the next call: slower, and as safe
 
 
 def _check(name: str) -> None:
