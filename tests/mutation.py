@@ -97,7 +97,8 @@ def settle_in(copy: str) -> None:
     sys.path[:0] = [f"{copy}/src", copy]
     for module in ("pytest", "hypothesis.strategies", "aiohttp.web"):
         importlib.import_module(module)
-    few = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True, max_examples=10)
+    slow: Any = HealthCheck.too_slow
+    few = settings(deadline=None, suppress_health_check=[slow], derandomize=True, max_examples=10)
     settings.register_profile("few", few)
 
 

@@ -40,7 +40,7 @@ class TestSqliteStore(KeptStoreContract):
 class Keyring(keyring.backend.KeyringBackend):
     """A keyring of a desktop that is not here: the real package's base class over a dict."""
 
-    priority = 1.0
+    priority = 1.0  # pyright: ignore[reportAssignmentType]
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

