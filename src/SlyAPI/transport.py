@@ -9,7 +9,6 @@ import atexit
 import contextlib
 import weakref
 from collections.abc import AsyncGenerator
-from urllib.parse import urlencode
 
 import aiohttp
 from yarl import URL
@@ -107,8 +106,9 @@ async def fetch(client: aiohttp.ClientSession, request: Request, limit: int = RE
 
 async def _fetch(client: aiohttp.ClientSession, request: Request, limit: int) -> Reply:
     response = await client.request(
-        request.method.value,
-        _with_query(request),
+        request.method,
+        request.url,
+        params=request.query_params or None,
         headers=request.headers,
         json=request.data if request.data_is_json else None,
         data=None if request.data_is_json else request.data or None,
@@ -120,16 +120,10 @@ async def _fetch(client: aiohttp.ClientSession, request: Request, limit: int) ->
     return Reply(response.status, response.headers, body, request.url)
 
 
-def _with_query(request: Request) -> str:
-    if not request.query_params:
-        return request.url
-    mark = "&" if "?" in request.url else "?"
-    return f"{request.url}{mark}{urlencode(request.query_params)}"
-
-
 async def _read(response: aiohttp.ClientResponse, limit: int, *, cut: bool = False) -> bytes:
     """The body, which returns the connection to its pool; beyond `limit` bytes it is cut, or an error."""
-    chunks, size = list[bytes](), 0
+    chunks: list[bytes] = []
+    size = 0
     try:
         while chunk := await response.content.readany():
             chunks.append(chunk)

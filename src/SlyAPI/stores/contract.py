@@ -22,7 +22,7 @@ LOCK_PATIENCE = 45.0
 
 
 class TokenStore(ABC):
-    """Users' tokens by name. Derive from it for a store of your own, and run `stores_contract` on it.
+    """Users' tokens by name. Derive from it for a store of your own, and run `SlyAPI.testing.store_contract` on it.
 
     Names are any text. Values are JSON objects; a store neither reads nor changes them.
     """
