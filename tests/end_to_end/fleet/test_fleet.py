@@ -9,6 +9,8 @@ import asyncio
 import logging
 import os
 import sqlite3
+import stat
+import time
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +98,8 @@ async def test_a_fleet_loses_a_process_every_300_ms_and_goes_on(kind: str, tmp_p
 
 
 def left_behind(folder: Path) -> list[str]:
-    """Files that no program needs: whoever dies may leave one, but whoever comes later takes it away."""
+    """Files that no program needs. Who dies amid a save may leave one, which is taken away a minute later."""
     known = ("app.json", "user.json", "users.db", "users.db-wal", "users.db-shm")
-    return [file.name for file in folder.iterdir() if file.name not in known]
+    left = [file for file in folder.iterdir() if file.name not in known]
+    old = time.time() - 60 - 10  # the next new process that saves takes it away, and there is one every second or so
+    return [file.name for file in left if file.stat().st_mtime < old or stat.S_IMODE(file.stat().st_mode) != 0o600]
