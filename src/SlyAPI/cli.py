@@ -203,7 +203,7 @@ def _kept(args: Any, console: Console, app: OAuth2App, user_path: str, scopes: l
         asked_before = {*auth.user.scopes, *(auth.user.requested_scopes or ())}
         if set(scopes) <= asked_before:
             with suppress(GrantEndedError):
-                run_with_tokens(auth, signing(auth), console, user_path)
+                run_with_tokens(auth, signing(auth), console, user_path, due=auth.due)
                 console.say(f"{shown(user_path)} is good; nothing to do.")
                 say_missing(auth.user, console)
                 return auth.user

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import stat
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from .errors import CredentialsError, CredentialsNotFoundError, SaveError
 from .flow.console import Console, second_ctrl_c_exits
 from .flow.wizard import client_in, unchanged
-from .json_file import shown
+from .json_file import check_writable, shown
 from .oauth2 import OAuth2, OAuth2User
 from .oauth2.token_endpoint import GRANT_AGAIN
 from .results import print_json, print_result
@@ -80,33 +80,43 @@ def _signer(args: Any, console: Console) -> OAuth2:
     return auth
 
 
-def signing(auth: OAuth2) -> Coroutine[Any, Any, object]:
+def signing(auth: OAuth2) -> Callable[[], Coroutine[Any, Any, object]]:
     """What refreshes a user's tokens if they are due."""
-    return auth.sign(None, Request(Method.GET, auth.app.token_uri))
+    return lambda: auth.sign(None, Request(Method.GET, auth.app.token_uri))
 
 
-def run_with_tokens(auth: OAuth2, work: Coroutine[Any, Any, object], console: Console, user_path: str) -> None:
-    """Runs what may refresh the user's tokens. Ctrl-C waits for a refresh under way, lest its tokens be lost."""
+def run_with_tokens(
+    auth: OAuth2, work: Callable[[], Coroutine[Any, Any, object]], console: Console, user_path: str, *, due: bool
+) -> None:
+    """Runs what may refresh the user's tokens. Ctrl-C waits for a refresh under way, lest its tokens be lost.
+
+    Raises `SaveError` before anything is asked where the new tokens could not be saved, and should they
+    not be all the same.
+    """
+    if due:
+        check_writable(user_path)
     before = auth.user.token
 
     async def patient() -> None:
         try:
-            await work
+            await work()
         except asyncio.CancelledError:
             with second_ctrl_c_exits(console, "The refresh under way is waited for; Ctrl-C again stops at once."):
                 await auth.settle()
             raise
         finally:
-            if auth.user.token != before:
+            if auth.user.token != before and auth.not_saved is None:
                 console.so_far = f"{shown(user_path)} was written."
 
     asyncio.run(patient())
+    if auth.not_saved is not None:
+        raise auth.not_saved
 
 
 def token(args: Any, console: Console) -> int:
     """A valid access token on stdout, refreshed first if it is due."""
     auth = _signer(args, console)
-    run_with_tokens(auth, signing(auth), console, args.user)
+    run_with_tokens(auth, signing(auth), console, args.user, due=auth.due)
     if args.json:
         print_json(True, {"token": auth.user.token, **described(auth.user)})
     else:
@@ -119,7 +129,7 @@ def refresh(args: Any, console: Console) -> int:
     auth = _signer(args, console)
     if not auth.user.refresh_token:
         raise CredentialsError(f"{shown(args.user)} holds no refresh token.", next_step=GRANT_AGAIN)
-    run_with_tokens(auth, auth.refresh_now(), console, args.user)
+    run_with_tokens(auth, auth.refresh_now, console, args.user, due=True)
     console.say(f"{shown(args.user)} has new tokens; they expire: {_when(auth.user.expires_at)}.")
     print_json(args.json, {"user": args.user, **described(auth.user)})
     return 0

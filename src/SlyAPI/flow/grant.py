@@ -236,7 +236,8 @@ def _say_how(console: Console, redirect_uri: str, opened: bool, options: GrantOp
         how = how_to_open(environ, sys.platform, proc_version())
         why = getattr(how, "text", "") if options.browser else "as asked (--no-browser)."
         console.say(f"No browser was opened: {why or 'none could be started.'}")
-        _say_way_in(console, getattr(how, "reason", ""), redirect_uri, options)
+        reason = getattr(how, "reason", "") or ("wsl" if "microsoft" in proc_version().lower() else "")
+        _say_way_in(console, reason, redirect_uri, options)
         console.say(f"Waiting for the redirect to {redirect_uri} (Ctrl-C stops).")
     if console.interactive:
         console.say("Is the browser on another machine? Paste the address that it ends on here:")
@@ -248,6 +249,9 @@ def _say_way_in(console: Console, reason: str, redirect_uri: str, options: Grant
     if reason == "ssh":
         console.say("To use the browser of your own machine, run there, before you open the page:")
         console.say("", f"    {ssh_hint(os.environ, port)}", "")
+    elif reason == "wsl":
+        console.say("This is WSL: open the page in a browser of Windows, which reaches localhost here. If the last")
+        console.say("page does not load there, run this command again with:", "", "    --paste", "")
     elif reason == "container" and options.bind is None:
         port = options.port or 8080  # of this run's free port nobody could know beforehand
         console.say("To use a browser outside, start the container and this command again with:")

@@ -74,6 +74,8 @@ class OAuth2(Auth):
             self.user = _NOT_LOADED
         self._flights: dict[asyncio.AbstractEventLoop, asyncio.Task[None]] | None = None
         self._telling: OAuth2User | None = None
+        self.not_saved: SaveError | None = None
+        """Why the tokens in use are held in memory alone, if they are."""
         self._timed: datetime | None = None
         self._due = 0.0
         self._time()
@@ -81,6 +83,13 @@ class OAuth2(Auth):
     def __repr__(self) -> str:
         held = getattr(self, "_entry", None) or getattr(self, "user", None)  # none yet, in a traceback of `__init__`
         return f"OAuth2({getattr(self, 'app', None)!r}, {held!r})"
+
+    @property
+    def due(self) -> bool:
+        """Whether the next call refreshes the user's token first."""
+        if self.user.expires_at is not self._timed:
+            self._time()
+        return self._due <= self._clock()
 
     async def sign(self, client: Any, request: Request) -> Request:
         """The request with the user's token, refreshed first if it is due.
@@ -242,7 +251,9 @@ class OAuth2(Auth):
         try:
             await self._entry.save(fresh)
             self._stored = _mark(fresh)
+            self.not_saved = None
         except SaveError as error:
+            self.not_saved = error
             # the old refresh token may be dead by now: what we hold in memory is all there is
             log.error("New tokens are in use but were not saved, and may be lost with this process: %s", error)
 
