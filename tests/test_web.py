@@ -163,6 +163,36 @@ def test_a_long_secret_that_is_not_there_is_not_looked_for_at_length() -> None:
     assert time.process_time() - begun < 0.5
 
 
+@pytest.mark.parametrize(
+    ("secret", "text"),
+    [
+        ("\ufffd" * 40 + "x", "\ufffd" * 60),
+        ("é" * 40 + "x", "\ufffd" * 60),
+        ("\\" * 40 + "x", "\\" * 60),
+        (" +" * 20 + "x", " " * 60),
+        ("&amp;" * 20 + "x", "&amp;amp;amp;" * 60),
+        ("%25" * 20 + "x", "%252525" * 60),
+        ("\\" * 40 + "x", "\\" * 16_000),
+        ("/x", "\\" * 16_000),
+        ("/", "/" * 16_000),
+        ("a/" * 8_000, "a/" * 8_000),
+        ("\u00e9/" * 8_000, "\u00e9/" * 8_000),
+    ],
+)
+def test_no_secret_and_no_text_keep_masking_busy(secret: str, text: str) -> None:
+    begun = time.process_time()
+    assert secret not in masked(f"xa {text}", [secret]) or len(secret) < 4
+    assert time.process_time() - begun < 2
+
+
+@pytest.mark.parametrize("body", [b"\\" * (1 << 20), b" " * (1 << 20), b"%20" * (1 << 18), b"/" * (1 << 20)])
+def test_a_large_body_is_kept_masked_without_delay(body: bytes) -> None:
+    begun = time.process_time()
+    kept = Reply(400, {}, body).without([" +/s3cret", "/" * (1 << 20)])
+    assert len(kept.body) <= 4096
+    assert time.process_time() - begun < 2
+
+
 def test_text_without_a_secret_stays_as_it_is() -> None:
     assert masked("nothing + to [hide] \\d .*", ["a.*b", "(((("]) == "nothing + to [hide] \\d .*"
 

@@ -127,7 +127,8 @@ class Reply:
 
         secrets = tuple(secrets)
         headers = CIMultiDict((name, masked(value, secrets)) for name, value in self.headers.items())
-        text = masked(self.text().replace("\0", ""), secrets)  # UTF-16 that nothing names as such
+        text = self.text().replace("\0", "")  # UTF-16 that nothing names as such
+        text = masked(text[: 4 * longest], secrets)
         text = _without_half(text, secrets)[:longest]
         return Reply(self.status, headers, text.encode(self.encoding, "replace"), bare_url(self.url))
 
@@ -199,12 +200,14 @@ def read_json(body: bytes, request: Request) -> Any:
 def masked(text: str, secrets: Iterable[str]) -> str:
     """`text` with every secret in it replaced by `***`, also where it is written in another encoding.
 
-    Secrets of less than four characters stay: they would be found in every other word.
+    Secrets of less than four characters stay: they would be found in every other word. A stranger's text
+    is to be cut to some ten thousand characters before: the time grows with their square.
     """
     for secret in sorted(set(secrets), key=len, reverse=True):
         if len(secret) < 4:
             continue
-        # letters and digits are the same in every spelling; the pattern of a long secret takes seconds to make
+        text = text.replace(secret, "***")
+        # letters and digits are the same in every spelling; the pattern of a long secret takes a while to make
         if all(part in text for part in _PLAIN.findall(secret)):
             text = re.sub(_spelled(secret), "***", text)
         encoded = b64encode(secret.encode("utf-8", "replace")).decode().rstrip("=")
@@ -212,42 +215,64 @@ def masked(text: str, secrets: Iterable[str]) -> str:
     return text
 
 
-_PLAIN = re.compile("[A-Za-z0-9_]+")
-
-
 def _without_half(text: str, secrets: Iterable[str]) -> str:
     """`text` without the beginning of a secret at its end, where a body was cut."""
     for secret in secrets:
-        halves = (secret[:length] for length in range(len(secret) - 1, 3, -1))
+        longest = min(len(secret) - 1, len(text))
+        halves = (secret[:length] for length in range(longest, 3, -1))
         text = text.removesuffix(next((half for half in halves if text.endswith(half)), ""))
     return text
 
 
+_PLAIN = re.compile("[A-Za-z0-9_]+")
+_LOOSE = r"[\s+\\\x80-\U0010ffff]"
+"""What a spelling may have more or less of: spaces, backslashes, characters read in the wrong encoding."""
+_PARTS = re.compile(f"{_PLAIN.pattern}|{_LOOSE}+|.")
+_MOST_PARTS = 5000
+"""No token has more; the pattern of a stranger's would take seconds to make."""
+
+
 def _spelled(secret: str) -> str:
-    """A pattern for the secret as text, URL-encoded, in JSON, in HTML, each once or more."""
-    return "".join(c if _PLAIN.fullmatch(c) else _spelled_character(c) for c in secret)
+    """A pattern for the secret as text, URL-encoded, in JSON, in HTML, each once or more.
+
+    Of no part is there a choice how much of a text it takes, so that no text makes the search go back and forth.
+    """
+    parts = _PARTS.findall(secret)
+    if len(parts) > _MOST_PARTS:
+        return re.escape(secret)
+    return "".join(part if _PLAIN.fullmatch(part) else _spelled_part(part) for part in parts)
 
 
-def _spelled_character(c: str) -> str:
-    utf8, utf16 = c.encode("utf-8", "replace"), c.encode("utf-16-be", "surrogatepass").hex()
-    named = escape(c)[1:-1] if escape(c) != c else ""
-    written = [
-        rf"\\*{re.escape(c)}",  # however many times it was escaped
-        "".join(f"%(?:25)*{byte:02x}" for byte in utf8),
-        "".join(rf"\\+u{utf16[at : at + 4]}" for at in range(0, len(utf16), 4)),
-        rf"&(?:amp;)*(?:{f'{named}|' if named else ''}#0*{ord(c)}|#x0*{ord(c):x});",
-    ]
+def _spelled_part(part: str) -> str:
+    """One character that has other spellings, or all at once of a row of those of which there may be more or less."""
+    encoded = "|".join(map(_encoded, dict.fromkeys(part)))
+    # the longest first, for there is no second choice
+    escaped = "|".join(sorted((form for c in dict.fromkeys(part) for form in _escaped(c)), key=len, reverse=True))
+    if re.match(_LOOSE, part):
+        return rf"(?>{_LOOSE}|(?i:(?<=\\)(?:{escaped})|{encoded})){{1,{8 * len(part) + 8}}}+"
+    return rf"(?i:\\{{0,16}}(?:{re.escape(part)}|{escaped})|{encoded})"
+
+
+def _escaped(c: str) -> list[str]:
+    """Patterns for what stands for a character behind any number of backslashes."""
+    utf16 = c.encode("utf-16-be", "surrogatepass").hex()
+    forms = [r"\\*".join(f"u{utf16[at : at + 4]}" for at in range(0, len(utf16), 4))]
     if len(json.dumps(c)) == 4:
-        written.append(rf"\\+{re.escape(json.dumps(c)[2])}")  # the newline's n and its kind
+        forms.append(re.escape(json.dumps(c)[2]))  # the newline's n and its kind
     if ord(c) < 0x100:
-        written += [f"%(?:25)*{ord(c):02x}", rf"\\+x{ord(c):02x}"]
+        forms.append(f"x{ord(c):02x}")
     if ord(c) > 0xFFFF:
-        written.append(rf"\\+U{ord(c):08x}")
+        forms.append(f"U{ord(c):08x}")
+    return forms
+
+
+def _encoded(c: str) -> str:
+    """A pattern for a character in a URL or in HTML, however many times it was encoded."""
+    named = f"{escape(c)[1:-1]}|" if escape(c) != c else ""
+    byte = f"{ord(c):02x}" if c.isascii() else "[89a-f][0-9a-f]"  # of UTF-8 or of another encoding
     if c in " +":
-        written += [r"\s+", r"\+", "%(?:25)*(?:20|2b)"]  # form-encoded, or decoded once too often
-    if not c.isascii():
-        written += [re.escape(utf8.decode("latin-1")), "\ufffd+"]  # read in the wrong encoding
-    return f"(?i:{'|'.join(written)})"
+        byte = "(?:20|2b)"  # form-encoded, or decoded once too often
+    return rf"%(?:25)*{byte}|&(?:amp;)*(?:{named}#0*{ord(c)}|#x0*{ord(c):x});"
 
 
 def is_loopback_uri(uri: str) -> bool:

@@ -5,6 +5,7 @@ import base64
 import html
 import json
 import re
+import time
 import traceback
 from collections.abc import Callable
 from urllib.parse import quote, quote_plus
@@ -186,6 +187,21 @@ def test_control_characters_do_not_reach_a_terminal_or_a_log() -> None:
     assert str(outcome).isprintable()
     assert outcome.error.isprintable()
     assert outcome.error_description.isprintable()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"access_token":"x' + b"\xff" * 100 + b"\x01" + b"\xff" * 9,
+        b'{"access_token":"' + b"\\/" * 300_000,
+        b'"access_token":"a/b+c", ' * 40_000,
+        json.dumps({"error": "/" * 300_000, "error_description": "\\ " * 300_000}).encode(),
+    ],
+)
+def test_no_reply_keeps_its_reader_busy(body: bytes) -> None:
+    begun = time.process_time()
+    check(read(Reply(400, {}, body), OLD))
+    assert time.process_time() - begun < 2
 
 
 def test_a_long_description_is_bounded() -> None:

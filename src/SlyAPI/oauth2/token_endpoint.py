@@ -124,8 +124,8 @@ def refusal(
 ) -> TokenError:
     """The error that a refusing reply stands for, its kind, and what to do next."""
     secrets = Secrets((*secrets, *_tokens_in(reply)))
-    # masked before it is cut: a cut would leave the first half of a secret
-    code, told = (masked(text, secrets) for text in _error_of(answer))
+    # masked before it is cut to its length: a cut would leave the first half of a secret
+    code, told = (masked(text[:4096], secrets) for text in _error_of(answer))
     code, told = printable(code, 80), printable(told)
     kind, next_step = _what_helps(reply, code, told, refreshing)
     ended = refreshing and kind == "permanent"
@@ -146,12 +146,14 @@ def refusal(
     )
 
 
-_TOKEN = re.compile(r'(?:"(?:access|refresh|id)_token"\s*:\s*"|(?:^|[&?])(?:access|refresh|id)_token=)([^"&\s]+)')
+_TOKEN = re.compile(
+    r'(?:"(?:access|refresh|id)_token"\s*:\s*"|(?:^|[&?])(?:access|refresh|id)_token=)([^"&\0- \x7f-\U0010ffff]+)'
+)
 
 
 def _tokens_in(reply: Reply) -> list[str]:
     """Tokens that a refusal brings all the same, whole or cut short: nobody uses them, so nobody need see them."""
-    return _TOKEN.findall(reply.text())
+    return _TOKEN.findall(reply.text()[:16384])[:8]
 
 
 def _error_of(answer: Mapping[str, Any]) -> tuple[str, str]:
