@@ -405,3 +405,28 @@ async def test_revoke_at_a_provider_that_names_no_endpoint_says_what_to_do(place
     assert ended.code == 2
     assert "revoke_uri" in ended.err
     assert (place.folder / "user.json").exists()
+
+
+async def test_revoke_of_a_linked_user_file_leaves_no_tokens_behind_the_link(place: Place) -> None:
+    place.client(revoke_uri=place.provider.revoke_url)
+    await place.grants()
+    (place.folder / "user.json").rename(place.folder / "real.json")
+    (place.folder / "user.json").symlink_to("real.json")
+    ended = await place.runs("revoke", "app.json", "user.json")
+    assert ended.code == 0, ended.err
+    assert place.files() & {"user.json", "real.json"} == set()
+
+
+async def test_if_needed_without_scopes_asks_anew_for_those_of_before(place: Place) -> None:
+    await place.grants()
+    place.provider.end_all_grants()
+    before = place.reads("user.json")
+    place.writes("user.json", before | {"expires_at": "2001-01-01T00:00:00Z"})
+    ended = await place.runs("grant", "app.json", "user.json", "--if-needed")
+    assert ended.code == 0, ended.err
+    assert place.reads("user.json")["scopes"] == before["scopes"]
+
+
+def test_a_wrong_param_is_not_repeated(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["grant", "app.json", "user.json", "--param", "s3cr3tvalue"]) in (2, 3)
+    assert "s3cr3tvalue" not in capsys.readouterr().err

@@ -133,6 +133,7 @@ def _grant(args: Any, console: Console) -> int:
     _check_user_path(user_path, app_path, console)
     user = _kept(args, console, app, user_path, scopes)
     if user is None:
+        scopes = scopes or _scopes_before(args, user_path)
         if not _may_write(args, console, user_path):
             return 0
         if not given and not scopes:
@@ -190,6 +191,15 @@ def _ask_path(console: Console, question: str, flag: str, usual: str) -> str:
     return console.ask(question, flag, usual if console.interactive else None)
 
 
+def _scopes_before(args: Any, user_path: str) -> list[str]:
+    """What `--if-needed` asks for anew where no scopes are given: what the ended grant was asked for."""
+    if args.if_needed and user_path != "-":
+        with suppress(CredentialsError):
+            user = OAuth2User.from_json_file(user_path)
+            return user.requested_scopes or user.scopes
+    return []
+
+
 def _kept(args: Any, console: Console, app: OAuth2App, user_path: str, scopes: list[str]) -> OAuth2User | None:
     """The user in the existing file if `--if-needed` says that it stays, refreshed if it was due.
 
@@ -236,7 +246,7 @@ def _options(args: Any) -> GrantOptions:
     for pair in args.param:
         name, mark, value = pair.partition("=")
         if not mark or not name:
-            raise ConfigError(f"--param {pair!r} is not of the form K=V.")
+            raise ConfigError("--param is not of the form K=V.")
         params[name] = value
     return GrantOptions(
         redirect_uri=args.redirect_uri,

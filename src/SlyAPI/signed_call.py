@@ -62,7 +62,7 @@ async def signed_call(
     """
     if not origin.admits(request.url) and type(auth) is not NoAuth:
         raise origin.refusal(request.url)
-    plain = not (request.headers or request.query_params or request.data)
+    plain = not (request.headers or request.query_params or request.data or request.data_is_json)
     own = Request(request.method, request.url) if plain else _copy(request)
     request = await auth.sign(client, request)
     reply = await fetch(client, request, limit)

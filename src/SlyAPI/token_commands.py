@@ -8,13 +8,14 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from .errors import CredentialsError, CredentialsNotFoundError, SaveError
+from .errors import CredentialsError, CredentialsNotFoundError
 from .flow.console import Console, second_ctrl_c_exits
 from .flow.wizard import client_in, unchanged
 from .json_file import check_writable, shown
 from .oauth2 import OAuth2, OAuth2User
 from .oauth2.token_endpoint import GRANT_AGAIN
 from .results import print_json, print_result
+from .stores import user_file
 from .web import Method, Request
 
 
@@ -140,10 +141,7 @@ def revoke(args: Any, console: Console) -> int:
     auth = _signer(args, console)
     asyncio.run(auth.app.revoke(auth.user))
     console.so_far = "The grant has ended."
-    try:
-        os.unlink(args.user)
-    except OSError as error:
-        raise SaveError(f"{shown(args.user)} could not be deleted ({error.strerror}).") from None
+    asyncio.run(user_file(args.user).delete())
     console.say(f"The grant has ended, and {shown(args.user)} was deleted.")
     print_json(args.json, {"user": args.user, "revoked": True})
     return 0

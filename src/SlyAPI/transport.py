@@ -7,6 +7,7 @@ carry the request's headers.
 import asyncio
 import atexit
 import contextlib
+import os
 import weakref
 from collections.abc import AsyncGenerator
 
@@ -152,6 +153,9 @@ def as_ours(error: Exception, request: Request, timeout: float | None) -> SlyErr
     A `TypeError` stays one: the caller's data cannot be written.
     """
     asked = request.name
+    for ours in (error, error.__cause__, error.__context__):
+        if isinstance(ours, SlyError):
+            return ours  # of a middleware in the caller's session
     if isinstance(error, TimeoutError):
         known = timeout and not isinstance(error, aiohttp.ServerTimeoutError)  # that one has a limit of its own
         limit = f" within {timeout:g} s" if known else " in time"
@@ -225,6 +229,7 @@ class _Open:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
+        self.process = os.getpid()
         self.closing: asyncio.Task[None] | None = None
         # asyncio closes every begun async generator at the end of its loop (`shutdown_asyncgens`): so is
         # the session in it. Begun by hand, since nobody can await here.
@@ -282,6 +287,8 @@ def _finish_before_close(loop: asyncio.AbstractEventLoop) -> None:
 def _finish(loop: asyncio.AbstractEventLoop) -> None:
     left = [session for session in list(_OPEN) if session.loop is loop]
     _OPEN.difference_update(left)
+    if any(session.process != os.getpid() for session in left):
+        return  # after a fork: the loop's selector is the parent's too, who goes on with it
     if left and not loop.is_running() and not loop.is_closed():
         loop.run_until_complete(_close_each(left))
 

@@ -106,3 +106,15 @@ async def test_what_the_grant_learned_of_the_client_goes_before_the_table() -> N
         app.revoke_uri = provider.revoke_url
         await app.revoke(OAuth2User("a-token", "r-token", client_auth="basic"))
     assert [seen.client_auth for seen in provider.log] == ["basic"]
+
+
+@pytest.mark.parametrize("body", [{"ok": False, "error": "invalid_auth"}, {"error": "invalid_client"}])
+def test_a_refusal_with_status_200_ends_no_grant(body: dict[str, object]) -> None:
+    with pytest.raises(TokenError):
+        read_revocation_reply(Reply(200, {}, json.dumps(body).encode()), Secrets())
+
+
+def test_a_wrong_address_is_told_by_the_member_that_holds_it() -> None:
+    with pytest.raises(TokenError) as caught:
+        read_revocation_reply(Reply(404, {}, b""), Secrets())
+    assert "revoke_uri" in caught.value.next_step

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import SlyAPI.oauth2.signer
 from SlyAPI import OAuth2, OAuth2User
 from SlyAPI.oauth2 import signer
 from tests.stores.other_process import Spawn, spawning
@@ -137,7 +138,10 @@ async def test_a_loop_that_ends_before_the_provider_was_asked_does_not_ask_it(pr
     assert practice.refreshes == 1
 
 
-async def test_a_hook_that_never_ends_does_not_keep_its_loop_from_ending(practice: Practice) -> None:
+async def test_a_hook_that_never_ends_does_not_keep_its_loop_from_ending(
+    practice: Practice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SlyAPI.oauth2.signer, "LAST_WAIT", 0.2)
     auth = await auth_of(practice, "file")
     auth.on_refresh = lambda user: asyncio.Event().wait()  # type: ignore[assignment,return-value]
     practice.clock.now += 1000

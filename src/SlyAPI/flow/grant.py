@@ -28,7 +28,7 @@ from ..loopback import Arrival, Loopback, page
 from ..oauth2 import OAuth2App, OAuth2User
 from ..oauth2.client_auth import ClientAuth
 from ..oauth2.grants.authorization_code import AuthorizationURL, read_redirect
-from ..web import is_loopback_uri
+from ..web import check_endpoint, is_loopback_uri
 from .console import Console, NoAnswerError
 
 DEFAULT_REDIRECT_URI = "http://localhost:8080"
@@ -79,6 +79,11 @@ class Question(ABC, Generic[U]):
     def read(self, query: str) -> str:
         """The code in a redirect's query or a pasted address. Raises `RedirectError`."""
 
+    @property
+    def takes_bare_code(self) -> bool:
+        """Whether a code without its state may be pasted: only if something else ties it to this question."""
+        return False
+
     @abstractmethod
     async def exchange(self, code: str) -> U:
         """The user that the code is traded for. Raises `SlyError`."""
@@ -109,6 +114,10 @@ class _OAuth2Question(Question[OAuth2User]):
         issuer = self.app.issuer or (known.issuer if known else None)
         return read_redirect(query, state=self.link.state, issuer=issuer, issuer_required=self.app.iss_in_redirect)
 
+    @property
+    def takes_bare_code(self) -> bool:
+        return bool(self.link.verifier)  # PKCE, in the state's place
+
     async def exchange(self, code: str) -> OAuth2User:
         exchange = self.app.exchange_code(code, self.link.verifier, self.scopes, self.redirect_uri)
         del code  # so that no traceback shows it
@@ -129,6 +138,8 @@ async def grant(
     Raises `DeniedError`, `RedirectError`, `GrantTimeoutError`, `ListenError`, `ConfigError`, and what
     the exchange and `save` raise; then nothing was saved.
     """
+    check_endpoint(app.auth_uri, "auth_uri", allow_http=app.allow_http)
+    check_endpoint(app.token_uri, "token_uri", allow_http=app.allow_http)
 
     async def ask(redirect_uri: str) -> Question[OAuth2User]:
         state = secrets.token_urlsafe(24)  # 192 bits; RFC 6749 §10.10 wants at least 128
@@ -306,7 +317,7 @@ async def _pasted(
         async for line in lines:
             if not line:
                 continue
-            if codes and _is_bare_code(line):  # shown by the provider; PKCE ties it to us in the state's place
+            if codes and asked.takes_bare_code and _is_bare_code(line):
                 return Answer(line, None)
             try:
                 return Answer(asked.read(line), None)

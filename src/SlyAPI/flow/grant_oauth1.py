@@ -23,6 +23,10 @@ class _OAuth1Question(Question[OAuth1User]):
     def read(self, query: str) -> str:
         return read_redirect(query, self.temporary)
 
+    @property
+    def takes_bare_code(self) -> bool:
+        return True  # a verifier is good for these temporary credentials alone (RFC 5849 §2.3)
+
     async def exchange(self, code: str) -> OAuth1User:
         exchange = self.app.exchange_verifier(code, self.temporary)
         del code  # so that no traceback shows it

@@ -1,7 +1,7 @@
 """RFC 7009, token revocation: telling the provider that a grant is no longer wanted. Pure."""
 
 from ..web import Reply, SecretForm, Secrets, bare_url
-from .token_endpoint import read_answer, refusal
+from .token_endpoint import read_answer, refusal, says_error
 from .user import OAuth2User
 
 
@@ -14,12 +14,13 @@ def revocation_form(user: OAuth2User) -> SecretForm:
 
 def read_revocation_reply(reply: Reply, secrets: Secrets) -> None:
     """Returns if the token is dead now, be it that it was before (RFC 7009 §2.2). Raises `TokenError`."""
-    if reply.status < 300:
-        return
     answer = read_answer(reply) or {}
-    if reply.status == 400 and answer.get("error") in ("invalid_token", "invalid_grant"):
+    if reply.status < 300 and not says_error(answer):
+        return
+    if reply.status in (200, 400) and answer.get("error") in ("invalid_token", "invalid_grant"):
         return  # not RFC 7009, but what some say of a token that they have forgotten
     where = f"The revocation endpoint {bare_url(reply.url)}"
     problem = refusal(reply, answer, where, refreshing=False, secrets=secrets)
+    problem.next_step = problem.next_step.replace("token_uri", "revoke_uri")  # the member that led here
     del answer  # so that no traceback shows what is in it
     raise problem

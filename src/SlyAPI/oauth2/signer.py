@@ -121,14 +121,20 @@ class OAuth2(Auth):
 
     async def refresh_now(self, client: Any = None) -> OAuth2User:
         """The user with tokens newer than those held now, due or not. Raises as `sign` does."""
+        if self.user is _NOT_LOADED:
+            await self._reload()
         await self._fresh(client, rejected=Secrets((self.user.token,)))
         return self.user
 
     async def settle(self) -> None:
-        """Waits for a refresh in flight: cut short, it could lose a rotated refresh token."""
-        flight = (self._flights or {}).get(asyncio.get_running_loop())
-        if flight is not None:
-            await asyncio.wait([flight])
+        """Waits for a refresh in flight, its hooks too: cut short, it could lose a rotated refresh token."""
+        loop = asyncio.get_running_loop()
+        flight = (self._flights or {}).get(loop)
+        mine = {flight} if flight is not None else set()
+        if not _in_hook.get():  # a hook that closes its client must not wait for itself
+            mine |= {told for told in _in_hooks if told.signer is self and told.get_loop() is loop}
+        if mine:
+            await asyncio.wait(mine)
 
     def _time(self) -> None:
         """Notes when the user's token is due. A leeway by what is left of its life fits short lives too."""
@@ -153,6 +159,7 @@ class OAuth2(Auth):
             if flight is None or flight.done():
                 self._forget_closed_loops()
                 flight = self._flights[loop] = _Flight(self._refresh(client, rejected), loop=loop)
+                flight.signer = self
                 flight.add_done_callback(_seen)
             try:
                 return await asyncio.shield(flight)
@@ -165,28 +172,35 @@ class OAuth2(Auth):
         flight = asyncio.current_task()
         assert isinstance(flight, _Flight)
         try:
-            async with lock:
-                renewed = await self._renew(client, rejected, flight)
-        finally:
-            flight.land()
-            # before the hooks: one that calls the API must not wait for the refresh it hears of
-            if self._flights is not None:
-                self._flights.pop(asyncio.get_running_loop(), None)
-        if renewed:
-            self._telling = self.user
-            _in_hook.set(True)  # in this task, and those that the hooks begin
             try:
-                for hook in (self.app.on_refresh, self.on_refresh):
-                    await self._tell(hook)
+                async with lock:
+                    renewed = await self._renew(client, rejected, flight)
             finally:
-                self._telling = None
+                # before the hooks: one that calls the API must not wait for the refresh it hears of
+                if self._flights is not None:
+                    self._flights.pop(asyncio.get_running_loop(), None)
+            if renewed:
+                await self._tell_hooks(flight)
+        finally:
+            flight.land()  # only now: a hook may be all that keeps the tokens
+
+    async def _tell_hooks(self, flight: "_Flight") -> None:
+        self._telling = self.user
+        _in_hook.set(True)  # in this task, and those that the hooks begin
+        _in_hooks.add(flight)
+        try:
+            for hook in (self.app.on_refresh, self.on_refresh):
+                await self._tell(hook)
+        finally:
+            self._telling = None
+            _in_hooks.discard(flight)
 
     async def _renew(self, client: Any, rejected: Secrets, flight: "_Flight") -> bool:
         """Gets a token that is good, by the store or by asking; True if we asked. Holds the lock."""
         await self._reload()
         if self.user.token not in rejected and self._due > self._clock():
             return False
-        flight.asking = bool(self.user.refresh_token)
+        flight.asks(self.app.token_timeout, at_stake=bool(self.user.refresh_token))
         try:
             fresh = await self.app.refresh(client, self.user, now=self._clock())
         except GrantEndedError:
@@ -197,11 +211,13 @@ class OAuth2(Auth):
                 raise
             if self._due > self._clock():
                 return False
+            flight.asks(self.app.token_timeout, at_stake=True)
             fresh = await self.app.refresh(client, self.user, now=self._clock())
         except SlyError as error:
             if not rejected and self._bridge(error):
                 return False
             raise
+        flight.has_answer()
         await self._save(fresh)
         self.user = fresh
         self._time()
@@ -252,10 +268,10 @@ class OAuth2(Auth):
             await self._entry.save(fresh)
             self._stored = _mark(fresh)
             self.not_saved = None
-        except SaveError as error:
-            self.not_saved = error
+        except Exception as error:  # of a store of somebody's own: whatever it is, the tokens must not be lost
+            self.not_saved = error if isinstance(error, SaveError) else SaveError(_unsaved(error))
             # the old refresh token may be dead by now: what we hold in memory is all there is
-            log.error("New tokens are in use but were not saved, and may be lost with this process: %s", error)
+            log.error("New tokens are in use but were not saved, and may be lost with this process: %s", self.not_saved)
 
     async def _tell(self, hook: OnRefresh | None) -> None:
         if hook is None:
@@ -277,11 +293,23 @@ class _Flight(asyncio.Task[None]):
     """
 
     asking = False
+    signer: "OAuth2 | None" = None
+    _limit_at = 0.0
     _given_up: asyncio.TimerHandle | None = None
+
+    def asks(self, limit: float, *, at_stake: bool) -> None:
+        """A question goes out, that has `limit` seconds; `at_stake` if a refresh token may be used up by it."""
+        self.asking = at_stake
+        self._limit_at = self.get_loop().time() + limit - 0.1
+
+    def has_answer(self) -> None:
+        """From here on any limit of time is the store's own."""
+        self._limit_at = 0.0
 
     def cancel(self, msg: Any = None) -> bool:
         loop = self.get_loop()
-        timer = loop.is_running() and asyncio.current_task(loop) is None  # a limit of time within the refresh
+        # a limit of time within the refresh calls from no task; a signal's handler may as well, but sooner
+        timer = loop.is_running() and asyncio.current_task(loop) is None and loop.time() >= self._limit_at
         if not self.asking or timer:
             return super().cancel(msg)
         if self._given_up is None:
@@ -294,6 +322,10 @@ class _Flight(asyncio.Task[None]):
         if self._given_up is not None:
             self._given_up.cancel()
             super().cancel()
+
+
+_in_hooks: set[_Flight] = set()
+"""Refreshes that are saved and whose hooks hear of it now."""
 
 
 _in_hook: ContextVar[bool] = ContextVar("_in_hook", default=False)
@@ -318,6 +350,10 @@ _turns = ThreadLocks()
 def _mark(user: OAuth2User) -> Secrets:
     """What tells one state of a user's tokens from another, though the program changes the object."""
     return Secrets((user.token, user.refresh_token or "", str(user.expires_at)))
+
+
+def _unsaved(error: Exception) -> str:
+    return f"The store failed ({type(error).__name__})."  # its words may quote the value
 
 
 def _seen(flight: "asyncio.Task[None]") -> None:

@@ -50,7 +50,7 @@ def read_token_reply(
     answer = read_answer(reply)
     twice = "" if answer is None else _told_twice(reply.body)
     problem: SlyError
-    if reply.status >= 300 or _says_error(answer):
+    if reply.status >= 300 or says_error(answer):
         problem = refusal(reply, answer or {}, where, refreshing=previous is not None, secrets=secrets)
     elif answer is None or twice:
         problem = _unreadable(reply, asked, twice)
@@ -114,7 +114,8 @@ def _read_form(reply: Reply) -> dict[str, Any] | None:
     return dict(fields) if known.intersection(names) and len(names) == len(set(names)) else None
 
 
-def _says_error(answer: Mapping[str, Any] | None) -> bool:
+def says_error(answer: Mapping[str, Any] | None) -> bool:
+    """Whether an answer is a refusal, whatever its status."""
     # GitHub, Slack and Reddit say it with HTTP 200
     return answer is not None and (bool(answer.get("error")) or answer.get("ok") is False)
 

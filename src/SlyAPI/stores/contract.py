@@ -17,8 +17,8 @@ from ..json_file import StrPath
 from ..oauth2.user import OAuth2User
 from ..web import SecretJson
 
-LOCK_PATIENCE = 45.0
-"""Seconds to wait for another's refresh, longer than a token request may take; then go on without the lock."""
+LOCK_PATIENCE = 75.0
+"""Seconds to wait for another\'s refresh, which may ask twice for `OAuth2App.token_timeout`; then go on without."""
 
 
 class TokenStore(ABC):
@@ -117,13 +117,13 @@ def missing(store: TokenStore, name: str) -> CredentialsNotFoundError:
     )
 
 
-async def patiently(attempt: Callable[[], bool]) -> bool:
-    """Whether `attempt` came true within `LOCK_PATIENCE`; asks again and again, ever more seldom.
+async def patiently(attempt: Callable[[], bool], waited: float = 0.0) -> bool:
+    """Whether `attempt` came true within `LOCK_PATIENCE` less what was `waited`; asks ever more seldom.
 
     Asking, because a thread that blocks in a lock can be neither cancelled nor left behind.
     """
     loop = asyncio.get_running_loop()
-    give_up, pause = loop.time() + LOCK_PATIENCE, 0.002
+    give_up, pause = loop.time() + LOCK_PATIENCE - waited, 0.002
     while not attempt():
         if loop.time() >= give_up:
             return False

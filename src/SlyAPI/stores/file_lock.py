@@ -3,6 +3,7 @@
 The rule: asked for without blocking, so that a waiting task can be cancelled and nothing hangs for ever.
 """
 
+import asyncio
 import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
@@ -28,9 +29,11 @@ async def file_lock(path: StrPath, *, temporary: bool = False) -> AsyncGenerator
     A `temporary` file is made for the lock and taken away after it. Another one is not made: where it
     does not exist, or its folder knows no locks (some NFS), the lock holds within this process alone.
     """
+    loop = asyncio.get_running_loop()
+    began = loop.time()
     async with _within_process.lock(real_path(path)):
         handles: list[_Handle] = []
-        await patiently(lambda: _try(path, temporary, handles))
+        await patiently(lambda: _try(path, temporary, handles), loop.time() - began)
         try:
             yield
         finally:

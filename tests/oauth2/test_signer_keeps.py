@@ -1,0 +1,78 @@
+"""A rotated token is kept, whatever a store, a hook or a signal does meanwhile."""
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from SlyAPI import OAuth2, OAuth2User
+from SlyAPI.stores import MemoryStore
+from tests.oauth2.refreshing import REFRESH, Place
+
+
+async def test_whatever_a_store_of_ones_own_raises_the_rotated_tokens_stay_in_use(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Away(MemoryStore):
+        async def save(self, name: str, value: dict[str, Any]) -> None:
+            raise ConnectionError(f"no route for {value}")
+
+    store = Away()
+    await MemoryStore.save(store, "alice", place.user().to_dict())
+    api = place.api(store.user("alice"))
+    await api.get_json("/")
+    place.clock.now += 1000
+    await api.get_json("/")
+    assert [form["refresh_token"] for form in place.forms] == [REFRESH, "refresh-token-1"]
+    assert "ConnectionError" in caplog.text
+    assert "token-" not in caplog.text
+
+
+async def test_refresh_now_is_no_idle_word_as_the_first_call_of_a_stores_entry(place: Place) -> None:
+    store = MemoryStore()
+    await store.user("alice").save(place.user(1000))
+    auth = place.api(store.user("alice")).auth
+    assert isinstance(auth, OAuth2)
+    assert (await auth.refresh_now()).token == "new-token-1"
+
+
+async def test_a_hook_that_keeps_the_tokens_is_heard_out_when_the_client_closes(place: Place) -> None:
+    kept: list[str] = []
+    saving = asyncio.Event()
+
+    async def keep(user: OAuth2User) -> None:
+        saving.set()
+        await asyncio.sleep(0.05)
+        kept.append(user.token)
+
+    api = place.api(place.user())
+    assert isinstance(api.auth, OAuth2)
+    api.auth.on_refresh = keep
+    call = asyncio.create_task(api.get_json("/"))
+    await saving.wait()
+    call.cancel()
+    await asyncio.wait([call])
+    await api.close()
+    assert kept == ["new-token-1"]
+
+
+async def test_a_signal_handler_that_cancels_all_tasks_costs_no_rotated_token(place: Place) -> None:
+    auth = place.api(path := place.file()).auth
+    assert isinstance(auth, OAuth2)
+    refreshing = asyncio.create_task(auth.refresh_now())
+    await asyncio.sleep(0)
+    here = asyncio.current_task()
+
+    def cancel_all() -> None:
+        for task in asyncio.all_tasks() - {here}:
+            if "OAuth2" in repr(task):
+                task.cancel()
+
+    while not place.forms:  # noqa: ASYNC110 - the server is in this loop
+        await asyncio.sleep(0)
+    asyncio.get_running_loop().call_soon(cancel_all)
+    await asyncio.wait([refreshing])
+    await auth.settle()
+    assert json.loads(path.read_text())["token"] == "new-token-1"
