@@ -155,6 +155,7 @@ async def test_a_cancelled_wait_loses_no_redirect(loopback: Loopback) -> None:
         ("/favicon.ico", {}, 404),
         ("/cb?code=x", {"method": "HEAD"}, 405),
         ("/cb?code=x", {"method": "OPTIONS"}, 405),
+        ("/cb?code=x", {"method": "DELETE"}, 405),
         ("/cb?code=x", {"method": "POST", "more": "Content-Length: 0\r\n"}, 405),
         ("/cb?code=x", {"method": "get"}, 405),
         ("/cb?code=x", {"more": "Sec-Purpose: prefetch\r\n"}, 503),
@@ -234,6 +235,26 @@ async def test_more_connections_than_are_kept_push_out_the_oldest_silent_one(
     await _still_works(loopback)
     for _, writer in opened:
         writer.close()
+
+
+async def test_of_the_pages_that_are_kept_the_oldest_goes_when_there_are_too_many(loopback: Loopback) -> None:
+    paths = [loopback.keep_page(200, f"<p>{number}</p>") for number in range(64)]
+    assert [_status(await _get(loopback, path)) for path in (paths[0], paths[63])] == [200, 200]
+    loopback.keep_page(200, DONE)
+    assert [_status(await _get(loopback, path)) for path in (paths[0], paths[1])] == [404, 200]
+
+
+async def test_redirects_that_nobody_answers_are_put_off_when_there_are_too_many(
+    loopback: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("SlyAPI.loopback._MOST_UNANSWERED", 2)
+    browsers = [asyncio.create_task(_get(loopback, f"/cb?code={number}")) for number in range(2)]
+    arrivals = [await _next(loopback), await _next(loopback)]
+    assert _status(await _get(loopback, "/cb?code=more")) == 503
+    for arrival in arrivals:
+        await arrival.answer(200, DONE)
+    await asyncio.gather(*browsers)
+    await _still_works(loopback)
 
 
 async def test_a_browser_that_sends_byte_by_byte_is_understood(loopback: Loopback) -> None:
