@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from .errors import CredentialsError, CredentialsNotFoundError
+from .errors import CredentialsError, CredentialsNotFoundError, SaveError
 from .flow.console import Console, second_ctrl_c_exits
 from .flow.wizard import client_in, unchanged
 from .json_file import check_writable, shown
@@ -141,7 +141,13 @@ def revoke(args: Any, console: Console) -> int:
     auth = _signer(args, console)
     asyncio.run(auth.app.revoke(auth.user))
     console.so_far = "The grant has ended."
-    asyncio.run(user_file(args.user).delete())
+    problem = ""
+    try:
+        asyncio.run(user_file(args.user).delete())
+    except SaveError as error:
+        problem = str(error.args[0])
+    if problem:
+        raise SaveError(f"The grant has ended, but {problem}", next_step="Delete the file yourself.")
     console.say(f"The grant has ended, and {shown(args.user)} was deleted.")
     print_json(args.json, {"user": args.user, "revoked": True})
     return 0

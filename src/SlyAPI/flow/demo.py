@@ -81,7 +81,8 @@ async def demo(console: Console, *, folder: str | None = None, browser: bool = T
         keep(provider, here / "provider.json")
     (here / "weather.py").write_text(_SCRIPT.format(origin=origin), encoding="utf-8")
     console.say(
-        console.strong("The files are yours to play with:"),
+        console.strong("The files are yours to play with")
+        + " (the practice provider has stopped; weather.py starts it again):",
         f"   python {shown(here / 'weather.py')}",
         f"   python -m SlyAPI show {shown(here / 'user.json')}",
     )
@@ -121,9 +122,11 @@ async def _grant(
     async def open_page(url: str) -> bool:
         if by_person and await open_browser(url):
             return True
+        if by_person:
+            console.say("   No browser could be started, so the demo consents by itself.")
         provider.consent = "allow"
         visits.append(asyncio.create_task(_visit(url)))
-        return True
+        return not by_person
 
     console.say(console.strong("3. grant"))
     if by_person:

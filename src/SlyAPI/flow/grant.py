@@ -169,7 +169,9 @@ async def _within(seconds: float, answer: Awaitable[Answer]) -> Answer:
     except TimeoutError:
         pass
     raise GrantTimeoutError(
-        f"Nobody answered the consent page within {seconds:g} s.", next_step="Run grant again when ready."
+        f"Nobody answered the consent page within {seconds:g} s.",
+        next_step="Run grant again when ready. If the page showed an error, check the client id, and that exactly "
+        "the redirect URI in its address is registered.",
     )
 
 
