@@ -58,9 +58,12 @@ class Console:
     def say(self, *lines: str) -> None:
         """Lines for the person, on stderr; a closed or odd terminal is no error."""
         with suppress(OSError, ValueError, AttributeError):
-            for line in lines:
-                sys.stderr.write(line + "\n")
-            sys.stderr.flush()
+            try:
+                for line in lines:
+                    sys.stderr.write(line + "\n")
+                sys.stderr.flush()
+            except RuntimeError:  # Ctrl-C came amid a write of ours, and its handler has something to say
+                os.write(2, "".join(f"{line}\n" for line in lines).encode())
 
     def strong(self, text: str) -> str:
         """`text` in bold, where stderr is a terminal that wants it (NO_COLOR, TERM=dumb)."""
