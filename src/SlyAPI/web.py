@@ -253,15 +253,15 @@ def _spelled_part(part: str) -> str:
     return rf"(?i:\\{{0,16}}(?:{re.escape(part)}|{escaped})|{encoded})"
 
 
-_LETTERS = ("\\n", "\\r", "\\t", "\\b", "\\f")
+_LETTERS = {"\n": "n", "\r": "r", "\t": "t", "\b": "b", "\f": "f"}
 
 
 def _escaped(c: str) -> list[str]:
     """Patterns for what stands for a character behind any number of backslashes."""
     utf16 = c.encode("utf-16-be", "surrogatepass").hex()
     forms = [r"\\*".join(f"u{utf16[at : at + 4]}" for at in range(0, len(utf16), 4))]
-    if json.dumps(c)[1:-1] in _LETTERS:
-        forms.append(json.dumps(c)[2])
+    if c in _LETTERS:
+        forms.append(_LETTERS[c])
     if ord(c) < 0x100:
         forms.append(f"x{ord(c):02x}")
     if ord(c) > 0xFFFF:

@@ -23,7 +23,7 @@ from SlyAPI.oauth2.grants.authorization_code import read_redirect
 from SlyAPI.oauth2.times import expiry, from_epoch, read_time, refresh_expiry, write_time
 from SlyAPI.oauth2.token_endpoint import read_token_reply
 from SlyAPI.params import as_form, as_query
-from SlyAPI.web import Reply, Secrets, retry_after, skew
+from SlyAPI.web import Reply, Secrets, masked, retry_after, skew
 
 NOW = 1_800_000_000.0
 PLANTED = "pl4nted/5ecret+q=1"
@@ -238,6 +238,23 @@ HEADS = [
 ]
 
 
+# --- what a message may repeat: a byte for the length of a secret, the secret, and a text that echoes it ---
+
+
+def check_masking(data: bytes) -> None:
+    text = data[1:].decode("utf-8", "surrogateescape")
+    secret = text[: 4 + (data[0] if data else 0)]
+    if len(secret) >= 4 and "*" not in secret:
+        for echo in (secret, quote(secret, errors="replace"), json.dumps(secret)[1:-1]):
+            shown = masked(f"{text[len(secret) :]} {echo}", [secret])
+            assert secret not in shown
+            assert secret not in unquote_plus(shown) or "%" in secret
+
+
+SECRETS = [PLANTED, "4/0-a~b.c", "client secret+", "p\u00e4ss\nword\ufffd", '\\"quoted"\\', "a&amp;b%2fc"]
+ECHOES = [bytes([len(secret.encode()) - 4]) + f"{secret}no {quote(secret)} here".encode() for secret in SECRETS]
+
+
 # --- times and headers: lines of text ---
 
 
@@ -303,6 +320,7 @@ TARGETS = {
     "app": Target(check_app, as_json(APP_FILES)),
     "redirect": Target(check_redirect, [text.encode() for text in REDIRECTS]),
     "head": Target(check_head, [step + raw for raw in HEADS for step in (b"\x00", b"\x05", b"\xff")]),
+    "masking": Target(check_masking, ECHOES),
     "times": Target(check_times, [text.encode() for text in TIMES]),
     "query": Target(check_query, as_json(QUERIES)),
 }
