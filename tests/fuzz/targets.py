@@ -243,7 +243,7 @@ HEADS = [
 
 def check_masking(data: bytes) -> None:
     text = data[1:].decode("utf-8", "surrogateescape")
-    secret = text[: 4 + (data[0] if data else 0)]
+    secret = text[: 4 + (data[0] if data else 0) % 64]
     if len(secret) >= 4 and "*" not in secret:
         for echo in (secret, quote(secret, errors="replace"), json.dumps(secret)[1:-1]):
             shown = masked(f"{text[len(secret) :]} {echo}", [secret])
