@@ -11,6 +11,7 @@ import difflib
 import importlib
 import itertools
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -27,6 +28,8 @@ ROOT = Path(__file__).parent.parent
 SURVIVORS = ROOT / ".tests" / "mutation"
 PATIENCE = 60.0
 """Seconds after which a test that waits for what will not come counts as failed."""
+MEMORY = 4 << 30
+"""Bytes after which a loop that no longer ends gets no more, and the rest of the machine lives on."""
 STORES = ["tests/stores/test_contract.py", "tests/stores/test_file.py"]
 STORES += ["-k", "not Sqlite and not Keyring and not lose_no_count and not one_reuse"]  # other stores, and slow fleets
 TESTS_OF = {
@@ -140,6 +143,7 @@ def passes(module: str) -> bool:
     child = os.fork()
     if not child:
         os.setsid()
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         nowhere = os.open(os.devnull, os.O_RDWR)
         for stream in (0, 1, 2):
             os.dup2(nowhere, stream)
