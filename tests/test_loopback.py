@@ -228,10 +228,19 @@ async def test_slow_and_silent_connections_do_not_hold_up_the_redirect(loopback:
 async def test_more_connections_than_are_kept_push_out_the_oldest_silent_one(
     loopback: Loopback, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("SlyAPI.loopback._MOST_CONNECTIONS", 5)
-    opened = [await asyncio.open_connection("127.0.0.1", _port(loopback)) for _ in range(20)]
+    monkeypatch.setattr("SlyAPI.loopback._MOST_CONNECTIONS", 300)
+    loopback.head_seconds = 10 * WAIT
+    port = _port(loopback)
+    browser = asyncio.create_task(_get(loopback, "/cb?code=waits"))
+    arrival = await _next(loopback)
+    opened = [await asyncio.open_connection("127.0.0.1", port) for _ in range(300)]
     with suppress(ConnectionError):
         assert await asyncio.wait_for(opened[0][0].read(), WAIT) == b""
+    reader, writer = opened[1]
+    writer.write(_request("/", port))
+    assert _status(await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), WAIT)) == 404
+    await arrival.answer(200, DONE)
+    assert _status(await browser) == 303
     await _still_works(loopback)
     for _, writer in opened:
         writer.close()
@@ -344,6 +353,15 @@ async def test_close_waits_for_the_browser_to_have_its_page() -> None:
     with pytest.raises(OSError):
         await _get(loopback, location)
     await loopback.close()
+
+
+async def test_the_end_of_a_block_waits_for_the_browser_to_have_its_page() -> None:
+    async with await Loopback.open("http://localhost:0") as loopback:
+        browser = asyncio.create_task(_get(loopback, "/?code=1"))
+        await (await _next(loopback)).answer(200, DONE)
+        location = _location(await browser)
+        browser = asyncio.create_task(_get(loopback, location))
+    assert (await browser).endswith(DONE.encode())
 
 
 async def test_close_waits_no_longer_than_it_is_told() -> None:
