@@ -30,7 +30,7 @@ PATIENCE = 60.0
 """Seconds after which tests that wait for what will not come count as failed; with a change, ten times the usual."""
 MEMORY = 4 << 30
 """Bytes after which a loop that no longer ends gets no more, and the rest of the machine lives on."""
-STORES = ["tests/stores/test_contract.py", "tests/stores/test_file.py"]
+STORES = ["tests/stores/test_contract.py", "tests/stores/test_file.py", "tests/stores/test_file_lock.py"]
 STORES += ["-k", "not Sqlite and not Keyring and not lose_no_count and not one_reuse"]  # other stores, and slow fleets
 TESTS_OF = {
     "oauth2/token_endpoint": [
@@ -39,7 +39,12 @@ TESTS_OF = {
         "tests/oauth2/test_token_endpoint_hostile.py",
     ],
     "oauth2/user": ["tests/oauth2/test_user.py", "tests/oauth2/test_token_endpoint.py"],
-    "oauth2/signer": ["tests/oauth2/test_signer.py", "tests/oauth2/test_signer_refresh.py"],
+    "oauth2/signer": [
+        "tests/oauth2/test_signer.py",
+        "tests/oauth2/test_signer_keeps.py",
+        "tests/oauth2/test_signer_refresh.py",
+        "tests/oauth2/test_signer_shared.py",
+    ],
     "stores/file": STORES,
     "stores/file_lock": STORES,
     "json_file": ["tests/test_json_file.py"],
