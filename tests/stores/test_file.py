@@ -89,7 +89,8 @@ async def test_the_longest_name_can_be_saved(tmp_path: Path) -> None:
 
 
 async def test_files_that_are_no_users_are_not_named(tmp_path: Path) -> None:
-    for file in ("README", "Alice.json", "a%2fb.json", ".json", ".alice.json.0123456789ab.tmp", "%zz.json"):
+    misspelt = ("Alice.json", "%61lice.json", "a%2fb.json", "%zz.json")
+    for file in (*misspelt, "README", ".json", ".alice.json.0123456789ab.tmp"):
         (tmp_path / file).write_text("{}")
     assert await FileStore(tmp_path).names() == []
 
