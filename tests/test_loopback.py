@@ -2,8 +2,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import re
 import socket
+import struct
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
@@ -130,6 +133,13 @@ async def test_the_first_answer_counts(loopback: Loopback) -> None:
     assert (await _get(loopback, _location(await browser))).endswith(b"one")
 
 
+async def test_two_answers_at_once_are_one(loopback: Loopback) -> None:
+    browser = asyncio.create_task(_get(loopback, "/cb?code=1"))
+    arrival = await _next(loopback)
+    await asyncio.gather(arrival.answer(200, DONE), arrival.answer(400, "late"))
+    assert (await _get(loopback, _location(await browser))).endswith(DONE.encode())
+
+
 async def test_a_cancelled_wait_loses_no_redirect(loopback: Loopback) -> None:
     arrivals = loopback.arrivals()
     waiting = asyncio.ensure_future(anext(arrivals))
@@ -246,6 +256,44 @@ async def test_more_connections_than_are_kept_push_out_the_oldest_silent_one(
         writer.close()
 
 
+async def test_a_connection_too_many_is_closed_when_all_others_wait_for_an_answer(
+    loopback: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("SlyAPI.loopback._MOST_CONNECTIONS", 2)
+    browsers = [asyncio.create_task(_get(loopback, f"/cb?code={number}")) for number in range(2)]
+    arrivals = [await _next(loopback), await _next(loopback)]
+    assert await _get(loopback, "/cb?code=more") == b""
+    for arrival in arrivals:
+        await arrival.answer(200, DONE)
+    assert [_status(raw) for raw in await asyncio.gather(*browsers)] == [303, 303]
+
+
+async def test_a_program_without_file_descriptors_waits_for_some_and_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loop, attempts, scarce = asyncio.get_running_loop(), 0, True
+    accept = loop.sock_accept
+
+    async def accept_or_fail(sock: socket.socket) -> tuple[socket.socket, object]:
+        nonlocal attempts
+        attempts += 1
+        if scarce:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return await accept(sock)
+
+    monkeypatch.setattr(loop, "sock_accept", accept_or_fail)
+    async with await Loopback.open("http://127.0.0.1:0/cb") as loopback:
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert attempts == 1, "it does not spin"
+        scarce = False
+        port = _port(loopback)
+        browser = asyncio.create_task(_get(loopback, "/cb?code=1", host=f"127.0.0.1:{port}"))
+        await (await _next(loopback)).answer(200, DONE)
+        assert _status(await browser) == 303
+        await _get(loopback, _location(await browser), host=f"127.0.0.1:{port}")
+
+
 async def test_of_the_pages_that_are_kept_the_oldest_goes_when_there_are_too_many(loopback: Loopback) -> None:
     paths = [loopback.keep_page(200, f"<p>{number}</p>") for number in range(64)]
     assert [_status(await _get(loopback, path)) for path in (paths[0], paths[63])] == [200, 200]
@@ -287,6 +335,21 @@ async def test_a_browser_that_went_away_is_no_error() -> None:
     await asyncio.wait_for(arrival.answer(200, DONE), WAIT)
     await loopback.close(linger=0)
     await asyncio.wait_for(arrival.answer(200, DONE), WAIT)
+
+
+async def test_close_does_not_wait_for_a_browser_whose_connection_broke_before_its_answer() -> None:
+    loopback = await Loopback.open("http://127.0.0.1:0")
+    port = _port(loopback)
+    _, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(_request("/?code=1", port, host=f"127.0.0.1:{port}"))
+    arrival = await _next(loopback)
+    reset = struct.pack("ii", 1, 0)
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
+    writer.transport.abort()
+    for _ in range(10):
+        await asyncio.sleep(0)
+    await asyncio.wait_for(arrival.answer(200, DONE), WAIT)
+    await asyncio.wait_for(loopback.close(linger=10 * WAIT), WAIT)
 
 
 async def test_both_loopbacks_are_listened_on(loopback: Loopback) -> None:
@@ -380,6 +443,7 @@ async def test_close_tells_a_browser_that_nobody_answered() -> None:
     shown = await _get(loopback, _location(await browser))
     assert _status(shown) == 503
     assert b"no longer waits" in shown
+    assert b'aria-label="Not done"' in shown
     await asyncio.wait_for(closing, WAIT)
 
 
