@@ -4,7 +4,7 @@ from __future__ import annotations
 import json
 import socket
 import traceback
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from email.utils import formatdate
@@ -20,6 +20,7 @@ from SlyAPI import OAuth2, OAuth2App, OAuth2User, WebAPI
 from SlyAPI.oauth2.grants.authorization_code import read_redirect
 from SlyAPI.testing import PracticeProvider
 from SlyAPI.web import Reply
+from tests.stores import servers
 
 if TYPE_CHECKING:
     from multidict import CIMultiDictProxy
@@ -210,3 +211,17 @@ def unused_port() -> int:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
         return port
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[servers.RedisServer]:
+    """A Redis server for all tests: each takes a prefix of its own, and none stops it."""
+    with servers.redis() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[servers.PostgresServer]:
+    """A PostgreSQL server for all tests: each takes a table of its own, and none stops it."""
+    with servers.postgres() as server:
+        yield server

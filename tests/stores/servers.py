@@ -1,0 +1,245 @@
+"""Real Redis, Valkey and PostgreSQL servers for tests and benchmarks, on free ports of loopback.
+
+    with redis() as server:
+        store = RedisStore(server.url)
+        server.restart()
+
+The rule: a server that cannot be started is an error that names the package, never a skipped test; its data
+lies in a folder that goes with the block.
+"""
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from signal import SIGCONT, SIGINT, SIGKILL, SIGSTOP, SIGTERM
+from typing import Any, TypeVar
+
+PASSWORD = "served-5EC9E7"
+"""Of every server here; a search for secrets looks for it."""
+STARTS_WITHIN = 60.0
+STOPS_WITHIN = 30.0
+
+S = TypeVar("S", bound="Served")
+
+
+class Served:
+    """A server: `url` (a DSN for PostgreSQL) stays the same however often it stops and starts."""
+
+    gentle = SIGTERM
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self.folder = folder
+        self.port = port
+        self.process: subprocess.Popen[Any] | None = None
+
+    url: str
+
+    def command(self) -> list[str]:
+        raise NotImplementedError
+
+    def is_ready(self) -> bool:
+        raise NotImplementedError
+
+    def start(self) -> None:
+        """Returns when it answers."""
+        with open(self.folder / "log", "ab") as log:
+            process: subprocess.Popen[Any] = subprocess.Popen(
+                self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder, **as_nobody()
+            )
+        self.process = process
+        end = time.monotonic() + STARTS_WITHIN
+        while not self.is_ready():
+            if process.poll() is not None or time.monotonic() > end:
+                self.stop(kill=True)
+                raise RuntimeError(f"{self.command()[0]} did not start:\n{(self.folder / 'log').read_text()[-2000:]}")
+            time.sleep(0.02)
+
+    def stop(self, *, kill: bool = False) -> None:
+        """Ends it in order, or as a crash does; no error where it has ended."""
+        if self.process is None:
+            return
+        self.resume()
+        self.signal(SIGKILL if kill else self.gentle)
+        try:
+            self.process.wait(STOPS_WITHIN)
+        except subprocess.TimeoutExpired:
+            self.signal(SIGKILL)
+            self.process.wait()
+        self.process = None
+
+    def restart(self, *, kill: bool = False) -> None:
+        self.stop(kill=kill)
+        self.start()
+
+    def pause(self) -> None:
+        """It hangs: connections stay open, and nothing is answered until `resume`."""
+        self.signal(SIGSTOP)
+
+    def resume(self) -> None:
+        self.signal(SIGCONT)
+
+    def signal(self, number: int) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
+
+class RedisServer(Served):
+    """Redis or Valkey; keeps what it is told on disk before it answers (`appendfsync always`)."""
+
+    def __init__(self, folder: Path, port: int, program: str, *options: str) -> None:
+        super().__init__(folder, port)
+        self.program = program
+        self.options = options
+        self.url = f"redis://:{PASSWORD}@127.0.0.1:{port}/0"
+
+    def command(self) -> list[str]:
+        return [
+            *(self.program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)),
+            *("--save", "", "--appendonly", "yes", "--appendfsync", "always", "--requirepass", PASSWORD),
+            *self.options,
+        ]
+
+    def is_ready(self) -> bool:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1) as connection:
+            connection.settimeout(1)
+            connection.sendall(f"AUTH {PASSWORD}\r\nPING\r\n".encode())
+            answer = b""
+            while b"PONG" not in answer and (more := connection.recv(1000)):
+                answer += more
+            return b"+PONG" in answer
+        return False
+
+
+class PostgresServer(Served):
+    """PostgreSQL of Debian's newest version here, with the account `postgres` and its password."""
+
+    gentle = SIGINT  # fast shutdown: does not wait for clients
+
+    def __init__(self, folder: Path, port: int, bin: Path, *options: str) -> None:
+        super().__init__(folder, port)
+        self.bin = bin
+        self.options = options
+        self.url = f"postgresql://postgres:{PASSWORD}@127.0.0.1:{port}/postgres"
+
+    def initialize(self) -> None:
+        secret = self.folder / "password"
+        secret.write_text(PASSWORD)
+        subprocess.run(
+            [
+                *(str(self.bin / "initdb"), "-D", str(self.folder / "data"), "-U", "postgres", "--no-sync"),
+                *("--auth=scram-sha-256", f"--pwfile={secret}", "--encoding=UTF8", "--locale=C.UTF-8"),
+            ],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            cwd=self.folder,
+            **as_nobody(),
+        )
+
+    def command(self) -> list[str]:
+        return [
+            *(str(self.bin / "postgres"), "-D", str(self.folder / "data"), "-p", str(self.port)),
+            *("-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="),
+            *(part for option in self.options for part in ("-c", option)),
+        ]
+
+    def is_ready(self) -> bool:
+        asked = [str(self.bin / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port), "-t", "1"]
+        return subprocess.run(asked, check=False).returncode == 0
+
+    def signal(self, number: int) -> None:
+        """The children too, where they would go on: a paused server answers nothing, a killed one leaves nobody."""
+        assert self.process is not None
+        if number in (SIGSTOP, SIGCONT, SIGKILL):
+            for child in children(self.process.pid):
+                with suppress(ProcessLookupError):
+                    os.kill(child, number)
+        super().signal(number)
+
+
+@contextmanager
+def redis(*options: str) -> Iterator[RedisServer]:
+    """A Redis server; `options` as on its command line (`"--replicaof", "127.0.0.1 6379"`)."""
+    with _running("redis-server", options) as server:
+        yield server
+
+
+@contextmanager
+def valkey(*options: str) -> Iterator[RedisServer]:
+    """A Valkey server."""
+    with _running("valkey-server", options) as server:
+        yield server
+
+
+@contextmanager
+def postgres(*options: str) -> Iterator[PostgresServer]:
+    """A PostgreSQL server; `options` as in its configuration file (`"max_connections=20"`)."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda path: int(path.parts[4]))
+    if not found:
+        raise RuntimeError("No PostgreSQL here: apt-get install postgresql")
+    with _folder() as folder:
+        server = PostgresServer(folder, free_port(), found[-1].parent, *options)
+        server.initialize()
+        with _started(server):
+            yield server
+
+
+@contextmanager
+def _running(name: str, options: tuple[str, ...]) -> Iterator[RedisServer]:
+    program = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/bin:/usr/local/bin")
+    if program is None:
+        raise RuntimeError(f"No {name} here: apt-get install {name}")
+    with _folder() as folder, _started(RedisServer(folder, free_port(), program, *options)) as server:
+        yield server
+
+
+@contextmanager
+def _started(server: S) -> Iterator[S]:
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """A folder of the account that the servers run as; pytest's own are closed to it."""
+    with tempfile.TemporaryDirectory(prefix="slyapi-server-", ignore_cleanup_errors=True) as name:
+        account = as_nobody()
+        if account:
+            os.chown(name, account["user"], account["group"])
+        yield Path(name)
+
+
+def as_nobody() -> dict[str, Any]:
+    """For `Popen`: an account without rights, where we are root, as whom PostgreSQL does not run."""
+    if os.geteuid() != 0:
+        return {}
+    for name in ("postgres", "nobody"):
+        with suppress(KeyError):
+            account = pwd.getpwnam(name)
+            return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+    raise RuntimeError("Neither an account postgres nor nobody, to run servers as.")
+
+
+def children(pid: int) -> list[int]:
+    """The processes that `pid` started and that run (proc(5))."""
+    with suppress(OSError):
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return []
+
+
+def free_port() -> int:
+    """A port of loopback on which nobody listens."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
