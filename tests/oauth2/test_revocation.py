@@ -1,19 +1,21 @@
 """RFC 7009: a grant is ended at the provider, whatever it says of a token that is dead already."""
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING
 
 import pytest
 
-from SlyAPI import OAuth2App, OAuth2User, TokenError
-from SlyAPI.errors import ConfigError, NetworkError
+from SlyAPI import GrantEndedError, OAuth2, OAuth2App, OAuth2User, TokenError
+from SlyAPI.errors import ConfigError, CredentialsNotFoundError, NetworkError
 from SlyAPI.oauth2.revocation import read_revocation_reply, revocation_form
+from SlyAPI.stores import MemoryStore
 from SlyAPI.testing import PracticeProvider
-from SlyAPI.web import Reply, Secrets
+from SlyAPI.web import Method, Reply, Request, Secrets
 
 if TYPE_CHECKING:
-    from ..conftest import Practise
+    from ..conftest import Practice, Practise
 
 USER = OAuth2User("access-token-1", "refresh-token-1")
 
@@ -118,3 +120,67 @@ def test_a_wrong_address_is_told_by_the_member_that_holds_it() -> None:
     with pytest.raises(TokenError) as caught:
         read_revocation_reply(Reply(404, {}, b""), Secrets())
     assert "revoke_uri" in caught.value.next_step
+
+
+# Ended for good: at the provider, and in the store.
+
+
+async def revocable(practise: Practise) -> Practice:
+    practice = await practise()
+    practice.app.revoke_uri = practice.provider.revoke_url
+    return practice
+
+
+async def test_a_user_who_is_revoked_is_forgotten_by_the_store_too(practise: Practise) -> None:
+    practice, store = await revocable(practise), MemoryStore()
+    user = await practice.grant()
+    await store.user("alice").save(user)
+    await OAuth2(practice.app, store.user("alice")).revoke()
+    assert await store.names() == []
+    with pytest.raises(GrantEndedError):
+        await practice.auth(user).refresh_now()
+
+
+async def test_what_another_process_rotated_is_what_is_revoked(practise: Practise) -> None:
+    practice, store = await revocable(practise), MemoryStore()
+    await store.user("alice").save(await practice.grant())
+    ours, theirs = (OAuth2(practice.app, store.user("alice")) for _ in range(2))
+    await ours.sign(None, Request(Method.GET, practice.app.token_uri))
+    rotated = await theirs.refresh_now()
+    await ours.revoke()
+    with pytest.raises(GrantEndedError):
+        await practice.auth(rotated).refresh_now()
+
+
+async def test_nothing_is_forgotten_while_the_provider_cannot_be_told(practise: Practise) -> None:
+    practice, store = await revocable(practise), MemoryStore()
+    await store.user("alice").save(await practice.grant())
+    practice.app.revoke_uri = "http://127.0.0.1:1/revoke"
+    with pytest.raises(NetworkError):
+        await OAuth2(practice.app, store.user("alice")).revoke()
+    assert await store.names() == ["alice"]
+
+
+async def test_a_grant_that_was_over_already_is_forgotten_all_the_same(practise: Practise) -> None:
+    practice, store = await revocable(practise), MemoryStore()
+    user = await practice.grant()
+    await store.user("alice").save(user)
+    await practice.app.revoke(user)
+    await OAuth2(practice.app, store.user("alice")).revoke()
+    assert await store.names() == []
+
+
+async def test_a_user_whom_the_store_does_not_know_is_told_so(practise: Practise) -> None:
+    practice = await revocable(practise)
+    with pytest.raises(CredentialsNotFoundError):
+        await OAuth2(practice.app, MemoryStore().user("nobody")).revoke()
+
+
+async def test_a_refresh_under_way_ends_first_and_its_tokens_are_those_revoked(practise: Practise) -> None:
+    practice, store = await revocable(practise), MemoryStore()
+    await store.user("alice").save(await practice.grant())
+    auth = OAuth2(practice.app, store.user("alice"))
+    refreshed, _ = await asyncio.gather(auth.refresh_now(), auth.revoke())
+    assert await store.names() == []
+    with pytest.raises(GrantEndedError):
+        await practice.auth(refreshed).refresh_now()

@@ -11,7 +11,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
@@ -136,6 +136,19 @@ class OAuth2(Auth):
         if mine:
             await asyncio.wait(mine)
 
+    async def revoke(self, client: Any = None) -> None:
+        """Ends the grant at the provider (RFC 7009), then forgets the user in the store or file.
+
+        In this order, so that what fails midway can be done again. No process refreshes meanwhile. Raises
+        what `OAuth2App.revoke` raises, after which nothing was forgotten, and `SaveError`.
+        """
+        await self.settle()
+        async with self._lock():
+            await self._reload()
+            await self.app.revoke(self.user, client)
+            if self._entry is not None:
+                await self._entry.delete()
+
     def _time(self) -> None:
         """Notes when the user's token is due. A leeway by what is left of its life fits short lives too."""
         self._timed = self.user.expires_at
@@ -167,13 +180,15 @@ class OAuth2(Auth):
                 if not flight.cancelled() or (me is not None and me.cancelling()):
                     raise  # else somebody cancelled the refresh, not us
 
+    def _lock(self) -> AbstractAsyncContextManager[None]:
+        return self._entry.lock() if self._entry is not None else _turns.lock(str(id(self)))
+
     async def _refresh(self, client: Any, rejected: Secrets) -> None:
-        lock = self._entry.lock() if self._entry is not None else _turns.lock(str(id(self)))
         flight = asyncio.current_task()
         assert isinstance(flight, _Flight)
         try:
             try:
-                async with lock:
+                async with self._lock():
                     renewed = await self._renew(client, rejected, flight)
             finally:
                 # before the hooks: one that calls the API must not wait for the refresh it hears of

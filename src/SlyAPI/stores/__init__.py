@@ -3,10 +3,22 @@
 The rule: `save` returns when the value would survive a crash, and a lock never outlives its holder.
 """
 
+from .at import store_at
 from .contract import StoredUser, TokenStore
+from .expiring import expiring
 from .file import FileStore, user_file
 from .keyring import KeyringStore
 from .memory import MemoryStore
 from .sqlite import SqliteStore
 
-__all__ = ["FileStore", "KeyringStore", "MemoryStore", "SqliteStore", "StoredUser", "TokenStore", "user_file"]
+__all__ = [
+    "FileStore",
+    "KeyringStore",
+    "MemoryStore",
+    "SqliteStore",
+    "StoredUser",
+    "TokenStore",
+    "expiring",
+    "store_at",
+    "user_file",
+]

@@ -1,0 +1,44 @@
+"""The store that a URL names, for settings and command lines.
+
+The rule: no message repeats the URL, which may hold a password.
+"""
+
+from urllib.parse import unquote, urlsplit
+
+from ..errors import ConfigError
+from .contract import TokenStore
+from .file import FileStore
+from .keyring import KeyringStore
+from .sqlite import SqliteStore
+
+_FORMS = "file:FOLDER, sqlite:PATH, keyring:SERVICE"
+
+
+def store_at(url: str) -> TokenStore:
+    """The store at `url`: `file:FOLDER`, `sqlite:PATH` or `keyring:SERVICE`.
+
+    Paths may be relative, or follow `//` as in `sqlite:///srv/users.db`; `%20` stands for a space. Nothing
+    is opened yet. Raises `ConfigError` for another URL, `MissingExtraError` where the package is not there.
+
+    >>> store_at("file:users")  # doctest: +ELLIPSIS
+    FileStore('...users')
+    """
+    scheme = url.partition(":")[0].lower()
+    rest = _rest(url) if scheme in ("file", "sqlite", "keyring") else ""
+    if scheme == "keyring":
+        return KeyringStore(rest) if rest else KeyringStore()
+    if not rest:
+        raise ConfigError("That is not the URL of a store.", next_step=f"Give one of: {_FORMS}")
+    return FileStore(rest) if scheme == "file" else SqliteStore(rest)
+
+
+def _rest(url: str) -> str:
+    """What follows the scheme, without the empty authority of `sqlite:///path`; "" for another machine's."""
+    after = url.partition(":")[2]
+    if not after.startswith("//"):
+        return unquote(after)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ""
+    return unquote(parts.path) if parts.netloc in ("", "localhost") else ""

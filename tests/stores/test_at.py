@@ -1,0 +1,44 @@
+"""A store by its URL, as settings and command lines name it."""
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from SlyAPI.errors import ConfigError
+from SlyAPI.stores import FileStore, KeyringStore, SqliteStore, store_at
+
+
+@pytest.mark.parametrize("url", ["file:{}/a b", "file://{}/a%20b", "file://localhost{}/a b", "FILE:{}/a b"])
+def test_a_folder_is_a_store_of_files(url: str, tmp_path: Path) -> None:
+    store = store_at(url.format(tmp_path))
+    assert isinstance(store, FileStore)
+    assert store.folder == str(tmp_path / "a b")
+
+
+def test_a_relative_path_is_taken_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    store = store_at("sqlite:users.db")
+    assert isinstance(store, SqliteStore)
+    assert store.path == str(tmp_path / "users.db")
+
+
+def test_the_keyring_has_a_service_name_or_the_usual_one() -> None:
+    for url, service in (("keyring:mine", "mine"), ("keyring:", "SlyAPI")):
+        store = store_at(url)
+        assert isinstance(store, KeyringStore)
+        assert store.service == service
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("", "users.db", "file:", "sqlite:", "sqlite://", "mysql://me:pass-5EC9E7@db/users", "://", "file://[::"),
+        *("sqlite://elsewhere/users.db", "file://me:pass-5EC9E7@elsewhere/users"),
+    ],
+)
+def test_another_url_is_refused_without_repeating_it(url: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        store_at(url)
+    assert "5EC9E7" not in str(refused.value)
+    assert "sqlite:PATH" in refused.value.next_step
