@@ -25,7 +25,7 @@ FLOORS: dict[str, tuple[str, str]] = {
     "words": ("errors lazy web params paging retry json_file asyncy", ""),
     "contract": ("auth", "words"),
     "protocol": (
-        """oauth2.client_file oauth2.discovery oauth2.pkce oauth2.providers
+        """oauth2.client_file oauth2.discovery oauth2.login oauth2.pkce oauth2.providers
         oauth2.revocation oauth2.token_endpoint oauth2.grants
         oauth2.grants.* oauth2.pushed_request oauth2.dpop
         oauth1.signature oauth1.grant rsa""",
@@ -58,10 +58,10 @@ OPTIONAL_LIBRARIES = {
     *("pytest", "hypothesis", "playwright"),
 }
 RANDOM_LIBRARIES = {"random", "secrets", "uuid"}
-MAKES_SECRETS = {"oauth2.pkce", "oauth1.signature", "json_file", "loopback"}
+MAKES_SECRETS = {"oauth2.pkce", "oauth2.login", "oauth1.signature", "json_file", "loopback"}
 """Where secrets and unguessable names are made, beside `flow` and `testing`."""
 READS_THE_CLOCK = {
-    *(("oauth2.app", "_token_call"), ("oauth2.service_account", "refresh")),
+    *(("oauth2.app", "_clock"), ("oauth2.service_account", "refresh")),
     *(("oauth2.user", "from_json_obj"), ("oauth1.app", "_now")),
 }
 """Where the time of day is asked for because a caller gave none."""

@@ -27,6 +27,7 @@ from SlyAPI.flow.scaffold import ScaffoldOptions, client_json, write_client
 from SlyAPI.json_file import read_json_file, write_json_file
 from SlyAPI.oauth2.client_auth import token_request
 from SlyAPI.oauth2.grants.authorization_code import AuthorizationURL, exchange_form
+from SlyAPI.oauth2.login import Answer, Login
 from SlyAPI.stores import FileStore, KeyringStore, MemoryStore, SqliteStore, StoredUser, TokenStore, user_file
 from SlyAPI.web import Method, Reply, Request, Secrets
 
@@ -76,6 +77,7 @@ def objects(folder: Path) -> list[object]:
     url = app.auth_url_with_pkce("http://localhost", STATE, ["a"])
     sent = token_request(app.token_uri, form, "basic", app.id, CLIENT_SECRET)
     stored = memory.user("alice")
+    login = Login(f"{HTTPS}/a?{urlencode({'state': STATE})}", STATE, VERIFIER, "http://localhost", ["a"], "i", None, 0)
     return [
         *(app, user(), expired(), user(extra={"id_token": ACCESS}), form, Secrets((CODE, STATE)), sent, url),
         *(OAuth2(app, user()), OAuth2(app, stored), UrlApiKey("key", API_KEY), HeaderApiKey("X-Key", API_KEY)),
@@ -86,6 +88,7 @@ def objects(folder: Path) -> list[object]:
         Request(Method.POST, f"{HTTPS}/?key={API_KEY}", {}, {"Authorization": ACCESS}, form),
         Reply(200, {"X": ACCESS}, ACCESS.encode(), f"{HTTPS}/?code={CODE}"),
         WebAPI(OAuth2(app, user())),
+        *(login, login.to_dict(), Answer(CODE, login)),
         *(one, OAuth1User(ACCESS, REFRESH), OAuth1(one, OAuth1User(ACCESS, REFRESH))),
         GrantOptions(),
         ScaffoldOptions(given={"secret": CLIENT_SECRET}),
@@ -107,6 +110,10 @@ HOLDERS = {
     ("OAuth2User", "token"),
     ("OAuth2User", "refresh_token"),
     ("OAuth2User", "extra"),
+    ("Login", "url"),
+    ("Login", "state"),
+    ("Login", "verifier"),
+    ("Answer", "code"),
     ("UrlApiKey", "secret"),
     ("HeaderApiKey", "secret"),
     ("Request", "url"),

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import aiohttp
 import pytest
@@ -26,6 +26,7 @@ from SlyAPI.errors import (
 from SlyAPI.flow.console import Console
 from SlyAPI.flow.grant import GrantOptions, grant
 from SlyAPI.oauth2.grants.authorization_code import read_redirect
+from SlyAPI.oauth2.login import Login
 from SlyAPI.stores import MemoryStore
 from SlyAPI.web import Method, Request
 
@@ -104,8 +105,20 @@ def signed(origin: str) -> WebAPI:
     return api
 
 
+NOW = 1_800_000_000.0
+SENT_STATE = STATE.replace(" ", "")
+COME_BACK = f"https://app.example/cb?state={quote(SENT_STATE)}"
+
+
+def begun(issuer: str | None = None) -> dict[str, Any]:
+    """What a session kept of a login."""
+    verifier = f"{KEPT.cores['verifier']}{'-' * 40}"
+    return Login("", SENT_STATE, verifier, "https://app.example/cb", ["a"], "client@id", issuer, NOW).to_dict()
+
+
 CALLS: dict[str, Callable[[str], Awaitable[Any]]] = {
     "exchange_code": lambda origin: app_at(origin).exchange_code(CODE, VERIFIER, [], "http://localhost"),
+    "finish_login": lambda origin: app_at(origin).finish_login(begun(), f"{COME_BACK}&code={quote(CODE)}", now=NOW),
     "refresh": lambda origin: app_at(origin).refresh(None, user()),
     "get_json": lambda origin: keyed(origin).get_json("/"),
     "post_form": lambda origin: signed(origin).post_form("/", data={"a": "b"}),
@@ -193,6 +206,24 @@ def test_a_redirect_that_is_no_answer_shows_nothing(told: dict[str, Any], kind: 
     query = urlencode(told, doseq=True)
     for text in (query, f"http://localhost:8080/?{query}#x"):
         assert caught(lambda text=text: read_redirect(text, state=STATE, issuer="https://i.example"), kind)  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(("told", "kind"), REDIRECTS.values(), ids=REDIRECTS.keys())
+async def test_a_login_that_is_not_finished_shows_nothing(told: dict[str, Any], kind: type[RedirectError]) -> None:
+    query = {**told, "state": told["state"].replace(STATE, SENT_STATE)} if "state" in told else told
+    as_lists = {name: value if isinstance(value, list) else [value] for name, value in query.items()}
+    for redirect in (urlencode(query, doseq=True), as_lists):
+        app = app_at()
+        app.issuer = "https://i.example"
+        for kept, late in (
+            (begun(app.issuer), 0),
+            (begun(), 0),
+            (None, 0),
+            ({**begun(app.issuer), "verifier": VERIFIER}, 0),  # no verifier of ours
+            (begun(app.issuer), 1000),
+        ):
+            finishing = app.finish_login(kept, redirect, now=NOW + late)
+            assert isinstance(await shows_nothing(finishing, app), RedirectError)
 
 
 def test_an_authorization_url_that_cannot_be_made_shows_nothing() -> None:

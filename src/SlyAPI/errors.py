@@ -113,6 +113,10 @@ class StateMismatchError(RedirectError):
     """The redirect's state is missing or is not ours: forged, or from an earlier attempt."""
 
 
+class LoginEndedError(RedirectError):
+    """The login was begun too long ago, or was finished before; the person begins another."""
+
+
 class DeniedError(RedirectError):
     """The redirect says no; `error` is the provider's code (RFC 6749 §4.1.2.1), `denied` whether a person meant it."""
 

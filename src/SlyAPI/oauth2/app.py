@@ -6,18 +6,19 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 from .. import transport
-from ..errors import ConfigError, CredentialsError, GrantEndedError, TokenError
+from ..errors import ConfigError, CredentialsError, GrantEndedError, SlyError, TokenError
 from ..json_file import StrPath, read_json_file, shown
 from ..web import Request, SecretForm, Secrets, check_endpoint, skew
 from . import pkce
-from .client_auth import ClientAuth, read_client_auth, token_request
-from .client_file import client_members, flag_of, text_of, texts_of
+from .client_auth import ClientAuth, basic_of, token_request
+from .client_file import OWN_KEYS, client_members, read_members
 from .grants.authorization_code import AuthorizationURL, authorization_url, check_extras, exchange_form
 from .grants.refresh_token import refresh_form
+from .login import LIFETIME, FinishedLogins, Login, new_state, read_answer
 from .providers import Provider, provider_of
 from .revocation import read_revocation_reply, revocation_form
 from .scopes import Scopes, join_scopes, split_scopes
-from .token_endpoint import GRANT_AGAIN, read_token_reply
+from .token_endpoint import GRANT_AGAIN, is_of_client_auth, read_token_reply
 from .user import OAuth2User
 
 if TYPE_CHECKING:
@@ -25,22 +26,6 @@ if TYPE_CHECKING:
 
 OnRefresh = Callable[[OAuth2User], Awaitable[None] | None]
 """Hears of a user's new tokens, after they were saved."""
-
-_OWN_KEYS = (
-    "id",
-    "secret",
-    "auth_uri",
-    "token_uri",
-    "auth_params",
-    "client_auth",
-    "pkce",
-    "redirect_uri",
-    "scopes",
-    "issuer",
-    "iss_in_redirect",
-    "revoke_uri",
-)
-
 
 @dataclass
 class OAuth2App:
@@ -74,6 +59,7 @@ class OAuth2App:
     clock_skew: float = field(default=0.0, init=False, compare=False)
     token_timeout: float = field(default=transport.TOKEN_TIMEOUT, kw_only=True)
     extra: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
+    _finished: FinishedLogins = field(default_factory=FinishedLogins, init=False, repr=False, compare=False)
 
     def __repr__(self) -> str:
         secret = "***" if self.secret else None
@@ -91,7 +77,7 @@ class OAuth2App:
     def from_json_obj(cls, obj: Any, on_refresh: OnRefresh | None = None, *, name: str = "The client JSON") -> Self:
         """The client in a JSON object of one of those three forms; `name` is for messages."""
         try:
-            return cls._read(client_members(obj, name), on_refresh)
+            return cls(on_refresh=on_refresh, **read_members(client_members(obj, name)))
         except CredentialsError as error:
             problem = error.with_traceback(None)  # whose frames hold the secret
         except ConfigError as error:
@@ -99,31 +85,11 @@ class OAuth2App:
         del obj  # so that no traceback shows it
         raise problem
 
-    @classmethod
-    def _read(cls, told: Mapping[str, Any], on_refresh: OnRefresh | None) -> Self:
-        """The client of which `told` has the members under our names. Raises `ConfigError`."""
-        return cls(
-            id=text_of(told, "id"),
-            secret=text_of(told, "secret") or None,
-            auth_uri=check_endpoint(text_of(told, "auth_uri"), "auth_uri", allow_http=True),
-            token_uri=check_endpoint(text_of(told, "token_uri"), "token_uri", allow_http=True),
-            on_refresh=on_refresh,
-            auth_params=texts_of(told.get("auth_params")),
-            client_auth=read_client_auth(told.get("client_auth")),
-            pkce=flag_of(told, "pkce"),
-            redirect_uri=text_of(told, "redirect_uri") or None,
-            scopes=split_scopes(told.get("scopes")),
-            issuer=text_of(told, "issuer") or None,
-            iss_in_redirect=flag_of(told, "iss_in_redirect") or False,
-            revoke_uri=text_of(told, "revoke_uri") or None,
-            extra={key: value for key, value in told.items() if key not in _OWN_KEYS},
-        )
-
     def to_dict(self) -> dict[str, Any]:
         """The file format: `{id, secret, auth_uri, token_uri}`, and further keys that were set."""
         saved: dict[str, Any] = {"id": self.id, "secret": self.secret or ""}
         saved |= {"auth_uri": self.auth_uri, "token_uri": self.token_uri}
-        more = {key: getattr(self, key) for key in _OWN_KEYS[4:]}
+        more = {key: getattr(self, key) for key in OWN_KEYS[4:]}
         saved |= {key: value for key, value in more.items() if value or (value is False and key == "pkce")}
         return saved | dict(self.extra)
 
@@ -179,6 +145,60 @@ class OAuth2App:
         known = self.provider
         return join_scopes(self.all_scopes(scopes), known.delimiter if known else " ")
 
+    def begin_login(
+        self,
+        redirect_uri: str,
+        scopes: Scopes,
+        *,
+        auth_params: Mapping[str, str | None] | None = None,
+        now: float | None = None,
+    ) -> Login:
+        """Begins a login: send the person to its `url`, and keep its `to_dict()` in their session.
+
+        `redirect_uri` is one registered with the provider, `scopes` and `auth_params` are those of
+        `auth_url_with_pkce`, `now` is in epoch seconds, None for the machine's clock. Raises `ConfigError`.
+        """
+        wanted = scopes if isinstance(scopes, str) else list(scopes)
+        asked = self.auth_url_with_pkce(redirect_uri, new_state(), wanted, auth_params=auth_params)
+        asked_for = split_scopes(wanted)
+        return Login(
+            asked.url, asked.state, asked.verifier, redirect_uri, asked_for, self.id, self.issuer, _clock(now)
+        )
+
+    async def finish_login(
+        self,
+        kept: Login | Mapping[str, Any] | None,
+        redirect: str | Mapping[str, Any],
+        client: "ClientSession | None" = None,
+        *,
+        lifetime: float = LIFETIME,
+        now: float | None = None,
+    ) -> OAuth2User:
+        """Ends a login with the redirect as it arrived: its URL, or its query as a framework gives it.
+
+        `kept` is what the session kept, None where it kept nothing: take it out of the session, so that it serves
+        once. `lifetime` in seconds. Raises `StateMismatchError` for a redirect that this session did not ask
+        for, `LoginEndedError` for one that is too late or comes again, `DeniedError`, whose `denied` tells a person's
+        no from the provider's, `RedirectError` for another that is no answer, and what `exchange_code` raises.
+        """
+        answer = read_answer(
+            kept,
+            redirect,
+            self._finished,
+            client_id=self.id,
+            issuer=self.issuer,
+            issuer_required=self.iss_in_redirect,
+            lifetime=lifetime,
+            now=_clock(now),
+        )
+        del kept, redirect  # so that no traceback shows them
+        if isinstance(answer, SlyError):
+            raise answer
+        login = answer.login
+        return await self.exchange_code(
+            answer.code, login.verifier, login.scopes, login.redirect_uri, client, now=now
+        )
+
     async def exchange_code(
         self,
         code: str,
@@ -205,7 +225,7 @@ class OAuth2App:
         try:
             return await self._token_call(form, "post", client, now, requested=requested)
         except TokenError as error:
-            if not _refused_client(error):
+            if not is_of_client_auth(error):
                 raise
         user = await self._token_call(form, "basic", client, now, requested=requested)
         user.client_auth = "basic"
@@ -251,7 +271,7 @@ class OAuth2App:
         method = self._client_auth_for(user)
         request = token_request(uri, form, method, self.id, self.secret or "")
         reply = await transport.send(request, client, timeout=self.token_timeout)
-        read_revocation_reply(reply, form.secrets((self.secret or "", _basic(request))))
+        read_revocation_reply(reply, form.secrets((self.secret or "", basic_of(request))))
 
     def _client_auth_for(self, user: OAuth2User) -> ClientAuth:
         """The one method to use with a user's tokens: told, remembered from the grant, or known of the provider."""
@@ -277,9 +297,8 @@ class OAuth2App:
         previous: OAuth2User | None = None,
     ) -> OAuth2User:
         request = token_request(self.token_uri, form, method, self.id, self.secret or "")
-        sent = form.secrets((self.secret or "", previous.token if previous else "", _basic(request)))
-        now = time.time() if now is None else now
-        return await self._ask(request, client, now, sent, requested=requested, previous=previous)
+        sent = form.secrets((self.secret or "", previous.token if previous else "", basic_of(request)))
+        return await self._ask(request, client, _clock(now), sent, requested=requested, previous=previous)
 
     async def _ask(
         self,
@@ -306,11 +325,5 @@ class OAuth2App:
         )
 
 
-def _basic(request: Request) -> str:
-    return request.headers.get("Authorization", "").removeprefix("Basic ")
-
-
-def _refused_client(error: TokenError) -> bool:
-    """Whether the token endpoint wants the secret in another place: the code is then still good."""
-    told = f"{error.error} {error.error_description}".casefold()
-    return error.status == 401 or "invalid_client" in told or ("client" in told and error.error == "invalid_request")
+def _clock(now: float | None) -> float:
+    return time.time() if now is None else now

@@ -55,3 +55,8 @@ def token_request(
         if method == "post":
             fields["client_secret"] = client_secret
     return Request(Method.POST, token_uri, headers=headers, data=fields)
+
+
+def basic_of(request: Request) -> str:
+    """The credentials in Basic that a request carries, or nothing."""
+    return request.headers.get("Authorization", "").removeprefix("Basic ")

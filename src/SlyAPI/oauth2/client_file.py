@@ -7,8 +7,26 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import ConfigError, CredentialsError
-from ..web import is_loopback_uri
+from ..web import check_endpoint, is_loopback_uri
+from .client_auth import read_client_auth
+from .scopes import split_scopes
 from .user import recognise
+
+OWN_KEYS = (
+    "id",
+    "secret",
+    "auth_uri",
+    "token_uri",
+    "auth_params",
+    "client_auth",
+    "pkce",
+    "redirect_uri",
+    "scopes",
+    "issuer",
+    "iss_in_redirect",
+    "revoke_uri",
+)
+"""The members that have a meaning here, in the order of the file; `OAuth2App` names its attributes so."""
 
 
 def client_members(obj: Any, name: str) -> dict[str, Any]:
@@ -53,6 +71,25 @@ def _first_loopback(uris: Any) -> str | None:
     if not isinstance(uris, list):
         return None
     return next((uri for uri in uris if isinstance(uri, str) and is_loopback_uri(uri)), None)
+
+
+def read_members(told: Mapping[str, Any]) -> dict[str, Any]:
+    """The attributes of the client that has the members `told` under our names. Raises `ConfigError`."""
+    return {
+        "id": text_of(told, "id"),
+        "secret": text_of(told, "secret") or None,
+        "auth_uri": check_endpoint(text_of(told, "auth_uri"), "auth_uri", allow_http=True),
+        "token_uri": check_endpoint(text_of(told, "token_uri"), "token_uri", allow_http=True),
+        "auth_params": texts_of(told.get("auth_params")),
+        "client_auth": read_client_auth(told.get("client_auth")),
+        "pkce": flag_of(told, "pkce"),
+        "redirect_uri": text_of(told, "redirect_uri") or None,
+        "scopes": split_scopes(told.get("scopes")),
+        "issuer": text_of(told, "issuer") or None,
+        "iss_in_redirect": flag_of(told, "iss_in_redirect") or False,
+        "revoke_uri": text_of(told, "revoke_uri") or None,
+        "extra": {key: value for key, value in told.items() if key not in OWN_KEYS},
+    }
 
 
 def text_of(told: Mapping[str, Any], key: str) -> str:

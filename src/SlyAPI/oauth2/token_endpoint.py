@@ -187,3 +187,9 @@ def _what_helps(reply: Reply, code: str, told: str, refreshing: bool) -> tuple[K
     if code == "invalid_grant":
         return "permanent", "The code was used before, is too old, or is another client's. " + GRANT_AGAIN
     return ("permanent", GRANT_AGAIN) if code or (told and not refreshing) else ("configuration", _CHECK_ADDRESS)
+
+
+def is_of_client_auth(error: TokenError) -> bool:
+    """Whether the token endpoint wants the secret in another place: the code is then still good."""
+    told = f"{error.error} {error.error_description}".casefold()
+    return error.status == 401 or "invalid_client" in told or ("client" in told and error.error == "invalid_request")
