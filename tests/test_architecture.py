@@ -44,7 +44,7 @@ FLOORS: dict[str, tuple[str, str]] = {
     "practice": ("testing testing.*", ""),
     "judges": ("testing.store_contract", "words"),
     "people": (
-        "flow flow.* cli token_commands results arguments __main__",
+        "flow flow.* cli token_commands chosen_user results arguments __main__",
         "words contract grants protocol io provider credentials api names practice",
     ),
 }

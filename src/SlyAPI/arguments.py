@@ -21,10 +21,10 @@ exit codes:
 COMMANDS = {
     "scaffold": "write a client file to fill in (asks when given nothing)",
     "grant": "have one user consent in a browser (asks when given nothing)",
-    "show": "show a user file's scopes and expiry; no network, no secret",
+    "show": "show a user's scopes and expiry, without any secret",
     "token": "print a valid access token, refreshed if it is due (for curl)",
-    "refresh": "refresh the tokens in a user file now",
-    "revoke": "end the grant at the provider and delete the user file",
+    "refresh": "refresh a user's tokens now",
+    "revoke": "end the grant at the provider and forget the user",
     "demo": "scaffold, grant and call: all of it against a practice provider",
 }
 _OLD_NAMES = {"oauth1-flow": ["grant", "oauth1"], "oauth2-flow": ["grant", "oauth2"]}
@@ -92,12 +92,21 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
     for name in ("token", "refresh", "revoke"):
         made[name].add_argument("app", metavar="APP.json", help="the client file")
     for name in ("show", "token", "refresh", "revoke"):
-        made[name].add_argument("user", metavar="USER.json", help="the user file")
-        made[name].add_argument("--json", action="store_true", help=_JSON)
+        _add_user(made[name])
+    made["show"].add_argument(
+        "--expiring", type=_days, metavar="DAYS", help="of a store: whose refresh token ends within so many days"
+    )
     demo = made["demo"]
     demo.add_argument("--folder", metavar="DIR", help="where to leave the files (default: a new folder here)")
     demo.add_argument("--no-browser", action="store_true", help="consent by itself, also where a browser is at hand")
     return parser, made
+
+
+def _add_user(parser: _Parser) -> None:
+    parser.add_argument("user", nargs="?", metavar="USER.json", help="the user file")
+    parser.add_argument("--store", metavar="URL", help="or the store (by default $SLYAPI_STORE), as sqlite:users.db")
+    parser.add_argument("--name", metavar="NAME", help="the user's name in the store")
+    parser.add_argument("--json", action="store_true", help=_JSON)
 
 
 def _add_scaffold(parser: _Parser) -> None:
@@ -142,6 +151,16 @@ def _port(text: str) -> int:
     if not text.isdecimal() or len(text) > 5 or int(text) > 65535:
         raise argparse.ArgumentTypeError("a port is a number from 0 to 65535")
     return int(text)
+
+
+def _days(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1e6:
+        raise argparse.ArgumentTypeError("a number of days is 0 or more")
+    return value
 
 
 def _seconds(text: str) -> float:

@@ -13,6 +13,7 @@ from dataclasses import asdict
 from typing import Any
 
 from .arguments import EXIT_CODES, read_arguments
+from .chosen_user import ChosenUser
 from .errors import (
     ConfigError,
     CredentialsError,
@@ -39,9 +40,10 @@ from .flow.wizard import (
 )
 from .json_file import shown
 from .oauth1 import OAuth1User
-from .oauth2 import OAuth2, OAuth2App, OAuth2User
+from .oauth2 import OAuth2App, OAuth2User
 from .oauth2.client_auth import read_client_auth
 from .results import print_json, print_result
+from .stores import user_file
 from .token_commands import described, refresh, revoke, run_with_tokens, show, signing, token
 
 __all__ = ["EXIT_CODES", "main"]
@@ -208,12 +210,15 @@ def _kept(args: Any, console: Console, app: OAuth2App, user_path: str, scopes: l
     if not args.if_needed or user_path == "-" or not os.path.lexists(user_path):
         return None
     with suppress(CredentialsError):
-        auth = OAuth2(app, user_path)
+        chosen = ChosenUser(user_file(user_path), user_path)
+        auth = chosen.signer(app)
         args.force = True
         asked_before = {*auth.user.scopes, *(auth.user.requested_scopes or ())}
         if set(scopes) <= asked_before:
             with suppress(GrantEndedError):
-                run_with_tokens(auth, signing(auth), console, user_path, due=auth.due)
+                if auth.due:
+                    chosen.check_writable()
+                run_with_tokens(auth, signing(auth), console, chosen, auth.user)
                 console.say(f"{shown(user_path)} is good; nothing to do.")
                 say_missing(auth.user, console)
                 return auth.user

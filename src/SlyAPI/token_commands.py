@@ -1,21 +1,20 @@
-"""The commands on a user file: show, token, refresh, revoke."""
+"""The commands on a user that is there: show, token, refresh, revoke."""
 
 import asyncio
 import os
 import stat
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from .errors import CredentialsError, CredentialsNotFoundError, SaveError
+from .chosen_user import ChosenUser, chosen_store, chosen_user
+from .errors import CredentialsError, SaveError, printable
 from .flow.console import Console, second_ctrl_c_exits
-from .flow.wizard import client_in, unchanged
-from .json_file import check_writable, shown
+from .flow.wizard import client_in
 from .oauth2 import OAuth2, OAuth2User
 from .oauth2.token_endpoint import GRANT_AGAIN
 from .results import print_json, print_result
-from .stores import user_file
+from .stores import TokenStore, expiring
 from .web import Method, Request
 
 
@@ -30,24 +29,17 @@ def described(user: OAuth2User) -> dict[str, Any]:
     }
 
 
-@contextmanager
-def _user_file_expected() -> Iterator[None]:
-    try:
-        yield
-    except CredentialsNotFoundError as error:
-        error.next_step = error.next_step or "Make one with: python -m SlyAPI grant"
-        raise
-
-
 def show(args: Any, console: Console) -> int:
-    """Scopes, expiry and mode of a user file, without network or secret."""
-    with _user_file_expected():
-        user = OAuth2User.from_json_file(args.user)
-    mode = stat.S_IMODE(os.stat(args.user).st_mode)
+    """Scopes and expiry of a user without secret, of a file its mode; of a store alone its users' names."""
+    if not args.user and not args.name:
+        return _show_names(args, console)
+    chosen = chosen_user(args)
+    user = chosen.load()
+    mode = stat.S_IMODE(os.stat(chosen.path).st_mode) if chosen.path else None
     if args.json:
-        print_json(True, {"user": args.user, **described(user), "mode": f"{mode:04o}"})
+        print_json(True, {**chosen.told, **described(user), **({} if mode is None else {"mode": f"{mode:04o}"})})
         return 0
-    lines = [f"user file:   {shown(args.user)} (mode {mode:04o})"]
+    lines = [f"user:        {chosen.label}" if mode is None else f"user file:   {chosen.label} (mode {mode:04o})"]
     lines.append(f"scopes:      {' '.join(user.scopes) or 'none named'}")
     if user.missing_scopes:
         lines.append(f"not granted: {' '.join(user.missing_scopes)}")
@@ -55,9 +47,26 @@ def show(args: Any, console: Console) -> int:
     ends = f", until {_when(user.refresh_expires_at)}" if user.refresh_expires_at else ""
     lines.append(f"refreshable: {f'yes{ends}' if user.refresh_token else 'no'}")
     print_result("\n".join(lines))
-    if mode & 0o077 and os.name == "posix":
-        console.say("Careful: others on this machine may read it. Mend that with:", f"    chmod 600 {shown(args.user)}")
+    if mode is not None and mode & 0o077 and os.name == "posix":
+        console.say("Careful: others on this machine may read it. Mend that with:", f"    chmod 600 {chosen.label}")
     return 0
+
+
+def _show_names(args: Any, console: Console) -> int:
+    """The names of a store's users, one a line: all, or those whose refresh token ends within `--expiring` days."""
+    store = chosen_store(args)
+    names = sorted(asyncio.run(store.names() if args.expiring is None else _expiring(store, args.expiring)))
+    if args.json:
+        print_json(True, {"names": names})
+    elif names:
+        print_result("\n".join(printable(name, 200) for name in names))
+    else:
+        console.say(f"{store!r} has no {'' if args.expiring is None else 'such '}user.")
+    return 0
+
+
+async def _expiring(store: TokenStore, days: float) -> list[str]:
+    return [entry.name async for entry, _ in expiring(store, days)]
 
 
 def _when(at: datetime | None) -> str:
@@ -73,12 +82,13 @@ def _when(at: datetime | None) -> str:
     return f"{shown_at} (in {hours} h {rest // 60} min)" if hours else f"{shown_at} (in {rest // 60} min {rest % 60} s)"
 
 
-def _signer(args: Any, console: Console) -> OAuth2:
+def _signer(args: Any, console: Console) -> tuple[OAuth2, ChosenUser, OAuth2User]:
+    """What signs as the chosen user, and the tokens there are before anything is done."""
+    chosen = chosen_user(args)
     app = client_in(args.app)
-    with _user_file_expected():
-        auth = OAuth2(app, args.user)
-    console.so_far = unchanged(args.user)
-    return auth
+    user = chosen.load()
+    console.so_far = chosen.so_far
+    return chosen.signer(app), chosen, user
 
 
 def signing(auth: OAuth2) -> Callable[[], Coroutine[Any, Any, object]]:
@@ -87,16 +97,16 @@ def signing(auth: OAuth2) -> Callable[[], Coroutine[Any, Any, object]]:
 
 
 def run_with_tokens(
-    auth: OAuth2, work: Callable[[], Coroutine[Any, Any, object]], console: Console, user_path: str, *, due: bool
+    auth: OAuth2,
+    work: Callable[[], Coroutine[Any, Any, object]],
+    console: Console,
+    chosen: ChosenUser,
+    before: OAuth2User,
 ) -> None:
-    """Runs what may refresh the user's tokens. Ctrl-C waits for a refresh under way, lest its tokens be lost.
+    """Runs what may refresh the user's tokens, which were `before`.
 
-    Raises `SaveError` before anything is asked where the new tokens could not be saved, and should they
-    not be all the same.
+    Ctrl-C waits for a refresh under way, lest its tokens be lost. Raises `SaveError` should they not be saved.
     """
-    if due:
-        check_writable(user_path)
-    before = auth.user.token
 
     async def patient() -> None:
         try:
@@ -106,8 +116,8 @@ def run_with_tokens(
                 await auth.settle()
             raise
         finally:
-            if auth.user.token != before and auth.not_saved is None:
-                console.so_far = f"{shown(user_path)} was written."
+            if auth.user.token not in ("", before.token) and auth.not_saved is None:
+                console.so_far = f"{chosen.label} was written."
 
     asyncio.run(patient())
     if auth.not_saved is not None:
@@ -116,8 +126,10 @@ def run_with_tokens(
 
 def token(args: Any, console: Console) -> int:
     """A valid access token on stdout, refreshed first if it is due."""
-    auth = _signer(args, console)
-    run_with_tokens(auth, signing(auth), console, args.user, due=auth.due)
+    auth, chosen, user = _signer(args, console)
+    if auth.due:
+        chosen.check_writable()
+    run_with_tokens(auth, signing(auth), console, chosen, user)
     if args.json:
         print_json(True, {"token": auth.user.token, **described(auth.user)})
     else:
@@ -126,28 +138,28 @@ def token(args: Any, console: Console) -> int:
 
 
 def refresh(args: Any, console: Console) -> int:
-    """New tokens in a user file, due or not."""
-    auth = _signer(args, console)
-    if not auth.user.refresh_token:
-        raise CredentialsError(f"{shown(args.user)} holds no refresh token.", next_step=GRANT_AGAIN)
-    run_with_tokens(auth, auth.refresh_now, console, args.user, due=True)
-    console.say(f"{shown(args.user)} has new tokens; they expire: {_when(auth.user.expires_at)}.")
-    print_json(args.json, {"user": args.user, **described(auth.user)})
+    """New tokens for a user, due or not."""
+    auth, chosen, user = _signer(args, console)
+    if not user.refresh_token:
+        raise CredentialsError(f"{chosen.label} holds no refresh token.", next_step=GRANT_AGAIN)
+    chosen.check_writable()
+    run_with_tokens(auth, auth.refresh_now, console, chosen, user)
+    console.say(f"{chosen.label} has new tokens; they expire: {_when(auth.user.expires_at)}.")
+    print_json(args.json, {**chosen.told, **described(auth.user)})
     return 0
 
 
 def revoke(args: Any, console: Console) -> int:
-    """Ends the grant at the provider, then takes the user file away, which is good for nothing any more."""
-    auth = _signer(args, console)
-    asyncio.run(auth.app.revoke(auth.user))
-    console.so_far = "The grant has ended."
+    """Ends the grant at the provider, then forgets the tokens, which are good for nothing any more."""
+    auth, chosen, _ = _signer(args, console)
     problem = ""
     try:
-        asyncio.run(user_file(args.user).delete())
+        asyncio.run(auth.revoke())
     except SaveError as error:
         problem = str(error.args[0])
     if problem:
-        raise SaveError(f"The grant has ended, but {problem}", next_step="Delete the file yourself.")
-    console.say(f"The grant has ended, and {shown(args.user)} was deleted.")
-    print_json(args.json, {"user": args.user, "revoked": True})
+        what = "file" if chosen.path else "entry"
+        raise SaveError(f"The grant has ended, but {problem}", next_step=f"Delete the {what} yourself.")
+    console.say(f"The grant has ended, and {chosen.label} was deleted.")
+    print_json(args.json, {**chosen.told, "revoked": True})
     return 0

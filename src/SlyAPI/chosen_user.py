@@ -1,0 +1,69 @@
+"""Which user a command is about: the one in a user file, or one by name in a store.
+
+The rule: a store's URL may hold a password, so no message repeats it.
+"""
+
+import asyncio
+import os
+from typing import Any
+
+from .errors import ConfigError, CredentialsNotFoundError
+from .flow.wizard import unchanged
+from .json_file import check_writable, shown
+from .oauth2 import OAuth2, OAuth2App, OAuth2User
+from .stores import StoredUser, TokenStore, store_at, user_file
+
+STORE_VARIABLE = "SLYAPI_STORE"
+"""The environment variable that stands for `--store`, for URLs that the list of processes should not show."""
+_WHICH = f"Give USER.json, or --store URL (or {STORE_VARIABLE}) and --name NAME. See --help."
+
+
+class ChosenUser:
+    """A user's place: `path` of a file, or "" for an entry of a store; `label` is for messages."""
+
+    def __init__(self, entry: StoredUser, path: str = "") -> None:
+        self.entry = entry
+        self.path = path
+        self.label = shown(path) if path else repr(entry)
+        self.so_far = unchanged(path) if path else f"{self.label} was not changed."
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What `--json` says of it."""
+        return {"user": self.path} if self.path else {"name": self.entry.name}
+
+    def load(self) -> OAuth2User:
+        """The tokens there. Raises `CredentialsError`, which says how to make some where there are none."""
+        try:
+            return OAuth2User.from_json_file(self.path) if self.path else asyncio.run(self.entry.load())
+        except CredentialsNotFoundError as error:
+            error.next_step = error.next_step or "Make one with: python -m SlyAPI grant"
+            raise
+
+    def signer(self, app: OAuth2App) -> OAuth2:
+        """Signs as this user, and keeps the tokens there current."""
+        return OAuth2(app, self.path or self.entry)
+
+    def check_writable(self) -> None:
+        """Raises `SaveError` where a file is known not to take new tokens."""
+        if self.path:
+            check_writable(self.path)
+
+
+def chosen_user(args: Any) -> ChosenUser:
+    """The user that `USER.json`, or `--store` and `--name`, tell. Raises `ConfigError` for neither or both."""
+    if args.user and (args.store or args.name):
+        raise ConfigError("A user is in a file or in a store.", next_step="Give USER.json, or --store and --name.")
+    if args.user:
+        return ChosenUser(user_file(args.user), args.user)
+    if not args.name:
+        raise ConfigError("Which user?", next_step=_WHICH)
+    return ChosenUser(chosen_store(args).user(args.name))
+
+
+def chosen_store(args: Any) -> TokenStore:
+    """The store that `--store`, else the environment, tells. Raises `ConfigError` where neither does."""
+    url = args.store or os.environ.get(STORE_VARIABLE, "")
+    if not url:
+        raise ConfigError("Which store?" if args.name else "Which user?", next_step=_WHICH)
+    return store_at(url)
