@@ -231,7 +231,7 @@ async def test_a_401_on_a_good_token_costs_one_refresh_and_one_repeat(practise: 
     practice.provider.revoke_access_tokens()
     assert await api.post_json("/notes", json={"text": "once"}) == {"id": 1, "text": "once"}
     assert practice.refreshes == 1
-    assert practice.provider.notes == ["once"]
+    assert practice.provider.notes == {"Robin Practice": ["once"]}
 
 
 async def test_ten_401s_cost_one_refresh(practise: Practise) -> None:

@@ -134,7 +134,7 @@ async def test_tokens_work_on_after_a_restart_and_reuse_is_still_noticed(start: 
         tokens, ended = await practice.tokens(), await practice.tokens()
         fresh = (await practice.refresh(tokens["refresh_token"])).json
         await practice.ask(practice.provider.revoke_url, token=ended["refresh_token"])
-        practice.provider.notes.append("x")
+        practice.provider.notes["Robin Practice"] = ["x"]
         kept = json.loads(json.dumps(practice.provider.to_json()))
         assert len(kept["grants"]) == 1  # what has ended is not kept
         again = PracticeProvider.from_json(kept, consent="allow", clock=practice.clock)
@@ -143,7 +143,7 @@ async def test_tokens_work_on_after_a_restart_and_reuse_is_still_noticed(start: 
             assert json.loads(json.dumps(again.to_json())) == kept
             assert await practice.works(fresh["access_token"])
             assert not await practice.works(ended["access_token"])
-            assert again.notes == ["x"]
+            assert again.notes == {"Robin Practice": ["x"]}
             third = (await practice.refresh(fresh["refresh_token"])).json
             assert third["expires_in"] == 7
             assert (await practice.refresh(tokens["refresh_token"])).error == "invalid_grant"

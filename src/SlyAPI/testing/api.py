@@ -1,9 +1,10 @@
-"""A small API behind Bearer tokens: a forecast, notes, and who the person is.
+"""A small API behind Bearer tokens: a forecast, an archive, notes, and who the person is.
 
 The rule: RFC 6750 to the letter; a token counts in the Authorization header and nowhere else.
 """
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from typing import Any, cast
@@ -11,10 +12,11 @@ from typing import Any, cast
 from aiohttp import web
 
 from .asking import query_of, read_pairs
-from .authorization import PERSON
 from .desk import Desk, Seen
-from .grants import AccessToken, Refused
+from .grants import AccessToken, Refused, digest
 
+_DAYS = 100
+_SKIES = ("sunny", "rain", "cloudy")
 _B64TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
 
 
@@ -31,24 +33,46 @@ async def forecast(desk: Desk, request: web.Request, seen: Seen) -> web.Response
 
 
 async def notes(desk: Desk, request: web.Request, seen: Seen) -> web.Response:
-    """GET /api/notes: all notes, oldest first."""
-    _authorized(desk, request, seen, "notes")
-    items = [{"id": number, "text": text} for number, text in enumerate(desk.notes, 1)]
+    """GET /api/notes: all notes of the person, oldest first."""
+    person = _person(desk, _authorized(desk, request, seen, "notes"))
+    items = [{"id": number, "text": text} for number, text in enumerate(desk.notes.get(person, ()), 1)]
     return web.json_response({"items": items})
 
 
 async def add_note(desk: Desk, request: web.Request, seen: Seen) -> web.Response:
     """POST /api/notes: one more, from `{"text": ...}` in JSON or `text=...` in a form."""
-    _authorized(desk, request, seen, "notes")
-    desk.notes.append(_read_note(request.content_type, await request.read()))
-    return web.json_response({"id": len(desk.notes), "text": desk.notes[-1]}, status=201)
+    person = _person(desk, _authorized(desk, request, seen, "notes"))
+    note = _read_note(request.content_type, await request.read())
+    written = desk.notes.setdefault(person, [])
+    written.append(note)
+    return web.json_response({"id": len(written), "text": note}, status=201)
+
+
+async def archive(desk: Desk, request: web.Request, seen: Seen) -> web.Response:
+    """GET /api/archive?pageToken=: the weather of a hundred days, ten to a page; the same each time."""
+    _authorized(desk, request, seen, "weather.read")
+    told = seen.parameters.get("pageToken", "0")
+    if not re.fullmatch("0|[1-9]0", told):
+        raise Refused("invalid_page", "pageToken is one that a page named")
+    await asyncio.sleep(desk.delay_per_page)
+    first = int(told)
+    days = [{"day": day, "celsius": 5 + day * 7 % 19, "sky": _SKIES[day % 3]} for day in range(first, first + 10)]
+    more = {"nextPageToken": str(first + 10)} if first + 10 < _DAYS else {}
+    return web.json_response({"items": days, "total": _DAYS, **more})
 
 
 async def me(desk: Desk, request: web.Request, seen: Seen) -> web.Response:
     """GET /api/me: whose token this is, and what it may do; any scope will do."""
     token = _authorized(desk, request, seen, "")
     client_id = desk.ledger.grants[token.grant_id].client_id
-    return web.json_response({"name": PERSON, "client_id": client_id, "scopes": list(token.scopes)})
+    person = _person(desk, token)
+    told = {"id": digest(person)[:12], "name": person, "client_id": client_id, "scopes": list(token.scopes)}
+    return web.json_response(told)
+
+
+def _person(desk: Desk, token: AccessToken) -> str:
+    """Who granted it."""
+    return desk.ledger.grants[token.grant_id].person or desk.people[0]
 
 
 def _authorized(desk: Desk, request: web.Request, seen: Seen, scope: str) -> AccessToken:

@@ -14,7 +14,6 @@ from . import asking, pages
 from .desk import Desk, Seen
 from .grants import Asked, Refused, digest
 
-PERSON = "Robin Practice"
 _TICKET_LIFETIME = 600.0
 
 
@@ -33,9 +32,11 @@ async def authorize(desk: Desk, request: web.Request, seen: Seen) -> web.Respons
         )
     except Refused as refused:
         return _refusal(seen, f"The request cannot be read: {refused.description}.")
+    hinted = seen.parameters.get("login_hint", "")  # OpenID Connect Core §3.1.2.1
+    person = hinted if hinted in desk.people else desk.people[0]
     if desk.consent != "ask":
-        return _decided(desk, asked, desk.consent == "allow", seen)
-    return _question(desk, asked, seen)
+        return _decided(desk, asked, person, desk.consent == "allow", seen)
+    return _question(desk, asked, person, seen)
 
 
 async def answer_consent(desk: Desk, request: web.Request, seen: Seen) -> web.Response:
@@ -51,19 +52,20 @@ async def answer_consent(desk: Desk, request: web.Request, seen: Seen) -> web.Re
     except Refused as refused:
         return _refusal(seen, f"The answer cannot be read: {refused.description}.")
     asked, ends = desk.tickets.pop(digest(seen.parameters.get("ticket", "")), (None, 0.0))
-    decision = seen.parameters.get("decision")
-    if asked is None or desk.clock() >= ends or decision not in ("allow", "deny"):
+    decision, person = seen.parameters.get("decision"), seen.parameters.get("person", desk.people[0])
+    if asked is None or desk.clock() >= ends or decision not in ("allow", "deny") or person not in desk.people:
         return _refusal(seen, "This question was answered before, or is too old. Start again from the app.")
-    return _decided(desk, asked, decision == "allow", seen)
+    return _decided(desk, asked, person, decision == "allow", seen)
 
 
-def _question(desk: Desk, asked: Asked, seen: Seen) -> web.Response:
+def _question(desk: Desk, asked: Asked, person: str, seen: Seen) -> web.Response:
     ticket = secrets.token_urlsafe(32)
     desk.tickets[digest(ticket)] = (asked, desk.clock() + _TICKET_LIFETIME)
     seen.outcome = "asked"
     page = pages.consent_page(
         app=desk.ledger.clients[asked.client_id].name,
-        person=PERSON,
+        people=desk.people,
+        person=person,
         scopes={scope: desk.scopes[scope] for scope in asked.scopes},
         destination=asked.redirect_uri,
         ticket=ticket,
@@ -71,7 +73,7 @@ def _question(desk: Desk, asked: Asked, seen: Seen) -> web.Response:
     return _page(page, 200, pages.content_security_policy(asked.redirect_uri))
 
 
-def _decided(desk: Desk, asked: Asked, allowed: bool, seen: Seen) -> web.Response:
+def _decided(desk: Desk, asked: Asked, person: str, allowed: bool, seen: Seen) -> web.Response:
     granted = tuple(asked.scopes if desk.granted_scopes is None else desk.granted_scopes(asked.scopes))
     if not allowed or not granted:
         seen.outcome = "access_denied"
@@ -82,7 +84,7 @@ def _decided(desk: Desk, asked: Asked, allowed: bool, seen: Seen) -> web.Respons
             error="access_denied",
             error_description="the person said no",
         )
-    code = desk.ledger.issue_code(asked, granted, desk.clock())
+    code = desk.ledger.issue_code(asked, granted, person, desk.clock())
     return _send_back(desk, asked.redirect_uri, asked.state, code=code)
 
 

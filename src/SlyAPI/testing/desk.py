@@ -44,7 +44,9 @@ class Desk:
     granted_scopes: Callable[[tuple[str, ...]], Iterable[str]] | None
     clock: Callable[[], float]
     delay_after_rotation: float
-    notes: list[str] = field(default_factory=list, init=False)
+    people: tuple[str, ...] = ("Robin Practice",)
+    delay_per_page: float = 0.0
+    notes: dict[str, list[str]] = field(default_factory=dict, init=False)
     log: list[Seen] = field(default_factory=list, init=False, repr=False)
     tickets: dict[str, tuple[Asked, float]] = field(
         default_factory=dict, init=False, repr=False

@@ -59,6 +59,7 @@ class Code:
     asked: Asked
     scopes: tuple[str, ...]
     expires_at: float
+    person: str = ""
     grant_id: str | None = None
     ended: bool = False
 
@@ -71,6 +72,7 @@ class Grant:
     scopes: tuple[str, ...]
     ended: bool = False
     last_rotated: str = ""
+    person: str = ""
 
 
 @dataclass
@@ -141,10 +143,10 @@ class Ledger:
     reuses: int = 0
     forgiven: int = 0
 
-    def issue_code(self, asked: Asked, scopes: Iterable[str], now: float) -> str:
-        """A fresh code for what the person granted."""
+    def issue_code(self, asked: Asked, scopes: Iterable[str], person: str, now: float) -> str:
+        """A fresh code for what this person granted."""
         code = secrets.token_urlsafe(32)
-        self.codes[digest(code)] = Code(asked, tuple(scopes), now + self.rules.code_lifetime)
+        self.codes[digest(code)] = Code(asked, tuple(scopes), now + self.rules.code_lifetime, person)
         return code
 
     def exchange_code(
@@ -170,7 +172,7 @@ class Ledger:
             known.ended = True
             raise Refused("invalid_grant", "code_verifier does not match the code_challenge")
         known.grant_id = secrets.token_urlsafe(16)
-        self.grants[known.grant_id] = Grant(client.client_id, known.scopes)
+        self.grants[known.grant_id] = Grant(client.client_id, known.scopes, person=known.person)
         self.exchanges += 1
         return self._issue(known.grant_id, known.scopes, now, with_refresh_token=True)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from importlib.resources import files
 from string import Template
@@ -29,9 +29,12 @@ def _filled(name: str, **values: str) -> str:
 
 
 def consent_page(
-    *, app: str, person: str, scopes: Mapping[str, str], destination: str, ticket: str
+    *, app: str, people: Sequence[str], person: str, scopes: Mapping[str, str], destination: str, ticket: str
 ) -> str:
-    """Ask the person: which app, which scopes (name to description), where the answer goes."""
+    """Ask the person: which app, which scopes (name to description), where the answer goes.
+
+    Where several `people` may sit there, they say who they are; `person` is who it seems to be.
+    """
     items = "\n".join(
         f"    <li><span>{escape(text)} <code>{escape(name)}</code></span></li>"
         for name, text in scopes.items()
@@ -40,11 +43,22 @@ def consent_page(
         "consent.html",
         app=escape(app),
         initial=escape(app[:1].upper()),
-        person=escape(person),
+        who=_who(people, person),
         scopes=items,
         destination=escape(urlsplit(destination).netloc or destination.partition(":")[0]),
         ticket=escape(ticket),
     )
+
+
+def _who(people: Sequence[str], person: str) -> str:
+    if len(people) == 1:
+        return f'<p class="who">Signed in as {escape(person)}</p>'
+    choices = "\n".join(
+        f'      <label><input type="radio" form="answer" name="person" value="{escape(name)}"'
+        f"{' checked' if name == person else ''}> {escape(name)}</label>"
+        for name in people
+    )
+    return f'<fieldset>\n      <legend>Who are you?</legend>\n{choices}\n    </fieldset>'
 
 
 def refused_page(reason: str) -> str:

@@ -30,6 +30,7 @@ _ENDPOINTS: list[tuple[str, str, Endpoint]] = [
     ("GET", "/api/forecast", api.forecast),
     ("GET", "/api/notes", api.notes),
     ("POST", "/api/notes", api.add_note),
+    ("GET", "/api/archive", api.archive),
     ("GET", "/api/me", api.me),
 ]
 
@@ -41,7 +42,9 @@ class PracticeProvider(Desk):
     loopback one that was registered without a port may have any. Lifetimes and the delay are in seconds,
     `clock` gives seconds since 1970. Within `reuse_leeway` the refresh token rotated last may come back, as at
     providers that forgive a client which died before it kept the new one. `granted_scopes` narrows what the
-    person grants of what was asked. `log` holds what every endpoint saw.
+    person grants of what was asked. Of several `people` each says on the consent page who they are, or the client
+    does by `login_hint`; each has notes of their own. `delay_per_page` is how long a page of the archive takes.
+    `log` holds what every endpoint saw.
     """
 
     def __init__(
@@ -63,6 +66,8 @@ class PracticeProvider(Desk):
         scopes: Mapping[str, str] = SCOPES,
         clock: Callable[[], float] = time.time,
         delay_after_rotation: float = 0.0,
+        people: Iterable[str] = ("Robin Practice",),
+        delay_per_page: float = 0.0,
     ) -> None:
         rules = Rules(
             access_token_lifetime,
@@ -73,7 +78,15 @@ class PracticeProvider(Desk):
             reuse_leeway,
         )
         super().__init__(
-            Ledger(rules), dict(scopes), client_auth, consent, granted_scopes, clock, delay_after_rotation
+            Ledger(rules),
+            dict(scopes),
+            client_auth,
+            consent,
+            granted_scopes,
+            clock,
+            delay_after_rotation,
+            tuple(people),
+            delay_per_page,
         )
         self.add_client(client_id, client_secret, redirect_uris, name=client_name)
 
@@ -119,6 +132,7 @@ class PracticeProvider(Desk):
             "practice_provider": 1,
             "client_auth": self.client_auth,
             "scopes": self.scopes,
+            "people": self.people,
             "notes": self.notes,
             **self.ledger.to_json(),
         }
@@ -145,7 +159,8 @@ class PracticeProvider(Desk):
                 raise KeyError("practice_provider")
             provider.client_auth = kept["client_auth"]
             provider.scopes = dict(kept["scopes"])
-            provider.notes = list(kept["notes"])
+            provider.people = tuple(kept["people"])
+            provider.notes = {person: list(notes) for person, notes in kept["notes"].items()}
             provider.ledger = Ledger.from_json(kept)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ValueError("this is not what PracticeProvider.to_json gave") from error
