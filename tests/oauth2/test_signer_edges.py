@@ -1,0 +1,294 @@
+"""OAuth2 at the edges: the moment a token falls due, limits of time, what is cut short and by whom."""
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import SlyAPI.oauth2.signer
+from SlyAPI import ApiError, OAuth2, OAuth2User
+from SlyAPI.errors import RequestTimeoutError
+from SlyAPI.oauth2.signer import RETRY_PAUSE
+from SlyAPI.stores import MemoryStore
+from SlyAPI.web import Method, Request
+from tests.oauth2.refreshing import INVALID_GRANT, OLD, Place, status
+
+if TYPE_CHECKING:
+    from ..conftest import Clock, Serve
+
+
+def auth_at(place: Place, user: Any, **more: Any) -> OAuth2:
+    return OAuth2(place.app, user, clock=place.clock, **more)
+
+
+def in_seconds(clock: Clock, seconds: float) -> datetime:
+    return datetime.fromtimestamp(clock() + seconds, UTC)
+
+
+async def signed(auth: OAuth2) -> str:
+    request = await auth.sign(None, Request(Method.GET, "https://api.example/"))
+    return request.headers["Authorization"].removeprefix("Bearer ")
+
+
+async def until(true: Any) -> None:
+    while not true():  # noqa: ASYNC110 - the server is in this loop
+        await asyncio.sleep(0)
+
+
+# When a token is due.
+
+
+@pytest.mark.parametrize(("life", "leeway"), [(95.0, 9.5), (4.0, 0.4), (1000.0, 30.0)])
+async def test_a_token_is_due_from_its_leeway_on_and_not_before(place: Place, life: float, leeway: float) -> None:
+    auth = auth_at(place, place.user(life))
+    place.clock.now += life - leeway - 0.01
+    assert not auth.due
+    assert await signed(auth) == OLD
+    place.clock.now += 0.02
+    assert auth.due
+    assert await signed(auth) == "new-token-1"
+    assert not auth.due
+
+
+async def test_a_token_is_due_at_the_very_second_of_its_end(place: Place) -> None:
+    auth = auth_at(place, OAuth2User(OLD, None, in_seconds(place.clock, 100)))
+    place.clock.now += 100
+    assert auth.due
+    assert auth_at(place, place.user(0)).due
+
+
+async def test_an_expiry_that_the_program_changes_counts_from_then_on(place: Place) -> None:
+    auth = auth_at(place, place.user(100))
+    assert not auth.due
+    auth.user.expires_at = in_seconds(place.clock, -1)
+    assert auth.due
+    auth.user.expires_at = None
+    assert not auth.due
+    auth.user.expires_at = in_seconds(place.clock, 100)
+    assert not auth.due
+
+
+async def test_an_entry_that_was_not_read_yet_is_due(place: Place) -> None:
+    store = MemoryStore()
+    await store.user("alice").save(place.user(100))
+    auth = auth_at(place, store.user("alice"))
+    assert auth.due
+    assert "alice" in repr(auth)
+    assert await signed(auth) == OLD
+    assert not auth.due
+
+
+async def test_a_providers_clock_that_is_ahead_makes_tokens_due_sooner(place: Place) -> None:
+    auth = auth_at(place, OAuth2User(OLD, None, in_seconds(place.clock, 300)))
+    auth.app.clock_skew = 120.0
+    auth.user.expires_at = in_seconds(place.clock, 300)  # what the provider's clock will say
+    place.clock.now += 179
+    assert not auth.due
+    place.clock.now += 2
+    assert auth.due
+
+
+async def test_a_token_that_the_providers_clock_calls_over_does_not_carry_on_while_it_is_out_of_order(
+    place: Place,
+) -> None:
+    """The provider's replies bear the time of `place.clock`, two minutes ahead of ours."""
+    auth = OAuth2(place.app, place.user(180), clock=lambda: place.clock() - 120)
+    auth.app.clock_skew = 120.0
+    auth.user.expires_at = in_seconds(place.clock, 180)
+    place.answers += [status(503), status(503)]
+    place.clock.now += 175  # in the leeway, and for 5 s more good by the provider's clock
+    assert await signed(auth) == OLD
+    place.clock.now += 6
+    with pytest.raises(ApiError):
+        await signed(auth)
+
+
+async def test_a_failed_refresh_is_tried_again_after_the_pause(place: Place) -> None:
+    auth = auth_at(place, place.user(1000))
+    place.answers += [status(503)]
+    place.clock.now += 975
+    assert await signed(auth) == OLD
+    place.clock.now += RETRY_PAUSE - 0.01
+    assert await signed(auth) == OLD
+    place.clock.now += 0.02
+    assert await signed(auth) == "new-token-2"
+    assert RETRY_PAUSE == 5.0
+
+
+# Who hears of it.
+
+
+async def test_a_hook_does_not_hear_of_a_refresh_that_failed_and_was_bridged(place: Place) -> None:
+    heard: list[OAuth2User] = []
+    auth = auth_at(place, place.user(1000), on_refresh=heard.append)
+    place.answers += [status(503)]
+    place.clock.now += 975
+    assert await signed(auth) == OLD
+    assert heard == []
+
+
+async def test_a_hook_does_not_hear_of_tokens_that_another_program_rotated_meanwhile(place: Place) -> None:
+    heard: list[OAuth2User] = []
+    path = place.file()
+    auth = auth_at(place, path, on_refresh=heard.append)
+
+    def rotated() -> Any:
+        path.write_text(json.dumps(OAuth2User("theirs", "newer", in_seconds(place.clock, 100)).to_dict()))
+        return INVALID_GRANT()
+
+    place.answers += [rotated]
+    assert await signed(auth) == "theirs"
+    assert heard == []
+
+
+async def test_a_refresh_token_alone_that_changed_in_the_file_is_taken_over(place: Place) -> None:
+    path = place.file(user := place.user())
+    auth = auth_at(place, path)
+    path.write_text(json.dumps({**user.to_dict(), "refresh_token": "newer"}))
+    await signed(auth)
+    assert [form["refresh_token"] for form in place.forms] == ["newer"]
+
+
+async def test_a_hooks_call_that_is_refused_is_not_repeated(place: Place, serve: Serve) -> None:
+    async def refuse(request: Any) -> Any:
+        return status(401)()
+
+    place.api_server = await serve(refuse)
+    api = place.api()
+    assert isinstance(api.auth, OAuth2)
+
+    async def call(user: OAuth2User) -> None:
+        with suppress(ApiError):
+            await api.get_json("/")
+
+    api.auth.on_refresh = call
+    await signed(api.auth)
+    assert place.sent == ["new-token-1"]
+
+
+async def test_a_client_that_closes_does_not_wait_for_the_hooks_of_another_user(place: Place) -> None:
+    begun, never = asyncio.Event(), asyncio.Event()
+
+    async def hook(user: OAuth2User) -> None:
+        begun.set()
+        await never.wait()
+
+    slow, other = auth_at(place, place.user(), on_refresh=hook), auth_at(place, place.user())
+    refreshing = asyncio.create_task(slow.refresh_now())
+    await begun.wait()
+    async with asyncio.timeout(20):
+        await other.settle()
+    never.set()
+    await refreshing
+
+
+# What is cut short.
+
+
+async def test_a_token_endpoint_that_never_answers_is_given_up_when_its_time_is_over(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SlyAPI.oauth2.signer, "LAST_WAIT", 60.0)
+    place.gate.clear()
+    auth = auth_at(place, place.user())
+    auth.app.token_timeout = 0.3
+    async with asyncio.timeout(30):  # else it would be held for LAST_WAIT, as who cancels it is
+        with pytest.raises(RequestTimeoutError):
+            await signed(auth)
+    place.gate.set()
+
+
+def cancel_all_but_this() -> None:
+    """What a signal handler does."""
+    here = asyncio.current_task()
+
+    def cancel() -> None:
+        for task in asyncio.all_tasks() - {here}:
+            if "OAuth2" in repr(task) or "signed" in repr(task):
+                task.cancel()
+
+    asyncio.get_running_loop().call_soon(cancel)
+
+
+@pytest.mark.parametrize("questions", [1, 2])
+async def test_who_cancels_all_tasks_amid_a_question_waits_for_its_answer(place: Place, questions: int) -> None:
+    path = place.file()
+    auth = auth_at(place, path)
+    auth.app.token_timeout = 60.0
+
+    def rotated() -> Any:
+        path.write_text(json.dumps(OAuth2User("theirs", "newer", in_seconds(place.clock, -1)).to_dict()))
+        place.gate.clear()
+        return INVALID_GRANT()
+
+    if questions == 1:
+        place.gate.clear()
+    else:
+        place.answers += [rotated]
+    calling = asyncio.create_task(signed(auth))
+    await until(lambda: len(place.forms) == questions)
+    cancel_all_but_this()
+    await asyncio.wait([calling])
+    assert calling.cancelled()
+    place.gate.set()
+    await auth.settle()
+    assert json.loads(path.read_text())["token"] == f"new-token-{questions}"
+
+
+async def test_a_caller_who_is_cancelled_together_with_a_refresh_that_waits_for_its_turn_is_cancelled(
+    place: Place,
+) -> None:
+    store = MemoryStore()
+    await store.user("alice").save(place.user())
+    auth = auth_at(place, store.user("alice"))
+    async with store.lock("alice"):
+        calling = asyncio.create_task(signed(auth))
+        await until(lambda: any("_refresh" in repr(task) for task in asyncio.all_tasks()))
+        cancel_all_but_this()
+        await asyncio.wait([calling], timeout=20)
+        assert calling.cancelled()
+    await auth.settle()
+    assert place.forms == []
+
+
+async def test_a_refresh_whose_callers_all_left_fails_in_silence(place: Place) -> None:
+    told: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(context))
+    place.gate.clear()
+    place.answers += [status(400, {"error": "invalid_request"})]
+    auth = auth_at(place, place.user())
+    calling = asyncio.create_task(signed(auth))
+    await until(lambda: place.forms)
+    calling.cancel()
+    await asyncio.wait([calling])
+    place.gate.set()
+    await auth.settle()
+    del auth, calling
+    gc.collect()
+    assert told == []
+
+
+async def test_a_hook_that_never_ends_can_be_cancelled_at_once(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SlyAPI.oauth2.signer, "LAST_WAIT", 60.0)
+    begun = asyncio.Event()
+
+    async def hook(user: OAuth2User) -> None:
+        begun.set()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        raise asyncio.CancelledError
+
+    auth = auth_at(place, place.user(), on_refresh=hook)
+    calling = asyncio.create_task(signed(auth))
+    await begun.wait()
+    cancel_all_but_this()
+    async with asyncio.timeout(30):
+        await asyncio.wait([calling])
+        await auth.settle()
