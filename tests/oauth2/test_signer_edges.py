@@ -196,7 +196,7 @@ async def test_a_token_endpoint_that_never_answers_is_given_up_when_its_time_is_
     monkeypatch.setattr(SlyAPI.oauth2.signer, "LAST_WAIT", 60.0)
     place.gate.clear()
     auth = auth_at(place, place.user())
-    auth.app.token_timeout = 0.3
+    auth.app.token_timeout = 1.2
     async with asyncio.timeout(30):  # else it would be held for LAST_WAIT, as who cancels it is
         with pytest.raises(RequestTimeoutError):
             await signed(auth)
