@@ -22,7 +22,7 @@ TESTS = Path(__file__).parent
 # A name with a star stands for all modules below it; the most exact name counts. Some rooms are yet to be built.
 FLOORS: dict[str, tuple[str, str]] = {
     # floor: (its modules, the floors that it may see)
-    "words": ("errors lazy web params paging retry json_file asyncy", ""),
+    "words": ("errors lazy web params paging retry json_file asyncy answers", ""),
     "contract": ("auth", "words"),
     "protocol": (
         """oauth2.client_file oauth2.discovery oauth2.login oauth2.pkce oauth2.providers
@@ -33,13 +33,16 @@ FLOORS: dict[str, tuple[str, str]] = {
     ),
     # one user's grant as a value: pure, and below the stores, which give and take it
     "grants": ("oauth2.user oauth2.scopes oauth2.times oauth2.client_auth oauth1.user", "words"),
-    "io": ("transport loopback loopback_address loopback_http browser stores stores.*", "words grants"),
+    "io": (
+        "transport streaming bodies part_file loopback loopback_address loopback_http browser stores stores.*",
+        "words grants",
+    ),
     "provider": ("oauth2.app oauth1.app", "words grants protocol io"),
     "credentials": (
         "oauth2 oauth2.signer oauth2.service_account oauth1 oauth1.signer",
         "words contract grants protocol io provider",
     ),
-    "api": ("webapi signed_call page_walk", "words contract io"),
+    "api": ("webapi verbs signed_call page_walk download", "words contract io"),
     "names": ("SlyAPI", "words contract grants protocol io provider credentials api"),
     "practice": ("testing testing.*", ""),
     "judges": ("testing.store_contract", "words"),
@@ -58,7 +61,7 @@ OPTIONAL_LIBRARIES = {
     *("pytest", "hypothesis", "playwright"),
 }
 RANDOM_LIBRARIES = {"random", "secrets", "uuid"}
-MAKES_SECRETS = {"oauth2.pkce", "oauth2.login", "oauth1.signature", "json_file", "loopback"}
+MAKES_SECRETS = {"oauth2.pkce", "oauth2.login", "oauth1.signature", "json_file", "loopback", "bodies"}
 """Where secrets and unguessable names are made, beside `flow` and `testing`."""
 READS_THE_CLOCK = {
     *(("oauth2.app", "_clock"), ("oauth2.service_account", "refresh")),

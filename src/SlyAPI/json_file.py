@@ -108,7 +108,7 @@ def _replace(path: StrPath, raw: bytes) -> None:
     finally:
         with suppress(OSError):
             os.unlink(beside)
-    _sync_folder(target.parent)
+    sync_folder(target.parent)
 
 
 def _places(path: StrPath) -> tuple[Path, Path]:
@@ -140,7 +140,7 @@ def _keep_owner_and_mode(old: Path, new: Path) -> None:
             os.chown(new, was.st_uid, was.st_gid)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     # the new name itself must survive a power cut; Windows and some network folders can't, and need not
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any
 from urllib.parse import urljoin
 
+from .answers import read_answer
 from .errors import BadReplyError, SlyError
 from .paging import Page, Pages
 from .web import ParamsDict, bare_url
@@ -49,6 +50,17 @@ async def walk(
     finally:
         if ahead is not None:
             await _end(ahead)
+
+
+async def read_pages(
+    pages: AsyncGenerator[list[Any], None], returns: Any, asked: str
+) -> AsyncGenerator[list[Any], None]:
+    """The items of each page as `returns` says; raises what `read_answer` does, before any item of that page."""
+    try:
+        async for items in pages:
+            yield read_answer(list[returns], items, asked, "items")
+    finally:
+        await pages.aclose()
 
 
 class _Road:

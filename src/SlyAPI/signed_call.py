@@ -3,6 +3,7 @@
 The rule: a credential goes to the base URL's origin and nowhere else.
 """
 
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from yarl import URL
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 _REDIRECTS = (301, 302, 303, 307, 308)
 _MOST_REDIRECTS = 10
 _ERROR_TEXT = 4096
+_TELL_NOTHING = ("accept", "user-agent", "range", "if-range")
+
+Fetch = Callable[["ClientSession", Request, int], Awaitable[Reply]]
+"""Sends a request and reads its reply: `transport.fetch`, or `streaming.begin`."""
 
 
 class Origin:
@@ -53,9 +58,14 @@ def _origin(url: str) -> URL | None:
 
 
 async def signed_call(
-    auth: Auth, client: "ClientSession", request: Request, origin: Origin, limit: int = REPLY_LIMIT
+    auth: Auth,
+    client: "ClientSession",
+    request: Request,
+    origin: Origin,
+    limit: int = REPLY_LIMIT,
+    fetch: "Fetch" = fetch,
 ) -> Reply:
-    """The reply to the request, signed; its body is at most `limit` bytes.
+    """The reply to the request, signed; its body is at most `limit` bytes. `fetch` sends, and reads the reply.
 
     Raises `ApiError` for a status of 400 or more, `OriginError` before a credential would leave
     `origin`, and what `Auth.sign` and the transport raise.
@@ -70,9 +80,11 @@ async def signed_call(
     if reply.status == 401:
         spent = _added(own, request)
         if await auth.resign(client, request, reply.headers):
+            if not _sent_again(request):
+                raise _spent(_refusal(request, reply, Secrets((*spent, *_added(own, request), *auth.masks()))))
             reply = await fetch(client, request, limit)
     if reply.status in _REDIRECTS and "Location" in reply.headers:
-        request, reply = await _follow(auth, client, own, request, reply, origin, limit)
+        request, reply = await _follow(auth, client, own, request, reply, origin, limit, fetch)
     if reply.status >= 400:
         raise _refusal(request, reply, Secrets((*spent, *_added(own, request), *auth.masks())))
     return reply
@@ -109,6 +121,7 @@ async def _follow(
     reply: Reply,
     origin: Origin,
     limit: int,
+    fetch: "Fetch",
 ) -> tuple[Request, Reply]:
     """Follows redirects (RFC 9110 §15.4): signed within the origin, beyond it a GET with nothing of ours.
 
@@ -146,6 +159,11 @@ def _moved(own: Request, reply: Reply, origin: Origin, secrets: Secrets) -> Requ
     why = "with the credential in it" if masked(seen, secrets) != seen else ""
     if not home and moved.method is not Method.GET:
         why = f"a {moved.method}"
+    if not why and not _sent_again(moved):
+        return ConfigError(
+            f"{own.name} redirects, and this body cannot be sent twice.",
+            next_step=f"Send it to {printable(bare_url(seen), 200)}, or give a file.",
+        )
     if why:
         return OriginError(f"{URL(own.url).origin()} redirects {why} to {target.origin()}; not followed.")
     return moved
@@ -164,7 +182,19 @@ def _without_body(headers: dict[str, str]) -> dict[str, str]:
 
 def _for_strangers(headers: dict[str, str]) -> dict[str, str]:
     """Of the caller's headers those that hold no secret by their meaning."""
-    return {name: value for name, value in headers.items() if name.lower().startswith(("accept", "user-agent"))}
+    return {name: value for name, value in headers.items() if name.lower().startswith(_TELL_NOTHING)}
+
+
+def _sent_again(request: Request) -> bool:
+    """Whether the body can be sent a second time; of those in `bodies` not every one can."""
+    return getattr(request.data, "again", True) is True
+
+
+def _spent(error: ApiError) -> ApiError:
+    """The error for a 401 to a body that cannot be sent twice, after which the credential is a new one."""
+    error.kind = "transient"
+    error.next_step = "The credential has been renewed: call again, with the body from its beginning."
+    return error
 
 
 def _refusal(request: Request, reply: Reply, secrets: Secrets) -> ApiError:

@@ -49,10 +49,10 @@ async def send(
                 timeout=aiohttp.ClientTimeout(total=timeout),
                 allow_redirects=False,
             )
-            return Reply(response.status, response.headers, await _read(response, limit), bare_url(request.url))
+            return Reply(response.status, response.headers, await read_body(response, limit), bare_url(request.url))
     except asyncio.CancelledError as cancelled:
         raise cancelled.with_traceback(None) from None  # aiohttp's frames hold our headers and form
-    except _TROUBLES as error:
+    except TROUBLES as error:
         problem = as_ours(error, request, timeout)
     raise problem  # outside the handler: an aiohttp error as __context__ would carry our headers
 
@@ -100,7 +100,7 @@ async def fetch(client: aiohttp.ClientSession, request: Request, limit: int = RE
         return await _fetch(client, request, limit)
     except asyncio.CancelledError as cancelled:
         raise cancelled.with_traceback(None) from None
-    except _TROUBLES as error:
+    except TROUBLES as error:
         problem = as_ours(error, request, client.timeout.total)
     raise problem
 
@@ -117,11 +117,11 @@ async def _fetch(client: aiohttp.ClientSession, request: Request, limit: int) ->
         raise_for_status=False,
     )
     failed = response.status >= 400
-    body = await _read(response, ERROR_BODY_LIMIT if failed else limit, cut=failed)
+    body = await read_body(response, ERROR_BODY_LIMIT if failed else limit, cut=failed)
     return Reply(response.status, response.headers, body, request.url)
 
 
-async def _read(response: aiohttp.ClientResponse, limit: int, *, cut: bool = False) -> bytes:
+async def read_body(response: aiohttp.ClientResponse, limit: int, *, cut: bool = False) -> bytes:
     """The body, which returns the connection to its pool; beyond `limit` bytes it is cut, or an error."""
     chunks: list[bytes] = []
     size = 0
@@ -144,7 +144,8 @@ class _TooLargeError(ValueError):
     pass
 
 
-_TROUBLES = (aiohttp.ClientError, TimeoutError, OSError, ValueError, TypeError, RuntimeError)
+TROUBLES = (aiohttp.ClientError, TimeoutError, OSError, ValueError, TypeError, RuntimeError)
+"""What aiohttp raises, for `as_ours`."""
 
 
 def as_ours(error: Exception, request: Request, timeout: float | None) -> SlyError | TypeError:

@@ -3,33 +3,48 @@
 The rule: a method builds a request, hands it to `signed_call`, and reads the answer as its name says.
 """
 
-from collections.abc import Mapping
+import os
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import asdict, is_dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar, Unpack, overload
 
 from .auth import Auth
-from .errors import BadReplyError, SlyError
+from .bodies import Progress, Total
+from .download import download
 from .lazy import AsyncLazy, PagedLazy
-from .page_walk import walk
+from .page_walk import read_pages, walk
 from .paging import Page, Pages, TokenPages, items_of
 from .params import as_form, as_query
-from .signed_call import Origin, signed_call
-from .transport import REPLY_LIMIT, Sessions
+from .signed_call import Fetch, Origin, signed_call
+from .streaming import Streamed, begin
+from .transport import REPLY_LIMIT, Sessions, fetch
+from .verbs import Asked, Headers, Params, Verbs
 from .web import JsonMap, Method, ParamsDict, Reply, Request, read_json
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
+    from typing_extensions import TypeForm
 
 __all__ = ["JsonMap", "WebAPI", "is_dataclass_instance"]
 
 T = TypeVar("T")
 JsonObject = dict[str, Any]
-Headers = Mapping[str, str] | None
-Params = ParamsDict | None
 
 
-class WebAPI:
+class Paging(TypedDict, total=False):
+    """What `paginated` takes by name."""
+
+    pages: Pages
+    items: str | None
+    headers: Headers
+    prefetch: bool
+
+
+class WebAPI(Verbs):
     """One web API, as one user. Set `base_url` and write methods that call `get_json` and its siblings.
 
     `auth` signs every request. `use_form_data`: bodies of `_post` and its siblings are forms, not
@@ -149,26 +164,49 @@ class WebAPI:
 
     # --- pages ---
 
+    @overload
+    def paginated(
+        self, path: str, params: Params = None, limit: int | None = None, **how: Unpack[Paging]
+    ) -> AsyncLazy[JsonObject]: ...
+    @overload
+    def paginated(
+        self, path: str, params: Params = None, limit: int | None = None, *, returns: type[T], **how: Unpack[Paging]
+    ) -> AsyncLazy[T]: ...
+    @overload
     def paginated(
         self,
         path: str,
         params: Params = None,
         limit: int | None = None,
         *,
+        returns: "TypeForm[T]",
+        **how: Unpack[Paging],
+    ) -> AsyncLazy[T]: ...
+    def paginated(
+        self,
+        path: str,
+        params: Params = None,
+        limit: int | None = None,
+        *,
+        returns: Any = None,
         pages: Pages = TokenPages(),  # noqa: B008 - a value that cannot change
         items: str | None = None,
         headers: Headers = None,
         prefetch: bool = False,
-    ) -> AsyncLazy[JsonObject]:
+    ) -> AsyncLazy[Any]:
         """GET, the items of every page, `limit` of them at most; a page is asked for when it is needed.
 
         `pages`: how the API names the next page (`SlyAPI.paging`), by tokens of Google's or X's kind
         unless told. `items`: where they are in the answer, as for `paging.value_at`; else under
         `items` or `data`, or the answer is the list. `prefetch`: asks for the next page while the
-        caller works on this one. Iterating raises `BadReplyError` for pages that would never end.
+        caller works on this one. `returns`: what each item is, as for `get`. Iterating
+        raises `BadReplyError` for pages that would never end.
         """
         fetch = partial(self._page, path, pages, items, headers)
-        return PagedLazy(walk(fetch, pages, {**pages.first(), **(params or {})}, limit, prefetch))
+        found = walk(fetch, pages, {**pages.first(), **(params or {})}, limit, prefetch)
+        if returns is not None:
+            found = read_pages(found, returns, Request(Method.GET, self.get_full_url(path)).name)
+        return PagedLazy(found)
 
     async def _page(
         self, path: str, pages: Pages, items: str | None, headers: Headers, ask: ParamsDict | str
@@ -189,91 +227,49 @@ class WebAPI:
         body = read_json(reply.body, request)
         return Page(body, items_of(body, items), {} if isinstance(ask, str) else ask, reply.headers, reply.url)
 
-    # --- any result ---
+    # --- bodies that take their time ---
 
-    @overload
-    async def _get(
-        self, returns: type[T], path: str, params: Params = None, data: Any = None, headers: Headers = None
-    ) -> T: ...
-    @overload
-    async def _get(
-        self, returns: None, path: str, params: Params = None, data: Any = None, headers: Headers = None
-    ) -> None: ...
-    async def _get(
-        self, returns: Any, path: str, params: Params = None, data: Any = None, headers: Headers = None
-    ) -> Any:
-        """GET, and the answer as `returns`: a class with `from_json`, `str`, None, or any one-argument constructor."""
-        return await self._request(Method.GET, returns, path, params, data, headers)
+    @asynccontextmanager
+    async def stream(
+        self, path: str, params: Params = None, *, method: Method | str = Method.GET, **asked: Unpack[Asked]
+    ) -> AsyncGenerator[Streamed, None]:
+        """The answer as it comes: `async with api.stream(...) as reply`, then over `reply` or `reply.lines()`.
 
-    @overload
-    async def _post(
-        self, returns: type[T], path: str, params: Params = None, data: Any = None, headers: Headers = None
-    ) -> T: ...
-    @overload
-    async def _post(
-        self, returns: None, path: str, params: Params = None, data: Any = None, headers: Headers = None
-    ) -> None: ...
-    async def _post(
-        self, returns: Any, path: str, params: Params = None, data: Any = None, headers: Headers = None
-    ) -> Any:
-        """POST with `data` as JSON, or as a form when `use_form_data`; the answer as for `_get`."""
-        return await self._request(Method.POST, returns, path, params, data, headers)
+        `asked` as for `post`. No limit of size or of time in all; 60 s without a byte are a `RequestTimeoutError`.
+        """
+        reply = await self._ask(Method(method.upper()), path, params, asked, begin)
+        assert isinstance(reply, Streamed)  # what `begin` gives for a status below 400
+        try:
+            yield reply
+        finally:
+            reply.close()
 
-    @overload
-    async def _put(
-        self, returns: type[T], path: str, params: Params = None, data: Any = None, headers: Headers = None
-    ) -> T: ...
-    @overload
-    async def _put(
-        self, returns: None, path: str, params: Params = None, data: Any = None, headers: Headers = None
-    ) -> None: ...
-    async def _put(
-        self, returns: Any, path: str, params: Params = None, data: Any = None, headers: Headers = None
-    ) -> Any:
-        """PUT, as `_post`."""
-        return await self._request(Method.PUT, returns, path, params, data, headers)
+    async def download(
+        self,
+        path: str,
+        target: "str | os.PathLike[str]",
+        params: Params = None,
+        *,
+        headers: Headers = None,
+        tries: int = 1,
+        limit: int | None = None,
+        progress: Progress | None = None,
+        total: Total | None = None,
+    ) -> Path:
+        """GET, and the answer in the file `target`, which is there when it is complete, and else as it was.
 
-    @overload
-    async def _patch(
-        self, returns: type[T], path: str, params: Params = None, data: Any = None, headers: Headers = None
-    ) -> T: ...
-    @overload
-    async def _patch(
-        self, returns: None, path: str, params: Params = None, data: Any = None, headers: Headers = None
-    ) -> None: ...
-    async def _patch(
-        self, returns: Any, path: str, params: Params = None, data: Any = None, headers: Headers = None
-    ) -> Any:
-        """PATCH, as `_post`."""
-        return await self._request(Method.PATCH, returns, path, params, data, headers)
+        What was received before a failure stays in `target.part`, if the server names the body so that
+        it can be told from others; the next call goes on from there. `tries`: how often to ask in all, while
+        that helps. `limit` in bytes. `progress(n)` is told of `n` bytes more, `total(n)` of the size (None:
+        unknown) when the body begins. Raises `SaveError` where the file cannot be written.
+        """
+        asked = self._create_request(Method.GET, path, params, None, headers)
+        key = sha256(repr((asked.url, sorted(asked.query_params.items()))).encode()).hexdigest()
 
-    @overload
-    async def _delete(
-        self, returns: type[T], path: str, params: Params = None, data: Any = None, headers: Headers = None
-    ) -> T: ...
-    @overload
-    async def _delete(
-        self, returns: None, path: str, params: Params = None, data: Any = None, headers: Headers = None
-    ) -> None: ...
-    async def _delete(
-        self, returns: Any, path: str, params: Params = None, data: Any = None, headers: Headers = None
-    ) -> Any:
-        """DELETE, as `_post`."""
-        return await self._request(Method.DELETE, returns, path, params, data, headers)
+        def open_reply(more: Mapping[str, str]) -> "AbstractAsyncContextManager[Streamed]":
+            return self.stream(path, params, headers={**(headers or {}), **more})
 
-    async def _request(
-        self, method: Method, returns: Any, path: str, params: Params, data: Any, headers: Headers
-    ) -> Any:
-        create = self._create_form_request if self.use_form_data else self._create_request
-        request = create(method, path, params, data, headers)
-        reply = await self._send(request)
-        if returns is None:
-            return None
-        if returns is str:
-            return reply.text()
-        if returns is bytes:
-            return reply.body
-        return _construct(returns, read_json(reply.body, request), request)
+        return await download(open_reply, target, key, tries=tries, limit=limit, progress=progress, total=total)
 
     # --- what the methods are made of ---
 
@@ -301,11 +297,11 @@ class WebAPI:
             request.data = as_form(_plain(data), self._parameter_list_delimiter)
         return request
 
-    async def _send(self, request: Request) -> Reply:
+    async def _send(self, request: Request, using: Fetch = fetch) -> Reply:
         """The signed round trip."""
         if self.base_url is not self._origin.base_url:
             self._origin = Origin(self.base_url)
-        return await signed_call(self.auth, self._client, request, self._origin, self.reply_limit)
+        return await signed_call(self.auth, self._client, request, self._origin, self.reply_limit, using)
 
     async def _json(self, request: Request) -> JsonObject:
         value: JsonObject = read_json((await self._send(request)).body, request)
@@ -323,20 +319,4 @@ def _plain(data: Any) -> Any:
     if callable(to_json):
         return to_json()
     return asdict(data) if is_dataclass(data) and not isinstance(data, type) else data
-
-
-def _construct(returns: Any, value: Any, request: Request) -> Any:
-    build = getattr(returns, "from_json", returns)
-    problem = ""
-    try:
-        return build(value)
-    except SlyError:
-        raise
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-        problem = type(error).__name__
-    del value  # so that no traceback shows what a server echoed
-    raise BadReplyError(
-        f"{request.name} answered with JSON that is no {getattr(returns, '__name__', 'such value')} ({problem}).",
-        kind="configuration",
-    )
 

@@ -2,9 +2,10 @@
 """What a type checker tells a user of SlyAPI. Checked by mypy and pyright, never run."""
 
 from collections.abc import AsyncGenerator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, assert_type
+from pathlib import Path
+from typing import Any, BinaryIO, Generic, NotRequired, TypedDict, TypeVar, assert_type
 
 import aiohttp
 
@@ -27,6 +28,8 @@ from SlyAPI import (
 )
 from SlyAPI.paging import CursorPages, LinkPages, Page, Pages
 from SlyAPI.web import JsonMap, JsonType, ParamsDict, Request
+
+Item = TypeVar("Item")
 
 
 @dataclass
@@ -71,6 +74,53 @@ async def call(music: Music) -> None:
     await music.post_json_empty("/me", json=None)
     assert_type(await music.song(5), Song)
     assert_type(music.songs(), AsyncLazy[Song])
+
+
+class Tags(TypedDict):
+    """An answer as a TypedDict."""
+
+    names: list[str]
+    more: NotRequired[bool]
+
+
+@dataclass
+class Album(Generic[Item]):
+    """An answer as a generic dataclass."""
+
+    title: str
+    items: list[Item]
+    by: str | None = field(default=None, metadata={"json": "from"})
+
+
+async def typed(music: Music, picture: BinaryIO, pieces: AsyncGenerator[bytes, None]) -> None:
+    """What comes back is what `returns` says."""
+    assert_type(await music.get("/tags", returns=Tags), Tags)
+    assert_type(await music.get("/albums/1", {"full": True}, returns=Album[Song]), Album[Song])
+    assert_type(await music.get("/albums", returns=list[Album[int]]), list[Album[int]])
+    assert_type(await music.get("/songs", returns=dict[str, Song]), dict[str, Song])
+    assert_type(await music.get("/songs/1", returns=Song | None), Song | None)
+    assert_type(await music.get("/lyrics", returns=str), str)
+    assert_type(await music.get("/cover", returns=bytes), bytes)
+    assert_type(await music.get("/any"), Any)
+    assert_type(await music.post("/songs", json={"name": "x"}, returns=Song), Song)
+    assert_type(await music.put("/songs/1", data={"name": "x"}, returns=None), None)
+    assert_type(await music.patch("/songs/1", data=pieces, headers={"X-Kind": "y"}, returns=None), None)
+    assert_type(await music.post("/cover", files={"cover": picture, "b": ("b.png", Path("b.png"))}, returns=Tags), Tags)
+    assert_type(await music.delete("/songs/1", returns=None), None)
+    assert_type(music.paginated("/songs", returns=Song), AsyncLazy[Song])
+    assert_type(await music.paginated("/songs", {}, 5, returns=Tags, prefetch=True), list[Tags])
+    assert_type(music.paginated("/songs", returns=Song | None, items="a.b"), AsyncLazy[Song | None])
+    await music.get("/songs", returns=Song, date={})  # type: ignore[call-overload]  # pyright: ignore
+
+
+async def piecewise(music: Music, sizes: list[int]) -> None:
+    async with music.stream("/events", method="POST", json={}) as events:
+        assert_type(events.size, int | None)
+        async for piece in events:
+            assert_type(piece, bytes)
+        async for line in events.lines():
+            assert_type(line, str)
+    assert_type(await music.download("/song.ogg", "song.ogg", progress=sizes.append, tries=3, limit=1 << 30), Path)
 
 
 async def lazily(numbers: AsyncLazy[int], old: AsyncTrans[str]) -> None:

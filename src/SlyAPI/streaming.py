@@ -1,0 +1,152 @@
+"""Replies whose bodies are read piece by piece, and requests whose bodies take their time.
+
+The rule: no limit in total, neither of bytes nor of time; a limit on how long nothing comes. No error is aiohttp's.
+"""
+
+import asyncio
+import codecs
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import TYPE_CHECKING
+
+from .errors import BadReplyError
+from .transport import ERROR_BODY_LIMIT, TROUBLES, as_ours, read_body
+from .web import Reply, Request, bare_url
+
+if TYPE_CHECKING:
+    import aiohttp
+
+SILENCE = 60.0
+"""Seconds without a byte after which a reply is given up, unless the caller's session says otherwise."""
+LONGEST_LINE = 1 << 20
+"""Characters of a line that `lines` gives."""
+REDIRECTS = (301, 302, 303, 307, 308)
+
+
+class Streamed(Reply):
+    """A reply as it comes: iterate over its bytes, or over its `lines()`. Its `body` stays empty.
+
+    `status`, `headers` and `url` are there from the beginning. `size`: bytes that the server
+    announced, None where it did not, or where they are packed.
+    """
+
+    __slots__ = ("_request", "_response")
+
+    def __init__(self, response: "aiohttp.ClientResponse", request: Request) -> None:
+        super().__init__(response.status, response.headers, b"", bare_url(request.url))
+        self._response = response
+        self._request = request
+
+    def __repr__(self) -> str:
+        return f"<Streamed {self.status} from {self.url}>"
+
+    @property
+    def size(self) -> int | None:
+        packed = self.headers.get("Content-Encoding", "identity").lower() != "identity"
+        return None if packed else self._response.content_length
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self.pieces()
+
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
+        """The body, in pieces as they come, unpacked. Raises `NetworkError` where it breaks off."""
+        while piece := await self._piece():
+            yield piece
+
+    async def lines(self) -> AsyncGenerator[str, None]:
+        """The body's lines without their ends, in the encoding that the reply names, else UTF-8.
+
+        Raises `NetworkError` where it breaks off, `BadReplyError` for a line longer than `LONGEST_LINE`.
+        """
+        decoder = codecs.getincrementaldecoder(self.encoding)("replace")
+        rest, first = "", True
+        async for piece in self.pieces():
+            text = decoder.decode(piece)
+            if first and text:
+                text, first = text.removeprefix("\ufeff"), False
+            end, *others = text.split("\n")
+            rest += end
+            for other in others:
+                yield rest.removesuffix("\r")
+                rest = other
+            if len(rest) > LONGEST_LINE:
+                raise BadReplyError(f"{self._request.name}: a line is longer than {LONGEST_LINE} characters.")
+        rest += decoder.decode(b"", final=True)
+        if rest:
+            yield rest.removesuffix("\r")
+
+    def close(self) -> None:
+        """Lets go of the connection; one that has more to say is closed."""
+        self._response.close()
+
+    async def read(self, limit: int) -> bytes:
+        """The whole body. Raises `BadReplyError` for one larger than `limit`."""
+        try:
+            return await read_body(self._response, limit)
+        except asyncio.CancelledError as cancelled:
+            raise cancelled.with_traceback(None) from None
+        except TROUBLES as error:
+            problem = as_ours(error, self._request, None)
+        raise problem
+
+    async def _piece(self) -> bytes:
+        try:
+            return await self._response.content.readany()
+        except asyncio.CancelledError as cancelled:
+            self.close()
+            raise cancelled.with_traceback(None) from None
+        except TROUBLES as error:
+            problem = as_ours(error, self._request, None)
+        self.close()
+        raise problem
+
+
+async def begin(client: "aiohttp.ClientSession", request: Request, limit: int) -> Reply:
+    """Sends a request and reads the reply's head: a `Streamed`, to be closed; a refusal or a redirect as it is whole.
+
+    As `transport.fetch`, but for the time limits.
+    """
+    try:
+        return await _begin(client, request)
+    except asyncio.CancelledError as cancelled:
+        raise cancelled.with_traceback(None) from None
+    except TROUBLES as error:
+        problem = as_ours(error, request, None)
+    raise problem
+
+
+async def _begin(client: "aiohttp.ClientSession", request: Request) -> Reply:
+    response = await client.request(
+        request.method,
+        request.url,
+        params=request.query_params or None,
+        headers=request.headers,
+        json=request.data if request.data_is_json else None,
+        data=None if request.data_is_json else request.data or None,
+        allow_redirects=False,
+        raise_for_status=False,
+        timeout=_patient(client.timeout),
+    )
+    if response.status < 400 and not (response.status in REDIRECTS and "Location" in response.headers):
+        return Streamed(response, request)
+    body = await read_body(response, ERROR_BODY_LIMIT, cut=True)
+    return Reply(response.status, response.headers, body, request.url)
+
+
+async def fetch_patiently(client: "aiohttp.ClientSession", request: Request, limit: int) -> Reply:
+    """As `transport.fetch`, for a request whose body may be large: however long that takes."""
+    reply = await begin(client, request, limit)
+    if isinstance(reply, Streamed):
+        return Reply(reply.status, reply.headers, await reply.read(limit), request.url)
+    return reply
+
+
+def _patient(given: "aiohttp.ClientTimeout") -> "aiohttp.ClientTimeout":
+    """The session's limits without that of the whole."""
+    import aiohttp
+
+    return aiohttp.ClientTimeout(
+        total=None,
+        connect=given.connect,
+        sock_connect=given.sock_connect or SILENCE,
+        sock_read=given.sock_read or SILENCE,
+    )
