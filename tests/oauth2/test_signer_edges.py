@@ -62,6 +62,20 @@ async def test_a_token_is_due_at_the_very_second_of_its_end(place: Place) -> Non
     assert auth_at(place, place.user(0)).due
 
 
+async def test_a_token_with_a_refresh_token_is_refreshed_at_the_very_second_of_its_leeway(place: Place) -> None:
+    auth = auth_at(place, place.user(1000))
+    place.clock.now += 970
+    assert await signed(auth) == "new-token-1"
+
+
+async def test_at_the_very_second_of_its_end_a_token_carries_on_no_more(place: Place) -> None:
+    auth = auth_at(place, place.user(1000))
+    place.answers += [status(503)]
+    place.clock.now += 1000
+    with pytest.raises(ApiError):
+        await signed(auth)
+
+
 async def test_an_expiry_that_the_program_changes_counts_from_then_on(place: Place) -> None:
     auth = auth_at(place, place.user(100))
     assert not auth.due
@@ -203,23 +217,23 @@ async def test_a_token_endpoint_that_never_answers_is_given_up_when_its_time_is_
     place.gate.set()
 
 
-def cancel_all_but_this() -> None:
-    """What a signal handler does."""
+def cancel_all_but_this(after: float = 0.0) -> None:
+    """What a signal handler does, so many seconds from now."""
     here = asyncio.current_task()
 
     def cancel() -> None:
         for task in asyncio.all_tasks() - {here}:
             if "OAuth2" in repr(task) or "signed" in repr(task):
-                task.cancel()
+                assert task.cancel()
 
-    asyncio.get_running_loop().call_soon(cancel)
+    asyncio.get_running_loop().call_later(after, cancel)
 
 
 @pytest.mark.parametrize("questions", [1, 2])
 async def test_who_cancels_all_tasks_amid_a_question_waits_for_its_answer(place: Place, questions: int) -> None:
     path = place.file()
     auth = auth_at(place, path)
-    auth.app.token_timeout = 60.0
+    auth.app.token_timeout = 6.0
 
     def rotated() -> Any:
         path.write_text(json.dumps(OAuth2User("theirs", "newer", in_seconds(place.clock, -1)).to_dict()))
@@ -232,7 +246,7 @@ async def test_who_cancels_all_tasks_amid_a_question_waits_for_its_answer(place:
         place.answers += [rotated]
     calling = asyncio.create_task(signed(auth))
     await until(lambda: len(place.forms) == questions)
-    cancel_all_but_this()
+    cancel_all_but_this(after=0.7)
     await asyncio.wait([calling])
     assert calling.cancelled()
     place.gate.set()
