@@ -183,7 +183,7 @@ class _Once:
 
 
 class _Open:
-    """An open file, from where it stands; it stays open."""
+    """An open file, from where it stands; it stays open. It is one call's at a time: it has but one place."""
 
     def __init__(self, file: Any) -> None:
         if not isinstance(file.read(0), bytes):
