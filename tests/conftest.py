@@ -221,6 +221,13 @@ def redis_server() -> Iterator[servers.RedisServer]:
 
 
 @pytest.fixture(scope="session")
+def valkey_server() -> Iterator[servers.RedisServer]:
+    """A Valkey server, to be used as `redis_server` is."""
+    with servers.valkey() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
 def postgres_server() -> Iterator[servers.PostgresServer]:
     """A PostgreSQL server for all tests: each takes a table of its own, and none stops it."""
     with servers.postgres() as server:

@@ -34,7 +34,8 @@ FLOORS: dict[str, tuple[str, str]] = {
     # one user's grant as a value: pure, and below the stores, which give and take it
     "grants": ("oauth2.user oauth2.scopes oauth2.times oauth2.client_auth oauth1.user", "words"),
     "io": (
-        "transport streaming bodies part_file loopback loopback_address loopback_http browser stores stores.*",
+        """transport streaming bodies part_file per_loop loopback loopback_address loopback_http browser
+        stores stores.*""",
         "words grants",
     ),
     "provider": ("oauth2.app oauth1.app", "words grants protocol io"),
@@ -61,7 +62,10 @@ OPTIONAL_LIBRARIES = {
     *("pytest", "hypothesis", "playwright"),
 }
 RANDOM_LIBRARIES = {"random", "secrets", "uuid"}
-MAKES_SECRETS = {"oauth2.pkce", "oauth2.login", "oauth1.signature", "json_file", "loopback", "bodies"}
+MAKES_SECRETS = {
+    *("oauth2.pkce", "oauth2.login", "oauth1.signature"),
+    *("json_file", "loopback", "bodies", "stores.served"),
+}
 """Where secrets and unguessable names are made, beside `flow` and `testing`."""
 READS_THE_CLOCK = {
     *(("oauth2.app", "_clock"), ("oauth2.service_account", "refresh")),

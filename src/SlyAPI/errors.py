@@ -75,6 +75,10 @@ class SaveError(SlyError, OSError):
     """New credentials could not be written; what was on disk is as it was."""
 
 
+class SupersededError(SaveError):
+    """The store holds something newer than what would have been replaced; it was left as it is."""
+
+
 class WouldOverwriteError(SlyError, FileExistsError):
     """A file that holds something would have been overwritten without a yes."""
 

@@ -5,9 +5,7 @@ carry the request's headers.
 """
 
 import asyncio
-import atexit
 import contextlib
-import os
 import weakref
 from collections.abc import AsyncGenerator
 
@@ -15,6 +13,7 @@ import aiohttp
 from yarl import URL
 
 from .errors import BadReplyError, ConfigError, NetworkError, RequestTimeoutError, SlyError, printable
+from .per_loop import PerLoop
 from .web import Reply, Request, bare_url
 
 TOKEN_TIMEOUT = 30.0
@@ -199,111 +198,14 @@ def _cause(error: Exception) -> str:
     return printable(told or type(inner).__name__, 100)
 
 
-class Sessions:
+class Sessions(PerLoop[aiohttp.ClientSession]):
     """One `aiohttp.ClientSession` for each event loop, made on first use, closed when its loop ends."""
 
     def __init__(self) -> None:
-        self._held: dict[asyncio.AbstractEventLoop, _Open] = {}
-        # A finalizer, which keeps `_held` alive: the garbage collector would otherwise find the sessions
-        # of a cycle (error -> traceback -> frame -> api) together with us, and call them unclosed.
-        weakref.finalize(self, _close_soon, self._held).atexit = False
-
-    def get(self) -> aiohttp.ClientSession:
-        """The running loop's session. Raises `RuntimeError` where no loop runs."""
-        loop = asyncio.get_running_loop()
-        held = self._held.get(loop)
-        if held is None or held.session.closed:
-            for ended in [other for other in list(self._held) if other.is_closed()]:
-                self._held.pop(ended, None)  # None: another thread's loop may do the same now
-            held = self._held[loop] = _Open(loop)
-        return held.session
-
-    async def close(self) -> None:
-        """Closes the running loop's session; the next use makes a new one."""
-        held = self._held.pop(asyncio.get_running_loop(), None)
-        if held is not None:
-            await held.close()
+        super().__init__(aiohttp.ClientSession, _close_after_use, lambda session: not session.closed)
 
 
-class _Open:
-    """A session on its way from first use to its end, whoever brings that about."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.loop = loop
-        self.process = os.getpid()
-        self.closing: asyncio.Task[None] | None = None
-        # asyncio closes every begun async generator at the end of its loop (`shutdown_asyncgens`): so is
-        # the session in it. Begun by hand, since nobody can await here.
-        self._holder = _hold_session()
-        try:
-            self._holder.__anext__().send(None)
-        except StopIteration as begun:
-            self.session: aiohttp.ClientSession = begun.value
-        _OPEN.add(self)
-        _finish_before_close(loop)
-
-    async def close(self) -> None:
-        if uses := _USES.get(self.session):
-            await asyncio.wait(uses)
-        await self.session.close()
-        with contextlib.suppress(RuntimeError):  # asyncio is closing it just now
-            await self._holder.aclose()
-        _OPEN.discard(self)
-
-    def close_as_task(self) -> None:
-        self.closing = self.loop.create_task(self.close())
-
-
-_OPEN: set[_Open] = set()
-_WATCHED: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
-
-
-async def _hold_session() -> AsyncGenerator[aiohttp.ClientSession, None]:
-    async with aiohttp.ClientSession() as session:
-        yield session
-
-
-def _close_soon(held: dict[asyncio.AbstractEventLoop, _Open]) -> None:
-    """Closes what nobody can reach any more; called by the garbage collector, so in any thread."""
-    for loop, left in held.items():
-        with contextlib.suppress(RuntimeError):  # the loop is closed
-            loop.call_soon_threadsafe(left.close_as_task)
-
-
-def _finish_before_close(loop: asyncio.AbstractEventLoop) -> None:
-    """Has a loop that is closed without `shutdown_asyncgens` finish its sessions first; afterwards nobody could."""
-    if loop in _WATCHED:
-        return
-    _WATCHED.add(loop)
-    close = loop.close
-
-    def finish_and_close() -> None:
-        _finish(loop)
-        close()
-
-    with contextlib.suppress(AttributeError):  # uvloop's lets nobody in
-        loop.close = finish_and_close  # type: ignore[method-assign]
-
-
-def _finish(loop: asyncio.AbstractEventLoop) -> None:
-    left = [session for session in list(_OPEN) if session.loop is loop]
-    _OPEN.difference_update(left)
-    if any(session.process != os.getpid() for session in left):
-        return  # after a fork: the loop's selector is the parent's too, who goes on with it
-    if left and not loop.is_running() and not loop.is_closed():
-        loop.run_until_complete(_close_each(left))
-
-
-async def _close_each(left: list[_Open]) -> None:
-    for session in left:
-        if session.closing is not None:
-            await asyncio.wait([session.closing])
-        await session.close()
-
-
-@atexit.register
-def _finish_all() -> None:
-    """Closes what is open in loops that were never closed (`get_event_loop().run_until_complete(...)`)."""
-    for loop in {session.loop for session in _OPEN}:
-        with contextlib.suppress(RuntimeError):
-            _finish(loop)
+async def _close_after_use(session: aiohttp.ClientSession) -> None:
+    if uses := _USES.get(session):
+        await asyncio.wait(uses)
+    await session.close()

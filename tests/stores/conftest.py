@@ -1,6 +1,7 @@
 """Fixtures for stores between processes."""
 from __future__ import annotations
 
+import secrets
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
@@ -36,3 +37,9 @@ async def entry(kind: str, place: Path) -> StoredUser:
     user = entry_of(kind, place)
     await user.save(OAuth2User("T", "R"))
     return user
+
+
+@pytest.fixture
+def prefix() -> str:
+    """What no other test's users are under: a prefix for keys, a name for a table."""
+    return f"test_{secrets.token_hex(6)}"

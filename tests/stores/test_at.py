@@ -1,12 +1,13 @@
 """A store by its URL, as settings and command lines name it."""
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from SlyAPI.errors import ConfigError
-from SlyAPI.stores import FileStore, KeyringStore, SqliteStore, store_at
+from SlyAPI.stores import FileStore, KeyringStore, PostgresStore, RedisStore, SqliteStore, store_at
 
 
 @pytest.mark.parametrize("url", ["file:{}/a b", "file://{}/a%20b", "file://localhost{}/a b", "FILE:{}/a b"])
@@ -30,6 +31,20 @@ def test_the_keyring_has_a_service_name_or_the_usual_one() -> None:
         assert store.service == service
 
 
+@pytest.mark.parametrize("url", ["redis://:pass-5EC9E7@db:6379/1", "rediss://db", "unix:///run/redis.sock"])
+def test_a_redis_server_is_a_store(url: str) -> None:
+    store = store_at(url)
+    assert isinstance(store, RedisStore)
+    assert "5EC9E7" not in repr(store)
+
+
+@pytest.mark.parametrize("url", ["postgresql://me:pass-5EC9E7@db:5432/users", "postgres://db/users?sslmode=require"])
+def test_a_postgresql_database_is_a_store(url: str) -> None:
+    store = store_at(url)
+    assert isinstance(store, PostgresStore)
+    assert "5EC9E7" not in repr(store)
+
+
 @pytest.mark.parametrize(
     "url",
     [
@@ -42,3 +57,14 @@ def test_another_url_is_refused_without_repeating_it(url: str) -> None:
         store_at(url)
     assert "5EC9E7" not in str(refused.value)
     assert "sqlite:PATH" in refused.value.next_step
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://:pass-5EC9E7@db:port/0", "postgresql://me:pass-5EC9E7@[::/users", "postgresql://db/u?pass=5EC9E7"]
+)
+def test_a_broken_url_of_a_server_is_refused_without_repeating_it(
+    url: str, told_by: Callable[[BaseException], str]
+) -> None:
+    with pytest.raises(ConfigError) as refused:
+        store_at(url)
+    assert "5EC9E7" not in told_by(refused.value)

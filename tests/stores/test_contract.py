@@ -7,8 +7,9 @@ from typing import Any
 import keyring.backend
 import pytest
 
-from SlyAPI.stores import FileStore, KeyringStore, MemoryStore, SqliteStore, TokenStore
-from SlyAPI.testing.store_contract import KeptStoreContract, StoreContract
+from SlyAPI.stores import FileStore, KeyringStore, MemoryStore, PostgresStore, RedisStore, SqliteStore, TokenStore
+from SlyAPI.testing.store_contract import KeptStoreContract, ServedStoreContract, StoreContract
+from tests.stores import servers
 
 
 class TestMemoryStore(StoreContract):
@@ -68,3 +69,33 @@ class TestKeyringStore(KeptStoreContract):
     @pytest.fixture
     def reopened(self, backend: Any) -> TokenStore:
         return KeyringStore("SlyAPI-test", backend)
+
+
+LEASE = 0.5
+
+
+class TestRedisStore(ServedStoreContract):
+    @pytest.fixture(params=["redis_server", "valkey_server"])
+    def url(self, request: pytest.FixtureRequest) -> str:
+        server: servers.RedisServer = request.getfixturevalue(request.param)
+        return server.url
+
+    @pytest.fixture
+    def store(self, url: str, prefix: str) -> TokenStore:
+        return RedisStore(url, prefix, lease=LEASE)
+
+    @pytest.fixture
+    def reopened(self, url: str, prefix: str) -> TokenStore:
+        return RedisStore(url, prefix, lease=LEASE)
+
+
+class TestPostgresStore(ServedStoreContract):
+    @pytest.fixture
+    async def store(self, postgres_server: servers.PostgresServer, prefix: str) -> TokenStore:
+        store = PostgresStore(postgres_server.url, table=prefix, lease=LEASE)
+        await store.migrate()
+        return store
+
+    @pytest.fixture
+    def reopened(self, postgres_server: servers.PostgresServer, prefix: str) -> TokenStore:
+        return PostgresStore(postgres_server.url, table=prefix, lease=LEASE)

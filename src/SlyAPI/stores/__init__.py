@@ -9,12 +9,16 @@ from .expiring import expiring
 from .file import FileStore, user_file
 from .keyring import KeyringStore
 from .memory import MemoryStore
+from .postgres import PostgresStore
+from .redis import RedisStore
 from .sqlite import SqliteStore
 
 __all__ = [
     "FileStore",
     "KeyringStore",
     "MemoryStore",
+    "PostgresStore",
+    "RedisStore",
     "SqliteStore",
     "StoredUser",
     "TokenStore",

@@ -3,19 +3,26 @@
 The rule: no message repeats the URL, which may hold a password.
 """
 
+from collections.abc import Callable
 from urllib.parse import unquote, urlsplit
 
 from ..errors import ConfigError
 from .contract import TokenStore
 from .file import FileStore
 from .keyring import KeyringStore
+from .postgres import PostgresStore
+from .redis import RedisStore
 from .sqlite import SqliteStore
 
-_FORMS = "file:FOLDER, sqlite:PATH, keyring:SERVICE"
+_FORMS = "file:FOLDER, sqlite:PATH, keyring:SERVICE, redis://HOST, postgresql://HOST/NAME"
+_SERVED: dict[str, Callable[[str], TokenStore]] = {
+    **dict.fromkeys(("redis", "rediss", "unix"), RedisStore),
+    **dict.fromkeys(("postgresql", "postgres"), PostgresStore),
+}
 
 
 def store_at(url: str) -> TokenStore:
-    """The store at `url`: `file:FOLDER`, `sqlite:PATH` or `keyring:SERVICE`.
+    """The store at `url`: `file:FOLDER`, `sqlite:PATH`, `keyring:SERVICE`, or a URL of Redis or PostgreSQL.
 
     Paths may be relative, or follow `//` as in `sqlite:///srv/users.db`; `%20` stands for a space. Nothing
     is opened yet. Raises `ConfigError` for another URL, `MissingExtraError` where the package is not there.
@@ -24,10 +31,18 @@ def store_at(url: str) -> TokenStore:
     FileStore('...users')
     """
     scheme = url.partition(":")[0].lower()
+    if scheme in _SERVED:
+        try:
+            return _SERVED[scheme](url)
+        except ConfigError as error:
+            problem = error.with_traceback(None)
+        del url  # so that no traceback shows it
+        raise problem
     rest = _rest(url) if scheme in ("file", "sqlite", "keyring") else ""
     if scheme == "keyring":
         return KeyringStore(rest) if rest else KeyringStore()
     if not rest:
+        del url
         raise ConfigError("That is not the URL of a store.", next_step=f"Give one of: {_FORMS}")
     return FileStore(rest) if scheme == "file" else SqliteStore(rest)
 

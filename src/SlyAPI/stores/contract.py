@@ -8,11 +8,11 @@ import json
 import os
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
-from ..errors import CredentialsNotFoundError, SaveError, printable
+from ..errors import CredentialsNotFoundError, SaveError, SupersededError, printable
 from ..json_file import StrPath
 from ..oauth2.user import OAuth2User
 from ..web import SecretJson
@@ -24,7 +24,8 @@ LOCK_PATIENCE = 75.0
 class TokenStore(ABC):
     """Users' tokens by name. Derive from it for a store of your own, and run `SlyAPI.testing.store_contract` on it.
 
-    Names are any text. Values are JSON objects; a store neither reads nor changes them.
+    Names are any text. Values are JSON objects; a store neither reads nor changes them. A program that
+    knows better, as a login does, calls `save`; one that renews what it loaded calls `replace`, in the lock.
     """
 
     @abstractmethod
@@ -34,6 +35,23 @@ class TokenStore(ABC):
     @abstractmethod
     async def save(self, name: str, value: dict[str, Any]) -> None:
         """Makes `value` durable, whole or not at all. Raises `SaveError`, and what was there is then untouched."""
+
+    async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any]) -> None:
+        """Saves `new` if what is there is still `old`, which `load` gave (None: nothing), or `new` already.
+
+        Whoever was paused past his lock cannot overwrite what another wrote meanwhile, nor bring back a
+        user who was deleted: that raises `SupersededError`. Else as `save`. A store that several machines
+        share, or whose lock may be lost, does it in one step; this one is only safe in a lock that holds.
+        """
+        try:
+            now = await self.load(name)
+        except CredentialsNotFoundError:
+            now = None
+        if now == new:
+            return
+        if now != old:
+            raise superseded(self, name)
+        await self.save(name, new)
 
     @abstractmethod
     async def delete(self, name: str) -> None:
@@ -47,8 +65,9 @@ class TokenStore(ABC):
     def lock(self, name: str) -> AbstractAsyncContextManager[None]:
         """Held while one user is refreshed: by one task of one process at a time.
 
-        Freed when its holder dies. Where it cannot be had within `LOCK_PATIENCE` it is not waited for
-        any longer: a refresh too many is better than a call that hangs.
+        Freed when its holder dies. It may be lost while its holder is paused or cut off, who is not told:
+        his `replace` is refused if it comes too late. Where it cannot be had within `LOCK_PATIENCE` it is
+        not waited for any longer: a refresh too many is better than a call that hangs.
         """
 
     def user(self, name: str) -> "StoredUser":
@@ -117,19 +136,29 @@ def missing(store: TokenStore, name: str) -> CredentialsNotFoundError:
     )
 
 
-async def patiently(attempt: Callable[[], bool], waited: float = 0.0) -> bool:
+def superseded(store: TokenStore, name: str) -> SupersededError:
+    """The error for a value that would replace what it does not know."""
+    return SupersededError(
+        f"{store!r} holds something newer for {printable(name, 80)!r}, or the user was deleted: it was left as it is.",
+        next_step="Load the user again.",
+    )
+
+
+async def patiently(attempt: Callable[[], bool | Awaitable[bool]], waited: float = 0.0) -> bool:
     """Whether `attempt` came true within `LOCK_PATIENCE` less what was `waited`; asks ever more seldom.
 
     Asking, because a thread that blocks in a lock can be neither cancelled nor left behind.
     """
     loop = asyncio.get_running_loop()
     give_up, pause = loop.time() + LOCK_PATIENCE - waited, 0.002
-    while not attempt():
+    while True:
+        had = attempt()
+        if had if isinstance(had, bool) else await had:
+            return True
         if loop.time() >= give_up:
             return False
         await asyncio.sleep(pause)
         pause = min(pause * 1.5, 0.1)
-    return True
 
 
 class ThreadLocks:

@@ -17,7 +17,8 @@ from urllib.parse import quote
 
 from ..errors import ConfigError, CredentialsError, SaveError, printable
 from ..json_file import StrPath, shown
-from .contract import TokenStore, as_text, lasting_path, missing, real_path
+from ..web import SecretJson
+from .contract import TokenStore, as_text, lasting_path, missing, real_path, superseded
 from .file_lock import file_lock
 
 T = TypeVar("T")
@@ -51,14 +52,18 @@ class SqliteStore(TokenStore):
         row = await self._read(read)
         if row is None:
             raise missing(self, name)
+        return self._as_value(name, row[0])
+
+    def _as_value(self, name: str, kept: Any) -> dict[str, Any]:
         try:
-            value = json.loads(row[0])
+            value = json.loads(kept)
         except (ValueError, TypeError, RecursionError):
             value = None
+        del kept
         if not isinstance(value, dict):
-            del row, value  # so that no traceback shows them
+            del value  # so that no traceback shows them
             raise CredentialsError(f"{self!r} holds something else for {printable(name, 80)!r}: not a JSON object.")
-        return value
+        return SecretJson(value)
 
     async def save(self, name: str, value: dict[str, Any]) -> None:
         """Commits the value with a full sync. Raises `SaveError`."""
@@ -68,6 +73,21 @@ class SqliteStore(TokenStore):
             database.execute("INSERT OR REPLACE INTO slyapi_users VALUES (?, ?)", (name, as_text(self, value)))
 
         await self._write(write)
+
+    async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any]) -> None:
+        """Commits the value where `old` is there still. Raises `SupersededError`, `SaveError`."""
+        _check(name)
+
+        def swap(database: sqlite3.Connection) -> bool:
+            database.execute("BEGIN IMMEDIATE")
+            row = database.execute("SELECT value FROM slyapi_users WHERE name = ?", (name,)).fetchone()
+            if (self._as_value(name, row[0]) if row else None) not in (old, new):
+                return False
+            database.execute("INSERT OR REPLACE INTO slyapi_users VALUES (?, ?)", (name, as_text(self, new)))
+            return True
+
+        if not await self._write(swap):
+            raise superseded(self, name)
 
     async def delete(self, name: str) -> None:
         """Forgets a user."""
@@ -96,10 +116,9 @@ class SqliteStore(TokenStore):
             return await asyncio.to_thread(self._with_unwritable_database, query)
         raise CredentialsError(f"{self!r} cannot be read ({problem}).", next_step="Check the path and its permissions.")
 
-    async def _write(self, change: Callable[[sqlite3.Connection], Any]) -> None:
+    async def _write(self, change: Callable[[sqlite3.Connection], T]) -> T:
         try:
-            await asyncio.to_thread(self._with_database, change)
-            return
+            return await asyncio.to_thread(self._with_database, change)
         except _TROUBLES as error:
             problem = _why(error)
         raise SaveError(

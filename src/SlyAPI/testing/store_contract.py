@@ -13,13 +13,21 @@ import asyncio
 import threading
 from typing import Any
 
-from ..errors import CredentialsNotFoundError
+from ..errors import CredentialsNotFoundError, SupersededError
 
 _NAMES = ("alice", "Alice", "a.b@example.com", "../up", "a/b", "ünï", "with space", "x" * 60, "-", "%41", ".", "con")
 
 
 def _tokens(token: str) -> dict[str, Any]:
     return {"token": token, "refresh_token": "r-" + token, "expires_at": None, "token_type": "Bearer", "scopes": []}
+
+
+async def _is_refused(store: Any, old: Any, new: Any) -> bool:
+    try:
+        await store.replace("alice", old, new)
+    except SupersededError:
+        return True
+    return False
 
 
 class StoreContract:
@@ -65,6 +73,24 @@ class StoreContract:
         assert await store.names() == ["bob"]
 
     async def test_an_empty_store_has_no_names(self, store: Any) -> None:
+        assert await store.names() == []
+
+    async def test_what_is_there_is_replaced_by_who_knows_it(self, store: Any) -> None:
+        await store.replace("alice", None, _tokens("1"))
+        await store.replace("alice", await store.load("alice"), _tokens("2"))
+        assert await store.load("alice") == _tokens("2")
+        await store.replace("alice", _tokens("1"), _tokens("2"))  # again, since the first answer was lost
+        assert await store.load("alice") == _tokens("2")
+
+    async def test_what_is_newer_or_was_deleted_is_not_replaced(self, store: Any) -> None:
+        await store.save("alice", _tokens("1"))
+        known = await store.load("alice")
+        await store.save("alice", _tokens("2"))
+        for old in (known, None):
+            assert await _is_refused(store, old, _tokens("late"))
+        assert await store.load("alice") == _tokens("2")
+        await store.delete("alice")
+        assert await _is_refused(store, _tokens("2"), _tokens("late"))
         assert await store.names() == []
 
     async def test_one_holder_at_a_time_has_a_lock(self, store: Any) -> None:
@@ -161,3 +187,57 @@ class KeptStoreContract(StoreContract):
 
         await asyncio.gather(count(store), count(reopened))
         assert (await store.load("alice"))["token"] == "8"
+
+
+class ServedStoreContract(KeptStoreContract):
+    """The same for a store that machines share; locks of `store` end half a second after their holder hangs."""
+
+    async def test_of_many_who_replace_the_same_at_once_one_does(self, store: Any, reopened: Any) -> None:
+        await store.save("alice", _tokens("0"))
+        refused = await asyncio.gather(
+            *(_is_refused(one, _tokens("0"), _tokens(f"{n}")) for n, one in enumerate([store, reopened] * 4, 1))
+        )
+        assert refused.count(False) == 1
+        assert (await store.load("alice"))["token"] == str(refused.index(False) + 1)
+
+    async def test_of_many_who_save_the_first_at_once_one_does(self, store: Any, reopened: Any) -> None:
+        refused = await asyncio.gather(
+            *(_is_refused(one, None, _tokens(f"{n}")) for n, one in enumerate([store, reopened] * 4, 1))
+        )
+        assert refused.count(False) == 1
+
+    async def test_a_holder_paused_past_its_lock_overwrites_nothing(self, store: Any, reopened: Any) -> None:
+        await store.save("alice", _tokens("1"))
+        paused, go_on = threading.Event(), threading.Event()
+
+        async def hold() -> bool:
+            async with store.lock("alice"):
+                known = await store.load("alice")
+                paused.set()
+                go_on.wait(60)  # blocks its event loop, as a stopped process would
+                return await _is_refused(store, known, _tokens("late"))
+
+        holder = asyncio.create_task(asyncio.to_thread(lambda: asyncio.run(hold())))
+        await asyncio.to_thread(paused.wait, 60)
+        try:
+            async with asyncio.timeout(60), reopened.lock("alice"):
+                await reopened.replace("alice", await reopened.load("alice"), _tokens("2"))
+                go_on.set()
+                assert await holder
+                assert await reopened.load("alice") == _tokens("2")
+                inside = asyncio.create_task(_enters(store))
+                assert not (await asyncio.wait([inside], timeout=0.2))[0]  # the late one freed nobody else's lock
+        finally:
+            go_on.set()
+        await inside
+
+    async def test_a_lock_that_is_held_for_longer_than_a_lease_stays_held(self, store: Any, reopened: Any) -> None:
+        async with store.lock("alice"):
+            inside = asyncio.create_task(_enters(reopened))
+            assert not (await asyncio.wait([inside], timeout=1.5))[0]
+        await asyncio.wait_for(inside, 60)
+
+
+async def _enters(store: Any) -> None:
+    async with store.lock("alice"):
+        pass
