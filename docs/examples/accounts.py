@@ -1,0 +1,215 @@
+"""Who is signed in, for any web framework: cookies in, cookies out, and each person's tokens in the store.
+
+The rule: a cookie says who somebody is, signed and of one size. No token is in it, and it is worth nothing once the
+person has signed out.
+"""
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import re
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Self
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from SlyAPI import OAuth2, OAuth2App, OAuth2User, SlyError, WebAPI
+from SlyAPI.errors import CredentialsNotFoundError
+from SlyAPI.paging import LinkPages, Pages, TokenPages
+from SlyAPI.stores import StoredUser, TokenStore
+
+SESSION_SECONDS = 30 * 24 * 3600
+LOGIN_SECONDS = 3600  # longer than a login may take, so that one that took too long is told so
+MOST_LOGINS = 5  # tabs of one browser in which a login may be going on
+MOST_SESSIONS = 10  # browsers in which one person may be signed in
+
+
+@dataclass(frozen=True)
+class Service:
+    """An API, as far as this application uses it. Paths are below `api`."""
+
+    name: str
+    title: str
+    api: str
+    scopes: tuple[str, ...]
+    me: str
+    """Who the person is."""
+    id_key: str
+    """What in that answer never changes, and is never given to anybody else. An address is no such thing."""
+    name_key: str
+    listed: str = ""
+    """What /list walks through, page by page."""
+    pages: Pages = field(default_factory=TokenPages)
+    notes: str = ""
+
+
+SERVICES = {
+    "practice": Service(
+        "practice", "the provider", "", ("weather.read", "notes"), "/me", "id", "name",
+        listed="/archive", notes="/notes",
+    ),
+    "github": Service(
+        "github", "GitHub", "https://api.github.com", ("read:user",), "/user", "id", "login",
+        listed="/user/starred", pages=LinkPages(),
+    ),
+    "google": Service(
+        "google", "Google", "https://openidconnect.googleapis.com", ("openid", "profile"), "/v1/userinfo", "sub", "name"
+    ),
+}  # fmt: skip
+
+
+class Cookie(NamedTuple):
+    """A cookie to set; of 0 seconds: to take away."""
+
+    name: str
+    value: str
+    seconds: int
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody who is signed in, and their entry in the store."""
+
+    name: str
+    entry: StoredUser
+    user: OAuth2User
+
+
+class Accounts:
+    """Signing in and out. `url` is where browsers find the application, `key` signs the cookies."""
+
+    def __init__(
+        self, app: OAuth2App, service: Service, store: TokenStore, url: str, key: bytes,
+        clock: Callable[[], float] = time.time,
+    ) -> None:  # fmt: skip
+        self.app = app
+        self.service = service
+        self.store = store
+        self.redirect_uri = f"{url}/callback"
+        self._origin = "{0.scheme}://{0.netloc}".format(urlsplit(url))
+        self._key = key
+        self._clock = clock
+        secure = url.startswith("https:")
+        # a browser takes a cookie of this name over https alone, and from no neighbouring subdomain
+        self._prefix = "__Host-" if secure else ""
+        self.cookie_flags: dict[str, Any] = {"path": "/", "httponly": True, "secure": secure, "samesite": "Lax"}
+
+    async def __aenter__(self) -> Self:
+        # one pool of connections for all people, and no jar: a cookie of the API's would go from one to the next
+        self._http = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._http.close()
+
+    # --- signing in ---
+
+    def begin(self, cookies: Mapping[str, str]) -> tuple[str, list[Cookie]]:
+        """Where to send the browser, and what it keeps: the login is its own, and each tab has another."""
+        login = self.app.begin_login(self.redirect_uri, self.service.scopes, now=self._clock())
+        going_on = {name: kept["began_at"] for name in cookies if (kept := self._kept(name, cookies))}
+        oldest = sorted(going_on, key=lambda name: going_on[name])[: max(0, len(going_on) - MOST_LOGINS + 1)]
+        keep = Cookie(self._login_name(login.state), self._signed("login", login.to_dict()), LOGIN_SECONDS)
+        return login.url, [keep, *(Cookie(name, "", 0) for name in oldest)]
+
+    async def finish(self, cookies: Mapping[str, str], query: Mapping[str, str]) -> list[Cookie]:
+        """Who comes back from the provider is signed in from now on, in this browser. Raises `SlyError`."""
+        kept = self._kept(self._login_name(query.get("state", "")), cookies)
+        user = await self.app.finish_login(kept, query, self._http, now=self._clock())
+        told = await self._api(OAuth2(self.app, user, clock=self._clock)).get_json(self.service.me)
+        name, session = str(told[self.service.name_key]), secrets.token_urlsafe(18)
+        entry = self.store.user(f"{self.service.name}-{told[self.service.id_key]}")
+        async with entry.lock():  # whoever refreshes this person's older tokens just now, saves before us
+            user.extra = {"name": name, "sessions": [*await _sessions(entry), session][-MOST_SESSIONS:]}
+            await entry.save(user)
+        ends = self._clock() + SESSION_SECONDS
+        signed = self._signed("session", {"entry": entry.name, "session": session, "ends": ends})
+        return [Cookie(f"{self._prefix}session", signed, SESSION_SECONDS), *self.forget_login(query)]
+
+    def forget_login(self, query: Mapping[str, str]) -> list[Cookie]:
+        """What to take away once a login has ended, well or not."""
+        name = self._login_name(query.get("state", ""))
+        return [Cookie(name, "", 0)] if name else []
+
+    # --- who it is ---
+
+    async def person(self, cookies: Mapping[str, str]) -> Person | None:
+        """Who is signed in in this browser, if anybody is."""
+        told = self._read("session", cookies.get(f"{self._prefix}session", ""))
+        if told is None or told["ends"] < self._clock():
+            return None
+        entry = self.store.user(told["entry"])
+        try:
+            user = await entry.load()
+        except CredentialsNotFoundError:
+            return None  # signed out, maybe elsewhere
+        extra = user.extra or {}
+        return Person(extra.get("name", ""), entry, user) if told["session"] in extra.get("sessions", ()) else None
+
+    def api(self, person: Person) -> WebAPI:
+        """The API in this person's name. Tokens are refreshed, and saved, on the way."""
+        return self._api(OAuth2(self.app, person.entry, clock=self._clock))
+
+    def _api(self, auth: OAuth2) -> WebAPI:
+        api = WebAPI(auth, session=self._http)
+        api.base_url = self.service.api
+        return api
+
+    # --- signing out ---
+
+    def is_from_here(self, headers: Mapping[str, str]) -> bool:
+        """Whether one of our own pages sent this form; no other site may act for the person (CSRF)."""
+        told = headers.get("Sec-Fetch-Site")
+        return told == "same-origin" if told is not None else headers.get("Origin") == self._origin
+
+    async def sign_out(self, person: Person) -> bool:
+        """Ends the grant at the provider and forgets the tokens; whether the provider could be told."""
+        try:
+            await OAuth2(self.app, person.entry, clock=self._clock).revoke(self._http)
+        except SlyError:  # it is away, or has no endpoint for that; the person wants to be out all the same
+            await person.entry.delete()
+            return False
+        return True
+
+    def forget_session(self) -> list[Cookie]:
+        """What to take away from a browser in which nobody is signed in any more."""
+        return [Cookie(f"{self._prefix}session", "", 0)]
+
+    # --- cookies ---
+
+    def _login_name(self, state: str) -> str:
+        found = re.match(r"[A-Za-z0-9_-]{16}", state)
+        return f"{self._prefix}login-{found[0]}" if found else ""
+
+    def _kept(self, name: str, cookies: Mapping[str, str]) -> dict[str, Any] | None:
+        if not name.startswith(f"{self._prefix}login-"):
+            return None
+        return self._read("login", cookies.get(name, ""))
+
+    def _signed(self, purpose: str, value: Mapping[str, Any]) -> str:
+        text = base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
+        return f"{text}.{self._signature(purpose, text)}"
+
+    def _read(self, purpose: str, cookie: str) -> dict[str, Any] | None:
+        """The value of a cookie of ours; None for any other, and for one of another purpose."""
+        text, _, signature = cookie.partition(".")
+        if not hmac.compare_digest(signature.encode("utf-8", "replace"), self._signature(purpose, text).encode()):
+            return None
+        value: dict[str, Any] = json.loads(base64.urlsafe_b64decode(text + "=="))
+        return value
+
+    def _signature(self, purpose: str, text: str) -> str:
+        return hmac.digest(self._key, f"{purpose}.{text}".encode("utf-8", "replace"), hashlib.sha256).hex()
+
+
+async def _sessions(entry: StoredUser) -> list[str]:
+    try:
+        return list(((await entry.load()).extra or {}).get("sessions", ()))
+    except CredentialsNotFoundError:
+        return []

@@ -1,0 +1,69 @@
+"""What an example is started with, and the practice provider to sign in at where no other is named.
+
+    --provider github --client github.json     at GitHub; its callback URL is http://127.0.0.1:8000/callback
+    --provider google --client google.json     at Google; a client of the type "Web application"
+    --store URL                                where the tokens are (SlyAPI.stores.store_at), else sqlite:users.db
+    --url https://app.example                  where browsers find it, if a proxy stands before it
+    SESSION_KEY                                in the environment: signs the cookies, the same in every process
+"""
+from __future__ import annotations
+
+import argparse
+import os
+import secrets
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+from accounts import SERVICES, Accounts
+
+from SlyAPI import OAuth2App
+from SlyAPI.stores import store_at
+from SlyAPI.testing import PracticeProvider
+
+PEOPLE = ("Ada Practice", "Bo Practice", "Chris Practice")
+
+
+def read_settings(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line, with its defaults."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--provider", choices=SERVICES, default="practice")
+    parser.add_argument("--client", help="the client file, as python -m SlyAPI scaffold writes it")
+    parser.add_argument("--store", default="sqlite:users.db")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--url")
+    settings = parser.parse_args(argv)
+    settings.url = (settings.url or f"http://127.0.0.1:{settings.port}").rstrip("/")
+    if settings.provider != "practice" and not settings.client:
+        parser.error(f"--provider {settings.provider} needs --client FILE")
+    return settings
+
+
+@asynccontextmanager
+async def accounts_for(settings: argparse.Namespace) -> AsyncGenerator[Accounts, None]:
+    """The accounts of this application, at the provider that the settings name."""
+    # without a key of one's own, everybody signs in again after a restart
+    key = os.environ.get("SESSION_KEY", "").encode() or secrets.token_bytes(32)
+    store, service = store_at(settings.store), SERVICES[settings.provider]
+    if settings.client:
+        app = OAuth2App.from_json_file(settings.client)
+        if not service.api:  # a practice provider of yours, which runs elsewhere
+            service = replace(service, api=app.token_uri.removesuffix("/token") + "/api")
+        async with Accounts(app, service, store, settings.url, key) as accounts:
+            yield accounts
+        return
+    secret = secrets.token_urlsafe(24)
+    provider = PracticeProvider(
+        client_name="The example",
+        client_secret=secret,
+        redirect_uris=[f"{settings.url}/callback"],
+        people=PEOPLE,
+        delay_per_page=0.4,
+    )
+    async with provider.running():
+        app = OAuth2App("practice-client", secret, provider.authorize_url, provider.token_url)
+        app.revoke_uri, app.issuer, app.iss_in_redirect = provider.revoke_url, provider.origin, True
+        service = replace(service, api=provider.api_url)
+        async with Accounts(app, service, store, settings.url, key) as accounts:
+            yield accounts

@@ -1,0 +1,130 @@
+"""The same application with Starlette: python docs/examples/starlette_app.py (pip install starlette uvicorn)."""
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from urllib.parse import parse_qs
+
+import pages
+import uvicorn
+from accounts import Accounts, Cookie, Person
+from settings import accounts_for, read_settings
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from SlyAPI import GrantEndedError, SlyError
+
+log = logging.getLogger("starlette_app")
+
+
+def answer(response: Response, accounts: Accounts, cookies: list[Cookie]) -> Response:
+    response.headers.update(pages.HEADERS)
+    for cookie in cookies:
+        response.set_cookie(cookie.name, cookie.value, max_age=cookie.seconds, **accounts.cookie_flags)
+    return response
+
+
+async def login(request: Request) -> Response:
+    url, cookies = request.state.accounts.begin(request.cookies)
+    return answer(RedirectResponse(url, 303), request.state.accounts, cookies)
+
+
+async def callback(request: Request) -> Response:
+    accounts: Accounts = request.state.accounts
+    try:
+        cookies = await accounts.finish(request.cookies, request.query_params)
+    except SlyError as error:
+        log.warning("a login failed: %s", error)
+        status, html = pages.problem(error, await accounts.person(request.cookies))
+        return answer(HTMLResponse(html, status), accounts, accounts.forget_login(request.query_params))
+    return answer(RedirectResponse("/", 303), accounts, cookies)
+
+
+async def logout(request: Request) -> Response:
+    accounts, person = request.state.accounts, await signed_in(request, form=True)
+    told = await accounts.sign_out(person)
+    return answer(HTMLResponse(pages.signed_out(told)), accounts, accounts.forget_session())
+
+
+async def signed_in(request: Request, *, form: bool = False) -> Person:
+    accounts: Accounts = request.state.accounts
+    if form and not accounts.is_from_here(request.headers):
+        raise HTTPException(403, "The form did not come from one of our pages.")
+    person = await accounts.person(request.cookies)
+    if person is None:
+        raise HTTPException(303, headers={"Location": "/"})
+    return person
+
+
+async def home(request: Request) -> Response:
+    accounts: Accounts = request.state.accounts
+    person = await accounts.person(request.cookies)
+    if person is None:
+        return answer(HTMLResponse(pages.welcome()), accounts, [])
+    api, service = accounts.api(person), accounts.service
+    me = await api.get_json(service.me)
+    notes = (await api.get_json(service.notes))["items"] if "notes" in person.user.scopes else None
+    return answer(HTMLResponse(pages.home(person, service, me, notes)), accounts, [])
+
+
+async def add_note(request: Request) -> Response:
+    accounts, person = request.state.accounts, await signed_in(request, form=True)
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > 10_000:  # Starlette itself would read on without end
+            raise HTTPException(413, "The note is too long.")
+    text = parse_qs(body.decode("utf-8", "replace")).get("text", [""])[0]
+    await accounts.api(person).post_json(accounts.service.notes, json={"text": text[:200]})
+    return answer(RedirectResponse("/", 303), accounts, [])
+
+
+async def everything(request: Request) -> Response:
+    accounts, person = request.state.accounts, await signed_in(request)
+    pieces = pages.everything(person, accounts.api(person), accounts.service)
+    return StreamingResponse(pieces, headers=pages.STREAMED)
+
+
+async def style(request: Request) -> Response:
+    return Response(pages.STYLE, media_type="text/css")
+
+
+async def error_as_page(request: Request, error: Exception) -> Response:
+    accounts: Accounts = request.state.accounts
+    assert isinstance(error, SlyError)
+    log.warning("%s %s: %s", request.method, request.url.path, error)
+    ended = isinstance(error, GrantEndedError)
+    status, html = pages.problem(error, None if ended else await accounts.person(request.cookies))
+    return answer(HTMLResponse(html, status), accounts, accounts.forget_session() if ended else [])
+
+
+async def refusal(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    html = pages.refused(error.detail)
+    return answer(HTMLResponse(html, error.status_code, error.headers), request.state.accounts, [])
+
+
+def application(open_accounts: Callable[[], AbstractAsyncContextManager[Accounts]]) -> Starlette:
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncGenerator[dict[str, Accounts], None]:
+        async with open_accounts() as accounts:
+            yield {"accounts": accounts}
+
+    routes = [
+        *(Route("/", home), Route("/list", everything), Route("/style.css", style)),
+        *(Route("/login", login), Route("/callback", callback)),
+        *(Route("/logout", logout, methods=["POST"]), Route("/notes", add_note, methods=["POST"])),
+    ]
+    handlers = {SlyError: error_as_page, HTTPException: refusal}
+    return Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers)
+
+
+if __name__ == "__main__":
+    settings = read_settings()
+    print(f"Open {settings.url} (Ctrl-C stops)", flush=True)
+    site = application(lambda: accounts_for(settings))
+    uvicorn.run(site, host=settings.host, port=settings.port, log_level="warning")

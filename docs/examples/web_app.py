@@ -1,0 +1,152 @@
+"""A web application of many users, with aiohttp: python docs/examples/web_app.py, then open http://127.0.0.1:8000
+
+It signs people in at a practice provider that it starts itself; `settings.py` says how to use GitHub or Google.
+"""
+from __future__ import annotations
+
+import asyncio
+import logging
+from argparse import Namespace
+from collections.abc import Iterable
+from contextlib import suppress
+
+import pages
+from accounts import Accounts, Cookie, Person
+from aiohttp import web
+from aiohttp.typedefs import Handler
+from settings import accounts_for, read_settings
+
+from SlyAPI import GrantEndedError, SlyError
+
+ACCOUNTS = web.AppKey("ACCOUNTS", Accounts)
+log = logging.getLogger("web_app")
+
+
+def page(html: str, status: int = 200) -> web.Response:
+    return web.Response(text=html, status=status, content_type="text/html", headers=pages.HEADERS)
+
+
+def to(url: str) -> web.Response:
+    return web.Response(status=303, headers={**pages.HEADERS, "Location": url})
+
+
+def with_cookies(response: web.Response, accounts: Accounts, cookies: Iterable[Cookie]) -> web.Response:
+    for cookie in cookies:
+        response.set_cookie(cookie.name, cookie.value, max_age=cookie.seconds, **accounts.cookie_flags)
+    return response
+
+
+# --- signing in and out ---
+
+
+async def login(request: web.Request) -> web.StreamResponse:
+    accounts = request.app[ACCOUNTS]
+    url, cookies = accounts.begin(request.cookies)
+    return with_cookies(to(url), accounts, cookies)
+
+
+async def callback(request: web.Request) -> web.StreamResponse:
+    accounts = request.app[ACCOUNTS]
+    try:
+        cookies = await accounts.finish(request.cookies, request.query)
+    except SlyError as error:
+        log.warning("a login failed: %s", error)
+        status, html = pages.problem(error, await accounts.person(request.cookies))
+        return with_cookies(page(html, status), accounts, accounts.forget_login(request.query))
+    return with_cookies(to("/"), accounts, cookies)  # 303: the code is gone from the address, and from the history
+
+
+async def logout(request: web.Request) -> web.StreamResponse:
+    accounts, person = request.app[ACCOUNTS], await signed_in(request, form=True)
+    told = await accounts.sign_out(person)
+    return with_cookies(page(pages.signed_out(told)), accounts, accounts.forget_session())
+
+
+async def signed_in(request: web.Request, *, form: bool = False) -> Person:
+    """Who asks. Everybody else is sent to the front door; a `form` has to come from one of our pages."""
+    accounts = request.app[ACCOUNTS]
+    if form and not accounts.is_from_here(request.headers):
+        html = pages.refused("The form did not come from one of our pages.")
+        raise web.HTTPForbidden(text=html, content_type="text/html", headers=pages.HEADERS)
+    person = await accounts.person(request.cookies)
+    if person is None:
+        raise web.HTTPSeeOther("/", headers=pages.HEADERS)
+    return person
+
+
+# --- what people come for ---
+
+
+async def home(request: web.Request) -> web.StreamResponse:
+    accounts = request.app[ACCOUNTS]
+    person = await accounts.person(request.cookies)
+    if person is None:
+        return page(pages.welcome())
+    api, service = accounts.api(person), accounts.service
+    me = await api.get_json(service.me)
+    notes = (await api.get_json(service.notes))["items"] if "notes" in person.user.scopes else None
+    return page(pages.home(person, service, me, notes))
+
+
+async def add_note(request: web.Request) -> web.StreamResponse:
+    accounts, person = request.app[ACCOUNTS], await signed_in(request, form=True)
+    text = str((await request.post()).get("text", ""))
+    await accounts.api(person).post_json(accounts.service.notes, json={"text": text[:200]})
+    return to("/")
+
+
+async def everything(request: web.Request) -> web.StreamResponse:
+    accounts, person = request.app[ACCOUNTS], await signed_in(request)
+    response = web.StreamResponse(headers=pages.STREAMED)
+    await response.prepare(request)
+    async for piece in pages.everything(person, accounts.api(person), accounts.service):
+        await response.write(piece.encode())
+    await response.write_eof()
+    return response
+
+
+async def style(request: web.Request) -> web.StreamResponse:
+    return web.Response(text=pages.STYLE, content_type="text/css")
+
+
+@web.middleware
+async def errors_as_pages(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except SlyError as error:
+        log.warning("%s %s: %s", request.method, request.path, error)
+        accounts, ended = request.app[ACCOUNTS], isinstance(error, GrantEndedError)
+        person = None if ended else await accounts.person(request.cookies)
+        status, html = pages.problem(error, person)
+        return with_cookies(page(html, status), accounts, accounts.forget_session() if ended else ())
+
+
+def application(accounts: Accounts) -> web.Application:
+    site = web.Application(middlewares=[errors_as_pages])
+    site[ACCOUNTS] = accounts
+    site.add_routes(
+        [
+            *(web.get("/", home), web.get("/list", everything), web.get("/style.css", style)),
+            *(web.get("/login", login), web.get("/callback", callback)),
+            *(web.post("/logout", logout), web.post("/notes", add_note)),
+        ]
+    )
+    return site
+
+
+async def main(settings: Namespace) -> None:
+    async with accounts_for(settings) as accounts:
+        runner = web.AppRunner(application(accounts))
+        await runner.setup()
+        await web.TCPSite(runner, settings.host, settings.port).start()
+        print(f"Open {settings.url} (Ctrl-C stops)", flush=True)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await runner.cleanup()
+
+
+if __name__ == "__main__":
+    logging.basicConfig()
+    with suppress(KeyboardInterrupt):
+        asyncio.run(main(read_settings()))
