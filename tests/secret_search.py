@@ -177,7 +177,7 @@ class _Ear(logging.Handler):
         self._texts = texts
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._texts.append(f"{record.name} {record.getMessage()} {record.args!r}")
+        self._texts.append(f"{record.name} {record.getMessage()} {vars(record)!r}")
         if record.exc_info and record.exc_info[1]:
             self._texts += told_by(record.exc_info[1])
 

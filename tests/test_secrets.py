@@ -21,8 +21,10 @@ from SlyAPI import (
     WebAPI,
     errors,
 )
+from SlyAPI.limits import Limits
 from SlyAPI.oauth1.user import TemporaryCredentials
 from SlyAPI.oauth2.client_auth import ClientAuth
+from SlyAPI.retry import Retry
 
 from .echoing_server import SHAPES, echoing
 from .secret_search import (
@@ -127,7 +129,14 @@ API_CALLS: dict[str, Callable[[WebAPI], Awaitable[Any]]] = {
     "delete_json": lambda api: api.delete_json("/things"),
     "_get": lambda api: api._get(Thing, "/things"),
     "_post": lambda api: api._post(int, "/things", data=[1]),
+    "get_json, tried again": lambda api: _patient(api).get_json("/things", {"q": 1}),
 }
+
+
+def _patient(api: WebAPI) -> WebAPI:
+    api.retry = Retry(tries=2, first=0, longest=0)
+    api.limits = Limits(concurrent=1, obey=True)
+    return api
 
 
 @pytest.mark.parametrize("call", API_CALLS)

@@ -45,6 +45,10 @@ class Auth(ABC):
     async def settle(self) -> None:  # noqa: B027 - most kinds have nothing to wait for
         """Waits for work that must not be cut short, such as a refresh, before a session closes."""
 
+    @property
+    def _signs_nothing(self) -> bool:
+        return type(self) is NoAuth  # a subclass may sign
+
     @staticmethod
     def none() -> "NoAuth":
         """For an API that asks nobody who they are."""

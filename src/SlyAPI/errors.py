@@ -26,10 +26,13 @@ class SlyError(Exception):
     """The family of every error SlyAPI raises.
 
     `kind` says what helps, `next_step` what to do (may be empty), `retry_after` is in seconds
-    where the server told it.
+    where the server told it. `tries` is how often the call was sent under a `Retry`, `tried_for` the
+    seconds from its first try to the end of the last.
     """
 
     kind: Kind = "configuration"
+    tries: int = 1
+    tried_for: float = 0.0
 
     def __init__(
         self, message: str, *, next_step: str = "", kind: Kind | None = None, retry_after: float | None = None
@@ -95,6 +98,15 @@ class NetworkError(SlyError):
 
 class RequestTimeoutError(NetworkError, TimeoutError):
     """No whole reply within the time limit."""
+
+
+class LimitError(SlyError):
+    """A call would have waited longer for its turn than `Limits.max_wait`; nothing was sent.
+
+    `retry_after` is how long the wait would have been, where that is known.
+    """
+
+    kind: Kind = "transient"
 
 
 class BadReplyError(SlyError, ValueError):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from yarl import URL
 
-from .auth import Auth, NoAuth
+from .auth import Auth
 from .errors import ApiError, ConfigError, OriginError, SlyError, printable
 from .transport import REPLY_LIMIT, borrowed, fetch
 from .web import Method, Reply, Request, Secrets, bare_url, masked, retry_after
@@ -70,10 +70,10 @@ async def signed_call(
     Raises `ApiError` for a status of 400 or more, `OriginError` before a credential would leave
     `origin`, and what `Auth.sign` and the transport raise.
     """
-    if not origin.admits(request.url) and type(auth) is not NoAuth:
+    if not origin.admits(request.url) and not auth._signs_nothing:
         raise origin.refusal(request.url)
     plain = not (request.headers or request.query_params or request.data or request.data_is_json)
-    own = Request(request.method, request.url) if plain else _copy(request)
+    own = Request(request.method, request.url) if plain else copied(request)
     request = await auth.sign(client, request)
     reply = await fetch(client, request, limit)
     spent = Secrets()
@@ -90,7 +90,7 @@ async def signed_call(
     return reply
 
 
-def _copy(request: Request) -> Request:
+def copied(request: Request) -> Request:
     """The request as it was before an `Auth` changed it."""
     return Request(
         request.method,
@@ -133,7 +133,7 @@ async def _follow(
             raise moved
         own = moved
         if origin.admits(own.url):
-            request = await auth.sign(client, _copy(own))
+            request = await auth.sign(client, copied(own))
             reply = await fetch(client, request, limit)
         else:
             request = Request(Method.GET, own.url, headers=_for_strangers(own.headers))

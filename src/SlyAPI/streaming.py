@@ -5,11 +5,13 @@ The rule: no limit in total, neither of bytes nor of time; a limit on how long n
 
 import asyncio
 import codecs
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import TYPE_CHECKING
 
 from .errors import BadReplyError
-from .transport import ERROR_BODY_LIMIT, TROUBLES, as_ours, read_body
+from .events import request_log
+from .transport import ERROR_BODY_LIMIT, TROUBLES, as_ours, read_body, told
 from .web import Reply, Request, bare_url
 
 if TYPE_CHECKING:
@@ -106,6 +108,8 @@ async def begin(client: "aiohttp.ClientSession", request: Request, limit: int) -
     As `transport.fetch`, but for the time limits.
     """
     try:
+        if request_log.isEnabledFor(logging.DEBUG):
+            return await told(request, _begin(client, request))
         return await _begin(client, request)
     except asyncio.CancelledError as cancelled:
         raise cancelled.with_traceback(None) from None

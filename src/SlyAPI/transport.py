@@ -6,13 +6,17 @@ carry the request's headers.
 
 import asyncio
 import contextlib
+import logging
+import sys
 import weakref
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Sequence
+from functools import partial
 
 import aiohttp
 from yarl import URL
 
 from .errors import BadReplyError, ConfigError, NetworkError, RequestTimeoutError, SlyError, printable
+from .events import request_log, requested
 from .per_loop import PerLoop
 from .web import Reply, Request, bare_url
 
@@ -40,20 +44,39 @@ async def send(
     """
     try:
         async with borrowed(client) as session, _using(client):
-            response = await session.request(
-                request.method.value,
-                URL(request.url),
-                headers=request.headers,
-                data=request.data or None,
-                timeout=aiohttp.ClientTimeout(total=timeout),
-                allow_redirects=False,
-            )
-            return Reply(response.status, response.headers, await read_body(response, limit), bare_url(request.url))
+            return await told(request, _send(session, request, timeout, limit))
     except asyncio.CancelledError as cancelled:
         raise cancelled.with_traceback(None) from None  # aiohttp's frames hold our headers and form
     except TROUBLES as error:
         problem = as_ours(error, request, timeout)
     raise problem  # outside the handler: an aiohttp error as __context__ would carry our headers
+
+
+async def _send(session: aiohttp.ClientSession, request: Request, timeout: float, limit: int) -> Reply:
+    response = await session.request(
+        request.method.value,
+        URL(request.url),
+        headers=request.headers,
+        data=request.data or None,
+        timeout=aiohttp.ClientTimeout(total=timeout),
+        allow_redirects=False,
+    )
+    return Reply(response.status, response.headers, await read_body(response, limit), bare_url(request.url))
+
+
+async def told(request: Request, sending: Awaitable[Reply]) -> Reply:
+    """The reply that `sending` comes to, with an event of the request, however it ends."""
+    clock = asyncio.get_running_loop().time
+    begun = clock()
+    try:
+        reply = await sending
+    except BaseException:
+        error = getattr(sys.exc_info()[0], "__name__", "")  # not the error itself: its repr has our headers
+        requested(request, clock() - begun, None, 0, error)
+        raise
+    # of a stream the body is yet to come
+    requested(request, clock() - begun, reply.status, len(reply.body) if type(reply) is Reply else None)
+    return reply
 
 
 def borrowed(client: aiohttp.ClientSession | None) -> aiohttp.ClientSession:
@@ -96,6 +119,8 @@ async def fetch(client: aiohttp.ClientSession, request: Request, limit: int = RE
     nothing of aiohttp's. No variable here holds what a traceback must not show: URL, query, headers.
     """
     try:
+        if request_log.isEnabledFor(logging.DEBUG):
+            return await told(request, _fetch(client, request, limit))
         return await _fetch(client, request, limit)
     except asyncio.CancelledError as cancelled:
         raise cancelled.with_traceback(None) from None
@@ -199,10 +224,15 @@ def _cause(error: Exception) -> str:
 
 
 class Sessions(PerLoop[aiohttp.ClientSession]):
-    """One `aiohttp.ClientSession` for each event loop, made on first use, closed when its loop ends."""
+    """One `aiohttp.ClientSession` for each event loop, made on first use, closed when its loop ends.
 
-    def __init__(self) -> None:
-        super().__init__(aiohttp.ClientSession, _close_after_use, lambda session: not session.closed)
+    `trace_configs` hear of its requests.
+    """
+
+    def __init__(self, trace_configs: Sequence[aiohttp.TraceConfig] = ()) -> None:
+        session = aiohttp.ClientSession
+        make = partial(session, trace_configs=[*trace_configs]) if trace_configs else session
+        super().__init__(make, _close_after_use, lambda session: not session.closed)
 
 
 async def _close_after_use(session: aiohttp.ClientSession) -> None:

@@ -4,7 +4,7 @@ The rule: a method builds a request, hands it to `signed_call`, and reads the an
 """
 
 import os
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import asdict, is_dataclass
 from functools import partial
@@ -26,8 +26,11 @@ from .verbs import Asked, Headers, Params, Verbs
 from .web import JsonMap, Method, ParamsDict, Reply, Request, read_json
 
 if TYPE_CHECKING:
-    from aiohttp import ClientSession
+    from aiohttp import ClientSession, TraceConfig
     from typing_extensions import TypeForm
+
+    from .limits import Limits
+    from .retry import Retry
 
 __all__ = ["JsonMap", "WebAPI", "is_dataclass_instance"]
 
@@ -50,22 +53,38 @@ class WebAPI(Verbs):
     `auth` signs every request. `use_form_data`: bodies of `_post` and its siblings are forms, not
     JSON. `session`: an `aiohttp.ClientSession` of yours, which stays yours to close; without one, each
     event loop gets its own on first use, closed when the loop ends or by `close()` and `async with`.
-    `reply_limit`: bytes of a reply that are read, decompressed.
+    `trace_configs`: hear of the requests of those sessions, never of token requests (docs/observing.md).
+    `reply_limit`: bytes of a reply that are read, decompressed. `retry` (`SlyAPI.retry.Retry`): which calls
+    are tried again; `limits` (`SlyAPI.limits.Limits`): how many may be under way, how fast they go out. Both
+    are off unless given here or as class attributes; a class's `limits` are shared by all its objects.
     Every method raises `ApiError` for a status of 400 or more, else another `SlyError`.
     """
 
     base_url: str = ""
     reply_limit = REPLY_LIMIT
+    retry: "Retry | None" = None
+    limits: "Limits | None" = None
     _parameter_list_delimiter = ","
 
     def __init__(
-        self, auth: Auth, use_form_data: bool = False, *, session: "ClientSession | None" = None
+        self,
+        auth: Auth,
+        use_form_data: bool = False,
+        *,
+        session: "ClientSession | None" = None,
+        trace_configs: "Sequence[TraceConfig]" = (),
+        retry: "Retry | None" = None,
+        limits: "Limits | None" = None,
     ) -> None:
         self.auth = auth
         self.use_form_data = use_form_data
         self._session = session
-        self._sessions = Sessions()
+        self._sessions = Sessions(trace_configs)
         self._origin = Origin("")
+        if retry is not None:
+            self.retry = retry
+        if limits is not None:
+            self.limits = limits
 
     # --- the session ---
 
@@ -301,7 +320,14 @@ class WebAPI(Verbs):
         """The signed round trip."""
         if self.base_url is not self._origin.base_url:
             self._origin = Origin(self.base_url)
-        return await signed_call(self.auth, self._client, request, self._origin, self.reply_limit, using)
+        if self.retry is None and self.limits is None:
+            return await signed_call(self.auth, self._client, request, self._origin, self.reply_limit, using)
+        from .patient_call import patient_call
+
+        def call(auth: Auth, request: Request) -> Awaitable[Reply]:
+            return signed_call(auth, self._client, request, self._origin, self.reply_limit, using)
+
+        return await patient_call(self.auth, request, call, self.retry, self.limits)
 
     async def _json(self, request: Request) -> JsonObject:
         value: JsonObject = read_json((await self._send(request)).body, request)

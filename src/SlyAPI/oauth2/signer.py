@@ -6,7 +6,6 @@ however many calls wait, and none of them can cut it short.
 
 import asyncio
 import inspect
-import logging
 import math
 import os
 import time
@@ -15,9 +14,12 @@ from contextlib import AbstractAsyncContextManager, suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 from ..auth import Auth
 from ..errors import CredentialsError, CredentialsNotFoundError, GrantEndedError, SaveError, SlyError
+from ..events import refresh_log as log
+from ..events import refreshed
 from ..json_file import StrPath
 from ..stores import StoredUser, user_file
 from ..stores.contract import ThreadLocks
@@ -25,8 +27,6 @@ from ..web import Request, Secrets
 from .app import OAuth2App, OnRefresh
 from .times import as_utc
 from .user import OAuth2User
-
-log = logging.getLogger("SlyAPI")
 
 LEEWAY = 30.0
 """Seconds before expiry at which a token counts as due, but never more than a tenth of its life."""
@@ -113,7 +113,7 @@ class OAuth2(Auth):
             if self._telling is self.user and _in_hook.get():
                 return False  # new, and refused already: a hook that calls the API must not go round for ever
             if self.app.can_refresh(self.user):
-                await self._fresh(client, rejected=Secrets((self.user.token,)))
+                await self._fresh(client, "refused", Secrets((self.user.token,)))
             else:
                 await self._reload()  # the person may have granted again
         request.headers["Authorization"] = _header(self.user)
@@ -123,7 +123,7 @@ class OAuth2(Auth):
         """The user with tokens newer than those held now, due or not. Raises as `sign` does."""
         if self.user is _NOT_LOADED:
             await self._reload()
-        await self._fresh(client, rejected=Secrets((self.user.token,)))
+        await self._fresh(client, "asked for", Secrets((self.user.token,)))
         return self.user
 
     async def settle(self) -> None:
@@ -159,10 +159,10 @@ class OAuth2(Auth):
         leeway = min(LEEWAY, max(0.0, ends - self._clock()) / 10) if self.app.can_refresh(self.user) else 0.0
         self._due = ends - leeway
 
-    async def _fresh(self, client: Any, rejected: Secrets = _NONE) -> None:
+    async def _fresh(self, client: Any, why: str = "due", rejected: Secrets = _NONE) -> None:
         """Waits for the one refresh in flight in this event loop, begun here if there is none.
 
-        `rejected` is the token that is no good though it seems so.
+        `rejected` is the token that is no good though it seems so, `why` for the log.
         """
         loop, me = asyncio.get_running_loop(), asyncio.current_task()
         if self._flights is None:
@@ -171,7 +171,7 @@ class OAuth2(Auth):
             flight = self._flights.get(loop)
             if flight is None or flight.done():
                 self._forget_closed_loops()
-                flight = self._flights[loop] = _Flight(self._refresh(client, rejected), loop=loop)
+                flight = self._flights[loop] = _Flight(self._refresh(client, why, rejected), loop=loop)
                 flight.signer = self
                 flight.add_done_callback(_seen)
             try:
@@ -183,7 +183,7 @@ class OAuth2(Auth):
     def _lock(self) -> AbstractAsyncContextManager[None]:
         return self._entry.lock() if self._entry is not None else _turns.lock(str(id(self)))
 
-    async def _refresh(self, client: Any, rejected: Secrets) -> None:
+    async def _refresh(self, client: Any, why: str, rejected: Secrets) -> None:
         flight = asyncio.current_task()
         assert isinstance(flight, _Flight)
         try:
@@ -195,6 +195,7 @@ class OAuth2(Auth):
                 if self._flights is not None:
                     self._flights.pop(asyncio.get_running_loop(), None)
             if renewed:
+                refreshed(urlsplit(self.app.token_uri).hostname or "", why, self.user.expires_at)
                 await self._tell_hooks(flight)
         finally:
             flight.land()  # only now: a hook may be all that keeps the tokens
