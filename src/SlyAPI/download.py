@@ -128,6 +128,7 @@ async def _receive(
         part.write(piece)
         if progress is not None:
             progress(len(piece))
+        del piece  # so that no traceback shows what a server echoed
     _check_whole(reply, part)
 
 

@@ -75,7 +75,7 @@ class CredentialsNotFoundError(CredentialsError, FileNotFoundError):
 
 
 class SaveError(SlyError, OSError):
-    """New credentials could not be written; what was on disk is as it was."""
+    """New credentials, or a download, could not be written; what was on disk is as it was."""
 
 
 class SupersededError(SaveError):

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from .errors import SaveError
+from .errors import ConfigError, SaveError
 from .json_file import shown, sync_folder
 
 fcntl: Any = None
@@ -33,7 +33,10 @@ class PartFile:
     """One download's file, as a context: left without `finish`, it stays only if it can be continued."""
 
     def __init__(self, target: str | os.PathLike[str], key: str) -> None:
-        self.target = Path(os.path.realpath(target))  # the caller's symbolic link stays one
+        path = os.fsdecode(target)
+        if "\0" in path:
+            raise ConfigError(f"{shown(path)} is not a path (it holds a NUL).")
+        self.target = Path(os.path.realpath(path))  # the caller's symbolic link stays one
         self.size = 0
         self.mark = Mark("", None)
         self._key = key

@@ -53,6 +53,7 @@ class Streamed(Reply):
         """The body, in pieces as they come, unpacked. Raises `NetworkError` where it breaks off."""
         while piece := await self._piece():
             yield piece
+            piece = b""  # so that no traceback shows what a server echoed
 
     async def lines(self) -> AsyncGenerator[str, None]:
         """The body's lines without their ends, in the encoding that the reply names, else UTF-8.
@@ -70,6 +71,8 @@ class Streamed(Reply):
             for other in others:
                 yield rest.removesuffix("\r")
                 rest = other
+            text = end = other = ""
+            others = []
             if len(rest) > LONGEST_LINE:
                 raise BadReplyError(f"{self._request.name}: a line is longer than {LONGEST_LINE} characters.")
         rest += decoder.decode(b"", final=True)
