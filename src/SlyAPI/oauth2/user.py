@@ -113,10 +113,32 @@ class OAuth2User:
                 return cls._from_own(told)
             if "access_token" in told:
                 created = seconds(told.get("created_at"))
-                return cls.from_token_answer(told, now=now if created is None else created)
+                user = cls.from_token_answer(told, now=now if created is None else created)
+                if told.get("expires_at") is not None:  # as requests-oauthlib and Authlib keep it; `expires_in` is old
+                    user.expires_at = read_time(told["expires_at"])
+                return user
         except (ConfigError, BadReplyError) as error:
             return f"does not hold a user's tokens: {error}"
         return f"does not hold a user's tokens: it is {recognise(told)}. {_HINT}"
+
+    @classmethod
+    def from_google_auth(cls, obj: Mapping[str, Any]) -> Self:
+        """The user in what google-auth's `Credentials.to_json()` wrote; the client that is in it too is left out.
+
+        Not read as a user file, because a refresh would overwrite what google-auth still reads.
+        Raises `CredentialsError`.
+        """
+        told, problem = dict(obj), ""
+        del obj  # so that no traceback shows it
+        try:
+            if told.get("token") and _is_of_google_auth(told):
+                names = {"token": "token", "refresh_token": "refresh_token", "expiry": "expires_at", "scopes": "scopes"}
+                return cls._from_own({ours: told[theirs] for theirs, ours in names.items() if told.get(theirs)})
+            problem = f"it is {recognise(told)}."
+        except (ConfigError, BadReplyError) as error:
+            problem = str(error)
+        del told
+        raise CredentialsError(f"This is no token of google-auth: {problem}")
 
     @classmethod
     def _from_own(cls, saved: Mapping[str, Any]) -> Self:
