@@ -13,6 +13,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self
 from urllib.parse import urlsplit
@@ -151,6 +152,12 @@ class Accounts:
             return None  # signed out, maybe elsewhere
         extra = user.extra or {}
         return Person(extra.get("name", ""), entry, user) if told["session"] in extra.get("sessions", ()) else None
+
+    async def person_if_known(self, cookies: Mapping[str, str]) -> Person | None:
+        """The same for a page that must be shown in any case, also while the store is away."""
+        with suppress(SlyError):
+            return await self.person(cookies)
+        return None
 
     def api(self, person: Person) -> WebAPI:
         """The API in this person's name. Tokens are refreshed, and saved, on the way."""

@@ -12,13 +12,13 @@ import argparse
 import os
 import secrets
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 
-from accounts import SERVICES, Accounts
+from accounts import SERVICES, Accounts, Service
 
 from SlyAPI import OAuth2App
-from SlyAPI.stores import store_at
+from SlyAPI.stores import PostgresStore, RedisStore, TokenStore, store_at
 from SlyAPI.testing import PracticeProvider
 
 PEOPLE = ("Ada Practice", "Bo Practice", "Chris Practice")
@@ -46,13 +46,22 @@ async def accounts_for(settings: argparse.Namespace) -> AsyncGenerator[Accounts,
     # without a key of one's own, everybody signs in again after a restart
     key = os.environ.get("SESSION_KEY", "").encode() or secrets.token_bytes(32)
     store, service = store_at(settings.store), SERVICES[settings.provider]
+    async with AsyncExitStack() as stack:
+        if isinstance(store, RedisStore | PostgresStore):
+            await stack.enter_async_context(store)  # which closes its connections at the end
+        if isinstance(store, PostgresStore):
+            await store.migrate()
+        yield await _accounts(settings, store, service, key, stack)
+
+
+async def _accounts(
+    settings: argparse.Namespace, store: TokenStore, service: Service, key: bytes, stack: AsyncExitStack
+) -> Accounts:
     if settings.client:
         app = OAuth2App.from_json_file(settings.client)
         if not service.api:  # a practice provider of yours, which runs elsewhere
             service = replace(service, api=app.token_uri.removesuffix("/token") + "/api")
-        async with Accounts(app, service, store, settings.url, key) as accounts:
-            yield accounts
-        return
+        return await stack.enter_async_context(Accounts(app, service, store, settings.url, key))
     secret = secrets.token_urlsafe(24)
     provider = PracticeProvider(
         client_name="The example",
@@ -61,9 +70,8 @@ async def accounts_for(settings: argparse.Namespace) -> AsyncGenerator[Accounts,
         people=PEOPLE,
         delay_per_page=0.4,
     )
-    async with provider.running():
-        app = OAuth2App("practice-client", secret, provider.authorize_url, provider.token_url)
-        app.revoke_uri, app.issuer, app.iss_in_redirect = provider.revoke_url, provider.origin, True
-        service = replace(service, api=provider.api_url)
-        async with Accounts(app, service, store, settings.url, key) as accounts:
-            yield accounts
+    await stack.enter_async_context(provider.running())
+    app = OAuth2App("practice-client", secret, provider.authorize_url, provider.token_url)
+    app.revoke_uri, app.issuer, app.iss_in_redirect = provider.revoke_url, provider.origin, True
+    service = replace(service, api=provider.api_url)
+    return await stack.enter_async_context(Accounts(app, service, store, settings.url, key))

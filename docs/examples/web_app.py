@@ -51,7 +51,7 @@ async def callback(request: web.Request) -> web.StreamResponse:
         cookies = await accounts.finish(request.cookies, request.query)
     except SlyError as error:
         log.warning("a login failed: %s", error)
-        status, html = pages.problem(error, await accounts.person(request.cookies))
+        status, html = pages.problem(error, await accounts.person_if_known(request.cookies))
         return with_cookies(page(html, status), accounts, accounts.forget_login(request.query))
     return with_cookies(to("/"), accounts, cookies)  # 303: the code is gone from the address, and from the history
 
@@ -116,7 +116,7 @@ async def errors_as_pages(request: web.Request, handler: Handler) -> web.StreamR
     except SlyError as error:
         log.warning("%s %s: %s", request.method, request.path, error)
         accounts, ended = request.app[ACCOUNTS], isinstance(error, GrantEndedError)
-        person = None if ended else await accounts.person(request.cookies)
+        person = None if ended else await accounts.person_if_known(request.cookies)
         status, html = pages.problem(error, person)
         return with_cookies(page(html, status), accounts, accounts.forget_session() if ended else ())
 

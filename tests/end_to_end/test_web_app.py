@@ -18,6 +18,8 @@ import pytest_asyncio
 from aiohttp import web
 from playwright.async_api import BrowserContext, Error
 
+from SlyAPI.errors import NetworkError
+from SlyAPI.stores import MemoryStore
 from tests.end_to_end.web_site import PEOPLE, Site, Tab, site_of
 
 if TYPE_CHECKING:
@@ -151,6 +153,22 @@ async def test_a_provider_that_is_away_is_told_so(site: Site, browser: Opens, un
     assert "0 came, then it ended" in await tab.goes("/list")
     site.accounts.service = service
     assert f"Hello, {ADA}" in await tab.goes("/")  # still signed in
+
+
+async def test_a_store_that_is_away_is_told_so(site: Site, browser: Opens) -> None:
+    tab = await browser()
+    await tab.signs_in(ADA)
+
+    class Away(MemoryStore):
+        async def load(self, name: str) -> dict[str, Any]:
+            raise NetworkError("the store is away")
+
+    there, site.accounts.store = site.accounts.store, Away()
+    for path in ("/", "/list", f"/callback?code=c&state={'s' * 40}"):
+        assert "Hello" not in await tab.goes(path)
+        assert tab.status == (503 if "callback" not in path else 400)
+    site.accounts.store = there
+    assert f"Hello, {ADA}" in await tab.goes("/")
 
 
 async def test_a_grant_that_ended_is_asked_for_again(site: Site, browser: Opens) -> None:
