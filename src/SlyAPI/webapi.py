@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar, Unpack, overloa
 
 from .auth import Auth
 from .bodies import Progress, Total
-from .download import download
 from .lazy import AsyncLazy, PagedLazy
 from .page_walk import read_pages, walk
 from .paging import Page, Pages, TokenPages, items_of
@@ -282,6 +281,8 @@ class WebAPI(Verbs):
         that helps. `limit` in bytes. `progress(n)` is told of `n` bytes more, `total(n)` of the size (None:
         unknown) when the body begins. Raises `SaveError` where the file cannot be written.
         """
+        from .download import download  # most programs have no use for it
+
         asked = self._create_request(Method.GET, path, params, None, headers)
         key = sha256(repr((asked.url, sorted(asked.query_params.items()))).encode()).hexdigest()
 
