@@ -20,6 +20,7 @@ from SlyAPI.errors import SlyError
 from SlyAPI.loopback_http import LONGEST_HEAD, Head, Refusal, read_head
 from SlyAPI.oauth2 import OAuth2App, OAuth2User
 from SlyAPI.oauth2.grants.authorization_code import read_redirect
+from SlyAPI.oauth2.login import Login
 from SlyAPI.oauth2.times import expiry, from_epoch, read_time, refresh_expiry, write_time
 from SlyAPI.oauth2.token_endpoint import read_token_reply
 from SlyAPI.params import as_form, as_query
@@ -201,6 +202,33 @@ REDIRECTS = [
 ]
 
 
+# --- what a session kept of a login ---
+
+
+def check_login(data: bytes) -> None:
+    told = json_of(data)
+    try:
+        login = Login.from_dict(told)
+    except SlyError as error:
+        return check_error(error, PLANTED)
+    assert PLANTED not in repr(login).replace(repr(login.scopes), "")
+    kept = json.dumps(login.to_dict())
+    assert json.dumps(Login.from_dict(json.loads(kept)).to_dict()) == kept
+    assert len(kept) < 1 << 25
+
+
+KEPT = {
+    "state": STATE,
+    "verifier": "v" * 43,
+    "redirect_uri": "https://app.example/callback",
+    "scopes": ["a", "b"],
+    "client_id": "some-id",
+    "issuer": "https://provider.example",
+    "began_at": NOW,
+}
+LOGINS: list[object] = [KEPT, KEPT | {"issuer": None, "verifier": "", "next": PLANTED}, KEPT | {"state": PLANTED}, None]
+
+
 # --- what a stranger says to the loopback listener: a byte for the size of the pieces, then what it says ---
 
 
@@ -319,6 +347,7 @@ TARGETS = {
     "user_file": Target(check_user_file, [*as_json(USER_FILES), b"\xef\xbb\xbf{}", b"\xff\xfe", b""]),
     "app": Target(check_app, as_json(APP_FILES)),
     "redirect": Target(check_redirect, [text.encode() for text in REDIRECTS]),
+    "login": Target(check_login, as_json(LOGINS)),
     "head": Target(check_head, [step + raw for raw in HEADS for step in (b"\x00", b"\x05", b"\xff")]),
     "masking": Target(check_masking, ECHOES),
     "times": Target(check_times, [text.encode() for text in TIMES]),
