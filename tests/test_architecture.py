@@ -64,7 +64,7 @@ OPTIONAL_LIBRARIES = {
 RANDOM_LIBRARIES = {"random", "secrets", "uuid"}
 MAKES_SECRETS = {
     *("oauth2.pkce", "oauth2.login", "oauth1.signature"),
-    *("json_file", "loopback", "bodies", "stores.served"),
+    *("json_file", "loopback", "bodies", "stores.served", "stores.encrypted"),
 }
 """Where secrets and unguessable names are made, beside `flow` and `testing`."""
 READS_THE_CLOCK = {

@@ -74,6 +74,10 @@ class CredentialsNotFoundError(CredentialsError, FileNotFoundError):
     """There is no client or user file at the path."""
 
 
+class DecryptionError(CredentialsError):
+    """What is stored cannot be decrypted: the key is lost or another one, or it was changed. It is left as it is."""
+
+
 class SaveError(SlyError, OSError):
     """New credentials, or a download, could not be written; what was on disk is as it was."""
 

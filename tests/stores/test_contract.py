@@ -7,7 +7,16 @@ from typing import Any
 import keyring.backend
 import pytest
 
-from SlyAPI.stores import FileStore, KeyringStore, MemoryStore, PostgresStore, RedisStore, SqliteStore, TokenStore
+from SlyAPI.stores import (
+    EncryptedStore,
+    FileStore,
+    KeyringStore,
+    MemoryStore,
+    PostgresStore,
+    RedisStore,
+    SqliteStore,
+    TokenStore,
+)
 from SlyAPI.testing.store_contract import KeptStoreContract, ServedStoreContract, StoreContract
 from tests.stores import servers
 
@@ -99,3 +108,37 @@ class TestPostgresStore(ServedStoreContract):
     @pytest.fixture
     def reopened(self, postgres_server: servers.PostgresServer, prefix: str) -> TokenStore:
         return PostgresStore(postgres_server.url, table=prefix, lease=LEASE)
+
+
+class TestEncryptedMemoryStore(StoreContract):
+    @pytest.fixture
+    def store(self) -> TokenStore:
+        return EncryptedStore(MemoryStore(), [EncryptedStore.new_key()])
+
+
+class TestEncryptedSqliteStore(KeptStoreContract):
+    @pytest.fixture
+    def key(self) -> str:
+        return EncryptedStore.new_key()
+
+    @pytest.fixture
+    def store(self, tmp_path: Path, key: str) -> TokenStore:
+        return EncryptedStore(SqliteStore(tmp_path / "users.db"), [key])
+
+    @pytest.fixture
+    def reopened(self, tmp_path: Path, key: str) -> TokenStore:
+        return EncryptedStore(SqliteStore(tmp_path / "users.db"), [key, EncryptedStore.new_key()])
+
+
+class TestEncryptedRedisStore(ServedStoreContract):
+    @pytest.fixture
+    def key(self) -> str:
+        return EncryptedStore.new_key()
+
+    @pytest.fixture
+    def store(self, redis_server: servers.RedisServer, prefix: str, key: str) -> TokenStore:
+        return EncryptedStore(RedisStore(redis_server.url, prefix, lease=LEASE), [key])
+
+    @pytest.fixture
+    def reopened(self, redis_server: servers.RedisServer, prefix: str, key: str) -> TokenStore:
+        return EncryptedStore(RedisStore(redis_server.url, prefix, lease=LEASE), [key, EncryptedStore.new_key()])

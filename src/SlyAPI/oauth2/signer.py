@@ -17,13 +17,21 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..auth import Auth
-from ..errors import CredentialsError, CredentialsNotFoundError, GrantEndedError, SaveError, SlyError
+from ..errors import (
+    CredentialsError,
+    CredentialsNotFoundError,
+    DecryptionError,
+    GrantEndedError,
+    SaveError,
+    SlyError,
+    SupersededError,
+)
 from ..events import refresh_log as log
 from ..events import refreshed
 from ..json_file import StrPath
 from ..stores import StoredUser, user_file
 from ..stores.contract import ThreadLocks
-from ..web import Request, Secrets
+from ..web import Request, SecretJson, Secrets
 from .app import OAuth2App, OnRefresh
 from .times import as_utc
 from .user import OAuth2User
@@ -32,6 +40,8 @@ LEEWAY = 30.0
 """Seconds before expiry at which a token counts as due, but never more than a tenth of its life."""
 RETRY_PAUSE = 5.0
 """Seconds until a refresh that failed while the token is still good is tried again."""
+SAVE_PATIENCE = 20.0
+"""Seconds for which new tokens are tried to be saved in a store that is away; meanwhile nobody can use the old ones."""
 LAST_WAIT = 10.0
 """Seconds that a refresh which is cancelled with its event loop has left to hear the provider out and save."""
 _NONE = Secrets()
@@ -63,6 +73,7 @@ class OAuth2(Auth):
         self._entry: StoredUser | None = None
         # What the store held when we last read or wrote it: only a change of it is another process's doing.
         self._stored: Secrets | None = None
+        self._spare: OAuth2User | None = None
         if isinstance(user, OAuth2User):
             self.user = user
         elif isinstance(user, str | os.PathLike):
@@ -190,6 +201,10 @@ class OAuth2(Auth):
             try:
                 async with self._lock():
                     renewed = await self._renew(client, rejected, flight)
+            except SlyError as error:
+                if rejected or not self._bridge(error):
+                    raise
+                renewed = False
             finally:
                 # before the hooks: one that calls the API must not wait for the refresh it hears of
                 if self._flights is not None:
@@ -213,31 +228,37 @@ class OAuth2(Auth):
 
     async def _renew(self, client: Any, rejected: Secrets, flight: "_Flight") -> bool:
         """Gets a token that is good, by the store or by asking; True if we asked. Holds the lock."""
-        await self._reload()
+        flight.known = await self._reload()
         if self.user.token not in rejected and self._due > self._clock():
             return False
-        flight.asks(self.app.token_timeout, at_stake=bool(self.user.refresh_token))
-        try:
-            fresh = await self.app.refresh(client, self.user, now=self._clock())
-        except GrantEndedError:
-            # a program that takes no lock may have rotated it meanwhile
-            asked = self.user
-            await self._reload()
-            if self.user.refresh_token == asked.refresh_token:
-                raise
-            if self._due > self._clock():
-                return False
-            flight.asks(self.app.token_timeout, at_stake=True)
-            fresh = await self.app.refresh(client, self.user, now=self._clock())
-        except SlyError as error:
-            if not rejected and self._bridge(error):
-                return False
-            raise
+        fresh = await self._ask(client, flight)
+        if fresh is None:
+            return False
         flight.has_answer()
-        await self._save(fresh)
+        if not await self._save(fresh, flight):
+            return False
         self.user = fresh
         self._time()
         return True
+
+    async def _ask(self, client: Any, flight: "_Flight") -> OAuth2User | None:
+        """New tokens of the provider's; None if somebody saved good ones meanwhile."""
+        flight.asks(self.app.token_timeout, at_stake=bool(self.user.refresh_token))
+        try:
+            return await self.app.refresh(client, self.user, now=self._clock())
+        except GrantEndedError:
+            # a program that takes no lock may have rotated it meanwhile
+            asked = self.user
+            flight.known = await self._reload()
+            if self.user.refresh_token != asked.refresh_token:
+                if self._due > self._clock():
+                    return None
+            elif self._spare is not None:
+                self.user, self._spare = self._spare, None
+            else:
+                raise
+        flight.asks(self.app.token_timeout, at_stake=True)
+        return await self.app.refresh(client, self.user, now=self._clock())
 
     def _forget_closed_loops(self) -> None:
         """Frees the lock of a refresh whose loop was closed in the midst of it; it would be held for ever."""
@@ -257,37 +278,78 @@ class OAuth2(Auth):
         self._due = min(ends, self._clock() + RETRY_PAUSE)
         return True
 
-    async def _reload(self) -> None:
-        """Takes over what another process saved. A file that is gone or broken leaves what we hold."""
+    async def _reload(self) -> SecretJson | None:
+        """Takes over what another process saved, and gives it as the store did; None if there is nothing.
+
+        A file that is gone or broken leaves what we hold. Raises `DecryptionError`: that may be newer.
+        """
         if self._entry is None:
-            return
+            return None
         try:
-            stored = await self._entry.load()
-        except CredentialsNotFoundError:
-            if self.user is _NOT_LOADED:
-                raise
-            return
+            value = _as_object(await self._entry.store.load(self._entry.name))
+            stored = OAuth2User.from_json_obj(value, repr(self._entry))
+        except DecryptionError:
+            raise
         except CredentialsError as error:
             if self.user is _NOT_LOADED:
                 raise
+            if isinstance(error, CredentialsNotFoundError):
+                return None
             log.warning("The stored user cannot be read, so the tokens held in memory are used: %s", error)
-            return
+            return _BROKEN
         if _mark(stored) != self._stored:
             self._stored = _mark(stored)
             self.user = stored
             self._time()
+        return value
 
-    async def _save(self, fresh: OAuth2User) -> None:
+    async def _save(self, fresh: OAuth2User, flight: "_Flight") -> bool:
+        """Whether the new tokens are those to use; False where the store holds newer ones, which are taken over."""
         if self._entry is None:
-            return
+            return True
         try:
-            await self._entry.save(fresh)
+            await self._save_patiently(self._entry, fresh, flight.known)
             self._stored = _mark(fresh)
-            self.not_saved = None
+            self.not_saved = self._spare = None
+        except SupersededError as error:
+            return not await self._give_way(fresh, error)
         except Exception as error:  # of a store of somebody's own: whatever it is, the tokens must not be lost
-            self.not_saved = error if isinstance(error, SaveError) else SaveError(_unsaved(error))
-            # the old refresh token may be dead by now: what we hold in memory is all there is
-            log.error("New tokens are in use but were not saved, and may be lost with this process: %s", self.not_saved)
+            self._not_saved(error if isinstance(error, SaveError) else SaveError(_unsaved(error)))
+        return True
+
+    async def _save_patiently(self, entry: StoredUser, fresh: OAuth2User, known: SecretJson | None) -> None:
+        loop, pause = asyncio.get_running_loop(), 0.05
+        give_up = loop.time() + SAVE_PATIENCE
+        while True:
+            try:
+                return await (entry.save(fresh) if known is _BROKEN else entry.replace(known, fresh))
+            except SaveError as error:
+                if error.kind != "transient" or loop.time() >= give_up:
+                    raise
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, 0.25)
+
+    async def _give_way(self, fresh: OAuth2User, error: SupersededError) -> bool:
+        """Takes over what somebody saved while we asked; False where there is nothing, as the user was deleted.
+
+        Two refreshes at once, one past its lock: a provider that allows that may keep the refresh token of
+        either alive. The stored one is what all others use; ours is kept, in case that one is refused.
+        """
+        before = self._stored
+        try:
+            await self._reload()
+        except SlyError as unreadable:
+            log.warning("The stored user cannot be read: %s", unreadable)
+        if self._stored == before:
+            self._not_saved(error)
+            return False
+        self._spare = fresh
+        return True
+
+    def _not_saved(self, error: SaveError) -> None:
+        self.not_saved = error
+        # the old refresh token may be dead by now: what we hold in memory is all there is
+        log.error("New tokens are in use but were not saved, and may be lost with this process: %s", error)
 
     async def _tell(self, hook: OnRefresh | None) -> None:
         if hook is None:
@@ -309,6 +371,8 @@ class _Flight(asyncio.Task[None]):
     """
 
     asking = False
+    known: SecretJson | None = None
+    """What the store held before the question."""
     signer: "OAuth2 | None" = None
     _limit_at = 0.0
     _given_up: asyncio.TimerHandle | None = None
@@ -359,6 +423,10 @@ _NOT_LOADED = OAuth2User("", expires_at=datetime.fromtimestamp(0, UTC))
 """Stands for the user of a store's entry until the first request loads it."""
 
 
+_BROKEN = SecretJson()
+"""Stands for what is stored and is no user: nothing is lost with it."""
+
+
 _turns = ThreadLocks()
 """Whose refresh it is among threads, for users that are in no store."""
 
@@ -366,6 +434,10 @@ _turns = ThreadLocks()
 def _mark(user: OAuth2User) -> Secrets:
     """What tells one state of a user's tokens from another, though the program changes the object."""
     return Secrets((user.token, user.refresh_token or "", str(user.expires_at)))
+
+
+def _as_object(value: Any) -> SecretJson:
+    return SecretJson(value if isinstance(value, dict) else {})
 
 
 def _unsaved(error: Exception) -> str:

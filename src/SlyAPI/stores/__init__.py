@@ -5,6 +5,7 @@ The rule: `save` returns when the value would survive a crash, and a lock never 
 
 from .at import store_at
 from .contract import StoredUser, TokenStore
+from .encrypted import EncryptedStore
 from .expiring import expiring
 from .file import FileStore, user_file
 from .keyring import KeyringStore
@@ -14,6 +15,7 @@ from .redis import RedisStore
 from .sqlite import SqliteStore
 
 __all__ = [
+    "EncryptedStore",
     "FileStore",
     "KeyringStore",
     "MemoryStore",

@@ -10,7 +10,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any
+from typing import Any, Self
 
 from ..errors import CredentialsNotFoundError, SaveError, SupersededError, printable
 from ..json_file import StrPath
@@ -70,6 +70,15 @@ class TokenStore(ABC):
         not waited for any longer: a refresh too many is better than a call that hangs.
         """
 
+    async def close(self) -> None:  # noqa: B027 - most stores hold nothing open
+        """Lets go of what the store holds open in the running event loop; it may be used again."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
     def user(self, name: str) -> "StoredUser":
         """One user's entry, for `OAuth2(app, store.user(name))`."""
         return StoredUser(self, name)
@@ -94,6 +103,10 @@ class StoredUser:
     async def save(self, user: OAuth2User) -> None:
         """Makes the user's tokens durable. Raises `SaveError`."""
         await self.store.save(self.name, SecretJson(user.to_dict()))
+
+    async def replace(self, old: dict[str, Any] | None, user: OAuth2User) -> None:
+        """Makes the user's tokens durable where `old`, as the store gave it, is there still (`TokenStore.replace`)."""
+        await self.store.replace(self.name, old, SecretJson(user.to_dict()))
 
     async def delete(self) -> None:
         """Forgets the user."""

@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from ..errors import ConfigError, MissingExtraError, NetworkError, SlyError, printable
+from ..web import Secrets
 from .contract import as_text, missing, superseded
 from .served import ServedStore
 
@@ -106,10 +107,10 @@ class PostgresStore(ServedStore[Any]):
     async def load(self, name: str) -> dict[str, Any]:
         """The value last saved."""
         _check(name)
-        rows = await self._ask(lambda connection: self._rows(connection, _LOAD, (name,)))
-        if not rows:
+        held = await self._ask(lambda connection: self._held(connection, name))
+        if held is None:
             raise missing(self, name)
-        return self._as_value(name, rows[0][0])
+        return self._as_value(name, held)
 
     async def save(self, name: str, value: dict[str, Any]) -> None:
         """Commits the value. Raises `SaveError`."""
@@ -123,15 +124,15 @@ class PostgresStore(ServedStore[Any]):
         as_text(self, new)
 
         async def swap(connection: Any) -> bool:
-            rows = await self._rows(connection, _LOAD, (name,))
-            now = self._as_value(name, rows[0][0]) if rows else None
+            held = await self._held(connection, name)
+            now = None if held is None else self._as_value(name, held)
             if now == new:
                 return True  # by us, whose answer was lost
             if now != old:
                 return False
-            if now is None:
+            if held is None:
                 return bool(await self._do(connection, _ADD, (name, as_text(self, new))))
-            return bool(await self._do(connection, _REPLACE, (as_text(self, new), name, rows[0][0])))
+            return bool(await self._do(connection, _REPLACE, (as_text(self, new), name, *held)))
 
         if not await self._ask(swap, saving=True):
             raise superseded(self, name)
@@ -143,16 +144,22 @@ class PostgresStore(ServedStore[Any]):
 
     async def names(self) -> list[str]:
         """The names of all users."""
-        return [row[0] for row in await self._ask(lambda connection: self._rows(connection, _NAMES))]
+
+        async def all_of(connection: Any) -> list[str]:
+            found = await connection.execute(_NAMES.format(**self._names))
+            return [row[0] for row in await found.fetchall()]
+
+        return await self._ask(all_of)
 
     async def _do(self, connection: Any, statement: str, values: Any = ()) -> int:
         """How many rows the statement changed."""
         done = await connection.execute(statement.format(**self._names), values)
         return int(done.rowcount)
 
-    async def _rows(self, connection: Any, statement: str, values: Any = ()) -> list[Any]:
-        found = await connection.execute(statement.format(**self._names), values)
-        return list(await found.fetchall())
+    async def _held(self, connection: Any, name: str) -> Secrets | None:
+        found = await connection.execute(_LOAD.format(**self._names), (name,))
+        row = await found.fetchone()
+        return None if row is None else Secrets(row)
 
     async def _lease(self, connection: Any, name: str, holder: str, renew: bool) -> bool:
         _check(name)
@@ -168,7 +175,8 @@ class PostgresStore(ServedStore[Any]):
     @staticmethod
     async def _open(address: "_Dsn") -> Any:
         # prepared statements would be another connection's behind a pooler
-        return await _psycopg().AsyncConnection.connect(address.text, autocommit=True, prepare_threshold=None)
+        options = {"autocommit": True, "prepare_threshold": None, "client_encoding": "utf8"}
+        return await _psycopg().AsyncConnection.connect(address.text, **options)
 
     @staticmethod
     async def _close(connection: Any) -> None:

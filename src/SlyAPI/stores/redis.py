@@ -17,6 +17,7 @@ from ..errors import (
     SlyError,
     printable,
 )
+from ..web import Secrets
 from .contract import as_text, missing, superseded
 from .served import ServedStore
 
@@ -67,10 +68,10 @@ class RedisStore(ServedStore[Any]):
 
     async def load(self, name: str) -> dict[str, Any]:
         """The value last saved."""
-        kept = await self._ask(lambda client: client.execute_command("GET", self._key(name)))
-        if kept is None:
+        held = await self._ask(lambda client: self._held(client, name))
+        if held is None:
             raise missing(self, name)
-        return self._as_value(name, kept)
+        return self._as_value(name, held)
 
     async def save(self, name: str, value: dict[str, Any]) -> None:
         """Sets the value. Raises `SaveError`."""
@@ -84,13 +85,13 @@ class RedisStore(ServedStore[Any]):
         as_text(self, new)
 
         async def swap(client: Any) -> bool:
-            kept = await client.execute_command("GET", self._key(name))
-            now = None if kept is None else self._as_value(name, kept)
+            held = await self._held(client, name)
+            now = None if held is None else self._as_value(name, held)
             if now == new:
                 return True  # by us, whose answer was lost
             if now != old:
                 return False
-            return bool(await client.eval(_REPLACE, 1, self._key(name), kept or b"", as_text(self, new)))
+            return bool(await client.eval(_REPLACE, 1, self._key(name), *_bytes(held), as_text(self, new)))
 
         if not await self._ask(swap, saving=True):
             raise superseded(self, name)
@@ -115,6 +116,10 @@ class RedisStore(ServedStore[Any]):
 
         keys = await self._ask(walk)
         return [key.removeprefix(start).decode("utf-8", "surrogatepass") for key in keys]
+
+    async def _held(self, client: Any, name: str) -> Secrets | None:
+        kept = await client.execute_command("GET", self._key(name))
+        return None if kept is None else Secrets((kept.decode("utf-8", "surrogateescape"),))
 
     def _key(self, name: str, kind: str = "user") -> bytes:
         return f"{self.prefix}{kind}:{name}".encode("utf-8", "surrogatepass")
@@ -173,6 +178,10 @@ class RedisStore(ServedStore[Any]):
             kind: Kind = "configuration" if code in ("MOVED", "ERR", "CROSSSLOT") else "transient"
             return NetworkError(f"{self!r}: the server refused ({code}).", next_step="See the server's log.", kind=kind)
         return self._away(f"the driver failed ({type(error).__name__})")
+
+
+def _bytes(held: Secrets | None) -> list[bytes]:
+    return [b"" if held is None else held[0].encode("utf-8", "surrogateescape")]
 
 
 class _Url:

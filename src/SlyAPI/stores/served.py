@@ -11,11 +11,11 @@ import secrets
 from abc import abstractmethod
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, TypeVar
 
 from ..errors import CredentialsError, NetworkError, RequestTimeoutError, SaveError, SlyError, printable
 from ..per_loop import PerLoop
-from ..web import SecretJson
+from ..web import SecretJson, Secrets
 from .contract import ThreadLocks, TokenStore, patiently
 
 C = TypeVar("C")
@@ -45,12 +45,6 @@ class ServedStore(TokenStore, Generic[C]):
     async def close(self) -> None:
         """Closes the connections of the running event loop; the next call makes new ones."""
         await self._pools.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
 
     @asynccontextmanager
     async def lock(self, name: str) -> AsyncGenerator[None, None]:
@@ -111,16 +105,15 @@ class ServedStore(TokenStore, Generic[C]):
             raise SaveError(f"{said}. What was there is untouched.", next_step=problem.next_step, kind=problem.kind)
         raise problem
 
-    def _as_value(self, name: str, kept: str | bytes) -> dict[str, Any]:
-        """The JSON object in what was kept. Raises `CredentialsError`, which quotes nothing of it."""
+    def _as_value(self, name: str, held: Secrets) -> SecretJson:
+        """The JSON object in what is held. Raises `CredentialsError`, which quotes nothing of it."""
         try:
-            value = json.loads(kept)
+            value = json.loads(held[0])
         except (ValueError, TypeError, RecursionError):
             value = None
-        del kept
         if isinstance(value, dict):
             return SecretJson(value)
-        del value
+        del value  # so that no traceback shows it
         raise CredentialsError(f"{self!r} holds something else for {printable(name, 80)!r}: not a JSON object.")
 
     def _away(self, what: str) -> NetworkError:

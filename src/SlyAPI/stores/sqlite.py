@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from ..errors import ConfigError, CredentialsError, SaveError, printable
 from ..json_file import StrPath, shown
-from ..web import SecretJson
+from ..web import SecretJson, Secrets
 from .contract import TokenStore, as_text, lasting_path, missing, real_path, superseded
 from .file_lock import file_lock
 
@@ -43,25 +43,19 @@ class SqliteStore(TokenStore):
 
     async def load(self, name: str) -> dict[str, Any]:
         """The value last saved."""
-
         _check(name)
-
-        def read(database: sqlite3.Connection) -> Any:
-            return database.execute("SELECT value FROM slyapi_users WHERE name = ?", (name,)).fetchone()
-
-        row = await self._read(read)
-        if row is None:
+        held = await self._read(lambda database: _held(database, name))
+        if held is None:
             raise missing(self, name)
-        return self._as_value(name, row[0])
+        return self._as_value(name, held)
 
-    def _as_value(self, name: str, kept: Any) -> dict[str, Any]:
+    def _as_value(self, name: str, held: Secrets) -> SecretJson:
         try:
-            value = json.loads(kept)
+            value = json.loads(held[0])
         except (ValueError, TypeError, RecursionError):
             value = None
-        del kept
         if not isinstance(value, dict):
-            del value  # so that no traceback shows them
+            del value  # so that no traceback shows it
             raise CredentialsError(f"{self!r} holds something else for {printable(name, 80)!r}: not a JSON object.")
         return SecretJson(value)
 
@@ -80,8 +74,8 @@ class SqliteStore(TokenStore):
 
         def swap(database: sqlite3.Connection) -> bool:
             database.execute("BEGIN IMMEDIATE")
-            row = database.execute("SELECT value FROM slyapi_users WHERE name = ?", (name,)).fetchone()
-            if (self._as_value(name, row[0]) if row else None) not in (old, new):
+            held = _held(database, name)
+            if (self._as_value(name, held) if held else None) not in (old, new):
                 return False
             database.execute("INSERT OR REPLACE INTO slyapi_users VALUES (?, ?)", (name, as_text(self, new)))
             return True
@@ -148,6 +142,11 @@ class SqliteStore(TokenStore):
             with database:
                 database.execute(_SCHEMA)
                 return use(database)
+
+
+def _held(database: sqlite3.Connection, name: str) -> Secrets | None:
+    row = database.execute("SELECT value FROM slyapi_users WHERE name = ?", (name,)).fetchone()
+    return None if row is None else Secrets(row)
 
 
 def _use_wal(database: sqlite3.Connection) -> None:

@@ -1,0 +1,227 @@
+"""A refresh whose save comes too late, or whose user cannot be read: nothing newer is lost, and no grant."""
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from SlyAPI import OAuth2, OAuth2User, WebAPI
+from SlyAPI.errors import DecryptionError, GrantEndedError, NetworkError, SaveError, SupersededError
+from SlyAPI.oauth2 import signer
+from SlyAPI.stores import EncryptedStore, MemoryStore, TokenStore
+from tests.oauth2.refreshing import INVALID_GRANT, Place
+
+OLD_KEY, NEW_KEY = EncryptedStore.new_key(), EncryptedStore.new_key()
+
+
+async def stored(place: Place, store: TokenStore, due_in: float = -1.0) -> WebAPI:
+    await store.user("alice").save(place.user(due_in))
+    return place.api(store.user("alice"))
+
+
+def auth(api: WebAPI) -> OAuth2:
+    assert isinstance(api.auth, OAuth2)
+    return api.auth
+
+
+def theirs(place: Place, token: str, lives: float = 1000.0) -> OAuth2User:
+    return OAuth2User(token, f"refresh-{token}", datetime.fromtimestamp(place.clock() + lives, UTC))
+
+
+async def paused_call(place: Place, api: WebAPI) -> asyncio.Task[Any]:
+    """A call whose refresh was asked for, and has no answer yet."""
+    place.gate.clear()
+    place.asked.clear()
+    call = asyncio.create_task(api.get_json("/"))
+    await place.asked.wait()
+    return call
+
+
+async def test_tokens_that_another_saved_meanwhile_are_taken_over(place: Place) -> None:
+    store = MemoryStore()
+    heard: list[str] = []
+    api = await stored(place, store)
+    auth(api).on_refresh = lambda user: heard.append(user.token)
+    call = await paused_call(place, api)
+    await store.user("alice").save(theirs(place, "theirs"))
+    place.gate.set()
+    await call
+    assert place.sent == ["theirs"]
+    assert (await store.load("alice"))["token"] == "theirs"
+    assert auth(api).not_saved is None
+    assert heard == []
+
+
+async def test_if_what_was_taken_over_is_refused_our_own_refresh_token_is_tried(place: Place) -> None:
+    """Of two refreshes with one refresh token some providers keep the first alive, some the last."""
+    store = MemoryStore()
+    api = await stored(place, store)
+    call = await paused_call(place, api)
+    await store.user("alice").save(theirs(place, "theirs"))
+    place.gate.set()
+    await call
+    place.clock.now += 1000
+    place.answers = [INVALID_GRANT]
+    await api.get_json("/")
+    assert [form["refresh_token"] for form in place.forms[1:]] == ["refresh-theirs", "refresh-token-1"]
+    assert (await store.load("alice"))["token"] == "new-token-3"
+    place.clock.now += 1000
+    place.answers = [INVALID_GRANT]
+    with pytest.raises(GrantEndedError):  # it was tried once
+        await api.get_json("/")
+    assert len(place.forms) == 4
+
+
+async def test_what_was_taken_over_and_is_due_already_is_refreshed_by_the_next_call(place: Place) -> None:
+    store = MemoryStore()
+    api = await stored(place, store)
+    call = await paused_call(place, api)
+    await store.user("alice").save(theirs(place, "theirs", -5))
+    place.gate.set()
+    await call
+    await api.get_json("/")
+    assert place.forms[-1]["refresh_token"] == "refresh-theirs"
+    assert (await store.load("alice"))["token"] == "new-token-2"
+
+
+async def test_a_user_who_was_deleted_meanwhile_is_not_brought_back(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = MemoryStore()
+    api = await stored(place, store)
+    call = await paused_call(place, api)
+    await store.delete("alice")
+    place.gate.set()
+    await call
+    assert place.sent == ["new-token-1"]
+    assert await store.names() == []
+    assert isinstance(auth(api).not_saved, SupersededError)
+    assert "not saved" in caplog.text
+
+
+class AwayStore(MemoryStore):
+    """A store whose server is away for so many saves or loads."""
+
+    saves = loads = tried = 0
+
+    async def save(self, name: str, value: dict[str, Any]) -> None:
+        self.tried += 1
+        if self.saves:
+            self.saves -= 1
+            raise SaveError("The store is away.", kind="transient")
+        await super().save(name, value)
+
+    async def load(self, name: str) -> dict[str, Any]:
+        if self.loads:
+            self.loads -= 1
+            raise NetworkError("The store is away.")
+        return await super().load(name)
+
+
+async def test_new_tokens_are_saved_as_soon_as_a_store_that_was_away_is_back(place: Place) -> None:
+    store = AwayStore()
+    api = await stored(place, store)
+    store.saves = 3
+    await api.get_json("/")
+    assert place.sent == ["new-token-1"]
+    assert (await store.load("alice"))["token"] == "new-token-1"
+    assert auth(api).not_saved is None
+
+
+async def test_a_store_that_stays_away_is_waited_for_only_so_long(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signer, "SAVE_PATIENCE", 0.2)
+    store = AwayStore()
+    api = await stored(place, store)
+    store.saves = 1000
+    await api.get_json("/")
+    assert place.sent == ["new-token-1"]
+    assert isinstance(auth(api).not_saved, SaveError)
+
+
+async def test_a_save_that_waiting_does_not_help_is_not_repeated(place: Place) -> None:
+    class FullDisk(AwayStore):
+        async def save(self, name: str, value: dict[str, Any]) -> None:
+            self.tried += 1
+            if name == "alice" and value["token"] != "old-token-0":
+                raise SaveError("The disk is full.")
+            await MemoryStore.save(self, name, value)
+
+    store = FullDisk()
+    api = await stored(place, store)
+    await api.get_json("/")
+    assert store.tried == 2
+
+
+async def test_while_the_store_is_away_a_token_that_is_due_but_good_is_used(place: Place) -> None:
+    store = AwayStore()
+    api = await stored(place, store, due_in=100)
+    await api.get_json("/")
+    place.clock.now += 95
+    store.loads = 1
+    await api.get_json("/")
+    assert (place.sent, place.forms) == (["old-token-0"] * 2, [])
+    place.clock.now += 5
+    store.loads = 1
+    with pytest.raises(NetworkError):
+        await api.get_json("/")
+    assert place.forms == []  # what another saved is not known
+    await api.get_json("/")
+    assert place.sent[-1] == "new-token-1"
+
+
+# --- encrypted, and the key is lost ---
+
+Spoil = Callable[[MemoryStore], Awaitable[None]]
+
+
+async def _another_key(inner: MemoryStore) -> None:
+    value = await EncryptedStore(inner, [OLD_KEY]).load("alice")
+    await inner.delete("alice")
+    await EncryptedStore(inner, [NEW_KEY]).save("alice", value)
+
+
+async def _changed(inner: MemoryStore) -> None:
+    await inner.save("alice", {**await inner.load("alice"), "nonce": "AAAA"})
+
+
+async def _plain(inner: MemoryStore) -> None:
+    await inner.save("alice", OAuth2User("plain", "plain").to_dict())
+
+
+@pytest.mark.parametrize("spoil", [_another_key, _changed, _plain])
+async def test_where_the_user_cannot_be_decrypted_no_refresh_is_asked_for_and_nothing_overwritten(
+    place: Place, spoil: Spoil
+) -> None:
+    inner = MemoryStore()
+    api = await stored(place, EncryptedStore(inner, [OLD_KEY]), due_in=50)
+    await api.get_json("/")
+    await spoil(inner)
+    before = json.dumps(await inner.load("alice"))
+    place.clock.now += 60
+    for _ in range(2):
+        with pytest.raises(DecryptionError):
+            await api.get_json("/")
+    assert place.forms == []
+    assert json.dumps(await inner.load("alice")) == before
+
+
+@pytest.mark.parametrize("spoil", [_another_key, _changed, _plain])
+async def test_where_the_key_is_lost_amid_a_refresh_its_tokens_are_used_and_nothing_overwritten(
+    place: Place, spoil: Spoil
+) -> None:
+    inner = MemoryStore()
+    api = await stored(place, EncryptedStore(inner, [OLD_KEY]))
+    call = await paused_call(place, api)
+    await spoil(inner)
+    before = json.dumps(await inner.load("alice"))
+    place.gate.set()
+    await call
+    assert place.sent == ["new-token-1"]
+    assert json.dumps(await inner.load("alice")) == before
+    assert auth(api).not_saved is not None
