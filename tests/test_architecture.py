@@ -34,7 +34,7 @@ FLOORS: dict[str, tuple[str, str]] = {
     # one user's grant as a value: pure, and below the stores, which give and take it
     "grants": ("oauth2.user oauth2.scopes oauth2.times oauth2.client_auth oauth1.user", "words"),
     "io": (
-        """transport streaming bodies part_file per_loop loopback loopback_address loopback_http browser
+        """transport streaming bodies part_file per_loop turns loopback loopback_address loopback_http browser
         stores stores.*""",
         "words grants",
     ),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 from .. import transport
 from ..errors import ConfigError, CredentialsError, GrantEndedError, SlyError, TokenError
 from ..json_file import StrPath, read_json_file, shown
+from ..turns import TOKEN_REQUESTS, Turns
 from ..web import Request, SecretForm, Secrets, check_endpoint, skew
 from . import pkce
 from .client_auth import ClientAuth, basic_of, token_request
@@ -38,8 +39,9 @@ class OAuth2App:
     `scopes` are asked for beside those of each grant. `issuer` is compared with the redirect's `iss`.
     `revoke_uri` is where grants are ended (RFC 7009), None for what the table knows.
     `allow_http` admits plain http beyond this machine. `clock_skew`: seconds by which the provider's
-    clock is ahead of ours, as its last token reply told. `token_timeout` in seconds. `extra` keeps
-    further keys of the file.
+    clock is ahead of ours, as its last token reply told. `token_timeout` in seconds, the wait for a turn
+    included: one event loop has no more than `token_requests` under way at once, so that a thousand users
+    who expire together do not become a thousand connections. `extra` keeps further keys of the file.
     """
 
     id: str
@@ -58,8 +60,10 @@ class OAuth2App:
     allow_http: bool = field(default=False, kw_only=True)
     clock_skew: float = field(default=0.0, init=False, compare=False)
     token_timeout: float = field(default=transport.TOKEN_TIMEOUT, kw_only=True)
+    token_requests: int = field(default=TOKEN_REQUESTS, kw_only=True)
     extra: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
     _finished: FinishedLogins = field(default_factory=FinishedLogins, init=False, repr=False, compare=False)
+    _turns: Turns = field(default_factory=Turns, init=False, repr=False, compare=False)
 
     def __repr__(self) -> str:
         secret = "***" if self.secret else None
@@ -312,7 +316,8 @@ class OAuth2App:
     ) -> OAuth2User:
         """The round trip that all grants share; `sent` is what no message may repeat."""
         check_endpoint(self.token_uri, "token_uri", allow_http=self.allow_http)
-        reply = await transport.send(request, client, timeout=self.token_timeout)
+        async with self._turns.turn(request.name, self.token_requests, self.token_timeout) as left:
+            reply = await transport.send(request, client, timeout=left)
         self.clock_skew = skew(reply.headers, now)
         known = self.provider
         return read_token_reply(
