@@ -22,7 +22,7 @@ TESTS = Path(__file__).parent
 # A name with a star stands for all modules below it; the most exact name counts. Some rooms are yet to be built.
 FLOORS: dict[str, tuple[str, str]] = {
     # floor: (its modules, the floors that it may see)
-    "words": ("errors events lazy web params paging rate retry json_file asyncy answers", ""),
+    "words": ("errors events lazy web fast_json params paging rate retry json_file asyncy answers", ""),
     "contract": ("auth", "words"),
     "protocol": (
         """oauth2.client_file oauth2.discovery oauth2.login oauth2.pkce oauth2.providers
@@ -225,7 +225,7 @@ def test_an_optional_library_is_imported_only_when_it_is_used(module: Module) ->
     if module.floor not in ("practice", "judges"):  # the pytest plugin is loaded by pytest
         assert not roots(module.at_import) & OPTIONAL_LIBRARIES
     for library in roots(module.within) & OPTIONAL_LIBRARIES:
-        own_file = module.floor in ("io", "credentials", "practice", "judges") or module.name == "rsa"
+        own_file = module.floor in ("io", "credentials", "practice", "judges") or module.name in ("rsa", "fast_json")
         assert own_file, f"{module.name} imports {library}"
 
 

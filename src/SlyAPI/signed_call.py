@@ -73,9 +73,12 @@ async def signed_call(
     if not origin.admits(request.url) and not auth._signs_nothing:
         raise origin.refusal(request.url)
     plain = not (request.headers or request.query_params or request.data or request.data_is_json)
-    own = Request(request.method, request.url) if plain else copied(request)
+    url, own = request.url, None if plain else copied(request)
     request = await auth.sign(client, request)
     reply = await fetch(client, request, limit)
+    if reply.status < 300:
+        return reply
+    own = own or Request(request.method, url)
     spent = Secrets()
     if reply.status == 401:
         spent = _added(own, request)

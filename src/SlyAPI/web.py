@@ -15,6 +15,7 @@ from html import escape
 from typing import Any
 from urllib.parse import urlsplit
 
+from . import fast_json
 from .errors import ApiError, BadReplyError, ConfigError, printable
 
 __all__ = [
@@ -176,7 +177,7 @@ def bare_url(url: str) -> str:
 def read_json(body: bytes, request: Request) -> Any:
     """The JSON value in the answer to `request`. Raises `BadReplyError`, which quotes nothing of the body."""
     try:
-        return json.loads(body.decode())
+        return fast_json.loads(body)
     except (ValueError, RecursionError):
         pass
     problem = ""

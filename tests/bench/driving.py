@@ -1,0 +1,54 @@
+"""Runs calls in a measured process, as its parent says: `MODE CALLS` on stdin, the CPU and wall seconds on stdout.
+
+The rule: standard library only, for it runs in every peer's environment.
+"""
+
+import asyncio
+import gc
+import json
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+
+TOKEN = "ya29." + "A0AbCdEfGhIjKlMn" * 10
+HEADERS = {"Authorization": f"Bearer {TOKEN}"}
+
+Call = Callable[[], Awaitable[object]]
+Mode = Callable[[str], AbstractAsyncContextManager[Call]]
+"""Given the server's URL, lends what makes one call."""
+
+
+async def times(call: Call, calls: int) -> dict[str, float]:
+    """CPU and wall seconds of so many calls, one after the other."""
+    gc.collect()
+    wall, cpu = time.perf_counter(), time.process_time()
+    for _ in range(calls):
+        await call()
+    return {"cpu": time.process_time() - cpu, "wall": time.perf_counter() - wall}
+
+
+async def _obey(modes: dict[str, Mode], url: str) -> None:
+    async with AsyncExitStack() as stack:
+        calls: dict[str, Call] = {}
+        for line in sys.stdin:
+            name, count = line.split()
+            if name not in calls:
+                calls[name] = await stack.enter_async_context(modes[name](url))
+            print(json.dumps(await times(calls[name], int(count))), flush=True)
+
+
+async def _once(mode: Mode, url: str, calls: int) -> None:
+    """For callgrind, which counts the whole process."""
+    async with mode(url) as call:
+        for _ in range(calls):
+            await call()
+
+
+def drive(modes: dict[str, Mode]) -> None:
+    """`URL`: as stdin says; `URL MODE CALLS`: so many calls and no more."""
+    if len(sys.argv) == 2:
+        asyncio.run(_obey(modes, sys.argv[1]))
+    else:
+        url, name, calls = sys.argv[1:]
+        asyncio.run(_once(modes[name], url, int(calls)))
