@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from SlyAPI import OAuth2User
-from SlyAPI.stores import FileStore, SqliteStore
+from SlyAPI.stores import EncryptedStore, FileStore, SqliteStore
 from tests.place import Place, failure, place_at, secrets_in
 
 IN = ("--store", "sqlite:users.db")
@@ -122,6 +122,22 @@ async def test_the_environment_may_name_the_store_so_that_no_list_of_processes_s
     place.env["SLYAPI_STORE"] = "file:users"
     assert "notes" in (await place.runs("show", "--name", "alice")).out
     assert (await place.runs("show")).out == "alice\n"
+
+
+async def test_an_encrypted_store_is_opened_by_the_keys_in_the_environment(place: Place) -> None:
+    user = await granted(place)
+    inner, keys = stored(place), [EncryptedStore.new_key() for _ in range(2)]
+    await inner.delete("alice")
+    await EncryptedStore(inner, keys).user("alice").save(user)
+    failure(place, await place.runs("token", "app.json", *ALICE), 3, "alice")
+    place.env["SLYAPI_STORE_KEYS"] = " ".join(keys[1:])
+    failure(place, await place.runs("token", "app.json", *ALICE), 3, "key")
+    place.env["SLYAPI_STORE_KEYS"] = " ".join(reversed(keys))
+    assert (await place.runs("token", "app.json", *ALICE)).out == user.token + "\n"
+    ended = await place.runs("refresh", "app.json", *ALICE)
+    assert ended.code == 0, ended.err
+    assert (await EncryptedStore(inner, keys[1:]).user("alice").load()).token != user.token
+    assert not [key for key in keys if key in ended.out + ended.err]
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,12 @@ from .errors import ConfigError, CredentialsNotFoundError
 from .flow.wizard import unchanged
 from .json_file import check_writable, shown
 from .oauth2 import OAuth2, OAuth2App, OAuth2User
-from .stores import StoredUser, TokenStore, store_at, user_file
+from .stores import EncryptedStore, StoredUser, TokenStore, store_at, user_file
 
 STORE_VARIABLE = "SLYAPI_STORE"
 """The environment variable that stands for `--store`, for URLs that the list of processes should not show."""
+KEYS_VARIABLE = "SLYAPI_STORE_KEYS"
+"""The environment variable with the keys of an encrypted store, the one to write with first, spaces between."""
 _WHICH = f"Give USER.json, or --store URL (or {STORE_VARIABLE}) and --name NAME. See --help."
 
 
@@ -62,8 +64,9 @@ def chosen_user(args: Any) -> ChosenUser:
 
 
 def chosen_store(args: Any) -> TokenStore:
-    """The store that `--store`, else the environment, tells. Raises `ConfigError` where neither does."""
+    """The store that `--store`, else the environment, tells; encrypted if that has keys. Raises `ConfigError`."""
     url = args.store or os.environ.get(STORE_VARIABLE, "")
     if not url:
         raise ConfigError("Which store?" if args.name else "Which user?", next_step=_WHICH)
-    return store_at(url)
+    keys = os.environ.get(KEYS_VARIABLE, "").split()
+    return EncryptedStore(store_at(url), keys) if keys else store_at(url)
