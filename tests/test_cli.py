@@ -39,7 +39,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_without_a_command_it_prints_its_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0
     out, err = capsys.readouterr()
-    assert all(f"    {command} " in out for command in COMMANDS)
+    assert all(f"\n  {command} " in out for command in COMMANDS)
     assert err == ""
 
 
@@ -133,7 +133,7 @@ def test_1_internal_error(
     def broken(path: str) -> OAuth2User:
         raise RuntimeError(f"the secret is {path}")
 
-    monkeypatch.setattr(OAuth2User, "from_json_file", broken)
+    monkeypatch.setattr("SlyAPI.show_command.read_json_file", broken)
     assert main(["show", "hush"]) == 1
     err = capsys.readouterr().err
     assert "RuntimeError" in err

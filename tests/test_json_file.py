@@ -190,10 +190,10 @@ def test_the_temporary_file_is_never_readable_by_others(file: Path, monkeypatch:
 def test_nothing_is_written_into_a_file_that_another_put_in_the_temporary_files_place(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("secrets.token_hex", lambda _: "guessed")
+    monkeypatch.setattr("os.urandom", bytes)
     (file.parent / "trap").write_text("empty")
     for put in (os.link, os.symlink):
-        put(file.parent / "trap", file.parent / ".user.json.guessed.tmp")
+        put(file.parent / "trap", file.parent / ".user.json.000000000000.tmp")
         with pytest.raises(SaveError):
             write_json_file(file, NEW)
     assert (file.parent / "trap").read_text() == "empty"

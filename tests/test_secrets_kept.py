@@ -25,9 +25,9 @@ from SlyAPI.errors import (
 from SlyAPI.flow.grant import GrantOptions
 from SlyAPI.flow.scaffold import ScaffoldOptions, client_json, write_client
 from SlyAPI.json_file import read_json_file, write_json_file
-from SlyAPI.oauth2.client_auth import token_request
 from SlyAPI.oauth2.grants.authorization_code import AuthorizationURL, exchange_form
 from SlyAPI.oauth2.login import Answer, Login
+from SlyAPI.oauth2.token_request import token_request
 from SlyAPI.stores import FileStore, KeyringStore, MemoryStore, SqliteStore, StoredUser, TokenStore, user_file
 from SlyAPI.web import Method, Reply, Request, Secrets
 

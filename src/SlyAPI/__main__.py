@@ -2,7 +2,12 @@
 
 import sys
 
-from .cli import main
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        from .cli import main
+
+        code = main(sys.argv[1:])
+    except KeyboardInterrupt:  # while modules were imported, before `main` could take it
+        sys.stderr.write("Stopped. Nothing was changed.\n")
+        code = 130
+    sys.exit(code)

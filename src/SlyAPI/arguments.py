@@ -1,4 +1,4 @@
-"""What the command line takes: the commands, their flags, and the words of `--help`. Pure.
+"""What the command line takes: the words and flags of each command, as argparse reads them. Pure.
 
 The rule: whatever a wizard asks has a flag, and wrong usage is told in two lines, without repeating values.
 """
@@ -6,27 +6,13 @@ The rule: whatever a wizard asks has a flag, and wrong usage is told in two line
 import argparse
 from collections.abc import Sequence
 from difflib import get_close_matches
+from types import SimpleNamespace
 from typing import NoReturn
 
+from .commands import COMMANDS, EXIT_CODES, ME
 from .errors import ConfigError, printable
 from .oauth2.providers import PROVIDERS
 
-EXIT_CODES = """\
-exit codes:
-  0 done; 1 internal error; 2 usage, or a value is missing and nobody can be
-  asked; 3 client or user file (or stdout) unusable; 4 denied by the person or
-  the provider; 5 timed out; 6 the token endpoint refused; 7 network or TLS;
-  8 cannot listen on the port; 9 would overwrite a file; 130 Ctrl-C."""
-
-COMMANDS = {
-    "scaffold": "write a client file to fill in (asks when given nothing)",
-    "grant": "have one user consent in a browser (asks when given nothing)",
-    "show": "show a user's scopes and expiry, without any secret",
-    "token": "print a valid access token, refreshed if it is due (for curl)",
-    "refresh": "refresh a user's tokens now",
-    "revoke": "end the grant at the provider and forget the user",
-    "demo": "scaffold, grant and call: all of it against a practice provider",
-}
 _OLD_NAMES = {"oauth1-flow": ["grant", "oauth1"], "oauth2-flow": ["grant", "oauth2"]}
 _CLIENT_AUTH = ["auto", "basic", "post", "none"]
 _JSON = "one JSON object on stdout"
@@ -42,64 +28,59 @@ class _Parser(argparse.ArgumentParser):
         raise ConfigError(f"{problem[:1].upper()}{problem[1:]}.", next_step=f"See: {self.prog} --help")
 
 
-def read_arguments(argv: Sequence[str]) -> argparse.Namespace | None:
-    """What was asked for, `command` and `kind` (oauth1, oauth2) among it; None after the help of a bare call.
+def read_arguments(argv: Sequence[str]) -> SimpleNamespace:
+    """What was asked for, `command` and `kind` (oauth1, oauth2) among it.
 
-    Flags may stand anywhere among the words. Raises `ConfigError`, and `SystemExit` for `--help`.
+    Flags may stand anywhere among the words. Raises `ConfigError`, and `SystemExit` for a command's `--help`.
     """
-    words = [*_OLD_NAMES.get(argv[0], [argv[0]]), *argv[1:]] if argv else []
-    parser, commands = _parsers()
-    if not words:
-        parser.print_help()
-        return None
+    words = [*_OLD_NAMES.get(argv[0], [argv[0]]), *argv[1:]]
+    if words[0] not in COMMANDS:
+        raise _no_such_command(words[0])
     kind = "oauth2"
     if words[0] in ("scaffold", "grant") and words[1:2] in (["oauth1"], ["oauth2"]):
         kind = words.pop(1)
-    if words[0] not in commands and not words[0].startswith("-"):
-        near = get_close_matches(words[0], commands, 1)
-        hint = f"Did you mean {near[0]}? " if near else ""
-        problem = f"There is no command {printable(words[0], 40)!r}."
-        raise ConfigError(problem, next_step=f"{hint}See: {parser.prog} --help")
-    known = commands.get(words[0])
-    args = parser.parse_args(words) if known is None else known.parse_intermixed_args(words[1:])
+    args = _parser(words[0]).parse_intermixed_args(words[1:], SimpleNamespace())
     args.command = words[0]
     args.kind = kind
     args.bare = len(words) == 1
     return args
 
 
-def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
-    parser = _Parser(
-        prog="python -m SlyAPI",
-        description="Call web APIs as a user: make a client file, have the user consent\nonce, keep the grant.",
+def _no_such_command(word: str) -> ConfigError:
+    if word.startswith("-"):
+        return ConfigError(f"There is no {printable(word.partition('=')[0], 40)} here.", next_step=f"See: {ME} --help")
+    near = get_close_matches(word, COMMANDS, 1)
+    hint = f"Did you mean {near[0]}? " if near else ""
+    return ConfigError(f"There is no command {printable(word, 40)!r}.", next_step=f"{hint}See: {ME} --help")
+
+
+def _parser(command: str) -> _Parser:
+    """The parser of one command."""
+    text = COMMANDS[command]
+    made = _Parser(
+        prog=f"{ME} {command}",
+        description=f"{text[:1].upper()}{text[1:]}.",
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    several = parser.add_subparsers(metavar="COMMAND", required=True)
-    made: dict[str, _Parser] = {}
-    for name, text in COMMANDS.items():
-        made[name] = several.add_parser(
-            name,
-            help=text,
-            description=f"{text[:1].upper()}{text[1:]}.",
-            epilog=EXIT_CODES,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
+    if command == "scaffold":
+        _add_scaffold(made)
+    elif command == "grant":
+        _add_grant(made)
+    elif command == "demo":
+        made.add_argument("--folder", metavar="DIR", help="where to leave the files (default: a new folder here)")
+        made.add_argument(
+            "--no-browser", action="store_true", help="consent by itself, also where a browser is at hand"
         )
-    _add_scaffold(made["scaffold"])
-    _add_grant(made["grant"])
-    for name in ("token", "refresh", "revoke"):
-        made[name].add_argument("app", metavar="APP.json", help="the client file")
-    for name in ("show", "token", "refresh", "revoke"):
-        _add_user(made[name])
-    made["show"].add_argument(
-        "--expiring", type=_days, metavar="DAYS", help="of a store: whose refresh token ends within so many days"
-    )
-    demo = made["demo"]
-    demo.add_argument("--folder", metavar="DIR", help="where to leave the files (default: a new folder here)")
-    demo.add_argument("--no-browser", action="store_true", help="consent by itself, also where a browser is at hand")
-    return parser, made
+    else:
+        if command != "show":
+            made.add_argument("app", metavar="APP.json", help="the client file")
+        _add_user(made)
+        if command == "show":
+            help = "of a store: whose refresh token ends within so many days"
+            made.add_argument("--expiring", type=_days, metavar="DAYS", help=help)
+    return made
 
 
 def _add_user(parser: _Parser) -> None:

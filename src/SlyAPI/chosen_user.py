@@ -11,7 +11,7 @@ from .errors import ConfigError, CredentialsNotFoundError
 from .flow.wizard import unchanged
 from .json_file import check_writable, shown
 from .oauth2 import OAuth2, OAuth2App, OAuth2User
-from .stores import EncryptedStore, StoredUser, TokenStore, store_at, user_file
+from .stores import EncryptedStore, StoredUser, TokenStore, expiring, store_at, user_file
 
 STORE_VARIABLE = "SLYAPI_STORE"
 """The environment variable that stands for `--store`, for URLs that the list of processes should not show."""
@@ -70,3 +70,12 @@ def chosen_store(args: Any) -> TokenStore:
         raise ConfigError("Which store?" if args.name else "Which user?", next_step=_WHICH)
     keys = os.environ.get(KEYS_VARIABLE, "").split()
     return EncryptedStore(store_at(url), keys) if keys else store_at(url)
+
+
+def names_in(store: TokenStore, days: float | None) -> list[str]:
+    """The names of its users, sorted: all, or those whose refresh token ends within so many days."""
+    return sorted(asyncio.run(store.names() if days is None else _expiring(store, days)))
+
+
+async def _expiring(store: TokenStore, days: float) -> list[str]:
+    return [entry.name async for entry, _ in expiring(store, days)]

@@ -5,10 +5,8 @@ The rule: nothing of a file's content is printed, and nothing on disk changes be
 
 import json
 import os
-import secrets
 import stat
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from .errors import CredentialsError, CredentialsNotFoundError, SaveError, printable
@@ -108,22 +106,23 @@ def _replace(path: StrPath, raw: bytes) -> None:
     finally:
         with suppress(OSError):
             os.unlink(beside)
-    sync_folder(target.parent)
+    sync_folder(os.path.dirname(target))
 
 
-def _places(path: StrPath) -> tuple[Path, Path]:
+def _places(path: StrPath) -> tuple[str, str]:
     """The file that `path` leads to, and the name beside it for its successor; refuses what is no file."""
-    target = Path(os.path.realpath(path))
+    target = os.path.realpath(os.fsdecode(path))
     with suppress(FileNotFoundError):
         mode = os.stat(target).st_mode
         if stat.S_ISDIR(mode):
             raise IsADirectoryError
         if not stat.S_ISREG(mode):
             raise ValueError("is not a regular file")
-    return target, target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
+    folder, name = os.path.split(target)
+    return target, os.path.join(folder, f".{name}.{os.urandom(6).hex()}.tmp")
 
 
-def _write_new(path: Path, raw: bytes) -> None:
+def _write_new(path: str, raw: bytes) -> None:
     # O_EXCL: neither into another's file nor through a link
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(raw)
@@ -131,7 +130,7 @@ def _write_new(path: Path, raw: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def _keep_owner_and_mode(old: Path, new: Path) -> None:
+def _keep_owner_and_mode(old: str, new: str) -> None:
     # root refreshing a user's file (sudo, cron) must not take it away from its owner
     with suppress(OSError, AttributeError):
         was = os.stat(old)
@@ -140,7 +139,7 @@ def _keep_owner_and_mode(old: Path, new: Path) -> None:
             os.chown(new, was.st_uid, was.st_gid)
 
 
-def sync_folder(folder: Path) -> None:
+def sync_folder(folder: StrPath) -> None:
     # the new name itself must survive a power cut; Windows and some network folders can't, and need not
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)

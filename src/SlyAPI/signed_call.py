@@ -6,8 +6,6 @@ The rule: a credential goes to the base URL's origin and nowhere else.
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from yarl import URL
-
 from .auth import Auth
 from .errors import ApiError, ConfigError, OriginError, SlyError, printable
 from .transport import REPLY_LIMIT, borrowed, fetch
@@ -15,6 +13,7 @@ from .web import Method, Reply, Request, Secrets, bare_url, masked, retry_after
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
+    from yarl import URL
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _MOST_REDIRECTS = 10
@@ -50,9 +49,15 @@ class Origin:
         )
 
 
-def _origin(url: str) -> URL | None:
+def _parsed(url: str) -> "URL":
+    from yarl import URL  # which is imported with aiohttp
+
+    return URL(url)
+
+
+def _origin(url: str) -> "URL | None":
     try:
-        return URL(url).origin() if "\\" not in url else None
+        return _parsed(url).origin() if url and "\\" not in url else None
     except ValueError:
         return None
 
@@ -168,15 +173,15 @@ def _moved(own: Request, reply: Reply, origin: Origin, secrets: Secrets) -> Requ
             next_step=f"Send it to {printable(bare_url(seen), 200)}, or give a file.",
         )
     if why:
-        return OriginError(f"{URL(own.url).origin()} redirects {why} to {target.origin()}; not followed.")
+        return OriginError(f"{_parsed(own.url).origin()} redirects {why} to {target.origin()}; not followed.")
     return moved
 
 
-def _target(url: str, reply: Reply) -> URL:
+def _target(url: str, reply: Reply) -> "URL":
     try:
-        return URL(url).join(URL(reply.headers["Location"]))
+        return _parsed(url).join(_parsed(reply.headers["Location"]))
     except ValueError:
-        return URL("invalid:")
+        return _parsed("invalid:")
 
 
 def _without_body(headers: dict[str, str]) -> dict[str, str]:

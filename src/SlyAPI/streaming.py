@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from .errors import BadReplyError
 from .events import request_log
-from .transport import ERROR_BODY_LIMIT, TROUBLES, as_ours, read_body, told
+from .transport import ERROR_BODY_LIMIT, as_ours, read_body, told, troubles
 from .web import Reply, Request, bare_url
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class Streamed(Reply):
             return await read_body(self._response, limit)
         except asyncio.CancelledError as cancelled:
             raise cancelled.with_traceback(None) from None
-        except TROUBLES as error:
+        except troubles() as error:
             problem = as_ours(error, self._request, None)
         raise problem
 
@@ -99,7 +99,7 @@ class Streamed(Reply):
         except asyncio.CancelledError as cancelled:
             self.close()
             raise cancelled.with_traceback(None) from None
-        except TROUBLES as error:
+        except troubles() as error:
             problem = as_ours(error, self._request, None)
         self.close()
         raise problem
@@ -116,7 +116,7 @@ async def begin(client: "aiohttp.ClientSession", request: Request, limit: int) -
         return await _begin(client, request)
     except asyncio.CancelledError as cancelled:
         raise cancelled.with_traceback(None) from None
-    except TROUBLES as error:
+    except troubles() as error:
         problem = as_ours(error, request, None)
     raise problem
 

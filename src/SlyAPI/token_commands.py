@@ -1,85 +1,19 @@
-"""The commands on a user that is there: show, token, refresh, revoke."""
+"""The commands on a user that is there and may change: token, refresh, revoke."""
 
 import asyncio
-import os
-import stat
 from collections.abc import Callable, Coroutine
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from .chosen_user import ChosenUser, chosen_store, chosen_user
-from .errors import CredentialsError, SaveError, printable
-from .flow.console import Console, second_ctrl_c_exits
+from .chosen_user import ChosenUser, chosen_user
+from .errors import CredentialsError, SaveError
+from .flow.console import Console
+from .flow.ctrl_c import second_ctrl_c_exits
 from .flow.wizard import client_in
 from .oauth2 import OAuth2, OAuth2User
 from .oauth2.token_endpoint import GRANT_AGAIN
 from .results import print_json, print_result
-from .stores import TokenStore, expiring
+from .show_command import described, when
 from .web import Method, Request
-
-
-def described(user: OAuth2User) -> dict[str, Any]:
-    """What is no secret of a user, for `--json`."""
-    return {
-        "scopes": user.scopes,
-        "missing_scopes": user.missing_scopes,
-        "expires_at": None if user.expires_at is None else user.expires_at.isoformat(),
-        "refreshable": bool(user.refresh_token),
-        "refresh_expires_at": None if user.refresh_expires_at is None else user.refresh_expires_at.isoformat(),
-    }
-
-
-def show(args: Any, console: Console) -> int:
-    """Scopes and expiry of a user without secret, of a file its mode; of a store alone its users' names."""
-    if not args.user and not args.name:
-        return _show_names(args, console)
-    chosen = chosen_user(args)
-    user = chosen.load()
-    mode = stat.S_IMODE(os.stat(chosen.path).st_mode) if chosen.path else None
-    if args.json:
-        print_json(True, {**chosen.told, **described(user), **({} if mode is None else {"mode": f"{mode:04o}"})})
-        return 0
-    lines = [f"user:        {chosen.label}" if mode is None else f"user file:   {chosen.label} (mode {mode:04o})"]
-    lines.append(f"scopes:      {' '.join(user.scopes) or 'none named'}")
-    if user.missing_scopes:
-        lines.append(f"not granted: {' '.join(user.missing_scopes)}")
-    lines.append(f"expires:     {_when(user.expires_at)}")
-    ends = f", until {_when(user.refresh_expires_at)}" if user.refresh_expires_at else ""
-    lines.append(f"refreshable: {f'yes{ends}' if user.refresh_token else 'no'}")
-    print_result("\n".join(lines))
-    if mode is not None and mode & 0o077 and os.name == "posix":
-        console.say("Careful: others on this machine may read it. Mend that with:", f"    chmod 600 {chosen.label}")
-    return 0
-
-
-def _show_names(args: Any, console: Console) -> int:
-    """The names of a store's users, one a line: all, or those whose refresh token ends within `--expiring` days."""
-    store = chosen_store(args)
-    names = sorted(asyncio.run(store.names() if args.expiring is None else _expiring(store, args.expiring)))
-    if args.json:
-        print_json(True, {"names": names})
-    elif names:
-        print_result("\n".join(printable(name, 200) for name in names))
-    else:
-        console.say(f"{store!r} has no {'' if args.expiring is None else 'such '}user.")
-    return 0
-
-
-async def _expiring(store: TokenStore, days: float) -> list[str]:
-    return [entry.name async for entry, _ in expiring(store, days)]
-
-
-def _when(at: datetime | None) -> str:
-    if at is None:
-        return "not told by the provider"
-    left = at - datetime.now(UTC)
-    shown_at = f"{at:%Y-%m-%d %H:%M:%S} UTC"
-    if left < timedelta(0):
-        return f"{shown_at} (expired)"
-    hours, rest = divmod(int(left.total_seconds()), 3600)
-    if hours >= 48:
-        return f"{shown_at} (in {hours // 24} days)"
-    return f"{shown_at} (in {hours} h {rest // 60} min)" if hours else f"{shown_at} (in {rest // 60} min {rest % 60} s)"
 
 
 def _signer(args: Any, console: Console) -> tuple[OAuth2, ChosenUser, OAuth2User]:
@@ -144,7 +78,7 @@ def refresh(args: Any, console: Console) -> int:
         raise CredentialsError(f"{chosen.label} holds no refresh token.", next_step=GRANT_AGAIN)
     chosen.check_writable()
     run_with_tokens(auth, auth.refresh_now, console, chosen, user)
-    console.say(f"{chosen.label} has new tokens; they expire: {_when(auth.user.expires_at)}.")
+    console.say(f"{chosen.label} has new tokens; they expire: {when(auth.user.expires_at)}.")
     print_json(args.json, {**chosen.told, **described(auth.user)})
     return 0
 

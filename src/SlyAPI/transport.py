@@ -1,7 +1,8 @@
 """The one place a request leaves the process: sessions, time limits, size caps, and their errors in our words.
 
 The rule: knows nothing of OAuth, follows no redirect, and lets no aiohttp error out, because those
-carry the request's headers.
+carry the request's headers. aiohttp, which takes a hundred milliseconds to import, is imported where a
+session is made or an error is named, never on the way of a request.
 """
 
 import asyncio
@@ -11,14 +12,15 @@ import sys
 import weakref
 from collections.abc import AsyncGenerator, Awaitable, Sequence
 from functools import partial
-
-import aiohttp
-from yarl import URL
+from typing import TYPE_CHECKING
 
 from .errors import BadReplyError, ConfigError, NetworkError, RequestTimeoutError, SlyError, printable
 from .events import request_log, requested
 from .per_loop import PerLoop
 from .web import Reply, Request, bare_url
+
+if TYPE_CHECKING:
+    import aiohttp
 
 TOKEN_TIMEOUT = 30.0
 """Seconds that a token request may take in all."""
@@ -32,7 +34,7 @@ ERROR_BODY_LIMIT = 1 << 16
 
 async def send(
     request: Request,
-    client: aiohttp.ClientSession | None = None,
+    client: "aiohttp.ClientSession | None" = None,
     *,
     timeout: float = TOKEN_TIMEOUT,
     limit: int = TOKEN_REPLY_LIMIT,
@@ -47,12 +49,15 @@ async def send(
             return await told(request, _send(session, request, timeout, limit))
     except asyncio.CancelledError as cancelled:
         raise cancelled.with_traceback(None) from None  # aiohttp's frames hold our headers and form
-    except TROUBLES as error:
+    except troubles() as error:
         problem = as_ours(error, request, timeout)
     raise problem  # outside the handler: an aiohttp error as __context__ would carry our headers
 
 
-async def _send(session: aiohttp.ClientSession, request: Request, timeout: float, limit: int) -> Reply:
+async def _send(session: "aiohttp.ClientSession", request: Request, timeout: float, limit: int) -> Reply:
+    import aiohttp
+    from yarl import URL
+
     response = await session.request(
         request.method.value,
         URL(request.url),
@@ -79,11 +84,13 @@ async def told(request: Request, sending: Awaitable[Reply]) -> Reply:
     return reply
 
 
-def borrowed(client: aiohttp.ClientSession | None) -> aiohttp.ClientSession:
+def borrowed(client: "aiohttp.ClientSession | None") -> "aiohttp.ClientSession":
     """A session on the client's connections, with their TLS settings and its proxy, to be closed after use.
 
     Its headers, cookies, credentials, base URL and middlewares stay out: they are meant for an API.
     """
+    import aiohttp
+
     if client is None or client.closed:
         return aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
     return aiohttp.ClientSession(
@@ -96,11 +103,11 @@ def borrowed(client: aiohttp.ClientSession | None) -> aiohttp.ClientSession:
     )
 
 
-_USES: weakref.WeakKeyDictionary[aiohttp.ClientSession, set[asyncio.Future[None]]] = weakref.WeakKeyDictionary()
+_USES: "weakref.WeakKeyDictionary[aiohttp.ClientSession, set[asyncio.Future[None]]]" = weakref.WeakKeyDictionary()
 
 
 @contextlib.asynccontextmanager
-async def _using(client: aiohttp.ClientSession | None) -> AsyncGenerator[None, None]:
+async def _using(client: "aiohttp.ClientSession | None") -> AsyncGenerator[None, None]:
     """Keeps `Sessions` from closing the client: a token reply that is lost may take a grant along."""
     use = asyncio.get_running_loop().create_future()
     uses = _USES.setdefault(client, set()) if client is not None else set()
@@ -112,7 +119,7 @@ async def _using(client: aiohttp.ClientSession | None) -> AsyncGenerator[None, N
         use.cancel()
 
 
-async def fetch(client: aiohttp.ClientSession, request: Request, limit: int = REPLY_LIMIT) -> Reply:
+async def fetch(client: "aiohttp.ClientSession", request: Request, limit: int = REPLY_LIMIT) -> Reply:
     """Sends an API request and reads the reply, of an error no more than `ERROR_BODY_LIMIT` bytes.
 
     Raises `NetworkError`, `RequestTimeoutError`, or `BadReplyError` for a body larger than `limit`;
@@ -124,12 +131,12 @@ async def fetch(client: aiohttp.ClientSession, request: Request, limit: int = RE
         return await _fetch(client, request, limit)
     except asyncio.CancelledError as cancelled:
         raise cancelled.with_traceback(None) from None
-    except TROUBLES as error:
+    except troubles() as error:
         problem = as_ours(error, request, client.timeout.total)
     raise problem
 
 
-async def _fetch(client: aiohttp.ClientSession, request: Request, limit: int) -> Reply:
+async def _fetch(client: "aiohttp.ClientSession", request: Request, limit: int) -> Reply:
     response = await client.request(
         request.method,
         request.url,
@@ -145,7 +152,7 @@ async def _fetch(client: aiohttp.ClientSession, request: Request, limit: int) ->
     return Reply(response.status, response.headers, body, request.url)
 
 
-async def read_body(response: aiohttp.ClientResponse, limit: int, *, cut: bool = False) -> bytes:
+async def read_body(response: "aiohttp.ClientResponse", limit: int, *, cut: bool = False) -> bytes:
     """The body, which returns the connection to its pool; beyond `limit` bytes it is cut, or an error."""
     chunks: list[bytes] = []
     size = 0
@@ -168,8 +175,11 @@ class _TooLargeError(ValueError):
     pass
 
 
-TROUBLES = (aiohttp.ClientError, TimeoutError, OSError, ValueError, TypeError, RuntimeError)
-"""What aiohttp raises, for `as_ours`."""
+def troubles() -> tuple[type[Exception], ...]:
+    """What aiohttp raises, for `as_ours`; asked for by an `except`, so only once something was raised."""
+    import aiohttp
+
+    return (aiohttp.ClientError, TimeoutError, OSError, ValueError, TypeError, RuntimeError)
 
 
 def as_ours(error: Exception, request: Request, timeout: float | None) -> SlyError | TypeError:
@@ -177,6 +187,8 @@ def as_ours(error: Exception, request: Request, timeout: float | None) -> SlyErr
 
     A `TypeError` stays one: the caller's data cannot be written.
     """
+    import aiohttp
+
     asked = request.name
     for ours in (error, error.__cause__, error.__context__):
         if isinstance(ours, SlyError):
@@ -223,19 +235,21 @@ def _cause(error: Exception) -> str:
     return printable(told or type(inner).__name__, 100)
 
 
-class Sessions(PerLoop[aiohttp.ClientSession]):
+class Sessions(PerLoop["aiohttp.ClientSession"]):
     """One `aiohttp.ClientSession` for each event loop, made on first use, closed when its loop ends.
 
     `trace_configs` hear of its requests.
     """
 
-    def __init__(self, trace_configs: Sequence[aiohttp.TraceConfig] = ()) -> None:
+    def __init__(self, trace_configs: "Sequence[aiohttp.TraceConfig]" = ()) -> None:
+        import aiohttp  # here, where a program sets itself up, and not at its first await
+
         session = aiohttp.ClientSession
         make = partial(session, trace_configs=[*trace_configs]) if trace_configs else session
         super().__init__(make, _close_after_use, lambda session: not session.closed)
 
 
-async def _close_after_use(session: aiohttp.ClientSession) -> None:
+async def _close_after_use(session: "aiohttp.ClientSession") -> None:
     if uses := _USES.get(session):
         await asyncio.wait(uses)
     await session.close()

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from SlyAPI.errors import ConfigError
-from SlyAPI.oauth2.client_auth import ClientAuth, choose_from_metadata, read_client_auth, token_request
+from SlyAPI.oauth2.client_auth import ClientAuth, choose_from_metadata, read_client_auth
 from SlyAPI.oauth2.grants.authorization_code import exchange_form
 from SlyAPI.oauth2.grants.refresh_token import refresh_form
+from SlyAPI.oauth2.token_request import token_request
 from SlyAPI.web import Method, Request, SecretForm
 
 TOKEN_URI = "https://server.example.com/token"

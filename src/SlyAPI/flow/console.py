@@ -3,12 +3,8 @@
 The rule: every question has a name (its flag), which is what is missing where nobody can answer.
 """
 
-import asyncio
-import getpass
 import os
-import signal
 import sys
-import threading
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
@@ -27,8 +23,6 @@ from ..errors import (
     WouldOverwriteError,
     printable,
 )
-
-_LONGEST_LINE = 1 << 16
 
 
 class NoAnswerError(ConfigError):
@@ -97,6 +91,8 @@ class Console:
         if sys.stdin is None or sys.stdin.closed:
             raise EOFError
         if hidden and self.interactive:
+            import getpass
+
             return getpass.getpass(prompt, stream=sys.stderr)
         # `input(prompt)` would write to stdout when that is redirected
         with suppress(OSError, ValueError, AttributeError):
@@ -128,52 +124,11 @@ class Console:
             if not self.interactive:
                 raise NoAnswerError("No valid choice was made.", next_step=f"Give {flag}.")
 
-    async def lines(self) -> AsyncGenerator[str, None]:
-        """Lines as they are typed or pasted, while the event loop does other things; ends with the input.
+    def lines(self) -> AsyncGenerator[str, None]:
+        """Lines as they are typed or pasted, while the event loop does other things; ends with the input."""
+        from .typed_lines import typed_lines  # and the event loop with it
 
-        Nothing is read ahead: what is typed after the last line that was asked for is the next question's.
-        """
-        with suppress(OSError, ValueError, AttributeError):  # closed, or no file at all: it has ended
-            handle, pending = sys.stdin.fileno(), b""
-            while len(pending) < _LONGEST_LINE and (chunk := await _chunk(handle)):
-                *whole, pending = (pending + chunk).split(b"\n")
-                for line in whole:
-                    yield line.decode(errors="replace").strip()
-            if pending:
-                yield pending.decode(errors="replace").strip()
-
-
-async def _chunk(handle: int) -> bytes:
-    """What there is to read, waited for; empty at the end."""
-    loop = asyncio.get_running_loop()
-    ready: asyncio.Future[bytes] = loop.create_future()
-    try:
-        loop.add_reader(handle, _set_result, ready, b"")
-    except PermissionError:  # epoll: a file, or /dev/null, which keeps nobody waiting
-        await asyncio.sleep(0)
-        return os.read(handle, 4096)
-    except NotImplementedError:  # Windows: a thread, which nothing can wake from reading a terminal
-        threading.Thread(target=_read_for, args=(handle, loop, ready), name="paste", daemon=True).start()
-        return await ready
-    try:
-        await ready
-    finally:
-        loop.remove_reader(handle)
-    return os.read(handle, 4096)
-
-
-def _set_result(ready: asyncio.Future[bytes], chunk: bytes) -> None:
-    if not ready.done():
-        ready.set_result(chunk)
-
-
-def _read_for(handle: int, loop: asyncio.AbstractEventLoop, ready: asyncio.Future[bytes]) -> None:
-    chunk = b""
-    with suppress(OSError):
-        # os.read, not sys.stdin: a daemon thread inside a buffered reader breaks the interpreter's exit
-        chunk = os.read(handle, 4096)
-    with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-        loop.call_soon_threadsafe(_set_result, ready, chunk)
+        return typed_lines()
 
 
 def _numbers(answer: str, most: int) -> list[int] | None:
@@ -195,6 +150,9 @@ def _numbers(answer: str, most: int) -> list[int] | None:
 @contextmanager
 def _ctrl_c_raises() -> Iterator[None]:
     """Lets Ctrl-C end a question that is asked inside `asyncio.run`, whose handler would only cancel later."""
+    import signal  # as `getpass`: most commands ask nothing
+    import threading
+
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -206,51 +164,6 @@ def _ctrl_c_raises() -> Iterator[None]:
         raise Interrupted from None
     finally:
         signal.signal(signal.SIGINT, before if before is not None else signal.default_int_handler)
-
-
-@contextmanager
-def ctrl_c_as_interrupted() -> Iterator[None]:
-    """Turns Ctrl-C into `Interrupted`, also inside `asyncio.run`, which cancels the main task for it.
-
-    The interpreter's own handler stays where it is: `asyncio.run` puts its own in that one's place only, and
-    without it Ctrl-C would be an exception in whatever task runs just then.
-    """
-    pressed: list[int] = []
-    before = signal.getsignal(signal.SIGINT)
-    main_thread = threading.current_thread() is threading.main_thread()
-    in_loop = main_thread and callable(before) and before is not signal.default_int_handler
-
-    def note(number: int, frame: object) -> None:
-        pressed.append(number)
-        if callable(before):
-            before(number, frame)  # type: ignore[arg-type]
-
-    if in_loop:
-        signal.signal(signal.SIGINT, note)
-    try:
-        yield
-    except (KeyboardInterrupt, asyncio.CancelledError) as error:
-        if isinstance(error, KeyboardInterrupt) or pressed:
-            raise Interrupted from None
-        raise
-    finally:
-        if in_loop:
-            signal.signal(signal.SIGINT, before)
-
-
-@contextmanager
-def second_ctrl_c_exits(console: Console, why: str) -> Iterator[None]:
-    """Says why the first Ctrl-C does not end the program at once; another one does, whatever still runs."""
-
-    def leave(number: int, frame: object) -> None:
-        os._exit(report(console, Interrupted()))
-
-    before = signal.signal(signal.SIGINT, leave)
-    try:
-        console.say("", why)
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 _CODES: tuple[tuple[type[BaseException], int], ...] = (

@@ -57,7 +57,13 @@ asyncio.run(main())
 '''
 
 
-async def demo(console: Console, *, folder: str | None = None, browser: bool = True) -> None:
+def demo(args: Any, console: Console) -> int:
+    """The demo, as the command line asks for it."""
+    asyncio.run(_demo(console, folder=args.folder, browser=not args.no_browser))
+    return 0
+
+
+async def _demo(console: Console, *, folder: str | None = None, browser: bool = True) -> None:
     """Scaffold, grant, a signed call, the wait for expiry, a refreshed call; leaves the files in `folder`."""
     here = _new_folder(folder)
     console.so_far = f"The files so far are in {shown(here)}."

@@ -15,8 +15,9 @@ from ..json_file import StrPath, check_writable, read_json_file, shown, write_js
 from ..oauth1 import OAuth1App, OAuth1User
 from ..oauth2 import OAuth2App, OAuth2User
 from ..oauth2.providers import PROVIDERS
-from ..oauth2.user import recognise
-from .console import Console, Interrupted, ctrl_c_as_interrupted, report
+from ..oauth2.user_json import recognise
+from .console import Console, Interrupted, report
+from .ctrl_c import ctrl_c_as_interrupted
 from .git_guard import guard
 from .grant import GrantOptions, Save, grant
 from .grant_oauth1 import grant_oauth1

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 from .. import rsa, transport
 from ..errors import ConfigError, CredentialsError
 from ..json_file import StrPath, read_json_file, shown
-from ..oauth2.user import recognise
+from ..oauth2.user_json import recognise
 from ..web import Reply, SecretForm, Secrets, check_endpoint
 from . import grant
 from .signature import SignatureMethod, Signing, checked_method, new_nonce

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from ..errors import CredentialsError
 from ..json_file import StrPath, read_json_file, shown
-from ..oauth2.user import recognise
+from ..oauth2.user_json import recognise
 
 
 @dataclass(repr=False)

@@ -11,7 +11,7 @@ from ..json_file import StrPath, read_json_file, shown
 from ..turns import TOKEN_REQUESTS, Turns
 from ..web import Request, SecretForm, Secrets, check_endpoint, skew
 from . import pkce
-from .client_auth import ClientAuth, basic_of, token_request
+from .client_auth import ClientAuth
 from .client_file import OWN_KEYS, client_members, read_members
 from .grants.authorization_code import AuthorizationURL, authorization_url, check_extras, exchange_form
 from .grants.refresh_token import refresh_form
@@ -20,6 +20,7 @@ from .providers import Provider, provider_of
 from .revocation import read_revocation_reply, revocation_form
 from .scopes import Scopes, join_scopes, split_scopes
 from .token_endpoint import GRANT_AGAIN, is_of_client_auth, read_token_reply
+from .token_request import basic_of, token_request
 from .user import OAuth2User
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from ..errors import ConfigError, CredentialsError
 from ..web import check_endpoint, is_loopback_uri
 from .client_auth import read_client_auth
 from .scopes import split_scopes
-from .user import recognise
+from .user_json import recognise
 
 OWN_KEYS = (
     "id",

@@ -21,7 +21,8 @@ from .client_file import text_of
 from .grants.jwt_bearer import assertion_form, claims, what_helps
 from .scopes import split_scopes
 from .signer import OAuth2
-from .user import OAuth2User, recognise
+from .user import OAuth2User
+from .user_json import recognise
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession

@@ -3,24 +3,18 @@
 The rule: what is not fit to be sent is refused before it is stored, and a secret never prints.
 """
 
-import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Self
 
-from ..errors import BadReplyError, ConfigError, CredentialsError
+from ..errors import CredentialsError
 from ..json_file import StrPath, read_json_file, shown
-from .client_auth import ClientAuth, read_client_auth
-from .scopes import missing_scopes, split_scopes
-from .times import as_utc, expiry, read_time, refresh_expiry, seconds, write_time
-
-_OWN_KEYS = {"token", "refresh_token", "expires_at", "token_type", "scopes"}
-_MORE_KEYS = {"requested_scopes", "client_auth", "refresh_expires_at"}
-_SENDABLE = re.compile(r"[\x21-\x7e]+")  # RFC 6749 A.12 less the space, which would split the header
-_NAME = re.compile(r"[A-Za-z_-]{1,16}")  # what may be quoted of a stranger's token_type
-_SCHEME = re.compile(r"[A-Za-z0-9._-]+|[a-z][a-z0-9+.-]*:[\x21-\x7e]+")  # RFC 6749 A.13
+from .client_auth import ClientAuth
+from .scopes import missing_scopes
+from .times import as_utc, read_time, write_time
+from .user_json import Told, read_google_auth, read_user, told_by_answer
 
 
 @dataclass(slots=True)
@@ -96,30 +90,11 @@ class OAuth2User:
         `name` is for messages; `now` (epoch seconds) is when an answer without `created_at` arrived.
         Raises `CredentialsError`, which says what the object is instead.
         """
-        user = cls._read(obj, time.time() if now is None else now)
+        told = read_user(obj, time.time() if now is None else now)
         del obj  # so that no traceback shows it
-        if isinstance(user, str):
-            raise CredentialsError(f"{name} {user}")
-        return user
-
-    @classmethod
-    def _read(cls, obj: Any, now: float) -> Self | str:
-        """The user in a JSON object, or what the object is instead."""
-        if not isinstance(obj, dict):
-            return f"is {'null' if obj is None else _kind(obj)}, not a user's tokens. {_HINT}"
-        told: dict[str, Any] = obj
-        try:
-            if "token" in told and not _is_of_google_auth(told):
-                return cls._from_own(told)
-            if "access_token" in told:
-                created = seconds(told.get("created_at"))
-                user = cls.from_token_answer(told, now=now if created is None else created)
-                if told.get("expires_at") is not None:  # as requests-oauthlib and Authlib keep it; `expires_in` is old
-                    user.expires_at = read_time(told["expires_at"])
-                return user
-        except (ConfigError, BadReplyError) as error:
-            return f"does not hold a user's tokens: {error}"
-        return f"does not hold a user's tokens: it is {recognise(told)}. {_HINT}"
+        if isinstance(told, str):
+            raise CredentialsError(f"{name} {told}")
+        return cls(**told._asdict())
 
     @classmethod
     def from_google_auth(cls, obj: Mapping[str, Any]) -> Self:
@@ -128,41 +103,11 @@ class OAuth2User:
         Not read as a user file, because a refresh would overwrite what google-auth still reads.
         Raises `CredentialsError`.
         """
-        told, problem = dict(obj), ""
+        told = read_google_auth(obj)
         del obj  # so that no traceback shows it
-        try:
-            if told.get("token") and _is_of_google_auth(told):
-                names = {"token": "token", "refresh_token": "refresh_token", "expiry": "expires_at", "scopes": "scopes"}
-                return cls._from_own({ours: told[theirs] for theirs, ours in names.items() if told.get(theirs)})
-            problem = f"it is {recognise(told)}."
-        except (ConfigError, BadReplyError) as error:
-            problem = str(error)
-        del told
-        raise CredentialsError(f"This is no token of google-auth: {problem}")
-
-    @classmethod
-    def _from_own(cls, saved: Mapping[str, Any]) -> Self:
-        scopes = saved.get("scopes", [])
-        requested = saved.get("requested_scopes")
-        for key, value in (("scopes", scopes), ("requested_scopes", requested or [])):
-            if not isinstance(value, str | list):
-                raise ConfigError(f"{key} is {_kind(value)}, not a list.")
-        token_type = saved.get("token_type", "Bearer")
-        if not isinstance(token_type, str) or not _SCHEME.fullmatch(token_type):
-            raise ConfigError("token_type is not the name of a scheme.")
-        expires = saved.get("expires_at")
-        return cls(
-            token=_sendable("token", saved["token"]),
-            refresh_token=_refresh_token(saved.get("refresh_token")),
-            expires_at=read_time(expires),
-            expires_as_read=expires if isinstance(expires, str) and expires.endswith("Z") else None,
-            token_type=token_type,
-            scopes=split_scopes(scopes),
-            requested_scopes=None if requested is None else split_scopes(requested),
-            client_auth=read_client_auth(saved.get("client_auth")),
-            refresh_expires_at=read_time(saved.get("refresh_expires_at")),
-            extra={key: value for key, value in saved.items() if key not in _OWN_KEYS | _MORE_KEYS} or None,
-        )
+        if isinstance(told, str):
+            raise CredentialsError(f"This is no token of google-auth: {told}")
+        return cls(**told._asdict())
 
     @classmethod
     def from_token_answer(
@@ -174,104 +119,9 @@ class OAuth2User:
         previous: "OAuth2User | None" = None,
         refresh_life_unit: float = 1.0,
     ) -> Self:
-        """The user told by a successful token answer (RFC 6749 §5.1), asked for at `now` (epoch seconds).
-
-        Reads only the protocol's names. `previous` is the user refreshed: its refresh token stays
-        where the answer has none (§6), its scopes where the answer names none.
-        Raises `BadReplyError` for a token or a scheme that cannot be used.
-        """
-        if not answer.get("access_token") and isinstance(answer.get("authed_user"), dict):
-            answer = answer["authed_user"]  # Slack, when only user scopes were asked for
-        token_type = answer.get("token_type")
-        scheme = "bearer" if token_type in (None, "") else str(token_type).casefold()
-        if scheme not in ("bearer", "bot", "user"):  # Slack's bot and user are no schemes and mean Bearer
-            named = f"type {token_type!r}" if _NAME.fullmatch(str(token_type)) else "a type without a name"
-            raise BadReplyError(
-                f"the token is of {named}, which SlyAPI does not speak (RFC 6749 §7.1).", kind="configuration"
-            )
-        scopes, asked = _granted(answer.get("scope"), requested, previous)
-        new = _refresh_token(answer.get("refresh_token"))
-        ends = refresh_expiry(answer, now, refresh_life_unit)
-        if ends is None and previous is not None and new in (None, "", previous.refresh_token):
-            ends = previous.refresh_expires_at
-        return cls(
-            token=_sendable("access_token", answer.get("access_token")),
-            refresh_token=new or (previous.refresh_token if previous else None),
-            expires_at=expiry(answer, now),
-            token_type="Bearer",
-            scopes=scopes,
-            requested_scopes=asked,
-            client_auth=previous.client_auth if previous else None,
-            refresh_expires_at=ends,
-            extra=previous.extra if previous else None,
+        """The user told by a successful token answer (RFC 6749 §5.1), as `user_json.told_by_answer` reads it."""
+        before = None if previous is None else Told(*(getattr(previous, name) for name in Told._fields))
+        told = told_by_answer(
+            answer, now=now, requested=requested, previous=before, refresh_life_unit=refresh_life_unit
         )
-
-
-_HINT = "Make one with: python -m SlyAPI grant"
-
-
-def recognise(obj: Mapping[str, Any]) -> str:
-    """What a JSON object of another kind is, in a few words, by its keys alone."""
-    if obj.get("type") == "service_account":
-        return "a Google service-account key"
-    if obj.get("type") == "authorized_user":
-        return "gcloud's application-default credentials"
-    if obj.get("type") in ("external_account", "impersonated_service_account"):
-        return "a Google credentials file without a key of its own"
-    if "token" in obj and _is_of_google_auth(obj):
-        return "a token file of google-auth"
-    if "access_token" in obj:
-        return "a provider's token answer"
-    if "token" in obj and "expires_at" in obj:
-        return "a user file of SlyAPI"
-    if "installed" in obj or "web" in obj:
-        return "Google's client file"
-    if "client_id" in obj or "auth_uri" in obj:
-        return "a client file"
-    if {"request_uri", "authorize_uri", "access_uri"} & obj.keys():
-        return "an OAuth 1 client file"
-    if {"key", "secret"} <= obj.keys() or "oauth_token_secret" in obj:
-        return "an OAuth 1 user file"
-    if {"openapi", "swagger"} & obj.keys():
-        return "an API description"
-    return "a JSON object with other keys" if obj else "an empty JSON object"
-
-
-def _is_of_google_auth(obj: Mapping[str, Any]) -> bool:
-    return "expiry" in obj or "token_uri" in obj
-
-
-def _granted(
-    scope: Any, requested: list[str] | None, previous: OAuth2User | None
-) -> tuple[list[str], list[str] | None]:
-    told = [s for s in scope if isinstance(s, str)] if isinstance(scope, list) else scope
-    told = told if isinstance(told, str | list) else None
-    if previous is not None:
-        return split_scopes(told) if told else list(previous.scopes), previous.requested_scopes
-    if told is None:  # RFC 6749 §5.1: no scope in the answer means as requested
-        return list(requested or []), None
-    granted = split_scopes(told)
-    return granted, requested if requested is not None and set(requested) != set(granted) else None
-
-
-def _sendable(name: str, token: Any) -> str:
-    if not isinstance(token, str) or not token:
-        raise BadReplyError(f"{name} is {_kind(token)}, not a token.")
-    if not _SENDABLE.fullmatch(token):
-        raise BadReplyError(f"{name} holds characters that no header may carry (RFC 6750 §2.1).")
-    return token
-
-
-def _refresh_token(token: Any) -> str | None:
-    if token is None or token == "":
-        return token  # type: ignore[no-any-return]
-    if not isinstance(token, str) or not all(" " <= c <= "~" for c in token):  # RFC 6749 A.17
-        raise BadReplyError("refresh_token is no token (RFC 6749 A.17).")
-    return token
-
-
-def _kind(value: Any) -> str:
-    kinds = {dict: "an object", list: "an array", str: "a text", bool: "true or false", type(None): "missing"}
-    if value == "":
-        return "empty"
-    return kinds.get(type(value), "a number")
+        return cls(**told._asdict())
