@@ -7,15 +7,17 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+from SlyAPI import SlyError
 from SlyAPI.stores import FileStore, SqliteStore, StoredUser, user_file
 
 BEGINNING = """
 import asyncio, json, os, random, signal, sys, threading, time
 from SlyAPI import OAuth2, OAuth2App, OAuth2User, WebAPI
-from SlyAPI.stores import FileStore, SqliteStore, user_file
+from SlyAPI.stores import FileStore, SqliteStore, store_at, user_file
 
 kind, place = sys.argv[1:3]
-entry = user_file(place) if kind == "file" else {"folder": FileStore, "sqlite": SqliteStore}[kind](place).user("alice")
+stores = {"folder": FileStore, "sqlite": SqliteStore, "served": store_at}
+entry = user_file(place) if kind == "file" else stores[kind](place).user("alice")
 
 def say(word):
     os.write(1, f"{word}\\n".encode())
@@ -76,7 +78,7 @@ async def spawning() -> AsyncGenerator[Spawn, None]:
     """Runs a program with an entry (kind and place) and further arguments; none outlives the block."""
     started: list[Other] = []
 
-    async def start(program: str, kind: str, place: Path, *arguments: object) -> Other:
+    async def start(program: str, kind: str, place: Path | str, *arguments: object) -> Other:
         child = await asyncio.create_subprocess_exec(
             *(sys.executable, "-c", BEGINNING + program, kind, str(place), *map(str, arguments)),
             stdin=asyncio.subprocess.PIPE,
@@ -106,3 +108,12 @@ async def is_free(entry: StoredUser, within: float = 0.06) -> bool:
             return True
     except TimeoutError:
         return False
+
+
+async def refused(call: Awaitable[object]) -> SlyError:
+    """The error of ours that it ends in."""
+    try:
+        await call
+    except SlyError as error:
+        return error
+    raise AssertionError("it was not refused")

@@ -152,7 +152,7 @@ async def test_a_database_of_the_programs_own_gets_one_table_more_and_keeps_all_
     assert execute(path, "SELECT name FROM sqlite_master ORDER BY name") == [("orders",), ("slyapi_users",)]
 
 
-@pytest.mark.parametrize("kept", ["'no json'", "'[]'", "'null'", "''", "x'00ff'", "17", f"'{'[' * 100_000}'"])
+@pytest.mark.parametrize("kept", ["'no json'", "'[]'", "'null'", "''", "x'00ff'", "170017", f"'{'[' * 100_000}'"])
 async def test_a_value_that_is_no_user_is_named_and_not_quoted(path: Path, kept: str) -> None:
     store = SqliteStore(path)
     await store.save("alice", VALUE)

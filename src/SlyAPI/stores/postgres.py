@@ -183,14 +183,16 @@ class PostgresStore(ServedStore[Any]):
         await connection.close()
 
     @staticmethod
-    def _break(connection: Any, call: Any) -> None:
-        # psycopg's way to cancel asks the server, which may be why
-        with suppress(OSError, _psycopg().Error):
+    def _break(connection: Any) -> bool:
+        # psycopg's own way to cancel asks the server, which may be why
+        try:
             its_socket = socket.socket(fileno=connection.fileno())
-            try:
-                its_socket.shutdown(socket.SHUT_RDWR)
-            finally:
-                its_socket.detach()
+        except (OSError, _psycopg().Error):  # it is closed
+            return False
+        with suppress(OSError):
+            its_socket.shutdown(socket.SHUT_RDWR)
+        its_socket.detach()
+        return True
 
     def _is_lost(self, error: Exception) -> bool:
         return isinstance(error, OSError | self._psycopg.OperationalError | self._psycopg.InterfaceError)

@@ -61,6 +61,8 @@ class RedisStore(ServedStore[Any]):
             raise ConfigError(
                 "That is not the URL of a Redis server.", next_step="Give redis://[USER:PASSWORD@]HOST[:PORT][/NUMBER]"
             )
+        if url.startswith("rediss"):
+            self._late = "Try again later; a server without TLS never answers rediss://."
         super().__init__(timeout, lease)
 
     def __repr__(self) -> str:

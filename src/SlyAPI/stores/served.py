@@ -34,6 +34,8 @@ class ServedStore(TokenStore, Generic[C]):
     closed with their event loop, by `async with`, or by `close`.
     """
 
+    _late = "Try again later."
+
     def __init__(self, timeout: float, lease: float) -> None:
         self.timeout = timeout
         self.lease = lease
@@ -95,7 +97,7 @@ class ServedStore(TokenStore, Generic[C]):
             raise
         except TimeoutError:
             problem: SlyError = RequestTimeoutError(
-                f"{self!r} did not answer within {limit or self.timeout:g} s.", next_step="Try again later."
+                f"{self!r} did not answer within {limit or self.timeout:g} s.", next_step=self._late
             )
         except Exception as error:
             problem = self._told(error)
@@ -134,9 +136,9 @@ class ServedStore(TokenStore, Generic[C]):
         """Ends a connection."""
 
     @staticmethod
-    def _break(connection: C, call: "asyncio.Future[Any]") -> None:
-        """Has the call on a connection end soon, whatever the server does."""
-        call.cancel()
+    def _break(connection: C) -> bool:
+        """Whether the call on a connection will now end at once by itself, whatever the server does; else cancel it."""
+        return False
 
     @abstractmethod
     async def _lease(self, connection: C, name: str, holder: str, renew: bool) -> bool:
@@ -181,7 +183,8 @@ class _Pool(Generic[C]):
             return await self._on(await self._open(), work)
 
     async def _on(self, connection: C, work: Callable[[C], Coroutine[Any, Any, T]]) -> T:
-        call = asyncio.ensure_future(work(connection))
+        call = _Call(_until_broken(work(connection)))
+        call.breaks = lambda: self._kind._break(connection)
         try:
             answer = await asyncio.shield(call)
         except BaseException:
@@ -190,16 +193,16 @@ class _Pool(Generic[C]):
         self._idle.append(connection)
         return answer
 
-    def _end(self, connection: C, call: "asyncio.Future[Any] | None") -> None:
+    def _end(self, connection: C, call: "_Call[Any] | None") -> None:
         """Ends a connection and the call on it, in the background: who is cancelled or late does not wait."""
         self._broken.append(connection)
-        if call is not None and not call.done():
-            self._kind._break(connection, call)
+        if call is not None:
+            call.cancel()
         ending = asyncio.ensure_future(self._finish(connection, call))
         _ending.add(ending)
         ending.add_done_callback(_ending.discard)
 
-    async def _finish(self, connection: C, call: "asyncio.Future[Any] | None") -> None:
+    async def _finish(self, connection: C, call: "_Call[Any] | None") -> None:
         if call is not None:
             await asyncio.wait([call], timeout=RELEASE_SECONDS)
             if call.done() and not call.cancelled():
@@ -207,17 +210,41 @@ class _Pool(Generic[C]):
         await self._close(connection, self._broken)
 
     async def _close(self, connection: C, among: list[C]) -> None:
-        if connection in among:
+        with suppress(Exception):
+            async with asyncio.timeout(RELEASE_SECONDS):
+                await self._kind._close(connection)
+        if connection in among:  # until now: the loop may end before we do, and `close` is what it waits for
             among.remove(connection)
-            with suppress(Exception):
-                async with asyncio.timeout(RELEASE_SECONDS):
-                    await self._kind._close(connection)
 
     async def close(self) -> None:
         """Closes all that is not in use."""
         for among in (self._idle, self._broken):
             for connection in list(among):
                 await self._close(connection, among)
+
+
+class _Call(asyncio.Task[T]):
+    """A call on a connection. Who cancels it, the end of its loop too, breaks the connection."""
+
+    breaks: Callable[[], bool]
+    broken = False
+
+    def cancel(self, msg: Any = None) -> bool:
+        if self.done():
+            return False
+        self.broken = True
+        return self.breaks() or super().cancel(msg)
+
+
+async def _until_broken(work: Coroutine[Any, Any, T]) -> T:
+    """What `work` gives; where it was broken it ends as if cancelled, not in an error that nobody waits for."""
+    try:
+        return await work
+    except Exception:
+        call = asyncio.current_task()
+        if isinstance(call, _Call) and call.broken:
+            raise asyncio.CancelledError from None
+        raise
 
 
 _ending: set[asyncio.Task[None]] = set()
