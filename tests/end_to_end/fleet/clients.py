@@ -1,8 +1,9 @@
 """The client processes of a fleet, forked from this one so that a new one is there at once.
 
-    python clients.py KIND PLACE APP_FILE API_URL
+    python clients.py KIND PLACE USERS APP_FILE API_URL
 
-KIND says what PLACE is: `file`, `folder` or `sqlite`. A line `start` forks a client of four tasks that call
+KIND says what PLACE is: `file`, `folder` or `sqlite`, `redis` or `postgres` for a URL. USERS is how many there
+are, of whom each call takes one at random. A line `start` forks a client of four tasks that call
 the API steadily, until SIGTERM. What they say on stdout is one line each: `pid N`, `ok SECONDS` for a call,
 `failed WHY`, `end N`; `died N CODE` is what this process says of one that is gone. All end when stdin does.
 """
@@ -10,49 +11,67 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import signal
 import sys
 import time
 from contextlib import suppress
 
 from SlyAPI import OAuth2, OAuth2App, WebAPI
-from SlyAPI.stores import FileStore, SqliteStore, StoredUser, user_file
+from SlyAPI.stores import FileStore, PostgresStore, RedisStore, SqliteStore, StoredUser, TokenStore, user_file
 
 TASKS = 4
 PACE = 0.05
 """Seconds between two calls of a task."""
 
 
-def entry(kind: str, place: str) -> StoredUser:
-    """The one user that all share."""
+LEASE = 5.0
+"""Seconds until the lock of a process that died is free, in stores on a server."""
+
+
+def entries(kind: str, place: str, users: int) -> list[StoredUser]:
+    """The users that all share."""
     if kind == "file":
-        return user_file(place)
-    return (FileStore(place) if kind == "folder" else SqliteStore(place)).user("alice")
+        return [user_file(place)]
+    shared = store(kind, place)
+    return [shared.user(f"user{number}") for number in range(users)]
+
+
+def store(kind: str, place: str) -> TokenStore:
+    if kind == "redis":
+        return RedisStore(place, lease=LEASE)
+    if kind == "postgres":
+        return PostgresStore(place, lease=LEASE)
+    return FileStore(place) if kind == "folder" else SqliteStore(place)
 
 
 def say(line: str) -> None:
     os.write(1, f"{line}\n".encode())  # in one piece, as long as it is shorter than PIPE_BUF
 
 
-async def call(api: WebAPI, stop: asyncio.Event) -> None:
+async def call(apis: list[WebAPI], stop: asyncio.Event) -> None:
     while not stop.is_set():
         began = time.monotonic()
         try:
-            await api.get_json("/me")
+            await random.choice(apis).get_json("/me")
             say(f"ok {time.monotonic() - began:.3f}")
         except Exception as error:
             say(f"failed {type(error).__name__}: {' '.join(str(error).split())[:300]}")
         await asyncio.sleep(PACE)
 
 
-async def client(kind: str, place: str, app: str, url: str) -> None:
+async def client(kind: str, place: str, users: str, app_file: str, url: str) -> None:
+    random.seed()  # a forked child would choose as its siblings do
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     say(f"pid {os.getpid()}")
+    app = OAuth2App.from_json_file(app_file)
     # the one file as programs name it: by its path
-    api = WebAPI(OAuth2(app, place) if kind == "file" else OAuth2(OAuth2App.from_json_file(app), entry(kind, place)))
-    api.base_url = url
-    await asyncio.gather(*(call(api, stop) for _ in range(TASKS)))
+    signers = [OAuth2(app, place if kind == "file" else entry) for entry in entries(kind, place, int(users))]
+    apis = [WebAPI(signer) for signer in signers]
+    for api in apis:
+        api.base_url = url
+    await asyncio.gather(*(call(apis, stop) for _ in range(TASKS)))
     say(f"end {os.getpid()}")
 
 
@@ -63,6 +82,7 @@ def tell_of_the_dead(*_: object) -> None:
 
 
 def main(*arguments: str) -> None:
+    entries(arguments[0], arguments[1], 1)  # what its package takes to import is taken once
     signal.signal(signal.SIGCHLD, tell_of_the_dead)
     started: list[int] = []
     for _ in iter(sys.stdin.readline, ""):

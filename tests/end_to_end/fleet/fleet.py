@@ -1,4 +1,4 @@
-"""A fleet: eight processes of four tasks that share one user at a practice provider, and someone who watches."""
+"""A fleet: eight processes of four tasks that share users at a practice provider, and someone who watches."""
 from __future__ import annotations
 
 import asyncio
@@ -20,8 +20,8 @@ import aiohttp
 
 from SlyAPI import OAuth2App, OAuth2User, SlyError
 from SlyAPI.oauth2.grants.authorization_code import read_redirect
-from SlyAPI.stores import StoredUser
-from tests.end_to_end.fleet.clients import entry
+from SlyAPI.stores import PostgresStore, StoredUser
+from tests.end_to_end.fleet.clients import entries
 
 HERE = Path(__file__).parent
 SIZE = 8
@@ -38,7 +38,8 @@ class Fleet:
 
     provider: Child
     clients: Child
-    user: StoredUser
+    users: list[StoredUser]
+    pause: float
     running: set[int] = field(default_factory=set[int])
     news: asyncio.Condition = field(default_factory=asyncio.Condition)
     calls: int = 0
@@ -102,11 +103,15 @@ class Fleet:
         while not ended.is_set():
             self.looks += 1
             try:
-                if not asyncio.run(self.user.load()).refresh_token:
+                if not asyncio.run(random.choice(self.users).load()).refresh_token:
                     self.broken.append("no refresh token")
             except SlyError as error:
                 self.broken.append(str(error))
-            time.sleep(0.002)
+            time.sleep(self.pause)
+
+    async def live(self) -> list[str]:
+        """What the stored refresh tokens should be, of all users."""
+        return sorted([digest((await user.load()).refresh_token) for user in self.users])
 
     def __str__(self) -> str:
         told = {key: value for key, value in self.report.items() if key != "live"}
@@ -167,20 +172,27 @@ async def program(name: str, *arguments: object) -> AsyncGenerator[Child, None]:
 
 @asynccontextmanager
 async def fleet(
-    kind: str, folder: Path, settings: dict[str, Any], *between: float
+    kind: str, folder: Path, settings: dict[str, Any], *between: float, url: str = "", users: int = 1
 ) -> AsyncGenerator[Fleet, None]:
-    """A provider with `settings` (revoking at random `between` so many seconds), and a fleet that calls its API."""
+    """A provider with `settings` (revoking at random `between` so many seconds), and a fleet that calls its API.
+
+    `url` is that of the server of a store that is on one.
+    """
     settings = {"client_secret": "secret", "redirect_uris": [REDIRECT_URI], **settings}
     places = {"file": folder / "user.json", "folder": folder / "users", "sqlite": folder / "users.db"}
-    place, app_file = places[kind], folder / "app.json"
+    place, app_file = places.get(kind, url), folder / "app.json"
     async with program("provider.py", json.dumps(settings), *between) as provider:
         origin = (await answer(provider))["origin"]
         app = OAuth2App("practice-client", "secret", f"{origin}/authorize", f"{origin}/token")
         app_file.write_text(json.dumps(app.to_dict()))
-        user = entry(kind, str(place))
-        await user.save(await grant(app))
-        async with program("clients.py", kind, place, app_file, f"{origin}/api") as clients:
-            it = Fleet(provider, clients, user)
+        shared = entries(kind, str(place), users)
+        if isinstance(shared[0].store, PostgresStore):
+            await shared[0].store.migrate()
+        for user in shared:
+            await user.save(await grant(app))
+        async with program("clients.py", kind, place, users, app_file, f"{origin}/api") as clients:
+            # a connection is made for each look; files cost less
+            it = Fleet(provider, clients, shared, 0.1 if url else 0.002)
             hearing = asyncio.create_task(it.hear())
             ended = threading.Event()
             watching = asyncio.create_task(asyncio.to_thread(it.watch, ended))
