@@ -164,6 +164,39 @@ class PostgresServer(Served):
         super().signal(number)
 
 
+class PgBouncer(Served):
+    """A pooler before a PostgreSQL server, in transaction mode and without prepared statements: its strictest."""
+
+    gentle = SIGINT
+
+    def __init__(self, folder: Path, port: int, program: str, server: PostgresServer) -> None:
+        super().__init__(folder, port)
+        self.program = program
+        self.url = server.url.replace(f":{server.port}/", f":{port}/")
+        (folder / "accounts").write_text(f'"postgres" "{PASSWORD}"\n')
+        (folder / "pgbouncer.ini").write_text(
+            f"[databases]\npostgres = host=127.0.0.1 port={server.port}\n"
+            f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
+            f"auth_type = scram-sha-256\nauth_file = {folder}/accounts\n"
+            "pool_mode = transaction\ndefault_pool_size = 3\nmax_prepared_statements = 0\n"
+        )
+
+    def command(self) -> list[str]:
+        return [self.program, str(self.folder / "pgbouncer.ini")]
+
+    def is_ready(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+
+@contextmanager
+def pgbouncer(server: PostgresServer) -> Iterator[PgBouncer]:
+    """A pooler that lends three connections of `server` to all its clients."""
+    program = _program("pgbouncer")
+    with _folder() as folder, _started(PgBouncer(folder, free_port(), program, server)) as it:
+        yield it
+
+
 @contextmanager
 def redis(*options: str) -> Iterator[RedisServer]:
     """A Redis server; `options` as on its command line (`"--replicaof", "127.0.0.1 6379"`)."""
@@ -193,11 +226,16 @@ def postgres(*options: str) -> Iterator[PostgresServer]:
 
 @contextmanager
 def _running(name: str, options: tuple[str, ...]) -> Iterator[RedisServer]:
-    program = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/bin:/usr/local/bin")
-    if program is None:
-        raise RuntimeError(f"No {name} here: apt-get install {name}")
+    program = _program(name)
     with _folder() as folder, _started(RedisServer(folder, free_port(), program, *options)) as server:
         yield server
+
+
+def _program(name: str) -> str:
+    program = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/bin:/usr/local/bin:/usr/sbin")
+    if program is None:
+        raise RuntimeError(f"No {name} here: apt-get install {name}")
+    return program
 
 
 @contextmanager

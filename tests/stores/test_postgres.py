@@ -74,3 +74,30 @@ async def test_a_value_that_is_no_json_is_told_and_shown_nothing_of(
         error = await refused(call)
         assert isinstance(error, CredentialsError)
         assert "5EC9E7" not in told_by(error)
+
+
+async def test_behind_a_pooler_whose_connections_change_with_each_statement_nothing_is_lost(
+    postgres_server: servers.PostgresServer, prefix: str
+) -> None:
+    with servers.pgbouncer(postgres_server) as pooler:
+        stores = [PostgresStore(pooler.url, table=prefix) for _ in range(4)]
+        await stores[0].migrate()
+        await stores[0].save("shared", {"count": 0})
+
+        async def count(store: PostgresStore) -> None:
+            for _ in range(5):
+                async with store.lock("shared"):
+                    value = await store.load("shared")
+                    await store.replace("shared", value, {"count": value["count"] + 1})
+
+        async def save(store: PostgresStore, name: str) -> None:
+            for number in range(20):
+                await store.save(name, {"number": number})
+                assert await store.load(name) == {"number": number}
+
+        names = [f"user{number}" for number in range(12)]
+        saves = [save(store, name) for store, name in zip(stores * 3, names, strict=True)]
+        await asyncio.gather(*map(count, stores), *saves)
+        assert await stores[0].load("shared") == {"count": 20}
+        for store in stores:
+            await store.close()
