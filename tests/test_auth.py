@@ -138,6 +138,19 @@ async def test_a_redirect_that_was_not_followed_leaves_the_next_request_signed(s
     assert [signed(seen) for seen in (*server.seen, *third.seen)] == [True] * 4
 
 
+async def test_a_redirect_that_the_program_follows_itself_is_as_unsigned_as_one_that_aiohttp_follows(
+    serve: Serve, auth: Auth
+) -> None:
+    """aiohttp does not tell a middleware which of the two it is; what errs here sends no credential."""
+    other = await serve()
+    server = await serve(redirect(lambda: f"{other.origin}/end"))
+    async with client_of(auth) as client:
+        assert await get(client, f"{server.origin}/start", allow_redirects=False) == 302
+        await get(client, f"{other.origin}/end")
+        await get(client, f"{other.origin}/end")
+    assert [signed(seen) for seen in other.seen] == [False, True]
+
+
 async def test_requests_at_once_do_not_mistake_each_others_redirects(serve: Serve, auth: Auth) -> None:
     other = await serve()
     server = await serve(redirect(lambda: f"{other.origin}/end"))

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from .errors import BadReplyError, ConfigError
+from .errors import BadReplyError, ConfigError, printable
 from .web import ParamsDict
 
 __all__ = [
@@ -194,6 +194,57 @@ def items_of(body: Any, where: str | None = None) -> list[Any]:
         next_step="Say where the items are: paginated(..., items='results').",
         kind="configuration",
     )
+
+
+class ItemsAt:
+    """Finds the items of the pages of one walk, and notices a place that is none.
+
+    APIs leave the list out where it is empty, so a page without it is empty too, and ends nothing. But
+    where no page before had it, and this one has other objects in a list, the place is misspelt.
+    """
+
+    __slots__ = ("_known", "_where")
+
+    def __init__(self, where: str | None) -> None:
+        self._where = where
+        self._known = False
+
+    def __call__(self, body: Any) -> list[Any]:
+        """As `items_of`. Raises `BadReplyError` for a misspelt place, too; it names keys alone."""
+        items = items_of(body, self._where)
+        if self._where is not None and not self._known:
+            self._known = bool(items) or _has(body, self._where)
+            if not self._known and (others := _lists_in(body)):
+                raise BadReplyError(
+                    f"A page has nothing at {self._where!r}, but objects in a list at {', '.join(others)}.",
+                    next_step="Give the right `items`, or leave it out for a bare list, `items` or `data`.",
+                    kind="configuration",
+                )
+        return items
+
+
+def _has(body: Any, path: str) -> bool:
+    """Whether there is a key at `path`, be it null or empty."""
+    above, dot, last = path.rpartition(".")
+    holder = value_at(body, above) if dot else body
+    return isinstance(body, dict) and (path in body or (isinstance(holder, dict) and last in holder))
+
+
+_MOST_NAMED = 5
+
+
+def _lists_in(body: Any) -> list[str]:
+    """Where lists of objects are in a page: at the top, or one step in."""
+    if not isinstance(body, dict):
+        return ["the top"] if isinstance(body, list) and body else []
+    found = [key for key, value in body.items() if _holds_objects(value)]
+    inner = ((key, value) for key, value in body.items() if isinstance(value, dict))
+    found += [f"{key}.{name}" for key, value in inner for name in value if _holds_objects(value[name])]
+    return [printable(key, 40) for key in found[:_MOST_NAMED]]
+
+
+def _holds_objects(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and isinstance(value[0], dict)
 
 
 def value_at(body: Any, path: str) -> Any:

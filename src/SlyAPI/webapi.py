@@ -16,7 +16,7 @@ from .auth import Auth
 from .bodies import Progress, Total
 from .lazy import AsyncLazy, PagedLazy
 from .page_walk import read_pages, walk
-from .paging import Page, Pages, TokenPages, items_of
+from .paging import ItemsAt, Page, Pages, TokenPages
 from .params import as_form, as_query
 from .signed_call import Fetch, Origin, signed_call
 from .streaming import Streamed, begin
@@ -220,22 +220,22 @@ class WebAPI(Verbs):
         unless told. `items`: where they are in the answer, as for `paging.value_at`; else under
         `items` or `data`, or the answer is the list. `prefetch`: asks for the next page while the
         caller works on this one. `returns`: what each item is, as for `get`. Iterating
-        raises `BadReplyError` for pages that would never end.
+        raises `BadReplyError` for pages that would never end, and for `items` that no page has.
         """
-        fetch = partial(self._page, path, pages, items, headers)
+        fetch = partial(self._page, path, pages, ItemsAt(items), headers)
         found = walk(fetch, pages, {**pages.first(), **(params or {})}, limit, prefetch)
         if returns is not None:
             found = read_pages(found, returns, Request(Method.GET, self.get_full_url(path)).name)
         return PagedLazy(found)
 
     async def _page(
-        self, path: str, pages: Pages, items: str | None, headers: Headers, ask: ParamsDict | str
+        self, path: str, pages: Pages, items_in: ItemsAt, headers: Headers, ask: ParamsDict | str
     ) -> Page:
         """The page that `ask` asks for: parameters of `path`, or a URL that a page named."""
         if not isinstance(ask, str) and not pages.reads_headers:
             # a client may have overridden get_json, with fewer parameters
             body: Any = await (self.get_json(path, ask, headers=headers) if headers else self.get_json(path, ask))
-            return Page(body, items_of(body, items), ask, {}, self.get_full_url(path))
+            return Page(body, items_in(body), ask, {}, self.get_full_url(path))
         if isinstance(ask, str):
             origin = Origin(self.base_url)
             if not origin.admits(ask):
@@ -245,7 +245,7 @@ class WebAPI(Verbs):
             request = self._create_request(GET, path, ask, None, headers)
         reply = await self._send(request)
         body = read_json(reply.body, request)
-        return Page(body, items_of(body, items), {} if isinstance(ask, str) else ask, reply.headers, reply.url)
+        return Page(body, items_in(body), {} if isinstance(ask, str) else ask, reply.headers, reply.url)
 
     # --- bodies that take their time ---
 
