@@ -213,6 +213,28 @@ async def test_show_tells_all_but_the_secrets(place: Place) -> None:
     assert place.provider.log == []
 
 
+@pytest.mark.parametrize(
+    "saved",
+    [{"key": "k3y", "secret": "s3cret"}, {"oauth_token": "k3y", "oauth_token_secret": "s3cret", "screen_name": "me"}],
+    ids=["ours", "a provider's"],
+)
+async def test_show_knows_a_user_file_of_oauth_1(place: Place, saved: dict[str, str]) -> None:
+    (place.folder / "user.json").write_text(json.dumps(saved))
+    (place.folder / "user.json").chmod(0o600)
+    ended = await place.runs("show", "user.json")
+    assert ended.code == 0
+    assert "OAuth 1" in ended.out
+    told = await place.runs("show", "--json", "user.json")
+    assert json.loads(told.out) == {"user": "user.json", "kind": "oauth1", "mode": "0600"}
+    assert "k3y" not in ended.out + ended.err + told.out
+    assert "s3cret" not in ended.out + ended.err + told.out
+
+
+async def test_show_says_what_is_wrong_with_a_user_file_of_oauth_1(place: Place) -> None:
+    (place.folder / "user.json").write_text(json.dumps({"key": "k3y", "secret": 5}))
+    failure(place, await place.runs("show", "user.json"), 3, "user.json", "secret is not a text")
+
+
 async def test_show_as_json_is_one_object(place: Place) -> None:
     place.user(expires_at="2001-01-01T00:00:00Z", refresh_token=None)
     ended = await place.runs("show", "--json", "user.json")

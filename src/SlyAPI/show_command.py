@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import CredentialsError, CredentialsNotFoundError, printable
 from .flow.console import Console
 from .json_file import read_json_file, shown
-from .oauth2.user_json import Told, read_user
+from .oauth2.user_json import Told, read_user, recognise
 from .results import print_json, print_result
 
 if TYPE_CHECKING:
@@ -51,17 +51,25 @@ def show(args: Any, console: Console) -> int:
 def _show_file(args: Any, console: Console) -> int:
     path, name = args.user, shown(args.user)
     try:
-        user = read_user(read_json_file(path), time.time())
+        told = read_json_file(path)
     except CredentialsNotFoundError as error:
         error.next_step = error.next_step or "Make one with: python -m SlyAPI grant"
         raise
-    if isinstance(user, str):
-        raise CredentialsError(f"{name} {user}")
+    if isinstance(told, dict) and recognise(told) == "an OAuth 1 user file":
+        from .oauth1.user import OAuth1User  # rare, and as dear as the rest of this command
+
+        OAuth1User.from_json_obj(told, name)
+        what, lines = {"kind": "oauth1"}, ["kind:        OAuth 1: without scopes, and without an end that is known"]
+    else:
+        user = read_user(told, time.time())
+        if isinstance(user, str):
+            raise CredentialsError(f"{name} {user}")
+        what, lines = described(user), _lines(user)
     mode = stat.S_IMODE(os.stat(path).st_mode)
     if args.json:
-        print_json(True, {"user": path, **described(user), "mode": f"{mode:04o}"})
+        print_json(True, {"user": path, **what, "mode": f"{mode:04o}"})
         return 0
-    print_result("\n".join([f"user file:   {name} (mode {mode:04o})", *_lines(user)]))
+    print_result("\n".join([f"user file:   {name} (mode {mode:04o})", *lines]))
     if mode & 0o077 and os.name == "posix":
         console.say("Careful: others on this machine may read it. Mend that with:", f"    chmod 600 {name}")
     return 0
