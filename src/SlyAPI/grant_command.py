@@ -39,7 +39,7 @@ def grant(args: Any, console: Console) -> int:
     words = list(args.words)
     app_path = _app_path(args, words, console)
     options = _options(args)
-    app = client_in(app_path)
+    app = client_in(app_path, console)
     app.client_auth = options.client_auth or app.client_auth
     given = args.user or (words.pop(0) if words else "")
     user_path = given or _ask_path(console, "User file to write", "--user USER.json", "user.json")

@@ -19,7 +19,7 @@ from .web import Method, Request
 def _signer(args: Any, console: Console) -> tuple[OAuth2, ChosenUser, OAuth2User]:
     """What signs as the chosen user, and the tokens there are before anything is done."""
     chosen = chosen_user(args)
-    app = client_in(args.app)
+    app = client_in(args.app, console)
     user = chosen.load()
     console.so_far = chosen.so_far
     return chosen.signer(app), chosen, user

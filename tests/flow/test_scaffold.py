@@ -5,6 +5,7 @@ import json
 import stat
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from aiohttp import web
@@ -71,17 +72,40 @@ def test_further_keys_come_only_when_given(here: Path) -> None:
 
 
 @pytest.mark.parametrize("name", PROVIDERS)
-def test_each_provider_fills_in_its_uris_and_what_its_refresh_tokens_need(here: Path, name: str) -> None:
+def test_each_provider_fills_in_its_uris_alone_by_which_the_rest_is_known(here: Path, name: str) -> None:
     provider = PROVIDERS[name]
     (here / "secret").write_text("s")
     assert main(["scaffold", "--provider", name.upper(), "--id", "me", "--secret-file", "secret"]) == 0
     told = written(here)
     assert told["auth_uri"] == provider.auth_uri
     assert told["token_uri"] == provider.token_uri
-    assert told.get("auth_params", {}) == provider.auth_params
-    assert told.get("scopes", []) == list(provider.scopes)
-    assert told.get("pkce", True) is provider.pkce
-    assert OAuth2App.from_json_file(here / "app.json").provider is provider
+    assert told.keys() == TEMPLATE.keys()
+    app = OAuth2App.from_json_file(here / "app.json")
+    assert app.provider is provider
+    url = app.auth_url_with_pkce("http://127.0.0.1:1/", "state", [])
+    assert bool(url.verifier) is provider.pkce
+    asked = dict(parse_qsl(urlsplit(url.url).query))
+    assert asked.items() >= provider.auth_params.items()
+    assert set(asked.get("scope", "").replace(",", " ").split()) >= set(provider.scopes)
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--from", "source.json", "--provider", "google"],
+        ["--issuer", "https://id.example", "--provider", "google"],
+        ["--from", "source.json", "--issuer", "https://id.example"],
+    ],
+    ids=lambda flags: f"{flags[0]} {flags[2]}",
+)
+def test_two_sources_of_the_uris_are_told_to_be_one_too_many(
+    here: Path, flags: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["scaffold", *flags]) == 2
+    err = capsys.readouterr().err
+    assert flags[0] in err
+    assert flags[2] in err
+    assert not (here / "app.json").exists()
 
 
 @pytest.mark.parametrize(("name", "near"), [("gogle", "google"), ("git-hub", "github"), ("Discrod", "discord")])
@@ -300,6 +324,13 @@ async def test_bare_and_piped_it_asks_for_everything(place: Place) -> None:
 async def test_bare_and_at_the_end_of_the_input_it_writes_the_template(place: Place) -> None:
     assert (await place.runs("scaffold", lines=("new.json",))).code == 0
     assert place.reads("new.json") == TEMPLATE
+
+
+async def test_bare_with_nobody_to_ask_it_fails_where_a_file_is_kept(place: Place) -> None:
+    before = place.reads("app.json")
+    ended = await place.runs("scaffold")
+    failure(place, ended, 9, "app.json exists", "--force", "app.json was not changed", talk=True)
+    assert place.reads("app.json") == before
 
 
 @pytest.mark.parametrize("answer", ["n", "", "no", "maybe"])

@@ -37,10 +37,12 @@ class Console:
     """One person's terminal, or the pipe in its place.
 
     `so_far` is how things stand: what was not changed, or was. Every failure is told with it.
+    `unanswered`: the last question met the end of the input.
     """
 
     def __init__(self) -> None:
         self.so_far = ""
+        self.unanswered = False
 
     @property
     def interactive(self) -> bool:
@@ -73,11 +75,13 @@ class Console:
         Raises `NoAnswerError`, which names `flag`, where there is neither answer nor default.
         """
         offered = f" [{default}]" if default else ""
+        self.unanswered = False
         try:
             with _ctrl_c_raises():
                 answer = self._read(f"{question}{offered}: ", hidden)
         except EOFError:
             answer = ""
+            self.unanswered = True
             self.say("")
         except UnicodeDecodeError:
             raise NoAnswerError(f"The answer to {question!r} is not text in this terminal's encoding.") from None

@@ -40,9 +40,15 @@ class ScaffoldOptions:
 
 def client_json(options: ScaffoldOptions) -> dict[str, Any]:
     """The content of the client file. Raises `ConfigError` for an unknown provider or a bad URI."""
+    sources = {"--provider": options.provider, "--issuer": options.issuer, "--from": options.source}
+    told = [flag for flag, value in sources.items() if value]
+    if told[1:]:
+        raise ConfigError(f"{' and '.join(told)} each tell where the URIs are.", next_step="Give one of them.")
     client: dict[str, Any] = SecretJson(TEMPLATES["OAuth2"])
     if options.provider:
-        client |= _of_provider(find_provider(options.provider))
+        provider = find_provider(options.provider)
+        # no more: what else the table knows is looked up by these at run time, and would be old in the file
+        client |= {"auth_uri": provider.auth_uri, "token_uri": provider.token_uri}
     if options.issuer:
         client |= _of_metadata(asyncio.run(discover(options.issuer)))
     if options.source is not None:
@@ -66,17 +72,6 @@ def find_provider(name: str) -> Provider:
             next_step=f"{hint}Known: {', '.join(PROVIDERS)}. For others give --issuer, or --auth-uri and --token-uri.",
         )
     return found
-
-
-def _of_provider(provider: Provider) -> dict[str, Any]:
-    client: dict[str, Any] = {"auth_uri": provider.auth_uri, "token_uri": provider.token_uri}
-    if provider.auth_params:
-        client["auth_params"] = dict(provider.auth_params)
-    if provider.scopes:
-        client["scopes"] = list(provider.scopes)
-    if not provider.pkce:
-        client["pkce"] = False
-    return client
 
 
 def _of_metadata(metadata: Metadata) -> dict[str, Any]:

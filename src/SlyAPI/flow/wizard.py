@@ -14,8 +14,10 @@ from ..errors import ConfigError, CredentialsError, CredentialsNotFoundError, Sl
 from ..json_file import StrPath, check_writable, read_json_file, shown, write_json_file
 from ..oauth1 import OAuth1App, OAuth1User
 from ..oauth2 import OAuth2App, OAuth2User
+from ..oauth2.client_file import misspelt
 from ..oauth2.providers import PROVIDERS
 from ..oauth2.user_json import recognise
+from .client_check import check_filled_in
 from .console import Console, Interrupted, report
 from .ctrl_c import ctrl_c_as_interrupted
 from .git_guard import guard
@@ -38,7 +40,7 @@ async def grant_wizard(scopesType: type | None, dry_run: bool = False, kind: str
         with ctrl_c_as_interrupted():
             oauth1 = _read_kind(kind) == "OAuth1"
             app_path = console.ask("Client file", "--app", "app.json")
-            app = oauth1_client_in(app_path) if oauth1 else client_in(app_path)
+            app = oauth1_client_in(app_path) if oauth1 else client_in(app_path, console)
             user_path = console.ask("User file to write", "--user", "user.json")
             console.so_far = unchanged(user_path)
             check_user_path(user_path, app_path)
@@ -82,7 +84,7 @@ def scaffold_wizard(kind: str | None = None, override: Mapping[str, Any] | None 
 
 def scaffold_by_asking(console: Console) -> dict[str, Any] | None:
     """The wizard of `python -m SlyAPI scaffold`: also asks for the provider, the id and the secret."""
-    path = _ask_client_path(console)
+    path = _ask_client_path(console, silence_fails=True)
     if path is None:
         return None
     console.say(textwrap.fill(f"Known providers: {', '.join(PROVIDERS)}.", 78))
@@ -182,22 +184,31 @@ def check_user_path(user_path: StrPath, app_path: StrPath) -> None:
 _NEVER_REPLACED = ("a client file", "Google's client file", "a Google service-account key", "an OAuth 1 client file")
 
 
-def client_in(path: StrPath) -> OAuth2App:
-    """The client in a file. Raises `CredentialsError`, which says how to make one where there is none."""
+def client_in(path: StrPath, console: Console) -> OAuth2App:
+    """The client in a file; says which of its keys may be misspelt.
+
+    Raises `CredentialsError`, which says how to make one where there is none, and for placeholders.
+    """
     try:
-        return OAuth2App.from_json_file(path)
+        app = OAuth2App.from_json_file(path)
     except CredentialsNotFoundError as error:
         error.next_step = f"Make one with: python -m SlyAPI scaffold {shown(path)}"
         raise
+    check_filled_in(shown(path), {"id": app.id, "secret": app.secret})
+    for key, meant in misspelt({**app.to_dict(), **app.extra}).items():
+        console.say(f"Careful: {shown(path)} has {key!r}, which means nothing. Is it meant for {meant}?")
+    return app
 
 
 def oauth1_client_in(path: StrPath) -> OAuth1App:
     """As `client_in`, for OAuth 1."""
     try:
-        return OAuth1App.from_json_file(path)
+        app = OAuth1App.from_json_file(path)
     except CredentialsNotFoundError as error:
         error.next_step = f"Make one with: python -m SlyAPI scaffold oauth1 {shown(path)}"
         raise
+    check_filled_in(shown(path), {"key": app.key, "secret": app.secret})
+    return app
 
 
 def unchanged(path: StrPath) -> str:
@@ -215,12 +226,17 @@ def confirm_replacing(user_path: StrPath, console: Console) -> bool:
     return console.confirm(f"{shown(user_path)} exists ({what}). Replace it?")
 
 
-def _ask_client_path(console: Console) -> str | None:
+def _ask_client_path(console: Console, *, silence_fails: bool = False) -> str | None:
+    """Where the client file goes, None where an existing one is kept. Raises `WouldOverwriteError` for silence."""
     path = console.ask("Client file to write", "the file's name", "app.json")
     if os.path.isdir(path):
         raise CredentialsError(f"{shown(path)} is a folder, not a file.")
     console.so_far = unchanged(path)
     if os.path.lexists(path) and not console.confirm(f"{shown(path)} exists. Overwrite it?"):
+        if silence_fails and console.unanswered:
+            raise WouldOverwriteError(
+                f"{shown(path)} exists, and nobody is there to be asked.", next_step="Give another name, or --force."
+            )
         console.say(f"{shown(path)} was kept.")
         return None
     return path

@@ -4,9 +4,10 @@ The rule: nothing of the content is quoted.
 """
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Any
 
-from ..errors import ConfigError, CredentialsError
+from ..errors import ConfigError, CredentialsError, printable
 from ..web import check_endpoint, is_loopback_uri
 from .client_auth import read_client_auth
 from .scopes import split_scopes
@@ -45,7 +46,9 @@ def client_members(obj: Any, name: str) -> dict[str, Any]:
     if _is_no_client(told, nothing=len(lacking) == 3):
         raise CredentialsError(f"{name} is not a client file: it is {recognise(obj)}. {_HINT}")
     if lacking:
-        raise CredentialsError(f"{name} is not filled in: {', '.join(lacking)} missing. The provider's console has it.")
+        wrong = "".join(f"{key!r} is not known, {meant} is. " for key, meant in misspelt(told).items())
+        step = wrong or "The provider's console has it."
+        raise CredentialsError(f"{name} is not filled in: {', '.join(lacking)} missing.", next_step=step)
     return told
 
 
@@ -65,6 +68,21 @@ _RFC_7591 = {
     "token_endpoint_auth_method": "client_auth",
     "scope": "scopes",
 }
+
+
+_NEAR_BUT_RIGHT = ("redirect_uris", "client_uri", "tos_uri", "logo_uri", "jwks_uri")  # of Google and RFC 7591
+
+
+def misspelt(told: Mapping[str, Any]) -> dict[str, str]:
+    """Keys that mean nothing here, with the one that each may be meant for, which is not given.
+
+    Other keys, of which Google's files have many, are kept and are no mistake.
+    """
+    names = {**{key: key for key in OWN_KEYS}, **_RFC_7591}
+    lacking = [name for name, ours in names.items() if not told.get(ours) and not told.get(name)]
+    strange = (key for key in told if key not in names and key not in _NEAR_BUT_RIGHT)
+    near = {key: get_close_matches(key.casefold(), lacking, 1, 0.8) for key in strange}
+    return {printable(key, 40): found[0] for key, found in near.items() if found}
 
 
 def _first_loopback(uris: Any) -> str | None:
