@@ -17,7 +17,9 @@ from tests.place import Place, place_at
 
 AS_NOBODY = """
 import os, sys
-import encodings.idna, encodings.utf_8_sig  # loaded late, and perhaps from where nobody may read
+# what is loaded late, and perhaps from where nobody may read
+import encodings.idna, encodings.utf_8_sig
+import SlyAPI.grant_command, SlyAPI.oauth2.app, SlyAPI.token_commands, SlyAPI.transport, SlyAPI.stores.file
 from SlyAPI.cli import main
 if os.geteuid() == 0:
     os.setgroups([]), os.setegid(65534), os.seteuid(65534)
