@@ -131,7 +131,12 @@ def mutants(source: str) -> Iterator[str]:
 
 
 def code_of(source: str) -> str:
-    """The code without its annotations, whose `|` is no operator that runs; "" for what is not Python."""
+    """The code as far as a change of it can mean something; "" for what is not Python.
+
+    Left out are annotations, whose `|` is no operator that runs, and three changes that no test should hold: a
+    patience or a size that moves by one, `+` and `^` for the `|` of the system's flags, and whether an argument is
+    by keyword alone.
+    """
     try:
         tree = ast.parse(source)
     except SyntaxError:
@@ -139,11 +144,27 @@ def code_of(source: str) -> str:
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             node.returns = None
+        if isinstance(node, ast.arguments):
+            node.args = [*node.posonlyargs, *node.args, *node.kwonlyargs]
+            node.defaults = [*node.defaults, *(default for default in node.kw_defaults if default)]
+            node.posonlyargs, node.kwonlyargs, node.kw_defaults = [], [], []
         if isinstance(node, ast.arg):
             node.annotation = None
         if isinstance(node, ast.AnnAssign):
             node.annotation = ast.Constant(None)
+        if isinstance(node, ast.Constant) and is_limit(node.value):
+            node.value = "a limit"
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add | ast.BitXor):
+            if "os.O_" in (flags := ast.unparse(node)) or "fcntl.LOCK_" in flags:
+                node.op = ast.BitOr()
     return ast.dump(tree)
+
+
+def is_limit(value: object) -> bool:
+    """Whether a number is one of seconds or bytes or so: not 0 to 4, and no HTTP status."""
+    if isinstance(value, float):
+        return value != 0
+    return isinstance(value, int) and (4 < value < 100 or value >= 600)
 
 
 def passes(module: str, patience: float = PATIENCE) -> bool:
