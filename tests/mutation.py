@@ -11,6 +11,7 @@ import difflib
 import importlib
 import itertools
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -36,6 +37,7 @@ TESTS_OF = {
         "tests/oauth2/test_token_endpoint_refusals.py",
         "tests/oauth2/test_token_endpoint_hostile.py",
     ],
+    "oauth2/user_json": ["tests/oauth2/test_user.py", "tests/oauth2/test_token_endpoint.py"],
     "oauth2/user": ["tests/oauth2/test_user.py", "tests/oauth2/test_token_endpoint.py"],
     "oauth2/signer": [
         "tests/oauth2/test_signer_edges.py",
@@ -154,9 +156,8 @@ def code_of(source: str) -> str:
             node.annotation = ast.Constant(None)
         if isinstance(node, ast.Constant) and is_limit(node.value):
             node.value = "a limit"
-        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add | ast.BitXor):
-            if "os.O_" in (flags := ast.unparse(node)) or "fcntl.LOCK_" in flags:
-                node.op = ast.BitOr()
+        if isinstance(node, ast.BinOp) and re.search(r"\bos\.O_|\bfcntl\.LOCK_", ast.unparse(node)):
+            node.op = ast.BitOr() if isinstance(node.op, ast.Add | ast.BitXor) else node.op
     return ast.dump(tree)
 
 
