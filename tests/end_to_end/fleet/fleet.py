@@ -156,6 +156,7 @@ async def program(name: str, *arguments: object) -> AsyncGenerator[Child, None]:
         *(sys.executable, str(HERE / name), *map(str, arguments)),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
+        limit=1 << 20,  # a report has the digest of each user's token
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE.parents[2]), os.environ.get("PYTHONPATH", "")])},
     )
     try:
