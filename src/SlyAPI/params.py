@@ -20,7 +20,8 @@ def as_query(params: Mapping[str, Any], delimiter: str = ",") -> dict[str, str |
     """
     query: dict[str, str | int] = {}
     for name, value in params.items():
-        if type(value) is int or (type(value) is str and value.isascii()):
+        kind = type(value)
+        if (kind is str and value.isascii()) or kind is int:
             query[name] = value
             continue
         text = _as_text(name, value, delimiter)

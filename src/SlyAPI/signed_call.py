@@ -4,7 +4,7 @@ The rule: a credential goes to the base URL's origin and nowhere else.
 """
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .auth import Auth
 from .errors import ApiError, ConfigError, OriginError, SlyError, printable
@@ -78,12 +78,12 @@ async def signed_call(
     if not origin.admits(request.url) and not auth._signs_nothing:
         raise origin.refusal(request.url)
     plain = not (request.headers or request.query_params or request.data or request.data_is_json)
-    url, own = request.url, None if plain else copied(request)
+    before = (request.method, request.url) if plain else _parts(request)
     request = await auth.sign(client, request)
     reply = await fetch(client, request, limit)
     if reply.status < 300:
         return reply
-    own = own or Request(request.method, url)
+    own = Request(*before)
     spent = Secrets()
     if reply.status == 401:
         spent = _added(own, request)
@@ -99,8 +99,13 @@ async def signed_call(
 
 
 def copied(request: Request) -> Request:
-    """The request as it was before an `Auth` changed it."""
-    return Request(
+    """The request as it is before an `Auth` changes it."""
+    return Request(*_parts(request))
+
+
+def _parts(request: Request) -> tuple[Any, ...]:
+    """What makes a copy of a request; cheaper than the copy, which is wanted only where something went wrong."""
+    return (
         request.method,
         request.url,
         request.query_params.copy(),

@@ -67,15 +67,19 @@ def hand_at_once(count: int) -> Mode:
     return by_hand(make)
 
 
-def hand_pages(pages: int, size: int) -> Mode:
+def hand_pages(pages: int, size: int, *, listed: bool = False) -> Mode:
     def make(session: aiohttp.ClientSession, url: str) -> Call:
         async def call() -> int:
             seen, params = 0, {"size": str(size), "last": str(pages)}
+            items: list[object] = []
             while True:
                 async with session.get(f"{url}/pages", params=params, headers=HEADERS) as reply:
                     page = await reply.json()
-                for _ in page["items"]:
-                    seen += 1
+                if listed:
+                    items += page["items"]
+                else:
+                    for _ in page["items"]:
+                        seen += 1
                 if not page.get("nextPageToken"):
                     return seen
                 params["pageToken"] = page["nextPageToken"]
@@ -136,7 +140,7 @@ MODES = of_the_table(
         "params": (hand_get("/small", PARAMS), sly_get("/small", PARAMS)),
         "at_once": (hand_at_once(AT_ONCE), sly_at_once(AT_ONCE)),
         "pages": (hand_pages(PAGES, SIZE), sly_pages(PAGES, SIZE)),
-        "list": (hand_pages(PAGES, SIZE), sly_list(PAGES, SIZE)),
+        "list": (hand_pages(PAGES, SIZE, listed=True), sly_list(PAGES, SIZE)),
         "big": (hand_get("/big"), sly_get("/big")),
         "sign": (nothing, sly_sign),
     }
