@@ -24,6 +24,8 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 class Auth(ABC):
     """Signs requests: given to a `WebAPI`, or to `aiohttp.ClientSession(middlewares=(auth,))`."""
 
+    __slots__ = ()
+
     @abstractmethod
     async def sign(self, client: Any, request: Request) -> Request:
         """The request with what proves who asks. May change its query_params, headers and data.

@@ -16,12 +16,12 @@ T = TypeVar("T")
 
 
 class PerLoop(Generic[T]):
-    """One `T` for each event loop: made by `make`, closed by `close`, made anew where it is not `usable`."""
+    """One `T` for each event loop: made by `make`, closed by `close`, made anew where it is `over`."""
 
     def __init__(
-        self, make: Callable[[], T], close: Callable[[T], Awaitable[None]], usable: Callable[[T], bool] = lambda _: True
+        self, make: Callable[[], T], close: Callable[[T], Awaitable[None]], over: Callable[[T], bool] = lambda _: False
     ) -> None:
-        self._make, self._close, self._usable = make, close, usable
+        self._make, self._close, self._over = make, close, over
         self._held: dict[asyncio.AbstractEventLoop, _Open[T]] = {}
         # A finalizer, which keeps `_held` alive: the garbage collector would otherwise find what is open
         # in a cycle (error -> traceback -> frame -> api) together with us, and call it unclosed.
@@ -31,7 +31,7 @@ class PerLoop(Generic[T]):
         """The running loop's. Raises `RuntimeError` where no loop runs."""
         loop = asyncio.get_running_loop()
         held = self._held.get(loop)
-        if held is None or not self._usable(held.it) or held.process != os.getpid():
+        if held is None or self._over(held.it) or held.process != os.getpid():
             for ended in [other for other in list(self._held) if other.is_closed()]:
                 self._held.pop(ended, None)  # None: another thread's loop may do the same now
             held = self._held[loop] = _Open(loop, self._make, self._close)

@@ -4,6 +4,7 @@ The rule: a credential goes to the base URL's origin and nowhere else.
 """
 
 from collections.abc import Awaitable, Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from .auth import Auth
@@ -55,6 +56,12 @@ def _parsed(url: str) -> "URL":
     return URL(url)
 
 
+@lru_cache(maxsize=1024)
+def origin_of(base_url: str) -> Origin:
+    """The origin of a base URL, which many clients may have."""
+    return Origin(base_url)
+
+
 def _origin(url: str) -> "URL | None":
     try:
         return _parsed(url).origin() if url and "\\" not in url else None
@@ -78,7 +85,7 @@ async def signed_call(
     if not origin.admits(request.url) and not auth._signs_nothing:
         raise origin.refusal(request.url)
     plain = not (request.headers or request.query_params or request.data or request.data_is_json)
-    before = (request.method, request.url) if plain else _parts(request)
+    before: tuple[Any, ...] = (request.method, request.url) if plain else _parts(request)
     request = await auth.sign(client, request)
     reply = await fetch(client, request, limit)
     if reply.status < 300:

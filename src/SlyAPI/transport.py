@@ -12,6 +12,7 @@ import sys
 import weakref
 from collections.abc import AsyncGenerator, Awaitable, Sequence
 from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from .errors import BadReplyError, ConfigError, NetworkError, RequestTimeoutError, SlyError, printable
@@ -235,6 +236,11 @@ def _cause(error: Exception) -> str:
     return printable(told or type(inner).__name__, 100)
 
 
+def load_aiohttp() -> None:
+    """Imports what makes a session."""
+    import aiohttp  # noqa: F401  # pyright: ignore[reportUnusedImport]
+
+
 class Sessions(PerLoop["aiohttp.ClientSession"]):
     """One `aiohttp.ClientSession` for each event loop, made on first use, closed when its loop ends.
 
@@ -242,11 +248,11 @@ class Sessions(PerLoop["aiohttp.ClientSession"]):
     """
 
     def __init__(self, trace_configs: "Sequence[aiohttp.TraceConfig]" = ()) -> None:
-        import aiohttp  # here, where a program sets itself up, and not at its first await
+        import aiohttp
 
         session = aiohttp.ClientSession
         make = partial(session, trace_configs=[*trace_configs]) if trace_configs else session
-        super().__init__(make, _close_after_use, lambda session: not session.closed)
+        super().__init__(make, _close_after_use, attrgetter("closed"))
 
 
 async def _close_after_use(session: "aiohttp.ClientSession") -> None:

@@ -18,9 +18,9 @@ from .lazy import AsyncLazy, PagedLazy
 from .page_walk import read_pages, walk
 from .paging import ItemsAt, Page, Pages, TokenPages
 from .params import as_form, as_query
-from .signed_call import Fetch, Origin, signed_call
+from .signed_call import Fetch, origin_of, signed_call
 from .streaming import Streamed, begin
-from .transport import REPLY_LIMIT, Sessions, fetch
+from .transport import REPLY_LIMIT, Sessions, fetch, load_aiohttp
 from .verbs import Asked, Headers, Params, Verbs
 from .web import JsonMap, Method, ParamsDict, Reply, Request, read_json
 
@@ -65,6 +65,9 @@ class WebAPI(Verbs):
     retry: "Retry | None" = None
     limits: "Limits | None" = None
     _parameter_list_delimiter = ","
+    # made when they are needed, for a program may hold very many clients
+    _session: "ClientSession | None" = None
+    _sessions: Sessions | None = None
 
     def __init__(
         self,
@@ -78,9 +81,12 @@ class WebAPI(Verbs):
     ) -> None:
         self.auth = auth
         self.use_form_data = use_form_data
-        self._session = session
-        self._sessions = Sessions(trace_configs)
-        self._origin = Origin("")
+        if session is not None:
+            self._session = session
+        else:
+            load_aiohttp()  # here, where a program sets itself up, and not at its first await
+        if trace_configs:
+            self._sessions = Sessions(trace_configs)
         if retry is not None:
             self.retry = retry
         if limits is not None:
@@ -90,12 +96,18 @@ class WebAPI(Verbs):
 
     @property
     def _client(self) -> "ClientSession":
-        return self._sessions.get() if self._session is None else self._session
+        if self._session is not None:
+            return self._session
+        if self._sessions is None:
+            self.__dict__.setdefault("_sessions", Sessions())  # another thread may do the same now
+            assert self._sessions is not None
+        return self._sessions.get()
 
     async def close(self) -> None:
         """Closes this event loop's session, unless it is the caller's own. A later call makes a new one."""
         await self.auth.settle()
-        await self._sessions.close()
+        if self._sessions is not None:
+            await self._sessions.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -237,7 +249,7 @@ class WebAPI(Verbs):
             body: Any = await (self.get_json(path, ask, headers=headers) if headers else self.get_json(path, ask))
             return Page(body, items_in(body), ask, {}, self.get_full_url(path))
         if isinstance(ask, str):
-            origin = Origin(self.base_url)
+            origin = origin_of(self.base_url)
             if not origin.admits(ask):
                 raise origin.refusal(ask)
             request = Request(GET, ask, headers=dict(headers or {}))
@@ -321,14 +333,13 @@ class WebAPI(Verbs):
 
     async def _send(self, request: Request, using: Fetch = fetch) -> Reply:
         """The signed round trip."""
-        if self.base_url is not self._origin.base_url:
-            self._origin = Origin(self.base_url)
+        origin = origin_of(self.base_url)
         if self.retry is None and self.limits is None:
-            return await signed_call(self.auth, self._client, request, self._origin, self.reply_limit, using)
+            return await signed_call(self.auth, self._client, request, origin, self.reply_limit, using)
         from .patient_call import patient_call
 
         def call(auth: Auth, request: Request) -> Awaitable[Reply]:
-            return signed_call(auth, self._client, request, self._origin, self.reply_limit, using)
+            return signed_call(auth, self._client, request, origin, self.reply_limit, using)
 
         return await patient_call(self.auth, request, call, self.retry, self.limits)
 

@@ -1,8 +1,12 @@
 """A user's JSON: what is read, what is written, and what is named as something else."""
 from __future__ import annotations
 
+import copy
 import json
+import pickle
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -298,3 +302,30 @@ def test_missing_scopes_are_those_asked_for_and_not_granted() -> None:
 def test_two_users_share_no_list_of_scopes() -> None:
     OAuth2User("t").scopes.append("a")
     assert OAuth2User("t").scopes == []
+
+
+# --- many users ---
+
+
+def test_each_user_has_a_list_of_scopes_of_its_own() -> None:
+    one, other = (OAuth2User.from_json_obj(json.loads(json.dumps(OWN))) for _ in range(2))
+    one.scopes.append("admin")
+    assert one.scopes == other.scopes == ["read", "write"]
+    one.scopes = [*one.scopes, "admin"]
+    assert (one.scopes, other.scopes) == (["read", "write", "admin"], ["read", "write"])
+    assert one != other
+    assert one.to_dict()["scopes"] == ["read", "write", "admin"]
+
+
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda user: pickle.loads(pickle.dumps(user)), replace])
+def test_a_copy_of_a_user_is_the_same_user(again: Callable[[OAuth2User], OAuth2User]) -> None:
+    user = OAuth2User.from_json_obj(OWN | {"expires_at": "2030-01-02T03:04:05Z", "more": 1})
+    other = again(user)
+    assert other == user
+    assert other.to_dict() == user.to_dict()
+    assert asdict(other)["scopes"] == ["read", "write"]
+
+
+@pytest.mark.parametrize(("given", "kept"), [("read write", ["read", "write"]), (("a", "b"), ["a", "b"]), (None, [])])
+def test_scopes_given_in_code_may_be_written_in_any_form(given: Any, kept: list[str]) -> None:
+    assert OAuth2User("token", scopes=given).scopes == kept

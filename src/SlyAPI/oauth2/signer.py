@@ -29,12 +29,13 @@ from ..errors import (
 from ..events import refresh_log as log
 from ..events import refreshed
 from ..json_file import StrPath
+from ..seldom import Seldom
 from ..stores import StoredUser, user_file
 from ..stores.contract import ThreadLocks
 from ..web import Request, SecretJson, Secrets
 from .app import OAuth2App, OnRefresh
 from .times import as_utc
-from .user import OAuth2User
+from .user import OAuth2User, authorization
 
 LEEWAY = 30.0
 """Seconds before expiry at which a token counts as due, but never more than a tenth of its life."""
@@ -59,6 +60,18 @@ class OAuth2(Auth):
     epoch seconds. Raises `CredentialsError` for files that are something else.
     """
 
+    __slots__ = ("__weakref__", "_clock", "_due", "_seldom", "_timed", "app", "user")
+
+    on_refresh = Seldom[OnRefresh]()
+    not_saved = Seldom[SaveError]()
+    """Why the tokens in use are held in memory alone, if they are."""
+    _entry = Seldom[StoredUser]()
+    # What the store held when we last read or wrote it: only a change of it is another process's doing.
+    _stored = Seldom[Secrets]()
+    _spare = Seldom[OAuth2User]()
+    _flights = Seldom[dict[asyncio.AbstractEventLoop, asyncio.Task[None]]]()
+    _telling = Seldom[OAuth2User]()
+
     def __init__(
         self,
         app: OAuth2App | StrPath,
@@ -68,12 +81,9 @@ class OAuth2(Auth):
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.app = app if isinstance(app, OAuth2App) else OAuth2App.from_json_file(app)
+        self._seldom: dict[str, Any] | None = None
         self.on_refresh = on_refresh
         self._clock = clock
-        self._entry: StoredUser | None = None
-        # What the store held when we last read or wrote it: only a change of it is another process's doing.
-        self._stored: Secrets | None = None
-        self._spare: OAuth2User | None = None
         if isinstance(user, OAuth2User):
             self.user = user
         elif isinstance(user, str | os.PathLike):
@@ -83,10 +93,6 @@ class OAuth2(Auth):
         else:
             self._entry = user
             self.user = _NOT_LOADED
-        self._flights: dict[asyncio.AbstractEventLoop, asyncio.Task[None]] | None = None
-        self._telling: OAuth2User | None = None
-        self.not_saved: SaveError | None = None
-        """Why the tokens in use are held in memory alone, if they are."""
         self._timed: datetime | None = None
         self._due = 0.0
         self._time()
@@ -114,20 +120,20 @@ class OAuth2(Auth):
         if self._due <= self._clock():
             await self._fresh(client)
             user = self.user
-        request.headers["Authorization"] = _header(user)
+        request.headers["Authorization"] = authorization(user)
         return request
 
     async def resign(self, client: Any, request: Request, headers: Mapping[str, str]) -> bool:
         """After a 401: signs with a newer token, had by one refresh if nobody has it yet."""
         sent = Secrets((request.headers.get("Authorization", ""),))
-        if _header(self.user) in sent:
+        if authorization(self.user) in sent:
             if self._telling is self.user and _in_hook.get():
                 return False  # new, and refused already: a hook that calls the API must not go round for ever
             if self.app.can_refresh(self.user):
                 await self._fresh(client, "refused", Secrets((self.user.token,)))
             else:
                 await self._reload()  # the person may have granted again
-        request.headers["Authorization"] = _header(self.user)
+        request.headers["Authorization"] = authorization(self.user)
         return request.headers["Authorization"] not in sent
 
     async def refresh_now(self, client: Any = None) -> OAuth2User:
@@ -410,13 +416,6 @@ _in_hooks: set[_Flight] = set()
 
 _in_hook: ContextVar[bool] = ContextVar("_in_hook", default=False)
 """Whether it is a hook that calls; others need not stand back for it."""
-
-
-def _header(user: OAuth2User) -> str:
-    scheme = user.token_type
-    if scheme != "Bearer" and scheme.lower() == "bearer":
-        scheme = "Bearer"  # some servers name the scheme `bearer` and then take only `Bearer`
-    return f"{scheme} {user.token}"
 
 
 _NOT_LOADED = OAuth2User("", expires_at=datetime.fromtimestamp(0, UTC))

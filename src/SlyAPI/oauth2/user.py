@@ -7,12 +7,13 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Self
 
 from ..errors import CredentialsError
 from ..json_file import StrPath, read_json_file, shown
 from .client_auth import ClientAuth
-from .scopes import missing_scopes
+from .scopes import Scopes, missing_scopes, split_scopes
 from .times import as_utc, read_time, write_time
 from .user_json import Told, read_google_auth, read_user, told_by_answer
 
@@ -22,8 +23,9 @@ class OAuth2User:
     """One user's tokens for one client. `asdict`-free JSON: `to_dict()` and `from_json_obj()`.
 
     `expires_at` is aware and in UTC, or None where the provider does not tell (a naive one is read as
-    UTC); `scopes` are those granted, `requested_scopes` those asked for where that differs or is known;
-    `refresh_expires_at` is when the refresh token ends, where the provider tells.
+    UTC); `scopes` are those granted, a new list each time (set it to change it); `requested_scopes` those
+    asked for where that differs or is known; `refresh_expires_at` is when the refresh token ends, where
+    the provider tells.
     `extra` holds further keys of the file, which survive a rewrite; `expires_as_read` is its spelling
     of `expires_at`, with or without a fraction, written again while it still says the same moment.
     """
@@ -44,6 +46,8 @@ class OAuth2User:
             self.expires_at = as_utc(self.expires_at)
         if self.refresh_expires_at is not None:
             self.refresh_expires_at = as_utc(self.refresh_expires_at)
+        if self.expires_as_read is not None and self.expires_as_read == self._written():
+            self.expires_as_read = None  # the usual spelling, which is written anyway
 
     def __repr__(self) -> str:
         until = "unknown" if self.expires_at is None else write_time(self.expires_at)
@@ -73,10 +77,11 @@ class OAuth2User:
         return saved | (self.extra or {})
 
     def _expires_text(self) -> str | None:
-        if self.expires_at is None:
-            return None
         read = self.expires_as_read
-        return read if read is not None and read_time(read) == self.expires_at else write_time(self.expires_at)
+        return read if read is not None and read_time(read) == self.expires_at else self._written()
+
+    def _written(self) -> str | None:
+        return None if self.expires_at is None else write_time(self.expires_at)
 
     @classmethod
     def from_json_file(cls, path: StrPath) -> Self:
@@ -125,3 +130,31 @@ class OAuth2User:
             answer, now=now, requested=requested, previous=before, refresh_life_unit=refresh_life_unit
         )
         return cls(**told._asdict())
+
+
+def authorization(user: OAuth2User) -> str:
+    """The value of the `Authorization` header for the user's token (RFC 6750 §2.1)."""
+    scheme = user.token_type
+    if scheme != "Bearer" and scheme.lower() == "bearer":
+        scheme = "Bearer"  # some servers name the scheme `bearer` and then take only `Bearer`
+    return f"{scheme} {user.token}"
+
+
+@lru_cache(maxsize=512)
+def _shared(scopes: tuple[str, ...]) -> tuple[str, ...]:
+    return scopes
+
+
+_kept_scopes: Any = vars(OAuth2User)["scopes"]  # the slot
+
+
+def _scopes_of(user: OAuth2User) -> list[str]:
+    return list(_kept_scopes.__get__(user))
+
+
+def _keep_scopes(user: OAuth2User, scopes: Scopes | None) -> None:
+    _kept_scopes.__set__(user, _shared(tuple(split_scopes(scopes))))
+
+
+# Most of many users have the same scopes: they are kept once. A user gives a list of its own each time it is asked.
+type.__setattr__(OAuth2User, "scopes", property(_scopes_of, _keep_scopes))

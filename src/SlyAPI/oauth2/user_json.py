@@ -6,6 +6,7 @@ The rule: what is not fit to be sent is refused here; and nothing is imported he
 import re
 from collections.abc import Mapping
 from datetime import datetime
+from sys import intern
 from typing import Any, NamedTuple
 
 from ..errors import BadReplyError, ConfigError
@@ -91,7 +92,7 @@ def _from_own(saved: Mapping[str, Any]) -> Told:
         refresh_token=_refresh_token(saved.get("refresh_token")),
         expires_at=read_time(expires),
         expires_as_read=expires if isinstance(expires, str) and expires.endswith("Z") else None,
-        token_type=token_type,
+        token_type=intern(token_type),
         scopes=split_scopes(scopes),
         requested_scopes=None if requested is None else split_scopes(requested),
         client_auth=read_client_auth(saved.get("client_auth")),
