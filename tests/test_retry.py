@@ -13,7 +13,7 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from SlyAPI import ApiError, Auth, HeaderApiKey, SlyError, WebAPI
+from SlyAPI import ApiError, Auth, HeaderApiKey, OAuth2, SlyError, WebAPI
 from SlyAPI.errors import ConfigError, NetworkError, RequestTimeoutError
 from SlyAPI.limits import Limits
 from SlyAPI.retry import IDEMPOTENT, Retry
@@ -193,7 +193,9 @@ async def test_each_try_sends_the_same_and_is_signed_anew(serve: Serve) -> None:
     assert {(seen.headers["X-Mine"], seen.body) for seen in server.seen} == {("m", b'{"b": [1]}')}
 
 
-async def test_a_token_that_ends_during_the_wait_is_renewed_for_the_next_try(practise: Practise) -> None:
+async def test_a_token_that_ends_during_the_wait_is_renewed_for_the_next_try(
+    practise: Practise, monkeypatch: pytest.MonkeyPatch
+) -> None:
     place = await practise()
     user = await place.grant()
     old, seen = user.token, list[str]()
@@ -204,14 +206,14 @@ async def test_a_token_that_ends_during_the_wait_is_renewed_for_the_next_try(pra
     auth = place.auth(user)
     real = auth.sign
 
-    async def sign(client: Any, request: Request) -> Request:
+    async def sign(_: OAuth2, client: Any, request: Request) -> Request:
         signed = await real(client, request)
         seen.append(signed.headers["Authorization"])
         if len(seen) == 1:
             signed.url = "http://127.0.0.1:1/"  # nobody listens there: the connection fails
         return signed
 
-    auth.sign = sign  # type: ignore[method-assign]
+    monkeypatch.setattr(OAuth2, "sign", sign)
     api = place.api(auth, retry=Retry(sleep=sleep))
     await api.get_json("/me")
     assert seen[0] == f"Bearer {old}"
