@@ -1,13 +1,14 @@
 """A store by its URL, as settings and command lines name it."""
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from SlyAPI.errors import ConfigError
-from SlyAPI.stores import FileStore, KeyringStore, PostgresStore, RedisStore, SqliteStore, store_at
+from SlyAPI.errors import ConfigError, MissingExtraError
+from SlyAPI.stores import FileStore, KeyringStore, PostgresStore, RedisStore, SqliteStore, TokenStore, store_at
 
 
 @pytest.mark.parametrize("url", ["file:{}/a b", "file://{}/a%20b", "file://localhost{}/a b", "FILE:{}/a b"])
@@ -31,14 +32,21 @@ def test_the_keyring_has_a_service_name_or_the_usual_one() -> None:
         assert store.service == service
 
 
-@pytest.mark.parametrize("url", ["redis://:pass-5EC9E7@db:6379/1", "rediss://db", "unix:///run/redis.sock"])
+@pytest.mark.parametrize("url", ["redis://:pass-5EC9E7@db:6379/1", "redis://5EC9E7/@db", "rediss://db", "unix:///run/redis.sock"])
 def test_a_redis_server_is_a_store(url: str) -> None:
     store = store_at(url)
     assert isinstance(store, RedisStore)
     assert "5EC9E7" not in repr(store)
 
 
-@pytest.mark.parametrize("url", ["postgresql://me:pass-5EC9E7@db:5432/users", "postgres://db/users?sslmode=require"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("postgresql://me:pass-5EC9E7@db:5432/users", "postgres://db/users?sslmode=require"),
+        # what nobody encoded in a password: libpq reads another host, port or name
+        *("postgresql://me:pass/5EC9E7@db/users", "postgresql://me:pass@5EC9E7@db/users"),
+    ],
+)
 def test_a_postgresql_database_is_a_store(url: str) -> None:
     store = store_at(url)
     assert isinstance(store, PostgresStore)
@@ -67,4 +75,24 @@ def test_a_broken_url_of_a_server_is_refused_without_repeating_it(
 ) -> None:
     with pytest.raises(ConfigError) as refused:
         store_at(url)
+    assert "5EC9E7" not in told_by(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("store", "url", "package"),
+    [
+        (RedisStore, "redis://:pass-5EC9E7@db/0", "redis.asyncio"),
+        (PostgresStore, "postgresql://me:pass-5EC9E7@db/users", "psycopg"),
+    ],
+)
+def test_where_the_package_is_missing_the_password_is_not_shown(
+    store: Callable[[str], TokenStore],
+    url: str,
+    package: str,
+    told_by: Callable[[BaseException], str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingExtraError) as refused:
+        store(url)
     assert "5EC9E7" not in told_by(refused.value)

@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from base64 import urlsafe_b64decode
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ from typing import Any
 import pytest
 
 from SlyAPI import OAuth2User
-from SlyAPI.errors import ConfigError, CredentialsNotFoundError, DecryptionError
+from SlyAPI.errors import ConfigError, CredentialsNotFoundError, DecryptionError, MissingExtraError
 from SlyAPI.stores import EncryptedStore, FileStore, MemoryStore, TokenStore
 
 TOKENS = {"token": "token-5EC9E7", "refresh_token": "refresh-5EC9E7"}
@@ -144,6 +146,17 @@ def test_text_that_is_no_key_is_refused_and_not_shown(keys: Any, told_by: Callab
     assert "new_key" in refused.value.next_step
     assert "5EC9E7" not in told_by(refused.value)
     assert OLD_KEY not in told_by(refused.value)
+
+
+def test_where_the_package_is_missing_no_key_is_shown(
+    told_by: Callable[[BaseException], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "cryptography.exceptions", None)
+    with pytest.raises(MissingExtraError) as refused:
+        EncryptedStore(MemoryStore(), [OLD_KEY])
+    told = told_by(refused.value)
+    assert OLD_KEY not in told
+    assert repr(urlsafe_b64decode(OLD_KEY))[2:-1] not in told
 
 
 def test_a_key_is_random_and_may_have_a_line_break_behind_it() -> None:

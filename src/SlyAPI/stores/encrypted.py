@@ -12,7 +12,7 @@ from hashlib import sha256
 from typing import Any
 
 from ..errors import ConfigError, CredentialsNotFoundError, DecryptionError, MissingExtraError, printable
-from ..web import SecretJson
+from ..web import SecretJson, Secrets
 from .contract import TokenStore, as_text, superseded
 
 _KEY_BYTES, _NONCE_BYTES = 32, 12
@@ -32,8 +32,9 @@ class EncryptedStore(TokenStore):
 
     def __init__(self, store: TokenStore, keys: Iterable[str]) -> None:
         self.store = store
-        ciphers = _ciphers([keys] if isinstance(keys, str) else keys)
+        given = Secrets([keys] if isinstance(keys, str) else keys)
         del keys  # so that no traceback shows them
+        ciphers = _ciphers(_aead(), given)
         if ciphers is None:
             raise ConfigError(
                 "That is no key for EncryptedStore, or there is none.", next_step="Make one: EncryptedStore.new_key()"
@@ -133,8 +134,8 @@ class EncryptedStore(TokenStore):
 class _Ciphers:
     """The keys in use by their numbers; prints none."""
 
-    def __init__(self, keys: list[bytes]) -> None:
-        self._aead = _aead()
+    def __init__(self, aead: Any, keys: list[bytes]) -> None:
+        self._aead = aead
         self.all = {_number(key): self._aead.AESGCM(key) for key in keys}
         self.first = next(iter(self.all))
 
@@ -147,10 +148,10 @@ class _Ciphers:
             return None
 
 
-def _ciphers(texts: Iterable[str]) -> _Ciphers | None:
+def _ciphers(aead: Any, texts: Secrets) -> _Ciphers | None:
     keys = [_key(text) for text in texts]
     good = [key for key in keys if key is not None]
-    return _Ciphers(good) if good and len(good) == len(keys) else None
+    return _Ciphers(aead, good) if good and len(good) == len(keys) else None
 
 
 def _is_sealed(kept: dict[str, Any]) -> bool:

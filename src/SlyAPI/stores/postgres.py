@@ -64,10 +64,11 @@ class PostgresStore(ServedStore[Any]):
     """
 
     def __init__(self, dsn: str, *, table: str = "slyapi_users", timeout: float = 10.0, lease: float = 30.0) -> None:
-        self._shown, self.table = _shown(dsn), table
-        self._psycopg, self._dsn = _psycopg(), _Dsn(dsn)
+        self._shown, self.table, self._dsn = "", table, _Dsn(dsn)
+        del dsn  # so that no traceback shows it
+        self._psycopg = _psycopg()
+        self._shown = _shown(self._dsn.text)
         if not self._shown:
-            del dsn
             raise ConfigError(
                 "That is not the DSN of a PostgreSQL database.", next_step="Give postgresql://USER:PASSWORD@HOST/NAME"
             )
@@ -257,7 +258,8 @@ def _shown(dsn: str) -> str:
     except (psycopg.Error, ValueError, UnicodeError):
         return ""
     where = f"{parts.get('host', '')}{':' if 'port' in parts else ''}{parts.get('port', '')}"
-    return printable(f"postgresql://{where}/{parts.get('dbname', '')}", 200)
+    # a password with a / or @ in it that nobody encoded reaches into the host and the name
+    return printable("postgresql://" + f"{where}/{parts.get('dbname', '')}".rpartition("@")[2], 200)
 
 
 def _psycopg() -> Any:

@@ -50,18 +50,18 @@ class RedisStore(ServedStore[Any]):
     """
 
     def __init__(self, url: str, prefix: str = "slyapi:", *, timeout: float = 10.0, lease: float = 30.0) -> None:
-        self._shown, self.prefix = _shown(url), prefix
-        self._redis, self._url = _redis(), _Url(url)
+        self._shown, self.prefix, self._url = _shown(url), prefix, _Url(url)
+        del url  # so that no traceback shows it
+        self._redis = _redis()
         try:
-            self._redis.asyncio.ConnectionPool.from_url(url)
+            self._redis.asyncio.ConnectionPool.from_url(self._url.text)
         except (ValueError, TypeError, AttributeError):
             self._shown = ""
         if not self._shown:
-            del url
             raise ConfigError(
                 "That is not the URL of a Redis server.", next_step="Give redis://[USER:PASSWORD@]HOST[:PORT][/NUMBER]"
             )
-        if url.startswith("rediss"):
+        if self._shown.startswith("rediss"):
             self._late = "Try again later; a server without TLS never answers rediss://."
         super().__init__(timeout, lease)
 
@@ -211,7 +211,8 @@ def _shown(url: str) -> str:
         return ""
     if parts.scheme not in ("redis", "rediss", "unix"):
         return ""
-    return printable(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}", 200)
+    # a password with a / in it that nobody encoded reaches into the path
+    return printable(f"{parts.scheme}://{(parts.netloc + parts.path).rpartition('@')[2]}", 200)
 
 
 def _redis() -> Any:
