@@ -34,7 +34,10 @@ class TokenStore(ABC):
 
     @abstractmethod
     async def save(self, name: str, value: dict[str, Any]) -> None:
-        """Makes `value` durable, whole or not at all. Raises `SaveError`, and what was there is then untouched."""
+        """Makes `value` durable, whole or not at all. Raises `SaveError`, and what was there is then untouched.
+
+        Where an answer was lost on the way, it may be there all the same.
+        """
 
     async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any]) -> None:
         """Saves `new` if what is there is still `old`, which `load` gave (None: nothing), or `new` already.

@@ -25,6 +25,7 @@ CONNECTIONS = 8
 """Connections that a store holds in one event loop, at most."""
 RELEASE_SECONDS = 2.0
 """Seconds that giving a lock back may take; after them it is left to run out."""
+_NOT_KNOWN = "Whether that was carried out is not known."
 
 
 class ServedStore(TokenStore, Generic[C]):
@@ -96,15 +97,17 @@ class ServedStore(TokenStore, Generic[C]):
         except SlyError:
             raise
         except TimeoutError:
+            left = _NOT_KNOWN
             problem: SlyError = RequestTimeoutError(
                 f"{self!r} did not answer within {limit or self.timeout:g} s.", next_step=self._late
             )
         except Exception as error:
+            left = _NOT_KNOWN if self._is_lost(error) else "What was there is untouched."
             problem = self._told(error)
         del work
         if saving:
             said = str(problem.args[0]).removesuffix(".")
-            raise SaveError(f"{said}. What was there is untouched.", next_step=problem.next_step, kind=problem.kind)
+            raise SaveError(f"{said}. {left}", next_step=problem.next_step, kind=problem.kind)
         raise problem
 
     def _as_value(self, name: str, held: Secrets) -> SecretJson:
