@@ -337,6 +337,41 @@ async def test_a_link_laid_in_the_parts_place_is_not_followed(serve: Serve, tmp_
     assert (tmp_path / "precious").read_text() == "mine"
 
 
+@pytest.mark.parametrize("name", ["out.part.json", "out.part.json.new"])
+@pytest.mark.parametrize("laid", ["a link", "a pipe", "a hard link"])
+async def test_what_somebody_laid_in_the_notes_place_is_neither_followed_nor_waited_for(
+    serve: Serve, tmp_path: Path, name: str, laid: str
+) -> None:
+    (precious := tmp_path / "precious").write_text("mine")
+    match laid:
+        case "a link":
+            (tmp_path / name).symlink_to(precious)
+        case "a hard link":
+            (tmp_path / name).hardlink_to(precious)
+        case _:
+            os.mkfifo(tmp_path / name)  # of which a reader waits for a writer
+    await api_of(await serve(FileServer())).download("/x", tmp_path / "out")
+    assert (tmp_path / "out").read_bytes() == CONTENT
+    assert precious.read_text() == "mine"
+
+
+async def test_a_hard_link_laid_in_the_parts_place_is_not_written_to(serve: Serve, tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("mine")
+    (tmp_path / "out.part").hardlink_to(tmp_path / "precious")
+    with pytest.raises(SaveError, match="link"):
+        await api_of(await serve(FileServer())).download("/x", tmp_path / "out")
+    assert (tmp_path / "precious").read_text() == "mine"
+
+
+async def test_while_it_comes_a_file_is_as_hidden_as_the_one_that_it_replaces(serve: Serve, tmp_path: Path) -> None:
+    server = await serve(files := FileServer())
+    (tmp_path / "out").touch(0o600)
+    files.breaks = [100_000]
+    with pytest.raises(NetworkError):
+        await api_of(server).download("/file", tmp_path / "out")
+    assert (tmp_path / "out.part").stat().st_mode & 0o777 == 0o600
+
+
 async def test_a_rewrite_keeps_the_mode_and_the_callers_link(serve: Serve, tmp_path: Path) -> None:
     (tmp_path / "real").write_text("older")
     (tmp_path / "real").chmod(0o600)
@@ -345,6 +380,17 @@ async def test_a_rewrite_keeps_the_mode_and_the_callers_link(serve: Serve, tmp_p
     assert (tmp_path / "out").is_symlink()
     assert (tmp_path / "real").read_bytes() == CONTENT
     assert (tmp_path / "real").stat().st_mode & 0o777 == 0o600
+
+
+async def test_without_file_descriptors_the_end_of_a_download_is_an_error_of_ours(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(_: int) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr("os.dup", none_left)
+    with pytest.raises(SaveError, match="open files"):
+        await api_of(await serve(FileServer())).download("/x", tmp_path / "out")
 
 
 async def test_the_file_is_on_disk_before_it_has_the_name(

@@ -10,7 +10,7 @@ import stat
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypeVar
 
 from .errors import ConfigError, SaveError
 from .json_file import shown, sync_folder
@@ -19,7 +19,11 @@ fcntl: Any = None
 with suppress(ImportError):  # Windows has none: there it refuses to replace what another has open
     import fcntl
 
+T = TypeVar("T")
+
 _LONGEST_NOTE = 1 << 16
+# not through a link that somebody laid there, and no waiting for who writes to a pipe
+_SAFELY = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
 
 
 class Mark(NamedTuple):
@@ -81,12 +85,12 @@ class PartFile:
 
     async def finish(self) -> Path:
         """Gives the file its name, once it is on disk."""
-        copy = os.dup(self._opened)  # a caller who is cancelled meanwhile closes the other one
+        copy = self._do(lambda: os.dup(self._opened))  # a caller who is cancelled meanwhile closes the other one
         await asyncio.to_thread(self._do, lambda: _sync(copy))
         self._do(self._finish)
         return self.target
 
-    def _do(self, act: Callable[[], None]) -> None:
+    def _do(self, act: Callable[[], T]) -> T:
         try:
             return act()
         except BlockingIOError:
@@ -102,11 +106,10 @@ class PartFile:
         with suppress(FileNotFoundError):
             if not stat.S_ISREG(os.stat(self.target).st_mode):
                 raise ValueError("it is a folder, or no regular file")
-        # O_NOFOLLOW: not through a link that somebody laid there
-        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
-        handle = os.open(self._part, flags | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0), 0o666)
+        handle = os.open(self._part, os.O_RDWR | os.O_CREAT | _SAFELY, 0o666)
         try:
             self._lock(handle)
+            self._take_mode(handle, stat.S_IRUSR | stat.S_IWUSR)  # with which it can be continued
         except BaseException:
             os.close(handle)
             raise
@@ -114,8 +117,9 @@ class PartFile:
         self._read_note(os.fstat(handle).st_size)
 
     def _lock(self, handle: int) -> None:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise ValueError(f"{self._part.name} is no regular file")
+        told = os.fstat(handle)
+        if not stat.S_ISREG(told.st_mode) or told.st_nlink > 1:
+            raise ValueError(f"{self._part.name} is no regular file, or a hard link to another")
         if fcntl is None:
             return
         try:
@@ -130,7 +134,7 @@ class PartFile:
     def _read_note(self, size: int) -> None:
         """Takes up what is there, if the note beside it says that it is of the same request."""
         with suppress(OSError, ValueError, RecursionError, TypeError, KeyError):
-            with open(self._note, "rb") as file:
+            with open(os.open(self._note, os.O_RDONLY | _SAFELY), "rb") as file:
                 told = json.loads(file.read(_LONGEST_NOTE))
             mark = Mark(str(told["validator"]), told["size"])
             sound = mark.size is None or (type(mark.size) is int and size <= mark.size)
@@ -142,7 +146,10 @@ class PartFile:
 
     def _write_note(self) -> None:
         beside = self._note.with_name(f"{self._note.name}.new")  # ours: we have the lock
-        with open(beside, "w", encoding="utf-8") as file:
+        with suppress(FileNotFoundError):
+            os.unlink(beside)
+        handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _SAFELY, 0o666)
+        with open(handle, "w", encoding="utf-8") as file:
             json.dump({"key": self._key, "validator": self.mark.validator, "size": self.mark.size}, file)
             file.flush()
             os.fsync(file.fileno())
@@ -160,9 +167,13 @@ class PartFile:
         os.lseek(self._opened, size, os.SEEK_SET)
         self.size = size
 
+    def _take_mode(self, handle: int, more: int = 0) -> None:
+        """Gives the part the mode of what it is to replace: no rewrite shows anybody more, not even meanwhile."""
+        with suppress(OSError, AttributeError):  # there is nothing, or no modes
+            os.fchmod(handle, stat.S_IMODE(os.stat(self.target).st_mode) | more)
+
     def _finish(self) -> None:
-        with suppress(OSError, AttributeError):  # a rewrite keeps the mode
-            os.fchmod(self._opened, stat.S_IMODE(os.stat(self.target).st_mode))
+        self._take_mode(self._opened)
         with suppress(OSError):
             os.unlink(self._note)  # before the lock is free for another download
         if fcntl is None:
