@@ -10,7 +10,14 @@ from typing import Any
 import pytest
 
 from SlyAPI import OAuth2, OAuth2User, WebAPI
-from SlyAPI.errors import DecryptionError, GrantEndedError, NetworkError, SaveError, SupersededError
+from SlyAPI.errors import (
+    CredentialsNotFoundError,
+    DecryptionError,
+    GrantEndedError,
+    NetworkError,
+    SaveError,
+    SupersededError,
+)
 from SlyAPI.oauth2 import signer
 from SlyAPI.stores import EncryptedStore, MemoryStore, TokenStore
 from tests.oauth2.refreshing import INVALID_GRANT, Place
@@ -101,6 +108,19 @@ async def test_a_user_who_was_deleted_meanwhile_is_not_brought_back(
     assert await store.names() == []
     assert isinstance(auth(api).not_saved, SupersededError)
     assert "not saved" in caplog.text
+
+
+async def test_a_user_who_was_deleted_before_is_not_brought_back_nor_renewed(place: Place) -> None:
+    store = MemoryStore()
+    api = await stored(place, store)
+    await api.get_json("/")
+    asked = len(place.forms)
+    await store.delete("alice")  # signed out, maybe on another machine
+    place.clock.now += 4000
+    with pytest.raises(CredentialsNotFoundError, match="alice"):
+        await api.get_json("/")
+    assert len(place.forms) == asked
+    assert await store.names() == []
 
 
 class AwayStore(MemoryStore):

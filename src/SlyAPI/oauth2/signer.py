@@ -31,7 +31,7 @@ from ..events import refreshed
 from ..json_file import StrPath
 from ..seldom import Seldom
 from ..stores import StoredUser, user_file
-from ..stores.contract import ThreadLocks
+from ..stores.contract import ThreadLocks, missing
 from ..web import Request, SecretJson, Secrets
 from .app import OAuth2App, OnRefresh
 from .times import as_utc
@@ -66,6 +66,7 @@ class OAuth2(Auth):
     not_saved = Seldom[SaveError]()
     """Why the tokens in use are held in memory alone, if they are."""
     _entry = Seldom[StoredUser]()
+    _in_file = Seldom[bool]()  # it is written anew where it is gone
     # What the store held when we last read or wrote it: only a change of it is another process's doing.
     _stored = Seldom[Secrets]()
     _spare = Seldom[OAuth2User]()
@@ -87,7 +88,7 @@ class OAuth2(Auth):
         if isinstance(user, OAuth2User):
             self.user = user
         elif isinstance(user, str | os.PathLike):
-            self._entry = user_file(user)
+            self._entry, self._in_file = user_file(user), True
             self.user = OAuth2User.from_json_file(user)
             self._stored = _mark(self.user)
         else:
@@ -235,6 +236,8 @@ class OAuth2(Auth):
     async def _renew(self, client: Any, rejected: Secrets, flight: "_Flight") -> bool:
         """Gets a token that is good, by the store or by asking; True if we asked. Holds the lock."""
         flight.known = await self._reload()
+        if flight.known is None and self._entry is not None and not self._in_file:
+            raise missing(self._entry.store, self._entry.name)  # signed out, maybe on another machine
         if self.user.token not in rejected and self._due > self._clock():
             return False
         fresh = await self._ask(client, flight)
@@ -412,20 +415,14 @@ class _Flight(asyncio.Task[None]):
 
 _in_hooks: set[_Flight] = set()
 """Refreshes that are saved and whose hooks hear of it now."""
-
-
 _in_hook: ContextVar[bool] = ContextVar("_in_hook", default=False)
 """Whether it is a hook that calls; others need not stand back for it."""
 
 
 _NOT_LOADED = OAuth2User("", expires_at=datetime.fromtimestamp(0, UTC))
 """Stands for the user of a store's entry until the first request loads it."""
-
-
 _BROKEN = SecretJson()
 """Stands for what is stored and is no user: nothing is lost with it."""
-
-
 _turns = ThreadLocks()
 """Whose refresh it is among threads, for users that are in no store."""
 
