@@ -80,6 +80,14 @@ async def test_a_line_without_end_is_an_error(serve: Serve) -> None:
             await anext(reply.lines())
 
 
+@pytest.mark.parametrize("charset", ["utf-16", "utf-32"])
+async def test_lines_in_what_the_reply_does_not_come_in_are_an_error_of_ours(serve: Serve, charset: str) -> None:
+    server = await serve(sending(b"plain text\n" * 2, Content_Type=f"text/plain; charset={charset}"))
+    async with api_of(server).stream("/x") as reply:
+        with pytest.raises(BadReplyError, match=charset):
+            await anext(reply.lines())
+
+
 async def test_packed_bytes_come_unpacked_and_their_size_is_unknown(serve: Serve) -> None:
     server = await serve(sending(gzip.compress(b"text" * 1000), Content_Encoding="gzip"))
     async with api_of(server).stream("/x") as reply:

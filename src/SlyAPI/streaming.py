@@ -58,12 +58,16 @@ class Streamed(Reply):
     async def lines(self) -> AsyncGenerator[str, None]:
         """The body's lines without their ends, in the encoding that the reply names, else UTF-8.
 
-        Raises `NetworkError` where it breaks off, `BadReplyError` for a line longer than `LONGEST_LINE`.
+        Raises `NetworkError` where it breaks off, `BadReplyError` for a line longer than `LONGEST_LINE` and
+        for UTF-16 or UTF-32 that does not begin as such.
         """
         decoder = codecs.getincrementaldecoder(self.encoding)("replace")
         rest, first = "", True
         async for piece in self.pieces():
-            text = decoder.decode(piece)
+            text = _decoded(decoder, piece)
+            piece = b""
+            if text is None:
+                raise BadReplyError(f"{self._request.name}: the text is no {self.encoding}, as which it came.")
             if first and text:
                 text, first = text.removeprefix("\ufeff"), False
             end, *others = text.split("\n")
@@ -145,6 +149,14 @@ async def fetch_patiently(client: "aiohttp.ClientSession", request: Request, lim
     if isinstance(reply, Streamed):
         return Reply(reply.status, reply.headers, await reply.read(limit), request.url)
     return reply
+
+
+def _decoded(decoder: codecs.IncrementalDecoder, piece: bytes) -> str | None:
+    """None where there is no byte order mark that has to be."""
+    try:
+        return decoder.decode(piece)
+    except UnicodeError:
+        return None
 
 
 def _patient(given: "aiohttp.ClientTimeout") -> "aiohttp.ClientTimeout":
