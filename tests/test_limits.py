@@ -5,6 +5,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -426,3 +427,21 @@ async def test_a_wait_of_a_second_and_more_is_told(caplog: pytest.LogCaptureFixt
         "WARNING",
         "GET https://api.example/things waits about 20.0 s for its turn",
     )
+
+
+@pytest.mark.parametrize("status", [200, 503])
+async def test_what_another_host_says_of_its_limits_after_a_redirect_is_not_obeyed(serve: Serve, status: int) -> None:
+    told = {"RateLimit-Remaining": "0", "RateLimit-Reset": "30000000", "Retry-After": "30000000"}
+
+    async def answer(request: web.Request) -> web.Response:
+        if request.host == server.origin.removeprefix("http://"):
+            moved = {"Location": f"{other.origin}/file"}
+            return web.json_response({}, status=302 if request.path == "/file" else 200, headers=moved)
+        return web.json_response({}, status=status, headers=told)
+
+    other, server = await serve(answer), await serve(answer)
+    api = api_at(server.origin, limits=limits(Time(), obey=True))
+    with suppress(ApiError):
+        await api.get_json("/file")
+    assert other.seen
+    await api.get_json("/x")

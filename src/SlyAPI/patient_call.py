@@ -12,7 +12,7 @@ from .errors import ApiError, SlyError
 from .events import tries_again
 from .limits import Limits
 from .retry import Retry
-from .signed_call import copied
+from .signed_call import Origin, copied
 from .web import Reply, Request
 
 _SENT_TWICE = (str, bytes, dict, list, tuple)
@@ -64,14 +64,20 @@ def _sent_again(request: Request) -> bool:
 async def _once(turns: "Turns", request: Request, call: Callable[[Auth, Request], Awaitable[Reply]]) -> Reply:
     try:
         reply = await call(turns, request)
-        turns.hear(reply.headers, reply.status)
+        if turns.obeys and _is_of(request, reply):
+            turns.hear(reply.headers, reply.status)
         return reply
     except ApiError as error:
-        if not turns.signing:
+        if turns.obeys and not turns.signing and _is_of(request, error.response):
             turns.hear(error.headers, error.status)
         raise
     finally:
         turns.leave()
+
+
+def _is_of(request: Request, reply: Any) -> bool:
+    """Whether who was asked answered, not another host by a redirect, whose limits are not those of the API."""
+    return isinstance(reply, Reply) and Origin(request.url).admits(reply.url)
 
 
 class Turns(Auth):
@@ -81,6 +87,7 @@ class Turns(Auth):
         self.auth = auth
         self.signing = False
         """Whether an error that comes now is not of the API."""
+        self.obeys = limits is not None and limits.obey
         self._limits = limits
         self._holds: Limits | None = None
 
