@@ -4,6 +4,7 @@ The rule: everything that comes from elsewhere is escaped, and there is no scrip
 """
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -23,6 +24,7 @@ HEADERS = {
     "Cache-Control": "no-store",  # else the back button shows the pages of somebody who has signed out
 }
 STREAMED = {**HEADERS, "Content-Type": "text/html; charset=utf-8", "X-Accel-Buffering": "no"}  # nginx: pass on at once
+RETRY_SECONDS = 5
 SIGN_IN = '<a class="button yes" href="/login">Sign in</a>'
 SIGN_OUT = '<form method="post" action="/logout"><button>Sign out</button></form>'
 
@@ -84,10 +86,12 @@ async def everything(person: Person, api: WebAPI, service: Service) -> AsyncGene
     yield f"</ol>{end}</section>{_END}"
 
 
-def problem(error: SlyError, person: Person | None) -> tuple[int, str]:
-    """The status and the page for an error: what happened, and what to do."""
+def problem(error: SlyError, person: Person | None) -> tuple[int, str, dict[str, str]]:
+    """The status, the page and the headers for an error: what happened, and what to do."""
     status, title, text, link = what_to_do(error, signed_in=person is not None)
-    return status, f"{_top(title, person)}<p>{text}</p>{link}{_END}"
+    wait = math.ceil(getattr(error, "retry_after", None) or RETRY_SECONDS)
+    headers = {**HEADERS, "Retry-After": str(wait)} if status == 503 else HEADERS
+    return status, f"{_top(title, person)}<p>{text}</p>{link}{_END}", headers
 
 
 def what_to_do(error: SlyError, *, signed_in: bool) -> tuple[int, str, str, str]:
@@ -106,6 +110,7 @@ def what_to_do(error: SlyError, *, signed_in: bool) -> tuple[int, str, str, str]
             return 401, "Please sign in again", "The access that you gave has ended.", again
         case _ if error.kind == "transient":
             retry = '<a class="button yes" href="/">Try again</a>'
+            # the API, the provider, or the store
             return 503, "The other side is away", "It did not answer. Nothing is lost; try again in a moment.", retry
     return 502, "That did not work", "The other side refused, and we have made a note of it.", on
 

@@ -2,7 +2,8 @@
 
     --provider github --client github.json     at GitHub; its callback URL is http://127.0.0.1:8000/callback
     --provider google --client google.json     at Google; a client of the type "Web application"
-    --store URL                                where the tokens are (SlyAPI.stores.store_at), else sqlite:users.db
+    --store URL                                where the tokens are (SlyAPI.stores.store_at), else sqlite:users.db;
+                                               one with a password better by SLYAPI_STORE in the environment
     --url https://app.example                  where browsers find it, if a proxy stands before it
     SESSION_KEY                                in the environment: signs the cookies, the same in every process
 """
@@ -29,7 +30,7 @@ def read_settings(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("--provider", choices=SERVICES, default="practice")
     parser.add_argument("--client", help="the client file, as python -m SlyAPI scaffold writes it")
-    parser.add_argument("--store", default="sqlite:users.db")
+    parser.add_argument("--store", default=os.environ.get("SLYAPI_STORE") or "sqlite:users.db")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--url")

@@ -39,8 +39,8 @@ async def callback(request: Request) -> Response:
         cookies = await accounts.finish(request.cookies, request.query_params)
     except SlyError as error:
         log.warning("a login failed: %s", error)
-        status, html = pages.problem(error, await accounts.person_if_known(request.cookies))
-        return answer(HTMLResponse(html, status), accounts, accounts.forget_login(request.query_params))
+        status, html, headers = pages.problem(error, await accounts.person_if_known(request.cookies))
+        return answer(HTMLResponse(html, status, headers), accounts, accounts.forget_login(request.query_params))
     return answer(RedirectResponse("/", 303), accounts, cookies)
 
 
@@ -98,8 +98,9 @@ async def error_as_page(request: Request, error: Exception) -> Response:
     assert isinstance(error, SlyError)
     log.warning("%s %s: %s", request.method, request.url.path, error)
     ended = isinstance(error, GrantEndedError)
-    status, html = pages.problem(error, None if ended else await accounts.person_if_known(request.cookies))
-    return answer(HTMLResponse(html, status), accounts, accounts.forget_session() if ended else [])
+    person = None if ended else await accounts.person_if_known(request.cookies)
+    status, html, headers = pages.problem(error, person)
+    return answer(HTMLResponse(html, status, headers), accounts, accounts.forget_session() if ended else [])
 
 
 async def refusal(request: Request, error: Exception) -> Response:

@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 from argparse import Namespace
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
 import pages
@@ -22,8 +23,8 @@ ACCOUNTS = web.AppKey("ACCOUNTS", Accounts)
 log = logging.getLogger("web_app")
 
 
-def page(html: str, status: int = 200) -> web.Response:
-    return web.Response(text=html, status=status, content_type="text/html", headers=pages.HEADERS)
+def page(html: str, status: int = 200, headers: Mapping[str, str] = pages.HEADERS) -> web.Response:
+    return web.Response(text=html, status=status, content_type="text/html", headers=headers)
 
 
 def to(url: str) -> web.Response:
@@ -51,8 +52,8 @@ async def callback(request: web.Request) -> web.StreamResponse:
         cookies = await accounts.finish(request.cookies, request.query)
     except SlyError as error:
         log.warning("a login failed: %s", error)
-        status, html = pages.problem(error, await accounts.person_if_known(request.cookies))
-        return with_cookies(page(html, status), accounts, accounts.forget_login(request.query))
+        status, html, headers = pages.problem(error, await accounts.person_if_known(request.cookies))
+        return with_cookies(page(html, status, headers), accounts, accounts.forget_login(request.query))
     return with_cookies(to("/"), accounts, cookies)  # 303: the code is gone from the address, and from the history
 
 
@@ -117,8 +118,8 @@ async def errors_as_pages(request: web.Request, handler: Handler) -> web.StreamR
         log.warning("%s %s: %s", request.method, request.path, error)
         accounts, ended = request.app[ACCOUNTS], isinstance(error, GrantEndedError)
         person = None if ended else await accounts.person_if_known(request.cookies)
-        status, html = pages.problem(error, person)
-        return with_cookies(page(html, status), accounts, accounts.forget_session() if ended else ())
+        status, html, headers = pages.problem(error, person)
+        return with_cookies(page(html, status, headers), accounts, accounts.forget_session() if ended else ())
 
 
 def application(accounts: Accounts) -> web.Application:
@@ -139,9 +140,12 @@ async def main(settings: Namespace) -> None:
         runner = web.AppRunner(application(accounts))
         await runner.setup()
         await web.TCPSite(runner, settings.host, settings.port).start()
+        stop = asyncio.Event()
+        with suppress(NotImplementedError):  # on Windows
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
         print(f"Open {settings.url} (Ctrl-C stops)", flush=True)
         try:
-            await asyncio.Event().wait()
+            await stop.wait()  # then whoever waits for a page still gets it, and refreshes are saved
         finally:
             await runner.cleanup()
 

@@ -164,6 +164,49 @@ async def test_a_store_that_stays_away_is_waited_for_only_so_long(
     assert isinstance(auth(api).not_saved, SaveError)
 
 
+async def test_what_was_not_saved_in_time_is_saved_when_the_store_is_back_though_nobody_holds_the_signer(
+    place: Place, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As in a web application, which makes one for each request: else the grant is lost."""
+    monkeypatch.setattr(signer, "SAVE_PATIENCE", 0.1)
+    store = AwayStore()
+    api: WebAPI | None = await stored(place, store)
+    assert api is not None
+    store.saves = 1000
+    await api.get_json("/")
+    kept = auth(api)
+    assert isinstance(kept.not_saved, SaveError)
+    del api
+    waiting = asyncio.create_task(store.lock("alice").__aenter__())
+    await asyncio.sleep(0.3)
+    assert not waiting.done()  # whoever got the lock now would ask with the old refresh token
+    store.saves = 0
+    async with asyncio.timeout(10):
+        await waiting
+    assert (await store.load("alice"))["refresh_token"] == "refresh-token-1"
+    await asyncio.sleep(0)
+    assert kept.not_saved is None
+    assert "the new tokens are saved" in caplog.text
+    assert len(place.forms) == 1
+
+
+async def test_a_save_that_goes_on_overwrites_nothing_newer(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signer, "SAVE_PATIENCE", 0.1)
+    store = AwayStore()
+    api = await stored(place, store)
+    store.saves = 1000
+    await api.get_json("/")
+    await MemoryStore.save(store, "alice", theirs(place, "theirs").to_dict())  # the person signed in again
+    store.saves = 0
+    async with asyncio.timeout(10):
+        while any("_save_later" in repr(task) for task in asyncio.all_tasks()):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    assert (await store.load("alice"))["token"] == "theirs"
+    await api.get_json("/")
+    assert place.sent[-1] == "new-token-1"  # still good, and nothing was asked for anew
+    assert len(place.forms) == 1
+
+
 async def test_a_save_that_waiting_does_not_help_is_not_repeated(place: Place) -> None:
     class FullDisk(AwayStore):
         async def save(self, name: str, value: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
@@ -34,6 +34,7 @@ from ..stores import StoredUser, user_file
 from ..stores.contract import ThreadLocks, missing
 from ..web import Request, SecretJson, Secrets
 from .app import OAuth2App, OnRefresh
+from .saving import BROKEN, as_save_error, save_beside, save_patiently
 from .times import as_utc
 from .user import OAuth2User, authorization
 
@@ -42,7 +43,10 @@ LEEWAY = 30.0
 RETRY_PAUSE = 5.0
 """Seconds until a refresh that failed while the token is still good is tried again."""
 SAVE_PATIENCE = 20.0
-"""Seconds for which new tokens are tried to be saved in a store that is away; meanwhile nobody can use the old ones."""
+"""Seconds for which a call waits until new tokens are saved in a store that is away; then it is tried beside the calls.
+
+Less than a store's lease, so that meanwhile nobody can use the old ones.
+"""
 LAST_WAIT = 10.0
 """Seconds that a refresh which is cancelled with its event loop has left to hear the provider out and save."""
 _NONE = Secrets()
@@ -72,6 +76,7 @@ class OAuth2(Auth):
     _spare = Seldom[OAuth2User]()
     _flights = Seldom[dict[asyncio.AbstractEventLoop, asyncio.Task[None]]]()
     _telling = Seldom[OAuth2User]()
+    _saving = Seldom[asyncio.Task[None]]()
 
     def __init__(
         self,
@@ -206,8 +211,12 @@ class OAuth2(Auth):
         assert isinstance(flight, _Flight)
         try:
             try:
-                async with self._lock():
+                async with AsyncExitStack() as lock:
+                    await lock.enter_async_context(self._lock())
                     renewed = await self._renew(client, rejected, flight)
+                    if flight.unsaved is not None:
+                        # holds us too, whom a web application drops after the call
+                        self._saving = save_beside(*flight.unsaved, flight.known, lock.pop_all(), self._was_saved)
             except SlyError as error:
                 if rejected or not self._bridge(error):
                     raise
@@ -305,7 +314,7 @@ class OAuth2(Auth):
             if isinstance(error, CredentialsNotFoundError):
                 return None
             log.warning("The stored user cannot be read, so the tokens held in memory are used: %s", error)
-            return _BROKEN
+            return BROKEN
         if _mark(stored) != self._stored:
             self._stored = _mark(stored)
             self.user = stored
@@ -316,27 +325,23 @@ class OAuth2(Auth):
         """Whether the new tokens are those to use; False where the store holds newer ones, which are taken over."""
         if self._entry is None:
             return True
+        if self._saving is not None:
+            self._saving.cancel()  # what it has is used up
         try:
-            await self._save_patiently(self._entry, fresh, flight.known)
+            await save_patiently(self._entry, fresh, flight.known, SAVE_PATIENCE)
             self._stored = _mark(fresh)
             self.not_saved = self._spare = None
         except SupersededError as error:
             return not await self._give_way(fresh, error)
         except Exception as error:  # of a store of somebody's own: whatever it is, the tokens must not be lost
-            self._not_saved(error if isinstance(error, SaveError) else SaveError(_unsaved(error)))
+            failed = as_save_error(error)
+            self._not_saved(failed)
+            if failed.kind == "transient":
+                flight.unsaved = self._entry, fresh
         return True
 
-    async def _save_patiently(self, entry: StoredUser, fresh: OAuth2User, known: SecretJson | None) -> None:
-        loop, pause = asyncio.get_running_loop(), 0.05
-        give_up = loop.time() + SAVE_PATIENCE
-        while True:
-            try:
-                return await (entry.save(fresh) if known is _BROKEN else entry.replace(known, fresh))
-            except SaveError as error:
-                if error.kind != "transient" or loop.time() >= give_up:
-                    raise
-            await asyncio.sleep(pause)
-            pause = min(pause * 1.5, 0.25)
+    def _was_saved(self) -> None:
+        self.not_saved = None
 
     async def _give_way(self, fresh: OAuth2User, error: SupersededError) -> bool:
         """Takes over what somebody saved while we asked; False where there is nothing, as the user was deleted.
@@ -382,6 +387,8 @@ class _Flight(asyncio.Task[None]):
     asking = False
     known: SecretJson | None = None
     """What the store held before the question."""
+    unsaved: tuple[StoredUser, OAuth2User] | None = None
+    """Where new tokens were to be saved, whose store was away."""
     signer: "OAuth2 | None" = None
     _limit_at = 0.0
     _given_up: asyncio.TimerHandle | None = None
@@ -421,8 +428,6 @@ _in_hook: ContextVar[bool] = ContextVar("_in_hook", default=False)
 
 _NOT_LOADED = OAuth2User("", expires_at=datetime.fromtimestamp(0, UTC))
 """Stands for the user of a store's entry until the first request loads it."""
-_BROKEN = SecretJson()
-"""Stands for what is stored and is no user: nothing is lost with it."""
 _turns = ThreadLocks()
 """Whose refresh it is among threads, for users that are in no store."""
 
@@ -434,10 +439,6 @@ def _mark(user: OAuth2User) -> Secrets:
 
 def _as_object(value: Any) -> SecretJson:
     return SecretJson(value if isinstance(value, dict) else {})
-
-
-def _unsaved(error: Exception) -> str:
-    return f"The store failed ({type(error).__name__})."  # its words may quote the value
 
 
 def _seen(flight: "asyncio.Task[None]") -> None:

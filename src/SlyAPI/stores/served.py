@@ -24,7 +24,9 @@ T = TypeVar("T")
 CONNECTIONS = 8
 """Connections that a store holds in one event loop, at most."""
 RELEASE_SECONDS = 2.0
-"""Seconds that giving a lock back may take; after them it is left to run out."""
+"""Seconds that giving a lock back may take; after them it is tried on in the background."""
+RELEASE_PAUSE = 0.25
+"""Seconds between two tries to give a lock back; whoever waits for it waits for the server anyhow."""
 _NOT_KNOWN = "Whether that was carried out is not known."
 
 
@@ -75,8 +77,26 @@ class ServedStore(TokenStore, Generic[C]):
                 renewed = await self._take(name, holder, renew=True)
 
     async def _give_back(self, name: str, holder: str) -> None:
-        with suppress(SlyError):  # it runs out by itself
+        """Frees the lock, in the background if the server is away; at last it runs out by itself."""
+        if not await self._released(name, holder):
+            later = asyncio.create_task(self._give_back_later(name, holder))
+            _ending.add(later)
+            later.add_done_callback(_ending.discard)
+
+    async def _give_back_later(self, name: str, holder: str) -> None:
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self.lease
+        while loop.time() < end:
+            await asyncio.sleep(RELEASE_PAUSE)
+            if await self._released(name, holder):
+                return
+
+    async def _released(self, name: str, holder: str) -> bool:
+        try:
             await self._ask(lambda connection: self._release(connection, name, holder), limit=RELEASE_SECONDS)
+        except SlyError as error:
+            return error.kind != "transient"
+        return True
 
     async def _take(self, name: str, holder: str, *, renew: bool = False) -> bool:
         return await self._ask(lambda connection: self._lease(connection, name, holder, renew))
