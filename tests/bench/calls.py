@@ -143,6 +143,8 @@ MODES = of_the_table(
         "list": (hand_pages(PAGES, SIZE, listed=True), sly_list(PAGES, SIZE)),
         "big": (hand_get("/big"), sly_get("/big")),
         "sign": (nothing, sly_sign),
+        **{f"at_once_{count}": (hand_at_once(count), sly_at_once(count)) for count in (1, 10, 100, 1000)},
+        **{f"items_{10**n}": (hand_pages(10 ** (n - 1), 10), sly_pages(10 ** (n - 1), 10)) for n in range(1, 6)},
     }
 )
 

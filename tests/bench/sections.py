@@ -1,0 +1,166 @@
+"""The sections of docs/performance.md: what each measures, as a table.
+
+The rule: each takes whether it shall be quick, and gives Markdown; how to measure is not decided here.
+"""
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from .calls import AT_ONCE, PAGES, SIZE, api_at
+from .measure import OURS, ROOT, Case, Command, cpu, instructions, peak, server
+from .stampede import errors, stampede
+
+MICRO = 1e6
+
+SINGLE = {
+    "small": ("small GET", 200),
+    "params": ("with three parameters", 200),
+    "at_once": (f"{AT_ONCE} at once", 4),
+    "pages": (f"{PAGES} pages of {SIZE} items", 20),
+    "big": ("a body of 100 KB", 100),
+}
+"""What is called, and calls of it a round."""
+GOALS = {"small": (1.0, 1.03), "params": (1.02, 1.03), "at_once": (1.05, 1.05), "pages": (1.05, 1.05)}
+"""Times the instructions, and times the CPU, of the textbook call."""
+
+MOST = {"user": "400", "user, auth": "500"}
+"""Bytes that each may take, its two tokens included; with a client 650."""
+
+PEERS = {
+    "SlyAPI 0.6.1": ("slyapi", ["SlyAPI==0.6.1"]),
+    "Authlib on httpx": ("authlib", ["authlib", "httpx"]),
+    "requests-oauthlib": ("requests_oauthlib", ["requests-oauthlib"]),
+    "aiogoogle": ("aiogoogle", ["aiogoogle"]),
+    "gidgethub": ("gidgethub", ["gidgethub", "aiohttp"]),
+}
+"""The mode in `peers.py`, and what is installed for it."""
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Markdown, the first column to the left and the others to the right."""
+    lines = ["| " + " | ".join(row) + " |" for row in (head, ["---", *["---:"] * (len(head) - 1)], *rows)]
+    return "\n".join(lines)
+
+
+def calls(quick: bool) -> str:
+    """CPU and instructions of one call by hand and by SlyAPI, and of one signature."""
+    names: dict[str, Command] = {"hand": OURS, "sly": OURS}
+    names["json"] = (sys.executable, "-m", "tests.bench.without_orjson")
+    cases = {(by, f"{by}:{mode}"): count for mode, (_, count) in SINGLE.items() for by in ("hand", "sly")}
+    cases |= {("json", "sly:big"): SINGLE["big"][1], ("sly", "sly:sign"): 50_000, ("sly", "hand:sign"): 50_000}
+    spent = cpu(names, cases, 5 if quick else 25)
+    rows: list[list[str]] = []
+    for mode, (told, count) in SINGLE.items():
+        counted = _counted(mode, max(2, count // 4)) if not quick or mode == "small" else None
+        by_hand, ours = spent["hand", f"hand:{mode}"], spent["sly", f"sly:{mode}"]
+        if mode == "big":
+            plain = spent["json", "sly:big"]
+            rows.append([f"{told}, without orjson", *_compared(by_hand, plain), "", "", ""])
+            told += ", with orjson"
+        rows.append([told, *_compared(by_hand, ours), *(_compared(*counted, 1e-3) if counted else ("", "", ""))])
+        if mode in GOALS:
+            told_goals = GOALS[mode]
+            rows[-1][3] += f" (goal {told_goals[1]:.2f})"
+            rows[-1][6] += f" (goal {told_goals[0]:.2f})" if counted else ""
+    head = ["", "by hand, µs", "SlyAPI, µs", "times", "by hand, k instr.", "SlyAPI, k instr.", "times"]
+    sign = 1e9 * (spent["sly", "sly:sign"] - spent["sly", "hand:sign"])
+    return f"{table(head, rows)}\n\nOne signature on a live token: {sign:.0f} ns."
+
+
+def _counted(mode: str, count: int) -> tuple[float, float] | None:
+    by_hand = instructions(f"hand:{mode}", count)
+    ours = None if by_hand is None else instructions(f"sly:{mode}", count)
+    return None if by_hand is None or ours is None else (by_hand, ours)
+
+
+def _compared(by_hand: float, ours: float, unit: float = MICRO) -> tuple[str, str, str]:
+    return f"{by_hand * unit:.0f}", f"{ours * unit:.0f}", f"{ours / by_hand:.2f}"
+
+
+def peers(quick: bool) -> str:
+    """The small GET by others, each in an environment of its own, made if it is not there."""
+    workers: dict[str, Command] = {"bare aiohttp": OURS, "SlyAPI": OURS}
+    modes = {"bare aiohttp": "hand:small", "SlyAPI": "sly:small"}
+    versions = {"bare aiohttp": "", "SlyAPI": ""}
+    for name, (mode, packages) in PEERS.items():
+        python, versions[name] = _environment(name, packages)
+        workers[name], modes[name] = (python, "-W", "ignore", "-m", "tests.bench.peers"), mode
+    cases: dict[Case, int] = dict.fromkeys(modes.items(), 100)
+    spent = {name: seconds for (name, _), seconds in cpu(workers, cases, 5 if quick else 25).items()}
+    bare = spent["bare aiohttp"]
+    rows = [[name, f"{each * MICRO:.0f}", f"{each / bare:.2f}", versions[name]] for name, each in spent.items()]
+    return table(["", "µs of CPU", "times", "with"], rows)
+
+
+def _environment(name: str, packages: list[str]) -> tuple[str, str]:
+    place = ROOT / ".tests" / "bench" / name.replace(" ", "-")
+    python = place / "bin" / "python"
+    if not (place / "made").exists():
+        subprocess.run([sys.executable, "-m", "venv", "--clear", str(place)], check=True)
+        subprocess.run([str(python), "-m", "pip", "install", "-q", *packages], check=True, stdout=sys.stderr)
+        (place / "made").touch()
+    frozen = subprocess.run([str(python), "-m", "pip", "freeze"], check=True, capture_output=True, text=True).stdout
+    at = dict(line.lower().split("==") for line in frozen.split() if "==" in line)
+    wanted = [package.partition("==")[0].lower() for package in packages]
+    wanted += ["aiohttp"] if "aiohttp" in at and "aiohttp" not in wanted else []
+    return str(python), ", ".join(f"{package} {at[package]}" for package in wanted)
+
+
+def memory(quick: bool) -> str:
+    """Bytes of a held user, alone, with its auth, with its client."""
+    del quick  # it is over soon
+    ran = subprocess.run([sys.executable, "-m", "tests.bench.memory"], cwd=ROOT, check=True, capture_output=True)
+    rows = [[name, f"{each:.0f}", MOST.get(name, "650")] for name, each in json.loads(ran.stdout).items()]
+    return table(["10,000 held, two tokens included", "bytes each", "goal, at most"], rows)
+
+
+def growth(quick: bool) -> str:
+    """CPU per call by how many are under way, and CPU per item and peak memory by how many are paged."""
+    at_once = [1, 10, 100, 1000]
+    cases: dict[Case, int] = {
+        (by, f"{by}:at_once_{count}"): max(1, 500 // count) for count in at_once for by in ("hand", "sly")
+    }
+    spent = cpu({"hand": OURS, "sly": OURS}, cases, 3 if quick else 10)
+    rows: list[list[str]] = []
+    for count in at_once:
+        by_hand, ours = (spent[by, f"{by}:at_once_{count}"] / count for by in ("hand", "sly"))
+        rows.append([f"{count:,}", *_compared(by_hand, ours)])
+    told = table(["calls at once", "by hand, µs of CPU a call", "SlyAPI, µs of CPU a call", "times"], rows)
+    return f"{told}\n\n{_pages(quick)}"
+
+
+def _pages(quick: bool) -> str:
+    items = [10, 100, 1000, 10_000] if quick else [10, 100, 1000, 10_000, 100_000]
+    cases = {("sly", f"sly:items_{count}"): max(1, 1000 // count) for count in items}
+    spent = cpu({"sly": OURS}, cases, 2 if quick else 5)
+    rows: list[list[str]] = []
+    with server() as url:
+        asyncio.run(_walk(url, 10))
+        for count in items:
+            most = peak(lambda count=count: asyncio.run(_walk(url, count)))  # type: ignore[misc]
+            each = spent["sly", f"sly:items_{count}"] / count
+            rows.append([f"{count:,}", f"{each * MICRO:.1f}", f"{most / 1024:.0f}"])
+    return table(["items, ten a page", "µs of CPU an item", "peak memory, KiB"], rows)
+
+
+async def _walk(url: str, items: int) -> None:
+    async with api_at(url) as api:
+        async for _ in api.paginated("/pages", {"size": "10", "last": str(items // 10)}):
+            pass
+
+
+def stampedes(quick: bool) -> str:
+    """Many calls at once on an expired token."""
+    rows: list[list[str]] = []
+    with server() as url:
+        for count in (100, 1000):
+            told = asyncio.run(stampede(url, count, 3 if quick else 10))
+            failed, kinds, asked = asyncio.run(errors(url, count))
+            walls = [f"{1e3 * wall:.0f}" for wall in (told.live, told.token_request, told.expired)]
+            refused = f"{failed:,} fail, {kinds} error, {asked} token request"
+            rows.append([f"{count:,}", *walls, f"{told.ratio:.2f} (goal 1.10)", str(told.asked), refused])
+    head = ["calls at once", "on a live token, ms", "a token request, ms", "on an expired one, ms", "times both"]
+    return table([*head, "token requests", "if it is refused"], rows)

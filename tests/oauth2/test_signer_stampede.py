@@ -1,0 +1,42 @@
+"""A thousand calls at once on a token that is over: one refresh for them all, whatever becomes of it."""
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from SlyAPI import GrantEndedError
+from tests.oauth2.refreshing import INVALID_GRANT, Place
+
+CALLS = [100, 1000]
+
+
+@pytest.mark.parametrize("calls", CALLS)
+async def test_a_stampede_asks_for_one_token_and_all_are_served(place: Place, calls: int) -> None:
+    api = place.api(place.file())
+    assert await asyncio.gather(*(api.get_json("/") for _ in range(calls))) == [{"ok": True}] * calls
+    assert (len(place.forms), place.sent) == (1, ["new-token-1"] * calls)
+
+
+@pytest.mark.parametrize("calls", CALLS)
+async def test_a_stampede_whose_refresh_is_refused_fails_at_once_with_one_error(place: Place, calls: int) -> None:
+    place.answers = [INVALID_GRANT]
+    api = place.api(place.file())
+    told = await asyncio.gather(*(api.get_json("/") for _ in range(calls)), return_exceptions=True)
+    assert isinstance(told[0], GrantEndedError)
+    assert {id(error) for error in told} == {id(told[0])}
+    assert (len(place.forms), place.sent) == (1, [])
+
+
+@pytest.mark.parametrize("calls", CALLS)
+async def test_a_stampede_whose_first_caller_is_cancelled_serves_the_others(place: Place, calls: int) -> None:
+    place.gate.clear()
+    api = place.api(place.file())
+    first, *others = (asyncio.create_task(api.get_json("/")) for _ in range(calls))
+    await place.asked.wait()
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    place.gate.set()
+    assert await asyncio.gather(*others) == [{"ok": True}] * (calls - 1)
+    assert (len(place.forms), place.sent) == (1, ["new-token-1"] * (calls - 1))
