@@ -299,6 +299,16 @@ def test_missing_scopes_are_those_asked_for_and_not_granted() -> None:
     assert OAuth2User("t", scopes=["a"]).missing_scopes == []
 
 
+def test_a_list_of_scopes_is_the_users_own_and_may_be_changed() -> None:
+    one, other = (OAuth2User.from_json_obj({"token": "t", "scopes": ["a"]}) for _ in range(2))
+    one.scopes.append("b")
+    assert one.scopes == one.to_dict()["scopes"] == ["a", "b"]
+    assert "'b'" in repr(one)
+    assert other.scopes == ["a"]
+    one.scopes = ["c"]
+    assert (one.scopes, one == other) == (["c"], False)
+
+
 def test_two_users_share_no_list_of_scopes() -> None:
     OAuth2User("t").scopes.append("a")
     assert OAuth2User("t").scopes == []
@@ -310,8 +320,6 @@ def test_two_users_share_no_list_of_scopes() -> None:
 def test_each_user_has_a_list_of_scopes_of_its_own() -> None:
     one, other = (OAuth2User.from_json_obj(json.loads(json.dumps(OWN))) for _ in range(2))
     one.scopes.append("admin")
-    assert one.scopes == other.scopes == ["read", "write"]
-    one.scopes = [*one.scopes, "admin"]
     assert (one.scopes, other.scopes) == (["read", "write", "admin"], ["read", "write"])
     assert one != other
     assert one.to_dict()["scopes"] == ["read", "write", "admin"]

@@ -23,9 +23,8 @@ class OAuth2User:
     """One user's tokens for one client. `asdict`-free JSON: `to_dict()` and `from_json_obj()`.
 
     `expires_at` is aware and in UTC, or None where the provider does not tell (a naive one is read as
-    UTC); `scopes` are those granted, a new list each time (set it to change it); `requested_scopes` those
-    asked for where that differs or is known; `refresh_expires_at` is when the refresh token ends, where
-    the provider tells.
+    UTC); `scopes` are those granted, `requested_scopes` those asked for where that differs or is known;
+    `refresh_expires_at` is when the refresh token ends, where the provider tells.
     `extra` holds further keys of the file, which survive a rewrite; `expires_as_read` is its spelling
     of `expires_at`, with or without a fraction, written again while it still says the same moment.
     """
@@ -52,7 +51,8 @@ class OAuth2User:
     def __repr__(self) -> str:
         until = "unknown" if self.expires_at is None else write_time(self.expires_at)
         renewable = "***" if self.refresh_token else None
-        return f"OAuth2User(token='***', refresh_token={renewable!r}, expires_at={until}, scopes={self.scopes!r})"
+        scopes = [*_kept_scopes.__get__(self)]
+        return f"OAuth2User(token='***', refresh_token={renewable!r}, expires_at={until}, scopes={scopes!r})"
 
     @property
     def missing_scopes(self) -> list[str]:
@@ -66,7 +66,7 @@ class OAuth2User:
             "refresh_token": self.refresh_token,
             "expires_at": self._expires_text(),
             "token_type": self.token_type,
-            "scopes": list(self.scopes),
+            "scopes": [*_kept_scopes.__get__(self)],
         }
         if self.requested_scopes is not None:
             saved["requested_scopes"] = list(self.requested_scopes)
@@ -149,12 +149,16 @@ _kept_scopes: Any = vars(OAuth2User)["scopes"]  # the slot
 
 
 def _scopes_of(user: OAuth2User) -> list[str]:
-    return list(_kept_scopes.__get__(user))
+    kept = _kept_scopes.__get__(user)
+    if isinstance(kept, tuple):
+        kept = list(kept)
+        _kept_scopes.__set__(user, kept)
+    return kept  # type: ignore[no-any-return]
 
 
 def _keep_scopes(user: OAuth2User, scopes: Scopes | None) -> None:
     _kept_scopes.__set__(user, _shared(tuple(split_scopes(scopes))))
 
 
-# Most of many users have the same scopes: they are kept once. A user gives a list of its own each time it is asked.
+# Most of many users have the same scopes: they are kept once, until one is asked for a list, which is then its own.
 type.__setattr__(OAuth2User, "scopes", property(_scopes_of, _keep_scopes))
