@@ -114,7 +114,7 @@ async def test_revoke_ends_the_grant_and_forgets_the_user_alone(place: Place) ->
 
 @pytest.mark.parametrize("command", [("token", "app.json"), ("refresh", "app.json"), ("revoke", "app.json"), ("show",)])
 async def test_a_name_that_the_store_does_not_know_is_told(place: Place, command: tuple[str, ...]) -> None:
-    failure(place, await place.runs(*command, *ALICE), 3, "alice", "users.db", "grant")
+    failure(place, await place.runs(*command, *ALICE), 3, "alice", "users.db", "save a user file")
 
 
 async def test_the_environment_may_name_the_store_so_that_no_list_of_processes_shows_its_password(place: Place) -> None:

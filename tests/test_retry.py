@@ -95,6 +95,12 @@ def test_a_policy_that_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:
         Retry(**wrong)
 
 
+@pytest.mark.parametrize("given", [{"retry": 3}, {"retry": True}, {"retry": Retry}, {"limits": 5}, {"limits": Limits}])
+def test_what_is_given_in_the_place_of_a_policy_is_refused_and_not_passed_over(given: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"Give (a Retry|Limits), such as"):
+        WebAPI(Auth.none(), **given)
+
+
 # --- calls ---
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from .auth import Auth
 from .bodies import Body
-from .errors import ApiError, SlyError
+from .errors import ApiError, ConfigError, SlyError
 from .events import tries_again
 from .limits import Limits
 from .retry import Retry
@@ -16,6 +16,14 @@ from .signed_call import Origin, copied
 from .web import Reply, Request
 
 _SENT_TWICE = (str, bytes, dict, list, tuple)
+
+
+def check_policies(retry: object, limits: object) -> None:
+    """Raises `ConfigError` for what was given in the place of a policy, such as a number of tries."""
+    if not isinstance(retry, Retry | None):
+        raise ConfigError(f"retry is {type(retry).__name__}.", next_step="Give a Retry, such as Retry(tries=3).")
+    if not isinstance(limits, Limits | None):
+        raise ConfigError(f"limits is {type(limits).__name__}.", next_step="Give Limits, such as Limits(concurrent=5).")
 
 
 async def patient_call(

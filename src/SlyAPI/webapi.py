@@ -87,6 +87,10 @@ class WebAPI(Verbs):
             load_aiohttp()  # here, where a program sets itself up, and not at its first await
         if trace_configs:
             self._sessions = Sessions(trace_configs)
+        if retry is not None or limits is not None:
+            from .patient_call import check_policies
+
+            check_policies(retry, limits)
         if retry is not None:
             self.retry = retry
         if limits is not None:

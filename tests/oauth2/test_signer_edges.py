@@ -12,7 +12,7 @@ import pytest
 
 import SlyAPI.oauth2.signer
 from SlyAPI import ApiError, OAuth2, OAuth2User
-from SlyAPI.errors import RequestTimeoutError
+from SlyAPI.errors import ConfigError, RequestTimeoutError
 from SlyAPI.oauth2.signer import RETRY_PAUSE
 from SlyAPI.stores import MemoryStore
 from SlyAPI.web import Method, Request
@@ -38,6 +38,13 @@ async def signed(auth: OAuth2) -> str:
 async def until(true: Any) -> None:
     while not true():  # noqa: ASYNC110 - the server is in this loop
         await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("user", [MemoryStore(), None, {"access_token": "token-5EC9E7"}])
+async def test_what_is_no_user_is_refused_where_it_is_given(place: Place, user: Any) -> None:
+    with pytest.raises(ConfigError, match=r"store\.user\(name\)") as refused:
+        auth_at(place, user)
+    assert "5EC9E7" not in str(refused.value)
 
 
 # When a token is due.

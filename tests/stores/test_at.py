@@ -4,6 +4,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -65,6 +66,12 @@ def test_another_url_is_refused_without_repeating_it(url: str) -> None:
         store_at(url)
     assert "5EC9E7" not in str(refused.value)
     assert "sqlite:PATH" in refused.value.next_step
+
+
+@pytest.mark.parametrize("url", [None, Path("users.db"), b"sqlite:users.db"])
+def test_what_is_no_text_is_refused_as_a_setting_that_is_missing_gives_it(url: Any) -> None:
+    with pytest.raises(ConfigError, match="sqlite:PATH"):
+        store_at(url)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from typing import Any
 import keyring.backend
 import pytest
 
+from SlyAPI.errors import ConfigError, CredentialsNotFoundError
 from SlyAPI.stores import (
     EncryptedStore,
     FileStore,
@@ -19,6 +20,17 @@ from SlyAPI.stores import (
 )
 from SlyAPI.testing.store_contract import KeptStoreContract, ServedStoreContract, StoreContract
 from tests.stores import servers
+
+
+@pytest.mark.parametrize("name", [None, 583231, b"alice"])
+def test_a_name_that_is_no_text_is_refused_before_it_could_stand_for_everybody(name: Any) -> None:
+    with pytest.raises(ConfigError, match=r"not .*str\(id\)"):
+        MemoryStore().user(name)
+
+
+async def test_who_misses_a_user_is_told_a_way_that_leads_into_the_store() -> None:
+    with pytest.raises(CredentialsNotFoundError, match=r"has no user 'alice'\. .*store\.user\(name\)\.save"):
+        await MemoryStore().user("alice").load()
 
 
 class TestMemoryStore(StoreContract):

@@ -31,7 +31,7 @@ from ..events import refreshed
 from ..json_file import StrPath
 from ..seldom import Seldom
 from ..stores import StoredUser, user_file
-from ..stores.contract import ThreadLocks, missing
+from ..stores.contract import ThreadLocks, entry_of, missing
 from ..web import Request, SecretJson, Secrets
 from .app import OAuth2App, OnRefresh
 from .saving import BROKEN, as_save_error, save_beside, save_patiently
@@ -97,7 +97,7 @@ class OAuth2(Auth):
             self.user = OAuth2User.from_json_file(user)
             self._stored = _mark(self.user)
         else:
-            self._entry = user
+            self._entry = entry_of(user)
             self.user = _NOT_LOADED
         self._timed: datetime | None = None
         self._due = 0.0

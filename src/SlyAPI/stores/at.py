@@ -30,7 +30,7 @@ def store_at(url: str) -> TokenStore:
     >>> store_at("file:users")  # doctest: +ELLIPSIS
     FileStore('...users')
     """
-    scheme = url.partition(":")[0].lower()
+    scheme = url.partition(":")[0].lower() if isinstance(url, str) else ""
     if scheme in _SERVED:
         try:
             return _SERVED[scheme](url)

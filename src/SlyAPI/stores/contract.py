@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Self
 
-from ..errors import CredentialsNotFoundError, SaveError, SupersededError, printable
+from ..errors import ConfigError, CredentialsNotFoundError, SaveError, SupersededError, printable
 from ..json_file import StrPath
 from ..oauth2.user import OAuth2User
 from ..web import SecretJson
@@ -83,7 +83,7 @@ class TokenStore(ABC):
         await self.close()
 
     def user(self, name: str) -> "StoredUser":
-        """One user's entry, for `OAuth2(app, store.user(name))`."""
+        """One user's entry, for `OAuth2(app, store.user(name))`. Raises `ConfigError` for a name that is no text."""
         return StoredUser(self, name)
 
 
@@ -93,6 +93,11 @@ class StoredUser:
     __slots__ = ("name", "store")
 
     def __init__(self, store: TokenStore, name: str) -> None:
+        if not isinstance(name, str):  # an API's id may be a number, and None would be everybody's
+            raise ConfigError(
+                f"A user's name in a store is text, not {type(name).__name__}.",
+                next_step="Give str(id), of an id that is there.",
+            )
         self.store = store
         self.name = name
 
@@ -118,6 +123,16 @@ class StoredUser:
     def lock(self) -> AbstractAsyncContextManager[None]:
         """The user's lock in the store."""
         return self.store.lock(self.name)
+
+
+def entry_of(user: object) -> StoredUser:
+    """The entry that it is. Raises `ConfigError`, for a whole store as for anything else."""
+    if isinstance(user, StoredUser):
+        return user
+    raise ConfigError(
+        f"OAuth2 cannot take a user from {type(user).__name__}.",
+        next_step="Give a path, an OAuth2User, or store.user(name).",
+    )
 
 
 def lasting_path(path: StrPath) -> str:
@@ -148,7 +163,8 @@ def real_path(path: StrPath) -> str:
 def missing(store: TokenStore, name: str) -> CredentialsNotFoundError:
     """The error for a user that the store does not have."""
     return CredentialsNotFoundError(
-        f"{store!r} has no user {printable(name, 80)!r}.", next_step="Grant first: python -m SlyAPI grant"
+        f"{store!r} has no user {printable(name, 80)!r}.",
+        next_step="Have them sign in, or save a user file: store.user(name).save(OAuth2User.from_json_file(path)).",
     )
 
 
