@@ -4,6 +4,7 @@
     --provider google --client google.json     at Google; a client of the type "Web application"
     --store URL                                where the tokens are (SlyAPI.stores.store_at), else sqlite:users.db;
                                                one with a password better by SLYAPI_STORE in the environment
+    --host ADDR                                where it listens, else this machine alone
     --url https://app.example                  where browsers find it, if a proxy stands before it
     SESSION_KEY                                in the environment: signs the cookies, the same in every process
 """

@@ -152,5 +152,8 @@ async def main(settings: Namespace) -> None:
 
 if __name__ == "__main__":
     logging.basicConfig()
-    with suppress(KeyboardInterrupt):
-        asyncio.run(main(read_settings()))
+    try:
+        with suppress(KeyboardInterrupt):
+            asyncio.run(main(read_settings()))
+    except (SlyError, OSError) as error:  # the client file, the store or the port
+        raise SystemExit(f"The application could not run: {error}") from None
