@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import SlyAPI.oauth2.signer
+import SlyAPI.oauth2.flight
 from SlyAPI import ApiError, OAuth2, OAuth2User
 from SlyAPI.errors import ConfigError, RequestTimeoutError
 from SlyAPI.oauth2.signer import RETRY_PAUSE
@@ -214,7 +214,7 @@ async def test_a_client_that_closes_does_not_wait_for_the_hooks_of_another_user(
 async def test_a_token_endpoint_that_never_answers_is_given_up_when_its_time_is_over(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(SlyAPI.oauth2.signer, "LAST_WAIT", 60.0)
+    monkeypatch.setattr(SlyAPI.oauth2.flight, "LAST_WAIT", 60.0)
     place.gate.clear()
     auth = auth_at(place, place.user())
     auth.app.token_timeout = 1.2
@@ -297,7 +297,7 @@ async def test_a_refresh_whose_callers_all_left_fails_in_silence(place: Place) -
 async def test_a_hook_that_never_ends_can_be_cancelled_at_once(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(SlyAPI.oauth2.signer, "LAST_WAIT", 60.0)
+    monkeypatch.setattr(SlyAPI.oauth2.flight, "LAST_WAIT", 60.0)
     begun = asyncio.Event()
 
     async def hook(user: OAuth2User) -> None:

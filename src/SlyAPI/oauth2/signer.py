@@ -34,6 +34,7 @@ from ..stores import StoredUser, user_file
 from ..stores.contract import ThreadLocks, entry_of, missing
 from ..web import Request, SecretJson, Secrets
 from .app import OAuth2App, OnRefresh
+from .flight import Flight, seen
 from .saving import BROKEN, as_save_error, save_beside, save_patiently
 from .times import as_utc
 from .user import OAuth2User, authorization
@@ -47,8 +48,6 @@ SAVE_PATIENCE = 20.0
 
 Less than a store's lease, so that meanwhile nobody can use the old ones.
 """
-LAST_WAIT = 10.0
-"""Seconds that a refresh which is cancelled with its event loop has left to hear the provider out and save."""
 _NONE = Secrets()
 
 
@@ -194,9 +193,9 @@ class OAuth2(Auth):
             flight = self._flights.get(loop)
             if flight is None or flight.done():
                 self._forget_closed_loops()
-                flight = self._flights[loop] = _Flight(self._refresh(client, why, rejected), loop=loop)
+                flight = self._flights[loop] = Flight(self._refresh(client, why, rejected), loop=loop)
                 flight.signer = self
-                flight.add_done_callback(_seen)
+                flight.add_done_callback(seen)
             try:
                 return await asyncio.shield(flight)
             except asyncio.CancelledError:
@@ -208,7 +207,7 @@ class OAuth2(Auth):
 
     async def _refresh(self, client: Any, why: str, rejected: Secrets) -> None:
         flight = asyncio.current_task()
-        assert isinstance(flight, _Flight)
+        assert isinstance(flight, Flight)
         try:
             try:
                 async with AsyncExitStack() as lock:
@@ -231,7 +230,7 @@ class OAuth2(Auth):
         finally:
             flight.land()  # only now: a hook may be all that keeps the tokens
 
-    async def _tell_hooks(self, flight: "_Flight") -> None:
+    async def _tell_hooks(self, flight: Flight) -> None:
         self._telling = self.user
         _in_hook.set(True)  # in this task, and those that the hooks begin
         _in_hooks.add(flight)
@@ -242,7 +241,7 @@ class OAuth2(Auth):
             self._telling = None
             _in_hooks.discard(flight)
 
-    async def _renew(self, client: Any, rejected: Secrets, flight: "_Flight") -> bool:
+    async def _renew(self, client: Any, rejected: Secrets, flight: Flight) -> bool:
         """Gets a token that is good, by the store or by asking; True if we asked. Holds the lock."""
         flight.known = await self._reload()
         if flight.known is None and self._entry is not None and not self._in_file:
@@ -259,7 +258,7 @@ class OAuth2(Auth):
         self._time()
         return True
 
-    async def _ask(self, client: Any, flight: "_Flight") -> OAuth2User | None:
+    async def _ask(self, client: Any, flight: Flight) -> OAuth2User | None:
         """New tokens of the provider's; None if somebody saved good ones meanwhile."""
         flight.asks(self.app.token_timeout, at_stake=bool(self.user.refresh_token))
         try:
@@ -321,7 +320,7 @@ class OAuth2(Auth):
             self._time()
         return value
 
-    async def _save(self, fresh: OAuth2User, flight: "_Flight") -> bool:
+    async def _save(self, fresh: OAuth2User, flight: Flight) -> bool:
         """Whether the new tokens are those to use; False where the store holds newer ones, which are taken over."""
         if self._entry is None:
             return True
@@ -378,49 +377,7 @@ class OAuth2(Auth):
             )
 
 
-class _Flight(asyncio.Task[None]):
-    """A refresh. From the question to the save, who cancels it has to wait: the old refresh token may be dead by then.
-
-    At the end of its loop, `asyncio.run` cancels all tasks that are left, and waits for them.
-    """
-
-    asking = False
-    known: SecretJson | None = None
-    """What the store held before the question."""
-    unsaved: tuple[StoredUser, OAuth2User] | None = None
-    """Where new tokens were to be saved, whose store was away."""
-    signer: "OAuth2 | None" = None
-    _limit_at = 0.0
-    _given_up: asyncio.TimerHandle | None = None
-
-    def asks(self, limit: float, *, at_stake: bool) -> None:
-        """A question goes out, that has `limit` seconds; `at_stake` if a refresh token may be used up by it."""
-        self.asking = at_stake
-        self._limit_at = self.get_loop().time() + limit - 0.1
-
-    def has_answer(self) -> None:
-        """From here on any limit of time is the store's own."""
-        self._limit_at = 0.0
-
-    def cancel(self, msg: Any = None) -> bool:
-        loop = self.get_loop()
-        # a limit of time within the refresh calls from no task; a signal's handler may as well, but sooner
-        timer = loop.is_running() and asyncio.current_task(loop) is None and loop.time() >= self._limit_at
-        if not self.asking or timer:
-            return super().cancel(msg)
-        if self._given_up is None:
-            self._given_up = loop.call_later(LAST_WAIT, super().cancel)
-        return True
-
-    def land(self) -> None:
-        """From here on it can be cancelled, and is if someone wanted that."""
-        self.asking = False
-        if self._given_up is not None:
-            self._given_up.cancel()
-            super().cancel()
-
-
-_in_hooks: set[_Flight] = set()
+_in_hooks: set[Flight] = set()
 """Refreshes that are saved and whose hooks hear of it now."""
 _in_hook: ContextVar[bool] = ContextVar("_in_hook", default=False)
 """Whether it is a hook that calls; others need not stand back for it."""
@@ -439,8 +396,3 @@ def _mark(user: OAuth2User) -> Secrets:
 
 def _as_object(value: Any) -> SecretJson:
     return SecretJson(value if isinstance(value, dict) else {})
-
-
-def _seen(flight: "asyncio.Task[None]") -> None:
-    if not flight.cancelled():
-        flight.exception()  # whoever waited has it; if all were cancelled, it is not "never retrieved"
