@@ -41,6 +41,7 @@ TESTS_OF = {
     "oauth2/user": ["tests/oauth2/test_user.py", "tests/oauth2/test_token_endpoint.py"],
     "oauth2/signer": [
         "tests/oauth2/test_signer_edges.py",
+        "tests/oauth2/test_signer_superseded.py",
         "tests/oauth2/test_signer.py",
         "tests/oauth2/test_signer_keeps.py",
         "tests/oauth2/test_signer_refresh.py",
