@@ -34,7 +34,8 @@ async def walk(
     try:
         while ask is not None:
             page = await (ahead or fetch(ask))
-            road.passes(page)
+            if pages.counts or not page.items:
+                road.passes(page)
             items, ask, trouble = page.items, None, None
             if limit is not None:
                 items = items[:limit]
@@ -75,9 +76,7 @@ class _Road:
 
     def passes(self, page: Page) -> None:
         """Raises `BadReplyError` for a page that shows that there is no end."""
-        if page.items:
-            self._empty = 0
-        else:
+        if not page.items:
             self._empty += 1
             if self._empty > MOST_EMPTY_PAGES:
                 raise _endless(page, f"{MOST_EMPTY_PAGES} pages without items came one after the other")
@@ -88,6 +87,8 @@ class _Road:
 
     def after(self, page: Page) -> Ask | None:
         """What asks for the next page. Raises `BadReplyError` for one that was asked for before."""
+        if page.items:
+            self._empty = 0
         told = self._pages.after(page)
         if told is None:
             return None

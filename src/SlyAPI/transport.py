@@ -155,10 +155,12 @@ async def _fetch(client: "aiohttp.ClientSession", request: Request, limit: int) 
 
 async def read_body(response: "aiohttp.ClientResponse", limit: int, *, cut: bool = False) -> bytes:
     """The body, which returns the connection to its pool; beyond `limit` bytes it is cut, or an error."""
+    content = response.content
     chunks: list[bytes] = []
     size = 0
     try:
-        while chunk := await response.content.readany():
+        while not content.at_eof():
+            chunk = await content.readany()
             chunks.append(chunk)
             size += len(chunk)
             if size > limit:
