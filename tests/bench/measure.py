@@ -38,22 +38,22 @@ def cpu(workers: dict[str, Command], cases: dict[Case, int], rounds: int) -> dic
         url = stack.enter_context(server())
         running = {name: stack.enter_context(_process([*command, url])) for name, command in workers.items()}
         for round_ in range(rounds + 1):
-            for case, calls in cases.items():
+            for case, calls in list(cases.items())[:: -1 if round_ % 2 else 1]:
                 spent = _spent(running[case[0]], case[1], calls if round_ else max(1, calls // 10)) / calls
                 if round_:  # the first only warms up
                     least[case] = min(spent, least.get(case, spent))
     return least
 
 
-def instructions(mode: str, calls: int) -> float | None:
-    """What one call of `tests.bench.calls` adds to the instructions of a process; None without valgrind.
+def instructions(worker: Command, mode: str, calls: int) -> float:
+    """What one call in a mode adds to the instructions of a process; 0 without valgrind.
 
     The difference of two runs, so that imports and the first call's connection are no part of it.
     """
     if not shutil.which("valgrind"):
-        return None
+        return 0.0
     with server() as url:
-        few, many = (_counted([*OURS, url, mode, str(count)]) for count in (calls, 3 * calls))
+        few, many = (_counted([*worker, url, mode, str(count)]) for count in (calls, 3 * calls))
     return (many - few) / (2 * calls)
 
 
