@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -52,8 +53,8 @@ def instructions(worker: Command, mode: str, calls: int) -> float:
     """
     if not shutil.which("valgrind"):
         return 0.0
-    with server() as url:
-        few, many = (_counted([*worker, url, mode, str(count)]) for count in (calls, 3 * calls))
+    with server() as url, ThreadPoolExecutor() as both:
+        few, many = both.map(lambda count: _counted([*worker, url, mode, str(count)]), (calls, 3 * calls))
     return (many - few) / (2 * calls)
 
 
