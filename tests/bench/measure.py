@@ -46,13 +46,15 @@ def cpu(workers: dict[str, Command], cases: dict[Case, int], rounds: int) -> dic
     return least
 
 
+def has_callgrind() -> bool:
+    return shutil.which("valgrind") is not None
+
+
 def instructions(worker: Command, mode: str, calls: int) -> float:
-    """What one call in a mode adds to the instructions of a process; 0 without valgrind.
+    """What one call in a mode adds to the instructions of a process, under valgrind.
 
     The difference of two runs, so that imports and the first call's connection are no part of it.
     """
-    if not shutil.which("valgrind"):
-        return 0.0
     with server() as url, ThreadPoolExecutor() as both:
         few, many = both.map(lambda count: _counted([*worker, url, mode, str(count)]), (calls, 3 * calls))
     return (many - few) / (2 * calls)

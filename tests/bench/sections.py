@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from .calls import AT_ONCE, PAGES, SIZE, api_at
-from .measure import OURS, ROOT, Case, Command, cpu, instructions, peak, server
+from .measure import OURS, ROOT, Case, Command, cpu, has_callgrind, instructions, peak, server
 from .stampede import errors, stampede
 
 MICRO = 1e6
@@ -31,8 +31,8 @@ GOALS["list"] = GOALS["pages"]
 COUNTED_WITH_ORJSON = ("small", "pages", "big")
 """Where instructions are counted with orjson too; it takes a while."""
 
-HAND_OR_SLY = {"hand": "hand", "sly": "sly", "fast": "sly"}
-"""The modes of `calls.py` by worker."""
+WHO = ("hand", "sly")
+"""The two sides of `calls.py`: measured in one process, because two differ by more than what is measured."""
 
 MOST = {"user": "400", "user, auth": "500"}
 """Bytes that each may take, its two tokens included; with a client 650."""
@@ -55,24 +55,23 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def calls(quick: bool) -> str:
     """CPU and instructions of one call by hand and by SlyAPI, with and without orjson, and of one signature."""
-    names: dict[str, Command] = {"hand": OURS, "sly": WITHOUT_ORJSON, "fast": OURS}
-    cases = {(by, f"{HAND_OR_SLY[by]}:{mode}"): count for mode, (_, count) in SINGLE.items() for by in names}
-    spent = cpu(names, cases | {("sly", "sly:sign"): 50_000, ("sly", "hand:sign"): 50_000}, 5 if quick else 25)
+    workers: dict[str, Command] = {"plain": WITHOUT_ORJSON, "fast": OURS}
+    cases = {(by, f"{who}:{mode}"): count for mode, (_, count) in SINGLE.items() for by in workers for who in WHO}
+    spent = cpu(workers, cases | {("plain", "sly:sign"): 50_000, ("plain", "hand:sign"): 50_000}, 5 if quick else 25)
     rows: list[list[str]] = []
     for mode, (told, count) in SINGLE.items():
-        counted: dict[str, float] = {}
-        if not quick or mode == "small":
-            told_of = [by for by in names if by != "fast" or mode in COUNTED_WITH_ORJSON]
-            counted = {by: instructions(names[by], f"{HAND_OR_SLY[by]}:{mode}", max(2, count // 4)) for by in told_of}
         goals = [f" (goal {goal:.2f})" for goal in GOALS.get(mode, ())] or ["", ""]
-        for by, name, (goal, cpu_goal) in (("sly", told, goals), ("fast", "the same with orjson", ["", ""])):
-            row = [name, *_compared(spent["hand", f"hand:{mode}"], spent[by, f"sly:{mode}"])]
+        for by, name, (goal, cpu_goal) in (("plain", told, goals), ("fast", "the same with orjson", ["", ""])):
+            row = [name, *_compared(*(spent[by, f"{who}:{mode}"] for who in WHO))]
             row[3] += cpu_goal
-            row += _compared(counted["hand"], counted[by], 1e-3) if counted.get("hand") and by in counted else ("", "", "")
-            row[6] += goal if row[6] else ""
-            rows.append(row)
+            counting = mode == "small" if quick else by == "plain" or mode in COUNTED_WITH_ORJSON
+            if counting and has_callgrind():
+                counted = [instructions(workers[by], f"{who}:{mode}", max(2, count // 4)) for who in WHO]
+                row += _compared(counted[0], counted[1], 1e-3)
+                row[6] += goal
+            rows.append([*row, *[""] * (7 - len(row))])
     head = ["", "by hand, µs", "SlyAPI, µs", "times", "by hand, k instr.", "SlyAPI, k instr.", "times"]
-    sign = 1e9 * (spent["sly", "sly:sign"] - spent["sly", "hand:sign"])
+    sign = 1e9 * (spent["plain", "sly:sign"] - spent["plain", "hand:sign"])
     return f"{table(head, rows)}\n\nOne signature on a live token: {sign:.0f} ns (goal: 1,000)."
 
 
@@ -82,14 +81,14 @@ def _compared(by_hand: float, ours: float, unit: float = MICRO) -> tuple[str, st
 
 def peers(quick: bool) -> str:
     """The small GET by others, each in an environment of its own, made if it is not there."""
-    workers: dict[str, Command] = {"bare aiohttp": OURS, "SlyAPI": WITHOUT_ORJSON}
-    modes = {"bare aiohttp": "hand:small", "SlyAPI": "sly:small"}
-    versions = {"bare aiohttp": "", "SlyAPI": ""}
+    workers: dict[str, Command] = {"ours": WITHOUT_ORJSON}
+    cases: dict[str, Case] = {"bare aiohttp": ("ours", "hand:small"), "SlyAPI": ("ours", "sly:small")}
+    versions = dict.fromkeys(cases, "")
     for name, (mode, packages) in PEERS.items():
         python, versions[name] = _environment(name, packages)
-        workers[name], modes[name] = (python, "-W", "ignore", "-m", "tests.bench.peers"), mode
-    cases: dict[Case, int] = dict.fromkeys(modes.items(), 100)
-    spent = {name: seconds for (name, _), seconds in cpu(workers, cases, 5 if quick else 25).items()}
+        workers[name], cases[name] = (python, "-W", "ignore", "-m", "tests.bench.peers"), (name, mode)
+    measured = cpu(workers, dict.fromkeys(cases.values(), 100), 5 if quick else 25)
+    spent = {name: measured[case] for name, case in cases.items()}
     bare = spent["bare aiohttp"]
     rows = [[name, f"{each * MICRO:.0f}", f"{each / bare:.2f}", versions[name]] for name, each in spent.items()]
     return table(["", "µs of CPU", "times", "with"], rows)
@@ -121,12 +120,12 @@ def growth(quick: bool) -> str:
     """CPU per call by how many are under way, and CPU per item and peak memory by how many are paged."""
     at_once = [1, 10, 100, 1000]
     cases: dict[Case, int] = {
-        (by, f"{by}:at_once_{count}"): max(1, 500 // count) for count in at_once for by in ("hand", "sly")
+        ("sly", f"{who}:at_once_{count}"): max(1, 500 // count) for count in at_once for who in WHO
     }
-    spent = cpu({"hand": OURS, "sly": WITHOUT_ORJSON}, cases, 3 if quick else 10)
+    spent = cpu({"sly": WITHOUT_ORJSON}, cases, 3 if quick else 10)
     rows: list[list[str]] = []
     for count in at_once:
-        by_hand, ours = (spent[by, f"{by}:at_once_{count}"] / count for by in ("hand", "sly"))
+        by_hand, ours = (spent["sly", f"{who}:at_once_{count}"] / count for who in WHO)
         rows.append([f"{count:,}", *_compared(by_hand, ours)])
     told = table(["calls at once", "by hand, µs of CPU a call", "SlyAPI, µs of CPU a call", "times"], rows)
     return f"{told}\n\n{_pages(quick)}"

@@ -130,9 +130,10 @@ def _take_away_what_the_killed_left(path: str, files: str) -> None:
     temporary = re.compile(rf"\.({files or re.escape(os.path.basename(path))}){_TEMPORARY}")
     with suppress(OSError):
         old = os.stat(path).st_mtime - _LONGEST_WRITE
-        for file in os.scandir(os.path.dirname(path)):
-            if temporary.fullmatch(file.name) and file.stat(follow_symlinks=False).st_mtime < old:
-                os.unlink(file)
+        with os.scandir(os.path.dirname(path)) as files_there:
+            for file in files_there:
+                if temporary.fullmatch(file.name) and file.stat(follow_symlinks=False).st_mtime < old:
+                    os.unlink(file)
 
 
 def _encoded(name: str) -> str:
