@@ -4,6 +4,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import inspect
+import tracemalloc
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,8 @@ from hypothesis import strategies as st
 
 from SlyAPI import ApiError, AsyncLazy, Auth, HeaderApiKey, UrlApiKey, WebAPI, page_walk
 from SlyAPI.errors import BadReplyError, OriginError
-from SlyAPI.paging import CursorPages, LinkPages, NextUrlPages, NumberedPages, OffsetPages, Pages
+from SlyAPI.lazy import PagedLazy
+from SlyAPI.paging import CursorPages, LinkPages, NextUrlPages, NumberedPages, OffsetPages, Page, Pages
 
 if TYPE_CHECKING:
     from SlyAPI.web import ParamsDict
@@ -321,6 +323,44 @@ async def test_pages_without_items_do_not_go_on_for_ever(serve: Serve, monkeypat
     with pytest.raises(BadReplyError, match="20 pages without items"):
         await api_of(server).paginated("/things", {}, None)
     assert len(server.seen) == 16 + 21
+
+
+@pytest.mark.parametrize("before", [0, 7])
+async def test_a_circle_of_more_pages_than_are_remembered_is_found_too(
+    monkeypatch: pytest.MonkeyPatch, before: int
+) -> None:
+    monkeypatch.setattr(page_walk, "MOST_REMEMBERED", 10)
+    asked: list[int] = []
+
+    async def fetch(ask: Any) -> Page:
+        at = int(ask.get("cursor", 0))
+        asked.append(at)
+        following = before if at == before + 50 else at + 1
+        return Page({"next_cursor": str(following)}, [at])
+
+    with pytest.raises(BadReplyError, match="would never end"):
+        await PagedLazy(page_walk.walk(fetch, CursorPages(), {}, 1000, False))
+    assert len(asked) < 400
+
+
+async def test_a_walk_of_many_pages_keeps_no_more_than_one_of_few() -> None:
+    async def fetch(ask: Any) -> Page:
+        at = int(ask.get("cursor", 0))
+        return Page({"next_cursor": str(at + 1) if at < pages else None}, [at])
+
+    async def peak() -> int:
+        tracemalloc.start()
+        try:
+            async for _ in page_walk.walk(fetch, CursorPages(), {}, None, False):
+                pass
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    pages = 2000
+    few = await peak()
+    pages = 40_000
+    assert await peak() < few + 20_000
 
 
 # --- one page ahead ---

@@ -16,6 +16,9 @@ from .web import ParamsDict, bare_url
 MOST_EMPTY_PAGES = 1000
 """Pages without items, one after the other, that a server may send before it is not believed to end."""
 
+MOST_REMEMBERED = 1000
+"""Pages that are remembered, to know at once one that comes again; in a longer circle it is known later."""
+
 Ask = ParamsDict | str
 Fetch = Callable[[Ask], Coroutine[Any, Any, Page]]
 
@@ -70,7 +73,9 @@ class _Road:
     def __init__(self, pages: Pages, params: ParamsDict) -> None:
         self._pages = pages
         self._params = params
-        self._asked = set[int]()  # hashes, so that a long walk stays small
+        self._asked = set[int]()  # hashes of the last that were asked for: a long walk stays small
+        self._milestone: int | None = None
+        self._passed = 0
         self._empty = 0
         self._before: Any = None
 
@@ -98,8 +103,13 @@ class _Road:
         else:
             ask = {**self._params, **told}
             mark = hash(tuple(told.items()))
-        if mark in self._asked:
+        if mark in self._asked or mark == self._milestone:
             raise _endless(page, "a page names as the next one a page that was read before")
+        self._passed += 1
+        if self._passed & (self._passed - 1) == 0:  # the 1st, 2nd, 4th, 8th ...: a circle of any length meets one
+            self._milestone = mark
+        if len(self._asked) == MOST_REMEMBERED:
+            self._asked.clear()
         self._asked.add(mark)
         return ask
 
