@@ -326,9 +326,7 @@ async def test_pages_without_items_do_not_go_on_for_ever(serve: Serve, monkeypat
 
 
 @pytest.mark.parametrize("before", [0, 7])
-async def test_a_circle_of_more_pages_than_are_remembered_is_found_too(
-    monkeypatch: pytest.MonkeyPatch, before: int
-) -> None:
+async def test_a_circle_longer_than_what_is_remembered_is_found(monkeypatch: pytest.MonkeyPatch, before: int) -> None:
     monkeypatch.setattr(page_walk, "MOST_REMEMBERED", 10)
     asked: list[int] = []
 

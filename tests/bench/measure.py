@@ -43,7 +43,7 @@ def cpu(workers: dict[str, Command], cases: dict[Case, int], rounds: int) -> dic
                 spent = _spent(running[case[0]], case[1], calls if round_ else max(1, calls // 10)) / calls
                 if round_:  # the first only warms up
                     least[case] = min(spent, least.get(case, spent))
-    return least
+    return {case: least[case] for case in cases}
 
 
 def has_callgrind() -> bool:

@@ -90,8 +90,12 @@ def peers(quick: bool) -> str:
     measured = cpu(workers, dict.fromkeys(cases.values(), 100), 5 if quick else 25)
     spent = {name: measured[case] for name, case in cases.items()}
     bare = spent["bare aiohttp"]
-    rows = [[name, f"{each * MICRO:.0f}", f"{each / bare:.2f}", versions[name]] for name, each in spent.items()]
-    return table(["", "µs of CPU", "times", "with"], rows)
+    rows = [[name, f"{each * MICRO:.0f}", f"{each / bare:.2f}", "", "", versions[name]] for name, each in spent.items()]
+    if has_callgrind() and not quick:
+        counted = [instructions(workers[by], mode, 50) for by, mode in cases.values()]
+        for row, each in zip(rows, counted, strict=True):
+            row[3:5] = f"{each / 1e3:.0f}", f"{each / counted[0]:.2f}"
+    return table(["", "µs of CPU", "times", "k instr.", "times", "with"], rows)
 
 
 def _environment(name: str, packages: list[str]) -> tuple[str, str]:
