@@ -33,7 +33,7 @@ async def stopped(place: Place, terminal: Terminal, *words: str) -> None:
         # the signal came between the interpreter's last look and its wait for the terminal: a person presses again
         terminal.presses_ctrl_c()
     assert await terminal.ends() == 130
-    said = [line for line in terminal.screen[at:].splitlines() if line.strip() not in ("", "^C")]
+    said = [line for line in terminal.screen[at:].splitlines() if line.replace("^C", "").strip()]
     assert len(said) == 1, said
     assert said[0].startswith("Stopped.")
     for word in words:

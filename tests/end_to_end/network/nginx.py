@@ -35,8 +35,8 @@ def example(servers: Sequence[str], port: int) -> str:
 
 
 @asynccontextmanager
-async def nginx(servers: Sequence[str]) -> AsyncGenerator[str, None]:
-    """Before these two `HOST:PORT`; gives its URL."""
+async def nginx(servers: Sequence[str]) -> AsyncGenerator[tuple[str, Path], None]:
+    """Before these two `HOST:PORT`; gives its URL, and its log."""
     program = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin")
     if program is None:
         raise RuntimeError("No nginx here: apt-get install nginx-light")
@@ -48,7 +48,7 @@ async def nginx(servers: Sequence[str]) -> AsyncGenerator[str, None]:
         process = await asyncio.create_subprocess_exec(*command)
         try:
             await _listening(process, port, folder / "log")
-            yield f"http://127.0.0.1:{port}"
+            yield f"http://127.0.0.1:{port}", folder / "log"
         finally:
             if process.returncode is None:
                 process.terminate()

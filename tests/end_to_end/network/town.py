@@ -124,6 +124,7 @@ class Town:
     server: Served
     programs: list[Program]
     url: str
+    nginx_log: Path
     people: list[Visitor] = field(default_factory=list[Visitor])
 
     @property
@@ -151,11 +152,17 @@ class Town:
         try:
             async with asyncio.timeout(within):
                 while not condition():
-                    assert not self.failures, f"{self}: {self.failures}"
+                    assert not self.failures, self.why()
                     await asyncio.sleep(0.005)
         except TimeoutError:
             waiting = {person.name: round(time.monotonic() - person.began, 1) for person in self.people}
             raise AssertionError(f"{self}; seconds for which people wait: {waiting}") from None
+
+    def why(self) -> str:
+        """What people saw that they should not, and what nginx and the programs have to say of it."""
+        logs = [self.nginx_log, *(program.log for program in self.programs)]
+        told = "\n".join(f"{log.name}: {log.read_text()[-3000:]}" for log in logs)
+        return f"{self}: {self.failures}\n{told}"
 
     async def everybody_is_served(self, within: float = 60.0) -> float:
         """Waits until each person has had a page, begun after now; gives the seconds that took."""
@@ -185,7 +192,7 @@ async def town(
     """Everybody is signed in, and visits until the block ends."""
     async with AsyncExitStack() as stack:
         hosts = stack.enter_context(machines(2))
-        url = await stack.enter_async_context(nginx([f"{machine.host}:{machine.port}" for machine in hosts]))
+        url, nginx_log = await stack.enter_async_context(nginx([f"{machine.host}:{machine.port}" for machine in hosts]))
         provider = PracticeProvider(
             client_secret=SECRET,
             redirect_uris=[f"{url}/callback"],
@@ -197,7 +204,7 @@ async def town(
         )
         await stack.enter_async_context(provider.running())
         programs: list[Program] = []
-        it = Town(provider, server, programs, url)
+        it = Town(provider, server, programs, url, nginx_log)
         for number, machine in enumerate(hosts):
             programs.append(await _program(stack, it, machine, folder, number, lease, timeout))
             await programs[-1].starts()
