@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -339,6 +340,32 @@ def test_a_forked_child_begins_anew() -> None:
             code = 0
         finally:
             os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_a_forked_child_that_ends_its_parents_turn_waits_for_no_thread_of_the_parents() -> None:
+    held, go = threading.Event(), threading.Event()
+
+    def clock() -> float:  # which is asked with the guard held
+        if threading.current_thread() is not threading.main_thread():
+            held.set()
+            go.wait(30)
+        return 0.0
+
+    one = Limits(concurrent=1, obey=True, clock=clock)
+    asyncio.run(one.wait(ASKED))
+    thread = threading.Thread(target=one.hear, args=({"Retry-After": "1"}, 429))
+    thread.start()
+    assert held.wait(10)
+    child = os.fork()
+    if not child:
+        signal.alarm(10)  # which ends a child that waits
+        one.hear({"Retry-After": "1"}, 429)
+        one.release()
+        os._exit(0)
+    go.set()
+    thread.join()
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 

@@ -368,6 +368,18 @@ async def test_after_a_401_a_body_that_cannot_be_is_not_and_the_next_call_works(
     assert await api.post("/x", data=pieces(b"abc")) == {"bytes": 3}
 
 
+async def test_after_a_401_a_file_that_an_auth_put_into_the_request_is_not_sent_again_empty(serve: Serve) -> None:
+    class Uploading(Renewing):
+        async def sign(self, client: Any, request: Request) -> Request:
+            request.data = request.data or io.BytesIO(b"abc")
+            return await super().sign(client, request)
+
+    server = await serve(once_refused)
+    with pytest.raises(ApiError, match="renewed: call again"):
+        await api_of(server, Uploading()).post("/x")
+    assert [seen.body for seen in server.seen] == [b"abc"]
+
+
 @pytest.mark.parametrize("status", [307, 308])
 async def test_a_redirect_takes_a_body_along_only_if_it_can_be_sent_again(serve: Serve, status: int) -> None:
     async def handler(request: web.Request) -> web.StreamResponse:

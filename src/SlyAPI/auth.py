@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote_plus
 
 from .errors import ConfigError, OriginError
-from .web import FORM, Method, Request, masked
+from .web import FORM, REDIRECTS, Method, Request, masked
 
 if TYPE_CHECKING:
     from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
     from yarl import URL
 
 __all__ = ["Auth", "HeaderApiKey", "NoAuth", "UrlApiKey"]
-
-_REDIRECTS = (301, 302, 303, 307, 308)
 
 
 class Auth(ABC):
@@ -68,7 +66,7 @@ class Auth(ABC):
         led_away = chain.led_away or here != chain.start
         plain = _as_plain(request)
         response = await (handler(request) if led_away else self._signed(plain, request, handler))
-        if response.status in _REDIRECTS and _location(response):
+        if response.status in REDIRECTS and _location(response):
             target = _origin_of(request, _location(response))
             if target != here and _takes_along(plain, response):
                 response.close()

@@ -97,7 +97,7 @@ def _check_continues(reply: Streamed, part: PartFile) -> None:
         return
     mark = part.mark
     told = _RANGE.fullmatch(reply.headers.get("Content-Range", ""))
-    if told is None or int(told[1]) != part.size or _packed(reply):
+    if told is None or int(told[1]) != part.size or reply.packed:
         raise _OtherBodyError
     whole = mark.size if told[3] == "*" else int(told[3])
     named = reply.headers.get("ETag" if mark.validator.startswith('"') else "Last-Modified", mark.validator)
@@ -151,14 +151,10 @@ def _no_file(reply: Streamed, what: str) -> BadReplyError:
     return BadReplyError(f"GET {reply.url} was answered with {what}.", kind="permanent")
 
 
-def _packed(reply: Streamed) -> bool:
-    return reply.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity")
-
-
 def _validator(reply: Streamed) -> str:
     """What tells this body from every other of its address (RFC 9110 §8.8); empty where nothing does for sure."""
     headers = reply.headers
-    if _packed(reply) or headers.get("Accept-Ranges", "").strip().lower() == "none":
+    if reply.packed or headers.get("Accept-Ranges", "").strip().lower() == "none":
         return ""
     etag = headers.get("ETag", "")
     if etag:

@@ -93,14 +93,14 @@ class Limits:
 
     def release(self) -> None:
         """Ends a turn."""
-        with self._guard:
-            if self._process == os.getpid():  # else it was the parent's
+        if self._process == os.getpid():  # else it was the parent's, and a thread of its may hold the guard for ever
+            with self._guard:
                 self._out -= 1
                 self._call_first()
 
     def hear(self, headers: Mapping[str, str], status: int) -> None:
         """Notes what a reply says of the provider's own limit, if it is to be obeyed; called before `release`."""
-        if self.obey and (told := told_by(headers, status, self._wall())) is not None:
+        if self.obey and self._process == os.getpid() and (told := told_by(headers, status, self._wall())) is not None:
             with self._guard:
                 self._bucket.hear(told, self._clock(), self._out - 1)
 

@@ -7,15 +7,12 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 from .auth import Auth
-from .bodies import Body
 from .errors import ApiError, ConfigError, SlyError
 from .events import tries_again
 from .limits import Limits
 from .retry import Retry
-from .signed_call import Origin, copied
+from .signed_call import Origin, copied, is_repeatable
 from .web import Reply, Request
-
-_SENT_TWICE = (str, bytes, dict, list, tuple)
 
 
 def check_policies(retry: object, limits: object) -> None:
@@ -40,18 +37,18 @@ async def patient_call(
     # a client written for 0.6 may have a method of its own by one of these names
     limits = limits if isinstance(limits, Limits) else None
     if not isinstance(retry, Retry):
-        return await _once(Turns(auth, limits), request, call)
+        return await _once(InTurn(auth, limits), request, call)
     begun, tried = retry.clock(), 0
     while True:
         tried += 1
-        turns = Turns(auth, limits)
+        turns = InTurn(auth, limits)
         try:
             return await _once(turns, copied(request), call)
         except SlyError as error:
             if turns.signing:
                 raise  # not the API's answer, and perhaps the same object for all who wait for a refresh
             elapsed = retry.clock() - begun
-            delay = retry.delay(tried, elapsed, request.method.value, error) if _sent_again(request) else None
+            delay = retry.delay(tried, elapsed, request.method.value, error) if is_repeatable(request) else None
             if delay is None:
                 error.tries, error.tried_for = tried, elapsed
                 if tried > 1:
@@ -61,15 +58,7 @@ async def patient_call(
         await retry.sleep(delay)
 
 
-def _sent_again(request: Request) -> bool:
-    """Whether the body is there a second time."""
-    body = request.data
-    if isinstance(body, Body):
-        return body.again and body.failure is None
-    return request.data_is_json or isinstance(body, _SENT_TWICE)
-
-
-async def _once(turns: "Turns", request: Request, call: Callable[[Auth, Request], Awaitable[Reply]]) -> Reply:
+async def _once(turns: "InTurn", request: Request, call: Callable[[Auth, Request], Awaitable[Reply]]) -> Reply:
     try:
         reply = await call(turns, request)
         if turns.obeys and _is_of(request, reply):
@@ -88,7 +77,7 @@ def _is_of(request: Request, reply: Any) -> bool:
     return isinstance(reply, Reply) and Origin(request.url).admits(reply.url)
 
 
-class Turns(Auth):
+class InTurn(Auth):
     """The auth of one try: a request that it has signed goes out when its turn comes."""
 
     def __init__(self, auth: Auth, limits: Limits | None) -> None:

@@ -8,17 +8,18 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from .auth import Auth
+from .bodies import Body
 from .errors import ApiError, ConfigError, OriginError, SlyError, printable
 from .transport import REPLY_LIMIT, borrowed, fetch
-from .web import Method, Reply, Request, Secrets, bare_url, masked, retry_after
+from .web import REDIRECTS, Method, Reply, Request, Secrets, bare_url, masked, retry_after
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
     from yarl import URL
 
-_REDIRECTS = (301, 302, 303, 307, 308)
 _MOST_REDIRECTS = 10
 _ERROR_TEXT = 4096
+_SENT_TWICE = (str, bytes, bytearray, memoryview, dict, list, tuple)
 _TELL_NOTHING = ("accept", "user-agent", "range", "if-range")
 
 Fetch = Callable[["ClientSession", Request, int], Awaitable[Reply]]
@@ -95,10 +96,10 @@ async def signed_call(
     if reply.status == 401:
         spent = _added(own, request)
         if await auth.resign(client, request, reply.headers):
-            if not _sent_again(request):
+            if not is_repeatable(request):
                 raise _spent(_refusal(request, reply, Secrets((*spent, *_added(own, request), *auth.masks()))))
             reply = await fetch(client, request, limit)
-    if reply.status in _REDIRECTS and "Location" in reply.headers:
+    if reply.status in REDIRECTS and "Location" in reply.headers:
         request, reply = await _follow(auth, client, own, request, reply, origin, limit, fetch)
     if reply.status >= 400:
         raise _refusal(request, reply, Secrets((*spent, *_added(own, request), *auth.masks())))
@@ -159,7 +160,7 @@ async def _follow(
             request = Request(Method.GET, own.url, headers=_for_strangers(own.headers))
             async with borrowed(client) as stranger:
                 reply = await fetch(stranger, request, limit)
-        if reply.status not in _REDIRECTS or "Location" not in reply.headers:
+        if reply.status not in REDIRECTS or "Location" not in reply.headers:
             return request, reply
     raise ConfigError(f"{own.name} redirects without end.")
 
@@ -179,7 +180,7 @@ def _moved(own: Request, reply: Reply, origin: Origin, secrets: Secrets) -> Requ
     why = "with the credential in it" if masked(seen, secrets) != seen else ""
     if not home and moved.method is not Method.GET:
         why = f"a {moved.method}"
-    if not why and not _sent_again(moved):
+    if not why and not is_repeatable(moved):
         return ConfigError(
             f"{own.name} redirects, and this body cannot be sent twice.",
             next_step=f"Send it to {printable(bare_url(seen), 200)}, or give a file.",
@@ -205,9 +206,12 @@ def _for_strangers(headers: dict[str, str]) -> dict[str, str]:
     return {name: value for name, value in headers.items() if name.lower().startswith(_TELL_NOTHING)}
 
 
-def _sent_again(request: Request) -> bool:
-    """Whether the body can be sent a second time; of those in `bodies` not every one can."""
-    return getattr(request.data, "again", True) is True
+def is_repeatable(request: Request) -> bool:
+    """Whether the body is there a second time: none, JSON, text, bytes, a form; of a `Body` what it says itself."""
+    body = request.data
+    if isinstance(body, Body):
+        return body.again and body.failure is None
+    return request.data_is_json or not body or isinstance(body, _SENT_TWICE)
 
 
 def _spent(error: ApiError) -> ApiError:

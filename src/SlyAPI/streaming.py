@@ -5,23 +5,18 @@ The rule: no limit in total, neither of bytes nor of time; a limit on how long n
 
 import asyncio
 import codecs
-import logging
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import TYPE_CHECKING
 
 from .errors import BadReplyError
-from .events import request_log
-from .transport import ERROR_BODY_LIMIT, as_ours, read_body, told, troubles
+from .transport import as_ours, fetch, read_body, troubles
 from .web import Reply, Request, bare_url
 
 if TYPE_CHECKING:
     import aiohttp
 
-SILENCE = 60.0
-"""Seconds without a byte after which a reply is given up, unless the caller's session says otherwise."""
 LONGEST_LINE = 1 << 20
 """Characters of a line that `lines` gives."""
-REDIRECTS = (301, 302, 303, 307, 308)
 
 
 class Streamed(Reply):
@@ -43,8 +38,12 @@ class Streamed(Reply):
 
     @property
     def size(self) -> int | None:
-        packed = self.headers.get("Content-Encoding", "identity").lower() != "identity"
-        return None if packed else self._response.content_length
+        return None if self.packed else self._response.content_length
+
+    @property
+    def packed(self) -> bool:
+        """Whether what comes over the wire is not the body as it is given here (gzip and its like)."""
+        return self.headers.get("Content-Encoding", "").strip().lower() not in ("", "identity")
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self.pieces()
@@ -110,37 +109,8 @@ class Streamed(Reply):
 
 
 async def begin(client: "aiohttp.ClientSession", request: Request, limit: int) -> Reply:
-    """Sends a request and reads the reply's head: a `Streamed`, to be closed; a refusal or a redirect as it is whole.
-
-    As `transport.fetch`, but for the time limits.
-    """
-    try:
-        if request_log.isEnabledFor(logging.DEBUG):
-            return await told(request, _begin(client, request))
-        return await _begin(client, request)
-    except asyncio.CancelledError as cancelled:
-        raise cancelled.with_traceback(None) from None
-    except troubles() as error:
-        problem = as_ours(error, request, None)
-    raise problem
-
-
-async def _begin(client: "aiohttp.ClientSession", request: Request) -> Reply:
-    response = await client.request(
-        request.method,
-        request.url,
-        params=request.query_params or None,
-        headers=request.headers,
-        json=request.data if request.data_is_json else None,
-        data=None if request.data_is_json else request.data or None,
-        allow_redirects=False,
-        raise_for_status=False,
-        timeout=_patient(client.timeout),
-    )
-    if response.status < 400 and not (response.status in REDIRECTS and "Location" in response.headers):
-        return Streamed(response, request)
-    body = await read_body(response, ERROR_BODY_LIMIT, cut=True)
-    return Reply(response.status, response.headers, body, request.url)
+    """Sends a request and reads the reply's head: a `Streamed`, to be closed; of a refusal or a redirect the whole."""
+    return await fetch(client, request, limit, Streamed)
 
 
 async def fetch_patiently(client: "aiohttp.ClientSession", request: Request, limit: int) -> Reply:
@@ -157,15 +127,3 @@ def _decoded(decoder: codecs.IncrementalDecoder, piece: bytes) -> str | None:
         return decoder.decode(piece)
     except UnicodeError:
         return None
-
-
-def _patient(given: "aiohttp.ClientTimeout") -> "aiohttp.ClientTimeout":
-    """The session's limits without that of the whole."""
-    import aiohttp
-
-    return aiohttp.ClientTimeout(
-        total=None,
-        connect=given.connect,
-        sock_connect=given.sock_connect or SILENCE,
-        sock_read=given.sock_read or SILENCE,
-    )

@@ -10,15 +10,15 @@ import contextlib
 import logging
 import sys
 import weakref
-from collections.abc import AsyncGenerator, Awaitable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from functools import partial
 from operator import attrgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .errors import BadReplyError, ConfigError, NetworkError, RequestTimeoutError, SlyError, printable
 from .events import request_log, requested
 from .per_loop import PerLoop
-from .web import Reply, Request, bare_url
+from .web import REDIRECTS, Reply, Request, bare_url
 
 if TYPE_CHECKING:
     import aiohttp
@@ -31,6 +31,11 @@ REPLY_LIMIT = 1 << 28
 """Bytes of an API's reply that are read, decompressed; `WebAPI.reply_limit` changes it."""
 ERROR_BODY_LIMIT = 1 << 16
 """Bytes of an error reply's body that are kept."""
+SILENCE = 60.0
+"""Seconds without a byte after which a stream is given up, unless the caller's session says otherwise."""
+
+Streaming = Callable[["aiohttp.ClientResponse", Request], Reply]
+"""Makes the reply of a response whose body is yet to come: `streaming.Streamed`."""
 
 
 async def send(
@@ -120,24 +125,30 @@ async def _using(client: "aiohttp.ClientSession | None") -> AsyncGenerator[None,
         use.cancel()
 
 
-async def fetch(client: "aiohttp.ClientSession", request: Request, limit: int = REPLY_LIMIT) -> Reply:
+async def fetch(
+    client: "aiohttp.ClientSession", request: Request, limit: int = REPLY_LIMIT, streamed: Streaming | None = None
+) -> Reply:
     """Sends an API request and reads the reply, of an error no more than `ERROR_BODY_LIMIT` bytes.
 
+    With `streamed` only its head, unless it is a refusal or a redirect; there is no limit of the whole then.
     Raises `NetworkError`, `RequestTimeoutError`, or `BadReplyError` for a body larger than `limit`;
     nothing of aiohttp's. No variable here holds what a traceback must not show: URL, query, headers.
     """
     try:
         if request_log.isEnabledFor(logging.DEBUG):
-            return await told(request, _fetch(client, request, limit))
-        return await _fetch(client, request, limit)
+            return await told(request, _fetch(client, request, limit, streamed))
+        return await _fetch(client, request, limit, streamed)
     except asyncio.CancelledError as cancelled:
         raise cancelled.with_traceback(None) from None
     except troubles() as error:
-        problem = as_ours(error, request, client.timeout.total)
+        problem = as_ours(error, request, None if streamed else client.timeout.total)
     raise problem
 
 
-async def _fetch(client: "aiohttp.ClientSession", request: Request, limit: int) -> Reply:
+async def _fetch(
+    client: "aiohttp.ClientSession", request: Request, limit: int, streamed: Streaming | None
+) -> Reply:
+    patience: dict[str, Any] = {"timeout": _patient(client.timeout)} if streamed else {}
     response = await client.request(
         request.method,
         request.url,
@@ -147,10 +158,27 @@ async def _fetch(client: "aiohttp.ClientSession", request: Request, limit: int) 
         data=None if request.data_is_json else request.data or None,
         allow_redirects=False,
         raise_for_status=False,
+        **patience,
     )
-    failed = response.status >= 400
-    body = await read_body(response, ERROR_BODY_LIMIT if failed else limit, cut=failed)
+    cut = response.status >= 400
+    if streamed:
+        cut = cut or (response.status in REDIRECTS and "Location" in response.headers)
+        if not cut:
+            return streamed(response, request)
+    body = await read_body(response, ERROR_BODY_LIMIT if cut else limit, cut=cut)
     return Reply(response.status, response.headers, body, request.url)
+
+
+def _patient(given: "aiohttp.ClientTimeout") -> "aiohttp.ClientTimeout":
+    """The session's limits without that of the whole."""
+    import aiohttp
+
+    return aiohttp.ClientTimeout(
+        total=None,
+        connect=given.connect,
+        sock_connect=given.sock_connect or SILENCE,
+        sock_read=given.sock_read or SILENCE,
+    )
 
 
 async def read_body(response: "aiohttp.ClientResponse", limit: int, *, cut: bool = False) -> bytes:
@@ -225,8 +253,8 @@ def as_ours(error: Exception, request: Request, timeout: float | None) -> SlyErr
         )
     if isinstance(error, TypeError):
         # json's messages name types; others quote the value, which may be a secret
-        told = printable(error, 200) if "JSON" in str(error) else "a value of a type that cannot be sent"
-        return TypeError(f"{asked}: {told}.")
+        why = printable(error, 200) if "JSON" in str(error) else "a value of a type that cannot be sent"
+        return TypeError(f"{asked}: {why}.")
     if isinstance(error, RuntimeError):
         return ConfigError(f"{asked}: the client session given cannot be used ({printable(error, 100)}).")
     return ConfigError(f"{asked}: the request cannot be sent as it is ({type(error).__name__}: check URL and headers).")
@@ -234,8 +262,8 @@ def as_ours(error: Exception, request: Request, timeout: float | None) -> SlyErr
 
 def _cause(error: Exception) -> str:
     inner = getattr(error, "os_error", None) or getattr(error, "certificate_error", None) or error
-    told = getattr(inner, "verify_message", "") or getattr(inner, "strerror", "")
-    return printable(told or type(inner).__name__, 100)
+    why = getattr(inner, "verify_message", "") or getattr(inner, "strerror", "")
+    return printable(why or type(inner).__name__, 100)
 
 
 def load_aiohttp() -> None:

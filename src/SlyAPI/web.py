@@ -46,6 +46,8 @@ ParamsDict = Mapping[str, ParamType]
 
 FORM = "application/x-www-form-urlencoded"
 """The Content-Type of a form's fields in a body."""
+REDIRECTS = (301, 302, 303, 307, 308)
+"""Statuses of which a `Location` says where to ask instead (RFC 9110 §15.4)."""
 
 
 class Method(StrEnum):

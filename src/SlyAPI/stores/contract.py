@@ -12,10 +12,10 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Self
 
-from ..errors import ConfigError, CredentialsNotFoundError, SaveError, SupersededError, printable
+from ..errors import ConfigError, CredentialsError, CredentialsNotFoundError, SaveError, SupersededError, printable
 from ..json_file import StrPath
 from ..oauth2.user import OAuth2User
-from ..web import SecretJson
+from ..web import SecretJson, Secrets
 
 LOCK_PATIENCE = 75.0
 """Seconds to wait for another\'s refresh, which may ask twice for `OAuth2App.token_timeout`; then go on without."""
@@ -141,6 +141,18 @@ def lasting_path(path: StrPath) -> str:
         return os.path.abspath(path)
     except OSError:  # the present folder is gone; whoever opens the file says so
         return os.fspath(path)
+
+
+def as_value(store: TokenStore, name: str, held: Secrets) -> SecretJson:
+    """The JSON object in the text that a store holds. Raises `CredentialsError`, which quotes nothing of it."""
+    try:
+        value = json.loads(held[0])
+    except (ValueError, TypeError, RecursionError):
+        value = None
+    if isinstance(value, dict):
+        return SecretJson(value)
+    del value  # so that no traceback shows it
+    raise CredentialsError(f"{store!r} holds something else for {printable(name, 80)!r}: not a JSON object.")
 
 
 def as_text(store: TokenStore, value: dict[str, Any]) -> str:

@@ -10,8 +10,9 @@ from hashlib import sha256
 from types import ModuleType
 from typing import Any
 
-from ..errors import CredentialsError, MissingExtraError, SaveError, printable
-from .contract import TokenStore, as_text, missing
+from ..errors import CredentialsError, MissingExtraError, SaveError
+from ..web import Secrets
+from .contract import TokenStore, as_text, as_value, missing
 from .file_lock import file_lock
 
 _INDEX = "\x1fnames"  # keyrings can't list their entries, so the names are an entry of their own
@@ -33,17 +34,11 @@ class KeyringStore(TokenStore):
 
     async def load(self, name: str) -> dict[str, Any]:
         """The value last saved."""
-        kept = await self._get(name)
-        if kept is None:
+        if (kept := await self._get(name)) is None:
             raise missing(self, name)
-        try:
-            value = json.loads(kept)
-        except (ValueError, TypeError, RecursionError):
-            value = None
-        if not isinstance(value, dict):
-            del kept, value  # so that no traceback shows them
-            raise CredentialsError(f"{self!r} holds something else for {printable(name, 80)!r}: not a JSON object.")
-        return value
+        held = Secrets((kept,))
+        del kept  # so that no traceback shows it
+        return as_value(self, name, held)
 
     async def save(self, name: str, value: dict[str, Any]) -> None:
         """Hands the value to the keyring. Raises `SaveError`."""

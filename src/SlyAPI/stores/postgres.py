@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import ConfigError, MissingExtraError, NetworkError, SlyError, printable
 from ..web import Secrets
-from .contract import as_text, missing, superseded
+from .contract import as_text, as_value, missing, superseded
 from .served import ServedStore
 
 _TABLE = re.compile(r"(?:[A-Za-z_]\w{0,62}\.)?[A-Za-z_]\w{0,55}", re.ASCII)
@@ -111,7 +111,7 @@ class PostgresStore(ServedStore[Any]):
         held = await self._ask(lambda connection: self._held(connection, name))
         if held is None:
             raise missing(self, name)
-        return self._as_value(name, held)
+        return as_value(self, name, held)
 
     async def save(self, name: str, value: dict[str, Any]) -> None:
         """Commits the value. Raises `SaveError`."""
@@ -126,7 +126,7 @@ class PostgresStore(ServedStore[Any]):
 
         async def swap(connection: Any) -> bool:
             held = await self._held(connection, name)
-            now = None if held is None else self._as_value(name, held)
+            now = None if held is None else as_value(self, name, held)
             if now == new:
                 return True  # by us, whose answer was lost
             if now != old:

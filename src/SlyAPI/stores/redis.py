@@ -18,7 +18,7 @@ from ..errors import (
     printable,
 )
 from ..web import Secrets
-from .contract import as_text, missing, superseded
+from .contract import as_text, as_value, missing, superseded
 from .served import ServedStore
 
 # KEYS: value; ARGV: what is there as far as the caller knows ("" for nothing), what shall be there
@@ -73,7 +73,7 @@ class RedisStore(ServedStore[Any]):
         held = await self._ask(lambda client: self._held(client, name))
         if held is None:
             raise missing(self, name)
-        return self._as_value(name, held)
+        return as_value(self, name, held)
 
     async def save(self, name: str, value: dict[str, Any]) -> None:
         """Sets the value. Raises `SaveError`."""
@@ -88,7 +88,7 @@ class RedisStore(ServedStore[Any]):
 
         async def swap(client: Any) -> bool:
             held = await self._held(client, name)
-            now = None if held is None else self._as_value(name, held)
+            now = None if held is None else as_value(self, name, held)
             if now == new:
                 return True  # by us, whose answer was lost
             if now != old:

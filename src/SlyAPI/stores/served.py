@@ -5,7 +5,6 @@ words, because its own errors and frames hold the password and the tokens.
 """
 
 import asyncio
-import json
 import os
 import secrets
 from abc import abstractmethod
@@ -13,9 +12,8 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Generic, TypeVar
 
-from ..errors import CredentialsError, NetworkError, RequestTimeoutError, SaveError, SlyError, printable
+from ..errors import NetworkError, RequestTimeoutError, SaveError, SlyError
 from ..per_loop import PerLoop
-from ..web import SecretJson, Secrets
 from .contract import ThreadLocks, TokenStore, patiently
 
 C = TypeVar("C")
@@ -129,17 +127,6 @@ class ServedStore(TokenStore, Generic[C]):
             said = str(problem.args[0]).removesuffix(".")
             raise SaveError(f"{said}. {left}", next_step=problem.next_step, kind=problem.kind)
         raise problem
-
-    def _as_value(self, name: str, held: Secrets) -> SecretJson:
-        """The JSON object in what is held. Raises `CredentialsError`, which quotes nothing of it."""
-        try:
-            value = json.loads(held[0])
-        except (ValueError, TypeError, RecursionError):
-            value = None
-        if isinstance(value, dict):
-            return SecretJson(value)
-        del value  # so that no traceback shows it
-        raise CredentialsError(f"{self!r} holds something else for {printable(name, 80)!r}: not a JSON object.")
 
     def _away(self, what: str) -> NetworkError:
         return NetworkError(f"{self!r}: {what}.", next_step="Check that the server runs, then try again.")

@@ -5,7 +5,6 @@ database lock is held, only a file lock of that one user's.
 """
 
 import asyncio
-import json
 import os
 import sqlite3
 import time
@@ -15,10 +14,10 @@ from hashlib import sha256
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from ..errors import ConfigError, CredentialsError, SaveError, printable
+from ..errors import ConfigError, CredentialsError, SaveError
 from ..json_file import StrPath, shown
-from ..web import SecretJson, Secrets
-from .contract import TokenStore, as_text, lasting_path, missing, real_path, superseded
+from ..web import Secrets
+from .contract import TokenStore, as_text, as_value, lasting_path, missing, real_path, superseded
 from .file_lock import file_lock
 
 T = TypeVar("T")
@@ -47,17 +46,7 @@ class SqliteStore(TokenStore):
         held = await self._read(lambda database: _held(database, name))
         if held is None:
             raise missing(self, name)
-        return self._as_value(name, held)
-
-    def _as_value(self, name: str, held: Secrets) -> SecretJson:
-        try:
-            value = json.loads(held[0])
-        except (ValueError, TypeError, RecursionError):
-            value = None
-        if not isinstance(value, dict):
-            del value  # so that no traceback shows it
-            raise CredentialsError(f"{self!r} holds something else for {printable(name, 80)!r}: not a JSON object.")
-        return SecretJson(value)
+        return as_value(self, name, held)
 
     async def save(self, name: str, value: dict[str, Any]) -> None:
         """Commits the value with a full sync. Raises `SaveError`."""
@@ -75,7 +64,7 @@ class SqliteStore(TokenStore):
         def swap(database: sqlite3.Connection) -> bool:
             database.execute("BEGIN IMMEDIATE")
             held = _held(database, name)
-            if (self._as_value(name, held) if held else None) not in (old, new):
+            if (as_value(self, name, held) if held else None) not in (old, new):
                 return False
             database.execute("INSERT OR REPLACE INTO slyapi_users VALUES (?, ?)", (name, as_text(self, new)))
             return True
