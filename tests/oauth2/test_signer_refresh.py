@@ -6,6 +6,7 @@ import json
 import logging
 import stat
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -369,6 +370,28 @@ async def test_an_entry_of_a_store_is_loaded_with_the_first_call(place: Place) -
     assert (place.sent, place.forms) == ([OLD], [])
     with pytest.raises(SlyError, match="no user 'nobody'"):
         await place.api(store.user("nobody")).get_json("/")
+
+
+async def test_a_users_first_call_on_a_live_token_reads_the_store_once_and_takes_no_lock(place: Place) -> None:
+    calls: list[str] = []
+
+    class Watched(MemoryStore):
+        async def load(self, name: str) -> dict[str, Any]:
+            calls.append("load")
+            return await super().load(name)
+
+        def lock(self, name: str) -> AbstractAsyncContextManager[None]:
+            calls.append("lock")
+            return super().lock(name)
+
+    store = Watched()
+    await store.user("alice").save(place.user(1000))
+    await place.api(store.user("alice")).get_json("/")
+    assert (calls, place.sent) == (["load"], [OLD])
+    calls.clear()
+    await store.user("alice").save(place.user(-1))
+    await place.api(store.user("alice")).get_json("/")
+    assert calls[:3] == ["load", "lock", "load"], "in the lock it is looked at again"
 
 
 # The network.

@@ -210,6 +210,10 @@ class OAuth2(Auth):
         assert isinstance(flight, Flight)
         try:
             try:
+                if self.user is _NOT_LOADED:  # most often what is stored is good, and nobody need wait for a lock
+                    await self._reload()
+                    if self._due > self._clock():
+                        return
                 async with AsyncExitStack() as lock:
                     await lock.enter_async_context(self._lock())
                     renewed = await self._renew(client, rejected, flight)
