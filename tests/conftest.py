@@ -20,12 +20,12 @@ from SlyAPI import OAuth2, OAuth2App, OAuth2User, WebAPI
 from SlyAPI.oauth2.grants.authorization_code import read_redirect
 from SlyAPI.testing import PracticeProvider
 from SlyAPI.web import Reply
+from tests.serving import Handler, all_by, served
 from tests.stores import servers
 
 if TYPE_CHECKING:
     from multidict import CIMultiDictProxy
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 # A machine that is busy with something else makes no test fail.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
@@ -78,16 +78,8 @@ class Server:
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[Server, None]:
-        application = web.Application()
-        application.router.add_route("*", "/{path:.*}", self._handle)
-        runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
-            self.origin = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        async with served(all_by(self._handle)) as self.origin:
             yield self
-        finally:
-            await runner.cleanup()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()

@@ -33,6 +33,7 @@ from SlyAPI.flow.console import exit_code
 from SlyAPI.oauth2.providers import PROVIDERS
 from tests.oauth1.judge import CLIENT_KEY, CLIENT_SECRET, Judge, Token
 from tests.oauth2.account_judge import AccountJudge, new_key
+from tests.serving import all_by, served
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -146,15 +147,8 @@ async def standing_in() -> AsyncGenerator[str, None]:
         host, slash, path = request.path.strip("/").partition("/")
         return web.json_response(STOOD_IN[f"https://{host}"][slash + path])
 
-    application = web.Application()
-    application.router.add_get("/{path:.*}", answer)
-    runner = web.AppRunner(application, access_log=None)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+    async with served(all_by(answer)) as origin:
+        yield origin
 
 
 @blocks("stand-in")

@@ -22,7 +22,8 @@ from SlyAPI.paging import CursorPages, LinkPages, NextUrlPages, NumberedPages, O
 if TYPE_CHECKING:
     from SlyAPI.web import ParamsDict
 
-    from .conftest import Handler, Serve, Server
+    from .conftest import Serve, Server
+    from .serving import Handler
 
 Answers = Mapping[str | None, Any]
 

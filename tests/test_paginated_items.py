@@ -9,7 +9,8 @@ from SlyAPI import Auth, WebAPI
 from SlyAPI.errors import BadReplyError
 
 if TYPE_CHECKING:
-    from .conftest import Handler, Serve, Server
+    from .conftest import Serve, Server
+    from .serving import Handler
 
 
 def api_of(server: "Server") -> WebAPI:

@@ -33,6 +33,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from SlyAPI import OAuth2, OAuth2App, OAuth2User, SlyError
 from SlyAPI.stores import EncryptedStore, FileStore, PostgresStore, RedisStore, SqliteStore, TokenStore, expiring
 from SlyAPI.web import Method, Request
+from tests.serving import served
 from tests.stores import servers
 
 SIZES = (100, 1_000, 10_000, 100_000)
@@ -218,13 +219,8 @@ class Endpoint:
 async def endpoint() -> AsyncGenerator[tuple[Endpoint, str], None]:
     it, site = Endpoint(), web.Application()
     site.router.add_post("/token", it.token)
-    runner = web.AppRunner(site, access_log=None)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0, backlog=4096).start()
-        yield it, f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+    async with served(site, backlog=4096) as origin:
+        yield it, origin
 
 
 async def stampede_table(counts: tuple[int, ...]) -> list[Row]:

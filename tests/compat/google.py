@@ -5,7 +5,7 @@ The rule: it says what Google's documentation says, shares no code with the clie
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl
 from aiohttp import web
 
 from SlyAPI.testing import PracticeProvider
+from tests.serving import all_by, served
 
 AUTH = "https://www.googleapis.com/auth"
 SHEETS, SHEETS_READONLY = f"{AUTH}/spreadsheets", f"{AUTH}/spreadsheets.readonly"
@@ -160,15 +161,5 @@ async def running_google(**settings: Any) -> AsyncGenerator[Google, None]:
         "scopes": SCOPES,
     }
     google = Google(PracticeProvider(**{**usual, **settings}))
-    application = web.Application()
-    handler: Callable[[web.Request], Awaitable[web.StreamResponse]] = google.answer
-    application.router.add_route("*", "/{path:.*}", handler)
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.5)
-    await runner.setup()
-    try:
-        async with google.provider.running():
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
-            google.origin = f"http://127.0.0.1:{runner.addresses[0][1]}"
-            yield google
-    finally:
-        await runner.cleanup()
+    async with google.provider.running(), served(all_by(google.answer), patience=0.5) as google.origin:
+        yield google

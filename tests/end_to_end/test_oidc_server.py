@@ -19,6 +19,7 @@ from aiohttp import web
 
 from tests.end_to_end.chromium import Person
 from tests.end_to_end.oidc_server import Client, OidcServer
+from tests.serving import all_by, served
 
 VERIFIER = "a-verifier-that-is-long-enough-for-rfc-7636-0123456789"
 CHALLENGE = base64.urlsafe_b64encode(hashlib.sha256(VERIFIER.encode()).digest()).rstrip(b"=").decode()
@@ -41,15 +42,9 @@ class Listener:
 async def listener() -> AsyncIterator[Listener]:
     """A trivial loopback listener; `uri` is its redirect URI."""
     it = Listener()
-    app = web.Application()
-    app.router.add_get("/{rest:.*}", it.answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    it.uri = f"http://127.0.0.1:{runner.addresses[0][1]}/"
-    yield it
-    await runner.cleanup()
+    async with served(all_by(it.answer)) as origin:
+        it.uri = f"{origin}/"
+        yield it
 
 
 def link(oidc: OidcServer, client: Client, uri: str, **more: str) -> str:

@@ -10,6 +10,8 @@ from typing import Any
 
 from aiohttp import web
 
+from tests.serving import all_by, served
+
 _oauthlib: Any = import_module("oauthlib.oauth1")  # it has no types
 _Validator: Any = _oauthlib.RequestValidator
 
@@ -131,16 +133,8 @@ class Judge(_Validator):  # type: ignore[misc]
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[Judge, None]:
-        application = web.Application()
-        application.router.add_route("*", "/{path:.*}", self._handle)
-        runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
-            self.origin = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        async with served(all_by(self._handle)) as self.origin:
             yield self
-        finally:
-            await runner.cleanup()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         response = await self._answer(request)

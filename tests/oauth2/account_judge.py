@@ -12,6 +12,8 @@ from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from tests.serving import served
+
 EMAIL = "robot@project.example"
 
 
@@ -59,14 +61,8 @@ class AccountJudge:
         application.router.add_post("/token", self._token)
         application.router.add_route("*", "/{path:.*}", self._api)
         application.on_response_prepare.append(self._date)
-        runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
-            self.origin = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        async with served(application) as self.origin:
             yield self
-        finally:
-            await runner.cleanup()
 
     async def _date(self, _: web.Request, response: web.StreamResponse) -> None:
         response.headers["Date"] = formatdate(self.clock(), usegmt=True)
