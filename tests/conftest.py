@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
 import traceback
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 # A machine that is busy with something else makes no test fail.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
+# a shell lets what it starts in the background ignore Ctrl-C, and so would every program that a test stops by it
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REDIRECT_URI = "http://127.0.0.1:8080"
 
