@@ -104,7 +104,11 @@ def test_the_callers_parameters_are_left_alone() -> None:
 
 
 def test_form_fields_are_texts_by_the_same_rules() -> None:
-    assert as_form({"n": 5, "b": False, "none": None, "list": [1, 2]}) == {"n": "5", "b": "false", "list": "1,2"}
+    assert as_form({"n": 5, "b": False, "none": None, "list": [1, None, True]}) == {
+        "n": "5",
+        "b": "false",
+        "list": ["1", "true"],
+    }
 
 
 values: st.SearchStrategy[Any] = st.recursive(

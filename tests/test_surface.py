@@ -64,7 +64,7 @@ WebAPI.delete_json           | {JSON_CALL}                    | test_webapi.py::
 WebAPI.get_text              | {JSON_CALL}                    | test_webapi.py::test_text_is_read_in_the_encoding_it_names
 WebAPI.post_json_empty       | {JSON_CALL}                    | test_webapi.py::test_an_empty_answer_is_fine_where_none_is_promised
 WebAPI.post_form             | {FORM_CALL}                    | test_webapi.py::test_a_form_that_is_text_goes_out_as_it_is_with_the_callers_only_content_type
-WebAPI.put_form              | {FORM_CALL}                    | test_webapi.py::test_a_form_is_urlencoded_by_the_rules_of_the_query
+WebAPI.put_form              | {FORM_CALL}                    | test_webapi.py::test_a_form_is_urlencoded_by_the_rules_of_the_query_but_repeats_lists
 WebAPI.get_form              | {FORM_CALL}                    | test_webapi.py::test_get_form_puts_the_fields_into_the_query
 WebAPI.post_form_empty       | {FORM_CALL}                    | test_webapi.py::test_an_empty_answer_is_fine_where_none_is_promised
 WebAPI.paginated             | (path, params, limit)          | test_paginated.py::test_every_page_is_walked_and_the_params_are_left_alone test_paginated.py::test_nothing_is_asked_before_it_is_needed

@@ -14,6 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from .errors import ConfigError
 from .json_file import shown
+from .params import as_form, as_pairs
 
 Progress = Callable[[int], object]
 """Is told how many bytes more went over: `bar.update` of tqdm as it is."""
@@ -88,14 +89,32 @@ def body_of(content: Content, progress: Progress | None = None, total: Total | N
     return Body([_source(content)], kind, progress, total)
 
 
+def form_of(data: Any) -> Any:
+    """A form as aiohttp takes it: its fields as text, and a `Body` where a file is among them or in their place."""
+    if isinstance(data, Mapping):
+        files = {name: value for name, value in data.items() if _is_file(value)}
+        fields = as_form({name: value for name, value in data.items() if name not in files})
+        return multipart(fields, files) if files else fields
+    if isinstance(data, list | tuple):
+        return as_pairs(data)
+    if hasattr(data, "is_multipart"):  # an `aiohttp.FormData`
+        return data
+    return body_of(data)
+
+
+def _is_file(value: Any) -> bool:
+    return isinstance(value, bytes | bytearray | memoryview | Readable)
+
+
 def multipart(
-    fields: Mapping[str, str], files: Files, progress: Progress | None = None, total: Total | None = None
+    fields: Mapping[str, str | list[str]], files: Files, progress: Progress | None = None, total: Total | None = None
 ) -> Body:
     """A form with files in it (RFC 7578), its fields first."""
     boundary = secrets.token_hex(16)  # a content that holds it could forge parts
     sources: list[_Source] = []
     for name, value in fields.items():
-        sources.append(_Bytes(f"{_head(boundary, name)}\r\n{value}\r\n".encode()))
+        for text in [value] if isinstance(value, str) else value:
+            sources.append(_Bytes(f"{_head(boundary, name)}\r\n{text}\r\n".encode()))
     for name, file in files.items() if isinstance(files, Mapping) else files:
         filename, content, kind = _file(name, file)
         head = f"{_head(boundary, name, filename)}Content-Type: {kind}\r\n\r\n"

@@ -3,7 +3,7 @@
 The rule: what cannot be written is a `TypeError` before anything is sent, never a Python repr on the wire.
 """
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from enum import Enum
 from math import isfinite
 from typing import Any
@@ -30,11 +30,32 @@ def as_query(params: Mapping[str, Any], delimiter: str = ",") -> dict[str, str |
     return query
 
 
-def as_form(data: Mapping[str, Any], delimiter: str = ",") -> dict[str, str]:
-    """Form fields by the same rules as query parameters. Raises `TypeError` for what is no mapping too."""
+def as_form(data: Mapping[str, Any]) -> dict[str, str | list[str]]:
+    """Form fields by the rules of query parameters, but that a list is its field once for each member.
+
+    Raises `TypeError` for what is no mapping too.
+    """
     if not isinstance(data, Mapping):
         raise TypeError(f"form data is a {type(data).__name__}, not a mapping")
-    return {name: str(value) for name, value in as_query(data, delimiter).items()}
+    fields: dict[str, str | list[str]] = {}
+    for name, value in data.items():
+        if _is_list(value):
+            texts = [text for _, text in as_pairs((name, member) for member in value)]
+            if texts:
+                fields[name] = texts
+        else:
+            fields.update(as_pairs([(name, value)]))
+    return fields
+
+
+def as_pairs(data: Iterable[tuple[str, Any]]) -> list[tuple[str, str]]:
+    """Form fields in their order, of which a name may come more than once."""
+    texts = ((name, _as_text(name, value, ",")) for name, value in data)
+    return [(name, str(text)) for name, text in texts if text is not None]
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Sequence | Set) and not isinstance(value, str | bytes | bytearray | memoryview)
 
 
 def _as_text(name: str, value: Any, delimiter: str) -> str | int | None:
@@ -50,7 +71,7 @@ def _as_text(name: str, value: Any, delimiter: str) -> str | int | None:
         return _encodable(name, str(value))
     if isinstance(value, float) and isfinite(value):
         return repr(value)
-    if isinstance(value, (Sequence, Set)) and not isinstance(value, (bytes, bytearray, memoryview)):
+    if _is_list(value):
         members = [_as_text(name, member, delimiter) for member in value]
         kept = [str(member) for member in members if member is not None]
         return delimiter.join(kept) if kept else None

@@ -8,12 +8,10 @@ from dataclasses import MISSING, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack, overload
 
 from .answers import admits_nothing, read_answer
-from .bodies import Body, Content, Files, Progress, Total, body_of, multipart
+from .bodies import Content, Files, Progress, Total, body_of, multipart
 from .errors import BadReplyError, ConfigError, SlyError
 from .params import as_form
 from .signed_call import Fetch
-from .streaming import fetch_patiently
-from .transport import fetch
 from .web import Method, ParamsDict, Reply, Request, read_json
 
 if TYPE_CHECKING:
@@ -60,7 +58,7 @@ class Verbs:
         def _create_form_request(
             self, method: Method, path: str, params: Params, data: Any, headers: Headers
         ) -> Request: ...
-        async def _send(self, request: Request, using: Fetch = fetch) -> Reply: ...
+        async def _send(self, request: Request, using: Fetch | None = None) -> Reply: ...
 
     @overload
     async def get(
@@ -259,16 +257,7 @@ class Verbs:
         return _result(returns, reply, Request(method, reply.url))
 
     async def _ask(self, method: Method, path: str, params: Params, asked: Asked, using: Fetch | None) -> Reply:
-        """The reply to what is asked; what keeps a body from being read is raised as it is."""
-        request = self._filled(method, path, params, **asked)
-        if not isinstance(request.data, Body):
-            return await self._send(request, using or fetch)
-        try:
-            return await self._send(request, using or fetch_patiently)
-        except SlyError:
-            if request.data.failure is None:
-                raise
-        raise request.data.failure
+        return await self._send(self._filled(method, path, params, **asked), using)
 
     def _filled(
         self,
@@ -288,7 +277,7 @@ class Verbs:
         if files is not None:
             if not isinstance(data, Mapping | None):
                 raise ConfigError("Beside files, data has the form's fields: a mapping.")
-            fields = as_form(data or {}, self._parameter_list_delimiter)
+            fields = as_form(data or {})
             body = multipart(fields, files, progress, total)
         elif data is None or isinstance(data, Mapping):
             if data is None:

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar, Unpack, overload
 
 from .auth import Auth
-from .bodies import Progress, Total
+from .bodies import Body, Progress, Total, form_of
+from .errors import SlyError
 from .lazy import AsyncLazy, PagedLazy
 from .page_walk import read_pages, walk
 from .paging import ItemsAt, Page, Pages, TokenPages
-from .params import as_form, as_query
+from .params import as_query
 from .signed_call import Fetch, origin_of, signed_call
-from .streaming import Streamed, begin
+from .streaming import Streamed, begin, fetch_patiently
 from .transport import REPLY_LIMIT, Sessions, fetch, load_aiohttp
 from .verbs import Asked, Headers, Params, Verbs
 from .web import JsonMap, Method, ParamsDict, Reply, Request, read_json
@@ -332,11 +333,23 @@ class WebAPI(Verbs):
             if not any(name.lower() == "content-type" for name in request.headers):
                 request.headers["Content-Type"] = "application/x-www-form-urlencoded"
         elif data is not None:
-            request.data = as_form(_plain(data), self._parameter_list_delimiter)
+            request.data = form_of(_plain(data))
+            if isinstance(request.data, Body):
+                request.headers = request.data.headers(headers)
         return request
 
-    async def _send(self, request: Request, using: Fetch = fetch) -> Reply:
-        """The signed round trip."""
+    async def _send(self, request: Request, using: Fetch | None = None) -> Reply:
+        """The signed round trip; what keeps a body from being read is raised as it is."""
+        if not isinstance(request.data, Body):
+            return await self._round_trip(request, using or fetch)
+        try:
+            return await self._round_trip(request, using or fetch_patiently)
+        except SlyError:
+            if request.data.failure is None:
+                raise
+        raise request.data.failure
+
+    async def _round_trip(self, request: Request, using: Fetch) -> Reply:
         origin = origin_of(self.base_url)
         if self.retry is None and self.limits is None:
             return await signed_call(self.auth, self._client, request, origin, self.reply_limit, using)
