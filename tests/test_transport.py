@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import pickle
 import ssl
 import subprocess
 import zlib
@@ -205,6 +206,20 @@ async def test_a_connection_that_nobody_takes_is_a_network_error(unused_port: in
     with pytest.raises(NetworkError, match="no connection") as caught:
         await api_at(f"http://127.0.0.1:{unused_port}").get_json("/")
     assert caught.value.kind == "transient"
+
+
+async def test_a_network_error_is_one_of_aiohttps_too_as_programs_for_0_6_catch_it(unused_port: int) -> None:
+    api = api_at(f"http://127.0.0.1:{unused_port}")
+    with pytest.raises(aiohttp.ClientError) as caught:
+        await api.get_json("/", {"key": SECRETS[0]})
+    error = caught.value
+    assert isinstance(error, NetworkError)
+    assert isinstance(error, aiohttp.ClientConnectionError)
+    assert repr(type(error)) == repr(NetworkError)
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again), again.next_step) == (NetworkError, str(error), error.next_step)
+    with pytest.raises(aiohttp.ClientError):
+        await send(Request(Method.POST, f"{api.base_url}/", data=SecretForm(refresh_token=SECRETS[2])), timeout=5.0)
 
 
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "xn--", "a" * 64 + ".invalid", "256.256.256.256"])

@@ -6,7 +6,7 @@ The rule: what cannot be written is a `TypeError` before anything is sent, never
 from collections.abc import Iterable, Mapping, Sequence, Set
 from enum import Enum
 from math import isfinite
-from typing import Any
+from typing import Any, TypeGuard
 
 from .errors import ConfigError
 
@@ -54,7 +54,7 @@ def as_pairs(data: Iterable[tuple[str, Any]]) -> list[tuple[str, str]]:
     return [(name, str(text)) for name, text in texts if text is not None]
 
 
-def _is_list(value: Any) -> bool:
+def _is_list(value: object) -> TypeGuard[Sequence[Any] | Set[Any]]:
     return isinstance(value, Sequence | Set) and not isinstance(value, str | bytes | bytearray | memoryview)
 
 

@@ -1,7 +1,7 @@
 """The one place a request leaves the process: sessions, time limits, size caps, and their errors in our words.
 
-The rule: knows nothing of OAuth, follows no redirect, and lets no aiohttp error out, because those
-carry the request's headers. aiohttp, which takes a hundred milliseconds to import, is imported where a
+The rule: knows nothing of OAuth, follows no redirect, and lets no error that aiohttp made out, because
+those carry the request's headers. aiohttp, which takes a hundred milliseconds to import, is imported where a
 session is made or an error is named, never on the way of a request.
 """
 
@@ -11,7 +11,7 @@ import logging
 import sys
 import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -132,7 +132,7 @@ async def fetch(
 
     With `streamed` only its head, unless it is a refusal or a redirect; there is no limit of the whole then.
     Raises `NetworkError`, `RequestTimeoutError`, or `BadReplyError` for a body larger than `limit`;
-    nothing of aiohttp's. No variable here holds what a traceback must not show: URL, query, headers.
+    nothing that aiohttp made. No variable here holds what a traceback must not show: URL, query, headers.
     """
     try:
         if request_log.isEnabledFor(logging.DEBUG):
@@ -220,7 +220,7 @@ def as_ours(error: Exception, request: Request, timeout: float | None) -> SlyErr
     """
     import aiohttp
 
-    asked = request.name
+    asked, broken = request.name, _network_error()
     for ours in (error, error.__cause__, error.__context__):
         if isinstance(ours, SlyError):
             return ours  # of a middleware in the caller's session
@@ -231,15 +231,15 @@ def as_ours(error: Exception, request: Request, timeout: float | None) -> SlyErr
     if isinstance(error, _TooLargeError):
         return BadReplyError(f"{asked}: the reply is larger than {error.args[0]} bytes.", kind="permanent")
     if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError):
-        return NetworkError(
+        return broken(
             f"{asked}: TLS failed ({_cause(error)}).",
             next_step="Check the address, the machine's clock and its certificates.",
             kind="configuration",
         )
     if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return NetworkError(f"{asked}: the host's name is not known here.", next_step="Check address and network.")
+        return broken(f"{asked}: the host's name is not known here.", next_step="Check address and network.")
     if isinstance(error, aiohttp.ClientConnectorError):
-        return NetworkError(f"{asked}: no connection ({_cause(error)}).", next_step="Check the network, try again.")
+        return broken(f"{asked}: no connection ({_cause(error)}).", next_step="Check the network, try again.")
     if isinstance(error, aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError):
         return ConfigError(f"{printable(bare_url(request.url), 100)!r} is not a URL that can be asked.")
     if isinstance(error, aiohttp.ClientResponseError):
@@ -248,7 +248,7 @@ def as_ours(error: Exception, request: Request, timeout: float | None) -> SlyErr
             next_step="Check the address; if it is right, try again later.",
         )
     if isinstance(error, aiohttp.ClientError | OSError):
-        return NetworkError(
+        return broken(
             f"{asked}: the connection broke before a whole reply ({type(error).__name__}).", next_step="Try again."
         )
     if isinstance(error, TypeError):
@@ -258,6 +258,20 @@ def as_ours(error: Exception, request: Request, timeout: float | None) -> SlyErr
     if isinstance(error, RuntimeError):
         return ConfigError(f"{asked}: the client session given cannot be used ({printable(error, 100)}).")
     return ConfigError(f"{asked}: the request cannot be sent as it is ({type(error).__name__}: check URL and headers).")
+
+
+@cache
+def _network_error() -> type[NetworkError]:
+    """`NetworkError` as aiohttp's error too: programs written for 0.6 catch that one, for want of ours."""
+    import aiohttp
+
+    class Both(NetworkError, aiohttp.ClientConnectionError):
+        def __reduce__(self) -> tuple[Any, ...]:
+            again, (_, *told) = super().__reduce__()
+            return again, (NetworkError, *told)
+
+    Both.__module__, Both.__name__, Both.__qualname__ = NetworkError.__module__, "NetworkError", "NetworkError"
+    return Both
 
 
 def _cause(error: Exception) -> str:
