@@ -4,6 +4,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import pickle
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Self
@@ -137,6 +138,25 @@ async def test_an_answer_that_is_no_json_is_named_for_what_it_is(serve: Serve, b
     assert "value" not in str(caught.value)
 
 
+async def test_an_answer_that_is_no_json_is_what_json_raises_too_as_in_0_6(serve: Serve) -> None:
+    server = await serve(answering("<html>"))
+    with pytest.raises(json.JSONDecodeError) as caught:
+        await api_of(server).get_json("/")
+    error = caught.value
+    assert isinstance(error, BadReplyError)
+    assert (error.doc, error.kind, repr(type(error))) == ("", "transient", repr(BadReplyError))
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again)) == (BadReplyError, str(error))
+
+
+@pytest.mark.parametrize("call", ["get_json", "post_json", "put_json", "get_form", "post_form", "put_form"])
+async def test_no_content_where_json_is_promised_is_an_api_error_with_its_status(serve: Serve, call: str) -> None:
+    server = await serve(answering(b"", 204))
+    with pytest.raises(ApiError, match="204") as caught:
+        await getattr(api_of(server), call)("/player")
+    assert (caught.value.status, caught.value.kind) == (204, "permanent")
+
+
 # Forms.
 
 
@@ -247,6 +267,20 @@ async def test_json_that_does_not_fit_the_class_is_an_error_of_ours(serve: Serve
     server = await serve(answering(answer))
     with pytest.raises(BadReplyError, match="no City"):
         await api_of(server)._get(City, "/")
+
+
+async def test_what_a_class_raises_of_its_own_for_an_answer_is_left_alone(serve: Serve) -> None:
+    class TheySaidNo(ValueError):
+        pass
+
+    class Answer:
+        @classmethod
+        def from_json(cls, value: dict[str, Any]) -> Self:
+            raise TheySaidNo(value["error"])
+
+    server = await serve(answering('{"error": "no_such_channel"}'))
+    with pytest.raises(TheySaidNo, match="no_such_channel"):
+        await api_of(server)._get(Answer, "/")
 
 
 async def test_a_number_too_large_for_the_constructor_is_an_error_of_ours(serve: Serve) -> None:

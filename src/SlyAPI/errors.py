@@ -157,7 +157,7 @@ class ListenError(SlyError, OSError):
 
 
 class ApiError(SlyError):
-    """A server answered with a status of 400 or more.
+    """A server answered with a status of 400 or more, or with 204 where JSON was promised.
 
     `status`; `reason`: the text of the body, bounded and with credentials masked (for the token
     endpoint: its error code); `headers`: case-insensitive; `response`: the reply as plain data

@@ -320,6 +320,8 @@ def _construct(returns: Any, value: Any, request: Request) -> Any:
         raise
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         problem = type(error).__name__
+        if type(error).__module__ != "builtins":
+            raise  # the class says so in its own words
     del value  # so that no traceback shows what a server echoed
     raise BadReplyError(
         f"{request.name} answered with JSON that is no {getattr(returns, '__name__', 'such value')} ({problem}).",

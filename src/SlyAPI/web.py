@@ -194,10 +194,30 @@ def read_json(body: bytes, request: Request) -> Any:
         if body[:200].lstrip().startswith(b"<"):
             problem = "HTML or XML, not JSON"
     del body  # so that no traceback shows what a server echoed
-    raise BadReplyError(
+    raise _NotJsonError(
         f"{request.name} was answered with a body that is {problem}.",
         next_step="Check the address; if it is right, try again later.",
     )
+
+
+class _JsonError(json.JSONDecodeError):
+    """Of a message alone, without the text that is no JSON."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, "", 0)
+        self.args = (message,)
+
+
+class _NotJsonError(BadReplyError, _JsonError):
+    """`BadReplyError` as the error of `json` too: programs written for 0.6 catch that one, for want of ours."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        again, (_, *told) = super().__reduce__()
+        return again, (BadReplyError, *told)
+
+
+_NotJsonError.__module__, _NotJsonError.__qualname__ = BadReplyError.__module__, BadReplyError.__qualname__
+_NotJsonError.__name__ = BadReplyError.__name__
 
 
 def masked(text: str, secrets: Iterable[str]) -> str:

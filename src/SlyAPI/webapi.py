@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar, Unpack, overloa
 
 from .auth import Auth
 from .bodies import Body, Progress, Total, form_of
-from .errors import SlyError
+from .errors import ApiError, SlyError
 from .lazy import AsyncLazy, PagedLazy
 from .page_walk import read_pages, walk
 from .paging import ItemsAt, Page, Pages, TokenPages
@@ -127,7 +127,10 @@ class WebAPI(Verbs):
     ) -> JsonObject:
         """GET, and the JSON of the answer whatever its Content-Type says."""
         request = self._create_request(GET, path, params, json, headers)
-        return read_json((await self._send(request)).body, request)  # type: ignore[no-any-return]
+        reply = await self._send(request)
+        if reply.status == 204:
+            raise _no_content(request, reply)
+        return read_json(reply.body, request)  # type: ignore[no-any-return]
 
     async def post_json(
         self, path: str, params: Params = None, json: Any = None, headers: Headers = None
@@ -361,8 +364,16 @@ class WebAPI(Verbs):
         return await patient_call(self.auth, request, call, self.retry, self.limits)
 
     async def _json(self, request: Request) -> JsonObject:
-        value: JsonObject = read_json((await self._send(request)).body, request)
-        return value
+        reply = await self._send(request)
+        if reply.status == 204:
+            raise _no_content(request, reply)
+        return read_json(reply.body, request)  # type: ignore[no-any-return]
+
+
+def _no_content(request: Request, reply: Reply) -> ApiError:
+    """Programs written for 0.6 tell an API that has nothing to say by this status."""
+    said = f"{request.name} was answered with HTTP 204, no content, where JSON is promised."
+    return ApiError(204, "", reply, message=said)
 
 
 def is_dataclass_instance(value: object) -> bool:
