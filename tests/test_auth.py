@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from SlyAPI import Auth, GrantEndedError, HeaderApiKey, OAuth2, OAuth2App, OAuth2User, UrlApiKey
+from SlyAPI import Auth, GrantEndedError, HeaderApiKey, OAuth2, OAuth2App, OAuth2User, UrlApiKey, WebAPI
 from SlyAPI.auth import NoAuth
 from SlyAPI.errors import ConfigError, OriginError
 from SlyAPI.web import Request
@@ -200,6 +200,26 @@ async def test_no_auth_changes_nothing(serve: Serve) -> None:
 def test_keys_print_without_their_secret() -> None:
     for auth in (UrlApiKey("key", KEY), HeaderApiKey("X-Api-Key", KEY)):
         assert KEY not in f"{auth!r} {auth}"
+
+
+async def test_a_subclass_adds_a_second_parameter_or_header_as_in_0_6(serve: Serve) -> None:
+    class Two(HeaderApiKey):
+        def __init__(self) -> None:
+            super().__init__("X-Api-Key", KEY)
+            self.headers["X-App"] = "app"
+
+    class TwoInTheUrl(UrlApiKey):
+        def __init__(self) -> None:
+            super().__init__("key", "k")
+            self.params["app"] = "a"
+
+    server = await serve()
+    for auth in (Two(), TwoInTheUrl()):
+        api = WebAPI(auth)
+        api.base_url = server.origin
+        await api.get_json("/", {"q": 1})
+    assert [server.seen[0].headers[name] for name in ("X-Api-Key", "X-App")] == [KEY, "app"]
+    assert server.seen[1].query == [("q", "1"), ("key", "k"), ("app", "a")]
 
 
 # OAuth2 with the practice provider.

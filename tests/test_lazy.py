@@ -37,6 +37,13 @@ async def test_awaiting_gives_the_list() -> None:
     assert await counting([]) == [0, 1, 2]
 
 
+async def test_the_generator_is_there_as_gen_as_in_0_6() -> None:
+    lazy = counting([])
+    assert await anext(lazy.gen) == 0
+    await lazy.gen.aclose()
+    assert await lazy == []
+
+
 async def test_map_changes_every_item_and_can_be_mapped_again() -> None:
     assert await counting([]).map(lambda number: number + 1).map(str) == ["1", "2", "3"]
     assert [item async for item in counting([]).map(str)] == ["0", "1", "2"]

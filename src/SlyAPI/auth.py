@@ -163,19 +163,19 @@ class NoAuth(Auth):
 
 
 class UrlApiKey(Auth):
-    """An API key as one query parameter."""
+    """An API key as one query parameter; a subclass may put more into `params`."""
 
     def __init__(self, param_name: str, secret: str) -> None:
-        self.param_name = param_name
-        self.secret = secret
+        self.params = {param_name: secret}
 
     def __repr__(self) -> str:
-        return f"UrlApiKey({self.param_name!r}, '***')"
+        return f"UrlApiKey({', '.join(map(repr, self.params))}, '***')"
 
     async def sign(self, client: Any, request: Request) -> Request:
         if "?" in request.url:  # the URL of a next page may have the key already
-            request.url = _without_parameter(request.url, self.param_name)
-        request.query_params[self.param_name] = self.secret
+            for name in self.params:
+                request.url = _without_parameter(request.url, name)
+        request.query_params |= self.params
         return request
 
 
@@ -186,15 +186,14 @@ def _without_parameter(url: str, name: str) -> str:
 
 
 class HeaderApiKey(Auth):
-    """An API key as one header."""
+    """An API key as one header; a subclass may put more into `headers`."""
 
     def __init__(self, param_name: str, secret: str) -> None:
-        self.param_name = param_name
-        self.secret = secret
+        self.headers = {param_name: secret}
 
     def __repr__(self) -> str:
-        return f"HeaderApiKey({self.param_name!r}, '***')"
+        return f"HeaderApiKey({', '.join(map(repr, self.headers))}, '***')"
 
     async def sign(self, client: Any, request: Request) -> Request:
-        request.headers[self.param_name] = self.secret
+        request.headers |= self.headers
         return request

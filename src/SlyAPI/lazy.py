@@ -19,20 +19,20 @@ class AsyncLazy(Generic[T]):
     """
 
     def __init__(self, generator: AsyncGenerator[T, None]) -> None:
-        self._generator = generator
+        self.gen = generator
 
     def __aiter__(self) -> AsyncIterator[T]:
-        return self._generator.__aiter__()
+        return self.gen.__aiter__()
 
     def __await__(self) -> Generator[Any, None, list[T]]:
         return self._list().__await__()
 
     async def _list(self) -> list[T]:
-        return [item async for item in self._generator]
+        return [item async for item in self.gen]
 
     async def aclose(self) -> None:
         """Ends the sequence, and with it whatever it has under way."""
-        close = getattr(self._generator, "aclose", None)  # 0.6 took any async iterator
+        close = getattr(self.gen, "aclose", None)  # 0.6 took any async iterator
         if close is not None:
             await close()
 
@@ -69,7 +69,7 @@ class PagedLazy(AsyncLazy[T]):
 
     def __aiter__(self) -> AsyncIterator[T]:
         self._begun = True
-        return self._generator
+        return self.gen
 
     async def _list(self) -> list[T]:
         if self._begun:  # in the midst of a page

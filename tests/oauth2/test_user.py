@@ -334,6 +334,13 @@ def test_a_copy_of_a_user_is_the_same_user(again: Callable[[OAuth2User], OAuth2U
     assert asdict(other)["scopes"] == ["read", "write"]
 
 
+def test_the_members_of_a_user_are_read_as_a_user_as_in_0_6() -> None:
+    user = OAuth2User.from_json_obj(OWN | {"more": 1, "client_auth": "basic"})
+    assert OAuth2User.from_json_obj(asdict(user)) == user
+    naive = asdict(user) | {"expires_at": EXPIRY.replace(tzinfo=None)}
+    assert OAuth2User.from_json_obj(naive) == user
+
+
 @pytest.mark.parametrize(("given", "kept"), [("read write", ["read", "write"]), (("a", "b"), ["a", "b"]), (None, [])])
 def test_scopes_given_in_code_may_be_written_in_any_form(given: Any, kept: list[str]) -> None:
     assert OAuth2User("token", scopes=given).scopes == kept

@@ -32,9 +32,14 @@ def as_utc(time: datetime) -> datetime:
 
 
 def read_time(value: Any) -> datetime | None:
-    """A time from a file: ISO 8601 text (naive is UTC) or epoch seconds; None for null. Raises `ConfigError`."""
+    """A time from a file: ISO 8601 text (naive is UTC) or epoch seconds; None for null. Raises `ConfigError`.
+
+    One that is a `datetime` already is read too.
+    """
     if value is None:
         return None
+    if isinstance(value, datetime):
+        return as_utc(value)
     number = seconds(value)
     if number is not None:
         return from_epoch(number)

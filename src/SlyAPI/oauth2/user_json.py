@@ -87,6 +87,9 @@ def _from_own(saved: Mapping[str, Any]) -> Told:
     if token_type != "Bearer" and not (isinstance(token_type, str) and re.fullmatch(_SCHEME, token_type)):
         raise ConfigError("token_type is not the name of a scheme.")
     expires = saved.get("expires_at")
+    if isinstance(expires, datetime):  # `dataclasses.asdict` of a user
+        more = saved.get("extra") or {}
+        saved = {key: value for key, value in saved.items() if key not in ("extra", "expires_as_read")} | more
     return Told(
         token=_sendable("token", saved["token"]),
         refresh_token=_refresh_token(saved.get("refresh_token")),
