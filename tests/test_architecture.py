@@ -40,7 +40,7 @@ FLOORS: dict[str, tuple[str, str]] = {
     ),
     "provider": ("oauth2.app oauth1.app", "words grants protocol io"),
     "credentials": (
-        "oauth2 oauth2.saving oauth2.flight oauth2.signer oauth2.service_account oauth1 oauth1.signer",
+        "service_account oauth2 oauth2.saving oauth2.flight oauth2.signer oauth2.service_account oauth1 oauth1.signer",
         "words contract grants protocol io provider",
     ),
     "api": ("patient_call limits webapi verbs signed_call page_walk download", "words contract io"),

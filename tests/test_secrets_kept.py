@@ -114,8 +114,6 @@ HOLDERS = {
     ("Login", "state"),
     ("Login", "verifier"),
     ("Answer", "code"),
-    ("UrlApiKey", "secret"),
-    ("HeaderApiKey", "secret"),
     ("Request", "url"),
     ("Request", "query_params"),
     ("Request", "headers"),

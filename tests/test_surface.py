@@ -35,11 +35,12 @@ IMPORTS = {
         HeaderApiKey OAuth2ServiceAccount requires_scopes""",
     "SlyAPI.oauth2": "OAuth2",
     "SlyAPI.oauth1": "OAuth1",
-    "SlyAPI.web": "JsonMap ParamsDict JsonType JsonTypeCo ApiError Request Method",
+    "SlyAPI.web": "JsonMap JsonMapCo JsonScalar ParamsDict ParamType JsonType JsonTypeCo ApiError Request Method",
     "SlyAPI.webapi": "is_dataclass_instance JsonMap WebAPI",
     "SlyAPI.auth": "Auth NoAuth UrlApiKey HeaderApiKey",
     "SlyAPI.asyncy": "unmanage_async_context AsyncLazy AsyncTrans",
     "SlyAPI.flow": "grant_wizard scaffold_wizard",
+    "SlyAPI.service_account": "ServiceAccount OAuth2ServiceAccount",
 }
 LATER: set[str] = set()
 STARRED = {module: IMPORTS[module] for module in ("SlyAPI", "SlyAPI.flow", "SlyAPI.asyncy")}
@@ -78,6 +79,7 @@ WebAPI._parameter_list_delimiter | str                        | test_webapi.py::
 web.ApiError                 | (status, reason=None, response=None) | test_webapi.py::test_every_status_from_400_on_is_an_api_error_that_names_it
 web.ApiError.from_resposnse  | async (response)               | test_webapi.py::test_an_api_error_from_an_aiohttp_response_is_made_as_in_0_6
 web.Request                  | (method, url)                  | test_surface.py::test_an_auth_of_ones_own_sees_and_changes_the_whole_request
+web.Request.send             | (client)                       | test_surface.py::test_a_signed_request_can_be_sent_by_hand
 web.Method                   | enum GET POST PUT DELETE PATCH | test_surface.py::test_an_auth_of_ones_own_sees_and_changes_the_whole_request
 AsyncLazy                    | (generator)                    | test_lazy.py::test_awaiting_gives_the_list
 AsyncLazy.map                | (change)                       | test_lazy.py::test_map_changes_every_item_and_can_be_mapped_again
@@ -278,6 +280,34 @@ async def test_an_auth_of_ones_own_sees_and_changes_the_whole_request(serve: Ser
     assert seen == [(Method.POST, f"{server.origin}/x", {"q": "ü"})]
     assert server.last.query == [("q", "ü"), ("stamp", "5")]
     assert (server.last.headers["X-Signed"], server.last.body) == ("yes", b"a=1&signature=s")
+
+
+async def test_a_signed_request_can_be_sent_by_hand(serve: Serve) -> None:
+    """In 0.6 that is how a library reads bytes."""
+    server = await serve()
+
+    class Own(WebAPI):
+        base_url = server.origin
+
+        async def read(self, request: Request) -> bytes:
+            signed = await self.auth.sign(self._client, request)
+            async with signed.send(self._client) as response:
+                return bytes(await response.read())
+
+    api = Own(UrlApiKey("key", "k"))
+    url = api.get_full_url("/x")
+    assert await api.read(Request(Method.GET, url, {"q": "a b"}, {"X-Own": "1"})) == b'{"ok": true}'
+    assert (server.last.query, server.last.headers["X-Own"]) == ([("q", "a b"), ("key", "k")], "1")
+    await api.read(Request(Method.POST, url, data={"a": "1"}))
+    await api.read(Request(Method.POST, url, data={"a": 1}, data_is_json=True))
+    assert [seen.body for seen in server.seen] == [b"", b"a=1", b'{"a": 1}']
+
+
+@pytest.mark.parametrize(
+    "module", ["asyncy", "auth", "oauth1", "oauth2", "service_account", "web", "webapi"]
+)
+def test_the_modules_of_0_6_need_no_import_of_their_own(module: str) -> None:
+    subprocess.run([sys.executable, "-W", "error", "-c", f"import SlyAPI; SlyAPI.{module}"], check=True, timeout=60)
 
 
 async def test_an_error_is_not_tried_again(serve: Serve) -> None:

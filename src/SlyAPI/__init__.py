@@ -23,6 +23,7 @@ else:  # for tools, a `__getattr__` would have every misspelt name be there
             "webapi": "WebAPI",
             **dict.fromkeys(("json_file", "page_walk", "paging", "params", "rsa"), ""),
             **dict.fromkeys(("signed_call", "stores", "transport", "web"), ""),
+            **dict.fromkeys(("asyncy", "service_account"), ""),
         },
     )
 

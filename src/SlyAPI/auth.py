@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote_plus
 
 from .errors import ConfigError, OriginError
-from .web import FORM, REDIRECTS, Method, Request, masked
+from .web import FORM, REDIRECTS, Method, Request, SecretForm, masked
 
 if TYPE_CHECKING:
     from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
@@ -166,7 +166,7 @@ class UrlApiKey(Auth):
     """An API key as one query parameter; a subclass may put more into `params`."""
 
     def __init__(self, param_name: str, secret: str) -> None:
-        self.params = {param_name: secret}
+        self.params = SecretForm({param_name: secret})
 
     def __repr__(self) -> str:
         return f"UrlApiKey({', '.join(map(repr, self.params))}, '***')"
@@ -189,7 +189,7 @@ class HeaderApiKey(Auth):
     """An API key as one header; a subclass may put more into `headers`."""
 
     def __init__(self, param_name: str, secret: str) -> None:
-        self.headers = {param_name: secret}
+        self.headers = SecretForm({param_name: secret})
 
     def __repr__(self) -> str:
         return f"HeaderApiKey({', '.join(map(repr, self.headers))}, '***')"

@@ -21,6 +21,8 @@ from .errors import ApiError, BadReplyError, ConfigError, printable
 __all__ = [
     "ApiError",
     "JsonMap",
+    "JsonMapCo",
+    "JsonScalar",
     "JsonType",
     "JsonTypeCo",
     "Method",
@@ -38,6 +40,8 @@ JsonTypeCo = int | float | bool | str | None | Sequence["JsonTypeCo"] | Mapping[
 """What `json.dumps` takes; read-only, so that `list[str]` and a `TypedDict` fit."""
 JsonMap = dict[str, JsonType]
 """A JSON object."""
+JsonScalar = int | float | bool | str | None
+JsonMapCo = Mapping[str, JsonTypeCo]
 
 ParamType = int | float | str | Enum | None | Set["ParamType"] | Sequence["ParamType"]
 ParamsDict = Mapping[str, ParamType]
@@ -91,6 +95,15 @@ class Request:
 
     def __repr__(self) -> str:
         return f"<Request {self.name}>"
+
+    def send(self, client: Any) -> Any:
+        """Asks with it as it is, on an `aiohttp.ClientSession`: `async with request.send(client) as response`.
+
+        As in 0.6. aiohttp follows redirects and takes headers along; the methods of `WebAPI` keep a credential
+        at home.
+        """
+        body: dict[str, Any] = {"json": self.data} if self.data_is_json else {"data": self.data or None}
+        return client.request(self.method.value, self.url, params=self.query_params, headers=self.headers, **body)
 
 
 _CHARSET = re.compile(r"""charset\s*=\s*["']?([\w.:+-]{1,40})""", re.IGNORECASE)

@@ -217,7 +217,7 @@ class Signed(UrlApiKey):
 
     async def sign(self, client: Any, request: Request) -> Request:
         request.query_params["key"] = 5
-        request.headers["X-Key"] = self.secret
+        request.headers["X-Key"] = self.params["key"]
         return request
 
 
