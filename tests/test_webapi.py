@@ -462,8 +462,17 @@ async def test_the_text_of_an_error_is_bounded_and_fit_for_a_terminal(serve: Ser
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 1000
     assert caught.value.reason is not None
-    assert len(caught.value.reason) <= 4096
-    assert len(caught.value.response.body) <= 4096
+    assert len(caught.value.reason) <= 1 << 14
+    assert len(caught.value.response.body) <= 1 << 14
+
+
+async def test_an_error_with_a_lot_to_say_is_kept_whole_for_programs_that_read_its_json(serve: Serve) -> None:
+    details = [{"field": f"values[{number}]", "description": "is no number"} for number in range(200)]
+    server = await serve(answering(json.dumps({"error": {"details": details}}), 400))
+    with pytest.raises(ApiError) as caught:
+        await api_of(server).get_json("/")
+    assert json.loads(caught.value.reason or "")["error"]["details"] == details
+    assert len(str(caught.value)) < 1000
 
 
 async def test_an_error_that_comes_in_pieces_is_read_to_its_end(serve: Serve) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from yarl import URL
 
 _MOST_REDIRECTS = 10
-_ERROR_TEXT = 4096
+_ERROR_TEXT = 1 << 14
 _SENT_TWICE = (str, bytes, bytearray, memoryview, dict, list, tuple)
 _TELL_NOTHING = ("accept", "user-agent", "range", "if-range")
 

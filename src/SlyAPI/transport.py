@@ -213,13 +213,16 @@ def troubles() -> tuple[type[Exception], ...]:
     return (aiohttp.ClientError, TimeoutError, OSError, ValueError, TypeError, RuntimeError)
 
 
-def as_ours(error: Exception, request: Request, timeout: float | None) -> SlyError | TypeError:
+def as_ours(error: Exception, request: Request, timeout: float | None) -> Exception:
     """The error of ours that says what aiohttp's means; holds nothing of the request but its bare URL.
 
-    A `TypeError` stays one: the caller's data cannot be written.
+    A `TypeError` stays one: the caller's data cannot be written. What kept a body from being read is given as it is.
     """
     import aiohttp
 
+    failure: Exception | None = getattr(request.data, "failure", None)
+    if failure is not None:
+        return failure
     asked, broken = request.name, _network_error()
     for ours in (error, error.__cause__, error.__context__):
         if isinstance(ours, SlyError):

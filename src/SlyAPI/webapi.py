@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar, Unpack, overloa
 
 from .auth import Auth
 from .bodies import Body, Progress, Total, form_of
-from .errors import ApiError, SlyError
+from .errors import ApiError
 from .lazy import AsyncLazy, PagedLazy
 from .page_walk import read_pages, walk
 from .paging import ItemsAt, Page, Pages, TokenPages
@@ -342,17 +342,8 @@ class WebAPI(Verbs):
         return request
 
     async def _send(self, request: Request, using: Fetch | None = None) -> Reply:
-        """The signed round trip; what keeps a body from being read is raised as it is."""
-        if not isinstance(request.data, Body):
-            return await self._round_trip(request, using or fetch)
-        try:
-            return await self._round_trip(request, using or fetch_patiently)
-        except SlyError:
-            if request.data.failure is None:
-                raise
-        raise request.data.failure
-
-    async def _round_trip(self, request: Request, using: Fetch) -> Reply:
+        """The signed round trip."""
+        using = using or (fetch_patiently if isinstance(request.data, Body) else fetch)
         origin = origin_of(self.base_url)
         if self.retry is None and self.limits is None:
             return await signed_call(self.auth, self._client, request, origin, self.reply_limit, using)
