@@ -63,9 +63,19 @@ async def test_show_of_a_store_lists_the_names(place: Place) -> None:
 
 
 async def test_show_of_an_empty_store_says_so_on_stderr(place: Place) -> None:
+    await stored(place).user("alice").save(OAuth2User("T"))
+    await stored(place).user("alice").delete()
     ended = await place.runs("show", *IN)
     assert (ended.code, ended.out) == (0, "")
     assert "has no user" in ended.err
+
+
+@pytest.mark.parametrize("url", ["sqlite:user.db", "file:user"])
+@pytest.mark.parametrize("words", [("show",), ("show", "--name", "alice"), ("token", "app.json", "--name", "alice")])
+async def test_a_store_that_is_not_there_is_told_and_not_made(place: Place, url: str, words: tuple[str, ...]) -> None:
+    before = place.files()
+    failure(place, await place.runs(*words, "--store", url), 3, "There is no store", url.partition(":")[2], "path")
+    assert place.files() == before
 
 
 async def test_show_lists_who_will_soon_have_to_grant_again(place: Place) -> None:
@@ -73,7 +83,9 @@ async def test_show_lists_who_will_soon_have_to_grant_again(place: Place) -> Non
         ends = datetime.now(UTC) + timedelta(days=days)
         await stored(place).user(name).save(OAuth2User("T", "R", refresh_expires_at=ends))
     assert (await place.runs("show", *IN, "--expiring", "7")).out == "soon\n"
-    assert "no such user" in (await place.runs("show", *IN, "--expiring", "1")).err
+    assert "no user whose refresh token is known to end within 1 day" in (
+        await place.runs("show", *IN, "--expiring", "1")
+    ).err
     assert (await place.runs("show", *IN, "--expiring", "-1")).code == 2
 
 
@@ -114,6 +126,7 @@ async def test_revoke_ends_the_grant_and_forgets_the_user_alone(place: Place) ->
 
 @pytest.mark.parametrize("command", [("token", "app.json"), ("refresh", "app.json"), ("revoke", "app.json"), ("show",)])
 async def test_a_name_that_the_store_does_not_know_is_told(place: Place, command: tuple[str, ...]) -> None:
+    await stored(place).user("bob").save(OAuth2User("T"))
     failure(place, await place.runs(*command, *ALICE), 3, "alice", "users.db", "save a user file")
 
 
@@ -129,7 +142,7 @@ async def test_an_encrypted_store_is_opened_by_the_keys_in_the_environment(place
     inner, keys = stored(place), [EncryptedStore.new_key() for _ in range(2)]
     await inner.delete("alice")
     await EncryptedStore(inner, keys).user("alice").save(user)
-    failure(place, await place.runs("token", "app.json", *ALICE), 3, "alice")
+    failure(place, await place.runs("token", "app.json", *ALICE), 3, "alice", "is encrypted", "SLYAPI_STORE_KEYS")
     place.env["SLYAPI_STORE_KEYS"] = " ".join(keys[1:])
     failure(place, await place.runs("token", "app.json", *ALICE), 3, "key")
     place.env["SLYAPI_STORE_KEYS"] = " ".join(reversed(keys))
@@ -147,6 +160,9 @@ async def test_an_encrypted_store_is_opened_by_the_keys_in_the_environment(place
         (("show", "--name", "alice"), "Which store"),
         (("token", "app.json", *IN), "Which user"),
         (("show", "user.json", *ALICE), "or in a store"),
+        (("show", "user.json", "--expiring", "7"), "whole store"),
+        (("show", *ALICE, "--expiring", "7"), "whole store"),
+        (("show", "--expiring", "7"), "Which store"),
         (("show", "--store", "mysql://me:client-secret-5EC9E7@db/users"), "URL of a store"),
     ],
 )

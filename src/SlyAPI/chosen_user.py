@@ -11,7 +11,7 @@ from .errors import ConfigError, CredentialsNotFoundError
 from .flow.wizard import unchanged
 from .json_file import check_writable, shown
 from .oauth2 import OAuth2, OAuth2App, OAuth2User
-from .stores import EncryptedStore, StoredUser, TokenStore, expiring, store_at, user_file
+from .stores import EncryptedStore, FileStore, SqliteStore, StoredUser, TokenStore, expiring, store_at, user_file
 
 STORE_VARIABLE = "SLYAPI_STORE"
 """The environment variable that stands for `--store`, for URLs that the list of processes should not show."""
@@ -64,12 +64,34 @@ def chosen_user(args: Any) -> ChosenUser:
 
 
 def chosen_store(args: Any) -> TokenStore:
-    """The store that `--store`, else the environment, tells; encrypted if that has keys. Raises `ConfigError`."""
+    """The store that `--store`, else the environment, tells; encrypted if that has keys.
+
+    Raises `ConfigError`, and `CredentialsNotFoundError` for a file or folder that is not there.
+    """
     url = args.store or os.environ.get(STORE_VARIABLE, "")
     if not url:
-        raise ConfigError("Which store?" if args.name else "Which user?", next_step=_WHICH)
+        about_store = args.name or getattr(args, "expiring", None) is not None
+        raise ConfigError("Which store?" if about_store else "Which user?", next_step=_WHICH)
     keys = os.environ.get(KEYS_VARIABLE, "").split()
-    return EncryptedStore(store_at(url), keys) if keys else store_at(url)
+    store = store_at(url)
+    _check_there(store)
+    return EncryptedStore(store, keys) if keys else store
+
+
+def _check_there(store: TokenStore) -> None:
+    # no command makes a store, and one that was misspelt would look as one without users
+    path = store.path if isinstance(store, SqliteStore) else store.folder if isinstance(store, FileStore) else ""
+    if not path:
+        return
+    try:
+        os.stat(path)
+    except FileNotFoundError:
+        raise CredentialsNotFoundError(
+            f"There is no store at {shown(path)}.",
+            next_step="Check the path; a store is made when a program saves its first user.",
+        ) from None
+    except OSError:
+        pass  # the store tells it better
 
 
 def names_in(store: TokenStore, days: float | None) -> list[str]:

@@ -10,7 +10,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from .errors import CredentialsError, CredentialsNotFoundError, printable
+from .errors import ConfigError, CredentialsError, CredentialsNotFoundError, printable
 from .flow.console import Console
 from .json_file import read_json_file, shown
 from .oauth2.user_json import Told, read_user, recognise
@@ -33,6 +33,9 @@ def described(user: "OAuth2User | Told") -> dict[str, Any]:
 
 def show(args: Any, console: Console) -> int:
     """Scopes and expiry of a user without secret, of a file its mode; of a store alone its users' names."""
+    if args.expiring is not None and (args.user or args.name):
+        step = "Give --store URL, and neither USER.json nor --name."
+        raise ConfigError("--expiring is about a whole store.", next_step=step)
     if args.user and not (args.store or args.name):
         return _show_file(args, console)
     from .chosen_user import chosen_user  # and the stores with it
@@ -95,7 +98,8 @@ def _show_names(args: Any, console: Console) -> int:
     elif names:
         print_result("\n".join(printable(name, 200) for name in names))
     else:
-        console.say(f"{store!r} has no {'' if args.expiring is None else 'such '}user.")
+        days = f"{args.expiring:g} day{'' if args.expiring == 1 else 's'}" if args.expiring is not None else ""
+        console.say(f"{store!r} has no user{days and f' whose refresh token is known to end within {days}'}.")
     return 0
 
 

@@ -63,6 +63,8 @@ def read_user(obj: Any, now: float) -> Told | str:
             return user
     except (ConfigError, BadReplyError) as error:
         return f"does not hold a user's tokens: {error}"
+    if "slyapi_encrypted" in told:
+        return "is encrypted. Open it with its key: EncryptedStore, or SLYAPI_STORE_KEYS on the command line."
     return f"does not hold a user's tokens: it is {recognise(told)}. {_HINT}"
 
 
