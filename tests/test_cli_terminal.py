@@ -4,6 +4,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import subprocess
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -248,6 +249,35 @@ async def test_ctrl_c_at_each_question_of_scaffold_leaves_the_terminal_as_it_was
         terminal.types("new.json" if question == "Client file" else "")
     await terminal.says(": ")
     await stopped(place, terminal)
+
+
+@pytest.fixture
+def repository(place: Place) -> None:
+    subprocess.run(["git", "init", "-q", place.folder], check=True)
+
+
+@pytest.mark.usefixtures("repository")
+async def test_ctrl_c_at_the_question_about_git_says_that_the_file_was_written(place: Place) -> None:
+    terminal = await place.terminal("scaffold", "new.json", "--blank")
+    await terminal.says("to .gitignore? (y/N): ")
+    await stopped(place, terminal, "new.json was written.")
+
+
+async def test_scaffold_asks_again_for_a_provider_that_it_does_not_know(place: Place) -> None:
+    terminal = await place.terminal("scaffold")
+    for question, answer in (
+        ("Client file to write [app.json]: ", "new.json"),
+        ("Provider, or an issuer's https address; Enter to leave it blank: ", "gihub"),
+        ("Did you mean github?", ""),
+        ("Provider, or an issuer's https address; Enter to leave it blank: ", "github"),
+        ("Client id; Enter to leave it blank: ", "me"),
+        ("Client secret (not shown); Enter to leave it blank: ", "hush-hush"),
+    ):
+        await terminal.says(question)
+        if answer:
+            terminal.types(answer)
+    assert await terminal.ends() == 0
+    assert "github.com" in place.reads("new.json")["auth_uri"]
 
 
 async def test_a_secret_for_stdin_is_asked_for_and_not_shown_on_a_terminal(place: Place) -> None:

@@ -15,7 +15,7 @@ from ..json_file import StrPath, check_writable, read_json_file, shown, write_js
 from ..oauth1 import OAuth1App, OAuth1User
 from ..oauth2 import OAuth2App, OAuth2User
 from ..oauth2.client_file import misspelt
-from ..oauth2.providers import PROVIDERS
+from ..oauth2.providers import PROVIDERS, Provider
 from ..oauth2.user_json import recognise
 from .client_check import check_filled_in
 from .console import Console, Interrupted, report
@@ -88,13 +88,12 @@ def scaffold_by_asking(console: Console) -> dict[str, Any] | None:
     if path is None:
         return None
     console.say(textwrap.fill(f"Known providers: {', '.join(PROVIDERS)}.", 78))
-    name = console.ask("Provider, or an issuer's https address; Enter to leave it blank", "--provider", "")
+    name, provider = _ask_provider(console)
     options = ScaffoldOptions()
-    if name.startswith(("https://", "http://")):
-        options.issuer = name
-    elif name:
+    if provider is None:
+        options.issuer = name or None
+    else:
         options.provider = name
-        provider = find_provider(name)
         console.say("Register a client at", f"    {provider.console}")
         console.say(f"and where it wants a redirect URI: {provider.redirect_uri}")
         if provider.note:
@@ -110,10 +109,24 @@ def scaffold_by_asking(console: Console) -> dict[str, Any] | None:
     return {"app": str(path), "filled_in": is_filled_in(path)}
 
 
+def _ask_provider(console: Console) -> tuple[str, Provider | None]:
+    """A provider's name and its row in the table; or an issuer's address, or "", and None."""
+    while True:
+        name = console.ask("Provider, or an issuer's https address; Enter to leave it blank", "--provider", "")
+        try:
+            is_address = not name or name.startswith(("https://", "http://"))
+            return name, None if is_address else find_provider(name)
+        except ConfigError as error:
+            if not console.interactive:
+                raise
+            console.say(textwrap.fill(str(error), 78))
+
+
 def say_written(path: StrPath, console: Console) -> None:
     """Says what was written, and what comes next."""
     client = read_json_file(path)
     missing = [key for key, value in client.items() if value == ""]
+    console.so_far = f"{shown(path)} was written."
     console.say(f"{shown(path)} was written (mode 0600).")
     console.say(f"Fill in {', '.join(missing)}, then run:" if missing else "Next:")
     console.say(f"    python -m SlyAPI grant {'oauth1 ' if 'request_uri' in client else ''}{shown(path)}")
