@@ -298,7 +298,8 @@ async def test_a_user_without_a_refresh_token_cannot_be_refreshed(place: Place) 
     [
         (("show", "app.json"), ("app.json", "a client file")),
         (("show", "absent.json"), ("absent.json", "does not exist", "grant")),
-        (("token", "user.json", "app.json"), ("user.json", "a user file")),
+        (("token", "user.json", "app.json"), ("user.json", "a user file", "the client file comes first")),
+        (("grant", "oauth1.json", "new.json"), ("OAuth 1 client file", "python -m SlyAPI grant oauth1")),
         (("refresh", "app.json", "."), ("folder",)),
     ],
 )
@@ -306,6 +307,8 @@ async def test_a_file_of_another_kind_is_named_for_what_it_is(
     place: Place, command: tuple[str, ...], words: tuple[str, ...]
 ) -> None:
     place.user(expires_at="2099-01-01T00:00:00Z")
+    keys = ("key", "secret", "request_uri", "authorize_uri", "access_uri")
+    place.writes("oauth1.json", dict.fromkeys(keys, "its-own"))
     failure(place, await place.runs(*command), 3, *words)
 
 

@@ -77,8 +77,7 @@ def write_json_file(path: StrPath, value: Any) -> None:
     del value  # so that no traceback shows it
     if problem:
         raise SaveError(
-            f"{shown(path)} could not be written: it {problem}. The file is as it was.",
-            next_step="Free some space, or make its folder writable, then try again.",
+            f"{shown(path)} could not be written: it {problem}. The file is as it was.", next_step=_way_out(problem)
         )
 
 
@@ -162,7 +161,7 @@ def check_writable(path: StrPath) -> None:
     except (OSError, ValueError) as error:
         why = _why(error)
     if why:
-        raise SaveError(f"{shown(path)} could not be written: it {why}.", next_step="Choose another path.")
+        raise SaveError(f"{shown(path)} could not be written: it {why}.", next_step=_way_out(why))
 
 
 def shown(path: StrPath) -> str:
@@ -170,15 +169,29 @@ def shown(path: StrPath) -> str:
     return printable(os.fsdecode(path))
 
 
+_NO_FOLDER = "lies in a folder that does not exist"
+_FORBIDDEN = "may not be opened by this user (permission denied)"
+_OF_SYSTEM = "gives an error of the system"
+_WAYS_OUT = {_NO_FOLDER: "Make that folder", _FORBIDDEN: "Make its folder writable", _OF_SYSTEM: "Free some space"}
+
+
+def _way_out(why: str) -> str:
+    """What helps where a file could not be written."""
+    for problem, step in _WAYS_OUT.items():
+        if why.startswith(problem):
+            return f"{step}, or choose another path."
+    return "Choose another path."
+
+
 def _why(error: Exception) -> str:
     if isinstance(error, IsADirectoryError):
         return "is a folder, not a file"
     if isinstance(error, FileNotFoundError):
-        return "lies in a folder that does not exist"
+        return _NO_FOLDER
     if isinstance(error, PermissionError):
-        return "may not be opened by this user (permission denied)"
+        return _FORBIDDEN
     if isinstance(error, OSError):
-        return f"gives an error of the system ({error.strerror or type(error).__name__})"
+        return f"{_OF_SYSTEM} ({error.strerror or type(error).__name__})"
     if "null" in str(error):
         return "is not a path (it holds a NUL)"
     return str(error)

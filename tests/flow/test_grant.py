@@ -112,6 +112,12 @@ async def test_a_given_redirect_uri_is_sent_byte_for_byte_in_both_requests(place
     assert place.asked["redirect_uri"] == place.exchanged["redirect_uri"] == uri
 
 
+@pytest.mark.parametrize("uri", ["callback", "localhost:8080", "localhost:8080/back", "//localhost/back"])
+async def test_a_redirect_uri_that_is_none_is_told_before_anybody_is_asked(place: Place, uri: str) -> None:
+    ended = await place.grants("--redirect-uri", uri)
+    failure(place, ended, 2, "no URI", "http://localhost:8080", "user.json was not written")
+
+
 async def test_a_free_port_is_found_for_the_clients_own_redirect_uri(place: Place) -> None:
     place.client(redirect_uri="http://localhost:8080/back")
     assert (await place.grants("--port", "0")).code == 0

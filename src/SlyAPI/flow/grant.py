@@ -17,6 +17,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from ..browser import how_to_open, open_browser, proc_version, ssh_hint
 from ..errors import (
+    ConfigError,
     DeniedError,
     GrantTimeoutError,
     RedirectError,
@@ -33,6 +34,7 @@ from .console import Console, NoAnswerError
 
 DEFAULT_REDIRECT_URI = "http://localhost:8080"
 _MOST_WRONG = 3
+_WITH_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(?!\d)")  # not `localhost:8080`
 
 
 @dataclass
@@ -142,6 +144,11 @@ async def grant(
     check_endpoint(app.token_uri, "token_uri", allow_http=app.allow_http)
 
     async def ask(redirect_uri: str) -> Question[OAuth2User]:
+        if not _WITH_SCHEME.match(redirect_uri):
+            raise ConfigError(
+                f"The redirect URI {printable(redirect_uri, 200)!r} is no URI.",
+                next_step=f"Give the one that is registered, such as {DEFAULT_REDIRECT_URI}.",
+            )
         state = secrets.token_urlsafe(24)  # 192 bits; RFC 6749 §10.10 wants at least 128
         link = app.auth_url_with_pkce(redirect_uri, state, scopes, auth_params=options.auth_params)
         return _OAuth2Question(app, scopes, redirect_uri, options.client_auth, link)

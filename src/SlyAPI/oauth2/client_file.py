@@ -44,7 +44,8 @@ def client_members(obj: Any, name: str) -> dict[str, Any]:
         told["redirect_uri"] = _first_loopback(told.get("redirect_uris"))
     lacking = [key for key in ("id", "auth_uri", "token_uri") if not told.get(key)]
     if _is_no_client(told, nothing=len(lacking) == 3):
-        raise CredentialsError(f"{name} is not a client file: it is {recognise(obj)}. {_HINT}")
+        what = recognise(obj)
+        raise CredentialsError(f"{name} is not a client file: it is {what}. {_HINTS.get(what, _HINT)}")
     if lacking:
         wrong = "".join(f"{key!r} is not known, {meant} is. " for key, meant in misspelt(told).items())
         step = wrong or "The provider's console has it."
@@ -59,6 +60,10 @@ def _is_no_client(told: Mapping[str, Any], *, nothing: bool) -> bool:
 
 
 _HINT = "Make one with: python -m SlyAPI scaffold"
+_HINTS = {
+    "a user file of SlyAPI": f"Of the two files, the client file comes first. {_HINT}",
+    "an OAuth 1 client file": "Use it with OAuth1, and grant with: python -m SlyAPI grant oauth1",
+}
 _RFC_7591 = {
     "client_id": "id",
     "client_secret": "secret",
