@@ -7,7 +7,7 @@ from .errors import ConfigError, CredentialsError, WouldOverwriteError
 from .flow.console import Console
 from .flow.git_guard import guard
 from .flow.scaffold import TEMPLATES, ScaffoldOptions, client_json, is_filled_in, read_secret, write_client
-from .flow.wizard import say_written, scaffold_by_asking, unchanged
+from .flow.wizard import say_written, scaffold_by_asking, to_fill_in, unchanged
 from .json_file import shown
 from .results import print_json
 
@@ -30,7 +30,7 @@ def scaffold(args: Any, console: Console) -> int:
     write_client(path, client, force=True)
     say_written(path, console)
     guard(path, console)
-    print_json(args.json, {"app": path, "missing": [key for key, value in client.items() if value == ""]})
+    print_json(args.json, {"app": path, "missing": to_fill_in(client)})
     return 0
 
 

@@ -5,6 +5,7 @@ and scripts run it.
 """
 
 import os
+import shlex
 import stat
 import time
 from datetime import UTC, datetime, timedelta
@@ -74,7 +75,8 @@ def _show_file(args: Any, console: Console) -> int:
         return 0
     print_result("\n".join([f"user file:   {name} (mode {mode:04o})", *lines]))
     if mode & 0o077 and os.name == "posix":
-        console.say("Careful: others on this machine may read it. Mend that with:", f"    chmod 600 {name}")
+        mend = f"    chmod 600 {shlex.quote(name)}"
+        console.say("Careful: others on this machine may read it. Mend that with:", mend)
     return 0
 
 

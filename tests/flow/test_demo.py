@@ -1,6 +1,7 @@
 """demo: the practice provider and a user of it, in a few lines and a few seconds."""
 from __future__ import annotations
 
+import shlex
 import stat
 import time
 from urllib.parse import parse_qs, urlsplit
@@ -39,6 +40,13 @@ async def test_without_a_browser_it_consents_says_so_and_leaves_what_it_made(bar
     assert "Monday" in forecast.out
     shown = await bare.runs("show", "slyapi-demo/user.json")
     assert "weather.read notes" in shown.out
+
+
+async def test_its_commands_can_be_copied_whatever_the_folders_name(bare: Place) -> None:
+    ended = await bare.runs("demo", "--folder", "a place of mine")
+    run, show = (shlex.split(line) for line in ended.err.splitlines()[-2:])
+    assert run == ["python", "a place of mine/weather.py"]
+    assert show[-1] == "a place of mine/user.json"
 
 
 @pytest.mark.parametrize("decision", ["allow", "deny"])

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import stat
 from pathlib import Path
 from typing import Any
@@ -266,15 +267,37 @@ async def test_a_secret_comes_through_a_pipe(place: Place) -> None:
     assert "hush" not in ended.out + ended.err
 
 
-@pytest.mark.parametrize("content", [None, "", "\n", b"\xff\xfe\xff"])
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [(None, "does not exist"), ("", "holds no secret"), ("\n", "holds no secret"), (b"\xff", "is not UTF-8 text")],
+)
 def test_a_secret_file_without_a_secret_is_told(
-    here: Path, content: str | bytes | None, capsys: pytest.CaptureFixture[str]
+    here: Path, content: str | bytes | None, told: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     if content is not None:
         (here / "secret").write_bytes(content if isinstance(content, bytes) else content.encode())
     assert main(["scaffold", "app.json", "--secret-file", "secret"]) == 2
-    assert "secret" in capsys.readouterr().err
+    assert f"secret {told}." in capsys.readouterr().err
     assert not (here / "app.json").exists()
+
+
+def test_a_placeholder_of_the_instructions_is_still_to_be_filled_in(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "secret").write_text("hush-hush")
+    given = ["--provider", "github", "--id", "YOUR_CLIENT_ID", "--secret-file", "secret"]
+    assert main(["scaffold", "app.json", *given, "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert "Fill in id, then run:" in err
+    assert json.loads(out)["missing"] == ["id"]
+
+
+def test_the_command_that_comes_next_can_be_copied_whatever_the_files_name(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["scaffold", "my app's.json", "--blank"]) == 0
+    command = capsys.readouterr().err.splitlines()[2]
+    assert shlex.split(command) == ["python", "-m", "SlyAPI", "grant", "my app's.json"]
 
 
 # never over a filled-in file

@@ -15,9 +15,14 @@ _PLACEHOLDER = re.compile(
 )
 
 
+def placeholders(values: Mapping[str, str | None]) -> list[str]:
+    """The keys whose values stand for others, as `YOUR_CLIENT_ID` does."""
+    return [key for key, value in values.items() if _PLACEHOLDER.fullmatch((value or "").strip())]
+
+
 def check_filled_in(name: str, values: Mapping[str, str | None]) -> None:
     """Raises `CredentialsError` where values of the client file `name` are placeholders such as `YOUR_CLIENT_ID`."""
-    found = [key for key, value in values.items() if _PLACEHOLDER.fullmatch((value or "").strip())]
+    found = placeholders(values)
     del values  # so that no traceback shows them
     if found:
         what = "are placeholders" if found[1:] else "is a placeholder"

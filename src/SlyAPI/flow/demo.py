@@ -6,6 +6,7 @@ The rule: nothing is pretended; each line is said after the thing has happened.
 import asyncio
 import os
 import secrets
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -89,8 +90,8 @@ async def _demo(console: Console, *, folder: str | None = None, browser: bool = 
     console.say(
         console.strong("The files are yours to play with")
         + " (the practice provider has stopped; weather.py starts it again):",
-        f"   python {shown(here / 'weather.py')}",
-        f"   python -m SlyAPI show {shown(here / 'user.json')}",
+        f"   python {shlex.quote(shown(here / 'weather.py'))}",
+        f"   python -m SlyAPI show {shlex.quote(shown(here / 'user.json'))}",
     )
 
 
@@ -107,7 +108,8 @@ def _new_folder(folder: str | None) -> Path:
             continue
         except OSError as error:
             problem = error.strerror
-            raise ConfigError(f"{shown(name)} cannot be made ({problem}).", next_step="Give --folder.") from None
+            step = "Give a --folder of yours."
+            raise ConfigError(f"{shown(name)} cannot be made ({problem}).", next_step=step) from None
         return here
     raise ConfigError(f"The folder {shown(names[0])} exists and is not empty.", next_step="Give another --folder.")
 

@@ -106,14 +106,21 @@ async def discover(issuer: str) -> Metadata:
 
 def read_secret(source: str) -> str:
     """The client secret in a file, or on stdin for `-`: its first line."""
+    text, problem = "", "holds no secret"
     try:
         text = sys.stdin.readline() if source == "-" else Path(source).read_text(encoding="utf-8-sig")
-    except (OSError, ValueError, AttributeError):
-        text = ""
+    except FileNotFoundError:
+        problem = "does not exist"
+    except UnicodeDecodeError:
+        problem = "is not UTF-8 text"
+    except OSError as error:
+        problem = f"cannot be read ({error.strerror or type(error).__name__})"
+    except (ValueError, AttributeError):
+        pass  # a closed stdin, or none
     secret = text.strip().partition("\n")[0].strip()
     if not secret:
         where = "stdin" if source == "-" else shown(source)
-        raise ConfigError(f"{where} holds no secret.", next_step="Give --secret-file PATH, or - for stdin.")
+        raise ConfigError(f"{where} {problem}.", next_step="Give --secret-file PATH, or - for stdin.")
     return secret
 
 

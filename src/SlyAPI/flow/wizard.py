@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import shlex
 import sys
 import textwrap
 from collections.abc import Awaitable, Callable, Mapping
@@ -17,7 +18,7 @@ from ..oauth2 import OAuth2App, OAuth2User
 from ..oauth2.client_file import misspelt
 from ..oauth2.providers import PROVIDERS, Provider
 from ..oauth2.user_json import recognise
-from .client_check import check_filled_in
+from .client_check import check_filled_in, placeholders
 from .console import Console, Interrupted, report
 from .ctrl_c import ctrl_c_as_interrupted
 from .git_guard import guard
@@ -125,11 +126,18 @@ def _ask_provider(console: Console) -> tuple[str, Provider | None]:
 def say_written(path: StrPath, console: Console) -> None:
     """Says what was written, and what comes next."""
     client = read_json_file(path)
-    missing = [key for key, value in client.items() if value == ""]
+    missing = to_fill_in(client)
     console.so_far = f"{shown(path)} was written."
     console.say(f"{shown(path)} was written (mode 0600).")
     console.say(f"Fill in {', '.join(missing)}, then run:" if missing else "Next:")
-    console.say(f"    python -m SlyAPI grant {'oauth1 ' if 'request_uri' in client else ''}{shown(path)}")
+    kind = "oauth1 " if "request_uri" in client else ""
+    console.say(f"    python -m SlyAPI grant {kind}{shlex.quote(shown(path))}")
+
+
+def to_fill_in(client: Mapping[str, Any]) -> list[str]:
+    """The keys of a client file that have no value yet, or a placeholder for one."""
+    own = {key: value for key, value in client.items() if key in ("id", "key", "secret")}
+    return [key for key, value in client.items() if value == "" or key in placeholders(own)]
 
 
 async def grant_to_file(
