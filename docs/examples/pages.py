@@ -26,6 +26,7 @@ HEADERS = {
 STREAMED = {**HEADERS, "Content-Type": "text/html; charset=utf-8", "X-Accel-Buffering": "no"}  # nginx: pass on at once
 RETRY_SECONDS = 5
 SIGN_IN = '<a class="button yes" href="/login">Sign in</a>'
+GO_ON = '<a class="button yes" href="/">Go on</a>'
 SIGN_OUT = '<form method="post" action="/logout"><button>Sign out</button></form>'
 
 
@@ -65,7 +66,7 @@ def home(person: Person, service: Service, me: Mapping[str, Any], notes: Sequenc
         parts.append(f"<section><h2>Your notes</h2><ul>{listed or '<li>None yet.</li>'}</ul>{form}</section>")
     parts.append(f"<section><h2>What {escape(service.title)} says of you</h2><ul>{facts}</ul></section>")
     if service.listed:
-        parts.append('<section><h2>Everything</h2><p>All pages of it, as they arrive.</p>'
+        parts.append('<section><h2>Everything</h2><p>A long list, of which you see each page as it arrives.</p>'
                      '<a class="button" href="/list">Show everything</a></section>')  # fmt: skip
     return "".join([*parts, _END])
 
@@ -97,7 +98,7 @@ def problem(error: SlyError, person: Person | None) -> tuple[int, str, dict[str,
 def what_to_do(error: SlyError, *, signed_in: bool) -> tuple[int, str, str, str]:
     """Status, title, text and link. The error's own words are for the log: they speak to whoever runs this."""
     again = '<a class="button yes" href="/login">Sign in again</a>'
-    on = '<a class="button yes" href="/">Go on</a>' if signed_in else again
+    on = GO_ON if signed_in else again
     match error:
         case DeniedError(denied=True):
             return 403, "You said no", "Nothing was shared. Should you change your mind:", again
@@ -121,6 +122,12 @@ def signed_out(told: bool) -> str:
     if not told:
         text = "We have forgotten your access. The other side could not be told: end it there too, on its own site."
     return f"{_top('You are signed out', None)}<p>{text}</p>{SIGN_IN}{_END}"
+
+
+def no_such_page() -> str:
+    """For an address that is none, or that takes a form alone."""
+    text = "The address may be mistyped, or the link old."
+    return f"{_top('There is no such page', None)}<p>{text}</p>{GO_ON}{_END}"
 
 
 def refused(text: str) -> str:

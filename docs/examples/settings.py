@@ -66,7 +66,7 @@ async def _accounts(
         return await stack.enter_async_context(Accounts(app, service, store, settings.url, key))
     secret = secrets.token_urlsafe(24)
     provider = PracticeProvider(
-        client_name="The example",
+        client_name="Weather Diary",
         client_secret=secret,
         redirect_uris=[f"{settings.url}/callback"],
         people=PEOPLE,

@@ -105,7 +105,7 @@ async def error_as_page(request: Request, error: Exception) -> Response:
 
 async def refusal(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    html = pages.refused(error.detail)
+    html = pages.no_such_page() if error.status_code in (404, 405) else pages.refused(error.detail)
     return answer(HTMLResponse(html, error.status_code, error.headers), request.state.accounts, [])
 
 

@@ -114,6 +114,10 @@ async def style(request: web.Request) -> web.StreamResponse:
 async def errors_as_pages(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
+    except (web.HTTPNotFound, web.HTTPMethodNotAllowed) as error:
+        error.text, error.content_type = pages.no_such_page(), "text/html"
+        error.headers.update(pages.HEADERS)
+        raise
     except SlyError as error:
         log.warning("%s %s: %s", request.method, request.path, error)
         accounts, ended = request.app[ACCOUNTS], isinstance(error, GrantEndedError)

@@ -92,6 +92,14 @@ async def test_a_stranger_sees_the_front_door_alone(site: Site, browser: Opens) 
 # --- a login that does not end well ---
 
 
+async def test_an_address_that_is_none_is_told_by_a_page_with_a_way_back(site: Site, browser: Opens) -> None:
+    tab = await browser()
+    for path, status in (("/nothing", 404), ("/logout", 405)):
+        assert "There is no such page" in await tab.goes(path)
+        assert tab.status == status
+        assert "Sign in to see them" in await tab.clicks("Go on")
+
+
 async def test_a_no_is_taken_for_a_no_and_can_be_thought_over(site: Site, browser: Opens) -> None:
     tab = await browser()
     await tab.begins()
