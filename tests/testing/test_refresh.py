@@ -101,6 +101,7 @@ async def test_a_refresh_for_more_is_refused_and_costs_nothing(start: Start, sco
 
 async def test_a_refresh_token_expires_when_told_to(start: Start) -> None:
     async with start(refresh_token_lifetime=100) as practice:
+        assert (await practice.tokens())["refresh_token_expires_in"] == 100
         early, late = (await practice.tokens())["refresh_token"], (await practice.tokens())["refresh_token"]
         practice.clock.now += 99
         assert (await practice.refresh(early)).status == 200

@@ -97,12 +97,13 @@ class RefreshToken:
 
 @dataclass(frozen=True)
 class Issued:
-    """What a successful token request gives: the tokens, the scopes, and the lifetime in seconds."""
+    """What a successful token request gives: the tokens, the scopes, and the lifetimes in seconds."""
 
     access_token: str
     refresh_token: str | None
     scopes: tuple[str, ...]
     expires_in: int
+    refresh_expires_in: int | None
 
 
 @dataclass(frozen=True)
@@ -285,11 +286,12 @@ class Ledger:
             grant_id, scopes, now + rules.access_token_lifetime
         )
         refresh_token = secrets.token_urlsafe(32) if with_refresh_token else None
+        lifetime = rules.refresh_token_lifetime
         if refresh_token is not None:
-            lifetime = rules.refresh_token_lifetime
             ends = None if lifetime is None else now + lifetime
             self.refresh_tokens[digest(refresh_token)] = RefreshToken(grant_id, ends)
-        return Issued(access_token, refresh_token, scopes, int(rules.access_token_lifetime))
+        told = None if lifetime is None else int(lifetime)
+        return Issued(access_token, refresh_token, scopes, int(rules.access_token_lifetime), told)
 
     def _end_access_tokens(self, grant_id: str) -> None:
         for token in self.access_tokens.values():

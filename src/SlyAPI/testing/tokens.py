@@ -111,7 +111,7 @@ def _required(form: Mapping[str, str], *names: str) -> list[str]:
 
 
 def _reply(issued: Issued) -> dict[str, Any]:
-    """RFC 6749 §5.1; without a refresh token where the old one goes on."""
+    """RFC 6749 §5.1; without a refresh token where the old one goes on. One that ends says when."""
     reply: dict[str, Any] = {
         "access_token": issued.access_token,
         "token_type": "Bearer",
@@ -120,4 +120,6 @@ def _reply(issued: Issued) -> dict[str, Any]:
     }
     if issued.refresh_token is not None:
         reply["refresh_token"] = issued.refresh_token
+        if issued.refresh_expires_in is not None:
+            reply["refresh_token_expires_in"] = issued.refresh_expires_in  # no RFC has it; GitHub and others say it so
     return reply
