@@ -29,12 +29,13 @@ PEOPLE = ("Ada Practice", "Bo Practice", "Chris Practice")
 def read_settings(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line, with its defaults."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--provider", choices=SERVICES, default="practice")
+    parser.add_argument("--provider", choices=SERVICES, default="practice", help="where people sign in (practice)")
     parser.add_argument("--client", help="the client file, as python -m SlyAPI scaffold writes it")
-    parser.add_argument("--store", default=os.environ.get("SLYAPI_STORE") or "sqlite:users.db")
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=8000)
-    parser.add_argument("--url")
+    store = os.environ.get("SLYAPI_STORE") or "sqlite:users.db"
+    parser.add_argument("--store", default=store, help="where the tokens are ($SLYAPI_STORE, else sqlite:users.db)")
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (127.0.0.1)")
+    parser.add_argument("--port", type=int, default=8000, help="the port to listen on (8000)")
+    parser.add_argument("--url", help="where browsers find it, if a proxy stands before it")
     settings = parser.parse_args(argv)
     settings.url = (settings.url or f"http://127.0.0.1:{settings.port}").rstrip("/")
     if settings.provider != "practice" and not settings.client:
