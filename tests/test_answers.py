@@ -267,6 +267,43 @@ def test_hints_are_looked_up_once_for_a_class(monkeypatch: pytest.MonkeyPatch) -
     assert asked.count(Page) <= 2
 
 
+@dataclass
+class Sum(Generic[Item]):
+    left: Sum[Item] | Difference[Item] | Item
+    sign: Literal["+"]
+
+
+@dataclass
+class Difference(Generic[Item]):
+    left: Sum[Item] | Difference[Item] | Item
+    sign: Literal["-"]
+
+
+@dataclass
+class Both:
+    left: Both | Neither | int
+    sign: Literal["+"]
+
+
+@dataclass
+class Neither:
+    left: Both | Neither | int
+    sign: Literal["-"]
+
+
+@pytest.mark.parametrize(("returns", "kind"), [(Both | Neither, Neither), (Sum[int] | Difference[int], Difference)])
+def test_what_unions_have_inside_is_read_once_however_deep_they_are_nested(returns: Any, kind: type) -> None:
+    deep: Any = 1
+    for _ in range(60):  # else 2 ** 60 ways to try them
+        deep = {"left": deep, "sign": "-"}
+    found = read_answer(returns, deep, "GET /x")
+    for _ in range(60):
+        assert isinstance(found, kind)
+        found = found.left  # type: ignore[attr-defined]
+    assert found == 1
+    assert trouble(returns, {**deep, "sign": "*"}).startswith("the answer: expected")
+
+
 def test_an_answer_that_is_nested_without_end_is_an_error_of_ours() -> None:
     deep: dict[str, Any] = {"name": "x"}
     for _ in range(100_000):

@@ -6,6 +6,7 @@ The rule: what does not fit is named by its path and by the kind found there; no
 import sys
 import types
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
+from contextvars import ContextVar
 from dataclasses import MISSING, fields, is_dataclass
 from datetime import date, datetime
 from enum import Enum
@@ -38,6 +39,12 @@ class _Misfit(Exception):
         self.expected = expected
         self.found = found or _KINDS.get(type(value), "another value")
         self.path: list[str] = []
+
+    def copy(self) -> "_Misfit":
+        """The same from here on, without the way that it came."""
+        other = _Misfit(self.expected, None, self.found)
+        other.path = [*self.path]
+        return other
 
     def told(self, place: str) -> str:
         """As `items[3].name: expected str, found null`."""
@@ -147,7 +154,17 @@ def _union_reader(args: tuple[Any, ...], known: Known) -> Read:
     plain = [arg for arg in others if _is_plain(arg)]
     # the plain ones last but exact: "red" of `Colour | str` is a Colour, and 1 of `float | int` an int
     members = [reader_of(arg, known) for arg in others if arg not in plain]
-    return partial(_union, tuple(plain), members, " or ".join(map(_name, args)))
+    fit = partial(_fit, tuple(plain), members, " or ".join(map(_name, args)))
+    return partial(_union, fit, _mark((args, frozenset(known.items())))) if len(members) > 1 else fit
+
+
+def _mark(what: object) -> object:
+    """What tells one union from others: the same each time that its reader is made, if what it is of has a hash."""
+    try:
+        hash(what)
+    except TypeError:
+        return object()
+    return what
 
 
 def _tuple_reader(args: tuple[Any, ...], known: Known) -> Read:
@@ -219,7 +236,38 @@ def _optional(read: Read, value: Any) -> Any:
     return None if value is None else read(value)
 
 
-def _union(plain: tuple[Any, ...], members: list[Read], names: str, value: Any) -> Any:
+_in_unions: ContextVar[dict[Any, Any] | None] = ContextVar("_in_unions", default=None)
+"""What came of the values within the outermost union, by union and value."""
+
+
+def _union(fit: Read, mark: object, value: Any) -> Any:
+    """The value as the member that it fits; read once, however many members around it are tried in vain."""
+    if type(value) not in (dict, list):
+        return fit(value)
+    known, begun = _in_unions.get(), None
+    if known is None:
+        known = {}
+        begun = _in_unions.set(known)
+    try:
+        at = mark, id(value)
+        if at not in known:
+            misfit: _Misfit | None = None
+            found = None
+            try:
+                found = fit(value)
+            except _Misfit as trouble:
+                misfit = trouble.copy()
+            known[at] = found, misfit, value  # which keeps its id from being another's
+        found, misfit, _ = known[at]
+    finally:
+        if begun is not None:
+            _in_unions.reset(begun)
+    if misfit is not None:
+        raise misfit.copy()  # whose path grows
+    return found
+
+
+def _fit(plain: tuple[Any, ...], members: list[Read], names: str, value: Any) -> Any:
     deepest: _Misfit | None = None
     for read in members:
         try:
