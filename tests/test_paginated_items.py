@@ -37,10 +37,11 @@ ROWS = [{"n": 0}, {"n": 1}]
         ({"results": ROWS, "secret": "hush"}, "results"),
         ({"data": {"rows": ROWS, "total": 2}}, "data.rows"),
         ({"a": ROWS, "b": ROWS}, "a, b"),
-        ({"re\x1b[2Jsults": ROWS}, "re [2Jsults"),
+        ({"re\x1b[2Jsults": ROWS}, "another key"),
+        ({"AIzaSyD3f4": ROWS, "@graph": ROWS}, "another key, @graph"),
         (ROWS, "the top"),
     ],
-    ids=["top", "one step in", "several", "control characters", "a bare list"],
+    ids=["top", "one step in", "several", "control characters", "what may be a credential", "a bare list"],
 )
 @pytest.mark.parametrize("where", ["resluts", "data.resluts"])
 async def test_a_misspelt_place_of_the_items_is_an_error_that_names_where_there_are_some(

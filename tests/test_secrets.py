@@ -1,13 +1,17 @@
 """No secret is shown by any failure: the library's objects and errors, with every hostile echo of what was sent."""
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 import aiohttp
 import pytest
 
 from SlyAPI import (
+    AsyncLazy,
     Auth,
     HeaderApiKey,
     OAuth1,
@@ -24,9 +28,10 @@ from SlyAPI import (
 from SlyAPI.limits import Limits
 from SlyAPI.oauth1.user import TemporaryCredentials
 from SlyAPI.oauth2.client_auth import ClientAuth
+from SlyAPI.paging import CursorPages, NextUrlPages, NumberedPages
 from SlyAPI.retry import Retry
 
-from .echoing_server import SHAPES, echoing
+from .echoing_server import SHAPES, Answer, Sent, echoing, raw
 from .secret_search import (
     ACCESS,
     API_KEY,
@@ -150,6 +155,57 @@ async def test_an_api_that_echoes_what_it_was_sent_shows_no_secret(shape: str, a
         error = await shows_nothing(API_CALLS[call](api), api, signer, kept=OURS)
         assert server.sent or shape == "never"
     assert error is None or isinstance(error, SlyError)
+
+
+def _page(sent: Sent, **members: Any) -> bytes:
+    told = {"items": [{"n": sent.text}], **members}
+    return raw(200, json.dumps(told), "Content-Type: application/json", f"X-Told: {' '.join(sent.text.split())}")
+
+
+def _next(sent: Sent, origin: str = "") -> str:
+    """The URL of the next page, which has in it what was sent, as those of many APIs have the key."""
+    return f"{origin}/next?{urlencode({'told': sent.text})}"
+
+
+PAGES: dict[str, Answer] = {
+    "that ask on": lambda sent: raw(503, sent.text) if "/next?" in sent.head else _page(sent, next=_next(sent)),
+    "that end in no JSON": lambda sent: raw(200, sent.text) if "/next?" in sent.head else _page(sent, next=_next(sent)),
+    "that lead away": lambda sent: _page(sent, next=_next(sent, "http://elsewhere.invalid")),
+    "that lead nowhere": lambda sent: _page(sent, next=_next(sent, "http://\\elsewhere")),
+    "that name a list as the next": lambda sent: _page(sent, next=[sent.text]),
+    "that name themselves": lambda sent: _page(sent, next="/next"),
+    "without items": lambda sent: _page(sent, items=sent.text),
+    "with items elsewhere": lambda sent: _page(sent, items=None, **{sent.values[0]: [{"n": 1}]}),
+}
+WALKS: dict[str, Callable[[WebAPI], Awaitable[Any]]] = {
+    "to a list": lambda api: api.paginated("/things", pages=NextUrlPages()),
+    "one by one": lambda api: _one_by_one(api.paginated("/things", pages=NextUrlPages(), prefetch=True)),
+    "counted": lambda api: api.paginated("/things", pages=NumberedPages(last="next")),
+    "of a type": lambda api: api.paginated("/things", pages=NextUrlPages(), returns=Song),
+    "with items misspelt": lambda api: api.paginated("/things", pages=NextUrlPages(), items="thinsg"),
+    "with a cursor": lambda api: api.paginated("/things", pages=CursorPages("next")),
+}
+
+
+@dataclass
+class Song:
+    n: int
+
+
+async def _one_by_one(lazy: AsyncLazy[Any]) -> None:
+    async for _ in lazy:
+        pass
+
+
+@pytest.mark.parametrize("walk", WALKS)
+@pytest.mark.parametrize("auth", ["OAuth2", "UrlApiKey", "HeaderApiKey"])
+@pytest.mark.parametrize("shape", PAGES)
+async def test_pages_that_echo_what_was_sent_show_no_secret(shape: str, auth: str, walk: str) -> None:
+    async with echoing(PAGES[shape]) as server, aiohttp.ClientSession() as session:
+        api = _api(server.origin, AUTHS[auth](server.origin), session=session)
+        error = await shows_nothing(WALKS[walk](api), api, kept=OURS)
+        assert server.sent
+    assert isinstance(error, SlyError) or "items" in shape  # there, or not known to be missing
 
 
 HAPPENS: dict[type[SlyError], tuple[str, str, str]] = {

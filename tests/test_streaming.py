@@ -209,3 +209,14 @@ async def test_an_error_in_a_stream_shows_no_credential(
             await anext(pieces)
         assert "hunter2" not in repr(reply)
     assert "hunter2" not in told_by(caught.value)
+
+
+@pytest.mark.parametrize("rest", [b"hunter2", b"hunter2" * 200_000])
+async def test_an_error_in_the_midst_of_a_line_does_not_show_its_beginning(
+    serve: Serve, told_by: Callable[[BaseException], str], rest: bytes
+) -> None:
+    server = await serve(sending(b"one\n", rest, end=False))
+    async with api_of(server, HeaderApiKey("X-Key", "hunter2")).stream("/x") as reply:
+        with pytest.raises((NetworkError, BadReplyError)) as caught:
+            assert [line async for line in reply.lines()] == []
+    assert "hunter2" not in told_by(caught.value)

@@ -75,8 +75,13 @@ class PagedLazy(AsyncLazy[T]):
         if self._begun:  # in the midst of a page
             return await super()._list()
         items: list[T] = []
-        async for page in self._pages:
-            items += page
+        try:
+            async for page in self._pages:
+                items += page
+                page = []
+        except BaseException:
+            items = []  # so that no traceback shows what a server echoed
+            raise
         return items
 
     async def aclose(self) -> None:
@@ -87,8 +92,9 @@ class PagedLazy(AsyncLazy[T]):
 async def _singly(pages: AsyncGenerator[list[T], None]) -> AsyncGenerator[T, None]:
     try:
         async for page in pages:
-            for item in page:
-                yield item
+            for at in range(len(page)):
+                yield page[at]
+            page = []
     finally:
         await pages.aclose()
 

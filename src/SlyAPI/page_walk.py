@@ -11,7 +11,7 @@ from urllib.parse import urljoin
 from .answers import read_answer
 from .errors import BadReplyError, SlyError
 from .paging import Page, Pages
-from .web import ParamsDict, bare_url
+from .web import Method, ParamsDict, Request, SecretJson, bare_url
 
 MOST_EMPTY_PAGES = 1000
 """Pages without items, one after the other, that a server may send before it is not believed to end."""
@@ -19,14 +19,15 @@ MOST_EMPTY_PAGES = 1000
 MOST_REMEMBERED = 1000
 """Pages that are remembered, to know at once one that comes again; in a longer circle it is known later."""
 
-Ask = ParamsDict | str
+Ask = ParamsDict | Request
+"""Parameters, or what asks for the URL of a page; it prints no value that came from a server."""
 Fetch = Callable[[Ask], Coroutine[Any, Any, Page]]
 
 
 async def walk(
     fetch: Fetch, pages: Pages, params: ParamsDict, limit: int | None, prefetch: bool
 ) -> AsyncGenerator[list[dict[str, Any]], None]:
-    """The items of page after page, `limit` of them at most. `fetch` takes parameters, or the URL of a page.
+    """The items of page after page, `limit` of them at most. `fetch` takes parameters, or the request for a page.
 
     What is wrong with a page's word on the next one is raised behind its items. Raises what `fetch`
     raises, and `BadReplyError` for pages that would never end.
@@ -49,6 +50,7 @@ async def walk(
                 trouble = error
             ahead = asyncio.ensure_future(fetch(ask)) if prefetch and ask is not None else None
             yield items
+            items = []
             if trouble is not None:
                 raise trouble
     finally:
@@ -62,7 +64,13 @@ async def read_pages(
     """The items of each page as `returns` says; raises what `read_answer` does, before any item of that page."""
     try:
         async for items in pages:
-            yield read_answer(list[returns], items, asked, "items")
+            try:
+                items = read_answer(list[returns], items, asked, "items")
+            except SlyError:
+                items = []  # so that no traceback shows what a server echoed
+                raise
+            yield items
+            items = []
     finally:
         await pages.aclose()
 
@@ -98,11 +106,15 @@ class _Road:
         if told is None:
             return None
         if isinstance(told, str):
-            ask: Ask = _join(page, told)
-            mark = hash(ask)
+            following = _request(page, told)
+            ask: Ask = following
+            mark = hash(following.url)
         else:
-            ask = {**self._params, **told}
+            ask = SecretJson({**self._params, **told})
             mark = hash(tuple(told.items()))
+        told = None  # so that no traceback shows what a server echoed
+        if ask == _NOWHERE:
+            raise BadReplyError(f"GET {bare_url(page.url)}: a page names a next one by what is no URL.")
         if mark in self._asked or mark == self._milestone:
             raise _endless(page, "a page names as the next one a page that was read before")
         self._passed += 1
@@ -114,13 +126,15 @@ class _Road:
         return ask
 
 
-def _join(page: Page, url: str) -> str:
+_NOWHERE = Request(Method.GET, "")
+
+
+def _request(page: Page, url: str) -> Request:
+    """What asks for the URL as a page names it; `_NOWHERE` for what is none."""
     try:
-        if "\\" not in url:  # which some read as a slash
-            return urljoin(page.url, url)
+        return Request(Method.GET, urljoin(page.url, url)) if "\\" not in url else _NOWHERE  # some read it as a slash
     except ValueError:
-        pass
-    raise BadReplyError(f"GET {bare_url(page.url)}: a page names a next one by what is no URL.")
+        return _NOWHERE
 
 
 def _endless(page: Page, why: str) -> BadReplyError:

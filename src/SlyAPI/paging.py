@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from .errors import BadReplyError, ConfigError, printable
-from .web import ParamsDict
+from .errors import BadReplyError, ConfigError
+from .web import ParamsDict, bare_url
 
 __all__ = [
     "CursorPages",
@@ -26,15 +26,21 @@ __all__ = [
 Parameters = Mapping[str, str | int]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Page:
-    """One page as it came. `sent` are the parameters that asked for it; `headers` and `url` the answer's."""
+    """One page as it came. `sent` are the parameters that asked for it; `headers` and `url` the answer's.
+
+    It prints none of that: a server may send back what it was sent.
+    """
 
     body: Any
     items: list[Any]
     sent: ParamsDict = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     url: str = ""
+
+    def __repr__(self) -> str:
+        return f"<Page of {len(self.items)} items from {bare_url(self.url)}>"
 
     def told(self, path: str) -> Any:
         """The value at `path` in the body, None where there is none (see `value_at`)."""
@@ -82,7 +88,8 @@ class CursorPages(Pages):
             return None
         if isinstance(cursor, str) or type(cursor) is int:
             return {self.query: cursor}
-        raise BadReplyError(f"A page has no cursor under {self.answer!r}, but a {type(cursor).__name__}.")
+        cursor = type(cursor).__name__  # so that no traceback shows what a server echoed
+        raise BadReplyError(f"A page has no cursor under {self.answer!r}, but a {cursor}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +120,8 @@ class NextUrlPages(Pages):
         url = url.get("href") if isinstance(url, dict) else url
         if not url or isinstance(url, str):
             return url or None
-        raise BadReplyError(f"A page has no URL under {self.answer!r}, but a {type(url).__name__}.")
+        url = type(url).__name__
+        raise BadReplyError(f"A page has no URL under {self.answer!r}, but a {url}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,8 +197,9 @@ def items_of(body: Any, where: str | None = None) -> list[Any]:
         return []
     if isinstance(found, list):
         return found
+    found = type(found).__name__
     raise BadReplyError(
-        f"A page has no list of items at {where!r}, but a {type(found).__name__}.",
+        f"A page has no list of items at {where!r}, but a {found}.",
         next_step="Say where the items are: paginated(..., items='results').",
         kind="configuration",
     )
@@ -223,6 +232,16 @@ class ItemsAt:
         return items
 
 
+def page_of(items_in: ItemsAt, body: Any, sent: ParamsDict, headers: Mapping[str, str], url: str) -> Page:
+    """The page with that body. Raises as `items_in` does."""
+    try:
+        return Page(body, items_in(body), sent, headers, url)
+    except BadReplyError as error:
+        problem = error.with_traceback(None)  # its frames have the body
+    del body, headers, url
+    raise problem
+
+
 def _has(body: Any, path: str) -> bool:
     """Whether there is a key at `path`, be it null or empty."""
     above, dot, last = path.rpartition(".")
@@ -231,6 +250,8 @@ def _has(body: Any, path: str) -> bool:
 
 
 _MOST_NAMED = 5
+_NAME = re.compile(r"[A-Za-z_@-]{1,24}(?:\.[A-Za-z_@-]{1,24})?")
+"""A key that may be named: no credential that a server made a key of."""
 
 
 def _lists_in(body: Any) -> list[str]:
@@ -240,7 +261,7 @@ def _lists_in(body: Any) -> list[str]:
     found = [key for key, value in body.items() if _holds_objects(value)]
     inner = ((key, value) for key, value in body.items() if isinstance(value, dict))
     found += [f"{key}.{name}" for key, value in inner for name in value if _holds_objects(value[name])]
-    return [printable(key, 40) for key in found[:_MOST_NAMED]]
+    return [key if _NAME.fullmatch(key) else "another key" for key in found[:_MOST_NAMED]]
 
 
 def _holds_objects(value: Any) -> bool:
@@ -309,4 +330,5 @@ def _goes_on(page: Page, more: str | None, end: str | None, reached: int) -> boo
         number = int(number[:20])
     if isinstance(number, int) and not isinstance(number, bool):
         return reached < number
+    del number
     raise BadReplyError(f"A page tells no number under {end!r}.", kind="configuration")

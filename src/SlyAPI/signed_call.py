@@ -86,7 +86,7 @@ async def signed_call(
     if not origin.admits(request.url) and not auth._signs_nothing:
         raise origin.refusal(request.url)
     plain = not (request.headers or request.query_params or request.data or request.data_is_json)
-    before: tuple[Any, ...] = (request.method, request.url) if plain else _parts(request)
+    before = _Parts((request.method, request.url)) if plain else _parts(request)
     request = await auth.sign(client, request)
     reply = await fetch(client, request, limit)
     if reply.status < 300:
@@ -111,16 +111,24 @@ def copied(request: Request) -> Request:
     return Request(*_parts(request))
 
 
-def _parts(request: Request) -> tuple[Any, ...]:
+class _Parts(tuple[Any, ...]):
     """What makes a copy of a request; cheaper than the copy, which is wanted only where something went wrong."""
-    return (
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} parts of a request>"  # which a caller or a server may have put a credential into
+
+
+def _parts(request: Request) -> _Parts:
+    return _Parts((
         request.method,
         request.url,
         request.query_params.copy(),
         request.headers.copy(),
         request.data.copy() if type(request.data) is dict else request.data,
         request.data_is_json,
-    )
+    ))
 
 
 def _added(own: Request, signed: Request) -> Secrets:

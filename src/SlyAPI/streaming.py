@@ -8,7 +8,7 @@ import codecs
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import TYPE_CHECKING
 
-from .errors import BadReplyError
+from .errors import BadReplyError, SlyError
 from .transport import as_ours, fetch, read_body, troubles
 from .web import Reply, Request, bare_url
 
@@ -62,22 +62,26 @@ class Streamed(Reply):
         """
         decoder = codecs.getincrementaldecoder(self.encoding)("replace")
         rest, first = "", True
-        async for piece in self.pieces():
-            text = _decoded(decoder, piece)
-            piece = b""
-            if text is None:
-                raise BadReplyError(f"{self._request.name}: the text is no {self.encoding}, as which it came.")
-            if first and text:
-                text, first = text.removeprefix("\ufeff"), False
-            end, *others = text.split("\n")
-            rest += end
-            for other in others:
-                yield rest.removesuffix("\r")
-                rest = other
-            text = end = other = ""
-            others = []
-            if len(rest) > LONGEST_LINE:
-                raise BadReplyError(f"{self._request.name}: a line is longer than {LONGEST_LINE} characters.")
+        try:
+            async for piece in self.pieces():
+                text = _decoded(decoder, piece)
+                piece = b""
+                if text is None:
+                    raise BadReplyError(f"{self._request.name}: the text is no {self.encoding}, as which it came.")
+                if first and text:
+                    text, first = text.removeprefix("\ufeff"), False
+                end, *others = text.split("\n")
+                rest += end
+                for other in others:
+                    yield rest.removesuffix("\r")
+                    rest = other
+                text = end = other = ""
+                others = []
+                if len(rest) > LONGEST_LINE:
+                    raise BadReplyError(f"{self._request.name}: a line is longer than {LONGEST_LINE} characters.")
+        except SlyError:
+            rest = ""  # so that no traceback shows what a server echoed
+            raise
         rest += decoder.decode(b"", final=True)
         if rest:
             yield rest.removesuffix("\r")

@@ -16,14 +16,14 @@ from .auth import Auth
 from .bodies import Body, Progress, Total, form_of
 from .errors import ApiError
 from .lazy import AsyncLazy, PagedLazy
-from .page_walk import read_pages, walk
-from .paging import ItemsAt, Page, Pages, TokenPages
+from .page_walk import Ask, read_pages, walk
+from .paging import ItemsAt, Page, Pages, TokenPages, page_of
 from .params import as_query
 from .signed_call import Fetch, origin_of, signed_call
 from .streaming import Streamed, begin, fetch_patiently
 from .transport import REPLY_LIMIT, Sessions, fetch, load_aiohttp
 from .verbs import Asked, Headers, Params, Verbs
-from .web import JsonMap, Method, ParamsDict, Reply, Request, read_json
+from .web import JsonMap, Method, Reply, Request, read_json
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession, TraceConfig
@@ -249,23 +249,23 @@ class WebAPI(Verbs):
         return PagedLazy(found)
 
     async def _page(
-        self, path: str, pages: Pages, items_in: ItemsAt, headers: Headers, ask: ParamsDict | str
+        self, path: str, pages: Pages, items_in: ItemsAt, headers: Headers, ask: Ask
     ) -> Page:
-        """The page that `ask` asks for: parameters of `path`, or a URL that a page named."""
-        if not isinstance(ask, str) and not pages.reads_headers:
+        """The page that `ask` asks for: parameters of `path`, or the request for a URL that a page named."""
+        if not isinstance(ask, Request) and not pages.reads_headers:
             # a client may have overridden get_json, with fewer parameters
-            body: Any = await (self.get_json(path, ask, headers=headers) if headers else self.get_json(path, ask))
-            return Page(body, items_in(body), ask, {}, self.get_full_url(path))
-        if isinstance(ask, str):
+            reading = self.get_json(path, ask, headers=headers) if headers else self.get_json(path, ask)
+            return page_of(items_in, await reading, ask, {}, self.get_full_url(path))
+        if isinstance(ask, Request):
             origin = origin_of(self.base_url)
-            if not origin.admits(ask):
-                raise origin.refusal(ask)
-            request = Request(GET, ask, headers=dict(headers or {}))
+            if not origin.admits(ask.url):
+                raise origin.refusal(ask.url)
+            request = Request(GET, ask.url, headers=dict(headers or {}))
         else:
             request = self._create_request(GET, path, ask, None, headers)
         reply = await self._send(request)
-        body = read_json(reply.body, request)
-        return Page(body, items_in(body), {} if isinstance(ask, str) else ask, reply.headers, reply.url)
+        sent = {} if isinstance(ask, Request) else ask
+        return page_of(items_in, read_json(reply.body, request), sent, reply.headers, reply.url)
 
     # --- bodies that take their time ---
 
