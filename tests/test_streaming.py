@@ -4,7 +4,9 @@ from __future__ import annotations
 import asyncio
 import gzip
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -140,6 +142,93 @@ async def test_silence_is_a_timeout_by_the_sessions_limit(serve: Serve) -> None:
     never.set()
 
 
+DRIPPING = {
+    "replies that are none yet": (b"", b"HTTP/1.1 102 Processing\r\n\r\n"),
+    "a head": (b"HTTP/1.1 200 OK\r\nX: ", b"x"),
+    "a refusal": (b"HTTP/1.1 404 Not Found\r\nContent-Length: 60000\r\n\r\n", b"x"),
+    "a redirect": (b"HTTP/1.1 302 Found\r\nLocation: /y\r\nContent-Length: 60000\r\n\r\n", b"x"),
+}
+
+
+@asynccontextmanager
+async def dripping(head: bytes, drop: bytes) -> AsyncGenerator[str, None]:
+    """A server that sends the head, and then drop after drop; gives its origin."""
+
+    done = False
+
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError, asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(head)
+            while not done:
+                writer.write(drop)
+                await writer.drain()
+                await asyncio.sleep(0.01)
+        writer.close()
+        ended.release()
+
+    ended = asyncio.Semaphore(0)
+    server = await asyncio.start_server(drip, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        done = True
+        server.close()
+        await ended.acquire()  # each test asks once
+
+
+async def _stream(api: WebAPI, _: Path) -> None:
+    async with api.stream("/x"):
+        pass
+
+
+async def _download(api: WebAPI, folder: Path) -> None:
+    await api.download("/x", folder / "file")
+
+
+async def _upload(api: WebAPI, _: Path) -> None:
+    async def pieces() -> AsyncGenerator[bytes, None]:
+        yield b"x"
+
+    await api.post("/x", data=pieces())
+
+
+@pytest.mark.parametrize("call", [_stream, _download, _upload])
+@pytest.mark.parametrize("what", DRIPPING)
+async def test_only_the_body_of_a_stream_may_drip_for_ever(
+    tmp_path: Path, what: str, call: Callable[[WebAPI, Path], Awaitable[None]]
+) -> None:
+    timeout = aiohttp.ClientTimeout(total=0.2)
+    async with dripping(*DRIPPING[what]) as origin, aiohttp.ClientSession(timeout=timeout) as session:
+        api = WebAPI(Auth.none(), session=session)
+        api.base_url = origin
+        async with asyncio.timeout(10):
+            with pytest.raises(RequestTimeoutError):
+                await call(api, tmp_path)
+
+
+async def test_the_reply_to_an_upload_has_the_time_of_any_reply(tmp_path: Path) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n"
+    timeout = aiohttp.ClientTimeout(total=0.2)
+    async with dripping(head, b"x") as origin, aiohttp.ClientSession(timeout=timeout) as session:
+        api = WebAPI(Auth.none(), session=session)
+        api.base_url = origin
+        async with asyncio.timeout(10):
+            with pytest.raises(RequestTimeoutError):
+                await _upload(api, tmp_path)
+
+
+async def test_an_upload_may_take_longer_than_a_reply(serve: Serve) -> None:
+    async def pieces() -> AsyncGenerator[bytes, None]:
+        for _ in range(4):
+            yield b"x"
+            await asyncio.sleep(0.2)
+
+    server = await serve()
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=0.5)) as session:
+        assert await api_of(server, session=session).post("/x", data=pieces()) == {"ok": True}
+
+
 async def test_a_limit_on_the_whole_time_does_not_end_a_stream(serve: Serve) -> None:
     begun = asyncio.Event()
 
@@ -151,9 +240,9 @@ async def test_a_limit_on_the_whole_time_does_not_end_a_stream(serve: Serve) -> 
         await response.write(b"b")
         return response
 
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=0.05)) as session:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=0.5)) as session:
         async with api_of(await serve(handler), session=session).stream("/x") as reply:
-            asyncio.get_running_loop().call_later(0.3, begun.set)
+            asyncio.get_running_loop().call_later(0.6, begun.set)
             assert b"".join([piece async for piece in reply]) == b"ab"
 
 

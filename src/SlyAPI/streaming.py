@@ -90,10 +90,11 @@ class Streamed(Reply):
         """Lets go of the connection; one that has more to say is closed."""
         self._response.close()
 
-    async def read(self, limit: int) -> bytes:
-        """The whole body. Raises `BadReplyError` for one larger than `limit`."""
+    async def read(self, limit: int, timeout: float | None = None) -> bytes:
+        """The whole body, within `timeout` seconds if given. Raises `BadReplyError` for one larger than `limit`."""
         try:
-            return await read_body(self._response, limit)
+            async with asyncio.timeout(timeout):
+                return await read_body(self._response, limit)
         except asyncio.CancelledError as cancelled:
             raise cancelled.with_traceback(None) from None
         except troubles() as error:
@@ -118,10 +119,11 @@ async def begin(client: "aiohttp.ClientSession", request: Request, limit: int) -
 
 
 async def fetch_patiently(client: "aiohttp.ClientSession", request: Request, limit: int) -> Reply:
-    """As `transport.fetch`, for a request whose body may be large: however long that takes."""
+    """As `transport.fetch`, for a request whose body may be large: the time of the reply begins when it is sent."""
     reply = await begin(client, request, limit)
     if isinstance(reply, Streamed):
-        return Reply(reply.status, reply.headers, await reply.read(limit), request.url)
+        body = await reply.read(limit, client.timeout.total or None)
+        return Reply(reply.status, reply.headers, body, request.url)
     return reply
 
 

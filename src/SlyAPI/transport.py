@@ -8,9 +8,11 @@ session is made or an error is named, never on the way of a request.
 import asyncio
 import contextlib
 import logging
+import math
 import sys
 import weakref
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Sequence
+from dataclasses import replace
 from functools import cache, partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
@@ -135,9 +137,8 @@ async def fetch(
     nothing that aiohttp made. No variable here holds what a traceback must not show: URL, query, headers.
     """
     try:
-        if request_log.isEnabledFor(logging.DEBUG):
-            return await told(request, _fetch(client, request, limit, streamed))
-        return await _fetch(client, request, limit, streamed)
+        sending = _fetch(client, request, limit) if streamed is None else _begin(client, request, streamed)
+        return await (told(request, sending) if request_log.isEnabledFor(logging.DEBUG) else sending)
     except asyncio.CancelledError as cancelled:
         raise cancelled.with_traceback(None) from None
     except troubles() as error:
@@ -145,11 +146,45 @@ async def fetch(
     raise problem
 
 
-async def _fetch(
-    client: "aiohttp.ClientSession", request: Request, limit: int, streamed: Streaming | None
-) -> Reply:
-    patience: dict[str, Any] = {"timeout": _patient(client.timeout)} if streamed else {}
-    response = await client.request(
+async def _fetch(client: "aiohttp.ClientSession", request: Request, limit: int) -> Reply:
+    response = await _asked(client, request)
+    cut = response.status >= 400
+    body = await read_body(response, ERROR_BODY_LIMIT if cut else limit, cut=cut)
+    return Reply(response.status, response.headers, body, request.url)
+
+
+async def _begin(client: "aiohttp.ClientSession", request: Request, streamed: Streaming) -> Reply:
+    """The head, or a refusal or a redirect whole, in the time that any call has, however it drips.
+
+    That begins when the body is sent, which may take longer.
+    """
+    loop, total = asyncio.get_running_loop(), client.timeout.total or math.inf
+    async with asyncio.timeout(None) as limit:
+
+        def begins() -> None:
+            with contextlib.suppress(RuntimeError):  # the reply was there before all was sent
+                limit.reschedule(loop.time() + total)
+
+        if hasattr(request.data, "__aiter__"):
+            request = replace(request, data=_sending(request.data, begins))
+        else:
+            begins()
+        response = await _asked(client, request, timeout=_patient(client.timeout))
+        if response.status < 400 and not (response.status in REDIRECTS and "Location" in response.headers):
+            return streamed(response, request)
+        begins()
+        body = await read_body(response, ERROR_BODY_LIMIT, cut=True)
+    return Reply(response.status, response.headers, body, request.url)
+
+
+async def _sending(body: AsyncIterable[bytes], sent: Callable[[], None]) -> AsyncGenerator[bytes, None]:
+    async for piece in body:
+        yield piece
+    sent()
+
+
+def _asked(client: "aiohttp.ClientSession", request: Request, **more: Any) -> "Awaitable[aiohttp.ClientResponse]":
+    return client.request(
         request.method,
         request.url,
         params=request.query_params or None,
@@ -158,15 +193,8 @@ async def _fetch(
         data=None if request.data_is_json else request.data or None,
         allow_redirects=False,
         raise_for_status=False,
-        **patience,
+        **more,
     )
-    cut = response.status >= 400
-    if streamed:
-        cut = cut or (response.status in REDIRECTS and "Location" in response.headers)
-        if not cut:
-            return streamed(response, request)
-    body = await read_body(response, ERROR_BODY_LIMIT if cut else limit, cut=cut)
-    return Reply(response.status, response.headers, body, request.url)
 
 
 def _patient(given: "aiohttp.ClientTimeout") -> "aiohttp.ClientTimeout":

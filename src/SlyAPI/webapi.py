@@ -275,7 +275,8 @@ class WebAPI(Verbs):
     ) -> AsyncGenerator[Streamed, None]:
         """The answer as it comes: `async with api.stream(...) as reply`, then over `reply` or `reply.lines()`.
 
-        `asked` as for `post`. No limit of size or of time in all; 60 s without a byte are a `RequestTimeoutError`.
+        `asked` as for `post`. The body has no limit of size or of time in all; 60 s without a byte are a
+        `RequestTimeoutError`, and so is a head that takes as long as any call may.
         """
         reply = await self._ask(Method(method.upper()), path, params, asked, begin)
         assert isinstance(reply, Streamed)  # what `begin` gives for a status below 400
