@@ -329,6 +329,14 @@ async def test_a_target_that_cannot_be_written_is_named_before_anything_is_sent(
     assert server.seen == []
 
 
+@pytest.mark.parametrize("target", ["/", "a\0b", "\ud800"])
+async def test_a_target_that_no_file_can_have_is_refused_before_anything_is_sent(serve: Serve, target: str) -> None:
+    server = await serve()
+    with pytest.raises(ConfigError, match="is not the path of a file"):
+        await api_of(server).download("/file", target)
+    assert server.seen == []
+
+
 async def test_a_link_laid_in_the_parts_place_is_not_followed(serve: Serve, tmp_path: Path) -> None:
     (tmp_path / "precious").write_text("mine")
     (tmp_path / "out.part").symlink_to(tmp_path / "precious")

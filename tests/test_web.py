@@ -273,6 +273,8 @@ def test_any_retry_after_is_seconds_or_nothing(told: str, date: str) -> None:
         ("text/plain; charset=no-such", "Größe".encode(), "Größe"),
         ("text/plain; charset=base64", b"eA==", "eA=="),
         ("text/plain; charset=idna", b"xn--x", "xn--x"),
+        ("text/plain; charset=unicode_escape", b"\\x41", "\\x41"),
+        ("text/plain; charset=raw_unicode_escape", b"\\u0041", "\\u0041"),
         ("text/plain", b"a\xffb", "a\ufffdb"),
     ],
 )

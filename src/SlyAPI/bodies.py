@@ -114,11 +114,11 @@ def multipart(
     sources: list[_Source] = []
     for name, value in fields.items():
         for text in [value] if isinstance(value, str) else value:
-            sources.append(_Bytes(f"{_head(boundary, name)}\r\n{text}\r\n".encode()))
+            sources.append(_Bytes(_head(boundary, name) + f"\r\n{text}\r\n".encode()))
     for name, file in files.items() if isinstance(files, Mapping) else files:
         filename, content, kind = _file(name, file)
-        head = f"{_head(boundary, name, filename)}Content-Type: {kind}\r\n\r\n"
-        sources += [_Bytes(head.encode()), _source(content), _Bytes(b"\r\n")]
+        head = _head(boundary, name, filename) + f"Content-Type: {kind}\r\n\r\n".encode()
+        sources += [_Bytes(head), _source(content), _Bytes(b"\r\n")]
     sources.append(_Bytes(f"--{boundary}--\r\n".encode()))
     return Body(sources, f"multipart/form-data; boundary={boundary}", progress, total)
 
@@ -138,9 +138,10 @@ def _file(name: str, file: File) -> tuple[str, Content, str]:
     return filename, content, kind  # type: ignore[return-value]
 
 
-def _head(boundary: str, name: str, filename: str | None = None) -> str:
+def _head(boundary: str, name: str, filename: str | None = None) -> bytes:
     told = f'; filename="{_quoted(filename)}"' if filename is not None else ""
-    return f'--{boundary}\r\nContent-Disposition: form-data; name="{_quoted(name)}"{told}\r\n'
+    head = f'--{boundary}\r\nContent-Disposition: form-data; name="{_quoted(name)}"{told}\r\n'
+    return head.encode("utf-8", "replace")  # half characters: Python's for the bytes of a file's name that are no UTF-8
 
 
 def _quoted(name: str) -> str:
@@ -157,7 +158,7 @@ class _Source(Protocol):
 
 def _source(content: Any) -> _Source:
     if isinstance(content, str):
-        return _Bytes(content.encode())
+        return _Bytes(as_bytes(content))
     if isinstance(content, bytes | bytearray | memoryview):
         return _Bytes(bytes(content))
     if isinstance(content, os.PathLike):
@@ -169,6 +170,15 @@ def _source(content: Any) -> _Source:
     raise TypeError(
         f"a {type(content).__name__} is no body: give text, bytes, a path, a binary file or an async iterable of bytes"
     )
+
+
+def as_bytes(text: str) -> bytes:
+    """The text in UTF-8. Raises `ConfigError` for half a character."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        pass
+    raise ConfigError("The text of a body holds half a character (a lone surrogate), which no encoding can write.")
 
 
 class _Bytes:

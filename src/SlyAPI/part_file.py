@@ -38,9 +38,12 @@ class PartFile:
 
     def __init__(self, target: str | os.PathLike[str], key: str) -> None:
         path = os.fsdecode(target)
-        if "\0" in path:
-            raise ConfigError(f"{shown(path)} is not a path (it holds a NUL).")
-        self.target = Path(os.path.realpath(path))  # the caller's symbolic link stays one
+        try:
+            self.target = Path(os.path.realpath(path))  # the caller's symbolic link stays one
+        except ValueError:  # NUL, or half a character
+            self.target = Path()
+        if "\0" in path or not self.target.name:
+            raise ConfigError(f"{shown(path)} is not the path of a file.")
         self.size = 0
         self.mark = Mark("", None)
         self._key = key

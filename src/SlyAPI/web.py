@@ -107,7 +107,7 @@ class Request:
 
 
 _CHARSET = re.compile(r"""charset\s*=\s*["']?([\w.:+-]{1,40})""", re.IGNORECASE)
-_NO_CHARSETS = ("idna", "punycode", "unicode_escape", "raw_unicode_escape")  # Python's own, and slow
+_NO_CHARSETS = ("idna", "punycode", "unicode-escape", "raw-unicode-escape")  # Python's own, and slow
 
 
 @dataclass(slots=True, repr=False)  # not frozen: that doubles the cost of making one

@@ -103,3 +103,9 @@ def test_where_the_package_is_missing_the_password_is_not_shown(
     with pytest.raises(MissingExtraError) as refused:
         store(url)
     assert "5EC9E7" not in told_by(refused.value)
+
+
+@pytest.mark.parametrize("url", ["sqlite:users%00.db", "sqlite:users\ud800.db"])
+def test_a_path_that_no_file_can_have_is_refused_in_our_words(url: str) -> None:
+    with pytest.raises(ConfigError, match="is not a path"):
+        store_at(url)

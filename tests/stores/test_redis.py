@@ -23,6 +23,7 @@ async def test_a_key_of_another_type_or_no_json_is_told_and_shown_nothing_of(
         await client.rpush(f"{prefix}user:alice", "secret-5EC9E7")
         for name, text in (("bob", b"secret-5EC9E7"), ("carol", b'["secret-5EC9E7"]'), ("dave", b"\xff5EC9E7")):
             await client.set(f"{prefix}user:{name}", text)
+        await client.set(f"{prefix}user:".encode() + b"\xff", "a key that is none of ours")
         assert await client.exists(f"{prefix}user:bob")
     for name in ("alice", "bob", "carol", "dave"):
         for call in (store.load(name), store.replace(name, dict(VALUE), {"token": "new"})):

@@ -117,7 +117,8 @@ class RedisStore(ServedStore[Any]):
                     return keys
 
         keys = await self._ask(walk)
-        return [key.removeprefix(start).decode("utf-8", "surrogatepass") for key in keys]
+        names = (_name(key.removeprefix(start)) for key in keys)
+        return [name for name in names if name is not None]
 
     async def _held(self, client: Any, name: str) -> Secrets | None:
         kept = await client.execute_command("GET", self._key(name))
@@ -180,6 +181,14 @@ class RedisStore(ServedStore[Any]):
             kind: Kind = "configuration" if code in ("MOVED", "ERR", "CROSSSLOT") else "transient"
             return NetworkError(f"{self!r}: the server refused ({code}).", next_step="See the server's log.", kind=kind)
         return self._away(f"the driver failed ({type(error).__name__})")
+
+
+def _name(key: bytes) -> str | None:
+    """The name in a key; None for one that no program of ours made."""
+    try:
+        return key.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return None
 
 
 def _bytes(held: Secrets | None) -> list[bytes]:

@@ -36,6 +36,8 @@ class SqliteStore(TokenStore):
 
     def __init__(self, path: StrPath) -> None:
         self.path = lasting_path(path)
+        if "\0" in self.path or any("\ud800" <= char <= "\udbff" for char in self.path):
+            raise ConfigError(f"{shown(self.path)} is not a path.", next_step="Give the path of a file.")
 
     def __repr__(self) -> str:
         return f"SqliteStore({shown(self.path)!r})"
