@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 import redis.asyncio
@@ -31,6 +32,23 @@ async def test_a_key_of_another_type_or_no_json_is_told_and_shown_nothing_of(
             assert isinstance(error, CredentialsError | SaveError)
             assert "5EC9E7" not in told_by(error).replace(repr(VALUE), "")
     assert sorted(await store.names()) == ["alice", "bob", "carol", "dave"]
+
+
+async def test_a_save_goes_on_where_only_its_connection_is_cancelled(
+    redis_server: servers.RedisServer, prefix: str
+) -> None:
+    """As at the end of a loop, which a refresh outlives until it has saved."""
+    async with RedisStore(redis_server.url, prefix) as store:
+        for steps in range(12):
+            value = {"token": f"token-{steps}"}
+            saving = asyncio.create_task(store.save("alice", value))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            for task in asyncio.all_tasks() - {saving, asyncio.current_task()}:
+                task.cancel()
+            with suppress(SaveError):  # of the kind that a refresh tries again
+                await saving
+                assert await store.load("alice") == value
 
 
 async def test_a_replica_takes_no_writes_and_says_so(redis_server: servers.RedisServer) -> None:

@@ -193,15 +193,22 @@ class _Pool(Generic[C]):
             return await self._on(await self._open(), work)
 
     async def _on(self, connection: C, work: Callable[[C], Coroutine[Any, Any, T]]) -> T:
-        call = _Call(_until_broken(work(connection)))
+        call, me = _Call(_until_broken(work, connection)), asyncio.current_task()
         call.breaks = lambda: self._kind._break(connection)
         try:
             answer = await asyncio.shield(call)
+        except asyncio.CancelledError:
+            self._end(connection, call)
+            if not call.cancelled() or (me is not None and me.cancelling()):
+                raise
         except BaseException:
             self._end(connection, call)
             raise
-        self._idle.append(connection)
-        return answer
+        else:
+            self._idle.append(connection)
+            return answer
+        # at its end a loop cancels each of its tasks, but who waits here may be a refresh that has yet to save
+        raise ConnectionAbortedError
 
     def _end(self, connection: C, call: "_Call[Any] | None") -> None:
         """Ends a connection and the call on it, in the background: who is cancelled or late does not wait."""
@@ -246,10 +253,10 @@ class _Call(asyncio.Task[T]):
         return self.breaks() or super().cancel(msg)
 
 
-async def _until_broken(work: Coroutine[Any, Any, T]) -> T:
+async def _until_broken(work: Callable[[C], Coroutine[Any, Any, T]], connection: C) -> T:
     """What `work` gives; where it was broken it ends as if cancelled, not in an error that nobody waits for."""
     try:
-        return await work
+        return await work(connection)
     except Exception:
         call = asyncio.current_task()
         if isinstance(call, _Call) and call.broken:
