@@ -9,7 +9,7 @@ import atexit
 import contextlib
 import os
 import weakref
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
@@ -75,6 +75,10 @@ class _Open(Generic[T]):
 
 
 _OPEN: set[_Open[Any]] = set()
+_LAST: dict[asyncio.Task[Any], int] = {}
+"""What no loop is closed without, and in which process it runs."""
+LAST_WAIT = 10.0
+"""Seconds for which a loop that is closed runs on for these, at most."""
 _WATCHED: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
 
 
@@ -108,16 +112,32 @@ def _finish_before_close(loop: asyncio.AbstractEventLoop) -> None:
         loop.close = finish_and_close  # type: ignore[method-assign]
 
 
+def finish_before_close(task: asyncio.Task[Any]) -> None:
+    """Has the task's loop run on for it where a program closes the loop sooner."""
+    for ended in [other for other in list(_LAST) if other.get_loop().is_closed()]:
+        _LAST.pop(ended, None)
+    _LAST[task] = os.getpid()
+    task.add_done_callback(_forget)
+    _finish_before_close(task.get_loop())
+
+
+def _forget(task: asyncio.Task[Any]) -> None:
+    _LAST.pop(task, None)
+
+
 def _finish(loop: asyncio.AbstractEventLoop) -> None:
     left = [it for it in list(_OPEN) if it.loop is loop]
+    last = {task: process for task, process in list(_LAST.items()) if task.get_loop() is loop}
     _OPEN.difference_update(left)
-    if any(it.process != os.getpid() for it in left):
+    if any(process != os.getpid() for process in (*last.values(), *(it.process for it in left))):
         return  # after a fork: the loop's selector is the parent's too, who goes on with it
-    if left and not loop.is_running() and not loop.is_closed():
-        loop.run_until_complete(_close_each(left))
+    if (left or last) and not loop.is_running() and not loop.is_closed():
+        loop.run_until_complete(_close_each(left, last))
 
 
-async def _close_each(left: list[_Open[Any]]) -> None:
+async def _close_each(left: list[_Open[Any]], last: Collection[asyncio.Task[Any]]) -> None:
+    if last:
+        await asyncio.wait(last, timeout=LAST_WAIT)
     for it in left:
         if it.closing is not None:
             await asyncio.wait([it.closing])
@@ -127,6 +147,6 @@ async def _close_each(left: list[_Open[Any]]) -> None:
 @atexit.register
 def _finish_all() -> None:
     """Closes what is open in loops that were never closed (`get_event_loop().run_until_complete(...)`)."""
-    for loop in {it.loop for it in _OPEN}:
+    for loop in {it.loop for it in _OPEN} | {task.get_loop() for task in _LAST}:
         with contextlib.suppress(RuntimeError):
             _finish(loop)

@@ -176,6 +176,28 @@ async def test_a_loop_that_is_closed_amid_a_refresh_holds_no_lock(practise: Prac
     gc.collect()  # what such a program left is complained of here, not in the next test
 
 
+@HELD
+async def test_a_loop_that_is_closed_amid_a_refresh_runs_on_until_the_tokens_are_saved(
+    practise: Practise, held: str
+) -> None:
+    """With a provider that takes each refresh token once."""
+    practice = await practise(delay_after_rotation=0.2)
+    auth = await auth_of(practice, held)
+    practice.clock.now += 1000
+
+    def old_program() -> None:
+        loop = asyncio.new_event_loop()
+        left = loop.create_task(auth.refresh_now())
+        loop.run_until_complete(asked(practice, 1))
+        assert not left.done()
+        loop.close()
+
+    await asyncio.to_thread(old_program)
+    async with asyncio.timeout(5):
+        await asyncio.to_thread(asyncio.run, call(practice, auth))
+    nothing_is_lost(practice, auth, held)
+
+
 # Cancelled.
 
 

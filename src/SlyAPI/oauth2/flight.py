@@ -6,6 +6,7 @@ The rule: from the question to the save, who cancels it waits, `LAST_WAIT` at mo
 import asyncio
 from typing import Any
 
+from ..per_loop import finish_before_close
 from ..stores import StoredUser
 from ..web import SecretJson
 from .user import OAuth2User
@@ -33,6 +34,8 @@ class Flight(asyncio.Task[None]):
     def asks(self, limit: float, *, at_stake: bool) -> None:
         """A question goes out, that has `limit` seconds; `at_stake` if a refresh token may be used up by it."""
         self.asking = at_stake
+        if at_stake:
+            finish_before_close(self)
         self._limit_at = self.get_loop().time() + limit - 0.1
 
     def has_answer(self) -> None:
