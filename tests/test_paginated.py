@@ -5,7 +5,7 @@ import asyncio
 import gc
 import inspect
 import tracemalloc
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
@@ -19,29 +19,13 @@ from SlyAPI.errors import BadReplyError, OriginError
 from SlyAPI.lazy import PagedLazy
 from SlyAPI.paging import CursorPages, LinkPages, NextUrlPages, NumberedPages, OffsetPages, Page, Pages
 
+from .paged import Answers, api_of, by_token
+
 if TYPE_CHECKING:
     from SlyAPI.web import ParamsDict
 
     from .conftest import Serve, Server
     from .serving import Handler
-
-Answers = Mapping[str | None, Any]
-
-
-def api_of(server: Server, auth: Auth | None = None) -> WebAPI:
-    api = WebAPI(auth or Auth.none())
-    api.base_url = server.origin
-    return api
-
-
-def by_token(answers: Answers, name: str = "pageToken") -> Handler:
-    """A server that answers by the token in the query."""
-
-    async def handler(request: web.Request) -> web.StreamResponse:
-        return web.json_response(answers[request.query.get(name)])
-
-    return handler
-
 
 THREE: Answers = {
     None: {"items": [{"n": 0}, {"n": 1}], "nextPageToken": "b"},

@@ -3,29 +3,13 @@
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from aiohttp import web
 
-from SlyAPI import Auth, WebAPI
 from SlyAPI.errors import BadReplyError
 
+from .paged import api_of, by_token
+
 if TYPE_CHECKING:
-    from .conftest import Serve, Server
-    from .serving import Handler
-
-
-def api_of(server: "Server") -> WebAPI:
-    api = WebAPI(Auth.none())
-    api.base_url = server.origin
-    return api
-
-
-def by_token(answers: "dict[str | None, Any]") -> "Handler":
-    """A server that answers by the token in the query."""
-
-    async def handler(request: web.Request) -> web.StreamResponse:
-        return web.json_response(answers[request.query.get("pageToken")])
-
-    return handler
+    from .conftest import Serve
 
 
 ROWS = [{"n": 0}, {"n": 1}]

@@ -146,9 +146,28 @@ async def fetch(
     raise problem
 
 
-async def _fetch(client: "aiohttp.ClientSession", request: Request, limit: int) -> Reply:
-    response = await _asked(client, request)
-    cut = response.status >= 400
+async def _fetch(
+    client: "aiohttp.ClientSession",
+    request: Request,
+    limit: int,
+    at_head: "Callable[[aiohttp.ClientResponse], Reply | None] | None" = None,
+    **more: Any,
+) -> Reply:
+    """The whole reply, or what `at_head` makes of its head."""
+    response = await client.request(
+        request.method,
+        request.url,
+        params=request.query_params or None,
+        headers=request.headers,
+        json=request.data if request.data_is_json else None,
+        data=None if request.data_is_json else request.data or None,
+        allow_redirects=False,
+        raise_for_status=False,
+        **more,
+    )
+    if at_head is not None and (reply := at_head(response)) is not None:
+        return reply
+    cut = at_head is not None or response.status >= 400
     body = await read_body(response, ERROR_BODY_LIMIT if cut else limit, cut=cut)
     return Reply(response.status, response.headers, body, request.url)
 
@@ -165,36 +184,22 @@ async def _begin(client: "aiohttp.ClientSession", request: Request, streamed: St
             with contextlib.suppress(RuntimeError):  # the reply was there before all was sent
                 limit.reschedule(loop.time() + total)
 
+        def at_head(response: "aiohttp.ClientResponse") -> Reply | None:
+            begins()
+            moved = response.status in REDIRECTS and "Location" in response.headers
+            return None if moved or response.status >= 400 else streamed(response, request)
+
         if hasattr(request.data, "__aiter__"):
             request = replace(request, data=_sending(request.data, begins))
         else:
             begins()
-        response = await _asked(client, request, timeout=_patient(client.timeout))
-        if response.status < 400 and not (response.status in REDIRECTS and "Location" in response.headers):
-            return streamed(response, request)
-        begins()
-        body = await read_body(response, ERROR_BODY_LIMIT, cut=True)
-    return Reply(response.status, response.headers, body, request.url)
+        return await _fetch(client, request, ERROR_BODY_LIMIT, at_head, timeout=_patient(client.timeout))
 
 
 async def _sending(body: AsyncIterable[bytes], sent: Callable[[], None]) -> AsyncGenerator[bytes, None]:
     async for piece in body:
         yield piece
     sent()
-
-
-def _asked(client: "aiohttp.ClientSession", request: Request, **more: Any) -> "Awaitable[aiohttp.ClientResponse]":
-    return client.request(
-        request.method,
-        request.url,
-        params=request.query_params or None,
-        headers=request.headers,
-        json=request.data if request.data_is_json else None,
-        data=None if request.data_is_json else request.data or None,
-        allow_redirects=False,
-        raise_for_status=False,
-        **more,
-    )
 
 
 def _patient(given: "aiohttp.ClientTimeout") -> "aiohttp.ClientTimeout":

@@ -34,8 +34,7 @@ SHORT: dict[str, Any] = {"access_token_lifetime": 1.0}
 REVOKING: dict[str, Any] = {"access_token_lifetime": 60.0, "revoke_old_access_token": True}
 """Tokens that would live long, but each refresh ends the one before it, and so does the provider, at random."""
 BETWEEN = (0.4, 1.6)
-"""Least and most seconds between two revocations. No less: SlyAPI repeats a call once, so a token has to live
-as long as a refresh and a call take on a busy machine."""
+"""Least and most seconds between two revocations; see `provider.py`."""
 
 
 async def lock_is_free(it: Fleet) -> bool:
