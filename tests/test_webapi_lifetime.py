@@ -189,6 +189,9 @@ async def test_nothing_is_left_open_and_the_end_is_not_delayed(serve: Serve, pro
     )
     output, _ = await asyncio.wait_for(child.communicate(), 30)
     assert child.returncode == 0, output.decode()
-    assert float(output) < 0.5, output.decode()  # anything beside the number is a complaint
+    # anything beside the number is a complaint, but for asyncio's of a machine that is busy
+    said = [line for line in output.decode().splitlines() if not line.startswith("Executing <")]
+    assert len(said) == 1, output.decode()
+    assert float(said[0]) < 0.5, output.decode()
     assert time.perf_counter() - began < 25
     assert server.seen or "pass" in program
