@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from tests.end_to_end.fleet.clients import LEASE
-from tests.end_to_end.fleet.fleet import Fleet, fleet
+from tests.end_to_end.fleet.fleet import Fleet, ask, fleet
 from tests.stores import servers
 
 log = logging.getLogger(__name__)
@@ -78,6 +78,9 @@ async def test_a_fleet_whose_tokens_live_a_second_never_fails_and_never_reuses(
 async def test_a_fleet_whose_tokens_are_revoked_at_random_never_fails(kind: str, url: str, tmp_path: Path) -> None:
     async with fleet(kind, tmp_path, REVOKING, *BETWEEN, url=url) as it:
         await asyncio.sleep(SECONDS)
+        async with asyncio.timeout(60):
+            while not (await ask(it.provider))["revocations"]:
+                await asyncio.sleep(0.1)
         await it.stop()
     told(it, f"{kind}, tokens revoked at random")
     assert (it.failures[:5], it.broken[:5], it.running) == ([], [], set())
