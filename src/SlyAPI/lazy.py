@@ -90,11 +90,12 @@ class PagedLazy(AsyncLazy[T]):
 
 
 async def _singly(pages: AsyncGenerator[list[T], None]) -> AsyncGenerator[T, None]:
+    item: Any
     try:
         async for page in pages:
-            for at in range(len(page)):
-                yield page[at]
-            page = []
+            for item in page:
+                yield item
+            page, item = [], None  # so that no traceback shows what a server echoed
     finally:
         await pages.aclose()
 

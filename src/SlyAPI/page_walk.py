@@ -110,10 +110,10 @@ class _Road:
             ask: Ask = following
             mark = hash(following.url)
         else:
-            ask = SecretJson({**self._params, **told})
+            ask = SecretJson(self._params, **told)
             mark = hash(tuple(told.items()))
         told = None  # so that no traceback shows what a server echoed
-        if ask == _NOWHERE:
+        if ask is _NOWHERE:
             raise BadReplyError(f"GET {bare_url(page.url)}: a page names a next one by what is no URL.")
         if mark in self._asked or mark == self._milestone:
             raise _endless(page, "a page names as the next one a page that was read before")

@@ -232,16 +232,6 @@ class ItemsAt:
         return items
 
 
-def page_of(items_in: ItemsAt, body: Any, sent: ParamsDict, headers: Mapping[str, str], url: str) -> Page:
-    """The page with that body. Raises as `items_in` does."""
-    try:
-        return Page(body, items_in(body), sent, headers, url)
-    except BadReplyError as error:
-        problem = error.with_traceback(None)  # its frames have the body
-    del body, headers, url
-    raise problem
-
-
 def _has(body: Any, path: str) -> bool:
     """Whether there is a key at `path`, be it null or empty."""
     above, dot, last = path.rpartition(".")

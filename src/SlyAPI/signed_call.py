@@ -3,7 +3,7 @@
 The rule: a credential goes to the base URL's origin and nowhere else.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -86,7 +86,7 @@ async def signed_call(
     if not origin.admits(request.url) and not auth._signs_nothing:
         raise origin.refusal(request.url)
     plain = not (request.headers or request.query_params or request.data or request.data_is_json)
-    before = _Parts((request.method, request.url)) if plain else _parts(request)
+    before: Iterator[Any] = iter((request.method, request.url)) if plain else _parts(request)
     request = await auth.sign(client, request)
     reply = await fetch(client, request, limit)
     if reply.status < 300:
@@ -111,24 +111,20 @@ def copied(request: Request) -> Request:
     return Request(*_parts(request))
 
 
-class _Parts(tuple[Any, ...]):
-    """What makes a copy of a request; cheaper than the copy, which is wanted only where something went wrong."""
+def _parts(request: Request) -> Iterator[Any]:
+    """What makes a copy of a request, once; cheaper than the copy, which is wanted only where something went wrong.
 
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return f"<{len(self)} parts of a request>"  # which a caller or a server may have put a credential into
-
-
-def _parts(request: Request) -> _Parts:
-    return _Parts((
+    An iterator, of which a traceback shows no content.
+    """
+    parts = (
         request.method,
         request.url,
         request.query_params.copy(),
         request.headers.copy(),
         request.data.copy() if type(request.data) is dict else request.data,
         request.data_is_json,
-    ))
+    )
+    return iter(parts)
 
 
 def _added(own: Request, signed: Request) -> Secrets:

@@ -151,10 +151,11 @@ async def _fetch(
     request: Request,
     limit: int,
     at_head: "Callable[[aiohttp.ClientResponse], Reply | None] | None" = None,
-    **more: Any,
+    timeout: "aiohttp.ClientTimeout | None" = None,
 ) -> Reply:
     """The whole reply, or what `at_head` makes of its head."""
-    response = await client.request(
+    ask = client.request if timeout is None else partial(client.request, timeout=timeout)
+    response = await ask(
         request.method,
         request.url,
         params=request.query_params or None,
@@ -163,7 +164,6 @@ async def _fetch(
         data=None if request.data_is_json else request.data or None,
         allow_redirects=False,
         raise_for_status=False,
-        **more,
     )
     if at_head is not None and (reply := at_head(response)) is not None:
         return reply
@@ -193,7 +193,7 @@ async def _begin(client: "aiohttp.ClientSession", request: Request, streamed: St
             request = replace(request, data=_sending(request.data, begins))
         else:
             begins()
-        return await _fetch(client, request, ERROR_BODY_LIMIT, at_head, timeout=_patient(client.timeout))
+        return await _fetch(client, request, ERROR_BODY_LIMIT, at_head, _patient(client.timeout))
 
 
 async def _sending(body: AsyncIterable[bytes], sent: Callable[[], None]) -> AsyncGenerator[bytes, None]:

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar, Unpack, overloa
 
 from .auth import Auth
 from .bodies import Body, Progress, Total, form_of
-from .errors import ApiError
+from .errors import ApiError, BadReplyError
 from .lazy import AsyncLazy, PagedLazy
 from .page_walk import Ask, read_pages, walk
-from .paging import ItemsAt, Page, Pages, TokenPages, page_of
+from .paging import ItemsAt, Page, Pages, TokenPages
 from .params import as_query
 from .signed_call import Fetch, origin_of, signed_call
 from .streaming import Streamed, begin, fetch_patiently
@@ -252,20 +252,28 @@ class WebAPI(Verbs):
         self, path: str, pages: Pages, items_in: ItemsAt, headers: Headers, ask: Ask
     ) -> Page:
         """The page that `ask` asks for: parameters of `path`, or the request for a URL that a page named."""
+        told: Mapping[str, str] = {}
         if not isinstance(ask, Request) and not pages.reads_headers:
             # a client may have overridden get_json, with fewer parameters
             reading = self.get_json(path, ask, headers=headers) if headers else self.get_json(path, ask)
-            return page_of(items_in, await reading, ask, {}, self.get_full_url(path))
-        if isinstance(ask, Request):
-            origin = origin_of(self.base_url)
-            if not origin.admits(ask.url):
-                raise origin.refusal(ask.url)
-            request = Request(GET, ask.url, headers=dict(headers or {}))
+            body: Any = await reading
+            sent, url = ask, self.get_full_url(path)
         else:
-            request = self._create_request(GET, path, ask, None, headers)
-        reply = await self._send(request)
-        sent = {} if isinstance(ask, Request) else ask
-        return page_of(items_in, read_json(reply.body, request), sent, reply.headers, reply.url)
+            if isinstance(ask, Request):
+                origin = origin_of(self.base_url)
+                if not origin.admits(ask.url):
+                    raise origin.refusal(ask.url)
+                sent, request = {}, Request(GET, ask.url, headers=dict(headers or {}))
+            else:
+                sent, request = ask, self._create_request(GET, path, ask, None, headers)
+            reply = await self._send(request)
+            body, told, url = read_json(reply.body, request), reply.headers, reply.url
+        try:
+            return Page(body, items_in(body), sent, told, url)
+        except BadReplyError as error:
+            problem = error.with_traceback(None)  # its frames have the body
+        del body, told, url  # so that no traceback shows what a server echoed
+        raise problem
 
     # --- bodies that take their time ---
 

@@ -79,7 +79,7 @@ async def test_a_fleet_whose_tokens_are_revoked_at_random_never_fails(kind: str,
     async with fleet(kind, tmp_path, REVOKING, *BETWEEN, url=url) as it:
         await asyncio.sleep(SECONDS)
         async with asyncio.timeout(60):
-            while not (await ask(it.provider))["revocations"]:
+            while not (await ask(it.provider))["revocations"]:  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
         await it.stop()
     told(it, f"{kind}, tokens revoked at random")
