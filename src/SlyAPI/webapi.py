@@ -23,7 +23,7 @@ from .signed_call import Fetch, origin_of, signed_call
 from .streaming import Streamed, begin, fetch_patiently
 from .transport import REPLY_LIMIT, Sessions, fetch, load_aiohttp
 from .verbs import Asked, Headers, Params, Verbs
-from .web import JsonMap, Method, Reply, Request, read_json
+from .web import JsonMap, Method, ParamsDict, Reply, Request, read_json
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession, TraceConfig
@@ -253,21 +253,22 @@ class WebAPI(Verbs):
     ) -> Page:
         """The page that `ask` asks for: parameters of `path`, or the request for a URL that a page named."""
         told: Mapping[str, str] = {}
-        if not isinstance(ask, Request) and not pages.reads_headers:
-            # a client may have overridden get_json, with fewer parameters
-            reading = self.get_json(path, ask, headers=headers) if headers else self.get_json(path, ask)
-            body: Any = await reading
-            sent, url = ask, self.get_full_url(path)
-        else:
-            if isinstance(ask, Request):
+        sent: ParamsDict = {} if isinstance(ask, Request) else ask
+        if isinstance(ask, Request) or pages.reads_headers or getattr(self.get_json, "__func__", None) is _GET_JSON:
+            if not isinstance(ask, Request):
+                request = self._create_request(GET, path, ask, None, headers)
+            else:
                 origin = origin_of(self.base_url)
                 if not origin.admits(ask.url):
                     raise origin.refusal(ask.url)
-                sent, request = {}, Request(GET, ask.url, headers=dict(headers or {}))
-            else:
-                sent, request = ask, self._create_request(GET, path, ask, None, headers)
+                request = Request(GET, ask.url, headers=dict(headers or {}))
             reply = await self._send(request)
+            if reply.status == 204:
+                raise _no_content(request, reply)
             body, told, url = read_json(reply.body, request), reply.headers, reply.url
+        else:  # a client's own, perhaps with fewer parameters
+            body = await (self.get_json(path, ask, headers=headers) if headers else self.get_json(path, ask))
+            url = self.get_full_url(path)
         try:
             return Page(body, items_in(body), sent, told, url)
         except BadReplyError as error:
@@ -368,6 +369,9 @@ class WebAPI(Verbs):
         if reply.status == 204:
             raise _no_content(request, reply)
         return read_json(reply.body, request)  # type: ignore[no-any-return]
+
+
+_GET_JSON = WebAPI.get_json
 
 
 def _no_content(request: Request, reply: Reply) -> ApiError:
