@@ -114,6 +114,10 @@ SAYINGS: dict[str, tuple[dict[str, str], Told | None]] = {
     "no time": ({"RateLimit": '"p";r=0'}, None),
     "a policy alone": ({"RateLimit-Policy": '"p";q=100;w=60'}, None),
     "a reset that is over": ({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1700000000"}, Told(0, 0.0)),
+    "microseconds, which would be a wait of years": (
+        {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": f"{NOW:.0f}000000", "RateLimit": '"p";r=0;t=99999999999'},
+        None,
+    ),
     "words": ({"X-RateLimit-Remaining": "none", "X-RateLimit-Reset": "soon"}, None),
 }
 

@@ -17,7 +17,7 @@ _EPOCH = 1e9
 _MILLISECONDS = 1e11
 """A moment beyond this is in milliseconds."""
 _LONGEST = 86400.0 * 366
-"""No provider means a longer wait; more is nonsense."""
+"""No provider means a longer wait: a `Retry-After` is cut to it, a reset beyond it is not believed."""
 _INSTANT = 1e-6
 """A shorter wait is none: a sum of times is not exact, and a timer would go off at once."""
 _ITEM = re.compile(r'"[^"]*"|[^,]')  # a quoted string may hold the comma that ends an item
@@ -80,8 +80,7 @@ def told_by(headers: Mapping[str, str], status: int, wall: float) -> Told | None
         reset = _number(headers.get(f"{prefix}-Reset-After"))
         if reset is None:
             reset = _from_now(_number(headers.get(f"{prefix}-Reset")), headers, wall)
-        if left is not None and reset is not None:
-            told.append(Told(int(left), min(reset, _LONGEST)))
+        told += _believed(left, reset)
     return min(told, key=lambda one: (one.left, -one.reset), default=None)
 
 
@@ -94,7 +93,11 @@ def _structured(value: str) -> list[Told]:
     for item in re.findall(rf"(?:{_ITEM.pattern})+", value[:1000]):
         named = {name: _number(number) for name, number in re.findall(r";\s*([rt])=([^,;\s]{1,20})", item)}
         pairs.append((named.get("r"), named.get("t")))
-    return [Told(int(left), min(reset, _LONGEST)) for left, reset in pairs if left is not None and reset is not None]
+    return [one for left, reset in pairs for one in _believed(left, reset)]
+
+
+def _believed(left: float | None, reset: float | None) -> list[Told]:
+    return [Told(int(left), reset)] if left is not None and reset is not None and reset <= _LONGEST else []
 
 
 def _number(text: str | None) -> float | None:
