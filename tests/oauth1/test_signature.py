@@ -146,6 +146,8 @@ def test_what_is_no_address_is_said_to_be_none(text: str) -> None:
 
 texts = st.text(st.characters(codec="utf-8"), max_size=12)
 pairs = st.lists(st.tuples(texts, texts), max_size=6)
+# no dots, which a URL loses; no semicolon at the end, which oauthlib drops from what it signs
+segments = texts.filter(lambda text: text not in (".", "..") and not text.endswith(";"))
 
 
 @given(texts)
@@ -168,7 +170,7 @@ def test_bytes_that_are_no_text_are_signed_as_they_are(raw: bytes) -> None:
 @given(
     method=st.sampled_from(["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD"]),
     host=st.sampled_from(["API.example.com", "api.example.com:8080", "Example.com:80", "example.com:443", "[::1]:81"]),
-    path=st.lists(texts.filter(lambda text: text not in (".", "..")), max_size=3),
+    path=st.lists(segments, max_size=3),
     query=pairs,
     form=pairs,
     secrets=st.tuples(texts, texts),
