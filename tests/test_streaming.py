@@ -193,29 +193,27 @@ async def _upload(api: WebAPI, _: Path) -> None:
     await api.post("/x", data=pieces())
 
 
+async def gives_up(call: Callable[[WebAPI, Path], Awaitable[None]], folder: Path, head: bytes, drip: bytes) -> None:
+    """Whether the call ends in the time of its session at a server that says `head`, then drips."""
+    timeout = aiohttp.ClientTimeout(total=0.2)
+    async with dripping(head, drip) as origin, aiohttp.ClientSession(timeout=timeout) as session:
+        api = WebAPI(Auth.none(), session=session)
+        api.base_url = origin
+        async with asyncio.timeout(10):
+            with pytest.raises(RequestTimeoutError):
+                await call(api, folder)
+
+
 @pytest.mark.parametrize("call", [_stream, _download, _upload])
 @pytest.mark.parametrize("what", DRIPPING)
 async def test_only_the_body_of_a_stream_may_drip_for_ever(
     tmp_path: Path, what: str, call: Callable[[WebAPI, Path], Awaitable[None]]
 ) -> None:
-    timeout = aiohttp.ClientTimeout(total=0.2)
-    async with dripping(*DRIPPING[what]) as origin, aiohttp.ClientSession(timeout=timeout) as session:
-        api = WebAPI(Auth.none(), session=session)
-        api.base_url = origin
-        async with asyncio.timeout(10):
-            with pytest.raises(RequestTimeoutError):
-                await call(api, tmp_path)
+    await gives_up(call, tmp_path, *DRIPPING[what])
 
 
 async def test_the_reply_to_an_upload_has_the_time_of_any_reply(tmp_path: Path) -> None:
-    head = b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n"
-    timeout = aiohttp.ClientTimeout(total=0.2)
-    async with dripping(head, b"x") as origin, aiohttp.ClientSession(timeout=timeout) as session:
-        api = WebAPI(Auth.none(), session=session)
-        api.base_url = origin
-        async with asyncio.timeout(10):
-            with pytest.raises(RequestTimeoutError):
-                await _upload(api, tmp_path)
+    await gives_up(_upload, tmp_path, b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n", b"x")
 
 
 async def test_an_upload_may_take_longer_than_a_reply(serve: Serve) -> None:
