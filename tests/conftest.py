@@ -18,11 +18,11 @@ from aiohttp import web
 from hypothesis import HealthCheck, settings
 
 from SlyAPI import OAuth2, OAuth2App, OAuth2User, WebAPI
-from SlyAPI.oauth2.grants.authorization_code import read_redirect
+from SlyAPI.oauth2.authorization_code import read_redirect
 from SlyAPI.testing import PracticeProvider
 from SlyAPI.web import Reply
-from tests.serving import Handler, all_by, served
-from tests.stores import servers
+from tests.support import servers
+from tests.support.serving import Handler, all_by, served
 
 if TYPE_CHECKING:
     from multidict import CIMultiDictProxy

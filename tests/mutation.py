@@ -37,8 +37,8 @@ TESTS_OF = {
         "tests/oauth2/test_token_endpoint_refusals.py",
         "tests/oauth2/test_token_endpoint_hostile.py",
     ],
-    "oauth2/user_json": ["tests/oauth2/test_user.py", "tests/oauth2/test_token_endpoint.py"],
-    "oauth2/user": ["tests/oauth2/test_user.py", "tests/oauth2/test_token_endpoint.py"],
+    "oauth2/user_json": ["tests/tokens/test_user.py", "tests/oauth2/test_token_endpoint.py"],
+    "oauth2/user": ["tests/tokens/test_user.py", "tests/oauth2/test_token_endpoint.py"],
     "oauth2/signer": [
         "tests/oauth2/test_signer_edges.py",
         "tests/oauth2/test_signer_superseded.py",
@@ -54,7 +54,7 @@ TESTS_OF = {
     ],
     "stores/file_lock": ["tests/stores/test_contract.py", "tests/stores/test_file_lock.py"],
     "json_file": ["tests/test_json_file.py"],
-    "loopback": ["tests/test_loopback.py"],
+    "loopback": ["tests/redirect/test_loopback.py"],
 }
 PYTEST = ["-x", "-q", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
 PYTEST += ["--hypothesis-profile=few"]

@@ -9,7 +9,8 @@ import pytest
 
 from SlyAPI import ApiError, GrantEndedError, OAuth2User, SlyError, TokenError
 from SlyAPI.oauth2.token_endpoint import read_token_reply
-from SlyAPI.web import Reply, Secrets
+from SlyAPI.web import Reply
+from SlyAPI.web.masking import Secrets
 
 PAGE = Path(__file__).parent.parent / "docs" / "errors.md"
 _ROW = re.compile(r"^\| `(\w+)` \| ([^|]+) \| `(\w+)` \|$", re.MULTILINE)

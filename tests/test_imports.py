@@ -9,6 +9,7 @@ import subprocess
 import sys
 from importlib import import_module
 from importlib.metadata import version
+from importlib.util import resolve_name
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,11 +19,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import SlyAPI
-from SlyAPI.arguments import read_arguments
-from SlyAPI.commands import COMMANDS, FILES, plain_call
+from SlyAPI.cli.arguments import read_arguments
+from SlyAPI.cli.commands import COMMANDS, FILES, plain_call
 from SlyAPI.errors import SlyError
-from SlyAPI.oauth2.user import OAuth2User
-from SlyAPI.oauth2.user_json import Told
+from SlyAPI.tokens.user import OAuth2User
+from SlyAPI.tokens.user_json import Told
 
 OPTIONAL = {"cryptography", "jwt", "keyring", "orjson", "redis", "asyncpg", "psycopg"}
 NETWORK = {"aiohttp", "yarl", "multidict", "ssl", "socket", "asyncio", "sqlite3", "http", "email", "concurrent"}
@@ -91,10 +92,10 @@ def test_the_first_client_brings_aiohttp_so_that_the_first_request_need_not() ->
 
 def test_no_import_statement_is_on_the_way_of_a_request() -> None:
     for module, functions in {
-        "webapi": {"get_json", "_create_request", "_json", "_client"},
-        "signed_call": {"signed_call", "admits", "copied"},
-        "transport": {"fetch", "_fetch", "read_body"},
-        "per_loop": {"get"},
+        "webapi/webapi": {"get_json", "_create_request", "_json", "_client"},
+        "webapi/signed_call": {"signed_call", "admits", "copied"},
+        "transport/requests": {"fetch", "_fetch", "read_body"},
+        "transport/per_loop": {"get"},
     }.items():
         tree = ast.parse((Path(SlyAPI.__file__).parent / f"{module}.py").read_text("utf-8"))
         found = {
@@ -113,7 +114,11 @@ def for_tools(package: ModuleType) -> dict[str, str]:
     tree = ast.parse(Path(str(package.__file__)).read_text("utf-8"))
     (checking,) = [node for node in tree.body if isinstance(node, ast.If)]
     imports = [node for node in checking.body if isinstance(node, ast.ImportFrom)]
-    return {alias.name: f"{package.__name__}.{node.module}" for node in imports for alias in node.names}
+    return {
+        alias.name: resolve_name("." * node.level + str(node.module), package.__name__)
+        for node in imports
+        for alias in node.names
+    }
 
 
 @pytest.mark.parametrize("name", LAZY_PACKAGES)
@@ -136,7 +141,7 @@ def test_dir_lists_the_names_before_they_are_asked_for(name: str) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        *("SlyAPI.oauth2.OAuth2App.exchange_code", "SlyAPI.oauth2.scopes.requires_scopes", "SlyAPI.oauth1.signature"),
+        *("SlyAPI.oauth2.OAuth2App.exchange_code", "SlyAPI.oauth2.requires_scopes", "SlyAPI.oauth1.signature"),
         *("SlyAPI.web.Method", "SlyAPI.webapi.WebAPI", "SlyAPI.auth.Auth.none", "SlyAPI.stores.FileStore"),
     ],
 )
@@ -162,6 +167,14 @@ def test_a_pickle_is_read_where_nothing_was_imported_yet() -> None:
     code = f"import pickle; print(pickle.loads({raw!r}).scopes)"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert ran.stdout == "['a']\n"
+
+
+def test_a_pickle_of_a_public_object_names_a_public_module() -> None:
+    public = [SlyAPI, *(import_module(f"SlyAPI.{name}") for name in ("web", "webapi", "oauth1", "oauth2", "stores"))]
+    paths = {package.__name__ for package in public} | {"SlyAPI.auth", "SlyAPI.errors"}
+    for package in public:
+        for value in (getattr(package, name) for name in package.__all__):
+            assert not isinstance(value, type) or value.__module__ in paths, value
 
 
 def test_threads_that_ask_for_the_same_name_at_once_all_get_it() -> None:
@@ -221,7 +234,7 @@ def test_ctrl_c_while_modules_are_imported_is_one_line_and_130(tmp_path: Path, u
         "import sys\n"
         "class Stuck:\n"
         "    def find_spec(self, name, path=None, target=None):\n"
-        "        if name == 'SlyAPI.results':\n"
+        "        if name == 'SlyAPI.cli.results':\n"
         "            import time\n"
         "            print('importing', flush=True)\n"
         "            time.sleep(60)\n"

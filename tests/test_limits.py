@@ -16,12 +16,11 @@ from hypothesis import strategies as st
 
 from SlyAPI import ApiError, Auth, WebAPI
 from SlyAPI.errors import ConfigError, LimitError
-from SlyAPI.limits import Limits
-from SlyAPI.rate import Bucket, Told, told_by
+from SlyAPI.limits import Bucket, Limits, Told, told_by
 from SlyAPI.web import Method, Request
 
 if TYPE_CHECKING:
-    from .conftest import Practise, Serve
+    from tests.conftest import Practise, Serve
 
 NOW = 1_800_000_000.0
 DATE = {"Date": "Fri, 15 Jan 2027 08:00:00 GMT"}  # NOW

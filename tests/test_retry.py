@@ -20,9 +20,9 @@ from SlyAPI.retry import IDEMPOTENT, Retry
 from SlyAPI.web import Request
 
 if TYPE_CHECKING:
-    from .conftest import Practise, Serve
+    from tests.conftest import Practise, Serve
 
-ALL = {**dict.fromkeys(("POST", "PATCH", "CONNECT", "PROPPATCH"), False), **dict.fromkeys(IDEMPOTENT, True)}
+ALL = {**dict.fromkeys(("POST", "PATCH", "CONNECT", "PROPPATCH"), False), **dict.fromkeys(sorted(IDEMPOTENT), True)}
 
 
 def refused(status: int, wait: float | None = None) -> ApiError:

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from SlyAPI.seldom import Seldom
+from SlyAPI.oauth2.seldom import Seldom
 
 
 class Room:

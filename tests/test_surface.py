@@ -24,7 +24,7 @@ from SlyAPI import ApiError, AsyncLazy, AsyncTrans, Auth, OAuth2, UrlApiKey, Web
 from SlyAPI.web import JsonMap, JsonType, Method, Request
 
 if TYPE_CHECKING:
-    from .conftest import Serve
+    from tests.conftest import Serve
 
 TESTS = Path(__file__).parent
 
@@ -55,42 +55,42 @@ ANY_CALL = "async (returns, path, params=None, data=None, headers=None)"
 
 # name: signature | tests that hold its meaning
 SURFACE = f"""
-WebAPI                       | (auth, use_form_data=False)    | test_surface.py::test_a_client_is_made_before_any_loop_runs test_webapi.py::test_use_form_data_makes_the_body_of_post_a_form
-WebAPI.base_url              | str                            | test_webapi.py::test_base_url_and_path_are_simply_joined test_webapi.py::test_base_url_may_be_changed_between_calls
-WebAPI.get_full_url          | (path)                         | test_webapi.py::test_every_request_goes_through_get_full_url
-WebAPI.get_json              | {JSON_CALL}                    | test_webapi.py::test_the_answer_is_read_as_json_whatever_its_content_type
-WebAPI.post_json             | {JSON_CALL}                    | test_webapi.py::test_a_json_method_sends_its_verb_query_headers_and_body
-WebAPI.put_json              | {JSON_CALL}                    | test_webapi.py::test_a_json_method_sends_its_verb_query_headers_and_body
-WebAPI.delete_json           | {JSON_CALL}                    | test_webapi.py::test_a_json_method_without_json_sends_no_body
-WebAPI.get_text              | {JSON_CALL}                    | test_webapi.py::test_text_is_read_in_the_encoding_it_names
-WebAPI.post_json_empty       | {JSON_CALL}                    | test_webapi.py::test_an_empty_answer_is_fine_where_none_is_promised
-WebAPI.post_form             | {FORM_CALL}                    | test_webapi.py::test_a_form_that_is_text_goes_out_as_it_is_with_the_callers_only_content_type
-WebAPI.put_form              | {FORM_CALL}                    | test_webapi.py::test_a_form_is_urlencoded_by_the_rules_of_the_query_but_repeats_lists
-WebAPI.get_form              | {FORM_CALL}                    | test_webapi.py::test_get_form_puts_the_fields_into_the_query
-WebAPI.post_form_empty       | {FORM_CALL}                    | test_webapi.py::test_an_empty_answer_is_fine_where_none_is_promised
-WebAPI.paginated             | (path, params, limit)          | test_paginated.py::test_every_page_is_walked_and_the_params_are_left_alone test_paginated.py::test_nothing_is_asked_before_it_is_needed
-WebAPI._get                  | {ANY_CALL}                     | test_webapi.py::test_the_answer_becomes_what_returns_says
-WebAPI._post                 | {ANY_CALL}                     | test_webapi.py::test_the_answer_becomes_what_returns_says
-WebAPI._put                  | {ANY_CALL}                     | test_webapi.py::test_the_answer_becomes_what_returns_says
-WebAPI._patch                | {ANY_CALL}                     | test_webapi.py::test_the_answer_becomes_what_returns_says
-WebAPI._delete               | {ANY_CALL}                     | test_webapi.py::test_the_answer_becomes_what_returns_says
-WebAPI._client               | property                       | test_webapi.py::test_the_client_is_an_aiohttp_session_made_once test_webapi_lifetime.py::test_nothing_is_left_open_and_the_end_is_not_delayed
-WebAPI._parameter_list_delimiter | str                        | test_webapi.py::test_a_subclass_may_choose_the_delimiter_of_lists
-web.ApiError                 | (status, reason=None, response=None) | test_webapi.py::test_every_status_from_400_on_is_an_api_error_that_names_it
-web.ApiError.from_resposnse  | async (response)               | test_webapi.py::test_an_api_error_from_an_aiohttp_response_is_made_as_in_0_6
+WebAPI                       | (auth, use_form_data=False)    | test_surface.py::test_a_client_is_made_before_any_loop_runs webapi/test_webapi.py::test_use_form_data_makes_the_body_of_post_a_form
+WebAPI.base_url              | str                            | webapi/test_webapi.py::test_base_url_and_path_are_simply_joined webapi/test_webapi.py::test_base_url_may_be_changed_between_calls
+WebAPI.get_full_url          | (path)                         | webapi/test_webapi.py::test_every_request_goes_through_get_full_url
+WebAPI.get_json              | {JSON_CALL}                    | webapi/test_webapi.py::test_the_answer_is_read_as_json_whatever_its_content_type
+WebAPI.post_json             | {JSON_CALL}                    | webapi/test_webapi.py::test_a_json_method_sends_its_verb_query_headers_and_body
+WebAPI.put_json              | {JSON_CALL}                    | webapi/test_webapi.py::test_a_json_method_sends_its_verb_query_headers_and_body
+WebAPI.delete_json           | {JSON_CALL}                    | webapi/test_webapi.py::test_a_json_method_without_json_sends_no_body
+WebAPI.get_text              | {JSON_CALL}                    | webapi/test_webapi.py::test_text_is_read_in_the_encoding_it_names
+WebAPI.post_json_empty       | {JSON_CALL}                    | webapi/test_webapi.py::test_an_empty_answer_is_fine_where_none_is_promised
+WebAPI.post_form             | {FORM_CALL}                    | webapi/test_webapi.py::test_a_form_that_is_text_goes_out_as_it_is_with_the_callers_only_content_type
+WebAPI.put_form              | {FORM_CALL}                    | webapi/test_webapi.py::test_a_form_is_urlencoded_by_the_rules_of_the_query_but_repeats_lists
+WebAPI.get_form              | {FORM_CALL}                    | webapi/test_webapi.py::test_get_form_puts_the_fields_into_the_query
+WebAPI.post_form_empty       | {FORM_CALL}                    | webapi/test_webapi.py::test_an_empty_answer_is_fine_where_none_is_promised
+WebAPI.paginated             | (path, params, limit)          | webapi/test_paginated.py::test_every_page_is_walked_and_the_params_are_left_alone webapi/test_paginated.py::test_nothing_is_asked_before_it_is_needed
+WebAPI._get                  | {ANY_CALL}                     | webapi/test_webapi.py::test_the_answer_becomes_what_returns_says
+WebAPI._post                 | {ANY_CALL}                     | webapi/test_webapi.py::test_the_answer_becomes_what_returns_says
+WebAPI._put                  | {ANY_CALL}                     | webapi/test_webapi.py::test_the_answer_becomes_what_returns_says
+WebAPI._patch                | {ANY_CALL}                     | webapi/test_webapi.py::test_the_answer_becomes_what_returns_says
+WebAPI._delete               | {ANY_CALL}                     | webapi/test_webapi.py::test_the_answer_becomes_what_returns_says
+WebAPI._client               | property                       | webapi/test_webapi.py::test_the_client_is_an_aiohttp_session_made_once webapi/test_webapi_lifetime.py::test_nothing_is_left_open_and_the_end_is_not_delayed
+WebAPI._parameter_list_delimiter | str                        | webapi/test_webapi.py::test_a_subclass_may_choose_the_delimiter_of_lists
+web.ApiError                 | (status, reason=None, response=None) | webapi/test_webapi.py::test_every_status_from_400_on_is_an_api_error_that_names_it
+web.ApiError.from_resposnse  | async (response)               | webapi/test_webapi.py::test_an_api_error_from_an_aiohttp_response_is_made_as_in_0_6
 web.Request                  | (method, url)                  | test_surface.py::test_an_auth_of_ones_own_sees_and_changes_the_whole_request
 web.Request.send             | (client)                       | test_surface.py::test_a_signed_request_can_be_sent_by_hand
 web.Method                   | enum GET POST PUT DELETE PATCH | test_surface.py::test_an_auth_of_ones_own_sees_and_changes_the_whole_request
-AsyncLazy                    | (generator)                    | test_lazy.py::test_awaiting_gives_the_list
-AsyncLazy.map                | (change)                       | test_lazy.py::test_map_changes_every_item_and_can_be_mapped_again
-AsyncLazy.wrap               | (function)                     | test_lazy.py::test_wrap_makes_a_function_lazy_and_keeps_its_name
-requires_scopes              | (*scopes)                      | oauth2/test_scopes.py::test_a_decorated_method_is_still_a_coroutine_function_with_its_name
-asyncy.unmanage_async_context | (manager)                     | test_lazy.py::test_a_context_is_held_until_close_is_set
-webapi.is_dataclass_instance | (value)                        | test_webapi.py::test_json_that_is_a_dataclass_goes_out_as_its_fields_and_to_json_is_asked
+AsyncLazy                    | (generator)                    | webapi/test_lazy.py::test_awaiting_gives_the_list
+AsyncLazy.map                | (change)                       | webapi/test_lazy.py::test_map_changes_every_item_and_can_be_mapped_again
+AsyncLazy.wrap               | (function)                     | webapi/test_lazy.py::test_wrap_makes_a_function_lazy_and_keeps_its_name
+requires_scopes              | (*scopes)                      | tokens/test_scopes.py::test_a_decorated_method_is_still_a_coroutine_function_with_its_name
+asyncy.unmanage_async_context | (manager)                     | webapi/test_lazy.py::test_a_context_is_held_until_close_is_set
+webapi.is_dataclass_instance | (value)                        | webapi/test_webapi.py::test_json_that_is_a_dataclass_goes_out_as_its_fields_and_to_json_is_asked
 UrlApiKey                    | (param_name, secret)           | test_surface.py::test_a_url_key_is_one_parameter_and_no_header
-HeaderApiKey                 | (param_name, secret)           | test_auth.py::test_keys_print_without_their_secret
+HeaderApiKey                 | (param_name, secret)           | auth/test_auth.py::test_keys_print_without_their_secret
 auth.Auth.sign               | async (client, request)        | test_surface.py::test_an_auth_of_ones_own_sees_and_changes_the_whole_request
-auth.Auth.none               | ()                             | test_auth.py::test_no_auth_changes_nothing
+auth.Auth.none               | ()                             | auth/test_auth.py::test_no_auth_changes_nothing
 OAuth2                       | (app, user, on_refresh=None)   | oauth2/test_signer.py::test_many_calls_after_expiry_refresh_once_and_all_go_out_with_the_new_token oauth2/test_signer.py::test_one_auth_works_in_several_event_loops_one_after_the_other
 OAuth2App                    | (id, secret, auth_uri, token_uri) | oauth2/test_app.py::test_our_own_form_is_read_and_written_in_the_order_of_0_6
 OAuth2App.from_json_obj      | (obj)                          | oauth2/test_app.py::test_googles_download_is_read_and_its_further_keys_survive
@@ -98,10 +98,10 @@ OAuth2App.from_json_file     | (path)                         | oauth2/test_app.
 OAuth2App.auth_url_with_pkce | (redirect_uri, state, scopes)  | oauth2/test_app.py::test_the_url_has_what_rfc_6749_and_rfc_7636_ask_for
 OAuth2App.exchange_code      | async (code, verifier, scopes, redirect_uri, client=None) | oauth2/test_signer.py::test_an_exchange_over_the_callers_session_takes_nothing_of_it_but_connections
 OAuth2App.refresh            | async (client, user)           | oauth2/test_signer.py::test_the_refresh_token_is_kept_unless_a_new_one_came
-OAuth2User                   | (token, refresh_token, expires_at, token_type='Bearer', scopes=[]) | oauth2/test_user.py::test_a_naive_time_given_in_code_is_utc
-OAuth2User.from_json_obj     | (obj)                          | oauth2/test_user.py::test_the_file_format_is_that_of_0_6 oauth2/test_user.py::test_a_token_answer_with_created_at_and_no_expires_in_never_expires
-OAuth2User.from_json_file    | (path)                         | oauth2/test_user.py::test_a_missing_file_is_a_file_not_found
-OAuth2User.to_dict           | ()                             | oauth2/test_user.py::test_to_dict_gives_back_the_json_that_was_read
+OAuth2User                   | (token, refresh_token, expires_at, token_type='Bearer', scopes=[]) | tokens/test_user.py::test_a_naive_time_given_in_code_is_utc
+OAuth2User.from_json_obj     | (obj)                          | tokens/test_user.py::test_the_file_format_is_that_of_0_6 tokens/test_user.py::test_a_token_answer_with_created_at_and_no_expires_in_never_expires
+OAuth2User.from_json_file    | (path)                         | tokens/test_user.py::test_a_missing_file_is_a_file_not_found
+OAuth2User.to_dict           | ()                             | tokens/test_user.py::test_to_dict_gives_back_the_json_that_was_read
 flow.grant_wizard            | async (scopesType, dry_run=False, kind=None) | flow/test_wizard.py::test_the_menu_is_the_public_values_of_the_class flow/test_wizard.py::test_an_existing_user_file_is_kept_unless_yes
 flow.scaffold_wizard         | (kind=None, override=None)     | flow/test_wizard.py::test_the_override_is_in_the_file
 OAuth1                       | (app, user)                    | oauth1/test_signer.py::test_both_are_read_from_files oauth1/test_signer.py::test_what_is_signed_is_what_get_full_url_gives oauth1/test_signer.py::test_each_request_has_a_nonce_of_its_own_and_the_time_in_utc

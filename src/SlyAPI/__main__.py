@@ -4,7 +4,7 @@ import sys
 
 if __name__ == "__main__":
     try:
-        from .cli import main
+        from .cli.main import main
 
         code = main(sys.argv[1:])
     except KeyboardInterrupt:  # while modules were imported, before `main` could take it

@@ -4,7 +4,7 @@ import asyncio
 from contextlib import AbstractAsyncContextManager
 from typing import TypeVar
 
-from .lazy import AsyncLazy, AsyncTrans
+from .webapi.lazy import AsyncLazy, AsyncTrans
 
 T = TypeVar("T")
 

@@ -4,7 +4,14 @@ The rule: a message says what happened and what to do next, and never holds a se
 """
 from __future__ import annotations
 
-from typing import Any, Literal
+import os
+from collections.abc import Callable
+from functools import wraps
+from types import TracebackType
+from typing import Any, Literal, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 Kind = Literal["transient", "permanent", "configuration"]
 """What helps: trying again, granting again, or mending the set-up."""
@@ -227,3 +234,87 @@ class GrantEndedError(TokenError):
     """The grant is over (revoked, expired or used up): the person must grant again."""
 
     kind: Kind = "permanent"
+
+
+def clean_traceback(function: Callable[P, T]) -> Callable[P, T]:
+    """Decorates a public function, coroutine function or asynchronous generator function: errors leave it clean.
+
+    A traceback reaches the variables of every frame in it, and ours hold tokens, forms and replies. So a `SlyError`,
+    and what ends a task (`CancelledError`, `KeyboardInterrupt`), leaves without the frames below the decorated
+    function. `SLYAPI_TRACEBACK=1` in the environment keeps them. Other exceptions pass as they are.
+    """
+    inner: Any = function
+    if inner.__code__.co_flags & _COROUTINE:
+
+        @wraps(inner)
+        async def wrapper(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return await inner(*args, **kwargs)
+            except BaseException as error:
+                del args, kwargs
+                _clean(error)
+                raise
+
+    elif inner.__code__.co_flags & _ASYNC_GENERATOR:
+
+        @wraps(inner)
+        async def wrapper(*args: Any, **kwargs: Any) -> Any:
+            items = inner(*args, **kwargs)
+            del args, kwargs
+            try:
+                async for item in items:
+                    yield item
+                    del item
+            except BaseException as error:
+                _clean(error)
+                raise
+            finally:
+                await items.aclose()
+
+    else:
+
+        @wraps(inner)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return inner(*args, **kwargs)
+            except BaseException as error:
+                del args, kwargs
+                _clean(error)
+                raise
+
+    return wrapper  # type: ignore[return-value]
+
+
+_COROUTINE, _ASYNC_GENERATOR = 0x80, 0x200
+"""Flags of a code object, as `inspect` names them, which is dear to import."""
+
+
+def _clean(error: BaseException) -> None:
+    """Removes frames of ours from the tracebacks of the error, its causes and contexts."""
+    if os.environ.get("SLYAPI_TRACEBACK") == "1":
+        return
+    if isinstance(error, SlyError) or not isinstance(error, Exception):
+        error.__traceback__ = None
+    seen: set[int] = set()
+    left: list[BaseException | None] = [error.__cause__, error.__context__]
+    while left:
+        other = left.pop()
+        if other is not None and id(other) not in seen:
+            seen.add(id(other))
+            other.__traceback__ = _callers_frames(other.__traceback__)
+            left += [other.__cause__, other.__context__]
+
+
+def _callers_frames(traceback: TracebackType | None) -> TracebackType | None:
+    """The frames of a traceback, outermost first, up to the first of ours."""
+    frame = traceback
+    while frame is not None:
+        following = frame.tb_next
+        if following is not None and _is_ours(following):
+            frame.tb_next = None
+        frame = frame.tb_next
+    return None if traceback is not None and _is_ours(traceback) else traceback
+
+
+def _is_ours(traceback: TracebackType) -> bool:
+    return str(traceback.tb_frame.f_globals.get("__name__")).partition(".")[0] == __name__.partition(".")[0]

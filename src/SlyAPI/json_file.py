@@ -24,9 +24,9 @@ def read_json_file(path: StrPath) -> Any:
     """
     value, problem = _read(path)
     if problem is None:
-        raise CredentialsNotFoundError(f"{shown(path)} does not exist.")
+        raise CredentialsNotFoundError(f"{display_path(path)} does not exist.")
     if problem:
-        raise CredentialsError(f"{shown(path)} {problem}.")
+        raise CredentialsError(f"{display_path(path)} {problem}.")
     return value
 
 
@@ -77,7 +77,8 @@ def write_json_file(path: StrPath, value: Any) -> None:
     del value  # so that no traceback shows it
     if problem:
         raise SaveError(
-            f"{shown(path)} could not be written: it {problem}. The file is as it was.", next_step=_way_out(problem)
+            f"{display_path(path)} could not be written: it {problem}. The file is as it was.",
+            next_step=_way_out(problem),
         )
 
 
@@ -161,10 +162,10 @@ def check_writable(path: StrPath) -> None:
     except (OSError, ValueError) as error:
         why = _why(error)
     if why:
-        raise SaveError(f"{shown(path)} could not be written: it {why}.", next_step=_way_out(why))
+        raise SaveError(f"{display_path(path)} could not be written: it {why}.", next_step=_way_out(why))
 
 
-def shown(path: StrPath) -> str:
+def display_path(path: StrPath) -> str:
     """A path as text for a message."""
     return printable(os.fsdecode(path))
 

@@ -13,6 +13,7 @@ from typing import Any
 def on_demand(package: str, places: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """`__getattr__` and `__dir__` of a package: `places` are its modules, and the names that each brings.
 
+    A module elsewhere in the library is written relative to the package: `..errors`.
     The modules themselves are attributes too. What was asked for once is a plain attribute from then on.
     """
     homes = {name: module for module, names in places.items() for name in names.split()}
@@ -20,7 +21,8 @@ def on_demand(package: str, places: Mapping[str, str]) -> tuple[Callable[[str], 
     def get(name: str) -> Any:
         here = sys.modules[package]
         if name in homes:
-            value = getattr(import_module(f"{package}.{homes[name]}"), name)
+            home = homes[name]
+            value = getattr(import_module(home if home.startswith(".") else f".{home}", package), name)
             setattr(here, name, value)
             return value
         if name in places:
@@ -28,6 +30,6 @@ def on_demand(package: str, places: Mapping[str, str]) -> tuple[Callable[[str], 
         raise AttributeError(f"module {package!r} has no attribute {name!r}", name=name, obj=here)
 
     def names() -> list[str]:
-        return sorted({*vars(sys.modules[package]), *homes, *places})
+        return sorted({*vars(sys.modules[package]), *homes, *(place for place in places if not place.startswith("."))})
 
     return get, names

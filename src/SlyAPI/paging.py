@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from .errors import BadReplyError, ConfigError
-from .web import ParamsDict, bare_url
+from .web.messages import ParamsDict
+from .web.urls import bare_url
 
 __all__ = [
     "CursorPages",

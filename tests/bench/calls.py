@@ -11,8 +11,7 @@ from datetime import UTC, datetime
 import aiohttp
 
 from SlyAPI import OAuth2, OAuth2App, OAuth2User, WebAPI
-
-from .driving import HEADERS, TOKEN, Call, Mode, drive
+from tests.bench.driving import HEADERS, TOKEN, Call, Mode, drive
 
 PARAMS: dict[str, str | int] = {"q": "a b", "max": 50, "order": "date"}
 PAGES, SIZE = 10, 20

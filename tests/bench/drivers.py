@@ -14,7 +14,7 @@ from typing import Any
 
 import psycopg
 
-from tests.stores import servers
+from tests.support import servers
 
 ROUNDS = 3_000
 VALUE = "v" * 600

@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from . import imports
-from .measure import ROOT
-from .sections import calls, growth, memory, peers, stampedes
+from tests.bench import imports
+from tests.bench.measure import ROOT
+from tests.bench.sections import calls, growth, memory, peers, stampedes
 
 PAGE = ROOT / "docs" / "performance.md"
 

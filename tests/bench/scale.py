@@ -33,8 +33,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from SlyAPI import OAuth2, OAuth2App, OAuth2User, SlyError
 from SlyAPI.stores import EncryptedStore, FileStore, PostgresStore, RedisStore, SqliteStore, TokenStore, expiring
 from SlyAPI.web import Method, Request
-from tests.serving import served
-from tests.stores import servers
+from tests.support import servers
+from tests.support.serving import served
 
 SIZES = (100, 1_000, 10_000, 100_000)
 AT_ONCE = 16

@@ -9,9 +9,9 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from .calls import AT_ONCE, PAGES, SIZE, api_at
-from .measure import OURS, ROOT, Case, Command, cpu, has_callgrind, instructions, peak, server
-from .stampede import errors, stampede
+from tests.bench.calls import AT_ONCE, PAGES, SIZE, api_at
+from tests.bench.measure import OURS, ROOT, Case, Command, cpu, has_callgrind, instructions, peak, server
+from tests.bench.stampede import errors, stampede
 
 MICRO = 1e6
 WITHOUT_ORJSON = (sys.executable, "-m", "tests.bench.without_orjson")

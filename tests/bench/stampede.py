@@ -10,8 +10,7 @@ from dataclasses import dataclass
 import aiohttp
 
 from SlyAPI import OAuth2, SlyError, WebAPI
-
-from .calls import api_at
+from tests.bench.calls import api_at
 
 
 @dataclass

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.stores.other_process import PLACES, entry_of, spawning
+from tests.support.other_process import PLACES, entry_of, spawning
 
 if TYPE_CHECKING:
-    from ..conftest import Practise
+    from tests.conftest import Practise
 
 PROGRAM = """
 now, seen = float(sys.argv[5]), None

@@ -19,7 +19,7 @@ from tests.compat.environment import python_of_the_libraries
 from tests.compat.google import CLIENT_SECRET, SCOPES, Google, running_google
 from tests.compat.google_sheets import Sheet, Spreadsheets
 from tests.compat.google_youtube import YouTube
-from tests.end_to_end.program import Ended
+from tests.support.program import Ended
 
 _PROGRAM = Path(__file__).with_name("program.py")
 

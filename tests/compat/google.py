@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 from aiohttp import web
 
 from SlyAPI.testing import PracticeProvider
-from tests.serving import all_by, served
+from tests.support.serving import all_by, served
 
 AUTH = "https://www.googleapis.com/auth"
 SHEETS, SHEETS_READONLY = f"{AUTH}/spreadsheets", f"{AUTH}/spreadsheets.readonly"

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from .google import SHEETS, SHEETS_READONLY, Asked, Google, GoogleError, invalid
+from tests.compat.google import SHEETS, SHEETS_READONLY, Asked, Google, GoogleError, invalid
 
 COLUMNS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _A1 = re.compile(r"(?:'((?:[^']|'')+)'|(\w+))!([A-Z])(\d+)?(?::([A-Z])(\d+)?)?")

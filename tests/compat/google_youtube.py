@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .google import YOUTUBE_MEMBERS, Asked, Google, GoogleError, invalid, page_of
+from tests.compat.google import YOUTUBE_MEMBERS, Asked, Google, GoogleError, invalid, page_of
 
 BASE = "/youtube/v3"
 _TIME = "2020-01-02T03:04:05Z"

@@ -11,8 +11,8 @@ import pytest
 
 from tests.compat.conftest import Place, client_of
 from tests.compat.google import CLIENT_SECRET, SHEETS, SHEETS_READONLY, YOUTUBE_MEMBERS, YOUTUBE_READONLY
-from tests.stand_in_browser import StandInBrowser, stand_in_browser
-from tests.terminal import Terminal
+from tests.support.stand_in_browser import StandInBrowser, stand_in_browser
+from tests.support.terminal import Terminal
 
 SCOPES = {"SlySheets": [SHEETS_READONLY, SHEETS], "SlyYTDAPI": [YOUTUBE_READONLY, YOUTUBE_MEMBERS]}
 STORY = {"SlySheets": ("one_title", [{"answer": "Cities ü"}] * 2), "SlyYTDAPI": ("mine", None)}

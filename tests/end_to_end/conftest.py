@@ -13,7 +13,7 @@ import pytest_asyncio
 
 from tests.end_to_end.chromium import Person, person_at_a_browser
 from tests.end_to_end.oidc_server import OidcServer, running_server
-from tests.end_to_end.program import Desk, desk_at
+from tests.support.program import Desk, desk_at
 
 _failed = pytest.StashKey[bool]()
 

@@ -17,7 +17,7 @@ import pytest
 from SlyAPI import OAuth2, WebAPI
 from tests.end_to_end.chromium import Person
 from tests.end_to_end.oidc_server import OidcServer
-from tests.end_to_end.program import Child, Desk
+from tests.support.program import Child, Desk
 
 SCOPES = ("openid", "profile", "offline_access")
 EACH_CLIENT = pytest.mark.parametrize("name", ["public", "basic", "post"])

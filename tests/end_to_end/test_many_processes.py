@@ -19,8 +19,8 @@ import pytest
 
 from tests.end_to_end.network.tcp_proxy import TcpProxy
 from tests.end_to_end.network.town import PEOPLE, Town, names_stored, town
-from tests.stores import servers
-from tests.stores.servers import Served
+from tests.support import servers
+from tests.support.servers import Served
 
 log = logging.getLogger(__name__)
 SECONDS = float(os.environ.get("TOWN_SECONDS", "4"))

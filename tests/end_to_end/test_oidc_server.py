@@ -19,7 +19,7 @@ from aiohttp import web
 
 from tests.end_to_end.chromium import Person
 from tests.end_to_end.oidc_server import Client, OidcServer
-from tests.serving import all_by, served
+from tests.support.serving import all_by, served
 
 VERIFIER = "a-verifier-that-is-long-enough-for-rfc-7636-0123456789"
 CHALLENGE = base64.urlsafe_b64encode(hashlib.sha256(VERIFIER.encode()).digest()).rstrip(b"=").decode()

@@ -5,10 +5,10 @@ from urllib.parse import urlencode
 
 import pytest
 
-from SlyAPI.loopback import Loopback, page
+from SlyAPI.redirect.loopback import Loopback, page
 from SlyAPI.testing import PracticeProvider
 from tests.end_to_end.chromium import Person
-from tests.end_to_end.program import Desk
+from tests.support.program import Desk
 
 ASKED = {
     "response_type": "code",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.place import Place, place_at
+from tests.support.place import Place, place_at
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ from SlyAPI import OAuth2App
 from SlyAPI.errors import CredentialsError
 from SlyAPI.flow.client_check import check_filled_in
 from SlyAPI.oauth2.client_file import misspelt
-from tests.place import failure
+from tests.support.place import failure
 
 if TYPE_CHECKING:
-    from tests.place import Place
+    from tests.support.place import Place
 
 CLIENT = {"id": "me", "secret": "hush-hush", "auth_uri": "https://p.example/a", "token_uri": "https://p.example/t"}
 GOOGLES = {

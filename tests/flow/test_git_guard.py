@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from SlyAPI.cli import main
+from SlyAPI.cli.main import main
 from SlyAPI.flow.console import Console
 from SlyAPI.flow.git_guard import guard, would_commit
-from tests.place import Place
+from tests.support.place import Place
 
 
 class Person(Console):

@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 
 from tests.conftest import Serve
-from tests.place import Place, failure, link_in, redirect_uri_in, secrets_in, state_in
+from tests.support.place import Place, failure, link_in, redirect_uri_in, secrets_in, state_in
 
 
 def mode_of(place: Place) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.place import Place, failure
+from tests.support.place import Place, failure
 
 
 @pytest.mark.parametrize(

@@ -23,11 +23,10 @@ from SlyAPI.flow.console import Console, NoAnswerError
 from SlyAPI.flow.grant import GrantOptions
 from SlyAPI.flow.grant_oauth1 import grant_oauth1
 from SlyAPI.flow.wizard import grant_oauth1_to_file
-
-from ..end_to_end.program import Desk, Ended
-from ..oauth1.conftest import api_of
-from ..oauth1.judge import CLIENT_KEY, CLIENT_SECRET, Judge
-from ..stand_in_browser import StandInBrowser, stand_in_browser
+from tests.oauth1.conftest import api_of
+from tests.support.oauth1_judge import CLIENT_KEY, CLIENT_SECRET, Judge
+from tests.support.program import Desk, Ended
+from tests.support.stand_in_browser import StandInBrowser, stand_in_browser
 
 
 class Quiet(Console):

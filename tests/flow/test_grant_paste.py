@@ -5,7 +5,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tests.place import Place, failure, redirect_uri_in, secrets_in, state_in
+from tests.support.place import Place, failure, redirect_uri_in, secrets_in, state_in
 
 
 async def pasted(place: Place, *lines: str, code: int = 0) -> str:

@@ -12,10 +12,10 @@ import pytest
 from aiohttp import web
 
 from SlyAPI import OAuth2App
-from SlyAPI.cli import main
+from SlyAPI.cli.main import main
 from SlyAPI.oauth2.providers import PROVIDERS
 from tests.conftest import Serve
-from tests.place import Place, failure
+from tests.support.place import Place, failure
 
 TEMPLATE = {"id": "", "secret": "", "auth_uri": "", "token_uri": ""}
 FILLED = {"id": "a", "secret": "b", "auth_uri": "https://a.example/a", "token_uri": "https://a.example/t"}

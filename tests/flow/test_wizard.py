@@ -7,8 +7,8 @@ import stat
 import pytest
 
 import SlyAPI.flow
-from tests.end_to_end.program import Ended
-from tests.place import Place, failure, secrets_in
+from tests.support.place import Place, failure, secrets_in
+from tests.support.program import Ended
 
 LIBRARY = '''\
 import asyncio, sys, inspect

@@ -17,14 +17,16 @@ from typing import Any
 from urllib.parse import quote, unquote_plus, urlencode
 
 from SlyAPI.errors import SlyError
-from SlyAPI.loopback_http import LONGEST_HEAD, Head, Refusal, read_head
 from SlyAPI.oauth2 import OAuth2App, OAuth2User
-from SlyAPI.oauth2.grants.authorization_code import read_redirect
+from SlyAPI.oauth2.authorization_code import read_redirect
 from SlyAPI.oauth2.login import Login
-from SlyAPI.oauth2.times import expiry, from_epoch, read_time, refresh_expiry, write_time
 from SlyAPI.oauth2.token_endpoint import read_token_reply
 from SlyAPI.params import as_form, as_query
-from SlyAPI.web import Reply, Secrets, masked, retry_after, skew
+from SlyAPI.redirect.loopback_http import LONGEST_HEAD, Head, Refusal, read_head
+from SlyAPI.tokens.times import expiry, from_epoch, read_time, refresh_expiry, write_time
+from SlyAPI.web import Reply
+from SlyAPI.web.masking import Secrets, masked
+from SlyAPI.web.messages import retry_after, skew
 
 NOW = 1_800_000_000.0
 PLANTED = "pl4nted/5ecret+q=1"

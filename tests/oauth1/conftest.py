@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from SlyAPI import OAuth1, OAuth1App, OAuth1User, WebAPI
-
-from .judge import CLIENT_KEY, CLIENT_SECRET, Judge, Token
+from tests.support.oauth1_judge import CLIENT_KEY, CLIENT_SECRET, Judge, Token
 
 if TYPE_CHECKING:
-    from ..conftest import Clock
+    from tests.conftest import Clock
 
 USER = OAuth1User("token-key of the person ~ü", "token secret & + % of the person")
 

@@ -29,15 +29,15 @@ from SlyAPI.errors import (
 from SlyAPI.oauth1.grant import read_access_reply, read_redirect
 from SlyAPI.oauth1.signature import SignatureMethod
 from SlyAPI.oauth1.user import TemporaryCredentials
-from SlyAPI.web import Reply, Secrets
-
-from ..secret_search import Kept, told_by
-from .conftest import api_of
-from .judge import CLIENT_KEY, CLIENT_SECRET, Judge
-from .test_signature import PEM, PUBLIC
+from SlyAPI.web import Reply
+from SlyAPI.web.masking import Secrets
+from tests.oauth1.conftest import api_of
+from tests.oauth1.test_signature import PEM, PUBLIC
+from tests.support.oauth1_judge import CLIENT_KEY, CLIENT_SECRET, Judge
+from tests.support.secret_search import Kept, told_by
 
 if TYPE_CHECKING:
-    from ..conftest import Clock, Serve
+    from tests.conftest import Clock, Serve
 
 CALLBACK = "http://localhost:8080/cb?own=a b&x=%C3%BC"
 OWN = {

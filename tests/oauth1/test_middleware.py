@@ -12,11 +12,10 @@ from aiohttp import web
 from SlyAPI import Auth, OAuth1
 from SlyAPI.errors import ConfigError
 from SlyAPI.web import Method, Request
-
-from .judge import Judge
+from tests.support.oauth1_judge import Judge
 
 if TYPE_CHECKING:
-    from ..conftest import Serve
+    from tests.conftest import Serve
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
@@ -43,7 +42,7 @@ async def ask(auth: Auth, method: str, url: str, **more: Any) -> int:
         ("PATCH", {"data": b"a=b", "headers": {"Content-Type": "application/octet-stream"}}),
         ("POST", {"data": {"file": io.BytesIO(b"a=b")}}),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else f"{', '.join(value) or 'nothing'}",
 )
 async def test_a_request_is_found_rightly_signed(judge: Judge, auth: OAuth1, method: str, more: dict[str, Any]) -> None:
     assert await ask(auth, method, f"{judge.origin}/Path?q=%20x", **more) == 200

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
+from SlyAPI.auth.rsa import load
 from SlyAPI.errors import ConfigError
 from SlyAPI.oauth1.signature import (
     Pair,
@@ -28,7 +29,6 @@ from SlyAPI.oauth1.signature import (
     new_nonce,
     normalized,
 )
-from SlyAPI.rsa import load
 
 judge: Any = import_module("oauthlib.oauth1.rfc5849.signature")  # it has no types
 Theirs: Any = import_module("oauthlib.common").Request
@@ -238,7 +238,11 @@ LOCKED = KEY.private_bytes(
 )
 
 
-@pytest.mark.parametrize("key", [PUBLIC, LOCKED, PEM[:200], b"", "s3cret-üé", 5, keys], ids=repr)
+@pytest.mark.parametrize(
+    "key",
+    [PUBLIC, LOCKED, PEM[:200], b"", "s3cret-üé", 5, keys],
+    ids=["public", "encrypted", "cut short", "empty", "text", "number", "function"],
+)
 def test_what_is_no_private_key_is_named_and_not_quoted(key: object) -> None:
     with pytest.raises(ConfigError, match="no RSA private key") as caught:
         load(key, "SHA1")

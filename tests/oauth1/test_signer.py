@@ -17,14 +17,13 @@ from SlyAPI import ApiError, OAuth1, OAuth1App, OAuth1User, WebAPI
 from SlyAPI.errors import ConfigError, CredentialsError, CredentialsNotFoundError, OriginError
 from SlyAPI.oauth1.signature import SignatureMethod
 from SlyAPI.web import Method, Request
-
-from ..secret_search import Kept, told_by
-from .conftest import USER, api_of
-from .judge import CLIENT_SECRET, Judge, Token
-from .test_signature import PEM, PUBLIC
+from tests.oauth1.conftest import USER, api_of
+from tests.oauth1.test_signature import PEM, PUBLIC
+from tests.support.oauth1_judge import CLIENT_SECRET, Judge, Token
+from tests.support.secret_search import Kept, told_by
 
 if TYPE_CHECKING:
-    from ..conftest import Clock, Serve
+    from tests.conftest import Clock, Serve
 
 SIGNED = {"signed": True, "method": "HMAC-SHA1"}
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 from aiohttp import web
 
-from tests.oauth2.refreshing import Place
+from tests.support.refreshing import Place
 
 if TYPE_CHECKING:
-    from ..conftest import Clock, Serve
+    from tests.conftest import Clock, Serve
 
 
 @pytest.fixture

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from SlyAPI.errors import ConfigError, CredentialsError, CredentialsNotFoundError, SlyError, TokenError
 from SlyAPI.oauth2 import OAuth2App, OAuth2User
-from SlyAPI.oauth2.client_auth import ClientAuth
 from SlyAPI.oauth2.pkce import s256_challenge
 from SlyAPI.oauth2.providers import PROVIDERS
+from SlyAPI.tokens.client_auth import ClientAuth
 
 AUTH, TOKEN = "https://p.example/authorize", "https://p.example/token"
 OWN = {"id": "client", "secret": "s3cret", "auth_uri": AUTH, "token_uri": TOKEN}

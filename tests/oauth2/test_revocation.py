@@ -12,10 +12,11 @@ from SlyAPI.errors import ConfigError, CredentialsNotFoundError, NetworkError
 from SlyAPI.oauth2.revocation import read_revocation_reply, revocation_form
 from SlyAPI.stores import MemoryStore
 from SlyAPI.testing import PracticeProvider
-from SlyAPI.web import Method, Reply, Request, Secrets
+from SlyAPI.web import Method, Reply, Request
+from SlyAPI.web.masking import Secrets
 
 if TYPE_CHECKING:
-    from ..conftest import Practice, Practise
+    from tests.conftest import Practice, Practise
 
 USER = OAuth2User("access-token-1", "refresh-token-1")
 

@@ -21,11 +21,11 @@ from SlyAPI import ApiError, OAuth2ServiceAccount, TokenError, WebAPI
 from SlyAPI.errors import BadReplyError, ConfigError, CredentialsError, CredentialsNotFoundError, SlyError
 from SlyAPI.oauth2 import ServiceAccount
 from SlyAPI.web import Method, Request
-from tests.oauth2.account_judge import EMAIL, AccountJudge, new_key, pem, refused
-from tests.secret_search import Kept, texts_of, told_by
+from tests.support.account_judge import EMAIL, AccountJudge, new_key, pem, refused
+from tests.support.secret_search import Kept, texts_of, told_by
 
 if TYPE_CHECKING:
-    from ..conftest import Clock
+    from tests.conftest import Clock
 
 KEY = new_key()
 SECRETS = Kept({"private key": pem(KEY).splitlines()[5], "its end": pem(KEY).splitlines()[-2][:24]})
@@ -315,7 +315,9 @@ def elliptic() -> str:
 
 
 @pytest.mark.parametrize(
-    "key", [pem(KEY)[:400], encrypted(KEY), elliptic(), pem(KEY).splitlines()[5], 5, "-----BEGIN PRIVATE KEY-----"]
+    "key",
+    [pem(KEY)[:400], encrypted(KEY), elliptic(), pem(KEY).splitlines()[5], 5, "-----BEGIN PRIVATE KEY-----"],
+    ids=["cut short", "encrypted", "elliptic", "one line", "number", "first line"],
 )
 def test_a_private_key_that_cannot_be_used_is_not_shown(key: Any, clock: Clock) -> None:
     judge = AccountJudge(KEY, clock, origin="https://provider.example")

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import SlyAPI.oauth2.flight
+import SlyAPI.oauth2.refresh_task
 from SlyAPI import ApiError, OAuth2, OAuth2User
 from SlyAPI.errors import ConfigError, RequestTimeoutError
 from SlyAPI.oauth2.signer import RETRY_PAUSE
 from SlyAPI.stores import MemoryStore
 from SlyAPI.web import Method, Request
-from tests.oauth2.refreshing import INVALID_GRANT, OLD, Place, status
+from tests.support.refreshing import INVALID_GRANT, OLD, Place, status
 
 if TYPE_CHECKING:
-    from ..conftest import Clock, Serve
+    from tests.conftest import Clock, Serve
 
 
 def auth_at(place: Place, user: Any, **more: Any) -> OAuth2:
@@ -203,7 +203,7 @@ async def test_a_client_that_closes_does_not_wait_for_the_hooks_of_another_user(
     refreshing = asyncio.create_task(slow.refresh_now())
     await begun.wait()
     async with asyncio.timeout(20):
-        await other.settle()
+        await other.wait_for_refresh()
     never.set()
     await refreshing
 
@@ -214,7 +214,7 @@ async def test_a_client_that_closes_does_not_wait_for_the_hooks_of_another_user(
 async def test_a_token_endpoint_that_never_answers_is_given_up_when_its_time_is_over(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(SlyAPI.oauth2.flight, "LAST_WAIT", 60.0)
+    monkeypatch.setattr(SlyAPI.oauth2.refresh_task, "LAST_WAIT", 60.0)
     place.gate.clear()
     auth = auth_at(place, place.user())
     auth.app.token_timeout = 1.2
@@ -257,7 +257,7 @@ async def test_who_cancels_all_tasks_amid_a_question_waits_for_its_answer(place:
     await asyncio.wait([calling])
     assert calling.cancelled()
     place.gate.set()
-    await auth.settle()
+    await auth.wait_for_refresh()
     assert json.loads(path.read_text())["token"] == f"new-token-{questions}"
 
 
@@ -273,7 +273,7 @@ async def test_a_caller_who_is_cancelled_together_with_a_refresh_that_waits_for_
         cancel_all_but_this()
         await asyncio.wait([calling], timeout=20)
         assert calling.cancelled()
-    await auth.settle()
+    await auth.wait_for_refresh()
     assert place.forms == []
 
 
@@ -288,7 +288,7 @@ async def test_a_refresh_whose_callers_all_left_fails_in_silence(place: Place) -
     calling.cancel()
     await asyncio.wait([calling])
     place.gate.set()
-    await auth.settle()
+    await auth.wait_for_refresh()
     del auth, calling
     gc.collect()
     assert told == []
@@ -297,7 +297,7 @@ async def test_a_refresh_whose_callers_all_left_fails_in_silence(place: Place) -
 async def test_a_hook_that_never_ends_can_be_cancelled_at_once(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(SlyAPI.oauth2.flight, "LAST_WAIT", 60.0)
+    monkeypatch.setattr(SlyAPI.oauth2.refresh_task, "LAST_WAIT", 60.0)
     begun = asyncio.Event()
 
     async def hook(user: OAuth2User) -> None:
@@ -312,4 +312,4 @@ async def test_a_hook_that_never_ends_can_be_cancelled_at_once(
     cancel_all_but_this()
     async with asyncio.timeout(30):
         await asyncio.wait([calling])
-        await auth.settle()
+        await auth.wait_for_refresh()

@@ -9,7 +9,7 @@ import pytest
 
 from SlyAPI import OAuth2, OAuth2User
 from SlyAPI.stores import MemoryStore
-from tests.oauth2.refreshing import REFRESH, Place
+from tests.support.refreshing import REFRESH, Place
 
 
 async def test_whatever_a_store_of_ones_own_raises_the_rotated_tokens_stay_in_use(
@@ -74,5 +74,5 @@ async def test_a_signal_handler_that_cancels_all_tasks_costs_no_rotated_token(pl
         await asyncio.sleep(0)
     asyncio.get_running_loop().call_soon(cancel_all)
     await asyncio.wait([refreshing])
-    await auth.settle()
+    await auth.wait_for_refresh()
     assert json.loads(path.read_text())["token"] == "new-token-1"

@@ -17,10 +17,10 @@ from SlyAPI import ApiError, GrantEndedError, OAuth2, OAuth2User, SlyError, Toke
 from SlyAPI.errors import BadReplyError, NetworkError, RequestTimeoutError, SaveError
 from SlyAPI.oauth2.app import OnRefresh
 from SlyAPI.stores import MemoryStore
-from tests.oauth2.refreshing import INVALID_GRANT, OLD, REFRESH, Answer, Place, status
+from tests.support.refreshing import INVALID_GRANT, OLD, REFRESH, Answer, Place, status
 
 if TYPE_CHECKING:
-    from ..conftest import Practise
+    from tests.conftest import Practise
 
 
 # Waiting.

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import SlyAPI.oauth2.flight
+import SlyAPI.oauth2.refresh_task
 from SlyAPI import OAuth2, OAuth2User
-from tests.stores.other_process import Spawn, spawning
+from tests.support.other_process import Spawn, spawning
 
 if TYPE_CHECKING:
-    from ..conftest import Practice, Practise
+    from tests.conftest import Practice, Practise
 
 HELD = pytest.mark.parametrize("held", ["object", "file"])
 """Where the user is: in the program alone, or in a file."""
@@ -140,7 +140,7 @@ async def test_a_loop_that_ends_before_the_provider_was_asked_does_not_ask_it(pr
 async def test_a_hook_that_never_ends_does_not_keep_its_loop_from_ending(
     practice: Practice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(SlyAPI.oauth2.flight, "LAST_WAIT", 0.2)
+    monkeypatch.setattr(SlyAPI.oauth2.refresh_task, "LAST_WAIT", 0.2)
     auth = await auth_of(practice, "file")
     auth.on_refresh = lambda user: asyncio.Event().wait()  # type: ignore[assignment,return-value]
     practice.clock.now += 1000
@@ -213,7 +213,7 @@ async def test_a_refresh_cancelled_after_any_step_loses_nothing(
 ) -> None:
     """Every `await` of a refresh is cancelled at some of these steps, and more than once."""
     # where aiohttp's own task is cancelled that writes the question, no answer will come
-    monkeypatch.setattr(SlyAPI.oauth2.flight, "LAST_WAIT", 0.3)
+    monkeypatch.setattr(SlyAPI.oauth2.refresh_task, "LAST_WAIT", 0.3)
     practice = await practise()
     auth = await auth_of(practice, held)
     for refreshes, count in enumerate([*range(30), *range(30, 90, 3)], 1):

@@ -6,7 +6,7 @@ import asyncio
 import pytest
 
 from SlyAPI import GrantEndedError
-from tests.oauth2.refreshing import INVALID_GRANT, Place
+from tests.support.refreshing import INVALID_GRANT, Place
 
 CALLS = [100, 1000]
 

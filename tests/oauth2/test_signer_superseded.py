@@ -20,7 +20,7 @@ from SlyAPI.errors import (
 )
 from SlyAPI.oauth2 import signer
 from SlyAPI.stores import EncryptedStore, MemoryStore, TokenStore
-from tests.oauth2.refreshing import INVALID_GRANT, Place
+from tests.support.refreshing import INVALID_GRANT, Place
 
 OLD_KEY, NEW_KEY = EncryptedStore.new_key(), EncryptedStore.new_key()
 

@@ -12,7 +12,8 @@ import pytest
 from SlyAPI.errors import BadReplyError, GrantEndedError, Kind, SlyError, TokenError
 from SlyAPI.oauth2 import OAuth2User
 from SlyAPI.oauth2.token_endpoint import GRANT_AGAIN, read_token_reply
-from SlyAPI.web import Reply, Secrets
+from SlyAPI.web import Reply
+from SlyAPI.web.masking import Secrets
 
 NOW = 1_700_000_000.0
 SAMPLES = Path(__file__).parent.parent / "samples"

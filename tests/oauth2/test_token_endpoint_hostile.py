@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from SlyAPI.errors import ApiError, SlyError, TokenError
 from SlyAPI.oauth2 import OAuth2User
 from SlyAPI.oauth2.token_endpoint import read_token_reply
-from SlyAPI.web import Reply, Secrets
+from SlyAPI.web import Reply
+from SlyAPI.web.masking import Secrets
 
 NOW = 1_700_000_000.0
 SECRET = "GOCSPX-s3cr&t/+\"<ü>='%' x"

@@ -18,7 +18,7 @@ from SlyAPI.stores import MemoryStore
 from SlyAPI.web import Method, Request
 
 if TYPE_CHECKING:
-    from ..conftest import Serve
+    from tests.conftest import Serve
 
 LONG_AGO = datetime(2001, 1, 1, tzinfo=UTC)
 

@@ -9,7 +9,7 @@ import pytest
 
 from SlyAPI import OAuth2User
 from SlyAPI.stores import StoredUser
-from tests.stores.other_process import PLACES, Spawn, entry_of, spawning
+from tests.support.other_process import PLACES, Spawn, entry_of, spawning
 
 
 @pytest.fixture

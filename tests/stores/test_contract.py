@@ -19,7 +19,7 @@ from SlyAPI.stores import (
     TokenStore,
 )
 from SlyAPI.testing.store_contract import KeptStoreContract, ServedStoreContract, StoreContract
-from tests.stores import servers
+from tests.support import servers
 
 
 @pytest.mark.parametrize("name", [None, 583231, b"alice"])

@@ -11,7 +11,7 @@ from SlyAPI import OAuth2User
 from SlyAPI.stores import MemoryStore, expiring
 
 if TYPE_CHECKING:
-    from ..conftest import Clock
+    from tests.conftest import Clock
 
 
 async def names(store: MemoryStore, days: float, clock: Clock) -> list[str]:

@@ -19,7 +19,7 @@ from SlyAPI.errors import ConfigError, CredentialsError, CredentialsNotFoundErro
 from SlyAPI.stores import FileStore, user_file
 
 if TYPE_CHECKING:
-    from ..conftest import Practise
+    from tests.conftest import Practise
 
 VALUE: dict[str, Any] = {"token": "T"}
 

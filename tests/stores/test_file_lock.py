@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from SlyAPI import OAuth2User
-from SlyAPI.stores import FileStore, SqliteStore, StoredUser, contract, file_lock, user_file
-from tests.stores.other_process import HOLD, Spawn, is_free
+from SlyAPI.stores import FileStore, SqliteStore, StoredUser, file_lock, locks, user_file
+from tests.support.other_process import HOLD, Spawn, is_free
 
 
 def files(folder: Path) -> set[str]:
@@ -72,7 +72,7 @@ async def test_patience_with_a_process_that_is_stopped_is_bounded(
     holder = await spawn(HOLD, kind, place)
     await holder.hears("asking", "held")
     holder.child.send_signal(signal.SIGSTOP)
-    monkeypatch.setattr(contract, "LOCK_PATIENCE", 0.05)
+    monkeypatch.setattr(locks, "LOCK_TIMEOUT", 0.05)
     assert await is_free(entry, 20)
     holder.child.send_signal(signal.SIGCONT)
     assert not await is_free(entry, 0.02)  # going on without it did not take it away

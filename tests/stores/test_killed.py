@@ -13,7 +13,7 @@ import pytest
 
 from SlyAPI import OAuth2User
 from SlyAPI.errors import SaveError
-from tests.stores.other_process import PLACES, Spawn, entry_of, is_free
+from tests.support.other_process import PLACES, Spawn, entry_of, is_free
 
 KINDS = pytest.mark.parametrize("kind", sorted(PLACES))
 

@@ -9,8 +9,8 @@ import pytest
 
 from SlyAPI.errors import ConfigError, CredentialsError, SaveError
 from SlyAPI.stores import PostgresStore
-from tests.stores import servers
-from tests.stores.other_process import refused
+from tests.support import servers
+from tests.support.other_process import refused
 
 VALUE = {"token": "token-5EC9E7"}
 

@@ -10,8 +10,8 @@ import redis.asyncio
 
 from SlyAPI.errors import CredentialsError, RequestTimeoutError, SaveError
 from SlyAPI.stores import RedisStore
-from tests.stores import servers
-from tests.stores.other_process import refused
+from tests.support import servers
+from tests.support.other_process import refused
 
 VALUE = {"token": "token-5EC9E7"}
 

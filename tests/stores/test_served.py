@@ -18,8 +18,8 @@ import pytest
 from SlyAPI.errors import ConfigError, NetworkError, RequestTimeoutError, SaveError
 from SlyAPI.stores import PostgresStore, RedisStore
 from SlyAPI.stores.served import CONNECTIONS, ServedStore
-from tests.stores import servers
-from tests.stores.other_process import Spawn, refused
+from tests.support import servers
+from tests.support.other_process import Spawn, refused
 
 VALUE = {"token": "token-5EC9E7"}
 Server = servers.RedisServer | servers.PostgresServer

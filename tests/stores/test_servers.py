@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.stores import servers
+from tests.support import servers
 
 
 @pytest.mark.parametrize("server", [servers.redis, servers.valkey, servers.postgres])

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from SlyAPI import OAuth2User
 from SlyAPI.errors import ConfigError, CredentialsError, CredentialsNotFoundError, SaveError, SlyError
 from SlyAPI.stores import SqliteStore, sqlite
-from tests.stores.other_process import Spawn, entry_of
+from tests.support.other_process import Spawn, entry_of
 
 VALUE: dict[str, Any] = {"token": "T", "refresh_token": "very-secret"}
 

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 import pytest
 
 if TYPE_CHECKING:
-    from .conftest import Start
+    from tests.testing.conftest import Start
 
 FORM = "application/x-www-form-urlencoded"
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from .conftest import Practice, Reply, Start
+    from tests.testing.conftest import Practice, Reply, Start
 
 REDIRECT_URI = "http://localhost:8080/back"
 

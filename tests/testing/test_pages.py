@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from .conftest import Start
+    from tests.testing.conftest import Start
 
 
 async def test_the_page_names_the_app_the_scopes_and_where_the_answer_goes(start: Start) -> None:

@@ -11,8 +11,7 @@ from SlyAPI import WebAPI
 
 if TYPE_CHECKING:
     from tests.conftest import Practise
-
-    from .conftest import Practice, Start
+    from tests.testing.conftest import Practice, Start
 
 PEOPLE = ("Ada", "Bo <b>")
 

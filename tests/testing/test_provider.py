@@ -12,7 +12,7 @@ import SlyAPI.testing
 from SlyAPI.testing import PracticeProvider
 
 if TYPE_CHECKING:
-    from .conftest import Start
+    from tests.testing.conftest import Start
 
 
 async def test_it_listens_on_this_computer_only_and_says_where(start: Start) -> None:

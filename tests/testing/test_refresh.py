@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from .conftest import Start
+    from tests.testing.conftest import Start
 
 SECRET = "s3 cret/ü+%:"
 

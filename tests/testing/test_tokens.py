@@ -8,7 +8,7 @@ from urllib.parse import quote_plus
 import pytest
 
 if TYPE_CHECKING:
-    from .conftest import Practice, Start
+    from tests.testing.conftest import Practice, Start
 
 SECRET = "s3 cret/ü+%:"
 FORM = "application/x-www-form-urlencoded"

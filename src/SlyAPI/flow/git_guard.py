@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
-from ..json_file import StrPath, shown
+from ..json_file import StrPath, display_path
 from .console import Console
 
 
@@ -42,14 +42,14 @@ def guard(path: StrPath, console: Console) -> None:
     """Says so if git would commit the file, and on a terminal offers to have it ignored."""
     found = would_commit(path)
     if found == "tracked":
-        console.say(f"Careful: git tracks {shown(path)}, which holds a secret. Take it out with:")
-        console.say(f"    git rm --cached {shown(path)}")
+        console.say(f"Careful: git tracks {display_path(path)}, which holds a secret. Take it out with:")
+        console.say(f"    git rm --cached {display_path(path)}")
     elif found == "untracked":
         line = "/" + re.sub(r"([\\\[*?]| +$)", r"\\\1", Path(path).name)  # gitignore(5): what is no plain character
-        if console.interactive and console.confirm(f"git would commit {shown(path)}. Add {line} to .gitignore?"):
+        if console.interactive and console.confirm(f"git would commit {display_path(path)}. Add {line} to .gitignore?"):
             _ignore(Path(os.path.abspath(path)).parent / ".gitignore", line, console)
         else:
-            console.say(f"Careful: git would commit {shown(path)}; add the line {line} to .gitignore.")
+            console.say(f"Careful: git would commit {display_path(path)}; add the line {line} to .gitignore.")
 
 
 def _ignore(file: Path, line: str, console: Console) -> None:
@@ -57,6 +57,6 @@ def _ignore(file: Path, line: str, console: Console) -> None:
         before = file.read_text() if file.exists() else ""
         with file.open("a") as out:
             out.write(("" if before.endswith("\n") or not before else "\n") + line + "\n")
-        console.say(f"{shown(file)} has the line {line} now.")
+        console.say(f"{display_path(file)} has the line {line} now.")
     except (OSError, ValueError):
-        console.say(f"{shown(file)} could not be written; add the line {line} to it.")
+        console.say(f"{display_path(file)} could not be written; add the line {line} to it.")

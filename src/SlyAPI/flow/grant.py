@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
-from ..browser import how_to_open, open_browser, proc_version, ssh_hint
 from ..errors import (
     ConfigError,
     DeniedError,
@@ -25,11 +24,12 @@ from ..errors import (
     StateMismatchError,
     printable,
 )
-from ..loopback import Arrival, Loopback, page
 from ..oauth2 import OAuth2App, OAuth2User
-from ..oauth2.client_auth import ClientAuth
-from ..oauth2.grants.authorization_code import AuthorizationURL, read_redirect
-from ..web import check_endpoint, is_loopback_uri
+from ..oauth2.authorization_code import AuthorizationURL, read_redirect
+from ..redirect.browser import how_to_open, open_browser, proc_version, ssh_hint
+from ..redirect.loopback import Arrival, Loopback, page
+from ..tokens.client_auth import ClientAuth
+from ..web.urls import check_endpoint, is_loopback_uri
 from .console import Console, NoAnswerError
 
 DEFAULT_REDIRECT_URI = "http://localhost:8080"

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError, CredentialsError, WouldOverwriteError, printable
-from ..json_file import StrPath, read_json_file, shown, write_json_file
+from ..json_file import StrPath, display_path, read_json_file, write_json_file
 from ..oauth2 import OAuth2App
-from ..oauth2.client_auth import read_client_auth
 from ..oauth2.discovery import Metadata, metadata_requests, read_metadata
 from ..oauth2.providers import PROVIDERS, Provider
-from ..transport import send
-from ..web import SecretJson, check_endpoint
+from ..tokens.client_auth import read_client_auth
+from ..transport.requests import send
+from ..web.masking import SecretJson
+from ..web.urls import check_endpoint
 
 TEMPLATES: Mapping[str, Mapping[str, str]] = {
     "OAuth2": {"id": "", "secret": "", "auth_uri": "", "token_uri": ""},
@@ -119,7 +120,7 @@ def read_secret(source: str) -> str:
         pass  # a closed stdin, or none
     secret = text.strip().partition("\n")[0].strip()
     if not secret:
-        where = "stdin" if source == "-" else shown(source)
+        where = "stdin" if source == "-" else display_path(source)
         raise ConfigError(f"{where} {problem}.", next_step="Give --secret-file PATH, or - for stdin.")
     return secret
 
@@ -141,6 +142,6 @@ def write_client(path: StrPath, client: Mapping[str, Any], *, force: bool) -> No
     """Writes the client file, 0600. Raises `WouldOverwriteError`, `SaveError`."""
     if not force and is_filled_in(path):
         raise WouldOverwriteError(
-            f"{shown(path)} is filled in; it was not touched.", next_step="Choose another name, or --force."
+            f"{display_path(path)} is filled in; it was not touched.", next_step="Choose another name, or --force."
         )
     write_json_file(path, client)

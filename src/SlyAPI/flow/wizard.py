@@ -12,12 +12,12 @@ from enum import Enum
 from typing import Any, TypeVar
 
 from ..errors import ConfigError, CredentialsError, CredentialsNotFoundError, SlyError, WouldOverwriteError
-from ..json_file import StrPath, check_writable, read_json_file, shown, write_json_file
+from ..json_file import StrPath, check_writable, display_path, read_json_file, write_json_file
 from ..oauth1 import OAuth1App, OAuth1User
 from ..oauth2 import OAuth2App, OAuth2User
 from ..oauth2.client_file import misspelt
 from ..oauth2.providers import PROVIDERS, Provider
-from ..oauth2.user_json import recognise
+from ..tokens.recognise import recognise
 from .client_check import check_filled_in, placeholders
 from .console import Console, Interrupted, report
 from .ctrl_c import ctrl_c_as_interrupted
@@ -46,11 +46,11 @@ async def grant_wizard(scopesType: type | None, dry_run: bool = False, kind: str
             console.so_far = unchanged(user_path)
             check_user_path(user_path, app_path)
             if os.path.lexists(user_path) and not confirm_replacing(user_path, console):
-                console.say(f"{shown(user_path)} was kept.")
+                console.say(f"{display_path(user_path)} was kept.")
                 return
             scopes = [] if oauth1 else _menu(scopesType, console)
             if dry_run:
-                console.say(f"Would ask for {scopes or 'access'} and write {shown(user_path)}.")
+                console.say(f"Would ask for {scopes or 'access'} and write {display_path(user_path)}.")
             elif isinstance(app, OAuth1App):
                 await grant_oauth1_to_file(app, user_path, GrantOptions(), console)
             else:
@@ -127,11 +127,11 @@ def say_written(path: StrPath, console: Console) -> None:
     """Says what was written, and what comes next."""
     client = read_json_file(path)
     missing = to_fill_in(client)
-    console.so_far = f"{shown(path)} was written."
-    console.say(f"{shown(path)} was written (mode 0600).")
+    console.so_far = f"{display_path(path)} was written."
+    console.say(f"{display_path(path)} was written (mode 0600).")
     console.say(f"Fill in {', '.join(missing)}, then run:" if missing else "Next:")
     kind = "oauth1 " if "request_uri" in client else ""
-    console.say(f"    python -m SlyAPI grant {kind}{shlex.quote(shown(path))}")
+    console.say(f"    python -m SlyAPI grant {kind}{shlex.quote(display_path(path))}")
 
 
 def to_fill_in(client: Mapping[str, Any]) -> list[str]:
@@ -172,13 +172,13 @@ async def _to_file(
     def save(user: U) -> None:
         if user_path != "-":
             write_json_file(user_path, to_json(user))
-            console.so_far = f"{shown(user_path)} was written."
+            console.so_far = f"{display_path(user_path)} was written."
 
     if user_path != "-":
         check_writable(user_path)
     user = await granting(save)
     if user_path != "-":
-        console.say(f"Granted. {shown(user_path)} was written (mode 0600).")
+        console.say(f"Granted. {display_path(user_path)} was written (mode 0600).")
         guard(user_path, console)
     return user
 
@@ -194,12 +194,12 @@ def check_user_path(user_path: StrPath, app_path: StrPath) -> None:
     if os.path.exists(user_path) and os.path.exists(app_path) and os.path.samefile(user_path, app_path):
         raise ConfigError("The user file and the client file are the same file.", next_step="Give another --user.")
     if os.path.isdir(user_path):
-        raise CredentialsError(f"{shown(user_path)} is a folder, not a file.")
+        raise CredentialsError(f"{display_path(user_path)} is a folder, not a file.")
     with suppress(CredentialsError):
         told = read_json_file(user_path)
         what = recognise(told) if isinstance(told, dict) else ""
         if what in _NEVER_REPLACED:
-            raise WouldOverwriteError(f"{shown(user_path)} is {what}.", next_step="Give another --user.")
+            raise WouldOverwriteError(f"{display_path(user_path)} is {what}.", next_step="Give another --user.")
 
 
 _NEVER_REPLACED = ("a client file", "Google's client file", "a Google service-account key", "an OAuth 1 client file")
@@ -213,11 +213,11 @@ def client_in(path: StrPath, console: Console) -> OAuth2App:
     try:
         app = OAuth2App.from_json_file(path)
     except CredentialsNotFoundError as error:
-        error.next_step = f"Make one with: python -m SlyAPI scaffold {shown(path)}"
+        error.next_step = f"Make one with: python -m SlyAPI scaffold {display_path(path)}"
         raise
-    check_filled_in(shown(path), {"id": app.id, "secret": app.secret})
+    check_filled_in(display_path(path), {"id": app.id, "secret": app.secret})
     for key, meant in misspelt({**app.to_dict(), **app.extra}).items():
-        console.say(f"Careful: {shown(path)} has {key!r}, which means nothing. Is it meant for {meant}?")
+        console.say(f"Careful: {display_path(path)} has {key!r}, which means nothing. Is it meant for {meant}?")
     return app
 
 
@@ -226,15 +226,15 @@ def oauth1_client_in(path: StrPath) -> OAuth1App:
     try:
         app = OAuth1App.from_json_file(path)
     except CredentialsNotFoundError as error:
-        error.next_step = f"Make one with: python -m SlyAPI scaffold oauth1 {shown(path)}"
+        error.next_step = f"Make one with: python -m SlyAPI scaffold oauth1 {display_path(path)}"
         raise
-    check_filled_in(shown(path), {"key": app.key, "secret": app.secret})
+    check_filled_in(display_path(path), {"key": app.key, "secret": app.secret})
     return app
 
 
 def unchanged(path: StrPath) -> str:
     """What a failure can promise of a file, before anything is written to it."""
-    return f"{shown(path)} was not {'changed' if os.path.lexists(path) else 'written'}."
+    return f"{display_path(path)} was not {'changed' if os.path.lexists(path) else 'written'}."
 
 
 def confirm_replacing(user_path: StrPath, console: Console) -> bool:
@@ -244,21 +244,22 @@ def confirm_replacing(user_path: StrPath, console: Console) -> bool:
         what = recognise(told) if isinstance(told, dict) else "not a JSON object"
     except CredentialsError as error:
         what = str(error)
-    return console.confirm(f"{shown(user_path)} exists ({what}). Replace it?")
+    return console.confirm(f"{display_path(user_path)} exists ({what}). Replace it?")
 
 
 def _ask_client_path(console: Console, *, silence_fails: bool = False) -> str | None:
     """Where the client file goes, None where an existing one is kept. Raises `WouldOverwriteError` for silence."""
     path = console.ask("Client file to write", "the file's name", "app.json")
     if os.path.isdir(path):
-        raise CredentialsError(f"{shown(path)} is a folder, not a file.")
+        raise CredentialsError(f"{display_path(path)} is a folder, not a file.")
     console.so_far = unchanged(path)
-    if os.path.lexists(path) and not console.confirm(f"{shown(path)} exists. Overwrite it?"):
+    if os.path.lexists(path) and not console.confirm(f"{display_path(path)} exists. Overwrite it?"):
         if silence_fails and console.unanswered:
             raise WouldOverwriteError(
-                f"{shown(path)} exists, and nobody is there to be asked.", next_step="Give another name, or --force."
+                f"{display_path(path)} exists, and nobody is there to be asked.",
+                next_step="Give another name, or --force.",
             )
-        console.say(f"{shown(path)} was kept.")
+        console.say(f"{display_path(path)} was kept.")
         return None
     return path
 

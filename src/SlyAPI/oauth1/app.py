@@ -5,11 +5,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from .. import rsa, transport
+from ..auth import rsa
 from ..errors import ConfigError, CredentialsError
-from ..json_file import StrPath, read_json_file, shown
-from ..oauth2.user_json import recognise
-from ..web import Reply, SecretForm, Secrets, check_endpoint
+from ..json_file import StrPath, display_path, read_json_file
+from ..tokens.recognise import recognise
+from ..transport import requests as transport
+from ..web.masking import SecretForm, Secrets
+from ..web.messages import Reply
+from ..web.urls import check_endpoint
 from . import grant
 from .signature import SignatureMethod, Signing, checked_method, new_nonce
 from .user import OAuth1User, TemporaryCredentials
@@ -26,6 +29,8 @@ class OAuth1App:
     They may be empty for a client that only signs with tokens it was given.
     """
 
+    __module__ = "SlyAPI.oauth1"
+
     key: str
     secret: str
     request_uri: str
@@ -39,7 +44,7 @@ class OAuth1App:
     @classmethod
     def from_json_file(cls, path: StrPath) -> Self:
         """The client in a file. Raises `CredentialsNotFoundError`, or `CredentialsError` saying what it is instead."""
-        return cls.from_json_obj(read_json_file(path), name=shown(path))
+        return cls.from_json_obj(read_json_file(path), name=display_path(path))
 
     @classmethod
     def from_json_obj(cls, obj: Any, *, name: str = "The client JSON") -> Self:

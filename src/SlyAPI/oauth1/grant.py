@@ -19,8 +19,9 @@ from ..errors import (
     TokenError,
     printable,
 )
-from ..oauth2.grants.authorization_code import redirect_pairs
-from ..web import Method, Reply, Request, SecretForm, Secrets, bare_url, masked, retry_after, skew
+from ..web.masking import SecretForm, Secrets, masked
+from ..web.messages import Method, Reply, Request, retry_after, skew
+from ..web.urls import bare_url, redirect_pairs
 from .signature import Signing
 from .user import OAuth1User, TemporaryCredentials
 

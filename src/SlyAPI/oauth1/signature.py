@@ -13,9 +13,10 @@ from urllib.parse import parse_qsl, quote
 
 from yarl import URL
 
-from .. import rsa
+from ..auth import rsa
 from ..errors import ConfigError
-from ..web import SecretForm, is_loopback_uri
+from ..web.masking import SecretForm
+from ..web.urls import is_loopback_uri
 
 SignatureMethod = Literal["HMAC-SHA1", "HMAC-SHA256", "RSA-SHA1", "PLAINTEXT"]
 """HMAC-SHA256 is not in the RFC; it is HMAC-SHA1 (§3.4.2) with the other hash."""

@@ -8,11 +8,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
-from .. import rsa
-from ..auth import Auth
+from ..auth import rsa
+from ..auth.contract import Auth
 from ..errors import ConfigError
 from ..json_file import StrPath
-from ..web import FORM, Request, Secrets
+from ..web.masking import Secrets
+from ..web.messages import FORM, Request
 from .app import OAuth1App
 from .signature import Pair, SignatureMethod, Signing, checked_method, checked_realm, form_pairs, new_nonce
 from .user import OAuth1User
@@ -25,6 +26,8 @@ class OAuth1(Auth):
     RSA-SHA1 needs `private_key` (PEM) and the extra `[rsa]`; PLAINTEXT goes over https only. `realm`
     goes into the header for a provider that wants one. `clock` gives epoch seconds.
     """
+
+    __module__ = "SlyAPI.oauth1"
 
     def __init__(
         self,
@@ -65,7 +68,7 @@ class OAuth1(Auth):
         )
         return request
 
-    def masks(self) -> tuple[str, ...]:
+    def secrets_to_mask(self) -> tuple[str, ...]:
         """The client's secret, and the user's token with its own."""
         return self.app.secret, self.user.secret, self.user.key
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from ..errors import CredentialsError
-from ..json_file import StrPath, read_json_file, shown
-from ..oauth2.user_json import recognise
+from ..json_file import StrPath, display_path, read_json_file
+from ..tokens.recognise import recognise
 
 
 @dataclass(repr=False)
@@ -17,6 +17,8 @@ class OAuth1User:
 
     Both empty, in code: an API that asks for the client's signature alone.
     """
+
+    __module__ = "SlyAPI.oauth1"
 
     key: str
     secret: str
@@ -27,7 +29,7 @@ class OAuth1User:
     @classmethod
     def from_json_file(cls, path: StrPath) -> Self:
         """The user in a file. Raises `CredentialsNotFoundError` or `CredentialsError`."""
-        return cls.from_json_obj(read_json_file(path), shown(path))
+        return cls.from_json_obj(read_json_file(path), display_path(path))
 
     @classmethod
     def from_json_obj(cls, obj: Any, name: str = "The user JSON") -> Self:

@@ -5,23 +5,25 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
-from .. import transport
 from ..errors import ConfigError, CredentialsError, GrantEndedError, SlyError, TokenError
-from ..json_file import StrPath, read_json_file, shown
-from ..turns import TOKEN_REQUESTS, Turns
-from ..web import Request, SecretForm, Secrets, check_endpoint, skew
+from ..json_file import StrPath, display_path, read_json_file
+from ..tokens.client_auth import ClientAuth
+from ..tokens.scopes import Scopes, join_scopes, split_scopes
+from ..tokens.user import OAuth2User
+from ..transport import requests as transport
+from ..web.masking import SecretForm, Secrets
+from ..web.messages import Request, skew
+from ..web.urls import check_endpoint
 from . import pkce
-from .client_auth import ClientAuth
+from .authorization_code import AuthorizationURL, authorization_url, check_extras, exchange_form
 from .client_file import OWN_KEYS, client_members, read_members
-from .grants.authorization_code import AuthorizationURL, authorization_url, check_extras, exchange_form
-from .grants.refresh_token import refresh_form
 from .login import LIFETIME, FinishedLogins, Login, new_state, read_answer
 from .providers import Provider, provider_of
+from .refresh_token import refresh_form
+from .request_slots import TOKEN_REQUESTS, Turns
 from .revocation import read_revocation_reply, revocation_form
-from .scopes import Scopes, join_scopes, split_scopes
 from .token_endpoint import GRANT_AGAIN, is_of_client_auth, read_token_reply
 from .token_request import basic_of, token_request
-from .user import OAuth2User
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
@@ -44,6 +46,8 @@ class OAuth2App:
     included: one event loop has no more than `token_requests` under way at once, so that a thousand users
     who expire together do not become a thousand connections. `extra` keeps further keys of the file.
     """
+
+    __module__ = "SlyAPI.oauth2"
 
     id: str
     secret: str | None
@@ -76,7 +80,7 @@ class OAuth2App:
 
         Raises `CredentialsNotFoundError`, or `CredentialsError` saying what the file is instead.
         """
-        return cls.from_json_obj(read_json_file(path), on_refresh, name=shown(path))
+        return cls.from_json_obj(read_json_file(path), on_refresh, name=display_path(path))
 
     @classmethod
     def from_json_obj(cls, obj: Any, on_refresh: OnRefresh | None = None, *, name: str = "The client JSON") -> Self:

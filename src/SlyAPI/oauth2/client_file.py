@@ -8,10 +8,10 @@ from difflib import get_close_matches
 from typing import Any
 
 from ..errors import ConfigError, CredentialsError, printable
-from ..web import check_endpoint, is_loopback_uri
-from .client_auth import read_client_auth
-from .scopes import split_scopes
-from .user_json import recognise
+from ..tokens.client_auth import read_client_auth
+from ..tokens.recognise import recognise
+from ..tokens.scopes import split_scopes
+from ..web.urls import check_endpoint, is_loopback_uri
 
 OWN_KEYS = (
     "id",

@@ -4,8 +4,10 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from ..errors import BadReplyError, ConfigError, printable
-from ..web import Method, Reply, Request, check_endpoint, read_json
-from .client_auth import ClientAuth, choose_from_metadata
+from ..tokens.client_auth import ClientAuth, choose_from_metadata
+from ..web.json import read_json
+from ..web.messages import Method, Reply, Request
+from ..web.urls import check_endpoint
 
 
 class Metadata(NamedTuple):

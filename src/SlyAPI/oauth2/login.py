@@ -12,8 +12,9 @@ from typing import Any, Self
 from urllib.parse import urlencode
 
 from ..errors import ConfigError, LoginEndedError, RedirectError, SlyError, StateMismatchError
-from ..web import SecretJson, bare_url
-from .grants.authorization_code import read_redirect
+from ..web.masking import SecretJson
+from ..web.urls import bare_url
+from .authorization_code import read_redirect
 
 LIFETIME = 600.0
 """Seconds that a person has for signing in and consenting."""

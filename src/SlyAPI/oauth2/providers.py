@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from .client_auth import ClientAuth
+from ..tokens.client_auth import ClientAuth
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,10 @@
 """RFC 7009, token revocation: telling the provider that a grant is no longer wanted. Pure."""
 
-from ..web import Reply, SecretForm, Secrets, bare_url
+from ..tokens.user import OAuth2User
+from ..web.masking import SecretForm, Secrets
+from ..web.messages import Reply
+from ..web.urls import bare_url
 from .token_endpoint import read_answer, refusal, says_error
-from .user import OAuth2User
 
 
 def revocation_form(user: OAuth2User) -> SecretForm:

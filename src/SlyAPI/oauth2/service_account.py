@@ -11,18 +11,19 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakKeyDictionary
 
-from .. import rsa
-from ..auth import Auth
+from ..auth import rsa
+from ..auth.contract import Auth
 from ..errors import BadReplyError, ConfigError, CredentialsError, SlyError, TokenError
-from ..json_file import StrPath, read_json_file, shown
-from ..web import Method, Request, check_endpoint
+from ..json_file import StrPath, display_path, read_json_file
+from ..tokens.recognise import recognise
+from ..tokens.scopes import split_scopes
+from ..tokens.user import OAuth2User
+from ..web.messages import Method, Request
+from ..web.urls import check_endpoint
 from .app import OAuth2App
 from .client_file import text_of
-from .grants.jwt_bearer import assertion_form, claims, what_helps
-from .scopes import split_scopes
+from .jwt_bearer import assertion_form, claims, what_helps
 from .signer import OAuth2
-from .user import OAuth2User
-from .user_json import recognise
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
@@ -37,6 +38,8 @@ class ServiceAccount:
 
     `token_uri` is where the key is traded for tokens. Of `client_id` and `auth_uri` nothing is needed here.
     """
+
+    __module__ = "SlyAPI.oauth2"
 
     client_email: str
     client_id: str
@@ -55,7 +58,7 @@ class ServiceAccount:
         if isinstance(text, str) and (text.lstrip().startswith("{") or "-----BEGIN" in text):
             del path, text  # so that no traceback or message shows it
             raise CredentialsError("The account is given as the content of a key file, not as a path.", next_step=_TEXT)
-        return cls.from_json_obj(read_json_file(path), name=shown(path))
+        return cls.from_json_obj(read_json_file(path), name=display_path(path))
 
     @classmethod
     def from_json_obj(cls, obj: Any, *, name: str = "The account's JSON") -> Self:
@@ -104,6 +107,8 @@ class OAuth2ServiceAccount(Auth):
     `MissingExtraError` without it, `CredentialsError` for what is no account.
     """
 
+    __module__ = "SlyAPI.oauth2"
+
     def __init__(
         self,
         account: ServiceAccount | Mapping[str, Any] | StrPath,
@@ -137,13 +142,13 @@ class OAuth2ServiceAccount(Auth):
         """
         return await self._signer.sign(client, request)
 
-    async def resign(self, client: Any, request: Request, headers: Mapping[str, str]) -> bool:
+    async def sign_again(self, client: Any, request: Request, headers: Mapping[str, str]) -> bool:
         """After a 401: signs with a newer token, had by one grant if there is none yet."""
-        return await self._signer.resign(client, request, headers)
+        return await self._signer.sign_again(client, request, headers)
 
-    async def settle(self) -> None:
+    async def wait_for_refresh(self) -> None:
         """Waits for a grant in flight."""
-        await self._signer.settle()
+        await self._signer.wait_for_refresh()
 
 
 class _Client(OAuth2App):

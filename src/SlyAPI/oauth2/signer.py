@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..auth import Auth
+from ..auth.contract import Auth
 from ..errors import (
     CredentialsError,
     CredentialsNotFoundError,
@@ -26,18 +26,20 @@ from ..errors import (
     SlyError,
     SupersededError,
 )
-from ..events import refresh_log as log
-from ..events import refreshed
 from ..json_file import StrPath
-from ..seldom import Seldom
 from ..stores import StoredUser, user_file
-from ..stores.contract import ThreadLocks, entry_of, missing
-from ..web import Request, SecretJson, Secrets
+from ..stores.contract import entry_of, missing
+from ..stores.locks import ThreadLocks
+from ..tokens.times import as_utc
+from ..tokens.user import OAuth2User, authorization
+from ..web.events import refresh_log as log
+from ..web.events import refreshed
+from ..web.masking import SecretJson, Secrets
+from ..web.messages import Request
 from .app import OAuth2App, OnRefresh
-from .flight import Flight, seen
-from .saving import BROKEN, as_save_error, save_beside, save_patiently
-from .times import as_utc
-from .user import OAuth2User, authorization
+from .background_save import BROKEN, as_save_error, save_beside, save_patiently
+from .refresh_task import Flight, seen
+from .seldom import Seldom
 
 LEEWAY = 30.0
 """Seconds before expiry at which a token counts as due, but never more than a tenth of its life."""
@@ -62,6 +64,8 @@ class OAuth2(Auth):
     `on_refresh` hears of new tokens after the save, and may be a coroutine function. `clock` gives
     epoch seconds. Raises `CredentialsError` for files that are something else.
     """
+
+    __module__ = "SlyAPI.oauth2"
 
     __slots__ = ("__weakref__", "_clock", "_due", "_seldom", "_timed", "app", "user")
 
@@ -128,7 +132,7 @@ class OAuth2(Auth):
         request.headers["Authorization"] = authorization(user)
         return request
 
-    async def resign(self, client: Any, request: Request, headers: Mapping[str, str]) -> bool:
+    async def sign_again(self, client: Any, request: Request, headers: Mapping[str, str]) -> bool:
         """After a 401: signs with a newer token, had by one refresh if nobody has it yet."""
         sent = Secrets((request.headers.get("Authorization", ""),))
         if authorization(self.user) in sent:
@@ -148,7 +152,7 @@ class OAuth2(Auth):
         await self._fresh(client, "asked for", Secrets((self.user.token,)))
         return self.user
 
-    async def settle(self) -> None:
+    async def wait_for_refresh(self) -> None:
         """Waits for a refresh in flight, its hooks too: cut short, it could lose a rotated refresh token."""
         loop = asyncio.get_running_loop()
         flight = (self._flights or {}).get(loop)
@@ -164,7 +168,7 @@ class OAuth2(Auth):
         In this order, so that what fails midway can be done again. No process refreshes meanwhile. Raises
         what `OAuth2App.revoke` raises, after which nothing was forgotten, and `SaveError`.
         """
-        await self.settle()
+        await self.wait_for_refresh()
         async with self._lock():
             await self._reload()
             await self.app.revoke(self.user, client)

@@ -11,8 +11,11 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from ..errors import BadReplyError, GrantEndedError, Kind, SlyError, TokenError, printable
-from ..web import Method, Reply, Request, Secrets, bare_url, masked, read_json, retry_after
-from .user import OAuth2User
+from ..tokens.user import OAuth2User
+from ..web.json import read_json
+from ..web.masking import Secrets, masked
+from ..web.messages import Method, Reply, Request, retry_after
+from ..web.urls import bare_url
 
 GRANT_AGAIN = "Grant again: python -m SlyAPI grant"
 _CHECK_ADDRESS = "Check token_uri in the client file."

@@ -6,8 +6,9 @@ The rule: one method per request, and never a guess on a refresh (a refused one 
 from base64 import b64encode
 from urllib.parse import quote
 
-from ..web import Method, Request, SecretForm
-from .client_auth import ClientAuth
+from ..tokens.client_auth import ClientAuth
+from ..web.masking import SecretForm
+from ..web.messages import Method, Request
 
 
 def token_request(

@@ -3,22 +3,16 @@
 The rule: `save` returns when the value would survive a crash, and a lock never outlives its holder.
 """
 
-import asyncio
 import json
 import os
-import threading
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Self
 
 from ..errors import ConfigError, CredentialsError, CredentialsNotFoundError, SaveError, SupersededError, printable
 from ..json_file import StrPath
-from ..oauth2.user import OAuth2User
-from ..web import SecretJson, Secrets
-
-LOCK_PATIENCE = 75.0
-"""Seconds to wait for another\'s refresh, which may ask twice for `OAuth2App.token_timeout`; then go on without."""
+from ..tokens.user import OAuth2User
+from ..web.masking import SecretJson, Secrets
 
 
 class TokenStore(ABC):
@@ -27,6 +21,8 @@ class TokenStore(ABC):
     Names are any text. Values are JSON objects; a store neither reads nor changes them. A program that
     knows better, as a login does, calls `save`; one that renews what it loaded calls `replace`, in the lock.
     """
+
+    __module__ = "SlyAPI.stores"
 
     @abstractmethod
     async def load(self, name: str) -> dict[str, Any]:
@@ -69,7 +65,7 @@ class TokenStore(ABC):
         """Held while one user is refreshed: by one task of one process at a time.
 
         Freed when its holder dies. It may be lost while its holder is paused or cut off, who is not told:
-        his `replace` is refused if it comes too late. Where it cannot be had within `LOCK_PATIENCE` it is
+        his `replace` is refused if it comes too late. Where it cannot be had within `LOCK_TIMEOUT` it is
         not waited for any longer: a refresh too many is better than a call that hangs.
         """
 
@@ -89,6 +85,8 @@ class TokenStore(ABC):
 
 class StoredUser:
     """One user's entry in a store."""
+
+    __module__ = "SlyAPI.stores"
 
     __slots__ = ("name", "store")
 
@@ -186,51 +184,3 @@ def superseded(store: TokenStore, name: str) -> SupersededError:
         f"{store!r} holds something newer for {printable(name, 80)!r}, or the user was deleted: it was left as it is.",
         next_step="Load the user again.",
     )
-
-
-async def patiently(attempt: Callable[[], bool | Awaitable[bool]], waited: float = 0.0) -> bool:
-    """Whether `attempt` came true within `LOCK_PATIENCE` less what was `waited`; asks ever more seldom.
-
-    Asking, because a thread that blocks in a lock can be neither cancelled nor left behind.
-    """
-    loop = asyncio.get_running_loop()
-    give_up, pause = loop.time() + LOCK_PATIENCE - waited, 0.002
-    while True:
-        had = attempt()
-        if had if isinstance(had, bool) else await had:
-            return True
-        if loop.time() >= give_up:
-            return False
-        await asyncio.sleep(pause)
-        pause = min(pause * 1.5, 0.1)
-
-
-class ThreadLocks:
-    """A lock for each name that works between tasks, event loops and threads of one process."""
-
-    def __init__(self) -> None:
-        self._forget()
-
-    def _forget(self) -> None:
-        self._held: set[str] = set()
-        self._guard = threading.Lock()
-        self._process = os.getpid()
-
-    @asynccontextmanager
-    async def lock(self, name: str) -> AsyncGenerator[None, None]:
-        """Holds the lock of `name`; goes on without it after `LOCK_PATIENCE`."""
-        mine, process = await patiently(lambda: self._take(name)), os.getpid()
-        try:
-            yield
-        finally:
-            if mine and process == os.getpid():  # else what is held now is the child's own
-                self._held.discard(name)
-
-    def _take(self, name: str) -> bool:
-        if os.getpid() != self._process:
-            self._forget()  # after a fork: those who held these run on in the parent alone
-        with self._guard:
-            if name in self._held:
-                return False
-            self._held.add(name)
-            return True

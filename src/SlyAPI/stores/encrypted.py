@@ -12,7 +12,7 @@ from hashlib import sha256
 from typing import Any
 
 from ..errors import ConfigError, CredentialsNotFoundError, DecryptionError, MissingExtraError, printable
-from ..web import SecretJson, Secrets
+from ..web.masking import SecretJson, Secrets
 from .contract import TokenStore, as_text, superseded
 
 _KEY_BYTES, _NONCE_BYTES = 32, 12
@@ -29,6 +29,8 @@ class EncryptedStore(TokenStore):
     neither `save` nor a refresh replaces that, only `delete` takes it away. Raises `ConfigError` for text
     that is no key, `MissingExtraError` without the package.
     """
+
+    __module__ = "SlyAPI.stores"
 
     def __init__(self, store: TokenStore, keys: Iterable[str]) -> None:
         self.store = store

@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncGenerator, Callable
 
 from ..errors import CredentialsError, CredentialsNotFoundError
-from ..oauth2.user import OAuth2User
+from ..tokens.user import OAuth2User
 from .contract import StoredUser, TokenStore
 
 log = logging.getLogger("SlyAPI")

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from ..errors import ConfigError, CredentialsError, CredentialsNotFoundError, SaveError
-from ..json_file import StrPath, read_json_file, shown, write_json_file
+from ..json_file import StrPath, display_path, read_json_file, write_json_file
 from .contract import StoredUser, TokenStore, lasting_path, missing, real_path
 from .file_lock import file_lock
 
@@ -26,6 +26,8 @@ class FileStore(TokenStore):
     letters, digits and `_@+.-` are percent-encoded. Raises `ConfigError` for a name of over 230 bytes.
     """
 
+    __module__ = "SlyAPI.stores"
+
     _files = r".+\.json"  # the names of files in the folder that are ours alone; empty: just the one file
 
     def __init__(self, folder: StrPath) -> None:
@@ -33,7 +35,7 @@ class FileStore(TokenStore):
         self._swept = False
 
     def __repr__(self) -> str:
-        return f"FileStore({shown(self.folder)!r})"
+        return f"FileStore({display_path(self.folder)!r})"
 
     def path(self, name: str) -> str:
         """The file of one user."""
@@ -50,7 +52,7 @@ class FileStore(TokenStore):
             raise missing(self, name)
         if not isinstance(value, dict):
             del value  # so that no traceback shows it
-            raise CredentialsError(f"{shown(path)} does not hold a user's tokens: it is not a JSON object.")
+            raise CredentialsError(f"{display_path(path)} does not hold a user's tokens: it is not a JSON object.")
         return value
 
     async def save(self, name: str, value: dict[str, Any]) -> None:
@@ -61,7 +63,7 @@ class FileStore(TokenStore):
         try:
             _make_folder(self.folder)
         except OSError as error:
-            raise SaveError(f"The folder {shown(self.folder)} cannot be made ({error.strerror}).") from None
+            raise SaveError(f"The folder {display_path(self.folder)} cannot be made ({error.strerror}).") from None
         write_json_file(path, value)
         if not self._swept:
             self._swept = True
@@ -75,7 +77,7 @@ class FileStore(TokenStore):
                 with suppress(FileNotFoundError):
                     os.unlink(file)
         except OSError as error:
-            raise SaveError(f"{shown(path)} could not be deleted ({error.strerror}).") from None
+            raise SaveError(f"{display_path(path)} could not be deleted ({error.strerror}).") from None
 
     async def names(self) -> list[str]:
         """The names of all users that have a file in the folder."""
@@ -84,7 +86,7 @@ class FileStore(TokenStore):
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise CredentialsError(f"{shown(self.folder)} cannot be read ({error.strerror}).") from None
+            raise CredentialsError(f"{display_path(self.folder)} cannot be read ({error.strerror}).") from None
         encoded = [file.removesuffix(".json") for file in found if file.endswith(".json")]
         names = [(unquote(part, errors="surrogatepass"), part) for part in encoded]
         return [name for name, part in names if name and _encoded(name) == part]
@@ -106,7 +108,7 @@ class _OneFile(FileStore):
         super().__init__(os.path.dirname(self._path))
 
     def __repr__(self) -> str:
-        return f"the folder {shown(self.folder)!r}"
+        return f"the folder {display_path(self.folder)!r}"
 
     def path(self, name: str) -> str:
         return self._path

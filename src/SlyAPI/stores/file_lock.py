@@ -10,7 +10,8 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from ..json_file import StrPath
-from .contract import ThreadLocks, patiently, real_path
+from .contract import real_path
+from .locks import ThreadLocks, poll_until
 
 fcntl: Any = None
 with suppress(ImportError):  # Windows has none: there a lock holds within the process alone
@@ -24,7 +25,7 @@ _held: set[_Handle] = set()
 
 @asynccontextmanager
 async def file_lock(path: StrPath, *, temporary: bool = False) -> AsyncGenerator[None, None]:
-    """Holds the lock on the file at `path`; goes on without it after `LOCK_PATIENCE`.
+    """Holds the lock on the file at `path`; goes on without it after `LOCK_TIMEOUT`.
 
     A `temporary` file is made for the lock and taken away after it. Another one is not made: where it
     does not exist, or its folder knows no locks (some NFS), the lock holds within this process alone.
@@ -33,7 +34,7 @@ async def file_lock(path: StrPath, *, temporary: bool = False) -> AsyncGenerator
     began = loop.time()
     async with _within_process.lock(real_path(path)):
         handles: list[_Handle] = []
-        await patiently(lambda: _try(path, temporary, handles), loop.time() - began)
+        await poll_until(lambda: _try(path, temporary, handles), loop.time() - began)
         try:
             yield
         finally:

@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from ..errors import CredentialsError, MissingExtraError, SaveError
-from ..web import Secrets
+from ..web.masking import Secrets
 from .contract import TokenStore, as_text, as_value, missing
 from .file_lock import file_lock
 
@@ -24,6 +24,8 @@ class KeyringStore(TokenStore):
     `backend` is a `keyring` backend, by default the one that `keyring` chooses. Some keyrings bound the
     size of an entry (Windows: 2,560 bytes). Raises `MissingExtraError` without the package.
     """
+
+    __module__ = "SlyAPI.stores"
 
     def __init__(self, service: str = "SlyAPI", backend: Any = None) -> None:
         self.service = service

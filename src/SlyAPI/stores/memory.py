@@ -4,11 +4,14 @@ import json
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-from .contract import ThreadLocks, TokenStore, as_text, missing
+from .contract import TokenStore, as_text, missing
+from .locks import ThreadLocks
 
 
 class MemoryStore(TokenStore):
     """Holds what it was given until the process ends. Safe between threads."""
+
+    __module__ = "SlyAPI.stores"
 
     def __init__(self) -> None:
         self._values: dict[str, str] = {}

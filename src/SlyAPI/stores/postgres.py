@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from ..errors import ConfigError, MissingExtraError, NetworkError, SlyError, printable
-from ..web import Secrets
+from ..web.masking import Secrets
 from .contract import as_text, as_value, missing, superseded
 from .served import ServedStore
 
@@ -62,6 +62,8 @@ class PostgresStore(ServedStore[Any]):
     where the table is missing, and where the server refuses the account; `NetworkError` while it is away;
     `CredentialsError` for a value that is no JSON object; `MissingExtraError` without the package.
     """
+
+    __module__ = "SlyAPI.stores"
 
     def __init__(self, dsn: str, *, table: str = "slyapi_users", timeout: float = 10.0, lease: float = 30.0) -> None:
         self._shown, self.table, self._dsn = "", table, _Dsn(dsn)

@@ -17,7 +17,7 @@ from ..errors import (
     SlyError,
     printable,
 )
-from ..web import Secrets
+from ..web.masking import Secrets
 from .contract import as_text, as_value, missing, superseded
 from .served import ServedStore
 
@@ -48,6 +48,8 @@ class RedisStore(ServedStore[Any]):
     another URL and where the server refuses the password, `NetworkError` while it is away, `CredentialsError`
     for a key that holds something else, `MissingExtraError` without the package.
     """
+
+    __module__ = "SlyAPI.stores"
 
     def __init__(self, url: str, prefix: str = "slyapi:", *, timeout: float = 10.0, lease: float = 30.0) -> None:
         self._shown, self.prefix, self._url = _shown(url), prefix, _Url(url)

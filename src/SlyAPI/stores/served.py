@@ -13,8 +13,9 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, Generic, TypeVar
 
 from ..errors import NetworkError, RequestTimeoutError, SaveError, SlyError
-from ..per_loop import PerLoop
-from .contract import ThreadLocks, TokenStore, patiently
+from ..transport.per_loop import PerLoop
+from .contract import TokenStore
+from .locks import ThreadLocks, poll_until
 
 C = TypeVar("C")
 T = TypeVar("T")
@@ -57,7 +58,7 @@ class ServedStore(TokenStore, Generic[C]):
         async with self._locks.lock(name):
             keeper: asyncio.Task[None] | None = None
             try:
-                if await patiently(lambda: self._take(name, holder), loop.time() - began):
+                if await poll_until(lambda: self._take(name, holder), loop.time() - began):
                     keeper = loop.create_task(self._keep(name, holder))
                 yield
             finally:

@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from ..errors import ConfigError, CredentialsError, SaveError
-from ..json_file import StrPath, shown
-from ..web import Secrets
+from ..json_file import StrPath, display_path
+from ..web.masking import Secrets
 from .contract import TokenStore, as_text, as_value, lasting_path, missing, real_path, superseded
 from .file_lock import file_lock
 
@@ -34,13 +34,15 @@ class SqliteStore(TokenStore):
     event loops, threads or a fork. Raises `CredentialsError` for a file that is no such database.
     """
 
+    __module__ = "SlyAPI.stores"
+
     def __init__(self, path: StrPath) -> None:
         self.path = lasting_path(path)
         if "\0" in self.path or any("\ud800" <= char <= "\udbff" for char in self.path):
-            raise ConfigError(f"{shown(self.path)} is not a path.", next_step="Give the path of a file.")
+            raise ConfigError(f"{display_path(self.path)} is not a path.", next_step="Give the path of a file.")
 
     def __repr__(self) -> str:
-        return f"SqliteStore({shown(self.path)!r})"
+        return f"SqliteStore({display_path(self.path)!r})"
 
     async def load(self, name: str) -> dict[str, Any]:
         """The value last saved."""

@@ -19,7 +19,7 @@ from typing import Any
 import aiohttp
 
 from SlyAPI import OAuth2App, OAuth2User, SlyError
-from SlyAPI.oauth2.grants.authorization_code import read_redirect
+from SlyAPI.oauth2.authorization_code import read_redirect
 from SlyAPI.stores import PostgresStore, StoredUser
 from tests.end_to_end.fleet.clients import entries
 
@@ -27,7 +27,7 @@ HERE = Path(__file__).parent
 SIZE = 8
 REDIRECT_URI = "http://127.0.0.1:8080"
 STOPS_WITHIN = 30.0
-"""Seconds; a client that waits for a lock which nobody frees does not (`LOCK_PATIENCE` is longer)."""
+"""Seconds; a client that waits for a lock which nobody frees does not (`LOCK_TIMEOUT` is longer)."""
 
 Child = asyncio.subprocess.Process
 

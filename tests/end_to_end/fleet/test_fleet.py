@@ -19,7 +19,7 @@ import pytest
 
 from tests.end_to_end.fleet.clients import LEASE
 from tests.end_to_end.fleet.fleet import Fleet, ask, fleet
-from tests.stores import servers
+from tests.support import servers
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from tests.stores.servers import free_port
+from tests.support.servers import free_port
 
 _numbers = itertools.count()
 

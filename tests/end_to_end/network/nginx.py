@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from tests.stores.servers import free_port
+from tests.support.servers import free_port
 
 EXAMPLE = Path(__file__).parents[3] / "docs" / "examples" / "nginx.conf"
 _MAIN = """

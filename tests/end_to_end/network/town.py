@@ -24,7 +24,7 @@ from SlyAPI.testing.grants import digest
 from tests.end_to_end.network.machines import Machine, machines
 from tests.end_to_end.network.nginx import nginx
 from tests.end_to_end.network.tcp_proxy import TcpProxy, tcp_proxy
-from tests.stores.servers import Served
+from tests.support.servers import Served
 
 PEOPLE = tuple(f"Person {letter}" for letter in "ABCDEFGH")
 SECRET = "town-secret-5EC9E7"

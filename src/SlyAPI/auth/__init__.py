@@ -1,0 +1,6 @@
+"""How a request shows who asks: the contract, API keys, and the aiohttp client middleware."""
+
+from .api_keys import HeaderApiKey, UrlApiKey
+from .contract import Auth, NoAuth
+
+__all__ = ["Auth", "HeaderApiKey", "NoAuth", "UrlApiKey"]

@@ -1,0 +1,52 @@
+"""API keys as an `Auth`: in a query parameter, or in a header.
+
+The rule: a key prints its parameter's name, never its value.
+"""
+
+from typing import Any
+from urllib.parse import unquote_plus
+
+from ..web.masking import SecretForm
+from ..web.messages import Request
+from .contract import Auth
+
+
+class UrlApiKey(Auth):
+    """An API key as one query parameter; a subclass may put more into `params`."""
+
+    __module__ = "SlyAPI.auth"
+
+    def __init__(self, param_name: str, secret: str) -> None:
+        self.params = SecretForm({param_name: secret})
+
+    def __repr__(self) -> str:
+        return f"UrlApiKey({', '.join(map(repr, self.params))}, '***')"
+
+    async def sign(self, client: Any, request: Request) -> Request:
+        if "?" in request.url:  # the URL of a next page may have the key already
+            for name in self.params:
+                request.url = _without_parameter(request.url, name)
+        request.query_params |= self.params
+        return request
+
+
+def _without_parameter(url: str, name: str) -> str:
+    bare, _, query = url.partition("?")
+    kept = [pair for pair in query.split("&") if unquote_plus(pair.partition("=")[0]) != name]
+    return f"{bare}?{'&'.join(kept)}" if kept else bare
+
+
+class HeaderApiKey(Auth):
+    """An API key as one header; a subclass may put more into `headers`."""
+
+    __module__ = "SlyAPI.auth"
+
+    def __init__(self, param_name: str, secret: str) -> None:
+        self.headers = SecretForm({param_name: secret})
+
+    def __repr__(self) -> str:
+        return f"HeaderApiKey({', '.join(map(repr, self.headers))}, '***')"
+
+    async def sign(self, client: Any, request: Request) -> Request:
+        request.headers |= self.headers
+        return request

@@ -1,0 +1,60 @@
+"""Signing with an RSA key: RSASSA-PKCS1-v1_5 (RFC 8017 §8.2), by the package cryptography, an extra. Pure."""
+
+from typing import Any, Literal
+
+from ..errors import ConfigError, MissingExtraError
+
+Hash = Literal["SHA1", "SHA256"]
+_NEEDED_BY: dict[Hash, tuple[str, str]] = {"SHA1": ("RSA-SHA1", "rsa"), "SHA256": ("A service account", "jwt")}
+
+
+def load(private_key: object, digest: Hash) -> Any:
+    """The RSA key in PEM (text or bytes), or `cryptography`'s object for one, tried out with that hash.
+
+    Raises `ConfigError`, which quotes nothing, and `MissingExtraError` without the package.
+    """
+    what, extra = _NEEDED_BY[digest]
+    key, there = None, True
+    try:
+        key = _parsed(private_key, digest)
+    except ImportError:
+        there = False
+    del private_key  # so that no traceback shows it
+    if not there:
+        raise MissingExtraError(
+            f"{what} needs the package cryptography.", next_step=f"Install it with: pip install 'SlyAPI[{extra}]'"
+        )
+    if key is None:
+        raise ConfigError(
+            f"private_key is no RSA private key in PEM that can sign with {digest} here, or it has a password.",
+            next_step="Convert it with: openssl rsa -in KEY -out KEY.pem",
+        )
+    return key
+
+
+def _parsed(private_key: Any, digest: Hash) -> Any:
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    key = private_key
+    try:
+        if isinstance(key, str):
+            key = key.encode("ascii", "replace")
+        if isinstance(key, bytes):
+            key = load_pem_private_key(key, None)
+        if isinstance(key, RSAPrivateKey):
+            sign(key, b"", digest)  # the machine's policy may forbid SHA-1, the key be too short
+            return key
+    except (ValueError, TypeError, UnsupportedAlgorithm):  # TypeError: it has a password
+        pass
+    return None
+
+
+def sign(key: Any, text: bytes, digest: Hash) -> bytes:
+    """The signature of `text` by a key that `load` gave."""
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+
+    signature: bytes = key.sign(text, PKCS1v15(), getattr(hashes, digest)())
+    return signature

@@ -1,0 +1,154 @@
+"""What the command line takes: the words and flags of each command, as argparse reads them. Pure.
+
+The rule: whatever a wizard asks has a flag, and wrong usage is told in two lines, without repeating values.
+"""
+
+import argparse
+from collections.abc import Sequence
+from difflib import get_close_matches
+from types import SimpleNamespace
+from typing import NoReturn
+
+from ..errors import ConfigError, printable
+from ..oauth2.providers import PROVIDERS
+from .commands import COMMANDS, EXIT_CODES, ME
+
+_OLD_NAMES = {"oauth1-flow": ["grant", "oauth1"], "oauth2-flow": ["grant", "oauth2"]}
+_CLIENT_AUTH = ["auto", "basic", "post", "none"]
+_JSON = "one JSON object on stdout"
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Raises `ConfigError`; argparse would print the whole usage, and repeat what may be a secret."""
+        problem, _, words = message.partition("unrecognized arguments: ")
+        flags = [word.partition("=")[0] for word in words.split() if word.startswith("-")]
+        if words:
+            problem = f"There is no {' '.join(flags) or words} here"
+        raise ConfigError(f"{problem[:1].upper()}{problem[1:]}.", next_step=f"See: {self.prog} --help")
+
+
+def read_arguments(argv: Sequence[str]) -> SimpleNamespace:
+    """What was asked for, `command` and `kind` (oauth1, oauth2) among it.
+
+    Flags may stand anywhere among the words. Raises `ConfigError`, and `SystemExit` for a command's `--help`.
+    """
+    words = [*_OLD_NAMES.get(argv[0], [argv[0]]), *argv[1:]]
+    if words[0] not in COMMANDS:
+        raise _no_such_command(words[0])
+    kind = "oauth2"
+    if words[0] in ("scaffold", "grant") and words[1:2] in (["oauth1"], ["oauth2"]):
+        kind = words.pop(1)
+    args = _parser(words[0]).parse_intermixed_args(words[1:], SimpleNamespace())
+    args.command = words[0]
+    args.kind = kind
+    args.bare = len(words) == 1
+    return args
+
+
+def _no_such_command(word: str) -> ConfigError:
+    if word.startswith("-"):
+        return ConfigError(f"There is no {printable(word.partition('=')[0], 40)} here.", next_step=f"See: {ME} --help")
+    near = get_close_matches(word, COMMANDS, 1)
+    hint = f"Did you mean {near[0]}? " if near else ""
+    return ConfigError(f"There is no command {printable(word, 40)!r}.", next_step=f"{hint}See: {ME} --help")
+
+
+def _parser(command: str) -> _Parser:
+    """The parser of one command."""
+    text = COMMANDS[command]
+    made = _Parser(
+        prog=f"{ME} {command}",
+        description=f"{text[:1].upper()}{text[1:]}.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    if command == "scaffold":
+        _add_scaffold(made)
+    elif command == "grant":
+        _add_grant(made)
+    elif command == "demo":
+        made.add_argument("--folder", metavar="DIR", help="where to leave the files (default: a new folder here)")
+        made.add_argument(
+            "--no-browser", action="store_true", help="consent by itself, also where a browser is at hand"
+        )
+    else:
+        if command != "show":
+            made.add_argument("app", metavar="APP.json", help="the client file")
+        _add_user(made)
+        if command == "show":
+            help = "of a store: whose refresh token ends within so many days"
+            made.add_argument("--expiring", type=_days, metavar="DAYS", help=help)
+    return made
+
+
+def _add_user(parser: _Parser) -> None:
+    parser.add_argument("user", nargs="?", metavar="USER.json", help="the user file")
+    parser.add_argument("--store", metavar="URL", help="or the store (by default $SLYAPI_STORE), as sqlite:users.db")
+    parser.add_argument("--name", metavar="NAME", help="the user's name in the store")
+    parser.add_argument("--json", action="store_true", help=_JSON)
+
+
+def _add_scaffold(parser: _Parser) -> None:
+    parser.usage = "%(prog)s [APP.json] [options]"
+    add = parser.add_argument
+    add("app", nargs="?", metavar="APP.json", help="the file to write (default app.json)")
+    add("--provider", metavar="NAME", help=f"fill in the URIs of: {', '.join(PROVIDERS)}")
+    add("--issuer", metavar="URL", help="find the URIs by the issuer's metadata (RFC 8414, OpenID)")
+    add("--from", dest="source", metavar="FILE", help="convert Google's download or an RFC 7591 file")
+    add("--id", metavar="ID", help="the client id")
+    add("--secret-file", metavar="PATH", help="read the client secret from a file, or - for stdin")
+    add("--auth-uri", metavar="URI", help="the authorization endpoint, where the person consents")
+    add("--token-uri", metavar="URI", help="the token endpoint")
+    add("--redirect-uri", metavar="URI", help="the redirect URI that is registered")
+    add("--client-auth", choices=_CLIENT_AUTH, help="how the secret is sent to the token endpoint")
+    add("--blank", action="store_true", help="write the empty template, ask nothing")
+    add("--force", action="store_true", help="overwrite a filled-in file")
+    add("--json", action="store_true", help=_JSON)
+
+
+def _add_grant(parser: _Parser) -> None:
+    parser.usage = "%(prog)s [APP.json [USER.json [SCOPE ...]]] [options]"
+    add = parser.add_argument
+    add("words", nargs="*", metavar="APP.json USER.json SCOPE ...", help="what the flags below do not give")
+    add("--app", metavar="APP.json", help="the client file")
+    add("--user", metavar="USER.json", help="the user file to write; - for stdout")
+    add("--scope", action="append", default=[], metavar="SCOPE", help="ask for it (repeatable)")
+    add("--redirect-uri", metavar="URI", help="the registered redirect URI, sent byte for byte")
+    add("--port", type=_port, metavar="N", help="listen on this port (0: any free one)")
+    add("--bind", metavar="ADDR", help="listen on this address, as 0.0.0.0 in a container")
+    add("--timeout", type=_seconds, default=300.0, metavar="SEC", help="give up after so many seconds (300)")
+    add("--no-browser", action="store_true", help="print the address, open nothing")
+    add("--paste", action="store_true", help="listen on nothing, take the final address pasted")
+    add("--param", action="append", default=[], metavar="K=V", help="for the consent page (repeatable)")
+    add("--client-auth", choices=_CLIENT_AUTH, help="how the secret is sent to the token endpoint")
+    add("--if-needed", action="store_true", help="keep a valid user file, refresh an expired one")
+    add("--force", action="store_true", help="replace an existing user file")
+    add("--json", action="store_true", help=_JSON)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or len(text) > 5 or int(text) > 65535:
+        raise argparse.ArgumentTypeError("a port is a number from 0 to 65535")
+    return int(text)
+
+
+def _days(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1e6:
+        raise argparse.ArgumentTypeError("a number of days is 0 or more")
+    return value
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < 1e9:
+        raise argparse.ArgumentTypeError("a time is a number of seconds above 0")
+    return value

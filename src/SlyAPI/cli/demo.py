@@ -1,0 +1,186 @@
+"""`python -m SlyAPI demo`: what a user does, by the same code, against the built-in practice provider.
+
+The rule: nothing is pretended; each line is said after the thing has happened.
+"""
+
+import asyncio
+import os
+import secrets
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from ..errors import ConfigError
+from ..flow.console import Console
+from ..flow.grant import GrantOptions
+from ..flow.scaffold import ScaffoldOptions, client_json, write_client
+from ..flow.wizard import grant_to_file
+from ..json_file import display_path
+from ..oauth2 import OAuth2, OAuth2App
+from ..redirect.browser import Opener, how_to_open, open_browser, proc_version
+from ..testing import PracticeProvider, keep
+from ..webapi.webapi import WebAPI
+
+TOKEN_LIFETIME = 3.0
+"""Seconds; short, so that the refresh is seen."""
+SCOPES = ["weather.read", "notes"]
+
+_SCRIPT = '''\
+"""A client of the practice weather API, with the grant that the demo made. Run it as often as you like."""
+
+import asyncio
+from pathlib import Path
+
+from SlyAPI import OAuth2, WebAPI
+from SlyAPI.testing import kept_provider
+
+HERE = Path(__file__).parent
+
+
+class Weather(WebAPI):
+    base_url = "{origin}"
+
+    async def forecast(self) -> dict:
+        return await self.get_json("/api/forecast")
+
+
+async def main() -> None:
+    async with kept_provider(HERE / "provider.json"):  # the practice provider, as it was left
+        weather = Weather(OAuth2(HERE / "app.json", HERE / "user.json"))
+        for day in (await weather.forecast())["days"]:
+            print(day["day"], day["sky"], day["celsius"])
+
+
+asyncio.run(main())
+'''
+
+
+def demo(args: Any, console: Console) -> int:
+    """The demo, as the command line asks for it."""
+    asyncio.run(_demo(console, folder=args.folder, browser=not args.no_browser))
+    return 0
+
+
+async def _demo(console: Console, *, folder: str | None = None, browser: bool = True) -> None:
+    """Scaffold, grant, a signed call, the wait for expiry, a refreshed call; leaves the files in `folder`."""
+    here = _new_folder(folder)
+    console.so_far = f"The files so far are in {display_path(here)}."
+    by_person = browser and isinstance(how_to_open(os.environ, sys.platform, proc_version()), Opener)
+    secret = secrets.token_urlsafe(24)
+    provider = PracticeProvider(
+        client_name="SlyAPI demo",
+        client_secret=secret,
+        redirect_uris=["http://127.0.0.1"],
+        access_token_lifetime=TOKEN_LIFETIME,
+        consent="ask" if by_person else "allow",
+    )
+    async with provider.running() as origin:
+        console.say(
+            console.strong("1. A practice provider"),
+            f"   runs on {origin}: PKCE required, codes good once, refresh tokens that rotate.",
+        )
+        app = _scaffold(here, origin, secret, console)
+        await _grant(app, here, provider, console, by_person=by_person)
+        await _call(here, origin, console)
+        keep(provider, here / "provider.json")
+    (here / "weather.py").write_text(_SCRIPT.format(origin=origin), encoding="utf-8")
+    console.say(
+        console.strong("The files are yours to play with")
+        + " (the practice provider has stopped; weather.py starts it again):",
+        f"   python {shlex.quote(display_path(here / 'weather.py'))}",
+        f"   python -m SlyAPI show {shlex.quote(display_path(here / 'user.json'))}",
+    )
+
+
+def _new_folder(folder: str | None) -> Path:
+    """The folder to leave the files in: the one named, or a new `slyapi-demo` here. Raises `ConfigError`."""
+    names = [folder] if folder else ["slyapi-demo", *(f"slyapi-demo-{n}" for n in range(2, 1000))]
+    for name in names:
+        here = Path(name)
+        try:
+            here.mkdir(mode=0o700, parents=True)
+        except FileExistsError:
+            if folder and here.is_dir() and not any(here.iterdir()):
+                return here
+            continue
+        except OSError as error:
+            problem = error.strerror
+            step = "Give a --folder of yours."
+            raise ConfigError(f"{display_path(name)} cannot be made ({problem}).", next_step=step) from None
+        return here
+    taken = f"The folder {display_path(names[0])} exists and is not empty."
+    raise ConfigError(taken, next_step="Give another --folder.")
+
+
+def _scaffold(here: Path, origin: str, secret: str, console: Console) -> OAuth2App:
+    given: dict[str, Any] = {"id": "practice-client", "secret": secret}
+    given |= {"auth_uri": f"{origin}/authorize", "token_uri": f"{origin}/token", "redirect_uri": "http://127.0.0.1:0"}
+    write_client(here / "app.json", client_json(ScaffoldOptions(given=given)), force=False)
+    console.say(console.strong("2. scaffold"), f"   wrote {display_path(here / 'app.json')}: who the program is.")
+    return OAuth2App.from_json_file(here / "app.json")
+
+
+async def _grant(
+    app: OAuth2App, here: Path, provider: PracticeProvider, console: Console, *, by_person: bool
+) -> None:
+    visits: list[asyncio.Task[None]] = []
+
+    async def open_page(url: str) -> bool:
+        if by_person and await open_browser(url):
+            return True
+        if by_person:
+            console.say("   No browser could be started, so the demo consents by itself.")
+        provider.consent = "allow"
+        visits.append(asyncio.create_task(_visit(url)))
+        return not by_person
+
+    console.say(console.strong("3. grant"))
+    if by_person:
+        console.say("   Consent on the practice provider's page in your browser (press Allow).")
+        talk = console
+    else:
+        console.say("   No browser is at hand, so the demo consents by itself.")
+        talk = _Silent()
+    options = GrantOptions(open_page=open_page, timeout=300 if by_person else 10)
+    await grant_to_file(app, here / "user.json", SCOPES, options, talk)
+    await asyncio.gather(*visits)
+    console.say(f"   wrote {display_path(here / 'user.json')}: one user's tokens, readable by you alone.")
+
+
+class _Silent(Console):
+    """Says nothing and asks nobody: the demo tells in its own words."""
+
+    @property
+    def interactive(self) -> bool:
+        return False
+
+    def say(self, *lines: str) -> None:
+        pass
+
+
+async def _visit(url: str) -> None:
+    """What a browser does with the consent page of a provider that asks nobody: follow the redirects."""
+    async with aiohttp.ClientSession() as visitor, visitor.get(url) as page:
+        await page.read()
+
+
+class _Weather(WebAPI):
+    async def forecast(self) -> str:
+        day = (await self.get_json("/api/forecast"))["days"][0]
+        return f"{day['day']} {day['sky']}, {day['celsius']} degrees"
+
+
+async def _call(here: Path, origin: str, console: Console) -> None:
+    refreshed: list[object] = []
+    auth = OAuth2(here / "app.json", here / "user.json", on_refresh=refreshed.append)
+    async with _Weather(auth) as weather:
+        weather.base_url = origin
+        console.say(console.strong("4. a signed call"), f"   GET /api/forecast: {await weather.forecast()}")
+        console.say(f"   Waiting {TOKEN_LIFETIME:g} s for the access token to expire ...")
+        await asyncio.sleep(TOKEN_LIFETIME)
+        console.say(console.strong("5. the same call"), f"   GET /api/forecast: {await weather.forecast()}")
+    if refreshed:
+        console.say("   The token was refreshed on the way, and user.json holds the new one.")

@@ -1,0 +1,77 @@
+"""argv in, exit code out. Results go to stdout, talk to stderr; `commands` and `arguments` say what may be given.
+
+The rule: every foreseeable failure is one or two lines: what happened, what was not changed, what to run next.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from importlib import import_module
+from typing import Any
+
+from ..errors import SlyError
+from ..flow.console import Console, Interrupted, report
+from .commands import EXIT_CODES, plain_call
+from .results import print_result
+
+__all__ = ["EXIT_CODES", "main"]
+
+# Imported when it is run: what `grant` needs takes twenty times as long to import as `show` to run.
+_HOMES = {
+    "scaffold": "scaffold_command",
+    "grant": "grant_command",
+    "show": "show_command",
+    "token": "token_commands",
+    "refresh": "token_commands",
+    "revoke": "token_commands",
+    "demo": "demo",
+}
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs one command and gives its exit code; prints no traceback for what can be foreseen."""
+    console = Console()
+    try:
+        args = _read(argv)
+        if isinstance(args, str):
+            print_result(args)
+            return 0
+        return _command(args.command)(args, console)
+    except SystemExit as leave:  # argparse: --help
+        return leave.code if isinstance(leave.code, int) else 2
+    except KeyboardInterrupt:
+        return report(console, Interrupted())
+    except (SlyError, Interrupted) as error:
+        return report(console, error)
+    except Exception as error:
+        if os.environ.get("SLYAPI_TRACEBACK"):
+            raise
+        return report(console, error)
+    finally:
+        _flush()
+
+
+def _read(argv: Sequence[str]) -> Any:
+    """What was asked for, or a text to print."""
+    if (call := plain_call(argv)) is not None:
+        return call
+    from .arguments import read_arguments  # and argparse with it
+
+    return read_arguments(argv)
+
+
+def _command(name: str) -> Callable[[Any, Console], int]:
+    run: Callable[[Any, Console], int] = getattr(import_module(f".{_HOMES[name]}", __package__), name)
+    return run
+
+
+def _flush() -> None:
+    """Flushes for good, so that the interpreter's exit has nothing to complain of a full or closed stream."""
+    for number, stream in ((1, sys.stdout), (2, sys.stderr)):
+        try:
+            if stream is not None:
+                stream.flush()
+        except (OSError, ValueError):
+            with suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), number)

@@ -1,0 +1,55 @@
+"""The command that writes a client file: scaffold."""
+
+import os
+from typing import Any
+
+from ..errors import ConfigError, CredentialsError, WouldOverwriteError
+from ..flow.console import Console
+from ..flow.git_guard import guard
+from ..flow.scaffold import TEMPLATES, ScaffoldOptions, client_json, is_filled_in, read_secret, write_client
+from ..flow.wizard import say_written, scaffold_by_asking, to_fill_in, unchanged
+from ..json_file import display_path
+from .results import print_json
+
+
+def scaffold(args: Any, console: Console) -> int:
+    """Writes a client file: by asking, from flags, or an empty template."""
+    if args.bare and args.kind == "oauth2":
+        scaffold_by_asking(console)
+        return 0
+    path = args.app or "app.json"
+    if os.path.isdir(path):
+        raise CredentialsError(f"{display_path(path)} is a folder, not a file.")
+    console.so_far = unchanged(path)
+    may_replace = args.force or not is_filled_in(path)
+    if not may_replace and console.interactive:
+        may_replace = console.confirm(f"{display_path(path)} is filled in. Overwrite it?")
+    if not may_replace:
+        raise WouldOverwriteError(f"{display_path(path)} is filled in.", next_step="Choose another name, or --force.")
+    client = _client(args, console)
+    write_client(path, client, force=True)
+    say_written(path, console)
+    guard(path, console)
+    print_json(args.json, {"app": path, "missing": to_fill_in(client)})
+    return 0
+
+
+def _client(args: Any, console: Console) -> dict[str, Any]:
+    """The content of the client file that the flags tell. Raises `ConfigError` where two of them clash."""
+    given = {"id": args.id, "secret": None, "auth_uri": args.auth_uri, "token_uri": args.token_uri}
+    given |= {"redirect_uri": args.redirect_uri}
+    given["client_auth"] = None if args.client_auth == "auto" else args.client_auth
+    template = "OAuth1" if args.kind == "oauth1" else "OAuth2" if args.blank else ""
+    if template:
+        sources = {"--provider": args.provider, "--issuer": args.issuer, "--from": args.source}
+        sources |= {"--secret-file": args.secret_file} | {f"--{k.replace('_', '-')}": v for k, v in given.items()}
+        clash = next((flag for flag, value in sources.items() if value), None)
+        if clash:
+            what = "an empty OAuth 1 template" if args.kind == "oauth1" else "--blank"
+            raise ConfigError(f"{clash} has no place in {what}.", next_step=f"Leave {clash} out.")
+        return dict(TEMPLATES[template])
+    if args.secret_file == "-" and console.interactive:
+        given["secret"] = console.ask("Client secret (not shown)", "--secret-file", hidden=True)
+    elif args.secret_file:
+        given["secret"] = read_secret(args.secret_file)
+    return client_json(ScaffoldOptions(args.provider, args.issuer, args.source, given))

@@ -1,0 +1,73 @@
+"""RFC 7523 §2.1, the JWT bearer grant: a signed statement of who asks for what, in exchange for a token. Pure."""
+
+import json
+from base64 import urlsafe_b64encode
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ..auth import rsa
+from ..errors import BadReplyError, Kind, TokenError
+from ..web.masking import SecretForm
+
+GRANT_TYPE = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+LIFETIME = 3600
+"""Seconds that an assertion is good for; Google takes no longer ones."""
+
+
+def claims(issuer: str, scopes: Iterable[str], audience: str, *, subject: str | None, now: float) -> dict[str, Any]:
+    """What the assertion states (RFC 7523 §3): `now` in epoch seconds by the provider's clock.
+
+    `sub` is there only for a subject: Google takes its absence for the account itself. `scope` is Google's.
+    """
+    told: dict[str, Any] = {"iss": issuer, "aud": audience, "iat": int(now), "exp": int(now) + LIFETIME}
+    scope = " ".join(scopes)
+    if scope:
+        told["scope"] = scope
+    if subject:
+        told["sub"] = subject
+    return told
+
+
+def assertion_form(told: Mapping[str, Any], key: Any, key_id: str = "") -> SecretForm:
+    """The form that trades the claims, signed by a key of `rsa.load`, for a token.
+
+    The JWS compact form with RS256 (RFC 7515 §3.1, RFC 7518 §3.3); `key_id` becomes `kid`.
+    """
+    header = {"alg": "RS256", "typ": "JWT"} | ({"kid": key_id} if key_id else {})
+    signed = f"{_encoded(_written(header))}.{_encoded(_written(told))}"
+    signature = rsa.sign(key, signed.encode("ascii"), "SHA256")
+    return SecretForm(grant_type=GRANT_TYPE, assertion=f"{signed}.{_encoded(signature)}")
+
+
+def _written(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode("ascii")
+
+
+def _encoded(raw: bytes) -> str:
+    return urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")
+
+
+_DELEGATION = "Have the domain's administrator allow the account exactly these scopes (domain-wide delegation)."
+_NEXT_STEPS = {
+    "invalid_client": "The provider does not know the account: check token_uri and client_email in the key file.",
+    "invalid_scope": "Ask for scopes that the provider knows and this account may have.",
+    "unauthorized_client": "The provider does not allow the account this; see its console.",
+    "invalid_grant": "Check that key and account still exist, and that this machine's clock is right.",
+}
+_FOR_SUBJECT = {
+    "unauthorized_client": _DELEGATION,
+    "access_denied": _DELEGATION,
+    "invalid_grant": "Check that the subject is a user of the domain, that key and account still exist, and this "
+    "machine's clock.",
+}
+
+
+def what_helps(error: TokenError | BadReplyError, subject: str | None) -> tuple[Kind, str]:
+    """Kind and next step of a failed grant for an account that no person can grant anything again."""
+    if error.kind == "transient":
+        return error.kind, error.next_step.replace("client file", "key file")
+    code = error.error if isinstance(error, TokenError) else ""
+    step = (_FOR_SUBJECT.get(code) if subject else None) or _NEXT_STEPS.get(code)
+    if step is None and (error.kind == "permanent" or "id and secret" in error.next_step):
+        step = "Check the key file, and what the provider's console says of the account."
+    return "configuration", step or error.next_step.replace("client file", "key file")

@@ -1,0 +1,1 @@
+"""The browser that shows a consent page, and the loopback listener that receives its redirect."""

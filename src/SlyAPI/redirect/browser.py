@@ -1,0 +1,182 @@
+"""Open a URL in the person's browser, in a child process that can neither block nor print into ours.
+
+The rule: what to run is decided by a pure function of the environment; a browser that is missing is no error.
+"""
+from __future__ import annotations
+
+import asyncio
+import ntpath
+import os
+import re
+import shlex
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from ..errors import ConfigError, printable
+
+_TEXT_BROWSERS = {"w3m", "lynx", "links", "links2", "elinks", "browsh", "www-browser", "carbonyl"}
+_ON_LINUX = ("xdg-open", "x-www-browser", "firefox", "google-chrome", "chromium", "chromium-browser")
+_RUNDLL = ("url.dll,FileProtocolHandler", "%s")
+_PATIENCE = 2.0
+_GLANCE = 0.05
+
+# RFC 3986 §2: what a URI is made of. No quote, space, backslash, control or non-ASCII character among it.
+_URL = re.compile(r"https?://[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]+", re.IGNORECASE)
+# The same URL for a server, and harmless in a launcher that is a shell script (xdg-open, wslview).
+_SHELL_SAFE = str.maketrans({"$": "%24", "'": "%27", "(": "%28", ")": "%29", ";": "%3B"})
+
+
+@dataclass(frozen=True)
+class Opener:
+    """Commands to try in this order; `%s` in a word stands for the URL, else it comes last."""
+
+    commands: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class NoBrowser:
+    """Why no browser can be opened here; `text` completes a sentence such as "No browser was opened: ..."."""
+
+    reason: Literal["ssh", "container", "no display", "text browser"]
+    text: str
+
+
+def how_to_open(environ: Mapping[str, str], platform: str, proc_version: str = "") -> Opener | NoBrowser:
+    """What opens a browser here, or why nothing does; $BROWSER wins over everything that is guessed.
+
+    `platform` is `sys.platform`, `proc_version` the text of /proc/version, which tells WSL.
+    """
+    if chosen := environ.get("BROWSER", "").strip():
+        return _chosen(chosen, platform)
+    display = environ.get("DISPLAY") or environ.get("WAYLAND_DISPLAY")
+    if (environ.get("SSH_CONNECTION") or environ.get("SSH_TTY")) and not display:
+        return NoBrowser("ssh", "this is a remote machine (SSH).")
+    if platform == "win32":
+        return Opener((("rundll32", *_RUNDLL),))
+    if platform == "darwin":
+        return Opener((("/usr/bin/open",),))
+    if "microsoft" in proc_version.lower():
+        # Not wslview first: it hands the URL to PowerShell.
+        windows = "/mnt/c/Windows/System32/rundll32.exe"
+        return Opener((("rundll32.exe", *_RUNDLL), (windows, *_RUNDLL), ("wslview",), ("xdg-open",)))
+    if not display:
+        if any(environ.get(name) for name in ("container", "KUBERNETES_SERVICE_HOST", "REMOTE_CONTAINERS")):
+            return NoBrowser("container", "this is a container.")
+        return NoBrowser("no display", "this machine has no display (DISPLAY is not set).")
+    return Opener(tuple((name,) for name in _ON_LINUX))
+
+
+def _chosen(browsers: str, platform: str) -> Opener | NoBrowser:
+    """The commands of $BROWSER: several stand as in $PATH; a trailing `&` is what we do anyway."""
+    windows = platform == "win32"
+    commands: list[tuple[str, ...]] = []
+    text_browser = ""
+    for command in browsers.split(";" if windows else ":"):
+        try:
+            words = [word for word in shlex.split(command, posix=not windows) if word != "&"]
+        except ValueError:  # an open quote: a path as it is, rather than nothing
+            words = [command]
+        if windows:
+            words = [word.strip('"') for word in words]
+        if not words:
+            continue
+        if ntpath.basename(words[0]).removesuffix(".exe") in _TEXT_BROWSERS:
+            text_browser = words[0]
+            continue
+        commands.append(tuple(words))
+    if not commands:
+        return NoBrowser("text browser", f"{printable(text_browser, 80)} needs this terminal for itself.")
+    return Opener(tuple(commands))
+
+
+def ssh_hint(environ: Mapping[str, str], port: int) -> str:
+    """The line for the person's own machine that leads its `port` here, as far as SSH_CONNECTION tells."""
+    user = environ.get("USER") or environ.get("LOGNAME") or ""
+    user = user if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.@-]*", user) else "user"
+    words = environ.get("SSH_CONNECTION", "").split()  # client address, its port, server address, its port
+    host, ssh_port = (words[2], words[3]) if len(words) == 4 else ("host", "22")
+    host = host if re.fullmatch(r"[A-Za-z0-9:.][A-Za-z0-9:.%_-]*", host) else "host"
+    other = f"-p {ssh_port} " if ssh_port.isdecimal() and ssh_port != "22" else ""
+    return f"ssh {other}-L {port}:localhost:{port} {user}@{host}"
+
+
+def checked_url(url: str) -> str:
+    """`url` fit for a browser's command line; `ConfigError` for anything but a plain http(s) URL."""
+    try:
+        good = _URL.fullmatch(url) is not None and bool(urlsplit(url).hostname)
+    except ValueError:
+        good = False
+    if not good:
+        raise ConfigError(
+            f"Not opened in a browser, for it is no http or https URL: {printable(url, 100)!r}.",
+            next_step="Correct the auth_uri in the client file.",
+        )
+    return url.translate(_SHELL_SAFE)
+
+
+async def open_browser(
+    url: str, *, environ: Mapping[str, str] | None = None, patience: float = _PATIENCE
+) -> bool:
+    """Open `url` in the person's browser; False where there is none, or it failed within `patience` seconds.
+
+    A browser that stays in the foreground is waited for no longer. Raises `ConfigError` for a URL that is
+    not http or https.
+    """
+    url = checked_url(url)
+    environ = os.environ if environ is None else environ
+    how = how_to_open(environ, sys.platform, proc_version())
+    if isinstance(how, NoBrowser):
+        return False
+    for command in how.commands:
+        child = _start(command, url, environ)
+        if child is not None and not await _exit_code(child, patience):
+            return True
+    return False
+
+
+async def _exit_code(child: subprocess.Popen[bytes], patience: float) -> int | None:
+    """The child's exit code, or None where it still runs after `patience` seconds."""
+    for _ in range(round(patience / _GLANCE)):
+        if child.poll() is not None:
+            break
+        await asyncio.sleep(_GLANCE)
+    return child.poll()
+
+
+def _start(command: tuple[str, ...], url: str, environ: Mapping[str, str]) -> subprocess.Popen[bytes] | None:
+    """Start one command in a session of its own, so that Ctrl-C in our terminal does not reach it."""
+    words = [word.replace("%s", url) for word in command]
+    if words == list(command):
+        words.append(url)
+    flags = 0
+    if sys.platform == "win32":
+        flags = subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP
+    try:
+        child = subprocess.Popen(
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=dict(environ),
+            start_new_session=True,
+            creationflags=flags,
+        )
+    except (OSError, ValueError):
+        return None
+    # Its exit is collected whenever it comes: no zombie, and no warning about a process still running.
+    threading.Thread(target=child.wait, name="browser", daemon=True).start()
+    return child
+
+
+def proc_version() -> str:
+    """The text of /proc/version, empty where there is none."""
+    try:
+        return Path("/proc/version").read_text(errors="replace")
+    except OSError:
+        return ""

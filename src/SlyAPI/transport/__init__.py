@@ -1,0 +1,1 @@
+"""The one place a request leaves the process. Knows nothing of OAuth."""

@@ -1,0 +1,278 @@
+"""Bodies that are sent piece by piece: files, paths, asynchronous iterables, and multipart forms of them.
+
+The rule: nothing is read before it is sent, and a second time only from where it began the first time.
+"""
+
+import asyncio
+import os
+import secrets
+import stat
+import threading
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from ..errors import ConfigError
+from ..json_file import display_path
+from ..web.params import as_form, as_pairs
+
+Progress = Callable[[int], object]
+"""Is told how many bytes more went over: `bar.update` of tqdm as it is."""
+Total = Callable[[int | None], object]
+"""Is told the size (None: unknown) whenever a body begins at its first byte: `bar.reset` of tqdm as it is."""
+
+_PIECE = 1 << 18
+_BINARY = "application/octet-stream"
+
+
+@runtime_checkable
+class Readable(Protocol):
+    """An open file, or what reads like one, in binary mode."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+Content = str | bytes | os.PathLike[str] | Readable | AsyncIterable[bytes]
+"""Text and bytes as they are, a path, an open binary file, or pieces that come one by one."""
+File = Content | tuple[str, Content] | tuple[str, Content, str]
+"""The content of a file, with its name and its Content-Type where they are not to be guessed."""
+Files = Mapping[str, File] | Sequence[tuple[str, File]]
+"""Files by the name of their form field; pairs where a name comes more than once."""
+
+
+class Body:
+    """A body in pieces, which aiohttp iterates over each time that it sends it.
+
+    `size` in bytes, None where nobody knows it; `again`: whether it can be sent a second time;
+    `failure`: what kept it from being read to its end.
+    """
+
+    def __init__(self, sources: "Sequence[_Source]", content_type: str, progress: Progress | None, total: Total | None):
+        sizes = [source.size for source in sources]
+        self.size = None if None in sizes else sum(size or 0 for size in sizes)
+        self.again = all(source.again for source in sources)
+        self.content_type = content_type
+        self.failure: Exception | None = None
+        self._sources = sources
+        self._progress = progress
+        self._total = total
+
+    def headers(self, own: Mapping[str, str] | None) -> dict[str, str]:
+        """The caller's headers and those of the body; a Content-Type of the caller's counts."""
+        given = {name: value for name, value in (own or {}).items() if name.lower() != "content-length"}
+        if not any(name.lower() == "content-type" for name in given):
+            given["Content-Type"] = self.content_type
+        return given if self.size is None else {**given, "Content-Length": str(self.size)}
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._pieces()
+
+    async def _pieces(self) -> AsyncGenerator[bytes, None]:
+        try:
+            if self._total is not None:
+                self._total(self.size)
+            for source in self._sources:
+                async for piece in source.pieces():
+                    if not isinstance(piece, bytes | bytearray | memoryview):
+                        raise TypeError(f"a piece of a body is a {type(piece).__name__}, not bytes")
+                    yield bytes(piece)
+                    if self._progress is not None:
+                        self._progress(len(piece))
+        except Exception as error:  # aiohttp would tell of a broken connection
+            self.failure = error
+            raise
+
+
+def body_of(content: Content, progress: Progress | None = None, total: Total | None = None) -> Body:
+    """A body of one content alone."""
+    kind = "text/plain; charset=utf-8" if isinstance(content, str) else _BINARY
+    return Body([_source(content)], kind, progress, total)
+
+
+def form_of(data: Any) -> Any:
+    """A form as aiohttp takes it: its fields as text, and a `Body` where a file is among them or in their place."""
+    if isinstance(data, Mapping):
+        files = {name: value for name, value in data.items() if _is_file(value)}
+        fields = as_form({name: value for name, value in data.items() if name not in files})
+        return multipart(fields, files) if files else fields
+    if isinstance(data, list | tuple):
+        return as_pairs(data)
+    if hasattr(data, "is_multipart"):  # an `aiohttp.FormData`
+        return data
+    return body_of(data)
+
+
+def _is_file(value: Any) -> bool:
+    return isinstance(value, bytes | bytearray | memoryview | Readable)
+
+
+def multipart(
+    fields: Mapping[str, str | list[str]], files: Files, progress: Progress | None = None, total: Total | None = None
+) -> Body:
+    """A form with files in it (RFC 7578), its fields first."""
+    boundary = secrets.token_hex(16)  # a content that holds it could forge parts
+    sources: list[_Source] = []
+    for name, value in fields.items():
+        for text in [value] if isinstance(value, str) else value:
+            sources.append(_Bytes(_head(boundary, name) + f"\r\n{text}\r\n".encode()))
+    for name, file in files.items() if isinstance(files, Mapping) else files:
+        filename, content, kind = _file(name, file)
+        head = _head(boundary, name, filename) + f"Content-Type: {kind}\r\n\r\n".encode()
+        sources += [_Bytes(head), _source(content), _Bytes(b"\r\n")]
+    sources.append(_Bytes(f"--{boundary}--\r\n".encode()))
+    return Body(sources, f"multipart/form-data; boundary={boundary}", progress, total)
+
+
+def _file(name: str, file: File) -> tuple[str, Content, str]:
+    filename, content, kind = "", file, ""
+    if isinstance(file, tuple):
+        filename, content, kind = file if len(file) == 3 else (*file, "")
+    if not filename:
+        told = content if isinstance(content, os.PathLike) else getattr(content, "name", None)
+        filename = os.path.basename(told) if isinstance(told, str | os.PathLike) else name
+    import mimetypes  # its tables are large, and most programs send no files
+
+    kind = kind or mimetypes.guess_type(filename)[0] or _BINARY
+    if not kind.isprintable() or not kind.isascii():
+        raise ConfigError(f"The Content-Type given for the file {name!r} is none.")
+    return filename, content, kind  # type: ignore[return-value]
+
+
+def _head(boundary: str, name: str, filename: str | None = None) -> bytes:
+    told = f'; filename="{_quoted(filename)}"' if filename is not None else ""
+    head = f'--{boundary}\r\nContent-Disposition: form-data; name="{_quoted(name)}"{told}\r\n'
+    return head.encode("utf-8", "replace")  # half characters: Python's for the bytes of a file's name that are no UTF-8
+
+
+def _quoted(name: str) -> str:
+    """A name as browsers write it there (HTML, multipart/form-data): no quotation mark or line end ends it early."""
+    return name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
+
+
+class _Source(Protocol):
+    size: int | None
+    again: bool
+
+    def pieces(self) -> AsyncIterator[bytes]: ...
+
+
+def _source(content: Any) -> _Source:
+    if isinstance(content, str):
+        return _Bytes(as_bytes(content))
+    if isinstance(content, bytes | bytearray | memoryview):
+        return _Bytes(bytes(content))
+    if isinstance(content, os.PathLike):
+        return _OnDisk(Path(content))
+    if hasattr(content, "__aiter__"):
+        return _Once(content)
+    if isinstance(content, Readable):
+        return _Open(content)
+    raise TypeError(
+        f"a {type(content).__name__} is no body: give text, bytes, a path, a binary file or an async iterable of bytes"
+    )
+
+
+def as_bytes(text: str) -> bytes:
+    """The text in UTF-8. Raises `ConfigError` for half a character."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        pass
+    raise ConfigError("The text of a body holds half a character (a lone surrogate), which no encoding can write.")
+
+
+class _Bytes:
+    again = True
+
+    def __init__(self, raw: bytes) -> None:
+        self.size: int | None = len(raw)
+        self._raw = raw
+
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
+        for at in range(0, len(self._raw), _PIECE):
+            yield self._raw[at : at + _PIECE]
+
+
+class _Once:
+    """An asynchronous iterable: over it goes once, and nobody knows how long it is."""
+
+    size: int | None = None
+    again = False
+
+    def __init__(self, iterable: AsyncIterable[bytes]) -> None:
+        self._iterable = iterable
+        self._begun = False
+
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
+        if self._begun:
+            raise ConfigError("This body has been sent already, and cannot be sent a second time.")
+        self._begun = True
+        async for piece in self._iterable:
+            yield piece
+
+
+class _Open:
+    """An open file, from where it stands; it stays open. It is one call's at a time: it has but one place."""
+
+    def __init__(self, file: Any) -> None:
+        if not isinstance(file.read(0), bytes):
+            raise TypeError("the file is open as text: open it with mode 'rb'")
+        self._file = file
+        self._lock = threading.Lock()
+        self._start = _position(file)
+        self.again = self._start is not None
+        self.size: int | None = None
+        if self._start is not None:
+            self.size = max(0, file.seek(0, os.SEEK_END) - self._start)
+            file.seek(self._start)
+
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
+        sent = 0
+        while self.size is None or sent < self.size:
+            piece = await asyncio.to_thread(self._read, sent)
+            if not piece:
+                break
+            sent += len(piece)
+            yield piece
+        if self.size is not None and sent < self.size:
+            # else the server would wait for the rest that was announced
+            raise ConfigError("The file became shorter while it was sent.", next_step="Send it again, whole.")
+
+    def _read(self, sent: int) -> bytes:
+        if self._start is None or self.size is None:
+            return bytes(self._file.read(_PIECE))
+        with self._lock:  # a sending that was given up may still be reading
+            self._file.seek(self._start + sent)
+            return bytes(self._file.read(min(_PIECE, self.size - sent)))
+
+
+def _position(file: Any) -> int | None:
+    try:
+        return int(file.tell()) if file.seekable() else None
+    except (AttributeError, OSError):
+        return None
+
+
+class _OnDisk:
+    """A file by its path, opened each time that it is sent."""
+
+    again = True
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        problem = ""
+        try:
+            told = os.stat(path)
+            self.size: int | None = told.st_size
+            problem = "" if stat.S_ISREG(told.st_mode) else "is no file"
+        except (OSError, ValueError) as error:
+            problem = f"cannot be sent ({getattr(error, 'strerror', None) or type(error).__name__})"
+        if problem:
+            raise ConfigError(f"{display_path(path)} {problem}.")
+
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
+        with await asyncio.to_thread(open, self._path, "rb") as file:
+            opened = _Open(file)
+            opened.size = self.size  # what was announced
+            async for piece in opened.pieces():
+                yield piece

@@ -1,0 +1,35 @@
+"""HTTP messages and JSON as plain data: what is asked, what came back, and what of it may be printed."""
+
+import typing
+
+from ..names import on_demand as _on_demand
+
+if typing.TYPE_CHECKING:
+    from ..errors import ApiError
+    from .json import JsonMap, JsonMapCo, JsonScalar, JsonType, JsonTypeCo, read_json
+    from .messages import Method, ParamsDict, ParamType, Reply, Request
+else:  # for tools, a `__getattr__` would have every misspelt name be there
+    __getattr__, __dir__ = _on_demand(
+        __name__,
+        {
+            "..errors": "ApiError",
+            "json": "JsonMap JsonMapCo JsonScalar JsonType JsonTypeCo read_json",
+            "messages": "Method ParamType ParamsDict Reply Request",
+            **dict.fromkeys(("events", "masking", "params", "urls"), ""),
+        },
+    )
+
+__all__ = [
+    "ApiError",
+    "JsonMap",
+    "JsonMapCo",
+    "JsonScalar",
+    "JsonType",
+    "JsonTypeCo",
+    "Method",
+    "ParamType",
+    "ParamsDict",
+    "Reply",
+    "Request",
+    "read_json",
+]

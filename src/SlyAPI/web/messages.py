@@ -1,0 +1,153 @@
+"""HTTP messages as plain data: what we ask and what came back. Opens no connection.
+
+The rule: a `Request` prints without its headers, query and body, because they carry the secrets.
+"""
+
+import codecs
+import re
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from enum import Enum, StrEnum
+from typing import Any
+
+from .masking import masked, without_half
+from .urls import bare_url
+
+ParamType = int | float | str | Enum | None | Set["ParamType"] | Sequence["ParamType"]
+ParamsDict = Mapping[str, ParamType]
+"""Query parameters as a caller writes them; `params.as_query` says what becomes of them."""
+
+
+FORM = "application/x-www-form-urlencoded"
+"""The Content-Type of a form's fields in a body."""
+REDIRECTS = (301, 302, 303, 307, 308)
+"""Statuses of which a `Location` says where to ask instead (RFC 9110 §15.4)."""
+
+
+class Method(StrEnum):
+    """An HTTP request method (RFC 9110 §9)."""
+
+    __module__ = "SlyAPI.web"
+
+    GET = "GET"
+    POST = "POST"
+    PUT = "PUT"
+    DELETE = "DELETE"
+    PATCH = "PATCH"
+
+    @classmethod
+    def _missing_(cls, value: object) -> "Method | None":
+        """Another method, which an aiohttp client may ask with (HEAD, PROPFIND); it has no name here."""
+        if not isinstance(value, str) or not value or value != value.upper():
+            return None
+        other = str.__new__(cls, value)
+        other._name_ = other._value_ = value
+        return other
+
+
+@dataclass(slots=True)
+class Request:
+    """One request before it is sent. An `Auth` may change `query_params`, `headers` and `data`.
+
+    `url` is complete but for `query_params`; `data` is a form (mapping), JSON (when `data_is_json`),
+    or text and bytes sent as they are; an empty mapping means no body.
+    """
+
+    __module__ = "SlyAPI.web"
+
+    method: Method
+    url: str
+    query_params: dict[str, str | int] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
+    data: Any = field(default_factory=dict)
+    data_is_json: bool = False
+
+    @property
+    def name(self) -> str:
+        """The request as a message may name it: method and bare URL."""
+        return f"{self.method.value} {bare_url(self.url)}"
+
+    def __repr__(self) -> str:
+        return f"<Request {self.name}>"
+
+    def send(self, client: Any) -> Any:
+        """Asks with it as it is, on an `aiohttp.ClientSession`: `async with request.send(client) as response`.
+
+        As in 0.6. aiohttp follows redirects and takes headers along; the methods of `WebAPI` keep a credential
+        at home.
+        """
+        body: dict[str, Any] = {"json": self.data} if self.data_is_json else {"data": self.data or None}
+        return client.request(self.method.value, self.url, params=self.query_params, headers=self.headers, **body)
+
+
+_CHARSET = re.compile(r"""charset\s*=\s*["']?([\w.:+-]{1,40})""", re.IGNORECASE)
+_NO_CHARSETS = ("idna", "punycode", "unicode-escape", "raw-unicode-escape")  # Python's own, and slow
+
+
+@dataclass(slots=True, repr=False)  # not frozen: that doubles the cost of making one
+class Reply:
+    """A whole reply, read and released. `headers` is case-insensitive; `body` may be bounded."""
+
+    __module__ = "SlyAPI.web"
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    url: str = ""
+
+    def __repr__(self) -> str:
+        return f"<Reply {self.status} from {bare_url(self.url)}, {len(self.body)} bytes>"
+
+    @property
+    def encoding(self) -> str:
+        """The encoding of text that the Content-Type names, UTF-8 where it names none that is known."""
+        named = _CHARSET.search(self.headers.get("Content-Type", ""))
+        try:
+            name = codecs.lookup(named[1]).name if named else "utf-8"
+            b"ab".decode(name, "replace")  # refuses what is no encoding of text, such as base64
+        except (LookupError, ValueError):
+            return "utf-8"
+        return "utf-8" if name in _NO_CHARSETS else name
+
+    def text(self) -> str:
+        """The body as text, unreadable bytes replaced."""
+        return self.body.decode(self.encoding, errors="replace").removeprefix("\ufeff")
+
+    def without(self, secrets: Iterable[str], longest: int = 4096) -> "Reply":
+        """The reply as an error may keep it: the secrets masked, the text cut at `longest`, the URL bare."""
+        from multidict import CIMultiDict  # aiohttp's own; not needed before something went wrong
+
+        secrets = tuple(secrets)
+        headers = CIMultiDict((name, masked(value, secrets)) for name, value in self.headers.items())
+        text = self.text().replace("\0", "")  # UTF-16 that nothing names as such
+        text = masked(text[: 4 * longest], secrets)
+        text = without_half(text, secrets)[:longest]
+        return Reply(self.status, headers, text.encode(self.encoding, "replace"), bare_url(self.url))
+
+
+def retry_after(headers: Mapping[str, str], now: float | None = None) -> float | None:
+    """`Retry-After` in seconds, in both forms (RFC 9110 §10.2.3); None where absent or unreadable."""
+    told = headers.get("Retry-After") or headers.get("retry-after")
+    if not told:
+        return None
+    if told.strip().isdecimal():
+        return float(told.strip()[:9])
+    try:
+        at = parsedate_to_datetime(told).timestamp()
+        start = parsedate_to_datetime(headers["Date"]).timestamp() if now is None else now
+    except (ValueError, TypeError, KeyError, OverflowError):
+        return None
+    return max(0.0, at - start)
+
+
+_SMALLEST_SKEW = 60.0
+
+
+def skew(headers: Mapping[str, str], now: float) -> float:
+    """Seconds by which the server's `Date` is ahead of `now`; 0 for less than a minute, which may be the network's."""
+    try:
+        ahead = parsedate_to_datetime(headers["Date"]).timestamp() - now
+    except (KeyError, ValueError, TypeError, OverflowError):
+        return 0.0
+    return ahead if abs(ahead) >= _SMALLEST_SKEW else 0.0

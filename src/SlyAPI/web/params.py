@@ -1,0 +1,88 @@
+"""Python values as query text: enums, lists, sets, booleans and None. Pure.
+
+The rule: what cannot be written is a `TypeError` before anything is sent, never a Python repr on the wire.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence, Set
+from enum import Enum
+from math import isfinite
+from typing import Any, TypeGuard
+
+from ..errors import ConfigError
+
+
+def as_query(params: Mapping[str, Any], delimiter: str = ",") -> dict[str, str | int]:
+    """Query parameters ready to be encoded once.
+
+    `None`, an enum whose value is `None` and an empty list are left out; an enum gives its value; a
+    list, tuple or set becomes one parameter, its members joined by `delimiter`; booleans are
+    `true` and `false`. Raises `TypeError` for anything else.
+    """
+    query: dict[str, str | int] = {}
+    for name, value in params.items():
+        kind = type(value)
+        if (kind is str and value.isascii()) or kind is int:
+            query[name] = value
+            continue
+        text = _as_text(name, value, delimiter)
+        if text is not None:
+            query[name] = text
+    return query
+
+
+def as_form(data: Mapping[str, Any]) -> dict[str, str | list[str]]:
+    """Form fields by the rules of query parameters, but that a list is its field once for each member.
+
+    Raises `TypeError` for what is no mapping too.
+    """
+    if not isinstance(data, Mapping):
+        raise TypeError(f"form data is a {type(data).__name__}, not a mapping")
+    fields: dict[str, str | list[str]] = {}
+    for name, value in data.items():
+        if _is_list(value):
+            texts = [text for _, text in as_pairs((name, member) for member in value)]
+            if texts:
+                fields[name] = texts
+        else:
+            fields.update(as_pairs([(name, value)]))
+    return fields
+
+
+def as_pairs(data: Iterable[tuple[str, Any]]) -> list[tuple[str, str]]:
+    """Form fields in their order, of which a name may come more than once."""
+    texts = ((name, _as_text(name, value, ",")) for name, value in data)
+    return [(name, str(text)) for name, text in texts if text is not None]
+
+
+def _is_list(value: object) -> TypeGuard[Sequence[Any] | Set[Any]]:
+    return isinstance(value, Sequence | Set) and not isinstance(value, str | bytes | bytearray | memoryview)
+
+
+def _as_text(name: str, value: Any, delimiter: str) -> str | int | None:
+    if isinstance(value, Enum):
+        value = value.value
+    if value is None:
+        return None
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, str):
+        return _encodable(name, str(value))
+    if isinstance(value, float) and isfinite(value):
+        return repr(value)
+    if _is_list(value):
+        members = [_as_text(name, member, delimiter) for member in value]
+        kept = [str(member) for member in members if member is not None]
+        return delimiter.join(kept) if kept else None
+    raise TypeError(f"parameter {name!r} is a {type(value).__name__}, which has no form as query text")
+
+
+def _encodable(name: str, text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        pass
+    else:
+        return text
+    raise ConfigError(f"parameter {name!r} holds half a character (a lone surrogate), which no encoding can write.")

@@ -1,0 +1,69 @@
+"""URLs as text: what of one may be printed, where secrets may go, and the parameters of a redirect.
+
+The rule: text in, text out; an error quotes nothing that may be a secret.
+"""
+
+import re
+from urllib.parse import parse_qsl, urlsplit
+
+from ..errors import ConfigError, printable
+
+
+def bare_url(url: str) -> str:
+    """The URL up to its query, without user information: fit to print.
+
+    >>> bare_url("https://me:pass@api.example/path?key=secret")
+    'https://api.example/path'
+    """
+    url = url.partition("?")[0].partition("#")[0]
+    scheme, mark, rest = url.partition("//")
+    if not mark:
+        return url
+    authority, slash, path = rest.partition("/")
+    return f"{scheme}//{authority.rpartition('@')[2]}{slash}{path}"
+
+
+def is_loopback_uri(uri: str) -> bool:
+    """Whether the URI is http on this machine's loopback interface (RFC 8252 §7.3)."""
+    try:
+        parts = urlsplit(uri)
+        return parts.scheme == "http" and (parts.hostname or "") in ("localhost", "127.0.0.1", "::1")
+    except ValueError:
+        return False
+
+
+def check_endpoint(uri: str, name: str, *, allow_http: bool = False) -> str:
+    """`uri` if secrets may go there: https, or http on loopback, or any http by `allow_http`.
+
+    Raises `ConfigError` for other schemes (`file:`, `javascript:`), for spaces, and for what a command
+    line would take for a flag.
+    """
+    try:
+        parts = urlsplit(uri)
+        sound = parts.hostname and parts.port != 0 and not parts.username and uri.isprintable() and " " not in uri
+    except ValueError:
+        parts, sound = urlsplit(""), False
+    if not sound or parts.scheme not in ("http", "https") or "\\" in uri:
+        # not quoted: what stands in the wrong line of a client file may be its secret
+        raise ConfigError(f"{name} is no https URL.", next_step="Copy it from the provider's documentation.")
+    if parts.scheme == "http" and not is_loopback_uri(uri) and not allow_http:
+        raise ConfigError(
+            f"{name} is plain http, and secrets would go unprotected to {printable(parts.hostname, 100)}.",
+            next_step="Use https, or OAuth2App(..., allow_http=True) in a network you trust.",
+        )
+    return uri
+
+
+# An address up to its query. A query alone may hold `://` and `?` too: Google's has the scopes as they are.
+_ADDRESS = re.compile(r"(?:[a-z][a-z0-9+.-]*:|/)[^?]*\?|[^=?]*\?", re.IGNORECASE)
+
+
+def redirect_pairs(query: str) -> list[tuple[str, str]]:
+    """Names and values in a redirect's query, given as the query or as the whole address; none where it is neither."""
+    text = query.strip().partition("#")[0]
+    if address := _ADDRESS.match(text):
+        text = text[address.end() :]
+    try:
+        return parse_qsl(text, keep_blank_values=True, max_num_fields=64)
+    except ValueError:
+        return []

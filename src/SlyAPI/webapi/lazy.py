@@ -1,0 +1,106 @@
+"""A lazy sequence from the network: iterate over it, or await it for the list."""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
+from functools import wraps
+from typing import Any, Generic, ParamSpec, TypeVar
+
+T = TypeVar("T")
+U = TypeVar("U")
+P = ParamSpec("P")
+
+__all__ = ["AsyncLazy", "AsyncTrans"]
+
+
+class AsyncLazy(Generic[T]):
+    """Items that are fetched when asked for: `async for item in lazy`, or `await lazy` for the list.
+
+    They come once. Who stops early and wants that known at once closes it: `await lazy.aclose()`, or
+    `async with contextlib.aclosing(lazy)`; else Python does that when the sequence is let go of.
+    """
+
+    __module__ = "SlyAPI"
+
+    def __init__(self, generator: AsyncGenerator[T, None]) -> None:
+        self.gen = generator
+
+    def __aiter__(self) -> AsyncIterator[T]:
+        return self.gen.__aiter__()
+
+    def __await__(self) -> Generator[Any, None, list[T]]:
+        return self._list().__await__()
+
+    async def _list(self) -> list[T]:
+        return [item async for item in self.gen]
+
+    async def aclose(self) -> None:
+        """Ends the sequence, and with it whatever it has under way."""
+        close = getattr(self.gen, "aclose", None)  # 0.6 took any async iterator
+        if close is not None:
+            await close()
+
+    def map(self, change: Callable[[T], U]) -> "AsyncLazy[U]":
+        """The same sequence with every item changed, as lazily."""
+
+        async def changed() -> AsyncGenerator[U, None]:
+            try:
+                async for item in self:
+                    yield change(item)
+            finally:
+                await self.aclose()
+
+        return AsyncLazy(changed())
+
+    @classmethod
+    def wrap(cls, function: Callable[P, AsyncGenerator[U, None]]) -> "Callable[P, AsyncLazy[U]]":
+        """Decorates an async generator function so that it gives an `AsyncLazy`."""
+
+        @wraps(function)
+        def lazily(*args: P.args, **kwargs: P.kwargs) -> AsyncLazy[U]:
+            return AsyncLazy(function(*args, **kwargs))
+
+        return lazily
+
+
+class PagedLazy(AsyncLazy[T]):
+    """Items that arrive in pages: iterating gives single ones, the list takes whole pages."""
+
+    def __init__(self, pages: AsyncGenerator[list[T], None]) -> None:
+        super().__init__(_singly(pages))
+        self._pages = pages
+        self._begun = False
+
+    def __aiter__(self) -> AsyncIterator[T]:
+        self._begun = True
+        return self.gen
+
+    async def _list(self) -> list[T]:
+        if self._begun:  # in the midst of a page
+            return await super()._list()
+        items: list[T] = []
+        try:
+            async for page in self._pages:
+                items += page
+                page = []
+        except BaseException:
+            items = []  # so that no traceback shows what a server echoed
+            raise
+        return items
+
+    async def aclose(self) -> None:
+        await super().aclose()
+        await self._pages.aclose()
+
+
+async def _singly(pages: AsyncGenerator[list[T], None]) -> AsyncGenerator[T, None]:
+    item: Any
+    try:
+        async for page in pages:
+            for item in page:
+                yield item
+            page, item = [], None  # so that no traceback shows what a server echoed
+    finally:
+        await pages.aclose()
+
+
+AsyncTrans = AsyncLazy
+"""The name this class had in older libraries."""

@@ -1,0 +1,172 @@
+"""Which redirect URIs can be listened for, and what is listened on for them."""
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from SlyAPI.errors import ConfigError, ListenError
+from SlyAPI.redirect.loopback_address import Address, listening_sockets
+
+
+@pytest.mark.parametrize(
+    ("uri", "host", "port", "path", "hosts"),
+    [
+        ("http://localhost:8080", "localhost", 8080, "/", {"localhost:8080"}),
+        ("http://LocalHost:8080/cb", "localhost", 8080, "/cb", {"localhost:8080"}),
+        ("http://127.0.0.1/a/b", "127.0.0.1", 80, "/a/b", {"127.0.0.1", "127.0.0.1:80"}),
+        ("http://[::1]:9000/cb?x=1", "::1", 9000, "/cb", {"[::1]:9000"}),
+        ("http://[0:0:0:0:0:0:0:1]:9000", "::1", 9000, "/", {"[::1]:9000"}),
+    ],
+)
+def test_a_loopback_uri_is_read(uri: str, host: str, port: int, path: str, hosts: set[str]) -> None:
+    address = Address.of(uri)
+    assert address == Address(uri, host, port, path)
+    assert address.hosts == hosts
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "",
+        "localhost:8080",
+        "https://localhost:8080",
+        "http://example.com:8080",
+        "http://localhost.example.com",
+        "http://0.0.0.0:8080",
+        "http://[::]:8080",
+        "http://10.0.0.1:8080",
+        "http://[::ffff:127.0.0.1]:8080",
+        "http://127.1:8080",
+        "http://2130706433:8080",
+        "http://localhost:99999",
+        "http://localhost:eighty",
+        "http://localhost:\u0668\u0660",
+        "http://[::1",
+        "http://user@localhost:8080",
+        "http://localhost@evil.example:8080",
+        "http://localhost:8080/#part",
+        "http://localhost:8080/a b",
+        "http://localhost:8080/\r\nx",
+        "http://localhost\\@evil.example",
+        "urn:ietf:wg:oauth:2.0:oob",
+        "myapp://callback",
+    ],
+)
+def test_another_uri_is_a_configuration_error(uri: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Address.of(uri)
+    assert caught.value.next_step
+
+
+@given(st.text(max_size=60) | st.text(max_size=40).map("http://localhost".__add__))
+def test_no_text_raises_anything_else(uri: str) -> None:
+    try:
+        address = Address.of(uri)
+    except ConfigError:
+        return
+    assert address.host == "localhost" or not uri.startswith("http://localhost")
+    assert address.redirect_uri == uri
+
+
+@pytest.mark.parametrize(
+    ("uri", "filled"),
+    [
+        ("http://127.0.0.1:0/a:0/", "http://127.0.0.1:7/a:0/"),
+        ("http://localhost:0", "http://localhost:7"),
+        ("http://[0:0:0:0:0:0:0:1]:0?x=:0", "http://[0:0:0:0:0:0:0:1]:7?x=:0"),
+        ("HTTP://LOCALHOST:00/CB", "HTTP://LOCALHOST:7/CB"),
+    ],
+)
+def test_only_port_0_changes(uri: str, filled: str) -> None:
+    assert Address.of(uri).with_port(7).redirect_uri == filled
+
+
+@pytest.fixture
+def taken_on_v6() -> Iterator[int]:
+    with closing(socket.socket(socket.AF_INET6)) as sock:
+        try:
+            sock.bind(("::1", 0))
+        except OSError:
+            pytest.skip("no IPv6 here")
+        sock.listen()
+        yield sock.getsockname()[1]
+
+
+def _names(sockets: list[socket.socket]) -> list[tuple[str, int]]:
+    names = [sock.getsockname()[:2] for sock in sockets]
+    for sock in sockets:
+        sock.close()
+    return names
+
+
+def test_localhost_is_both_loopbacks_on_one_port() -> None:
+    names = _names(listening_sockets(Address.of("http://localhost:0")))
+    assert names[0][0] == "127.0.0.1"
+    assert [name[0] for name in names[1:]] in ([], ["::1"])
+    assert len({port for _, port in names}) == 1
+
+
+def test_an_address_is_listened_on_alone() -> None:
+    assert [host for host, _ in _names(listening_sockets(Address.of("http://127.0.0.1:0")))] == ["127.0.0.1"]
+
+
+def test_a_port_taken_on_one_loopback_is_not_shared(taken_on_v6: int) -> None:
+    with pytest.raises(ListenError, match=str(taken_on_v6)) as caught:
+        listening_sockets(Address.of(f"http://localhost:{taken_on_v6}"))
+    assert caught.value.kind == "configuration"
+    assert "--port" in caught.value.next_step
+    assert "--paste" in caught.value.next_step
+    with socket.create_server(("127.0.0.1", taken_on_v6)):
+        pass  # the half that could be opened is closed again
+
+
+def _without_v6(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    bind = socket.socket.bind
+
+    def fails_for_v6(self: socket.socket, address: tuple[str, int]) -> None:
+        if self.family == socket.AF_INET6:
+            raise OSError(code, "no")
+        bind(self, address)
+
+    monkeypatch.setattr(socket.socket, "bind", fails_for_v6)
+
+
+@pytest.mark.parametrize("code", [errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT])
+def test_without_ipv6_the_v4_loopback_is_enough(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    _without_v6(monkeypatch, code)
+    assert [host for host, _ in _names(listening_sockets(Address.of("http://localhost:0")))] == ["127.0.0.1"]
+    with pytest.raises(ListenError, match="::1"):
+        listening_sockets(Address.of("http://[::1]:0"))
+
+
+def test_a_free_port_that_is_taken_on_the_other_loopback_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    _without_v6(monkeypatch, errno.EADDRINUSE)
+    with pytest.raises(ListenError, match="another program"):
+        listening_sockets(Address.of("http://localhost:0"))
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EPERM])
+def test_a_port_that_needs_rights_is_named(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    def refuse(self: socket.socket, address: object) -> None:
+        raise OSError(code, "no")
+
+    monkeypatch.setattr(socket.socket, "bind", refuse)
+    with pytest.raises(ListenError, match=r"port 80 of 127\.0\.0\.1"):
+        listening_sockets(Address.of("http://127.0.0.1"))
+
+
+def test_an_address_of_another_machine_is_named() -> None:
+    with pytest.raises(ListenError, match=r"192\.0\.2\.1"):
+        listening_sockets(Address.of("http://localhost:0"), bind="192.0.2.1")
+
+
+@pytest.mark.parametrize(("port", "bind"), [(65536, None), (-1, None), (None, "example.com"), (None, "")])
+def test_a_place_that_is_none_is_a_configuration_error(port: int | None, bind: str | None) -> None:
+    with pytest.raises(ConfigError):
+        listening_sockets(Address.of("http://localhost:0"), port, bind)

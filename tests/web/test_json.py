@@ -1,0 +1,143 @@
+"""With the extra `[fast]` and without it, an answer is read as the same values, or refused alike."""
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from SlyAPI.errors import BadReplyError
+from SlyAPI.web import Method, Request, read_json
+from SlyAPI.web import json as fast_json
+
+ASKED = Request(Method.GET, "https://api.example/x")
+
+DIFFERENT_IN_ORJSON = [
+    *("NaN", "[Infinity, -Infinity]", "1e400", r'"\ud800"', r'{"\udfff": 1}'),
+    *("18446744073709551616", "-9223372036854775809", '{"id":123456789012345678901234567890}'),
+    "[1, 98765432109876543210]",
+]
+SAME_IN_ORJSON = [
+    *("-0", "-0.0", "9223372036854775807", "18446744073709551615", "12345678901234567890.5"),
+    *("1.12345678901234567890123", '{"a": 1, "b": 2, "a": 3}', '"12345678901234567890"', r'"\ud83d\ude00"'),
+    *(" 1 ", "[" * 300 + "]" * 300, '""', "5e-324"),
+]
+REFUSED = ["", "[1,]", "01", '"\t"', "{'a': 1}", "1 2", "nul", "1\x0b", "\xa01", "<p>", "[" * 100_000, '{"a":1}garbage']
+
+
+@pytest.fixture(params=["orjson", "json"])
+def reader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Each of both ways, chosen as by the first answer that is read."""
+    if request.param == "json":
+        monkeypatch.setitem(sys.modules, "orjson", None)
+    monkeypatch.setattr(fast_json, "loads", fast_json._first)
+    return str(request.param)
+
+
+def same(one: Any, other: Any) -> bool:
+    """Equal in value and in the type of every part; NaN is NaN."""
+    return repr(one) == repr(other)
+
+
+@pytest.mark.usefixtures("reader")
+@pytest.mark.parametrize("text", DIFFERENT_IN_ORJSON + SAME_IN_ORJSON)
+def test_an_answer_is_what_json_makes_of_it(text: str) -> None:
+    assert same(read_json(text.encode(), ASKED), json.loads(text))
+
+
+@pytest.mark.usefixtures("reader")
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be", "utf-32-le"])
+def test_other_encodings_of_unicode_are_read(encoding: str) -> None:
+    assert read_json('{"é": "\U0001f600"}'.encode(encoding), ASKED) == {"é": "\U0001f600"}
+
+
+@pytest.mark.usefixtures("reader")
+@pytest.mark.parametrize("text", REFUSED)
+def test_what_json_refuses_is_refused(text: str) -> None:
+    with pytest.raises(BadReplyError):
+        read_json(text.encode(), ASKED)
+
+
+def test_the_messages_do_not_tell_one_from_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    def messages() -> list[str]:
+        monkeypatch.setattr(fast_json, "loads", fast_json._first)
+        told: list[str] = []
+        for body in (*(text.encode() for text in REFUSED), b'"\xff"', b"\x80"):
+            with pytest.raises(BadReplyError) as caught:
+                read_json(body, ASKED)
+            told.append(str(caught.value))
+        return told
+
+    with_orjson = messages()
+    monkeypatch.setitem(sys.modules, "orjson", None)
+    assert with_orjson == messages()
+
+
+def test_orjson_is_used_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Loaded(Exception):
+        pass
+
+    def loads(body: bytes) -> Any:
+        raise Loaded
+
+    monkeypatch.setattr("orjson.loads", loads)
+    monkeypatch.setattr(fast_json, "loads", fast_json._first)
+    with pytest.raises(Loaded):
+        read_json(b"{}", ASKED)
+    with pytest.raises(Loaded):
+        read_json(b"1234567890123456.5", ASKED)
+    assert read_json(b"[-12345678901234567890]", ASKED) == [-12345678901234567890], "orjson was asked"
+
+
+class Raw:
+    """A number in just this spelling."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+_NUMBER = r"-?(0|[1-9][0-9]{0,24})(\.[0-9]{1,24})?([eE][+-]?[0-9]{1,3})?"
+NUMBERS = st.one_of(
+    st.integers(min_value=-(10**25), max_value=10**25),
+    st.floats(allow_nan=False),
+    st.from_regex(_NUMBER, fullmatch=True).map(Raw),
+)
+VALUES = st.recursive(
+    st.one_of(NUMBERS, st.booleans(), st.none(), st.text(), st.text("0123456789.- ", max_size=40)),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def written(value: Any, space: str) -> str:
+    if isinstance(value, Raw):
+        return value.text
+    if isinstance(value, list):
+        return "[" + f",{space}".join(written(part, space) for part in value) + "]"
+    if isinstance(value, dict):
+        pairs = (f"{json.dumps(name)}:{space}{written(part, space)}" for name, part in value.items())
+        return "{" + f"{space},".join(pairs) + "}"
+    return json.dumps(value)
+
+
+@given(VALUES, st.sampled_from(["", " ", "\n\t"]))
+def test_whatever_can_be_written_is_read_alike(value: Any, space: str) -> None:
+    body = written(value, space).encode()
+    assert same(read_json(body, ASKED), json.loads(body))
+
+
+@given(st.binary(max_size=40) | st.text('{}[]",:0123456789.eE+- \\udtrueNa', max_size=40).map(str.encode))
+def test_whatever_is_sent_is_read_or_refused_as_json_does(body: bytes) -> None:
+    try:
+        expected = json.loads(body)
+    except (ValueError, RecursionError):
+        with pytest.raises(BadReplyError):
+            read_json(body, ASKED)
+    else:
+        assert same(read_json(body, ASKED), expected)

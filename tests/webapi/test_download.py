@@ -1,0 +1,490 @@
+"""Downloads: whole or not at all under the name, continued only where the server says that it is the same body."""
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from aiohttp import web
+
+from SlyAPI import ApiError, Auth, HeaderApiKey, WebAPI
+from SlyAPI.errors import BadReplyError, ConfigError, NetworkError, SaveError
+
+if TYPE_CHECKING:
+    from tests.conftest import Practise, Serve, Server
+
+CONTENT = os.urandom(300_000)
+OLD = "Mon, 01 Jan 2024 00:00:00 GMT"
+
+
+class FileServer:
+    """A server of one file, which breaks off as often as `breaks` says, each time after so many bytes more."""
+
+    def __init__(self, content: bytes = CONTENT, **headers: str) -> None:
+        self.content = content
+        self.headers = {"ETag": '"one"', **{name.replace("_", "-"): value for name, value in headers.items()}}
+        self.breaks: list[int] = []
+        self.ranges = True
+
+    async def __call__(self, request: web.Request) -> web.StreamResponse:
+        start = 0
+        told = request.headers.get("Range", "")
+        validator = request.headers.get("If-Range")
+        if self.ranges and told and validator in (self.headers.get("ETag"), self.headers.get("Last-Modified")):
+            start = int(told.removeprefix("bytes=").removesuffix("-"))
+            if start >= len(self.content):
+                return web.Response(status=416, headers={"Content-Range": f"bytes */{len(self.content)}"})
+        response = web.StreamResponse(status=206 if start else 200, headers=self.headers)
+        response.content_length = len(self.content) - start
+        if start:
+            response.headers["Content-Range"] = self.content_range(start)
+        await response.prepare(request)
+        stop = start + self.breaks.pop(0) if self.breaks else len(self.content)
+        await response.write(self.content[start:stop])
+        if stop < len(self.content) and request.transport is not None:
+            request.transport.close()
+        return response
+
+    def content_range(self, start: int) -> str:
+        return f"bytes {start}-{len(self.content) - 1}/{len(self.content)}"
+
+
+def api_of(server: Server, auth: Auth | None = None) -> WebAPI:
+    api = WebAPI(auth or Auth.none())
+    api.base_url = server.origin
+    return api
+
+
+def left_in(folder: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_size for path in folder.iterdir()}
+
+
+async def broken_off(api: WebAPI, files: FileServer, target: Path, after: int = 100_000) -> None:
+    """Leaves the first `after` bytes of a download."""
+    files.breaks = [after]
+    with pytest.raises(NetworkError):
+        await api.download("/file", target)
+    assert left_in(target.parent).keys() == {f"{target.name}.part", f"{target.name}.part.json"}
+    assert target.with_name(f"{target.name}.part").stat().st_size == after
+
+
+def ranges(server: Server) -> list[str | None]:
+    return [seen.headers.get("Range") for seen in server.seen]
+
+
+async def test_a_file_is_there_whole_and_nothing_beside_it(serve: Serve, tmp_path: Path) -> None:
+    server = await serve(FileServer())
+    target = await api_of(server).download("/file", tmp_path / "out.bin", {"q": 1}, headers={"X-Own": "y"})
+    assert target == tmp_path / "out.bin"
+    assert target.read_bytes() == CONTENT
+    assert left_in(tmp_path) == {"out.bin": len(CONTENT)}
+    sent = server.last
+    assert (sent.query, sent.headers["X-Own"], sent.headers["Accept-Encoding"]) == ([("q", "1")], "y", "identity")
+
+
+async def test_a_download_that_broke_off_is_continued_by_the_next_call(serve: Serve, tmp_path: Path) -> None:
+    files = FileServer()
+    server = await serve(files)
+    api, told = api_of(server), list[Any]()
+    await broken_off(api, files, tmp_path / "out")
+    await api.download("/file", tmp_path / "out", progress=told.append, total=lambda n: told.append((n,)))
+    assert (tmp_path / "out").read_bytes() == CONTENT
+    assert (ranges(server), server.last.headers["If-Range"]) == ([None, "bytes=100000-"], '"one"')
+    assert told[:2] == [(300_000,), 100_000], "a bar is told of what is there already"
+    assert sum(told[1:]) == 300_000
+    assert left_in(tmp_path) == {"out": len(CONTENT)}
+
+
+async def test_a_program_that_was_killed_leaves_what_the_next_one_continues(serve: Serve, tmp_path: Path) -> None:
+    """Whole but for its name: the last byte is asked for again, which says whether it is still the same."""
+    files = FileServer()
+    server = await serve(files)
+    await broken_off(api_of(server), files, tmp_path / "out", 299_999)
+    with (tmp_path / "out.part").open("ab") as part:
+        part.write(CONTENT[-1:])
+    await api_of(server).download("/file", tmp_path / "out")
+    assert (tmp_path / "out").read_bytes() == CONTENT
+    assert server.last.headers["Range"] == "bytes=299999-"
+
+
+@pytest.mark.parametrize("case", ["etag", "no ranges", "other request", "note gone", "note broken", "part too long"])
+async def test_what_cannot_be_continued_begins_anew(serve: Serve, tmp_path: Path, case: str) -> None:
+    files = FileServer()
+    server = await serve(files)
+    api, told, path = api_of(server), list[Any](), "/file"
+    await broken_off(api, files, tmp_path / "out")
+    note = tmp_path / "out.part.json"
+    if case == "etag":
+        files.headers["ETag"], files.content = '"two"', CONTENT[::-1]
+    elif case == "no ranges":
+        files.ranges = False
+    elif case == "other request":
+        path = "/other"
+    elif case == "note gone":
+        note.unlink()
+    elif case == "note broken":
+        note.write_text('{"key": 5, "validator": ["\\n"], "size": {}}')
+    else:
+        (tmp_path / "out.part").write_bytes(b"x" * 400_000)
+    await api.download(path, tmp_path / "out", progress=told.append, total=lambda n: told.append((n,)))
+    assert (tmp_path / "out").read_bytes() == files.content
+    assert told[0] == (300_000,)
+    assert sum(told[1:]) == 300_000
+    assert left_in(tmp_path) == {"out": len(CONTENT)}
+
+
+@pytest.mark.parametrize(
+    "told",
+    ["", "bytes 5-299999/300000", "bytes 100000-299999/300001", "bytes 100000-", "bytes */300000", "lines 1-2/3"],
+)
+async def test_a_range_that_is_not_the_one_asked_for_is_not_put_behind_the_part(
+    serve: Serve, tmp_path: Path, told: str
+) -> None:
+    files = FileServer()
+    server = await serve(files)
+    await broken_off(api_of(server), files, tmp_path / "out")
+    files.content_range = lambda start: told  # type: ignore[method-assign]
+    await api_of(server).download("/file", tmp_path / "out")
+    assert (tmp_path / "out").read_bytes() == CONTENT
+    assert ranges(server) == [None, "bytes=100000-", None]
+
+
+@pytest.mark.parametrize("status", [412, 416])
+async def test_a_range_that_is_refused_begins_anew(serve: Serve, tmp_path: Path, status: int) -> None:
+    files = FileServer()
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        return web.Response(status=status) if "Range" in request.headers else await files(request)
+
+    server = await serve(handler)
+    await broken_off(api_of(server), files, tmp_path / "out")
+    await api_of(server).download("/file", tmp_path / "out")
+    assert (tmp_path / "out").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"ETag": 'W/"weak"'},
+        {"ETag": ""},
+        {"ETag": "", "Last_Modified": OLD, "Date": OLD},
+        {"ETag": "", "Last_Modified": "x"},
+        {"Accept_Ranges": "none"},
+    ],
+)
+async def test_of_a_body_that_no_strong_validator_names_nothing_is_kept(
+    serve: Serve, tmp_path: Path, headers: dict[str, str]
+) -> None:
+    files = FileServer(CONTENT, **headers)
+    files.breaks = [1000]
+    server = await serve(files)
+    with pytest.raises(NetworkError):
+        await api_of(server).download("/file", tmp_path / "out")
+    assert left_in(tmp_path) == {}
+    await api_of(server).download("/file", tmp_path / "out")
+    assert ranges(server) == [None, None]
+
+
+async def test_a_date_that_is_old_enough_is_a_validator_too(serve: Serve, tmp_path: Path) -> None:
+    files = FileServer(ETag="", Last_Modified=OLD)
+    del files.headers["ETag"]
+    server = await serve(files)
+    await broken_off(api_of(server), files, tmp_path / "out")
+    await api_of(server).download("/file", tmp_path / "out")
+    assert (server.last.headers["If-Range"], (tmp_path / "out").read_bytes()) == (OLD, CONTENT)
+
+
+async def test_a_download_goes_on_by_itself_as_often_as_asked(serve: Serve, tmp_path: Path) -> None:
+    files = FileServer()
+    server = await serve(files)
+    files.breaks = [100_000, 50_000, 1]
+    await api_of(server).download("/file", tmp_path / "out", tries=4)
+    assert ranges(server) == [None, "bytes=100000-", "bytes=150000-", "bytes=150001-"]
+    assert (tmp_path / "out").read_bytes() == CONTENT
+    files.breaks = [10, 10, 10]
+    with pytest.raises(NetworkError):
+        await api_of(server).download("/file", tmp_path / "two", tries=2)
+    assert left_in(tmp_path)["two.part"] == 20
+
+
+async def test_between_tries_that_bring_nothing_there_is_a_pause_that_the_server_may_name(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from SlyAPI.webapi.download import download
+
+    statuses, pauses = [503, 503, 429, 404], list[float]()
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        status = statuses.pop(0)
+        return web.Response(status=status, headers={"Retry-After": "7"} if status == 429 else {})
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+
+    api = api_of(await serve(handler))
+    with pytest.raises(ApiError, match="404"):
+        await download(lambda more: api.stream("/x", headers=more), tmp_path / "out", "key", tries=9, pause=pause)
+    assert pauses == [1.0, 2.0, 7.0]
+    assert left_in(tmp_path) == {}
+
+
+@pytest.mark.parametrize(("status", "why"), [(204, "HTTP 204"), (206, "nobody asked"), (304, "HTTP 304")])
+async def test_an_answer_that_is_no_file_is_an_error(serve: Serve, tmp_path: Path, status: int, why: str) -> None:
+    async def handler(_: web.Request) -> web.StreamResponse:
+        return web.Response(status=status)
+
+    (tmp_path / "out").write_text("older")
+    with pytest.raises(BadReplyError, match=why):
+        await api_of(await serve(handler)).download("/x", tmp_path / "out")
+    assert (tmp_path / "out").read_text() == "older"
+    assert left_in(tmp_path) == {"out": 5}
+
+
+async def test_more_than_the_limit_is_an_error_announced_or_not(serve: Serve, tmp_path: Path) -> None:
+    async def endless(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for _ in range(10_000):
+            await response.write(bytes(1 << 16))
+        return response
+
+    for handler in (FileServer(), endless):
+        with pytest.raises(BadReplyError, match="larger than 200000 bytes"):
+            await api_of(await serve(handler)).download("/x", tmp_path / "out", limit=200_000, tries=5)
+        assert left_in(tmp_path) == {}
+
+
+async def test_a_packed_body_is_unpacked_and_never_continued(serve: Serve, tmp_path: Path) -> None:
+    import gzip
+
+    server = await serve(FileServer(gzip.compress(CONTENT), Content_Encoding="gzip"))
+    await api_of(server).download("/x", tmp_path / "out")
+    assert (tmp_path / "out").read_bytes() == CONTENT
+
+
+async def test_who_is_cancelled_leaves_what_came_so_far(serve: Serve, tmp_path: Path) -> None:
+    begun, never = asyncio.Event(), asyncio.Event()
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"ETag": '"one"'})
+        await response.prepare(request)
+        await response.write(b"x" * 1000)
+        await never.wait()
+        return response
+
+    api = api_of(await serve(handler))
+    task = asyncio.create_task(api.download("/x", tmp_path / "out", progress=lambda _: begun.set()))
+    await asyncio.wait_for(begun.wait(), 30)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    never.set()
+    assert left_in(tmp_path).keys() == {"out.part", "out.part.json"}
+    assert left_in(tmp_path)["out.part"] == 1000
+
+
+async def test_two_downloads_do_not_write_to_one_file(serve: Serve, tmp_path: Path) -> None:
+    pytest.importorskip("fcntl")
+    api = api_of(await serve(FileServer()))
+    ended = await asyncio.gather(*(api.download("/x", tmp_path / "out") for _ in range(3)), return_exceptions=True)
+    refused = [error for error in ended if isinstance(error, SaveError)]
+    assert len(refused) == 2
+    assert "another download" in str(refused[0])
+    assert (tmp_path / "out").read_bytes() == CONTENT
+    assert left_in(tmp_path) == {"out": len(CONTENT)}
+
+
+async def test_on_a_full_disk_nothing_is_lost(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = await serve(FileServer())
+    (tmp_path / "out").write_text("older")
+    write, written = os.write, 0
+
+    def until_full(handle: int, raw: Any) -> int:
+        nonlocal written
+        if written >= 100_000:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        written += (done := write(handle, raw[: 100_000 - written]))
+        return done
+
+    monkeypatch.setattr("SlyAPI.webapi.part_file.os.write", until_full)
+    with pytest.raises(SaveError, match="No space left"):
+        await api_of(server).download("/x", tmp_path / "out", tries=3)
+    monkeypatch.undo()
+    assert (tmp_path / "out").read_text() == "older"
+    assert left_in(tmp_path)["out.part"] == 100_000
+    await api_of(server).download("/x", tmp_path / "out")
+    assert ranges(server) == [None, "bytes=100000-"]
+    assert (tmp_path / "out").read_bytes() == CONTENT
+
+
+async def test_a_target_that_cannot_be_written_is_named_before_anything_is_sent(serve: Serve, tmp_path: Path) -> None:
+    server = await serve(FileServer())
+    for target in (tmp_path, tmp_path / "none" / "out", tmp_path / "nul\0"):
+        with pytest.raises((SaveError, ConfigError)):
+            await api_of(server).download("/x", target)
+    assert server.seen == []
+
+
+@pytest.mark.parametrize("target", ["/", "a\0b", "\ud800"])
+async def test_a_target_that_no_file_can_have_is_refused_before_anything_is_sent(serve: Serve, target: str) -> None:
+    server = await serve()
+    with pytest.raises(ConfigError, match="is not the path of a file"):
+        await api_of(server).download("/file", target)
+    assert server.seen == []
+
+
+async def test_a_link_laid_in_the_parts_place_is_not_followed(serve: Serve, tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("mine")
+    (tmp_path / "out.part").symlink_to(tmp_path / "precious")
+    with pytest.raises(SaveError):
+        await api_of(await serve(FileServer())).download("/x", tmp_path / "out")
+    assert (tmp_path / "precious").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["out.part.json", "out.part.json.new"])
+@pytest.mark.parametrize("laid", ["a link", "a pipe", "a hard link"])
+async def test_what_somebody_laid_in_the_notes_place_is_neither_followed_nor_waited_for(
+    serve: Serve, tmp_path: Path, name: str, laid: str
+) -> None:
+    (precious := tmp_path / "precious").write_text("mine")
+    match laid:
+        case "a link":
+            (tmp_path / name).symlink_to(precious)
+        case "a hard link":
+            (tmp_path / name).hardlink_to(precious)
+        case _:
+            os.mkfifo(tmp_path / name)  # of which a reader waits for a writer
+    await api_of(await serve(FileServer())).download("/x", tmp_path / "out")
+    assert (tmp_path / "out").read_bytes() == CONTENT
+    assert precious.read_text() == "mine"
+
+
+async def test_a_hard_link_laid_in_the_parts_place_is_not_written_to(serve: Serve, tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("mine")
+    (tmp_path / "out.part").hardlink_to(tmp_path / "precious")
+    with pytest.raises(SaveError, match="link"):
+        await api_of(await serve(FileServer())).download("/x", tmp_path / "out")
+    assert (tmp_path / "precious").read_text() == "mine"
+
+
+async def test_while_it_comes_a_file_is_as_hidden_as_the_one_that_it_replaces(serve: Serve, tmp_path: Path) -> None:
+    server = await serve(files := FileServer())
+    (tmp_path / "out").touch(0o600)
+    files.breaks = [100_000]
+    with pytest.raises(NetworkError):
+        await api_of(server).download("/file", tmp_path / "out")
+    assert (tmp_path / "out.part").stat().st_mode & 0o777 == 0o600
+
+
+async def test_a_rewrite_keeps_the_mode_and_the_callers_link(serve: Serve, tmp_path: Path) -> None:
+    (tmp_path / "real").write_text("older")
+    (tmp_path / "real").chmod(0o600)
+    (tmp_path / "out").symlink_to("real")
+    await api_of(await serve(FileServer())).download("/x", tmp_path / "out")
+    assert (tmp_path / "out").is_symlink()
+    assert (tmp_path / "real").read_bytes() == CONTENT
+    assert (tmp_path / "real").stat().st_mode & 0o777 == 0o600
+
+
+async def test_without_file_descriptors_the_end_of_a_download_is_an_error_of_ours(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(_: int) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr("os.dup", none_left)
+    with pytest.raises(SaveError, match="open files"):
+        await api_of(await serve(FileServer())).download("/x", tmp_path / "out")
+
+
+async def test_the_file_is_on_disk_before_it_has_the_name(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[str] = []
+    fsync, replace = os.fsync, os.replace
+
+    def noted_fsync(handle: int) -> None:
+        steps.append("fsync")
+        fsync(handle)
+
+    def noted_replace(old: Path, new: Path) -> None:
+        steps.append(new.name)
+        replace(old, new)
+
+    monkeypatch.setattr("SlyAPI.webapi.part_file.os.fsync", noted_fsync)
+    monkeypatch.setattr("SlyAPI.webapi.part_file.os.replace", noted_replace)
+    await api_of(await serve(FileServer())).download("/x", tmp_path / "out")
+    assert steps == ["fsync", "out.part.json", "fsync", "out", "fsync"], "the last one is of the folder"
+
+
+async def test_a_download_led_to_another_host_is_continued_there_with_nothing_of_ours(
+    serve: Serve, tmp_path: Path, told_by: Callable[[BaseException], str]
+) -> None:
+    files = FileServer()
+    other = await serve(files)
+
+    async def handler(_: web.Request) -> web.StreamResponse:
+        return web.Response(status=302, headers={"Location": f"{other.origin}/blob?signature=s"})
+
+    server = await serve(handler)
+    api = api_of(server, HeaderApiKey("X-Key", "hunter2"))
+    await broken_off(api, files, tmp_path / "out")
+    await api.download("/file", tmp_path / "out")
+    assert (tmp_path / "out").read_bytes() == CONTENT
+    assert ranges(other) == [None, "bytes=100000-"]
+    assert not [seen for seen in other.seen if "X-Key" in seen.headers]
+    assert all(seen.headers["X-Key"] == "hunter2" for seen in server.seen)
+
+
+async def test_a_download_with_a_dead_token_costs_one_refresh(practise: Practise, tmp_path: Path) -> None:
+    practice = await practise()
+    api = practice.api(practice.auth(await practice.grant()))
+    practice.provider.revoke_access_tokens()
+    assert b"Monday" in (await api.download("/forecast", tmp_path / "out")).read_bytes()
+    assert practice.refreshes == 1
+
+
+async def test_what_progress_raises_comes_out_and_the_part_stays(serve: Serve, tmp_path: Path) -> None:
+    def stop(_: int) -> None:
+        raise KeyError("enough")
+
+    with pytest.raises(KeyError):
+        await api_of(await serve(FileServer())).download("/x", tmp_path / "out", progress=stop)
+    assert "out.part" in left_in(tmp_path)
+
+
+async def test_nothing_of_a_reply_is_in_the_note_but_its_validator(serve: Serve, tmp_path: Path) -> None:
+    files = FileServer()
+    api = api_of(await serve(files), HeaderApiKey("X-Key", "hunter2"))
+    files.breaks = [10]
+    with pytest.raises(NetworkError):
+        await api.download("/file", tmp_path / "out", {"token": "hunter3"})
+    assert "hunter" not in (tmp_path / "out.part.json").read_text()
+
+
+async def test_bars_of_tqdm_and_rich_take_the_callbacks_as_they_are(serve: Serve, tmp_path: Path) -> None:
+    import io
+
+    from rich.console import Console
+    from rich.progress import Progress
+    from tqdm import tqdm
+
+    files = FileServer()
+    api = api_of(await serve(files))
+    files.breaks = [100_000]
+    with tqdm(unit="B", file=io.StringIO()) as bar:
+        await api.download("/x", tmp_path / "a", tries=2, progress=bar.update, total=bar.reset)
+        assert (bar.n, bar.total) == (300_000, 300_000)
+    with Progress(console=Console(file=io.StringIO())) as progress:
+        task = progress.add_task("b")
+        await api.download(
+            "/x",
+            tmp_path / "b",
+            progress=lambda n: progress.update(task, advance=n),
+            total=lambda n: progress.reset(task, total=n),
+        )
+        assert (progress.tasks[0].completed, progress.tasks[0].total) == (300_000, 300_000)

@@ -1,0 +1,412 @@
+"""Where a credential goes, and where never; what a refusal tells, and what not."""
+from __future__ import annotations
+
+import base64
+import html
+import json
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from SlyAPI import ApiError, Auth, HeaderApiKey, OAuth2, OAuth2App, OAuth2User, UrlApiKey, WebAPI
+from SlyAPI.errors import ConfigError, OriginError, SlyError
+from SlyAPI.web import Request
+
+if TYPE_CHECKING:
+    from tests.conftest import Seen, Serve, Server
+
+KEY = 'k3y/"s+e c&r=e<t'
+TOKEN = "t0ken~SECRET/+=="
+
+
+class FormKey(Auth):
+    """An auth of a user's own, which signs in the body."""
+
+    async def sign(self, client: Any, request: Request) -> Request:
+        request.data["api_key"] = KEY
+        request.headers["X-Signed"] = f"Mine {KEY}"
+        return request
+
+
+def oauth2() -> OAuth2:
+    app = OAuth2App("id", "secret", "https://provider.example/auth", "https://provider.example/token")
+    return OAuth2(app, OAuth2User(TOKEN))
+
+
+AUTHS: list[Callable[[], Auth]] = [
+    lambda: UrlApiKey("key", KEY),
+    lambda: HeaderApiKey("X-Api-Key", KEY),
+    oauth2,
+    FormKey,
+]
+
+
+@pytest.fixture(params=AUTHS, ids=["url", "header", "oauth2", "form"])
+def auth(request: pytest.FixtureRequest) -> Auth:
+    made: Auth = request.param()
+    return made
+
+
+def api_at(base_url: str, auth: Auth, **more: Any) -> WebAPI:
+    api = WebAPI(auth, **more)
+    api.base_url = base_url
+    return api
+
+
+def carries_a_secret(seen: Seen) -> bool:
+    told = f"{seen.query} {list(seen.headers.items())} {seen.body!r}"
+    return "key" in dict(seen.query) or "Authorization" in seen.headers or KEY in told or TOKEN in told
+
+
+def redirecting(to: Callable[[web.Request], str], status: int = 302) -> Any:
+    """Answers `/start` with a redirect, all else with what is asked for."""
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        if request.path.startswith("/start"):
+            return web.Response(status=status, headers={"Location": to(request)})
+        return web.json_response({"at": request.path})
+
+    return handler
+
+
+# What signing adds.
+
+
+async def test_a_url_key_is_one_parameter_and_no_header(serve: Serve) -> None:
+    server = await serve()
+    await api_at(server.origin, UrlApiKey("key", KEY)).get_json("/a", {"q": 1})
+    assert server.last.query == [("q", "1"), ("key", KEY)]
+    assert "Authorization" not in server.last.headers
+
+
+async def test_a_header_key_is_one_header(serve: Serve) -> None:
+    server = await serve()
+    await api_at(server.origin, HeaderApiKey("X-Api-Key", KEY)).get_json("/a")
+    assert server.last.headers.getall("X-Api-Key") == [KEY]
+    assert server.last.query == []
+
+
+async def test_an_auth_of_ones_own_may_change_query_headers_and_data(serve: Serve) -> None:
+    class Own(Auth):
+        async def sign(self, client: Any, request: Request) -> Request:
+            assert isinstance(client, aiohttp.ClientSession)
+            request.query_params["who"] = f"{request.method} {request.url.rpartition('/')[2]}"
+            request.headers["X-Own"] = "1"
+            request.data["signed"] = "yes"
+            return request
+
+    server = await serve()
+    await api_at(server.origin, Own()).post_form("/a", data={"b": "2"})
+    assert (server.last.query, server.last.headers["X-Own"]) == ([("who", "POST a")], "1")
+    assert server.last.body == b"b=2&signed=yes"
+    await api_at(server.origin, Own()).post_json("/a", json={"b": 2})
+    assert server.last.json == {"b": 2, "signed": "yes"}
+
+
+# The origin.
+
+
+@pytest.mark.parametrize(
+    ("base", "path"),
+    [
+        ("https://api.example", "@evil.example/"),
+        ("https://api.example", ".evil.example/"),
+        ("https://api.example", ":444/"),
+        ("https://api.example", "\\@evil.example/"),
+        ("https://api.example", "\\evil.example"),
+        ("https://api.example:4", "43/"),
+        ("https://api.exam", "ple/"),
+        ("https:/", "/evil.example/"),
+        ("", "https://evil.example/"),
+        ("", "//evil.example/"),
+        ("https://", "evil.example"),
+        ("https://api.example:", "pass@evil.example/"),
+    ],
+)
+async def test_a_path_that_leads_to_another_origin_is_refused_before_anything_is_sent(
+    auth: Auth, base: str, path: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        await api_at(base, auth).post_form(path, data={})
+    assert KEY not in str(caught.value)
+
+
+async def test_an_absolute_url_from_get_full_url_is_signed_within_the_origin_only(serve: Serve, auth: Auth) -> None:
+    server, other = await serve(), await serve()
+
+    class Absolute(WebAPI):
+        base_url = server.origin + "/v1"
+
+        def get_full_url(self, path: str) -> str:
+            return path if "://" in path else super().get_full_url(path)
+
+    api = Absolute(auth)
+    await api.post_form(server.origin + "/v2/next", data={})
+    assert carries_a_secret(server.last)
+    with pytest.raises(OriginError, match="base_url"):
+        await api.post_form(other.origin + "/v2/next", data={})
+    assert other.seen == []
+
+
+@pytest.mark.parametrize("path", ["//evil.example/a", "/../a", "/\\evil.example", "/@evil.example", "/a?b=@c"])
+async def test_an_odd_path_stays_with_its_server(serve: Serve, path: str) -> None:
+    server = await serve()
+    await api_at(server.origin, HeaderApiKey("X-Api-Key", KEY)).get_json(path)
+    assert len(server.seen) == 1
+
+
+async def test_a_base_url_with_capitals_or_a_default_port_is_one_origin_all_the_same() -> None:
+    from SlyAPI.webapi.signed_call import Origin
+
+    origin = Origin("HTTPS://Api.Example:443/v1")
+    assert origin.admits("HTTPS://Api.Example:443/v1/a")
+    assert origin.admits("https://api.example/v2")
+    assert not origin.admits("http://api.example/v1")
+    assert not origin.admits("https://api.example.evil.example/")
+
+
+# Redirects.
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_redirect_within_the_origin_is_followed_and_signed(serve: Serve, auth: Auth, status: int) -> None:
+    server = await serve(redirecting(lambda _: "../end?x=%2F", status))
+    answer = await api_at(server.origin + "/start", auth).get_form("/here", {"q": 1}, headers={"X-Mine": "1"})
+    assert answer == {"at": "/end"}
+    assert carries_a_secret(server.last)
+    assert dict(server.last.query)["x"] == "/"
+    assert server.last.headers["X-Mine"] == "1"
+    assert "q" not in dict(server.last.query)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_get_is_followed_to_another_origin_with_nothing_of_ours(
+    serve: Serve, auth: Auth, status: int
+) -> None:
+    other = await serve()
+    server = await serve(redirecting(lambda _: other.origin + "/end", status))
+    headers = {"Authorization": "Theirs", "Cookie": "a=b", "X-Token": "theirs", "Accept": "text/x-mine"}
+    session = aiohttp.ClientSession(headers={"X-Session": "theirs"}, cookies={"c": "d"})
+    async with session:
+        api = api_at(server.origin, auth, session=session)
+        assert await api.get_form("/start", {"q": 1}, headers=headers) == {"ok": True}
+    assert carries_a_secret(server.last)
+    assert not carries_a_secret(other.last)
+    assert not {"Cookie", "X-Token", "X-Session", "X-Signed", "X-Api-Key"}.intersection(other.last.headers)
+    assert (other.last.headers["Accept"], other.last.body, other.last.query) == ("text/x-mine", b"", [])
+
+
+async def test_a_header_of_the_callers_that_signing_replaced_does_not_lead_its_value_away(serve: Serve) -> None:
+    other = await serve()
+    server = await serve(redirecting(lambda _: other.origin))
+    api = api_at(server.origin, HeaderApiKey("X-Api-Key", KEY))
+    await api.get_json("/start", headers={"X-Api-Key": "to be replaced", "Accept-Key": "a"})
+    assert not carries_a_secret(other.last)
+    await api_at(server.origin, HeaderApiKey("Accept-Key", KEY)).get_json("/start", headers={"Accept-Key": "a"})
+    assert other.last.headers["Accept-Key"] == "a"
+
+
+async def test_once_led_away_a_redirect_back_is_signed_for_its_own_origin_only(serve: Serve) -> None:
+    server = await serve()
+    other = await serve(redirecting(lambda _: server.origin + "/end"))
+    server.handler = redirecting(lambda _: other.origin + "/start")
+    assert await api_at(server.origin, oauth2()).get_json("/start") == {"at": "/end"}
+    assert [carries_a_secret(seen) for seen in (*server.seen, *other.seen)] == [True, True, False]
+
+
+@pytest.mark.parametrize("status", [307, 308])
+async def test_a_post_is_not_followed_to_another_origin(serve: Serve, auth: Auth, status: int) -> None:
+    other = await serve()
+    server = await serve(redirecting(lambda _: other.origin + "/end", status))
+    with pytest.raises(OriginError, match="not followed"):
+        await api_at(server.origin, auth).post_form("/start", data={"a": "1"})
+    assert other.seen == []
+
+
+@pytest.mark.parametrize("status", [301, 302, 303])
+async def test_a_post_that_is_told_to_look_elsewhere_goes_on_as_a_get_without_a_body(
+    serve: Serve, status: int
+) -> None:
+    server = await serve(redirecting(lambda _: "/end", status))
+    await api_at(server.origin, oauth2()).post_form("/start", data="a=1")
+    assert (server.last.method, server.last.body, server.last.headers.get("Content-Type")) == ("GET", b"", None)
+
+
+async def test_a_redirect_that_takes_the_url_key_along_is_not_followed(serve: Serve) -> None:
+    other = await serve()
+    server = await serve(redirecting(lambda request: other.origin + request.raw_path))
+    with pytest.raises(OriginError, match="credential") as caught:
+        await api_at(server.origin, UrlApiKey("key", KEY)).get_json("/start")
+    assert other.seen == []
+    assert quote(KEY, safe="") not in str(caught.value)
+
+
+async def test_a_parameter_of_the_callers_may_be_taken_along(serve: Serve) -> None:
+    other = await serve()
+    server = await serve(redirecting(lambda request: other.origin + "/?q=" + request.query["q"]))
+    await api_at(server.origin, UrlApiKey("key", KEY)).get_json("/start", {"q": "search words"})
+    assert other.last.query == [("q", "search words")]
+
+
+@pytest.mark.parametrize("target", ["/start", "file:///etc/passwd", "javascript:1", "http://[", "mailto:a@b", ""])
+async def test_a_redirect_without_end_or_to_what_is_no_http_is_an_error(
+    serve: Serve, auth: Auth, target: str
+) -> None:
+    server = await serve(redirecting(lambda _: target))
+    with pytest.raises(ConfigError, match="redirects"):
+        await api_at(server.origin, auth).get_form("/start")
+    assert len(server.seen) <= 11
+
+
+async def test_a_refusal_after_a_redirect_is_an_api_error(serve: Serve, told_by: Callable[[Any], str]) -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        if request.path == "/start":
+            return web.Response(status=302, headers={"Location": "/end"})
+        return web.Response(status=403, text=f"no {request.query['key']}")
+
+    server = await serve(handler)
+    with pytest.raises(ApiError, match=f"GET {server.origin}/end was answered with HTTP 403: no") as caught:
+        await api_at(server.origin, UrlApiKey("key", KEY)).get_json("/start")
+    assert KEY not in told_by(caught.value)
+
+
+@pytest.mark.parametrize("status", [300, 304, 302])
+async def test_an_odd_3xx_is_an_answer(serve: Serve, status: int) -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        return web.Response(status=status)
+
+    server = await serve(handler)
+    await api_at(server.origin, oauth2()).post_json_empty("/")
+
+
+# What a refusal tells.
+
+
+def _spellings(secret: str) -> list[str]:
+    return [
+        secret,
+        quote(secret),
+        quote(secret, safe=""),
+        re.sub("%..", lambda found: found[0].lower(), quote(secret, safe="")),
+        json.dumps({"k": secret}),
+        json.dumps(secret).replace("/", "\\/"),
+        html.escape(secret),
+        base64.b64encode(secret.encode()).decode(),
+        f"Bearer {secret}",
+        secret * 3,
+    ]
+
+
+async def _refused(server: Server, auth: Auth) -> ApiError:
+    with pytest.raises(ApiError) as caught:
+        await api_at(server.origin, auth).post_form("/things", data={})
+    return caught.value
+
+
+@pytest.mark.parametrize("status", [400, 401, 500])
+async def test_a_credential_that_the_server_echoes_is_masked_everywhere(
+    serve: Serve, auth: Auth, status: int, told_by: Callable[[Any], str]
+) -> None:
+    secret = TOKEN if isinstance(auth, OAuth2) else KEY
+    spellings = _spellings(secret)
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        echo = spellings[len(server.seen) - 1]
+        headers = {"X-Echo": echo, "WWW-Authenticate": f'Bearer realm="{echo}"'}
+        return web.Response(status=status, text=f"you sent: {echo}.", headers=headers)
+
+    server = await serve(handler)
+    for _ in spellings:
+        error = await _refused(server, auth)
+        told = told_by(error)
+        for spelled in spellings:
+            assert spelled not in told
+        assert "you sent: " in str(error)
+        assert "***" in str(error.reason)
+        assert "***" in error.headers["x-echo"]
+
+
+async def test_a_request_that_is_echoed_whole_shows_no_credential(
+    serve: Serve, auth: Auth, told_by: Callable[[Any], str]
+) -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        told = f"{request.raw_path} {dict(request.headers)} {await request.text()}"
+        return web.Response(status=400, text=told)
+
+    error = await _refused(await serve(handler), auth)
+    for secret in (KEY, quote(KEY, safe=""), quote(KEY, safe="").replace("%20", "+"), TOKEN):
+        assert secret not in told_by(error)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16"])
+async def test_an_echo_in_another_encoding_is_masked_too(
+    serve: Serve, encoding: str, told_by: Callable[[Any], str]
+) -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        return web.Response(status=400, body=f"x{TOKEN}".encode(encoding), content_type="text/plain")
+
+    error = await _refused(await serve(handler), oauth2())
+    assert TOKEN not in told_by(error).replace("\\x00", "").replace("\0", "").replace("\\ufffd", "")
+
+
+async def test_an_echo_cut_at_the_end_of_what_is_kept_shows_no_half(serve: Serve) -> None:
+    secret = "0123456789" * 10
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        return web.Response(status=400, text=secret * 2000)
+
+    error = await _refused(await serve(handler), HeaderApiKey("X-Api-Key", secret))
+    assert "0123" not in str(error.reason)
+
+
+async def test_an_error_on_the_way_shows_no_credential_either(
+    serve: Serve, auth: Auth, told_by: Callable[[Any], str]
+) -> None:
+    async def cut(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Length": "100", "X-Echo": f"{KEY} {TOKEN}"})
+        await response.prepare(request)
+        assert request.transport is not None
+        request.transport.close()
+        return response
+
+    server = await serve(cut)
+    with pytest.raises(SlyError) as caught:
+        await api_at(server.origin, auth).post_form("/things", {"q": 1}, data={})
+    told = told_by(caught.value)
+    for secret in (KEY, quote(KEY, safe=""), quote(KEY, safe="").replace("%20", "+"), TOKEN):
+        assert secret not in told
+
+
+async def test_a_type_error_of_the_callers_data_shows_no_credential(
+    serve: Serve, told_by: Callable[[Any], str]
+) -> None:
+    server = await serve()
+    with pytest.raises(TypeError, match="not JSON serializable") as caught:
+        await api_at(server.origin, oauth2()).post_json("/", json={"a": object()})
+    assert TOKEN not in told_by(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "step"),
+    [
+        (401, {}, "grant again"),
+        (403, {"WWW-Authenticate": 'Bearer error="insufficient_scope"'}, "scope"),
+        (403, {}, "may not"),
+        (404, {}, "base_url"),
+        (429, {}, "Wait, then"),
+        (422, {}, "parameters"),
+        (503, {"Retry-After": "3"}, "later"),
+    ],
+)
+async def test_a_refusal_says_what_to_do_next(serve: Serve, status: int, headers: dict[str, str], step: str) -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        return web.Response(status=status, headers=headers)
+
+    error = await _refused(await serve(handler), HeaderApiKey("X-Api-Key", KEY))
+    assert step in error.next_step
+    assert error.retry_after == (3.0 if headers.get("Retry-After") else None)
