@@ -232,7 +232,7 @@ async def test_show_knows_a_user_file_of_oauth_1(place: Place, saved: dict[str, 
 
 async def test_show_says_what_is_wrong_with_a_user_file_of_oauth_1(place: Place) -> None:
     (place.folder / "user.json").write_text(json.dumps({"key": "k3y", "secret": 5}))
-    failure(place, await place.runs("show", "user.json"), 3, "user.json", "secret is not a text")
+    failure(place, await place.runs("show", "user.json"), 3, "user.json", "secret is not a string")
 
 
 async def test_show_as_json_is_one_object(place: Place) -> None:

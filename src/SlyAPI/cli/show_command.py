@@ -9,24 +9,26 @@ import shlex
 import stat
 import time
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ConfigError, CredentialsError, CredentialsNotFoundError, printable
+from ..errors import ConfigError, CredentialsNotFoundError, printable
 from ..flow.console import Console
 from ..json_file import display_path, read_json_file
 from ..tokens.recognise import recognise
-from ..tokens.user_json import Told, read_user
+from ..tokens.scopes import missing_scopes
+from ..tokens.user_json import user_fields
 from .results import print_json, print_result
 
 if TYPE_CHECKING:
     from ..oauth2 import OAuth2User
 
 
-def described(user: "OAuth2User | Told") -> dict[str, Any]:
+def described(user: "OAuth2User | SimpleNamespace") -> dict[str, Any]:
     """What is no secret of a user, for `--json`."""
     return {
         "scopes": user.scopes,
-        "missing_scopes": user.missing_scopes,
+        "missing_scopes": missing_scopes(user.requested_scopes or [], user.scopes),
         "expires_at": None if user.expires_at is None else user.expires_at.isoformat(),
         "refreshable": bool(user.refresh_token),
         "refresh_expires_at": None if user.refresh_expires_at is None else user.refresh_expires_at.isoformat(),
@@ -66,9 +68,7 @@ def _show_file(args: Any, console: Console) -> int:
         OAuth1User.from_json_obj(told, name)
         what, lines = {"kind": "oauth1"}, ["kind:        OAuth 1: without scopes, and without an end that is known"]
     else:
-        user = read_user(told, time.time())
-        if isinstance(user, str):
-            raise CredentialsError(f"{name} {user}")
+        user = SimpleNamespace(**user_fields(told, time.time(), name))
         what, lines = described(user), _lines(user)
     mode = stat.S_IMODE(os.stat(path).st_mode)
     if args.json:
@@ -81,10 +81,10 @@ def _show_file(args: Any, console: Console) -> int:
     return 0
 
 
-def _lines(user: "OAuth2User | Told") -> list[str]:
+def _lines(user: "OAuth2User | SimpleNamespace") -> list[str]:
     lines = [f"scopes:      {' '.join(user.scopes) or 'none named'}"]
-    if user.missing_scopes:
-        lines.append(f"not granted: {' '.join(user.missing_scopes)}")
+    if missing := missing_scopes(user.requested_scopes or [], user.scopes):
+        lines.append(f"not granted: {' '.join(missing)}")
     lines.append(f"expires:     {when(user.expires_at)}")
     ends = f", until {when(user.refresh_expires_at)}" if user.refresh_expires_at else ""
     return [*lines, f"refreshable: {f'yes{ends}' if user.refresh_token else 'no'}"]
