@@ -298,7 +298,7 @@ async def test_a_user_without_a_refresh_token_cannot_be_refreshed(place: Place) 
     [
         (("show", "app.json"), ("app.json", "a client file")),
         (("show", "absent.json"), ("absent.json", "does not exist", "grant")),
-        (("token", "user.json", "app.json"), ("user.json", "a user file", "the client file comes first")),
+        (("token", "user.json", "app.json"), ("user.json", "a user file", "client file first")),
         (("grant", "oauth1.json", "new.json"), ("OAuth 1 client file", "python -m SlyAPI grant oauth1")),
         (("refresh", "app.json", "."), ("folder",)),
     ],

@@ -129,9 +129,15 @@ class OAuth1App:
         return Signing(self.key, self.secret, temporary.key, temporary.secret, checked_method(method, key), key)
 
     async def _send(
-        self, endpoint: str, fields: SecretForm, signing: Signing, client: "ClientSession | None", now: float, http: bool
+        self,
+        endpoint: str,
+        fields: SecretForm,
+        signing: Signing,
+        client: "ClientSession | None",
+        now: float,
+        allow_http: bool,
     ) -> Reply:
-        uri = self._endpoint(endpoint, http)
+        uri = self._endpoint(endpoint, allow_http)
         request = grant.credentials_request(uri, fields, signing, timestamp=int(now), nonce=new_nonce())
         return await transport.send(request, client)
 

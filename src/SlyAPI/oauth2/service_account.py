@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 
 from ..auth import rsa
 from ..auth.contract import Auth
-from ..errors import BadReplyError, ConfigError, CredentialsError, SlyError, TokenError
+from ..errors import BadReplyError, ConfigError, CredentialsError, SlyError, TokenError, clean_traceback
 from ..json_file import StrPath, display_path, read_json_file
 from ..tokens.recognise import recognise
 from ..tokens.scopes import split_scopes
@@ -164,6 +164,7 @@ class _Client(OAuth2App):
     def can_refresh(self, user: OAuth2User) -> bool:
         return True
 
+    @clean_traceback
     async def refresh(
         self, client: "ClientSession | None", user: OAuth2User, *, now: float | None = None
     ) -> OAuth2User:

@@ -23,7 +23,7 @@ def read_client_auth(value: object) -> ClientAuth | None:
 
 
 def choose_from_metadata(methods: object) -> ClientAuth | None:
-    """The method to use by `token_endpoint_auth_methods_supported` (RFC 8414 §2); None if both or neither are listed."""
+    """The method by `token_endpoint_auth_methods_supported` (RFC 8414 §2); None if it lists both or neither."""
     if not isinstance(methods, list):
         return None
     basic, post = "client_secret_basic" in methods, "client_secret_post" in methods
