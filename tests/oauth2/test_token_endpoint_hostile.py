@@ -14,7 +14,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from SlyAPI.errors import ApiError, SlyError, clean_traceback, TokenError
+from SlyAPI.errors import ApiError, SlyError, TokenError, clean_traceback
 from SlyAPI.oauth2 import OAuth2User
 from SlyAPI.oauth2.token_endpoint import read_token_reply
 from SlyAPI.web import Reply
