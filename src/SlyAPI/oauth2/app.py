@@ -213,20 +213,24 @@ class OAuth2App:
         """Exchanges the redirect's code for the user's tokens (RFC 6749 §4.1.3).
 
         `scopes` are those requested, for the comparison; `redirect_uri` is byte for byte the one in the URL.
-        If the provider's client authentication is unknown, the form is tried first, then Basic, which the user
-        remembers. `now` in epoch seconds, None for the machine's clock. Raises `TokenError`, `BadReplyError`,
-        `NetworkError`.
+        If the provider's client authentication is unknown, Basic is tried first (RFC 6749 §2.3.1), then the form,
+        and the user remembers what worked. `now` in epoch seconds, None for the machine's clock. Raises
+        `TokenError`, `BadReplyError`, `NetworkError`.
         """
         form = exchange_form(code, verifier, redirect_uri)
         requested = self.all_scopes(scopes)
         known = self._known_client_auth()
+        if known is not None:
+            return await self._token_call(form, known, client, now, requested=requested)
+        method: ClientAuth = "basic"
         try:
-            return await self._token_call(form, known or "post", client, now, requested=requested)
+            user = await self._token_call(form, method, client, now, requested=requested)
         except TokenError as error:
-            if known is not None or not refuses_client_auth(error):
+            if not refuses_client_auth(error):
                 raise
-        user = await self._token_call(form, "basic", client, now, requested=requested)
-        user.client_auth = "basic"
+            method = "post"
+            user = await self._token_call(form, method, client, now, requested=requested)
+        user.client_auth = method
         return user
 
     def can_refresh(self, user: OAuth2User) -> bool:
