@@ -1,5 +1,6 @@
 """The client registration at one provider. Each method builds a request, sends it and reads the reply."""
 
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -45,7 +46,8 @@ class OAuth2App:
     other machines. `clock_skew`: seconds by which the provider's clock was ahead of ours in its last token reply.
     `token_timeout`: seconds for a token request, including the wait for a slot; one event loop sends at most
     `token_requests` at once, so that a thousand users whose tokens expire together do not open a thousand
-    connections. `extra` keeps further keys of the file.
+    connections. `leeway`: seconds before expiry at which a token is refreshed, at most a tenth of its remaining
+    life. `extra` keeps further keys of the file.
     """
 
     __module__ = "SlyAPI.oauth2"
@@ -67,9 +69,14 @@ class OAuth2App:
     clock_skew: float = field(default=0.0, init=False, compare=False)
     token_timeout: float = field(default=transport.TOKEN_TIMEOUT, kw_only=True)
     token_requests: int = field(default=TOKEN_REQUESTS, kw_only=True)
+    leeway: float = field(default=30.0, kw_only=True)
     extra: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
     _finished: FinishedLogins = field(default_factory=FinishedLogins, init=False, repr=False, compare=False)
     _turns: Turns = field(default_factory=Turns, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.leeway < math.inf:
+            raise ConfigError("leeway is a number of seconds, 0 or more.")
 
     def __repr__(self) -> str:
         secret = "***" if self.secret else None
@@ -111,6 +118,11 @@ class OAuth2App:
     @property
     def _facts(self) -> Provider:
         return self.provider or UNKNOWN
+
+    @property
+    def _redirect_issuer(self) -> str | None:
+        """The issuer that a redirect's `iss` must name (RFC 9207)."""
+        return self.issuer or self._facts.issuer
 
     @clean_traceback
     def auth_url_with_pkce(
@@ -157,18 +169,34 @@ class OAuth2App:
         redirect_uri: str,
         scopes: Scopes,
         *,
+        prompt: Scopes | None = None,
+        login_hint: str | None = None,
+        max_age: int | None = None,
+        acr_values: Scopes | None = None,
         auth_params: Mapping[str, str | None] | None = None,
         now: float | None = None,
     ) -> Login:
         """Begins a login: open its `url` in the user's browser, and keep its `to_dict()` in their session.
 
-        `redirect_uri` is registered with the provider; `scopes` and `auth_params` are those of
-        `auth_url_with_pkce`; `now` is in epoch seconds, None for the machine's clock. Raises `ConfigError`.
+        `redirect_uri` is registered with the provider; `scopes` and `auth_params` are those of `auth_url_with_pkce`.
+        `prompt`, `login_hint`, `max_age` (seconds since the user last signed in) and `acr_values` (text or lists) are
+        those of OpenID Connect Core §3.1.2.1 and RFC 9470, and override `auth_params`. `now` is in epoch seconds,
+        None for the machine's clock. Raises `ConfigError`.
         """
+        if max_age is not None and max_age < 0:
+            raise ConfigError("max_age is a number of seconds, 0 or more.")
+        named = {
+            "prompt": None if prompt is None else join_scopes(prompt),
+            "login_hint": login_hint,
+            "max_age": None if max_age is None else str(max_age),
+            "acr_values": None if acr_values is None else join_scopes(acr_values),
+        }
+        params = {**(auth_params or {}), **{name: text for name, text in named.items() if text is not None}}
         wanted = scopes if isinstance(scopes, str) else list(scopes)
-        link = self.auth_url_with_pkce(redirect_uri, new_state(), wanted, auth_params=auth_params)
+        link = self.auth_url_with_pkce(redirect_uri, new_state(), wanted, auth_params=params)
         requested = split_scopes(wanted)
-        return Login(link.url, link.state, link.verifier, redirect_uri, requested, self.id, self.issuer, _clock(now))
+        issuer, began_at = self._redirect_issuer, _clock(now)
+        return Login(link.url, link.state, link.verifier, redirect_uri, requested, self.id, issuer, began_at)
 
     @clean_traceback
     async def finish_login(
@@ -192,7 +220,7 @@ class OAuth2App:
             redirect,
             self._finished,
             client_id=self.id,
-            issuer=self.issuer,
+            issuer=self._redirect_issuer,
             issuer_required=self.iss_in_redirect,
             lifetime=lifetime,
             now=_clock(now),

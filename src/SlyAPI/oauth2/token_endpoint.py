@@ -65,13 +65,17 @@ def read_token_reply(
     if twice := _repeated_member(reply.body):
         raise BadReplyError(f"{where} sent two different values of {twice}.", next_step=_CHECK_ADDRESS)
     try:
-        return OAuth2User.from_token_answer(
+        user = OAuth2User.from_token_answer(
             answer, now=now, requested=requested, previous=previous, refresh_life_unit=refresh_life_unit
         )
     except BadReplyError as error:
         error.args = (f"{where} answered HTTP {reply.status}, but {masked(str(error), secrets)}",)
         error.next_step = _CHECK_ADDRESS
         raise
+    tokens = (*secrets, user.token, user.refresh_token or "")
+    if masked(" ".join(user.scopes), tokens) != " ".join(user.scopes):  # scopes are printed, so no secret is one
+        user.scopes = [scope for scope in user.scopes if masked(scope, tokens) == scope]
+    return user
 
 
 def read_answer(reply: Reply) -> dict[str, Any] | None:
