@@ -211,8 +211,8 @@ _TABLE = (
         "https://login.salesforce.com/",
         scopes=("refresh_token",),
         revoke_uri="https://login.salesforce.com/services/oauth2/revoke",
-        note="Clients are in Setup, App Manager. For a sandbox, change login to test in the URIs and request refresh_token. "
-        "API calls go to your organization's own address.",
+        note="Clients are in Setup, App Manager. "
+        "For a sandbox, change login to test in the URIs and request refresh_token. API calls go to your organization's own address.",
     ),
     Provider(
         "x",
