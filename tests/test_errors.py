@@ -225,12 +225,10 @@ CALLS: dict[str, Callable[[BaseException], Awaitable[Any]]] = {
 
 
 async def caught_from(call: Callable[[BaseException], Awaitable[Any]], error: BaseException) -> BaseException:
-    try:
+    with pytest.raises(type(error)) as caught:
         await call(error)
-    except BaseException as caught:
-        assert caught is error
-        return caught
-    raise AssertionError("no error")
+    assert caught.value is error
+    return caught.value
 
 
 def modules_in(error: BaseException) -> list[str]:
