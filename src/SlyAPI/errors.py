@@ -174,7 +174,7 @@ class ApiError(SlyError):
 
     `status`; `reason`: the text of the body, bounded and with credentials masked (from the token
     endpoint: its error code); `headers`: case-insensitive; `response`: the reply as plain data
-    (`web.Reply`), without a live connection.
+    (`web.Reply`), without a live connection; `challenges`: of its `WWW-Authenticate` headers.
     """
 
     kind: Kind = "permanent"
@@ -206,6 +206,11 @@ class ApiError(SlyError):
     def headers(self) -> Any:
         """The reply's headers, or an empty mapping where there was no reply."""
         return getattr(self.response, "headers", {})
+
+    @property
+    def challenges(self) -> list[Any]:
+        """The reply's challenges (`SlyAPI.web.Challenge`): why it was refused, and which credential it wants."""
+        return getattr(self.response, "challenges", [])
 
     @classmethod
     async def from_resposnse(cls, response: Any) -> ApiError:
