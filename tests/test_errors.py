@@ -5,7 +5,9 @@ import asyncio
 import copy
 import inspect
 import pickle
+import time
 import traceback
+import unicodedata
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -112,6 +114,31 @@ def test_a_message_has_no_control_character_and_an_end(one: str, two: str, three
     for error in (SlyError(one * 50, next_step=two * 50), ApiError(500, three * 500), DeniedError(one, error=two)):
         assert str(error).isprintable()
         assert len(str(error)) <= 4096
+
+
+BIDI = [*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x061C]
+
+
+@pytest.mark.parametrize("mark", BIDI, ids=hex)
+def test_printable_text_has_no_bidirectional_mark(mark: int) -> None:
+    """CVE-2021-42574: such marks make a line read otherwise than it is."""
+    assert printable(f"a{chr(mark)}b") == "a b"
+    assert chr(mark) not in str(SlyError(f"a{chr(mark)}b", next_step=f"c{chr(mark)}d"))
+
+
+@given(st.text(st.characters(codec="utf-8") | st.sampled_from("\r\n\x1b\x85\u2028\u202e\ud800")), st.integers(3, 400))
+def test_any_text_becomes_one_bounded_line(text: str, longest: int) -> None:
+    shown = printable(text, longest)
+    assert shown.isprintable()
+    assert len(shown) <= longest
+    assert not {unicodedata.category(c) for c in shown} & {"Cc", "Cf", "Cs", "Zl", "Zp"}
+
+
+def test_printable_text_takes_no_longer_for_hostile_text() -> None:
+    begun = time.process_time()
+    for part in ("\x1b[2J", "\u202e", " ", "\ud800", "a\n"):
+        assert len(printable(part * 5_000_000)) <= 300
+    assert time.process_time() - begun < 20  # a guard against hours, not a measure
 
 
 @pytest.mark.parametrize("text", ["a\r\nb", "a\x1b[31mb", "a\u2028b", "a\x00b", "a\x9bb", "a\u202eb", "a\ud800b"])

@@ -20,9 +20,10 @@ _LONGEST_MESSAGE = 2000
 
 
 def printable(text: object, longest: int = 300) -> str:
-    """Untrusted text made safe for one line of a terminal or log: no control characters, bounded.
+    """Untrusted text made safe for one line of a terminal or log, at most `longest` characters.
 
-    CWE-117 and CWE-150: a reply must not forge log lines or move the cursor.
+    Control characters, line ends and bidirectional marks become spaces: a reply must not forge log lines, move the
+    cursor (CWE-117, CWE-150) or make a line read otherwise than it is (CVE-2021-42574).
     """
     plain = "".join(c if c.isprintable() else " " for c in str(text)[: longest * 4])
     plain = " ".join(plain.split())
