@@ -66,8 +66,7 @@ MAKES_SECRETS = {
 }
 """Where secrets and unguessable names are made, apart from `flow` and `testing`."""
 READS_THE_CLOCK = {
-    *(("oauth2.app", "_clock"), ("oauth2.service_account", "refresh")),
-    *(("tokens.user", "from_json_obj"), ("oauth1.app", "_now")),
+    *(("oauth2.app", "_clock"), ("tokens.user", "from_json_obj"), ("oauth1.app", "_now")),
 }
 """Where the time of day is read because a caller passed none."""
 

@@ -20,7 +20,7 @@ from .client_file import OWN_KEYS, client_members, read_members
 from .login import LIFETIME, FinishedLogins, Login, new_state, read_answer
 from .providers import Provider, provider_of
 from .refresh_token import refresh_form
-from .request_slots import TOKEN_REQUESTS, Turns
+from .request_slots import TOKEN_REQUESTS, RequestSlots
 from .revocation import read_revocation_reply, revocation_form
 from .token_endpoint import GRANT_AGAIN, is_of_client_auth, read_token_reply
 from .token_request import basic_of, token_request
@@ -44,7 +44,9 @@ class OAuth2App:
     `allow_http` admits plain http beyond this machine. `clock_skew`: seconds by which the provider's
     clock is ahead of ours, as its last token reply told. `token_timeout` in seconds, the wait for a turn
     included: one event loop has no more than `token_requests` under way at once, so that a thousand users
-    who expire together do not become a thousand connections. `extra` keeps further keys of the file.
+    who expire together do not become a thousand connections. `save_timeout`: seconds for which a call waits until
+    new tokens are saved in a store that is away, less than a store's lease; then the save goes on without it.
+    `extra` keeps further keys of the file.
     """
 
     __module__ = "SlyAPI.oauth2"
@@ -66,9 +68,10 @@ class OAuth2App:
     clock_skew: float = field(default=0.0, init=False, compare=False)
     token_timeout: float = field(default=transport.TOKEN_TIMEOUT, kw_only=True)
     token_requests: int = field(default=TOKEN_REQUESTS, kw_only=True)
+    save_timeout: float = field(default=20.0, kw_only=True)
     extra: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
     _finished: FinishedLogins = field(default_factory=FinishedLogins, init=False, repr=False, compare=False)
-    _turns: Turns = field(default_factory=Turns, init=False, repr=False, compare=False)
+    _slots: RequestSlots = field(default_factory=RequestSlots, init=False, repr=False, compare=False)
 
     def __repr__(self) -> str:
         secret = "***" if self.secret else None
@@ -321,7 +324,7 @@ class OAuth2App:
     ) -> OAuth2User:
         """The round trip that all grants share; `sent` is what no message may repeat."""
         check_endpoint(self.token_uri, "token_uri", allow_http=self.allow_http)
-        async with self._turns.turn(request.name, self.token_requests, self.token_timeout) as left:
+        async with self._slots.slot(request.name, self.token_requests, self.token_timeout) as left:
             reply = await transport.send(request, client, timeout=left)
         self.clock_skew = skew(reply.headers, now)
         known = self.provider
