@@ -35,6 +35,8 @@ from tests.support.account_judge import AccountJudge, new_key
 from tests.support.oauth1_judge import CLIENT_KEY, CLIENT_SECRET, Judge, Token
 from tests.support.serving import all_by, served
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 TUTORIAL = ROOT / "docs" / "getting-oauth2-credentials.md"

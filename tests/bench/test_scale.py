@@ -6,6 +6,8 @@ from pathlib import Path
 
 from tests.bench import scale
 
+pytestmark = pytest.mark.slow
+
 
 async def test_a_hundred_users_are_measured_and_none_fails() -> None:
     told = await scale.report(100)
