@@ -11,18 +11,18 @@ from typing import Any, cast
 
 from aiohttp import web
 
-from .asking import query_of, read_pairs
-from .desk import Desk, Seen
+from .endpoint import Seen, Server
 from .grants import AccessToken, Refused, digest
+from .request_reader import query_of, read_pairs
 
 _DAYS = 100
 _SKIES = ("sunny", "rain", "cloudy")
 _B64TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
 
 
-async def forecast(desk: Desk, request: web.Request, seen: Seen) -> web.Response:
+async def forecast(server: Server, request: web.Request, seen: Seen) -> web.Response:
     """GET /api/forecast?city=: the next three days; the same each time, so that tests can rely on it."""
-    _authorized(desk, request, seen, "weather.read")
+    _authorized(server, request, seen, "weather.read")
     days = [("Monday", 14, "sunny"), ("Tuesday", 11, "rain"), ("Wednesday", 12, "cloudy")]
     return web.json_response(
         {
@@ -32,53 +32,53 @@ async def forecast(desk: Desk, request: web.Request, seen: Seen) -> web.Response
     )
 
 
-async def notes(desk: Desk, request: web.Request, seen: Seen) -> web.Response:
+async def notes(server: Server, request: web.Request, seen: Seen) -> web.Response:
     """GET /api/notes: all notes of the person, oldest first."""
-    person = _person(desk, _authorized(desk, request, seen, "notes"))
-    items = [{"id": number, "text": text} for number, text in enumerate(desk.notes.get(person, ()), 1)]
+    person = _person(server, _authorized(server, request, seen, "notes"))
+    items = [{"id": number, "text": text} for number, text in enumerate(server.notes.get(person, ()), 1)]
     return web.json_response({"items": items})
 
 
-async def add_note(desk: Desk, request: web.Request, seen: Seen) -> web.Response:
+async def add_note(server: Server, request: web.Request, seen: Seen) -> web.Response:
     """POST /api/notes: one more, from `{"text": ...}` in JSON or `text=...` in a form."""
-    person = _person(desk, _authorized(desk, request, seen, "notes"))
+    person = _person(server, _authorized(server, request, seen, "notes"))
     note = _read_note(request.content_type, await request.read())
-    written = desk.notes.setdefault(person, [])
+    written = server.notes.setdefault(person, [])
     written.append(note)
     return web.json_response({"id": len(written), "text": note}, status=201)
 
 
-async def archive(desk: Desk, request: web.Request, seen: Seen) -> web.Response:
+async def archive(server: Server, request: web.Request, seen: Seen) -> web.Response:
     """GET /api/archive?pageToken=: the weather of a hundred days, ten to a page; the same each time."""
-    _authorized(desk, request, seen, "weather.read")
+    _authorized(server, request, seen, "weather.read")
     told = seen.parameters.get("pageToken", "0")
     if not re.fullmatch("0|[1-9]0", told):
         raise Refused("invalid_page", "pageToken is one that a page named")
-    await asyncio.sleep(desk.delay_per_page)
+    await asyncio.sleep(server.delay_per_page)
     first = int(told)
     days = [{"day": day, "celsius": 5 + day * 7 % 19, "sky": _SKIES[day % 3]} for day in range(first, first + 10)]
     more = {"nextPageToken": str(first + 10)} if first + 10 < _DAYS else {}
     return web.json_response({"items": days, "total": _DAYS, **more})
 
 
-async def me(desk: Desk, request: web.Request, seen: Seen) -> web.Response:
+async def me(server: Server, request: web.Request, seen: Seen) -> web.Response:
     """GET /api/me: whose token this is, and what it may do; any scope will do."""
-    token = _authorized(desk, request, seen, "")
-    client_id = desk.ledger.grants[token.grant_id].client_id
-    person = _person(desk, token)
+    token = _authorized(server, request, seen, "")
+    client_id = server.ledger.grants[token.grant_id].client_id
+    person = _person(server, token)
     told = {"id": digest(person)[:12], "name": person, "client_id": client_id, "scopes": list(token.scopes)}
     return web.json_response(told)
 
 
-def _person(desk: Desk, token: AccessToken) -> str:
+def _person(server: Server, token: AccessToken) -> str:
     """Who granted it."""
-    return desk.ledger.grants[token.grant_id].person or desk.people[0]
+    return server.ledger.grants[token.grant_id].person or server.people[0]
 
 
-def _authorized(desk: Desk, request: web.Request, seen: Seen, scope: str) -> AccessToken:
+def _authorized(server: Server, request: web.Request, seen: Seen, scope: str) -> AccessToken:
     """The token of a request, good now and for this scope (empty: any); RFC 6750 §3.1 names the errors."""
     seen.parameters = dict(read_pairs(query_of(request)))
-    token = desk.ledger.access(_read_bearer(request, seen), desk.clock())
+    token = server.ledger.access(_read_bearer(request, seen), server.clock())
     if token is None:
         raise _refused("invalid_token", "the access token is expired, revoked or unknown", 401)
     if scope and scope not in token.scopes:

@@ -12,9 +12,10 @@ from typing import Any
 from aiohttp import web
 
 from . import api, authorization, tokens
-from .asking import checked_redirect_uri
-from .desk import ClientAuth, Consent, Desk, Endpoint, watched
-from .grants import Client, Ledger, Rules, digest
+from .endpoint import ClientAuth, Consent, Endpoint, Server, handler_for
+from .grants import Client, Rules, digest
+from .ledger import Ledger
+from .request_reader import checked_redirect_uri
 
 SCOPES: Mapping[str, str] = {
     "weather.read": "Read the weather forecast",
@@ -35,13 +36,13 @@ _ENDPOINTS: list[tuple[str, str, Endpoint]] = [
 ]
 
 
-class PracticeProvider(Desk):
+class PracticeProvider(Server):
     """An authorization server and an API that takes its tokens: `async with provider.running() as origin`.
 
     Without a `client_secret` the client is public. A `redirect_uri` must be equal to a registered one; a
     loopback one that was registered without a port may have any. Lifetimes and the delay are in seconds,
     `clock` gives seconds since 1970. Within `reuse_leeway` the refresh token rotated last may come back, as at
-    providers that forgive a client which died before it kept the new one. `granted_scopes` narrows what the
+    providers that forgive a client which died before it saved the new one. `granted_scopes` narrows what the
     person grants of what was asked. Of several `people` each says on the consent page who they are, or the client
     does by `login_hint`; each has notes of their own. `delay_per_page` is how long a page of the archive takes.
     `log` holds what every endpoint saw.
@@ -140,14 +141,14 @@ class PracticeProvider(Desk):
     @classmethod
     def from_json(
         cls,
-        kept: Mapping[str, Any],
+        saved: Mapping[str, Any],
         *,
         consent: Consent = "ask",
         granted_scopes: Callable[[tuple[str, ...]], Iterable[str]] | None = None,
         clock: Callable[[], float] = time.time,
         delay_after_rotation: float = 0.0,
     ) -> PracticeProvider:
-        """The provider that `to_json` kept; ValueError for anything else."""
+        """The provider that `to_json` saved; ValueError for anything else."""
         provider = cls(
             consent=consent,
             granted_scopes=granted_scopes,
@@ -155,13 +156,13 @@ class PracticeProvider(Desk):
             delay_after_rotation=delay_after_rotation,
         )
         try:
-            if kept["practice_provider"] != 1:
+            if saved["practice_provider"] != 1:
                 raise KeyError("practice_provider")
-            provider.client_auth = kept["client_auth"]
-            provider.scopes = dict(kept["scopes"])
-            provider.people = tuple(kept["people"])
-            provider.notes = {person: list(notes) for person, notes in kept["notes"].items()}
-            provider.ledger = Ledger.from_json(kept)
+            provider.client_auth = saved["client_auth"]
+            provider.scopes = dict(saved["scopes"])
+            provider.people = tuple(saved["people"])
+            provider.notes = {person: list(notes) for person, notes in saved["notes"].items()}
+            provider.ledger = Ledger.from_json(saved)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ValueError("this is not what PracticeProvider.to_json gave") from error
         return provider
@@ -174,7 +175,7 @@ class PracticeProvider(Desk):
         application = web.Application(client_max_size=_BODY_LIMIT)
         for method, path, endpoint in _ENDPOINTS:
             # add_route, for add_get takes HEAD as well, and a HEAD must not hand out a code
-            application.router.add_route(method, path, watched(self, endpoint))
+            application.router.add_route(method, path, handler_for(self, endpoint))
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.5)
         await runner.setup()
         try:

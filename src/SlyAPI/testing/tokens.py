@@ -10,26 +10,26 @@ from typing import Any
 
 from aiohttp import web
 
-from . import asking
-from .desk import ClientAuth, Desk, Seen
+from . import request_reader
+from .endpoint import ClientAuth, Seen, Server
 from .grants import Client, Issued, Refused
 
 
-async def token(desk: Desk, request: web.Request, seen: Seen) -> web.Response:
+async def token(server: Server, request: web.Request, seen: Seen) -> web.Response:
     """POST /token (RFC 6749 §3.2)."""
-    seen.parameters = form = await asking.read_form(request)
-    client = _client(desk, request, seen)
+    seen.parameters = form = await request_reader.read_form(request)
+    client = _client(server, request, seen)
     grant_type = form.get("grant_type")
     if grant_type == "authorization_code":
         code, redirect_uri, verifier = _required(form, "code", "redirect_uri", "code_verifier")
-        verifier = asking.read_verifier(verifier)
-        issued = desk.ledger.exchange_code(client, code, redirect_uri, verifier, desk.clock())
+        verifier = request_reader.read_verifier(verifier)
+        issued = server.ledger.exchange_code(client, code, redirect_uri, verifier, server.clock())
     elif grant_type == "refresh_token":
         (refresh_token,) = _required(form, "refresh_token")
-        scopes = asking.read_scope(form["scope"]) if "scope" in form else None
-        issued = desk.ledger.refresh(client, refresh_token, scopes, desk.clock())
-        if desk.ledger.rules.rotation and desk.delay_after_rotation:
-            await asyncio.sleep(desk.delay_after_rotation)
+        scopes = request_reader.read_scope(form["scope"]) if "scope" in form else None
+        issued = server.ledger.refresh(client, refresh_token, scopes, server.clock())
+        if server.ledger.rules.rotation and server.delay_after_rotation:
+            await asyncio.sleep(server.delay_after_rotation)
     elif grant_type is None:
         raise Refused("invalid_request", "grant_type is missing")
     else:
@@ -37,26 +37,26 @@ async def token(desk: Desk, request: web.Request, seen: Seen) -> web.Response:
     return web.json_response(_reply(issued))
 
 
-async def revoke(desk: Desk, request: web.Request, seen: Seen) -> web.Response:
+async def revoke(server: Server, request: web.Request, seen: Seen) -> web.Response:
     """POST /revoke (RFC 7009): an unknown token is answered like a known one."""
-    seen.parameters = await asking.read_form(request)
-    client = _client(desk, request, seen)
+    seen.parameters = await request_reader.read_form(request)
+    client = _client(server, request, seen)
     (ended,) = _required(seen.parameters, "token")
-    desk.ledger.revoke(client, ended)
+    server.ledger.revoke(client, ended)
     return web.Response()
 
 
-async def metadata(desk: Desk, request: web.Request, seen: Seen) -> web.Response:
+async def metadata(server: Server, request: web.Request, seen: Seen) -> web.Response:
     """GET /.well-known/oauth-authorization-server (RFC 8414 §2, RFC 9207 §3)."""
-    methods = [f"client_secret_{method}" for method in _secret_methods(desk.client_auth)]
-    if any(client.secret_digest is None for client in desk.ledger.clients.values()):
+    methods = [f"client_secret_{method}" for method in _secret_methods(server.client_auth)]
+    if any(client.secret_digest is None for client in server.ledger.clients.values()):
         methods.append("none")
     described: dict[str, Any] = {
-        "issuer": desk.origin,
-        "authorization_endpoint": desk.authorize_url,
-        "token_endpoint": desk.token_url,
-        "revocation_endpoint": desk.revoke_url,
-        "scopes_supported": list(desk.scopes),
+        "issuer": server.origin,
+        "authorization_endpoint": server.authorize_url,
+        "token_endpoint": server.token_url,
+        "revocation_endpoint": server.revoke_url,
+        "scopes_supported": list(server.scopes),
         "response_types_supported": ["code"],
         "response_modes_supported": ["query"],
         "grant_types_supported": ["authorization_code", "refresh_token"],
@@ -68,26 +68,26 @@ async def metadata(desk: Desk, request: web.Request, seen: Seen) -> web.Response
     return web.json_response(described)
 
 
-def _client(desk: Desk, request: web.Request, seen: Seen) -> Client:
+def _client(server: Server, request: web.Request, seen: Seen) -> Client:
     """The client that asks, sure to be itself; a refresh token shown with wrong credentials ends.
 
     Some providers do end it, which is why a client must never try out methods on a refresh.
     """
     try:
-        credentials = asking.read_credentials(request.headers.getall("Authorization", []), seen.parameters)
+        credentials = request_reader.read_credentials(request.headers.getall("Authorization", []), seen.parameters)
         seen.client_auth = credentials.method
-        return _authenticated(desk, credentials)
+        return _authenticated(server, credentials)
     except Refused as refused:
         if refused.error == "invalid_client" and seen.parameters.get("grant_type") == "refresh_token":
-            desk.ledger.end_refresh_token(seen.parameters.get("refresh_token", ""))
+            server.ledger.end_refresh_token(seen.parameters.get("refresh_token", ""))
         raise
 
 
-def _authenticated(desk: Desk, credentials: asking.Credentials) -> Client:
-    client = desk.ledger.clients.get(credentials.client_id)
+def _authenticated(server: Server, credentials: request_reader.Credentials) -> Client:
+    client = server.ledger.clients.get(credentials.client_id)
     if client is None:
         raise _invalid_client("the client is unknown, or did not say who it is")
-    wanted = ("none",) if client.secret_digest is None else _secret_methods(desk.client_auth)
+    wanted = ("none",) if client.secret_digest is None else _secret_methods(server.client_auth)
     if credentials.method not in wanted:
         raise _invalid_client(f"this client authenticates by: {' or '.join(wanted)}")
     if client.secret_digest is not None and not client.knows_secret(credentials.secret):
@@ -96,7 +96,7 @@ def _authenticated(desk: Desk, credentials: asking.Credentials) -> Client:
 
 
 def _invalid_client(description: str) -> Refused:
-    return Refused("invalid_client", description, 401, asking.BASIC_CHALLENGE)
+    return Refused("invalid_client", description, 401, request_reader.BASIC_CHALLENGE)
 
 
 def _secret_methods(client_auth: ClientAuth) -> tuple[str, ...]:

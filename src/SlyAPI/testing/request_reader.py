@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, unquote_plus, urlsplit
 
 from aiohttp import web
 
-from .grants import Asked, Client, Refused
+from .grants import AuthorizationRequest, Client, Refused
 
 Pairs = list[tuple[str, str]]
 AuthMethod = Literal["basic", "post", "none"]
@@ -143,7 +143,7 @@ def read_verifier(text: str) -> str:
     return text
 
 
-def read_asked(pairs: Pairs, clients: Mapping[str, Client], scopes: Collection[str]) -> Asked:
+def read_authorization_request(pairs: Pairs, clients: Mapping[str, Client], scopes: Collection[str]) -> AuthorizationRequest:
     """Check an authorization request (RFC 6749 §4.1.1, RFC 7636 §4.3).
 
     Client and redirect_uri come first: before they are known to be good, nothing is redirected anywhere.
@@ -164,7 +164,7 @@ def read_asked(pairs: Pairs, clients: Mapping[str, Client], scopes: Collection[s
     wrong = _what_is_wrong(values, twice, scopes)
     if wrong is not None:
         raise SendBack(redirect_uri, state, *wrong)
-    return Asked(
+    return AuthorizationRequest(
         client.client_id, redirect_uri, state, read_scope(values["scope"]), values["code_challenge"]
     )
 

@@ -1,6 +1,6 @@
 """What all endpoints of one provider share: its memory, its settings, its log.
 
-The rule: no IO here; an endpoint is a function of desk, request and what was seen of it.
+The rule: no IO here; an endpoint is a function of server, request and what was seen of it.
 """
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import Literal
 
 from aiohttp import web
 
-from .grants import Asked, Ledger, Refused
+from .grants import AuthorizationRequest, Refused
+from .ledger import Ledger
 
 ClientAuth = Literal["any", "basic", "post"]
 Consent = Literal["ask", "allow", "deny"]
@@ -34,7 +35,7 @@ class Seen:
 
 
 @dataclass
-class Desk:
+class Server:
     """The state and the settings of one provider; the settings may be turned while it runs."""
 
     ledger: Ledger = field(repr=False)
@@ -48,7 +49,7 @@ class Desk:
     delay_per_page: float = 0.0
     notes: dict[str, list[str]] = field(default_factory=dict, init=False)
     log: list[Seen] = field(default_factory=list, init=False, repr=False)
-    tickets: dict[str, tuple[Asked, float]] = field(
+    tickets: dict[str, tuple[AuthorizationRequest, float]] = field(
         default_factory=dict, init=False, repr=False
     )
     listening_at: str | None = field(default=None, init=False)
@@ -81,20 +82,20 @@ class Desk:
         return f"{self.origin}/api"
 
 
-Endpoint = Callable[[Desk, web.Request, Seen], Awaitable[web.Response]]
+Endpoint = Callable[[Server, web.Request, Seen], Awaitable[web.Response]]
 
 
-def watched(desk: Desk, endpoint: Endpoint) -> Callable[[web.Request], Awaitable[web.Response]]:
+def handler_for(server: Server, endpoint: Endpoint) -> Callable[[web.Request], Awaitable[web.Response]]:
     """The endpoint as a handler of aiohttp: logged, guarded, what it refuses answered as JSON."""
 
     async def handler(request: web.Request) -> web.Response:
         seen = Seen(request.path.strip("/"), request.method)
-        desk.log.append(seen)
+        server.log.append(seen)
         try:
             # a name that an attacker points at 127.0.0.1 must not reach us (DNS rebinding)
-            if request.headers.getall("Host", []) != [desk.origin.removeprefix("http://")]:
-                raise Refused("wrong_host", f"this provider is {desk.origin}", 421)
-            response = await endpoint(desk, request, seen)
+            if request.headers.getall("Host", []) != [server.origin.removeprefix("http://")]:
+                raise Refused("wrong_host", f"this provider is {server.origin}", 421)
+            response = await endpoint(server, request, seen)
         except Refused as refused:
             seen.outcome = refused.error
             response = web.json_response(
@@ -103,7 +104,7 @@ def watched(desk: Desk, endpoint: Endpoint) -> Callable[[web.Request], Awaitable
                 headers=refused.headers,
             )
         seen.status = response.status
-        response.headers["Date"] = formatdate(desk.clock(), usegmt=True)
+        response.headers["Date"] = formatdate(server.clock(), usegmt=True)
         # RFC 6749 §5.1: what holds tokens is never cached
         response.headers.update({"Cache-Control": "no-store", "Pragma": "no-cache"})
         response.headers["X-Content-Type-Options"] = "nosniff"
