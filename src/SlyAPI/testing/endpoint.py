@@ -1,18 +1,25 @@
-"""What all endpoints of one provider share: its memory, its settings, its log.
+"""What all endpoints of one provider share: its state, its settings, its log.
 
-The rule: no IO here; an endpoint is a function of server, request and what was seen of it.
+The rule: no IO here; an endpoint is a function of server, request and log entry.
 """
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from email.utils import formatdate
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from aiohttp import web
 
+from .faults import Fault, take
+from .features import FeatureSettings
 from .grants import AuthorizationRequest, Refused
 from .ledger import Ledger
+
+if TYPE_CHECKING:
+    from .assertions import TrustedIssuer
+    from .device import Device
+    from .jose import SigningKey
 
 ClientAuth = Literal["any", "basic", "post"]
 Consent = Literal["ask", "allow", "deny"]
@@ -22,21 +29,21 @@ Consent = Literal["ask", "allow", "deny"]
 class Seen:
     """One request as an endpoint saw it, for tests to look at.
 
-    `outcome` is "ok", "asked" (the consent page was shown) or the error code; `client_auth` is
-    "basic", "post", "none", or empty where no client had to say who it is.
+    `outcome` is "ok", "asked" (a page with a question was shown) or the error code; `client_auth` is "basic", "post",
+    "client_secret_jwt", "private_key_jwt", "none", or empty where no client had to say who it is.
     """
 
     endpoint: str
     method: str
-    parameters: dict[str, str] = field(default_factory=dict, repr=False)
+    parameters: dict[str, str] = field(default_factory=dict[str, str], repr=False)
     client_auth: str = ""
     status: int = 0
     outcome: str = "ok"
 
 
-@dataclass
-class Server:
-    """The state and the settings of one provider; the settings may be turned while it runs."""
+@dataclass(kw_only=True, eq=False)
+class Server(FeatureSettings):
+    """The state and the settings of one provider; the settings may change while it runs."""
 
     ledger: Ledger = field(repr=False)
     scopes: dict[str, str]
@@ -47,19 +54,33 @@ class Server:
     delay_after_rotation: float
     people: tuple[str, ...] = ("Robin Practice",)
     delay_per_page: float = 0.0
-    notes: dict[str, list[str]] = field(default_factory=dict, init=False)
-    log: list[Seen] = field(default_factory=list, init=False, repr=False)
+    notes: dict[str, list[str]] = field(default_factory=dict[str, list[str]], init=False)
+    log: list[Seen] = field(default_factory=list[Seen], init=False, repr=False)
     tickets: dict[str, tuple[AuthorizationRequest, float]] = field(
-        default_factory=dict, init=False, repr=False
+        default_factory=dict[str, tuple[AuthorizationRequest, float]], init=False, repr=False
     )
+    pushed: dict[str, tuple[AuthorizationRequest, float]] = field(
+        default_factory=dict[str, tuple[AuthorizationRequest, float]], init=False, repr=False
+    )
+    devices: dict[str, Device] = field(default_factory=dict[str, Any], init=False, repr=False)
+    trusted: dict[str, TrustedIssuer] = field(default_factory=dict[str, Any], init=False, repr=False)
+    keys: list[SigningKey] = field(default_factory=list[Any], init=False, repr=False)
+    nonces: dict[str, str] = field(default_factory=dict[str, str], init=False, repr=False)
+    used: dict[str, float] = field(default_factory=dict[str, float], init=False, repr=False)
+    faults: list[Fault] = field(default_factory=list[Fault], init=False, repr=False)
     listening_at: str | None = field(default=None, init=False)
 
     @property
     def origin(self) -> str:
-        """Where the provider listens, which is its issuer too; RuntimeError while it does not run."""
+        """Where the provider listens; RuntimeError while it does not run."""
         if self.listening_at is None:
             raise RuntimeError("the practice provider is not running: async with provider.running(): ...")
         return self.listening_at
+
+    @property
+    def issuer(self) -> str:
+        """The issuer's identifier: the origin and `issuer_path`."""
+        return self.origin + self.issuer_path
 
     @property
     def authorize_url(self) -> str:
@@ -81,12 +102,21 @@ class Server:
         """The root of the protected API, without a slash at its end."""
         return f"{self.origin}/api"
 
+    def first_use(self, name: str, until: float) -> bool:
+        """Whether this name (of a `jti`) was not seen before; it is remembered until then, in epoch seconds."""
+        now = self.clock()
+        self.used = {known: ends for known, ends in self.used.items() if ends > now}
+        if name in self.used:
+            return False
+        self.used[name] = until
+        return True
+
 
 Endpoint = Callable[[Server, web.Request, Seen], Awaitable[web.Response]]
 
 
 def handler_for(server: Server, endpoint: Endpoint) -> Callable[[web.Request], Awaitable[web.Response]]:
-    """The endpoint as a handler of aiohttp: logged, guarded, what it refuses answered as JSON."""
+    """The endpoint as a handler of aiohttp: logged, guarded, its refusals sent as JSON."""
 
     async def handler(request: web.Request) -> web.Response:
         seen = Seen(request.path.strip("/"), request.method)
@@ -95,6 +125,7 @@ def handler_for(server: Server, endpoint: Endpoint) -> Callable[[web.Request], A
             # a name that an attacker points at 127.0.0.1 must not reach us (DNS rebinding)
             if request.headers.getall("Host", []) != [server.origin.removeprefix("http://")]:
                 raise Refused("wrong_host", f"this provider is {server.origin}", 421)
+            take(server.faults, seen.endpoint)
             response = await endpoint(server, request, seen)
         except Refused as refused:
             seen.outcome = refused.error
@@ -105,9 +136,18 @@ def handler_for(server: Server, endpoint: Endpoint) -> Callable[[web.Request], A
             )
         seen.status = response.status
         response.headers["Date"] = formatdate(server.clock(), usegmt=True)
-        # RFC 6749 §5.1: what holds tokens is never cached
-        response.headers.update({"Cache-Control": "no-store", "Pragma": "no-cache"})
+        if "Cache-Control" not in response.headers:
+            # RFC 6749 §5.1: what holds tokens is never cached
+            response.headers.update({"Cache-Control": "no-store", "Pragma": "no-cache"})
         response.headers["X-Content-Type-Options"] = "nosniff"
+        nonce = server.nonces.get(nonce_place(seen.endpoint))
+        if nonce is not None:
+            response.headers["DPoP-Nonce"] = nonce
         return response
 
     return handler
+
+
+def nonce_place(endpoint: str) -> str:
+    """Which server's nonces an endpoint uses: "api" or "token" (RFC 9449 §8 and §9)."""
+    return "api" if endpoint.partition("/")[0] in ("api", "userinfo") else "token"

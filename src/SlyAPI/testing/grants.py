@@ -7,14 +7,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 TokenState = Literal["live", "rotated", "ended"]
 
 
 class Refused(Exception):
-    """An answer of no: an error code (RFC 6749 §5.2), words for a person, an HTTP status, a challenge."""
+    """A refusal: an error code (RFC 6749 §5.2), a description, an HTTP status, a WWW-Authenticate challenge."""
 
     def __init__(self, error: str, description: str, status: int = 400, challenge: str = "") -> None:
         super().__init__(f"{error}: {description}")
@@ -26,12 +27,24 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Client:
-    """One registered app; without a secret digest it is a public client (RFC 6749 §2.1)."""
+    """One registered app; `metadata` has the names of RFC 7591 §2.
+
+    `secret` is in memory only: an HMAC (client_secret_jwt, HS256) cannot be checked with a digest.
+    """
 
     client_id: str
     name: str
     secret_digest: str | None
     redirect_uris: tuple[str, ...]
+    metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    registration_digest: str = ""
+    issued_at: int = 0
+    secret: str = field(default="", repr=False)
+
+    @property
+    def is_public(self) -> bool:
+        """Whether the client cannot authenticate itself (RFC 6749 §2.1)."""
+        return self.secret_digest is None and self.metadata.get("token_endpoint_auth_method", "none") == "none"
 
     def knows_secret(self, secret: str) -> bool:
         """Whether this is the client's secret, compared in constant time."""
@@ -40,36 +53,61 @@ class Client:
 
 @dataclass(frozen=True)
 class AuthorizationRequest:
-    """An authorization request that passed every check."""
+    """An authorization request that passed every check; `max_age` is in seconds."""
 
     client_id: str
     redirect_uri: str
     state: str | None
     scopes: tuple[str, ...]
     challenge: str
+    nonce: str = ""
+    resources: tuple[str, ...] = ()
+    dpop_jkt: str = ""
+    acr_values: tuple[str, ...] = ()
+    max_age: int | None = None
+    prompt: tuple[str, ...] = ()
+    login_hint: str = ""
+
+
+@dataclass(frozen=True)
+class Binding:
+    """What an access token is restricted to: resources (RFC 8707 §2) and the thumbprint of a key (RFC 9449 §6)."""
+
+    resources: tuple[str, ...] = ()
+    jkt: str = ""
 
 
 @dataclass
 class Code:
     """One authorization code; `grant_id` is set once it was exchanged."""
 
-    authorization: AuthorizationRequest
+    request: AuthorizationRequest
     scopes: tuple[str, ...]
     expires_at: float
     person: str = ""
     grant_id: str | None = None
     ended: bool = False
+    authenticated_at: float = 0.0
 
 
 @dataclass
 class Grant:
-    """One person's yes to one client; every token hangs on it."""
+    """One person's or machine's permission for one client; every token belongs to one.
+
+    `resources` empty means any. `actor` is who acts for the person (RFC 8693 §4.1).
+    """
 
     client_id: str
     scopes: tuple[str, ...]
     ended: bool = False
     last_rotated: str = ""
     person: str = ""
+    resources: tuple[str, ...] = ()
+    nonce: str = ""
+    acr: str = ""
+    authenticated_at: float = 0.0
+    session_id: str = ""
+    actor: str = ""
 
 
 @dataclass
@@ -80,27 +118,34 @@ class AccessToken:
     scopes: tuple[str, ...]
     expires_at: float
     ended: bool = False
+    resources: tuple[str, ...] = ()
+    jkt: str = ""
+    issued_at: float = 0.0
 
 
 @dataclass
 class RefreshToken:
-    """One refresh token; a rotated one is remembered so that its reuse is noticed."""
+    """One refresh token; a rotated one is remembered so that its reuse is noticed. A public client's has a key."""
 
     grant_id: str
     expires_at: float | None
     state: TokenState = "live"
     rotated_at: float = 0.0
+    jkt: str = ""
 
 
 @dataclass(frozen=True)
 class Issued:
-    """What a successful token request gives: the tokens, the scopes, and the lifetimes in seconds."""
+    """The result of a token request: tokens, scopes, and lifetimes in seconds."""
 
     access_token: str
     refresh_token: str | None
     scopes: tuple[str, ...]
     expires_in: int
     refresh_expires_in: int | None
+    grant_id: str = ""
+    token_type: str = "Bearer"
+    extra: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True)
@@ -118,6 +163,11 @@ class Rules:
 def digest(secret: str) -> str:
     """The SHA-256 of a secret, in hex."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def subject_of(person: str) -> str:
+    """The identifier that a person, or a machine, has at this provider (`sub`)."""
+    return digest(person)[:12]
 
 
 def challenge_of(verifier: str) -> str:
