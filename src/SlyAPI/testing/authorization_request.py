@@ -34,7 +34,9 @@ class SendBack(Exception):
         self.description = description
 
 
-def read_authorization_request(pairs: Pairs, clients: Mapping[str, Client], scopes: Collection[str]) -> AuthorizationRequest:
+def read_authorization_request(
+    pairs: Pairs, clients: Mapping[str, Client], scopes: Collection[str]
+) -> AuthorizationRequest:
     """Check an authorization request (RFC 6749 §4.1.1, RFC 7636 §4.3).
 
     Client and redirect_uri come first: before they are known to be good, nothing is redirected anywhere.
@@ -114,7 +116,9 @@ def _what_is_wrong_for_openid(values: Mapping[str, str]) -> tuple[str, str] | No
     return None
 
 
-def policy_error(server: Server, client: Client, wanted: AuthorizationRequest, *, pushed: bool) -> tuple[str, str] | None:
+def policy_error(
+    server: Server, client: Client, wanted: AuthorizationRequest, *, pushed: bool
+) -> tuple[str, str] | None:
     """The first rule of this provider, or of this client's registration, that the request breaks."""
     if not may_use(server, client, AUTHORIZATION_CODE):
         return "unauthorized_client", "this client may not use authorization codes"

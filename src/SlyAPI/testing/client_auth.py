@@ -165,15 +165,19 @@ def check_assertion_claims(
     if claims.get("iss") != issuer:
         raise jose.BadToken("iss is not its issuer")
     audience = claims.get("aud")
-    if not ((isinstance(audience, str) and audience in audiences) or (isinstance(audience, list) and len(audience) == 1 and audience[0] in audiences)):
+    if isinstance(audience, list) and len(audience) == 1:
+        audience = audience[0]
+    if audience not in audiences:
         raise jose.BadToken("aud is not this provider alone")
     times = {name: claims[name] for name in ("exp", "iat", "nbf") if name in claims}
-    if any(isinstance(time, bool) or not isinstance(time, int | float) for time in times.values()):
+    if not all(jose.is_time(time) for time in times.values()):
         raise jose.BadToken("a time is not a number")
     if "exp" not in times or now >= times["exp"] + LEEWAY:
         raise jose.BadToken("exp is missing, or in the past")
     if times["exp"] > now + longest:
         raise jose.BadToken("exp is too far away")
+    if times.get("iat", now) < now - longest:
+        raise jose.BadToken("iat is too long ago")
     if times.get("iat", now) > now + LEEWAY or times.get("nbf", now) > now + LEEWAY:
         raise jose.BadToken("iat or nbf is in the future")
 
@@ -183,7 +187,8 @@ async def client_keys(client: Client) -> list[dict[str, Any]]:
     keys = client.metadata.get("jwks")
     if keys is None and "jwks_uri" in client.metadata:
         keys = await fetch_json(client.metadata["jwks_uri"])
-    return list(keys["keys"]) if isinstance(keys, dict) and isinstance(keys.get("keys"), list) else []
+    found = keys.get("keys") if isinstance(keys, dict) else None
+    return [key for key in found if isinstance(key, dict)] if isinstance(found, list) else []
 
 
 def invalid_client(description: str) -> Refused:

@@ -74,8 +74,8 @@ def _check_request(server: Server, request: web.Request, claims: dict[str, Any])
         raise _invalid("htm is not the method")
     if claims.get("htu") != server.origin + request.raw_path.partition("?")[0]:
         raise _invalid("htu is not the URL without query and fragment")
-    issued = claims.get("iat")
-    if isinstance(issued, bool) or not isinstance(issued, int | float) or abs(server.clock() - issued) > _AGE:
+    issued: Any = claims.get("iat")
+    if not jose.is_time(issued) or abs(server.clock() - issued) > _AGE:
         raise _invalid("iat is missing, or not now")
     if not isinstance(claims.get("jti"), str) or not claims["jti"]:
         raise _invalid("jti is missing")

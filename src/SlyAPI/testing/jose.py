@@ -7,6 +7,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 import secrets
 import warnings
 from collections.abc import Collection, Mapping, Sequence
@@ -159,6 +160,11 @@ def is_public_jwk(jwk: object) -> bool:
     except (JoseError, ValueError, TypeError, KeyError):
         return False
     return True
+
+
+def is_time(value: object) -> bool:
+    """Whether a claim is a NumericDate (RFC 7519 §2); JSON's true and NaN are not."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def thumbprint(jwk: Mapping[str, Any]) -> str:

@@ -32,7 +32,7 @@ async def end_session(server: Server, request: web.Request, seen: Seen) -> web.R
     claims = read_id_token(server, form["id_token_hint"]) if "id_token_hint" in form else {}
     if claims is None:
         return refusal(seen, "The app sent an id_token that this provider did not issue (id_token_hint).")
-    client_id = form.get("client_id", claims.get("aud", ""))
+    client_id = form.get("client_id", str(claims.get("aud", "")))
     if claims and claims["aud"] != client_id:
         return refusal(seen, "The app's id_token is another app's (client_id).")
     client = server.ledger.clients.get(client_id)
