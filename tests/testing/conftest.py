@@ -105,12 +105,13 @@ class Practice:
     async def post(self, url: str, pairs: Sequence[tuple[str, str]], **headers: str) -> Reply:
         return await self.send("POST", url, urlencode(pairs), **{"Content_Type": FORM, **headers})
 
-    async def ask(self, url: str, /, **values: str | None) -> Reply:
+    async def ask(self, url: str, headers: Mapping[str, str] | None = None, /, **values: str | None) -> Reply:
         """A form with the client's own credentials: Basic, or just its id when it is public."""
+        more = dict(headers or {})
         pairs = [(name, value) for name, value in values.items() if value is not None]
         if self.secret is None:
-            return await self.post(url, [("client_id", self.client_id), *pairs])
-        return await self.post(url, pairs, Authorization=basic(self.client_id, self.secret))
+            return await self.post(url, [("client_id", self.client_id), *pairs], **more)
+        return await self.post(url, pairs, Authorization=basic(self.client_id, self.secret), **more)
 
     async def exchange(self, code: str, /, **changed: str | None) -> Reply:
         values: dict[str, str | None] = {

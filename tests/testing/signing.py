@@ -51,7 +51,9 @@ def assertion(key: ClientKey, client_id: str, audience: Any, now: float, **chang
     return key.sign(claims)
 
 
-def proof(key: ClientKey, method: str, url: str, now: float, *, header: dict[str, Any] | None = None, **claims: Any) -> str:
+def proof(
+    key: ClientKey, method: str, url: str, now: float, *, header: dict[str, Any] | None = None, **claims: Any
+) -> str:
     """A DPoP proof (RFC 9449 §4.2); claims and header parameters changed, or left out (None)."""
     values = {"htm": method, "htu": url, "iat": int(now), "jti": secrets.token_urlsafe(9), **claims}
     return key.sign(values, **{"typ": "dpop+jwt", "jwk": key.jwk, "kid": None, **(header or {})})
@@ -67,3 +69,8 @@ def b64url(raw: bytes) -> str:
 
 def present(values: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
+
+
+def label(value: object) -> str:
+    """A test's id without key material: keys differ from one process to the next."""
+    return str(value)[:40]

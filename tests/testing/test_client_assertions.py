@@ -108,7 +108,7 @@ async def test_an_assertion_with_a_wrong_claim_is_an_invalid_client(start: Start
     [
         lambda practice: signed_by(practice, ClientKey()),
         lambda practice: signed_by(practice, ClientKey("another id")),
-        lambda practice: jwt.encode({"sub": "practice-client"}, None, "none"),
+        lambda practice: jwt.encode({"sub": "practice-client"}, "", "none"),
         lambda practice: jwt.encode({"sub": "practice-client"}, "s" * 40, "HS256"),
         lambda practice: signed_by(practice)[:-4],
         lambda practice: "x.y.z",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from SlyAPI.testing import GRANT_TYPES, SCOPES
+from SlyAPI.testing import GRANT_TYPES, PracticeProvider
 
 if TYPE_CHECKING:
     from .conftest import Practice, Reply, Start
@@ -147,7 +147,5 @@ async def test_without_the_grant_type_there_is_no_device_endpoint(start: Start) 
 
 
 def test_a_code_that_no_device_shows_cannot_be_decided() -> None:
-    from SlyAPI.testing import PracticeProvider
-
     with pytest.raises(LookupError):
-        PracticeProvider(scopes=SCOPES).decide_device("XXXX-XXXX")
+        PracticeProvider().decide_device("XXXX-XXXX")

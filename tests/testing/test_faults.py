@@ -10,6 +10,8 @@ from SlyAPI.testing import GRANT_TYPES
 if TYPE_CHECKING:
     from .conftest import Start
 
+DATE = "Fri, 15 Jan 2027 08:00:30 GMT"
+
 
 @pytest.mark.parametrize(
     ("arguments", "status", "error", "retry_after"),
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
         ({}, 429, "temporarily_unavailable", None),
         ({"retry_after": 2}, 429, "temporarily_unavailable", "2"),
         ({"retry_after": 0.1}, 429, "temporarily_unavailable", "1"),
-        ({"retry_after": "Fri, 15 Jan 2027 08:00:30 GMT"}, 429, "temporarily_unavailable", "Fri, 15 Jan 2027 08:00:30 GMT"),
+        ({"retry_after": DATE}, 429, "temporarily_unavailable", DATE),
         ({"status": 503, "retry_after": 9}, 503, "temporarily_unavailable", "9"),
         ({"status": 500}, 500, "server_error", None),
         ({"status": 400, "error": "slow_down"}, 400, "slow_down", None),

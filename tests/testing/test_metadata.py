@@ -119,7 +119,8 @@ async def test_a_challenge_names_the_place_and_the_scope(start: Start, mode: str
 
 
 @pytest.mark.parametrize(
-    ("mode", "schemes", "required"), [("off", ["Bearer"], None), ("allowed", ["Bearer", "DPoP"], False), ("required", ["DPoP"], True)]
+    ("mode", "schemes", "required"),
+    [("off", ["Bearer"], None), ("allowed", ["Bearer", "DPoP"], False), ("required", ["DPoP"], True)],
 )
 async def test_the_challenge_names_the_schemes(start: Start, mode: str, schemes: list[str], required: Any) -> None:
     async with start(dpop=mode, resource_metadata="challenge") as practice:

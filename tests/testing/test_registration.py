@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from SlyAPI.testing import GRANT_TYPES
-from tests.testing.signing import ClientKey
+from tests.testing.signing import ClientKey, label
 
 if TYPE_CHECKING:
     from .conftest import Practice, Reply, Start
@@ -105,7 +105,7 @@ async def test_a_secret_is_given_where_the_method_needs_one(
         ({"dpop_bound_access_tokens": "yes"}, "invalid_client_metadata"),
         ({"id_token_signed_response_alg": "none"}, "invalid_client_metadata"),
     ],
-    ids=str,
+    ids=label,
 )
 async def test_metadata_that_cannot_be_registered_is_refused(
     start: Start, changed: dict[str, Any], error: str
@@ -160,7 +160,7 @@ async def test_a_registration_is_read_updated_and_deleted_by_its_token(start: St
         {"client_secret_expires_at": 0},
         {"redirect_uris": []},
     ],
-    ids=str,
+    ids=label,
 )
 async def test_an_update_that_is_wrong_changes_nothing(start: Start, changed: dict[str, Any]) -> None:
     async with start(registration=True) as practice:
