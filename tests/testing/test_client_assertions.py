@@ -1,13 +1,16 @@
 """Clients that authenticate by a signed assertion (RFC 7523 §2.2): what is accepted, once."""
 from __future__ import annotations
 
+import hmac
+import json
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import jwt
 import pytest
 
 from SlyAPI.testing import GRANT_TYPES
-from tests.testing.signing import ClientKey, assertion
+from tests.testing.signing import ClientKey, assertion, b64url
 
 if TYPE_CHECKING:
     from .conftest import Practice, Publisher, Reply, Start
@@ -55,6 +58,26 @@ async def test_a_client_authenticates_by_an_hmac_with_its_secret(start: Start) -
             signed = jwt.encode({**claims, "jti": secret}, secret, "HS256")
             assert (await machine_token(practice, signed)).status == status
         assert practice.provider.log[0].client_auth == "client_secret_jwt"
+
+
+async def test_after_a_restart_no_hmac_is_accepted_since_no_secret_is_stored(start: Start) -> None:
+    async with start(**settings("client_secret_jwt")) as practice:
+        saved = json.loads(json.dumps(practice.provider.to_json()))
+        assert LONG_SECRET not in json.dumps(saved)
+        again = type(practice.provider).from_json(saved, clock=practice.clock, grant_types=GRANT_TYPES)
+        practice.provider = again
+        async with again.running():
+            claims = {"iss": "practice-client", "sub": "practice-client", "aud": again.issuer, "exp": 1_800_000_060}
+            with warnings.catch_warnings(action="ignore"):
+                tokens = [jwt.encode({**claims, "jti": key}, key, "HS256") for key in (LONG_SECRET, "0")]
+            for signed in (*tokens, hmac_by_nothing({**claims, "jti": "x"})):
+                assert (await machine_token(practice, signed)).error == "invalid_client"
+
+
+def hmac_by_nothing(claims: dict[str, Any]) -> str:
+    parts = [b64url(json.dumps(part).encode()) for part in ({"alg": "HS256"}, claims)]
+    mac = hmac.new(b"", ".".join(parts).encode(), "sha256").digest()
+    return ".".join([*parts, b64url(mac)])
 
 
 @pytest.mark.parametrize("client_id", [None, "practice-client"])

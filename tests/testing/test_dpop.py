@@ -177,13 +177,15 @@ async def test_two_proofs_are_one_too_many(start: Start) -> None:
             assert (await reply.json())["error"] == "invalid_dpop_proof"
 
 
-async def test_both_servers_demand_their_own_nonces(start: Start) -> None:
+async def test_both_servers_demand_nonces_and_send_the_latest(start: Start) -> None:
     async with start(dpop="required", dpop_nonces=True, client_secret=None) as practice:
         refused = await exchange(practice, KEY)
         assert (refused.status, refused.error) == (400, "use_dpop_nonce")
         nonce = refused.headers["DPoP-Nonce"]
         url = practice.provider.token_url
         token = (await exchange(practice, KEY, proof(KEY, "POST", url, NOW, nonce=nonce))).json["access_token"]
+        assert (await call(practice, token, nonce=nonce)).status == 200
+        practice.provider.demand_dpop_nonces("api")
         refused = await call(practice, token, nonce=nonce)
         assert (refused.status, refused.error) == (401, "use_dpop_nonce")
         assert 'error="use_dpop_nonce"' in refused.headers["WWW-Authenticate"]

@@ -195,6 +195,18 @@ async def test_an_assertion_limits_scopes(start: Start) -> None:
         assert (await ask(practice, GRANT + "jwt-bearer", **form, scope="weather.read")).error == "invalid_scope"
 
 
+@pytest.mark.parametrize("grant", ["jwt-bearer", "token-exchange"])
+async def test_no_id_token_comes_without_a_sign_in(start: Start, grant: str) -> None:
+    async with start(grant_types=GRANT_TYPES, openid=True, signing_algs=["ES256"]) as practice:
+        practice.provider.trust_issuer(ISSUER, KEY.jwks)
+        form = {"assertion": signed(practice), "subject_token": signed(practice), "subject_token_type": TYPE + "jwt"}
+        reply = await practice.post(
+            practice.provider.token_url, [("grant_type", GRANT + "jwt-bearer"), *form.items(), ("scope", "openid")]
+        )
+        assert (reply.status, "id_token" in reply.json) == (200, False)
+        assert "id_token" not in (await ask(practice, GRANT + grant, **form, scope="openid")).json
+
+
 @pytest.mark.parametrize("client_id", ["practice-client", "other"])
 async def test_an_identity_assertion_opens_another_provider_for_its_client(start: Start, client_id: str) -> None:
     async with start(grant_types=GRANT_TYPES, openid=True, signing_algs=["ES256"]) as idp, start(

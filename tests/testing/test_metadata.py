@@ -205,3 +205,13 @@ async def test_two_resources_in_one_value_are_not_two_resources(start: Start) ->
         api = practice.provider.api_url
         assert (await practice.authorize(resource=f"{api} {api}")).status == 400
         assert (await practice.exchange(await practice.code(), resource=f"{api} {api}")).error == "invalid_target"
+
+
+async def test_the_api_may_move_to_another_provider(start: Start) -> None:
+    async with start(resource_metadata="path") as old, start() as new:
+        new.provider.resources = [old.provider.api_url]
+        token = (await new.tokens(resource=old.provider.api_url))["access_token"]
+        assert (await old.call("/me", token)).error == "invalid_token"
+        old.provider.accept_tokens_of(new.provider)
+        assert (await old.call("/me", token)).json["name"] == "Robin Practice"
+        assert await old.works((await old.tokens())["access_token"])

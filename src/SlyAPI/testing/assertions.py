@@ -4,8 +4,7 @@ The rule: only of issuers that `trust_issuer` names, for this provider, now, and
 """
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 from . import jose
@@ -17,15 +16,6 @@ from .request_reader import required
 
 ID_JAG_TYPE = "oauth-id-jag+jwt"
 _LONGEST = 3600.0  # seconds
-
-
-@dataclass(frozen=True)
-class TrustedIssuer:
-    """An issuer whose assertions are accepted: its public JWKs, and the subjects it may speak for (None: any)."""
-
-    issuer: str
-    keys: Sequence[Mapping[str, Any]]
-    subjects: Collection[str] | None = None
 
 
 def exchange_assertion(server: Server, client: Client | None, form: Mapping[str, str], binding: Binding) -> Issued:

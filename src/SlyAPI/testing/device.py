@@ -6,8 +6,6 @@ from __future__ import annotations
 
 import re
 import secrets
-from dataclasses import dataclass
-from typing import Literal
 
 from aiohttp import web
 
@@ -17,27 +15,11 @@ from .client_auth import authenticated
 from .client_policy import checked_scopes, may_use, resource_error
 from .endpoint import Seen, Server
 from .features import DEVICE_CODE, REFRESH_TOKEN
-from .grants import Binding, Client, Grant, Issued, Refused, digest
+from .grants import Binding, Client, Device, Grant, Issued, Refused, digest
 from .ledger import check_resources
 
 _ALPHABET = "BCDFGHJKLMNPQRSTVWXZ"  # RFC 8628 §6.1: no vowels, so no words
 _SLOWER = 5.0
-
-
-@dataclass
-class Device:
-    """One device authorization; `next_poll` and `expires_at` are epoch seconds."""
-
-    client_id: str
-    scopes: tuple[str, ...]
-    resources: tuple[str, ...]
-    user_code: str
-    expires_at: float
-    interval: float
-    next_poll: float = 0.0
-    state: Literal["pending", "allowed", "denied", "used"] = "pending"
-    person: str = ""
-    decided_at: float = 0.0
 
 
 async def begin(server: Server, request: web.Request, seen: Seen) -> web.Response:

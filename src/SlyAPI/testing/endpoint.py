@@ -7,19 +7,15 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from email.utils import formatdate
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
 from aiohttp import web
 
 from .faults import Fault, take
 from .features import FeatureSettings
-from .grants import AuthorizationRequest, Refused
+from .grants import AuthorizationRequest, Device, Refused, TrustedIssuer
+from .jose import SigningKey
 from .ledger import Ledger
-
-if TYPE_CHECKING:
-    from .assertions import TrustedIssuer
-    from .device import Device
-    from .jose import SigningKey
 
 ClientAuth = Literal["any", "basic", "post"]
 Consent = Literal["ask", "allow", "deny"]
@@ -62,12 +58,13 @@ class Server(FeatureSettings):
     pushed: dict[str, tuple[AuthorizationRequest, float]] = field(
         default_factory=dict[str, tuple[AuthorizationRequest, float]], init=False, repr=False
     )
-    devices: dict[str, Device] = field(default_factory=dict[str, Any], init=False, repr=False)
-    trusted: dict[str, TrustedIssuer] = field(default_factory=dict[str, Any], init=False, repr=False)
-    keys: list[SigningKey] = field(default_factory=list[Any], init=False, repr=False)
+    devices: dict[str, Device] = field(default_factory=dict[str, Device], init=False, repr=False)
+    trusted: dict[str, TrustedIssuer] = field(default_factory=dict[str, TrustedIssuer], init=False, repr=False)
+    keys: list[SigningKey] = field(default_factory=list[SigningKey], init=False, repr=False)
     nonces: dict[str, str] = field(default_factory=dict[str, str], init=False, repr=False)
     used: dict[str, float] = field(default_factory=dict[str, float], init=False, repr=False)
     faults: list[Fault] = field(default_factory=list[Fault], init=False, repr=False)
+    token_issuers: list[Server] = field(default_factory=list["Server"], init=False, repr=False)
     listening_at: str | None = field(default=None, init=False)
 
     @property

@@ -7,7 +7,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -146,6 +146,31 @@ class Issued:
     grant_id: str = ""
     token_type: str = "Bearer"
     extra: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+@dataclass
+class Device:
+    """One device authorization; `next_poll` and `expires_at` are epoch seconds."""
+
+    client_id: str
+    scopes: tuple[str, ...]
+    resources: tuple[str, ...]
+    user_code: str
+    expires_at: float
+    interval: float
+    next_poll: float = 0.0
+    state: Literal["pending", "allowed", "denied", "used"] = "pending"
+    person: str = ""
+    decided_at: float = 0.0
+
+
+@dataclass(frozen=True)
+class TrustedIssuer:
+    """An issuer whose assertions are accepted: its public JWKs, and the subjects it may speak for (None: any)."""
+
+    issuer: str
+    keys: Sequence[Mapping[str, Any]]
+    subjects: Collection[str] | None = None
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,12 @@ async def userinfo(server: Server, request: web.Request, seen: Seen) -> web.Resp
     return web.Response(text=_signed(server, client, claims, algorithm), content_type="application/jwt")
 
 
+def has_session(server: Server, issued: Issued) -> bool:
+    """Whether these tokens come from a person's sign-in."""
+    grant = server.ledger.grants.get(issued.grant_id)
+    return grant is not None and grant.session_id != ""
+
+
 def id_token(server: Server, issued: Issued) -> str:
     """The id_token that belongs to these tokens (OpenID Connect Core §2 and §12.2)."""
     grant = server.ledger.grants[issued.grant_id]
@@ -123,7 +129,7 @@ def _profile(person: str, scopes: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _signed(server: Server, client: Client, claims: dict[str, Any], algorithm: str, typ: str = "JWT") -> str:
-    if algorithm == "HS256":
+    if algorithm == "HS256" and client.secret:
         return jose.sign_with_secret(claims, client.secret, typ)
     for key in server.keys:
         if key.alg == algorithm:

@@ -119,6 +119,8 @@ def verify_with_secret(token: str, secret: str) -> dict[str, Any]:
     """The claims of a token whose HMAC was made with this client secret; BadToken otherwise."""
     from joserfc.errors import JoseError
 
+    if not secret:
+        raise BadToken("the client's secret is not in memory; after a restart it is not")
     header, claims = read(token)
     alg = str(header.get("alg"))
     if alg not in HMAC:

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 from .grants import (
     AccessToken,
@@ -209,37 +208,6 @@ class Ledger:
         if known is None or known.ended or now >= known.expires_at:
             return None
         return known
-
-    def to_json(self) -> dict[str, Any]:
-        """Clients, rules, live grants and their tokens as plain JSON; codes are too short-lived to keep."""
-        live = {key: grant for key, grant in self.grants.items() if not grant.ended}
-        return {
-            "rules": asdict(self.rules),
-            "clients": [{**asdict(client), "secret": ""} for client in self.clients.values()],
-            "grants": {key: asdict(grant) for key, grant in live.items()},
-            "access_tokens": {k: asdict(t) for k, t in self.access_tokens.items() if t.grant_id in live},
-            "refresh_tokens": {k: asdict(t) for k, t in self.refresh_tokens.items() if t.grant_id in live},
-        }
-
-    @classmethod
-    def from_json(cls, saved: Mapping[str, Any]) -> Ledger:
-        """The twin of `to_json`; raises KeyError or TypeError for anything else."""
-
-        def tupled(item: Mapping[str, Any]) -> dict[str, Any]:  # JSON has lists only
-            lists = ("scopes", "redirect_uris", "resources")
-            return {name: tuple(value) if name in lists else value for name, value in item.items()}
-
-        ledger = cls(
-            Rules(**saved["rules"]),
-            {client["client_id"]: Client(**tupled(client)) for client in saved["clients"]},
-            grants={key: Grant(**tupled(grant)) for key, grant in saved["grants"].items()},
-            access_tokens={key: AccessToken(**tupled(t)) for key, t in saved["access_tokens"].items()},
-            refresh_tokens={key: RefreshToken(**t) for key, t in saved["refresh_tokens"].items()},
-        )
-        for tokens in (ledger.access_tokens, ledger.refresh_tokens):
-            for token in tokens.values():
-                _ = ledger.grants[token.grant_id]  # a token without its grant would fail much later
-        return ledger
 
     def _issue(
         self,

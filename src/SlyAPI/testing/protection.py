@@ -21,7 +21,7 @@ def authorized(server: Server, request: web.Request, seen: Seen, scope: str) -> 
     """The token of a request, valid now, here and for this scope (empty: any); RFC 6750 §3.1 names the errors."""
     seen.parameters = collected(read_pairs(query_of(request)))
     scheme, text = _read_token(server, request, seen, scope)
-    token = server.ledger.access(text, server.clock())
+    token = _known(server, text)
     if token is None:
         raise _refused(server, scheme, "invalid_token", "the access token is expired, revoked or unknown", 401)
     if token.jkt != _key(server, request, scheme, text):
@@ -46,7 +46,8 @@ def check_authentication(server: Server, token: AccessToken, acr: str, max_age: 
 
 def grant_of(server: Server, token: AccessToken) -> Grant:
     """The grant that a token belongs to."""
-    return server.ledger.grants[token.grant_id]
+    ledgers = [server.ledger, *(issuer.ledger for issuer in server.token_issuers)]
+    return next(ledger.grants[token.grant_id] for ledger in ledgers if token.grant_id in ledger.grants)
 
 
 def metadata_place(server: Server) -> str:
@@ -70,6 +71,12 @@ def _read_token(server: Server, request: web.Request, seen: Seen, scope: str) ->
         description = f"one Authorization header is expected: {' or '.join(_schemes(server))} and the token"
         raise _refused(server, _schemes(server)[0], "invalid_request", description)
     return scheme, token
+
+
+def _known(server: Server, text: str) -> AccessToken | None:
+    """The token of this text, if it is valid now, of this provider or another one whose tokens the API takes."""
+    found = [issuer.ledger.access(text, server.clock()) for issuer in (server, *server.token_issuers)]
+    return next((token for token in found if token is not None), None)
 
 
 def _schemes(server: Server) -> tuple[str, ...]:

@@ -11,34 +11,21 @@ from typing import Any, Unpack
 
 from aiohttp import web
 
-from . import (
-    api,
-    authorization,
-    device,
-    dpop,
-    identity,
-    introspection,
-    jose,
-    logout,
-    metadata,
-    pushed,
-    registration,
-    tokens,
-)
-from .assertions import TrustedIssuer
-from .endpoint import ClientAuth, Consent, Endpoint, Server, handler_for
+from . import device, dpop, identity, jose, logout
+from .endpoint import ClientAuth, Consent, Server, handler_for
 from .faults import fault
-from .features import DEVICE_CODE, Features
-from .grants import Client, Rules, digest
+from .features import Features
+from .grants import Client, Rules, TrustedIssuer, digest
 from .ledger import Ledger
+from .ledger_json import ledger_from_json, ledger_to_json
 from .request_reader import checked_redirect_uri
+from .routes import routes_of
 
 SCOPES: Mapping[str, str] = {
     "weather.read": "Read the weather forecast",
     "notes": "Read and write your notes",
 }
 _BODY_LIMIT = 64 * 1024
-Route = tuple[str, str, Endpoint]
 
 
 class PracticeProvider(Server):
@@ -138,6 +125,10 @@ class PracticeProvider(Server):
         allowed = None if subjects is None else frozenset(subjects)
         self.trusted[issuer] = TrustedIssuer(issuer, tuple(jwks["keys"]), allowed)
 
+    def accept_tokens_of(self, other: PracticeProvider) -> None:
+        """Let the API take another provider's access tokens too, as one that changes its authorization server."""
+        self.token_issuers.append(other)
+
     def jwks(self) -> dict[str, Any]:
         """The public keys of the id_tokens, as `/jwks` publishes them."""
         return identity.jwks(self)
@@ -149,8 +140,10 @@ class PracticeProvider(Server):
 
     def demand_dpop_nonces(self, *places: str) -> None:
         """Demand a new nonce in every DPoP proof at these places, "token" and "api"; without places at both."""
+        # one for both: they share an origin, by which a client may remember nonces
+        nonce = dpop.new_nonce()
         for place in places or ("token", "api"):
-            self.nonces[place] = dpop.new_nonce()
+            self.nonces[place] = nonce
 
     def decide_device(self, user_code: str, *, allow: bool = True, person: str = "") -> None:
         """Answer a device's request for the person; LookupError where no device waits with this code."""
@@ -236,7 +229,7 @@ class PracticeProvider(Server):
             "scopes": self.scopes,
             "people": self.people,
             "notes": self.notes,
-            **self.ledger.to_json(),
+            **ledger_to_json(self.ledger),
         }
 
     @classmethod
@@ -262,10 +255,10 @@ class PracticeProvider(Server):
             if saved["practice_provider"] != 1:
                 raise KeyError("practice_provider")
             provider.client_auth = saved["client_auth"]
-            provider.scopes = dict(saved["scopes"])
+            provider.scopes = {**(identity.SCOPES if provider.openid else {}), **saved["scopes"]}
             provider.people = tuple(saved["people"])
             provider.notes = {person: list(notes) for person, notes in saved["notes"].items()}
-            provider.ledger = Ledger.from_json(saved)
+            provider.ledger = ledger_from_json(saved)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ValueError("this is not what PracticeProvider.to_json gave") from error
         return provider
@@ -276,7 +269,7 @@ class PracticeProvider(Server):
         if self.listening_at is not None:
             raise RuntimeError("this practice provider runs already")
         application = web.Application(client_max_size=_BODY_LIMIT)
-        for method, path, endpoint in _routes(self):
+        for method, path, endpoint in routes_of(self):
             # not add_get, which takes HEAD as well: a HEAD must not hand out a code
             application.router.add_route(method, path, handler_for(self, endpoint))
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.5)
@@ -288,45 +281,3 @@ class PracticeProvider(Server):
         finally:
             await runner.cleanup()
             self.listening_at = None
-
-
-def _routes(server: Server) -> list[Route]:
-    """The endpoints of a provider; those of a feature only where it is on when the provider starts."""
-    routes: list[Route] = [
-        ("GET", "/authorize", authorization.authorize),
-        ("POST", "/consent", authorization.answer_consent),
-        ("POST", "/par", pushed.push),
-        ("POST", "/token", tokens.token),
-        ("POST", "/revoke", tokens.revoke),
-        ("POST", "/introspect", introspection.introspect),
-        ("GET", "/api/forecast", api.forecast),
-        ("GET", "/api/notes", api.notes),
-        ("POST", "/api/notes", api.add_note),
-        ("GET", "/api/archive", api.archive),
-        ("GET", "/api/vault", api.vault),
-        ("GET", "/api/me", api.me),
-    ]
-    routes += [("GET", path, metadata.server_metadata) for path in metadata.places(server)]
-    routes += [("GET", path, metadata.resource_metadata) for path in metadata.RESOURCE_PLACES]
-    if DEVICE_CODE in server.grant_types:
-        routes += [
-            ("POST", "/device_authorization", device.begin),
-            ("GET", "/device", device.show),
-            ("POST", "/device", device.answer),
-        ]
-    if server.registration:
-        routes += [
-            ("POST", "/register", registration.register),
-            ("GET", "/register/{client_id}", registration.read_registration),
-            ("PUT", "/register/{client_id}", registration.update_registration),
-            ("DELETE", "/register/{client_id}", registration.delete_registration),
-        ]
-    if server.openid:
-        routes += [
-            ("GET", "/jwks", identity.publish_keys),
-            ("GET", "/userinfo", identity.userinfo),
-            ("POST", "/userinfo", identity.userinfo),
-            ("GET", "/logout", logout.end_session),
-            ("POST", "/logout", logout.end_session),
-        ]
-    return routes

@@ -141,6 +141,7 @@ def _reply(server: Server, issued: Issued) -> dict[str, Any]:
         reply["refresh_token"] = issued.refresh_token
         if issued.refresh_expires_in is not None:
             reply["refresh_token_expires_in"] = issued.refresh_expires_in  # GitHub's name; no RFC has one
-    if server.openid and "openid" in issued.scopes and issued.grant_id:
+    # only a person's sign-in has a session; machines and exchanged tokens get no id_token
+    if server.openid and "openid" in issued.scopes and identity.has_session(server, issued):
         reply["id_token"] = identity.id_token(server, issued)
     return reply
