@@ -314,7 +314,7 @@ def test_git_is_mentioned_as_the_tutorial_shows(tmp_path: Path) -> None:
     subprocess.run(["git", "init", "-q", str(tmp_path)], check=True, timeout=30)
     (tmp_path / "secret.txt").write_text("a-secret")
     said = said_by("scaffold app.json --provider discord --id an-id --secret-file secret.txt", tmp_path)
-    assert said.endswith(quoted("Careful"))
+    assert said.endswith(quoted("Warning"))
 
 
 # --- commands ---

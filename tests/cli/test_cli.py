@@ -73,7 +73,7 @@ def test_every_flag_has_words_in_the_help(capsys: pytest.CaptureFixture[str], mo
     ("argv", "word"),
     [
         (["grnt"], "Did you mean grant?"),
-        (["\x1b[31m" * 99], "no command"),
+        (["\x1b[31m" * 99], "Unknown command"),
         (["grant", "--prot", "0"], "--prot"),
         (["grant", "--port", "many"], "port"),
         (["grant", "--port", "65536"], "65535"),
