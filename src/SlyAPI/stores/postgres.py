@@ -116,9 +116,8 @@ class PostgresStore(ServedStore[Any]):
         await self._execute(connection, _SAVE, (name, text))
 
     async def _swap(self, connection: Any, name: str, old: str | None, new: str) -> bool:
-        if old is None:
-            return (await self._execute(connection, _ADD, (name, new))).rowcount > 0
-        return (await self._execute(connection, _REPLACE, (new, name, old))).rowcount > 0
+        statement, values = (_ADD, (name, new)) if old is None else (_REPLACE, (new, name, old))
+        return bool((await self._execute(connection, statement, values)).rowcount)
 
     async def _remove(self, connection: Any, name: str) -> None:
         await self._execute(connection, _DELETE, (name,))
@@ -128,7 +127,7 @@ class PostgresStore(ServedStore[Any]):
 
     async def _lease(self, connection: Any, name: str, holder: str, renew: bool) -> bool:
         values = {"name": name, "holder": holder, "lease": self.lease}
-        return (await self._execute(connection, _RENEW if renew else _TAKE, values)).rowcount > 0
+        return bool((await self._execute(connection, _RENEW if renew else _TAKE, values)).rowcount)
 
     async def _release(self, connection: Any, name: str, holder: str) -> None:
         await self._execute(connection, _RELEASE, (name, holder))
@@ -188,7 +187,7 @@ class PostgresStore(ServedStore[Any]):
 
 @cache
 def _connection_class(psycopg: Any) -> Any:
-    class Connection(psycopg.AsyncConnection):
+    class Connection(psycopg.AsyncConnection):  # type: ignore[misc]
         async def wait(self, gen: Any, *args: Any, **more: Any) -> Any:
             # psycopg's own asks the server to cancel a cancelled statement, for up to 10 s where the server
             # hangs, and so would outlast our timeout; we close the connection instead
