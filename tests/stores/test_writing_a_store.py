@@ -13,7 +13,10 @@ for block in re.findall(r"^```python \{(?:practice|contract)\}\n(.*?)^```$", PAG
     exec(compile(block, str(PAGE), "exec"), _SHOWN)
 
 
-class TestTheStoreOfThePage(_SHOWN["TestTableStore"]):  # type: ignore[misc]
+_TestTableStore: Any = _SHOWN["TestTableStore"]
+
+
+class TestTheStoreOfThePage(_TestTableStore):  # type: ignore[misc]
     """With those tests for machines that ask for no lease which is renewed."""
 
     test_of_many_who_replace = ServedStoreContract.test_of_many_who_replace_the_same_at_once_one_does
