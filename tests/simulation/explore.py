@@ -12,7 +12,7 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
-from tests.simulation.faults import FAULTS, Fault
+from tests.simulation.faults import DISK_ERRORS, DISK_FAULTS, FAULTS, Fault
 from tests.simulation.scenario import Plan, Result, Scenario
 from tests.simulation.universe import Footprint, Op
 
@@ -124,6 +124,8 @@ def all_orders(plan: Plan) -> Iterator[Found]:
 
 def replayed(plan: Plan, choices: tuple[int, ...]) -> Found:
     """A run with a given sequence of choices; what comes after them takes the first option."""
+    if plan.store == "disk":
+        return on_disk(plan, *choices)
     left = list(choices)
     result = Scenario(plan, lambda ops: min(left.pop(0), len(ops) - 1) if left else 0).run()
     return Found(plan, choices, result)
@@ -171,16 +173,44 @@ def operations(plan: Plan) -> set[tuple[int, str]]:
             return found
 
 
-# --- random runs ---
+# --- the real file store, on a simulated disk ---
 
-RARE = ("storm", "clock +7200", "clock -7200", "admin deletes", "admin grants")
+SYSTEM_CALLS = 46
+"""About as many as world A makes in a refresh."""
+
+
+def disk_plans(base: Plan = PLAIN) -> Iterator[Plan]:
+    """Each system call of world A, each way in which it can fail."""
+    errors = sorted({error for some in DISK_ERRORS.values() for error in some})
+    plain = replace(base, store="disk")
+    for at in range(1, SYSTEM_CALLS):
+        for way in ("kill", "power cut"):
+            yield replace(plain, at=at, disk_fault=way)
+        for way in DISK_FAULTS[:4]:
+            for error in errors:
+                yield replace(plain, at=at, disk_fault=way, disk_error=error)
+
+
+def on_disk(plan: Plan, order: int = 0) -> Found:
+    """One run on the simulated disk, its order and what a power cut leaves by chance; order 0: the first of each."""
+    chance = random.Random(order)
+
+    def pick(most: int) -> int:
+        return chance.randrange(most) if order else 0
+
+    scenario = Scenario(plan, lambda ops: pick(len(ops)))
+    scenario.trouble.cut = pick
+    return Found(plan, (order,), scenario.run())
+
+
+# --- random runs ---
 
 
 def random_run(seed: int, only: Callable[[Fault], bool] = lambda fault: True) -> Found:
     """The run of a seed: its plan, its faults and its order."""
     chance = random.Random(seed)
     plan = Plan(
-        store=chance.choice(("file", "leased")),
+        store=chance.choice(("file", "leased", "leased", "disk")),
         grace=chance.choice((0.0, 0.0, 30.0)),
         starts=tuple(_starts(chance) for _ in range(chance.choice((1, 2, 2, 3)))),
         expires_in=chance.choice((-1.0, -1.0, 1.0, 20.0, 4000.0)),
@@ -193,8 +223,9 @@ def random_run(seed: int, only: Callable[[Fault], bool] = lambda fault: True) ->
     rate, left = chance.choice((0.05, 0.15, 0.4)), [chance.choice((1, 2, 3))]
     able = {
         label: [f for f in FAULTS.values() if label in f.labels and only(f)]
-        for label in ("load", "save", "replace", "lock", "token", "reply", "api")
+        for label in ("load", "save", "replace", "lock", "token", "reply", "api", "thread")
     }
+    disk_rate = chance.choice((0.0, 0.01, 0.03))
 
     def extra(scenario: Scenario, op: Op) -> Fault | None:
         if left[0] and able.get(op.label) and chance.random() < rate:
@@ -202,8 +233,16 @@ def random_run(seed: int, only: Callable[[Fault], bool] = lambda fault: True) ->
             return chance.choice(able[op.label])
         return None
 
-    result = Scenario(plan, lambda ops: chance.randrange(len(ops)), extra).run()
-    return Found(plan, (), result, seed)
+    def trouble(call: str) -> tuple[str, str] | None:
+        if left[0] and call in DISK_ERRORS and chance.random() < disk_rate:
+            left[0] -= 1
+            way = chance.choice(DISK_FAULTS)
+            return way, chance.choice(DISK_ERRORS[call]) if way not in ("kill", "power cut") else ""
+        return None
+
+    scenario = Scenario(plan, lambda ops: chance.randrange(len(ops)), extra)
+    scenario.trouble.chance, scenario.trouble.cut = trouble, chance.randrange
+    return Found(plan, (), scenario.run(), seed)
 
 
 def _starts(chance: random.Random) -> tuple[float, ...]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 STORE = ("load", "save", "replace", "lock")
 WRITES = ("save", "replace")
-ALL = (*STORE, "token", "reply", "api")
+ALL = (*STORE, "token", "reply", "api", "thread")
 LEASE = 30.0
 """Seconds for which a leased lock outlives a holder that does not renew it."""
 Strike = Callable[["Scenario", Op], None]
@@ -146,7 +146,7 @@ def _pause(seconds: float) -> Strike:
 def _late(seconds: float) -> Strike:
     def strike(scenario: "Scenario", op: Op) -> None:
         op.not_before = scenario.universe.now + seconds
-        if op.label in STORE:
+        if op.label in (*STORE, "thread"):
             scenario.saves_work_from = max(scenario.saves_work_from, op.not_before)
 
     return strike
@@ -211,6 +211,23 @@ def _admin_grants(scenario: "Scenario", op: Op) -> None:
     scenario.admin_grants()
 
 
+DISK_ERRORS: dict[str, tuple[str, ...]] = {
+    "open": ("EMFILE", "EIO", "EACCES", "EROFS"),
+    "read": ("EIO",),
+    "write": ("ENOSPC", "EIO"),
+    "fsync": ("ENOSPC", "EIO"),
+    "close": ("EIO",),
+    "replace": ("EBUSY", "ENOSPC", "EACCES", "EROFS"),
+    "flock": ("ENOLCK", "EIO"),
+    "stat": ("EIO", "EACCES"),
+    "fstat": ("EIO",),
+    "unlink": ("EIO", "EROFS"),
+}
+"""Which errors a system call may fail with."""
+DISK_FAULTS = ("once", "3 times", "for 3 s", "for 70 s", "kill", "power cut")
+"""How a system call goes wrong; the first four by an error of `DISK_ERRORS`."""
+
+
 def _all() -> list[Fault]:
     faults: list[Fault] = []
 
@@ -229,6 +246,7 @@ def _all() -> list[Fault]:
     add("pause 100", ALL, _pause(100.0), both=True)
     for seconds in (8.0, 20.0, 40.0):
         add(f"late {seconds:g}", ("token", "reply", *STORE), _late(seconds))
+    add("late thread 20", ("thread",), _late(20.0))
     for kinds, labels, what in (
         (SAVE_ERRORS, WRITES, "save"),
         (LOAD_ERRORS, ("load",), "load"),

@@ -27,6 +27,16 @@ def _struck(found: Found, *prefixes: str) -> bool:
     return any(name.startswith(prefixes) for name in found.result.faults)
 
 
+def _disk(*calls: str) -> Callable[[Found, str], bool]:
+    """Whether an error (not the death of a process) struck one of the system calls."""
+
+    def explains(found: Found, problem: str) -> bool:
+        struck = [name.split() for name in found.result.faults if name.startswith("disk")]
+        return any(name[1] in calls and "kill" not in name and "power" not in name for name in struck)
+
+    return explains
+
+
 def _save_refused(found: Found, problem: str) -> bool:
     return any(
         name.startswith("save ") and "transient" not in name and "Cancelled" not in name and "lost" not in name
@@ -63,6 +73,30 @@ KNOWN: tuple[Known, ...] = (
         4,
         lambda found, problem: _struck(found, "load "),
         Plan(fault="load CredentialsError x1", at=6),
+    ),
+    Known(
+        "a system call that fails for a moment while the file is written: the save is given up",
+        2,
+        _disk("write", "fsync", "replace", "close", "open", "stat", "unlink"),
+        Plan(store="disk", disk_fault="once", disk_error="EBUSY", at=24),
+    ),
+    Known(
+        "a system call that fails for a moment while the file is read: new tokens are not saved",
+        4,
+        _disk("open", "read", "fstat", "close"),
+        Plan(store="disk", disk_fault="once", disk_error="EIO", at=15),
+    ),
+    Known(
+        "a lock that the system refuses is taken for one that was had",
+        4,
+        _disk("flock", "open", "fstat", "stat"),
+        Plan(store="disk", disk_fault="once", disk_error="ENOLCK", at=6),
+    ),
+    Known(
+        "a lock on a file that is held for longer than others wait is taken for one that was had",
+        4,
+        lambda found, problem: found.plan.store == "disk" and _struck(found, "pause 100", "late"),
+        Plan(store="disk", fault="pause 100 after", at=2),
     ),
     Known(
         "compare-and-set of a store like a file is two steps",

@@ -24,6 +24,8 @@ class Rotation:
     at: float
     received: bool = False
     saved: bool = False
+    used: bool = False
+    """Whether the API saw its access token: then it was saved before, if it is ever to be."""
     excuse: str = ""
     """Why the new tokens may be lost: nobody could have kept them."""
     fate: str = ""
@@ -135,6 +137,9 @@ class Provider:
     def api(self, world: World, authorization: str) -> Answer:
         """What a call comes to."""
         scheme, _, token = authorization.partition(" ")
+        for rotation in self.rotations:
+            if rotation.new.partition("-")[2] == token.partition("-")[2]:
+                rotation.used = True
         if scheme != "Bearer" or not token:
             self._problem("no credential", f"{world.name} calls the API with {authorization!r}")
             return _json(401, {})

@@ -13,6 +13,8 @@ from functools import partial
 from typing import Any
 
 from tests.simulation import http
+from tests.simulation.disk import FOLDER, Calls, Disk
+from tests.simulation.disk_trouble import Trouble
 from tests.simulation.faults import FAULTS, LEASE, Fault, refused
 from tests.simulation.packages import package
 from tests.simulation.provider import Provider
@@ -43,6 +45,9 @@ class Plan:
     """What `on_refresh` does: nothing, "call" the API, or "other": call it with an object of its own."""
     fault: str = ""
     at: int = 0
+    disk_fault: str = ""
+    """How system call number `at` of world A goes wrong (`faults.DISK_FAULTS`), and by which error."""
+    disk_error: str = ""
     linger: float = 60.0
     """Seconds that a program goes on after its last call."""
     ending: str = "run"
@@ -68,6 +73,8 @@ class Scenario:
         self.universe = Universe(choose)
         self.provider = Provider(self.universe, plan.grace, plan.life)
         self.shelf = Shelf(wrote=self._wrote)
+        self.disk = Disk(self._wrote)
+        self.trouble = Trouble(self)
         self.refusals: list[Any] = []
         self.saves_work_from = 0.0
         self.faults: list[str] = []
@@ -80,6 +87,7 @@ class Scenario:
         self._done_at: dict[str, float] = {}
         self.universe.strike, self.universe.after = self._strike, self._strike_after
         self.universe.will_strike = self._is_target
+        self.universe.each_callback = plan.store == "disk"
 
     # --- faults ---
 
@@ -124,12 +132,18 @@ class Scenario:
     def admin_deletes(self) -> None:
         self.universe.say("the administrator deletes the user")
         self._deleted_at = self.universe.now
-        self.shelf.write("admin", "alice", None)
+        self._put("admin", None)
 
     def admin_grants(self) -> None:
         self.universe.say("the administrator has the user grant anew")
         self._deleted_at = None
-        self.shelf.write("admin", "alice", json.dumps(self.provider.user(self.plan.expires_in)))
+        self._put("admin", json.dumps(self.provider.user(self.plan.expires_in)))
+
+    def _put(self, owner: object, text: str | None) -> None:
+        if self.plan.store == "disk":
+            self.disk.put(owner, text)
+        else:
+            self.shelf.write(owner, "alice", text)
 
     # --- invariants ---
 
@@ -155,6 +169,7 @@ class Scenario:
     def _gone(self, world: World) -> None:
         """What a program that is gone may have lost without fault of its own."""
         free_locks_of(self.shelf, world)
+        self.disk.close_all_of(world)
         assert world.gone is not None
         if world.crashed:
             self.provider.excuse(world, "it died")
@@ -167,10 +182,13 @@ class Scenario:
 
     def _check_stored(self) -> None:
         """What the provider rotated is stored."""
-        text = self.shelf.values.get("alice")
+        text = self.disk.text() if self.plan.store == "disk" else self.shelf.values.get("alice")
         if text is None:
             return
-        stored = json.loads(text)["refresh_token"]
+        try:
+            stored = json.loads(text)["refresh_token"]
+        except ValueError:
+            return self._problem("stored", f"the file is torn: {text!r:.60}")
         lost = [r for r in self.provider.rotations if r.old == stored]
         if lost and not any(r.excuse for r in lost) and not self.provider.is_good(stored):
             first = lost[0]
@@ -208,7 +226,7 @@ class Scenario:
         return Result(self.provider.problems, self.universe.trace, self.faults, self._stopped, outcomes)
 
     def _begin(self, session: Callable[[], Any]) -> None:
-        self.shelf.values["alice"] = json.dumps(self.provider.user(self.plan.expires_in))
+        self._put("admin", json.dumps(self.provider.user(self.plan.expires_in)))
         for number, starts in enumerate(self.plan.starts):
             world = World(self.universe, package(number), number)
             world.on_gone.append(self._gone)
@@ -216,7 +234,7 @@ class Scenario:
 
     def _program(self, world: World, starts: tuple[float, ...], session: Any) -> None:
         sly = world.sly
-        store = make_store(sly, self.plan.store, self.shelf, InUniverse(self.universe, world), LEASE)
+        store = self._store(world)
         app = sly.OAuth2App("client", "secret", http.AUTH_URI, http.TOKEN_URI)
 
         def client(hook: Any = None) -> Any:
@@ -232,6 +250,13 @@ class Scenario:
             call = Call(len(world.calls) + 1)
             world.calls.append(call)
             call.task = world.spawn(self._call(world, call, start, partial(api.get_json, "/me")))
+
+    def _store(self, world: World) -> Any:
+        if self.plan.store != "disk":
+            return make_store(world.sly, self.plan.store, self.shelf, InUniverse(self.universe, world), LEASE)
+        calls = Calls(self.disk, world)
+        world.package.use_disk(calls, calls.open_file, calls.fcntl)
+        return world.sly.stores.FileStore(FOLDER)
 
     async def _call(self, world: World, call: Call, start: float, work: Callable[[], Any]) -> None:
         if start:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.simulation.explore import Found, all_orders, plans, random_run, replayed
+from tests.simulation.explore import Found, all_orders, disk_plans, on_disk, plans, random_run, replayed
 from tests.simulation.known import KNOWN, Known, unknown
 from tests.simulation.scenario import Plan
 
@@ -33,6 +33,18 @@ def test_no_order_of_two_worlds_one_refresh_and_one_fault_breaks_an_invariant(st
     for plan in plans((store,), (grace,)):
         for found in all_orders(plan):
             assert not _new(found)
+
+
+def test_no_failing_system_call_and_no_power_cut_breaks_an_invariant() -> None:
+    met = 0
+    for plan in disk_plans():
+        for order in range(3):
+            found = on_disk(plan, order)
+            if not found.result.faults:
+                break  # that call cannot fail so
+            met += 1
+            assert not _new(found)
+    assert met > 500
 
 
 def test_no_random_seed_breaks_an_invariant() -> None:
