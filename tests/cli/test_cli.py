@@ -16,6 +16,8 @@ from SlyAPI import OAuth2User
 from SlyAPI.cli.main import main
 from tests.support.place import Place, failure, place_at, secrets_in
 
+pytestmark = pytest.mark.slow
+
 CODES = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 130)
 COMMANDS = ("scaffold", "grant", "show", "token", "refresh", "revoke", "demo")
 

@@ -12,6 +12,8 @@ from SlyAPI import OAuth2User
 from SlyAPI.stores import EncryptedStore, FileStore, SqliteStore
 from tests.support.place import Place, failure, place_at, secrets_in
 
+pytestmark = pytest.mark.slow
+
 IN = ("--store", "sqlite:users.db")
 ALICE = (*IN, "--name", "alice")
 

@@ -16,6 +16,8 @@ from tests.conftest import Serve
 from tests.support.place import SECRET, Place, place_at, redirect_uri_in, secrets_in
 from tests.support.terminal import PIPE, Terminal
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 async def place(tmp_path: Path) -> AsyncGenerator[Place, None]:

@@ -11,6 +11,8 @@ import pytest
 
 from tests.support.place import Place, failure, secrets_in
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def bare(place: Place) -> Place:

@@ -338,7 +338,7 @@ WRONG = [
     ({"type": "service_account", "client_email": "e", "private_key": pem(KEY)}, "token_uri missing"),
     ({"type": "service_account"}, "client_email, private_key, token_uri missing"),
     ({"client_email": 5, "private_key": pem(KEY), "token_uri": "https://p.example"}, "client_email is not a text"),
-    ({"client_email": "e", "private_key": pem(KEY), "token_uri": "javascript:x"}, "token_uri is no https URL"),
+    ({"client_email": "e", "private_key": pem(KEY), "token_uri": "javascript:x"}, "token_uri is not an https URL"),
 ]
 
 
