@@ -318,3 +318,9 @@ def _callers_frames(traceback: TracebackType | None) -> TracebackType | None:
 
 def _is_ours(traceback: TracebackType) -> bool:
     return str(traceback.tb_frame.f_globals.get("__name__")).partition(".")[0] == __name__.partition(".")[0]
+
+
+class IdentityError(SlyError):
+    """A statement of who a person is does not hold: an id_token, a userinfo answer or a logout token is refused."""
+
+    kind: Kind = "permanent"
