@@ -366,3 +366,9 @@ def _begins_in_ours(traceback: TracebackType | None) -> bool:
     if traceback is None:
         return False
     return str(traceback.tb_frame.f_globals.get("__name__")).partition(".")[0] == __name__.partition(".")[0]
+
+
+class IdentityError(SlyError):
+    """A statement of who a person is does not hold: an id_token, a userinfo answer or a logout token is refused."""
+
+    kind: Kind = "permanent"
