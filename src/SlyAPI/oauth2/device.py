@@ -13,7 +13,7 @@ from ..tokens.times import seconds
 from ..web.masking import SecretForm, SecretJson, Secrets
 from ..web.messages import Reply
 from ..web.urls import bare_url, check_endpoint
-from .token_endpoint import read_answer, refusal, says_error
+from .token_endpoint import is_error, read_answer, refusal
 
 GRANT_TYPE = "urn:ietf:params:oauth:grant-type:device_code"
 INTERVAL = 5.0
@@ -87,7 +87,7 @@ def read_device_reply(reply: Reply, *, now: float, scopes: list[str], secrets: S
     """
     where = f"The device authorization endpoint {bare_url(reply.url)}"
     answer = read_answer(reply)
-    if reply.status >= 300 or says_error(answer):
+    if reply.status >= 300 or is_error(answer):
         problem: SlyError = refusal(reply, answer or {}, where, refreshing=False, secrets=secrets)
         problem.next_step = problem.next_step.replace("token_uri", "device_uri")
         raise problem

@@ -11,7 +11,7 @@ from ..tokens.times import read_time
 from ..web.masking import SecretForm, Secrets
 from ..web.messages import Reply
 from ..web.urls import bare_url
-from .token_endpoint import read_answer, refusal, says_error
+from .token_endpoint import is_error, read_answer, refusal
 
 _KNOWN = {"active", "scope", "client_id", "username", "sub", "exp"}
 
@@ -43,7 +43,7 @@ def read_introspection_reply(reply: Reply, secrets: Secrets) -> TokenInfo:
     """What the endpoint answers (RFC 7662 §2.2). Raises `TokenError` or `BadReplyError`."""
     where = f"The introspection endpoint {bare_url(reply.url)}"
     answer = read_answer(reply)
-    if reply.status >= 300 or (says_error(answer) and "active" not in (answer or {})):
+    if reply.status >= 300 or (is_error(answer) and "active" not in (answer or {})):
         problem: SlyError = refusal(reply, answer or {}, where, refreshing=False, secrets=secrets)
         problem.next_step = problem.next_step.replace("token_uri", "introspect_uri")
         raise problem

@@ -20,7 +20,7 @@ from enum import Enum, auto
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..errors import GrantEndedError, SaveError, SlyError, SupersededError
+from ..errors import GrantEndedError, SaveError, SlyError, SupersededError, clean_traceback
 from ..stores.contract import missing
 from ..tokens.user import OAuth2User
 from ..web.events import refresh_log as log
@@ -193,6 +193,7 @@ def is_hook_of(held: HeldUser) -> bool:
     return refresh is not None and refresh.held is held and not refresh.task.done()
 
 
+@clean_traceback
 async def refresh(held: HeldUser, client: Any, why: str = "due", rejected: Secrets = _NONE) -> None:
     """Step 1: waits for the user's refresh in this event loop, and begins it if there is none.
 
