@@ -35,6 +35,8 @@ from tests.support.account_judge import AccountJudge, new_key
 from tests.support.oauth1_judge import CLIENT_KEY, CLIENT_SECRET, Judge, Token
 from tests.support.serving import all_by, served
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 TUTORIAL = ROOT / "docs" / "getting-oauth2-credentials.md"
@@ -107,7 +109,8 @@ def run(words: list[str], folder: Path) -> str:
 def test_every_python_block_is_tested_somehow() -> None:
     kinds = {block.kind for block in BLOCKS if block.info.startswith("python")}
     kinds = {kind for kind in kinds if kind.partition(" ")[0] not in ("before", "carry", "after")}  # test_migrating.py
-    assert kinds == {"practice", "practice web", "stand-in", "oauth1", "account", "auth"}
+    others = {"auth", "contract"}  # tests/auth, tests/stores
+    assert kinds == {"practice", "practice web", "stand-in", "oauth1", "account", *others}
 
 
 @pytest.fixture(scope="module")
@@ -312,7 +315,7 @@ def test_git_is_mentioned_as_the_tutorial_shows(tmp_path: Path) -> None:
     subprocess.run(["git", "init", "-q", str(tmp_path)], check=True, timeout=30)
     (tmp_path / "secret.txt").write_text("a-secret")
     said = said_by("scaffold app.json --provider discord --id an-id --secret-file secret.txt", tmp_path)
-    assert said.endswith(quoted("Careful"))
+    assert said.endswith(quoted("Warning"))
 
 
 # --- commands ---

@@ -248,6 +248,12 @@ class GrantEndedError(TokenError):
     kind: Kind = "permanent"
 
 
+class IdentityError(SlyError):
+    """A statement of who a person is is refused: an id_token, a userinfo reply or a logout token is invalid."""
+
+    kind: Kind = "permanent"
+
+
 def clean_traceback(function: F) -> F:
     """Decorates a public function, coroutine function or asynchronous generator function: errors leave it clean.
 

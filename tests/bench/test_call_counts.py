@@ -22,6 +22,8 @@ from SlyAPI.web import Method, Request
 from tests.bench.calls import PARAMS, api_at
 from tests.bench.measure import server
 
+pytestmark = pytest.mark.slow
+
 OURS = str(Path(SlyAPI.__file__).parent)
 MOST = {"one": 16, "params": 18, "page": 26, "sign": 2}
 """Entries of functions in src/SlyAPI, a coroutine that goes on not counted again."""
