@@ -346,7 +346,7 @@ class World:
     def sweep(self) -> None:
         """Ends what is left of its coroutines, unheard: the run is over."""
         self.alive = False
-        left: list[Any] = self._left()
+        left: list[Any] = [task for task in self.loop.created if not task.done()]
         for task in left:
             task._log_destroy_pending = False
             for _ in range(20):
