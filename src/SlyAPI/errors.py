@@ -85,6 +85,12 @@ class CredentialsNotFoundError(CredentialsError, FileNotFoundError):
     """The client or user file does not exist."""
 
 
+class CredentialsUnavailableError(CredentialsError):
+    """Stored credentials could not be read or locked at this moment. Nothing was sent, and nothing changed."""
+
+    kind: Kind = "transient"
+
+
 class DecryptionError(CredentialsError):
     """Stored data cannot be decrypted: the key is lost or wrong, or the data was changed. It is left unchanged."""
 

@@ -9,7 +9,15 @@ import stat
 from contextlib import suppress
 from typing import Any
 
-from .errors import CredentialsError, CredentialsNotFoundError, SaveError, clean_traceback, printable
+from .errors import (
+    CredentialsError,
+    CredentialsNotFoundError,
+    CredentialsUnavailableError,
+    Kind,
+    SaveError,
+    clean_traceback,
+    printable,
+)
 
 StrPath = str | os.PathLike[str]
 
@@ -21,11 +29,15 @@ def read_json_file(path: StrPath) -> Any:
     """The JSON value in the file at `path`.
 
     Raises `CredentialsNotFoundError` where there is no file, `CredentialsError` for a folder, a pipe,
-    an empty or huge file, bytes that are not UTF-8 and text that is not JSON.
+    an empty or huge file, bytes that are not UTF-8 and text that is not JSON, and `CredentialsUnavailableError` where
+    the system refuses to read it.
     """
     value, problem = _read(path)
     if problem is None:
         raise CredentialsNotFoundError(f"{display_path(path)} does not exist.")
+    if problem.startswith((_OF_SYSTEM, _FORBIDDEN)):
+        kind: Kind = "transient" if problem.startswith(_OF_SYSTEM) else "configuration"
+        raise CredentialsUnavailableError(f"{display_path(path)} {problem}.", kind=kind)
     if problem:
         raise CredentialsError(f"{display_path(path)} {problem}.")
     return value
