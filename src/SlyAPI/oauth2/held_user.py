@@ -28,8 +28,6 @@ from ..web.masking import SecretJson, Secrets
 from .app import OnRefresh
 from .token_source import TokenSource
 
-LEEWAY = 30.0
-"""Seconds before expiry at which a token counts as due, but never more than a tenth of its life."""
 RETRY_PAUSE = 5.0
 """Seconds until a refresh that failed while the token is still good is tried again."""
 NOT_LOADED = OAuth2User("", expires_at=datetime.fromtimestamp(0, UTC))
@@ -106,7 +104,7 @@ class HeldUser:
         self.timed = self.user.expires_at
         self.due_at = self.ends()
         if self.source.can_renew(self.user):
-            self.due_at -= min(LEEWAY, max(0.0, self.due_at - self.clock()) / 10)
+            self.due_at -= min(self.source.app.leeway, max(0.0, self.due_at - self.clock()) / 10)
 
     def keep_valid_token(self, error: SlyError) -> bool:
         """Whether to keep using a token that is due but still valid, because the refresh failed temporarily."""
