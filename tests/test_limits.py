@@ -94,6 +94,34 @@ def test_nothing_goes_out_once_the_provider_says_that_nothing_is_left() -> None:
     assert bucket.wait(31.0) == 0.0
 
 
+def test_a_quota_that_resets_in_a_year_holds_back_for_an_hour_and_is_then_probed_by_one_request() -> None:
+    bucket = Bucket(None, 1)
+    bucket.update(Quota(0, 86400.0 * 365), now=0.0, under_way=0)
+    assert bucket.wait(1.0) == pytest.approx(3599.0)
+    assert bucket.wait(3600.0) == 0.0
+    bucket.take(3600.0)
+    assert 0 < bucket.wait(3600.0) <= 10, "the others wait for its reply"
+    bucket.update(Quota(0, 86400.0 * 365), now=3601.0, under_way=0)
+    assert bucket.wait(3601.0) == pytest.approx(3600.0)
+    bucket.take(7201.0)
+    bucket.update(None, now=7202.0, under_way=0)
+    assert bucket.wait(7202.0, ahead=99) == 0.0, "a reply without a quota ends the hold"
+
+
+def test_a_probe_without_a_reply_does_not_hold_the_others_back_for_long() -> None:
+    bucket = Bucket(None, 1)
+    bucket.update(Quota(0, 1e6), now=0.0, under_way=0)
+    bucket.take(3600.0)
+    assert bucket.wait(3610.0, ahead=99) == 0.0
+
+
+def test_a_quota_that_is_not_used_up_is_not_probed() -> None:
+    bucket = Bucket(None, 1)
+    bucket.update(Quota(5, 80_000.0), now=0.0, under_way=0)
+    bucket.take(3601.0)
+    assert bucket.wait(3601.0, ahead=99) == 0.0
+
+
 # --- what providers say ---
 
 SAYINGS: dict[str, tuple[dict[str, str], Quota | None]] = {

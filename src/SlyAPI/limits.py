@@ -103,9 +103,8 @@ class Limits:
         if not self.respect_headers or self._process != os.getpid():
             return
         quota = quota_from_headers(headers, status, self._wall())
-        if quota is not None:
-            with self._guard:
-                self._bucket.update(quota, self._clock(), self._under_way - 1)
+        with self._guard:
+            self._bucket.update(quota, self._clock(), self._under_way - 1)
 
     async def _take_in_turn(self, waiter: "_Waiter") -> None:
         """Waits in the queue; only the first waiter waits for time to pass or a turn to end."""
@@ -163,6 +162,10 @@ class _Waiter:
 
 # --- the rate ---
 
+_LONGEST_HOLD = 3600.0
+"""Seconds that a provider's quota holds requests back at most; then one request probes it."""
+_PROBE = 5.0
+"""Seconds that other requests wait for the probe's reply at most."""
 _INSTANT = 1e-6
 """Shorter waits count as none: sums of times are inexact, and a timer would fire at once."""
 
@@ -175,9 +178,13 @@ class Quota(NamedTuple):
 
 
 class Bucket:
-    """So many requests per second, and `burst` of them at once after a rest (a leaky bucket as a meter)."""
+    """So many requests per second, and `burst` of them at once after a rest (a leaky bucket as a meter).
 
-    __slots__ = ("_burst", "_full_at", "_interval", "_left", "_resets_at")
+    A provider's quota holds requests back until it resets, but no longer than an hour: a header may be wrong. Then
+    one request goes out as a probe, and the others wait for its reply.
+    """
+
+    __slots__ = ("_burst", "_capped", "_full_at", "_interval", "_left", "_probing", "_resets_at")
 
     def __init__(self, per_second: float | None, burst: int) -> None:
         self._interval = 1 / per_second if per_second else 0.0
@@ -185,6 +192,8 @@ class Bucket:
         self._full_at = -math.inf  # when an unused bucket is full again
         self._left: int | None = None  # of the provider's quota, until `_resets_at`
         self._resets_at = -math.inf
+        self._capped = False  # whether the provider's reset is later than that
+        self._probing = False
 
     def wait(self, now: float, ahead: int = 0) -> float:
         """Seconds until one more may be taken, after the `ahead` that are waiting."""
@@ -197,16 +206,23 @@ class Bucket:
         """Counts a request that goes out now."""
         self._full_at = max(now, self._full_at) + self._interval
         if self._resets_at <= now:
-            self._left = None
+            self._probing = self._capped and self._left is not None and self._left <= 0
+            self._left, self._resets_at = (1, now + _PROBE) if self._probing else (None, now)
+            self._capped = False
         if self._left is not None:
             self._left -= 1
 
-    def update(self, quota: Quota, now: float, under_way: int) -> None:
+    def update(self, quota: Quota | None, now: float, under_way: int) -> None:
         """Applies a reply's quota, which may not yet count `under_way` further requests."""
-        left, resets_at = max(0, quota.left - under_way), now + quota.reset
+        if self._probing:
+            self._left, self._probing = None, False
+        if quota is None:
+            return
+        left, resets_at = max(0, quota.left - under_way), now + min(quota.reset, _LONGEST_HOLD)
         if self._left is not None and self._resets_at > now and self._left <= 0 < left and resets_at <= self._resets_at:
             return  # an older reply that arrived late
         self._left, self._resets_at = left, resets_at
+        self._capped = quota.reset > _LONGEST_HOLD
 
 
 # --- what a provider reports ---

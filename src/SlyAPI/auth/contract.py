@@ -5,7 +5,7 @@ The rule: `sign` changes one request and nothing else; it may be called for many
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..web.messages import Request
 from .middleware import send_signed
@@ -19,6 +19,9 @@ class Auth(ABC):
     __module__ = "SlyAPI.auth"
 
     __slots__ = ()
+
+    answers_403: ClassVar[bool] = False
+    """Whether `sign_again` is also called for a 403 whose challenge reports `insufficient_scope` (RFC 6750 §3.1)."""
 
     @abstractmethod
     async def sign(self, client: Any, request: Request) -> Request:

@@ -11,7 +11,8 @@ from ..limits import Limits
 from ..retry import Retry
 from ..web.events import tries_again
 from ..web.messages import Reply, Request
-from .signed_call import Fetch, Origin, copied, is_repeatable
+from .origin import Origin
+from .signed_call import Fetch, copied, is_repeatable
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession

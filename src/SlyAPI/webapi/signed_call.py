@@ -4,7 +4,6 @@ The rule: a credential goes to the base URL's origin and nowhere else.
 """
 
 from collections.abc import Awaitable, Callable
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ..auth.contract import Auth
@@ -15,6 +14,7 @@ from ..transport.sessions import session_on_same_connector
 from ..web.masking import masked
 from ..web.messages import REDIRECTS, Method, Reply, Request, retry_after
 from ..web.urls import bare_url
+from .origin import Origin, is_public, parsed
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
@@ -23,54 +23,11 @@ if TYPE_CHECKING:
 _MOST_REDIRECTS = 10
 _ERROR_TEXT = 1 << 14
 _SENT_TWICE = (str, bytes, bytearray, memoryview, dict, list, tuple)
-_NOT_SECRET = ("accept", "user-agent", "range", "if-range")
+_NOT_SECRET = ("accept", "accept-encoding", "accept-language", "user-agent", "range", "if-range")
+"""Names of headers that a redirect takes to another origin."""
 
 Fetch = Callable[["ClientSession", Request, int], Awaitable[Reply]]
 """Sends a request and reads its reply: `transport.fetch`, or `streaming.begin`."""
-
-
-class Origin:
-    """The origin that credentials may go to: scheme, host and port of a base URL (RFC 6454 §4)."""
-
-    __slots__ = ("_origin", "base_url", "prefix")
-
-    def __init__(self, base_url: str) -> None:
-        self.base_url = base_url
-        self._origin = _origin(base_url)
-        self.prefix = f"{self._origin}/" if self._origin else ""
-
-    def admits(self, url: str) -> bool:
-        """Whether a credential may go to `url`; compares the text first, which is faster than parsing."""
-        if self.prefix and url.startswith(self.prefix):
-            return True
-        return self._origin is not None and _origin(url) == self._origin
-
-    def refusal(self, url: str) -> OriginError:
-        """The error for a URL that is not admitted."""
-        return OriginError(
-            f"{printable(bare_url(url), 200)} is not at the origin of base_url "
-            f"({printable(bare_url(self.base_url), 200) or 'which is not set'}), so nothing was sent there.",
-            next_step="Set base_url to the API's address, or use another WebAPI for the other server.",
-        )
-
-
-def _parsed(url: str) -> "URL":
-    from yarl import URL  # aiohttp has imported it
-
-    return URL(url)
-
-
-@lru_cache(maxsize=1024)
-def origin_of(base_url: str) -> Origin:
-    """The origin of a base URL; cached, because many clients share one."""
-    return Origin(base_url)
-
-
-def _origin(url: str) -> "URL | None":
-    try:
-        return _parsed(url).origin() if url and "\\" not in url else None
-    except ValueError:
-        return None
 
 
 async def signed_call(
@@ -88,6 +45,8 @@ async def signed_call(
     """
     if not origin.admits(request.url) and not auth._signs_nothing:
         raise origin.refusal(request.url)
+    if ".." in request.url or "%" in request.url:
+        origin.check_path(request.url)
     unsigned = _parts(request)
     request = await auth.sign(client, request)
     reply = await fetch(client, request, limit)
@@ -96,7 +55,7 @@ async def signed_call(
     own = Request(*unsigned)
     replaced: list[str] = []
     call_again = False
-    if reply.status == 401:
+    if reply.status == 401 or (reply.status == 403 and auth.answers_403 and _lacks_scope(reply)):
         replaced = _added(own, request)
         call_again = await auth.sign_again(client, request, reply.headers)
         if call_again and is_repeatable(request):
@@ -185,8 +144,10 @@ def _moved(own: Request, reply: Reply, origin: Origin, secrets: list[str]) -> Re
     why = "with the credential in it" if masked(shown, secrets) != shown else ""
     if not within and moved.method is not Method.GET:
         why = f"a {moved.method}"
+    if not within and not is_public(target.host) and is_public(parsed(own.url).host):
+        why = "into a private network,"
     if why:
-        raise OriginError(f"{_parsed(own.url).origin()} redirects {why} to {target.origin()}; not followed.")
+        raise OriginError(f"{parsed(own.url).origin()} redirects {why} to {target.origin()}; not followed.")
     if not is_repeatable(moved):
         raise ConfigError(
             f"{own.name} redirects, and this body cannot be sent twice.",
@@ -197,9 +158,9 @@ def _moved(own: Request, reply: Reply, origin: Origin, secrets: list[str]) -> Re
 
 def _target(url: str, reply: Reply) -> "URL":
     try:
-        return _parsed(url).join(_parsed(reply.headers["Location"]))
+        return parsed(url).join(parsed(reply.headers["Location"]))
     except ValueError:
-        return _parsed("invalid:")
+        return parsed("invalid:")
 
 
 def _without_body(headers: dict[str, str]) -> dict[str, str]:
@@ -207,8 +168,7 @@ def _without_body(headers: dict[str, str]) -> dict[str, str]:
 
 
 def _not_secret(headers: dict[str, str]) -> dict[str, str]:
-    """The caller's headers that contain no secret by their meaning."""
-    return {name: value for name, value in headers.items() if name.lower().startswith(_NOT_SECRET)}
+    return {name: value for name, value in headers.items() if name.lower() in _NOT_SECRET}
 
 
 def is_repeatable(request: Request) -> bool:
@@ -230,17 +190,26 @@ def _refusal(request: Request, reply: Reply, secrets: list[str]) -> ApiError:
         text,
         reply,
         message=f"{request.method.value} {reply.url} was answered with HTTP {status}{shown}.",
-        next_step=_next_step(status, reply.headers.get("WWW-Authenticate", ""), wait),
+        next_step=_next_step(reply, wait),
         retry_after=wait,
     )
 
 
-def _next_step(status: int, challenge: str, wait: float | None) -> str:
+def _lacks_scope(reply: Reply) -> bool:
+    """Whether the challenge reports `insufficient_scope` (RFC 6750 §3.1)."""
+    getall = getattr(reply.headers, "getall", None)  # each challenge may have a header of its own
+    challenges = getall("WWW-Authenticate", ()) if getall else [reply.headers.get("WWW-Authenticate", "")]
+    return any("insufficient_scope" in challenge for challenge in challenges)
+
+
+def _next_step(reply: Reply, wait: float | None) -> str:
+    status = reply.status
     if status == 401:
         return "The credential was refused; grant again: python -m SlyAPI grant"
     if status == 403:
-        scope = "insufficient_scope" in challenge
-        return "Grant again with the scope that this call needs." if scope else "This user or client may not do this."
+        if _lacks_scope(reply):
+            return "Grant again with the scope that this call needs."
+        return "This user or client may not do this."
     if status == 404:
         return "Check base_url and the path."
     if status == 429:

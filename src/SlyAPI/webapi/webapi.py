@@ -24,8 +24,9 @@ from ..web.messages import Method, Reply, Request
 from ..web.params import as_query
 from .answers import read_answer
 from .lazy import AsyncLazy, PagedLazy
+from .origin import origin_of
 from .page_walk import PageRequest, walk
-from .signed_call import Fetch, origin_of, signed_call
+from .signed_call import Fetch, signed_call
 from .verbs import Headers, Params, RequestOptions, Verbs
 
 if TYPE_CHECKING:
