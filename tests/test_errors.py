@@ -1,9 +1,13 @@
 """The family of errors: what a caller may rely on."""
 from __future__ import annotations
 
+import asyncio
 import copy
 import inspect
 import pickle
+import traceback
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import aiohttp
@@ -24,6 +28,7 @@ from SlyAPI.errors import (
     SaveError,
     SlyError,
     TokenError,
+    clean_traceback,
     printable,
 )
 from SlyAPI.web import Reply
@@ -131,3 +136,203 @@ async def test_the_misspelled_constructor_of_0_6_makes_the_error(serve: Any) -> 
     assert (error.status, error.reason) == (418, "a teapot")
     with pytest.raises(ApiError, match="418"):
         raise error
+
+
+# --- the boundary that cleans tracebacks ---
+
+SECRET = "s3cret-in-a-frame"
+
+
+def raises(error: BaseException) -> None:
+    """Raises in a frame that counts as the library's, behind one that handled another error."""
+    namespace = {"__name__": "SlyAPI.example", "error": error, "secret": SECRET}
+    code = (
+        "def handled():\n"
+        "    local = secret\n"
+        "    raise KeyError(local)\n"
+        "def fails():\n"
+        "    local = secret\n"
+        "    try:\n"
+        "        handled()\n"
+        "    except KeyError:\n"
+        "        raise error\n"
+    )
+    exec(code, namespace)
+    namespace["fails"]()  # type: ignore[operator]
+
+
+@clean_traceback
+def plain(error: BaseException) -> str:
+    """A function."""
+    raises(error)
+    return "done"
+
+
+@clean_traceback
+async def coroutine(error: BaseException) -> str:
+    """A coroutine function."""
+    raises(error)
+    return "done"
+
+
+@clean_traceback
+async def generator(error: BaseException) -> AsyncGenerator[int, None]:
+    """An asynchronous generator function."""
+    yield 1
+    raises(error)
+
+
+class Base:
+    @clean_traceback
+    async def call(self, error: BaseException) -> str:
+        raises(error)
+        return "done"
+
+    @clean_traceback
+    async def echo(self) -> AsyncGenerator[str, str]:
+        received = yield "first"
+        try:
+            yield received
+        finally:
+            self.closed = True
+
+    @asynccontextmanager
+    @clean_traceback
+    async def block(self) -> AsyncGenerator[int, None]:
+        yield 1
+
+
+class Derived(Base):
+    async def call(self, error: BaseException, more: int = 0) -> str:
+        return await super().call(error)
+
+
+async def call_plain(error: BaseException) -> None:
+    plain(error)
+
+
+async def call_generator(error: BaseException) -> None:
+    assert [item async for item in generator(error)] == [1]
+
+
+CALLS: dict[str, Callable[[BaseException], Awaitable[Any]]] = {
+    "plain": call_plain,
+    "coroutine": coroutine,
+    "generator": call_generator,
+    "method": lambda error: Base().call(error),
+    "overridden method": lambda error: Derived().call(error),
+}
+
+
+async def caught_from(call: Callable[[BaseException], Awaitable[Any]], error: BaseException) -> BaseException:
+    with pytest.raises(type(error)) as caught:
+        await call(error)
+    assert caught.value is error
+    return caught.value
+
+
+def modules_in(error: BaseException) -> list[str]:
+    return [str(frame.f_globals["__name__"]) for frame, _ in traceback.walk_tb(error.__traceback__)]
+
+
+@pytest.mark.parametrize("error", [ConfigError("x"), asyncio.CancelledError(), KeyboardInterrupt()], ids=repr)
+@pytest.mark.parametrize("call", CALLS)
+async def test_an_error_leaves_without_the_librarys_frames_and_with_the_callers(
+    call: str, error: BaseException
+) -> None:
+    caught = await caught_from(CALLS[call], error)
+    assert set(modules_in(caught)) == {__name__}
+    assert caught.__context__ is None
+    assert SECRET not in "".join(told_by_traceback(caught))
+
+
+def told_by_traceback(error: BaseException) -> list[str]:
+    return list(traceback.TracebackException.from_exception(error, capture_locals=True).format())
+
+
+@pytest.mark.parametrize("call", CALLS)
+async def test_an_error_that_is_not_of_the_library_keeps_its_frames_without_the_boundarys(call: str) -> None:
+    caught = await caught_from(CALLS[call], KeyError("the caller's own mistake"))
+    assert modules_in(caught)[-1] == "SlyAPI.example"
+    assert "SlyAPI.errors" not in modules_in(caught)
+    assert caught.__context__ is None
+
+
+async def test_the_context_and_the_cause_of_the_caller_stay() -> None:
+    cause = ValueError("why")
+
+    async def handles(error: BaseException) -> None:
+        try:
+            raise LookupError("of the caller")
+        except LookupError:
+            error.__cause__ = cause
+            await coroutine(error)
+
+    caught = await caught_from(handles, ConfigError("x"))
+    assert isinstance(caught.__context__, LookupError)
+    assert caught.__cause__ is cause
+    assert modules_in(caught.__context__) == [__name__]
+
+
+async def test_contexts_in_a_circle_and_groups_of_errors_are_cleaned_too() -> None:
+    one, other, inner = ConfigError("one"), ValueError("other"), ConfigError("inner")
+    for error in (other, inner):
+        with suppress(ValueError):
+            raises(error)
+    one.__context__, other.__context__ = other, one
+    caught = await caught_from(coroutine, ExceptionGroup("group", [one, inner]))
+    assert isinstance(caught, ExceptionGroup)
+    for cleaned in (other, inner):
+        assert set(modules_in(cleaned)) == {__name__}
+
+
+@pytest.mark.parametrize("call", CALLS)
+async def test_the_environment_can_keep_every_frame(call: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLYAPI_TRACEBACK", "1")
+    caught = await caught_from(CALLS[call], ConfigError("x"))
+    assert modules_in(caught)[-1] == "SlyAPI.example"
+    assert isinstance(caught.__context__, KeyError)
+
+
+def test_a_decorated_function_looks_as_it_did() -> None:
+    assert str(inspect.signature(coroutine)) == "(error: 'BaseException') -> 'str'"
+    assert inspect.iscoroutinefunction(coroutine)
+    assert not inspect.iscoroutinefunction(plain)
+    assert (coroutine.__name__, coroutine.__module__) == ("coroutine", __name__)
+    assert inspect.getdoc(generator) == "An asynchronous generator function."
+    assert pickle.loads(pickle.dumps(coroutine)) is coroutine
+
+
+async def test_a_decorated_generator_takes_values_and_is_closed_once() -> None:
+    base = Base()
+    items = base.echo()
+    assert await anext(items) == "first"
+    assert await items.asend("second") == "second"
+    await items.aclose()
+    assert base.closed
+    with pytest.raises(StopAsyncIteration):
+        await anext(items)
+
+
+async def test_an_error_in_the_callers_block_keeps_the_callers_frames() -> None:
+    def fails() -> None:
+        raise ConfigError("of the caller")
+
+    with pytest.raises(ConfigError) as caught:
+        async with Base().block():
+            fails()
+    assert [frame.f_code.co_name for frame, _ in traceback.walk_tb(caught.value.__traceback__)][-1] == "fails"
+
+
+async def test_a_generator_that_a_loop_closes_is_closed_without_a_complaint() -> None:
+    complaints: list[object] = []
+
+    async def leaves_open() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+        items = Base().echo()
+        await anext(items)
+        held.append(items)
+
+    held: list[object] = []
+    await asyncio.to_thread(asyncio.run, leaves_open())
+    assert complaints == []

@@ -9,13 +9,14 @@ import stat
 from contextlib import suppress
 from typing import Any
 
-from .errors import CredentialsError, CredentialsNotFoundError, SaveError, printable
+from .errors import CredentialsError, CredentialsNotFoundError, SaveError, clean_traceback, printable
 
 StrPath = str | os.PathLike[str]
 
 _LARGEST = 1 << 20  # a megabyte: credentials files have a few hundred bytes
 
 
+@clean_traceback
 def read_json_file(path: StrPath) -> Any:
     """The JSON value in the file at `path`.
 
@@ -31,9 +32,9 @@ def read_json_file(path: StrPath) -> Any:
 
 
 def _read(path: StrPath) -> tuple[Any, str | None]:
-    """The value and no problem, or None and what the file is instead, itself None where there is no file.
+    """The value and "", or None and what is wrong with the file (None: it does not exist).
 
-    Raises nothing, so that no traceback shows what the file holds.
+    Returns the problem, since the errors of the decoders carry the file's content.
     """
     try:
         raw = _read_regular(path)
@@ -67,6 +68,7 @@ def _read_regular(path: StrPath) -> bytes:
     return raw
 
 
+@clean_traceback
 def write_json_file(path: StrPath, value: Any) -> None:
     """Replaces the file at `path` by `value` as JSON, mode 0600, complete on disk before it has the name.
 
@@ -74,7 +76,6 @@ def write_json_file(path: StrPath, value: Any) -> None:
     Raises `SaveError`; what was there is then untouched.
     """
     problem = _write(path, value)
-    del value  # so that no traceback shows it
     if problem:
         raise SaveError(
             f"{display_path(path)} could not be written: it {problem}. The file is as it was.",

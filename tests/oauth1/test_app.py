@@ -308,10 +308,10 @@ def test_a_client_that_only_signs_needs_no_endpoints_until_it_asks() -> None:
         ({"id": "s3cret", "secret": "s3cret", "auth_uri": "x", "token_uri": "y"}, "a client file"),
         ({"key": "k", "secret": "s3cret"}, "an OAuth 1 user file"),
         ({**OWN, "key": ""}, "key missing"),
-        ({**OWN, "key": 5}, "key is not a text"),
-        ({**OWN, "secret": ["s3cret"]}, "secret is not a text"),
-        ({**OWN, "access_uri": "file:///s3cret"}, "access_uri is no https URL"),
-        ({**OWN, "request_uri": "https://me:s3cret@h/"}, "request_uri is no https URL"),
+        ({**OWN, "key": 5}, "key is not a string"),
+        ({**OWN, "secret": ["s3cret"]}, "secret is not a string"),
+        ({**OWN, "access_uri": "file:///s3cret"}, "access_uri is not an https URL"),
+        ({**OWN, "request_uri": "https://me:s3cret@h/"}, "request_uri is not an https URL"),
     ],
 )
 def test_what_is_no_client_is_named_and_not_quoted(obj: Any, problem: str) -> None:
@@ -329,7 +329,7 @@ def test_what_is_no_client_is_named_and_not_quoted(obj: Any, problem: str) -> No
         (OWN, "an OAuth 1 client file"),
         ({"token": "s3cret", "expires_at": None}, "a user file of SlyAPI"),
         ({"key": "", "secret": "s3cret"}, "key is empty"),
-        ({"oauth_token": 5, "oauth_token_secret": "s3cret"}, "oauth_token is not a text"),
+        ({"oauth_token": 5, "oauth_token_secret": "s3cret"}, "oauth_token is not a string"),
         ({"oauth_token": "s3cret"}, "a JSON object with other keys"),
     ],
 )

@@ -126,7 +126,7 @@ OTHERS: list[tuple[object, str]] = [
     ({**OWN, "token_uri": None}, "is not filled in: token_uri missing"),
     ({"client_id": "c", "client_secret": "s3cret"}, "is not filled in: auth_uri, token_uri missing"),
     (OAuth2User("s3cret", "r").to_dict(), "a user file of SlyAPI"),
-    ({"access_token": "s3cret", "token_type": "bearer"}, "a provider's token answer"),
+    ({"access_token": "s3cret", "token_type": "bearer"}, "a provider's token reply"),
     (
         {"type": "service_account", "private_key": "s3cret", "client_id": "1", "auth_uri": AUTH, "token_uri": TOKEN},
         "a Google service-account key",
@@ -149,9 +149,9 @@ OTHERS: list[tuple[object, str]] = [
     ([OWN], "not a JSON object"),
     ("s3cret", "not a JSON object"),
     (None, "not a JSON object"),
-    ({**OWN, "id": 5}, "id is not a text"),
-    ({**OWN, "secret": ["s3cret"]}, "secret is not a text"),
-    ({**OWN, "secret": "s3cret\nX"}, "secret is not a text"),
+    ({**OWN, "id": 5}, "id is not a string"),
+    ({**OWN, "secret": ["s3cret"]}, "secret is not a string"),
+    ({**OWN, "secret": "s3cret\nX"}, "secret is not a string"),
     ({**OWN, "client_auth": "private_key_jwt"}, "client_auth"),
     ({**OWN, "auth_params": ["s3cret"]}, "auth_params"),
     ({**OWN, "auth_params": {"a": 5}}, "auth_params"),
@@ -167,14 +167,16 @@ OTHERS: list[tuple[object, str]] = [
 
 
 @pytest.mark.parametrize(("other", "said"), OTHERS)
-def test_what_is_no_client_is_named_for_what_it_is(other: object, said: str) -> None:
+def test_what_is_not_a_client_is_named_for_what_it_is(
+    other: object, said: str, told_by: Callable[[BaseException], str]
+) -> None:
     with pytest.raises(CredentialsError) as caught:
         OAuth2App.from_json_obj(other, name="app.json")
     assert "app.json" in str(caught.value)
     assert said in str(caught.value)
     assert "s3cret" not in str(caught.value) + repr(caught.value), "nothing of the content is printed"
     assert isinstance(caught.value, ValueError), "as SlyAPI 0.6 raised"
-    assert caught.value.__context__ is None
+    assert "s3cret" not in told_by(caught.value)
 
 
 @pytest.mark.parametrize(

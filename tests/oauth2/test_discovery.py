@@ -104,7 +104,7 @@ def test_a_place_without_metadata_is_not_the_end_of_the_search(nothing: Reply) -
 @pytest.mark.parametrize(
     ("told", "said"),
     [
-        ([METADATA], "no object"),
+        ([METADATA], "not a JSON object"),
         ({**METADATA, "issuer": "https://evil.example"}, "evil.example"),
         ({**METADATA, "issuer": None}, "None"),
         ({key: value for key, value in METADATA.items() if key != "issuer"}, "None"),

@@ -267,7 +267,7 @@ async def test_a_login_that_comes_again_is_refused_and_the_grant_lives_on(practi
     practice = await practise()
     kept, redirect = await begun(practice)
     user = await practice.app.finish_login(kept, redirect, now=practice.clock())
-    with pytest.raises(LoginEndedError, match="finished before"):
+    with pytest.raises(LoginEndedError, match="already ended"):
         await practice.app.finish_login(kept, redirect, now=practice.clock())
     # a code shown twice would have ended the grant (RFC 6749 §4.1.2)
     assert await practice.api(practice.auth(user)).get_json("/me")

@@ -329,7 +329,7 @@ def test_a_private_key_that_cannot_be_used_is_not_shown(key: Any, clock: Clock) 
 WRONG = [
     ({"installed": {"client_id": "1", "client_secret": "s"}}, "Google's client file"),
     ({"type": "authorized_user", "refresh_token": "s"}, "application-default credentials"),
-    ({"type": "external_account", "token_url": "s"}, "without a key of its own"),
+    ({"type": "external_account", "token_url": "s"}, "without a private key"),
     ({"token": "s", "expires_at": None}, "a user file of SlyAPI"),
     ({"id": "1", "secret": "s", "auth_uri": "a", "token_uri": "t"}, "a client file"),
     ({"key": "k", "secret": "s"}, "an OAuth 1 user file"),
@@ -337,8 +337,8 @@ WRONG = [
     ([], "not a JSON object"),
     ({"type": "service_account", "client_email": "e", "private_key": pem(KEY)}, "token_uri missing"),
     ({"type": "service_account"}, "client_email, private_key, token_uri missing"),
-    ({"client_email": 5, "private_key": pem(KEY), "token_uri": "https://p.example"}, "client_email is not a text"),
-    ({"client_email": "e", "private_key": pem(KEY), "token_uri": "javascript:x"}, "token_uri is no https URL"),
+    ({"client_email": 5, "private_key": pem(KEY), "token_uri": "https://p.example"}, "client_email is not a string"),
+    ({"client_email": "e", "private_key": pem(KEY), "token_uri": "javascript:x"}, "token_uri is not an https URL"),
 ]
 
 

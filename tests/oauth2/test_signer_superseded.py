@@ -18,7 +18,6 @@ from SlyAPI.errors import (
     SaveError,
     SupersededError,
 )
-from SlyAPI.oauth2 import signer
 from SlyAPI.stores import EncryptedStore, MemoryStore, TokenStore
 from tests.support.refreshing import INVALID_GRANT, Place
 
@@ -153,11 +152,11 @@ async def test_new_tokens_are_saved_as_soon_as_a_store_that_was_away_is_back(pla
 
 
 async def test_a_store_that_stays_away_is_waited_for_only_so_long(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+    place: Place
 ) -> None:
-    monkeypatch.setattr(signer, "SAVE_PATIENCE", 0.2)
     store = AwayStore()
     api = await stored(place, store)
+    auth(api).app.save_timeout = 0.2
     store.saves = 1000
     await api.get_json("/")
     assert place.sent == ["new-token-1"]
@@ -165,13 +164,13 @@ async def test_a_store_that_stays_away_is_waited_for_only_so_long(
 
 
 async def test_what_was_not_saved_in_time_is_saved_when_the_store_is_back_though_nobody_holds_the_signer(
-    place: Place, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    place: Place, caplog: pytest.LogCaptureFixture
 ) -> None:
     """As in a web application, which makes one for each request: else the grant is lost."""
-    monkeypatch.setattr(signer, "SAVE_PATIENCE", 0.1)
     store = AwayStore()
     api: WebAPI | None = await stored(place, store)
     assert api is not None
+    auth(api).app.save_timeout = 0.1
     store.saves = 1000
     await api.get_json("/")
     kept = auth(api)
@@ -190,16 +189,16 @@ async def test_what_was_not_saved_in_time_is_saved_when_the_store_is_back_though
     assert len(place.forms) == 1
 
 
-async def test_a_save_that_goes_on_overwrites_nothing_newer(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(signer, "SAVE_PATIENCE", 0.1)
+async def test_a_save_that_goes_on_overwrites_nothing_newer(place: Place) -> None:
     store = AwayStore()
     api = await stored(place, store)
+    auth(api).app.save_timeout = 0.1
     store.saves = 1000
     await api.get_json("/")
     await MemoryStore.save(store, "alice", theirs(place, "theirs").to_dict())  # the person signed in again
     store.saves = 0
     async with asyncio.timeout(10):
-        while any("_save_later" in repr(task) for task in asyncio.all_tasks()):  # noqa: ASYNC110
+        while any("_save_at_last" in repr(task) for task in asyncio.all_tasks()):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     assert (await store.load("alice"))["token"] == "theirs"
     await api.get_json("/")

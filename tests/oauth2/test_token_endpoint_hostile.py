@@ -14,7 +14,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from SlyAPI.errors import ApiError, SlyError, TokenError
+from SlyAPI.errors import ApiError, SlyError, TokenError, clean_traceback
 from SlyAPI.oauth2 import OAuth2User
 from SlyAPI.oauth2.token_endpoint import read_token_reply
 from SlyAPI.web import Reply
@@ -39,7 +39,7 @@ def everything(error: BaseException) -> str:
 
 def read(reply: Reply, previous: OAuth2User | None = None) -> OAuth2User | SlyError:
     try:
-        return read_token_reply(reply, now=NOW, requested=["a"], previous=previous, secrets=SENT)
+        return clean_traceback(read_token_reply)(reply, now=NOW, requested=["a"], previous=previous, secrets=SENT)
     except SlyError as error:
         return error
 

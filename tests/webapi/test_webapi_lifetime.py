@@ -85,24 +85,25 @@ PROGRAMS = {
         loops.append(loop := asyncio.new_event_loop())
         loop.run_until_complete(local())
         """,
-    "a loop closed without shutdown_asyncgens": """
+    "a loop closed after shutdown_asyncgens": """
         api = Api(Auth.none())
         for _ in range(2):
             loop = asyncio.new_event_loop()
             loop.run_until_complete(call(api))
+            loop.run_until_complete(loop.shutdown_asyncgens())
             loop.close()
         """,
-    "a loop closed without shutdown_asyncgens, api dropped inside": """
+    "a loop closed after shutdown_asyncgens, api dropped inside": """
         loop = asyncio.new_event_loop()
         loop.run_until_complete(local())
+        loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
         """,
-    "a loop closed without shutdown_asyncgens, api dropped after": """
+    "a loop closed after api.close": """
         api = Api(Auth.none())
         loop = asyncio.new_event_loop()
         loop.run_until_complete(call(api))
-        del api
-        gc.collect()
+        loop.run_until_complete(api.close())
         loop.close()
         gc.collect()
         """,

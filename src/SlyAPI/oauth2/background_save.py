@@ -13,16 +13,15 @@ from ..stores import StoredUser
 from ..tokens.user import OAuth2User
 from ..web.events import refresh_log as log
 from ..web.masking import SecretJson
+from .held_user import BROKEN
 
 LEASE_PATIENCE = 30.0
-"""Seconds for which `save_beside` keeps the lock; by then a lease in the store has run out, and calls need not wait."""
+"""Seconds for which `save_in_background` keeps the lock; by then a lease in the store has run out anyway."""
 LONGEST_PAUSE = 0.25
 """Seconds between two tries."""
-BROKEN = SecretJson()
-"""Stands for a stored user that cannot be read, so that nothing is lost with it."""
 
 
-async def save_patiently(entry: StoredUser, fresh: OAuth2User, known: SecretJson | None, patience: float) -> None:
+async def save_with_retries(entry: StoredUser, fresh: OAuth2User, known: SecretJson | None, patience: float) -> None:
     """Saves where the store holds what is `known`, trying again for `patience` seconds while it is away.
 
     Raises `SaveError`, `SupersededError` where somebody saved meanwhile, and what a store of one's own raises.
@@ -39,7 +38,7 @@ async def save_patiently(entry: StoredUser, fresh: OAuth2User, known: SecretJson
         pause = min(pause * 1.5, LONGEST_PAUSE)
 
 
-def save_beside(
+def save_in_background(
     entry: StoredUser, fresh: OAuth2User, known: SecretJson | None, lock: AsyncExitStack, saved: Callable[[], None]
 ) -> asyncio.Task[None]:
     """Saves in a task of its own, as long as the event loop runs; gives `lock` back, and calls `saved` after it."""
@@ -67,7 +66,7 @@ async def _save_at_last(
 
 async def _saves(entry: StoredUser, fresh: OAuth2User, known: SecretJson | None, patience: float) -> bool:
     try:
-        await save_patiently(entry, fresh, known, patience)
+        await save_with_retries(entry, fresh, known, patience)
     except SaveError as error:
         if error.kind != "transient":
             raise

@@ -1,4 +1,4 @@
-"""HTTP messages and JSON as plain data: what is asked, what came back, and what of it may be printed."""
+"""HTTP messages and JSON as plain data, and which parts of them may be printed."""
 
 import typing
 
