@@ -9,31 +9,44 @@ import stat
 from contextlib import suppress
 from typing import Any
 
-from .errors import CredentialsError, CredentialsNotFoundError, SaveError, printable
+from .errors import (
+    CredentialsError,
+    CredentialsNotFoundError,
+    CredentialsUnavailableError,
+    Kind,
+    SaveError,
+    clean_traceback,
+    printable,
+)
 
 StrPath = str | os.PathLike[str]
 
 _LARGEST = 1 << 20  # a megabyte: credentials files have a few hundred bytes
 
 
+@clean_traceback
 def read_json_file(path: StrPath) -> Any:
     """The JSON value in the file at `path`.
 
     Raises `CredentialsNotFoundError` where there is no file, `CredentialsError` for a folder, a pipe,
-    an empty or huge file, bytes that are not UTF-8 and text that is not JSON.
+    an empty or huge file, bytes that are not UTF-8 and text that is not JSON, and `CredentialsUnavailableError` where
+    the system refuses to read it.
     """
     value, problem = _read(path)
     if problem is None:
         raise CredentialsNotFoundError(f"{display_path(path)} does not exist.")
+    if problem.startswith((_OF_SYSTEM, _FORBIDDEN)):
+        kind: Kind = "transient" if problem.startswith(_OF_SYSTEM) else "configuration"
+        raise CredentialsUnavailableError(f"{display_path(path)} {problem}.", kind=kind)
     if problem:
         raise CredentialsError(f"{display_path(path)} {problem}.")
     return value
 
 
 def _read(path: StrPath) -> tuple[Any, str | None]:
-    """The value and no problem, or None and what the file is instead, itself None where there is no file.
+    """The value and "", or None and what is wrong with the file (None: it does not exist).
 
-    Raises nothing, so that no traceback shows what the file holds.
+    Returns the problem, since the errors of the decoders carry the file's content.
     """
     try:
         raw = _read_regular(path)
@@ -67,6 +80,7 @@ def _read_regular(path: StrPath) -> bytes:
     return raw
 
 
+@clean_traceback
 def write_json_file(path: StrPath, value: Any) -> None:
     """Replaces the file at `path` by `value` as JSON, mode 0600, complete on disk before it has the name.
 
@@ -74,7 +88,6 @@ def write_json_file(path: StrPath, value: Any) -> None:
     Raises `SaveError`; what was there is then untouched.
     """
     problem = _write(path, value)
-    del value  # so that no traceback shows it
     if problem:
         raise SaveError(
             f"{display_path(path)} could not be written: it {problem}. The file is as it was.",

@@ -16,6 +16,8 @@ from SlyAPI import OAuth2User
 from SlyAPI.cli.main import main
 from tests.support.place import Place, failure, place_at, secrets_in
 
+pytestmark = pytest.mark.slow
+
 CODES = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 130)
 COMMANDS = ("scaffold", "grant", "show", "token", "refresh", "revoke", "demo")
 
@@ -71,7 +73,7 @@ def test_every_flag_has_words_in_the_help(capsys: pytest.CaptureFixture[str], mo
     ("argv", "word"),
     [
         (["grnt"], "Did you mean grant?"),
-        (["\x1b[31m" * 99], "no command"),
+        (["\x1b[31m" * 99], "Unknown command"),
         (["grant", "--prot", "0"], "--prot"),
         (["grant", "--port", "many"], "port"),
         (["grant", "--port", "65536"], "65535"),

@@ -104,5 +104,5 @@ async def test_a_misspelt_key_is_told_before_it_is_missed(place: "Place") -> Non
     place.user(expires_at="2099-01-02T03:04:05Z")
     ended = await place.runs("token", "app.json", "user.json")
     assert ended.code == 0
-    assert "app.json has 'secert', which means nothing. Is it meant for secret?" in ended.err
+    assert "'secert'. Did you mean secret?" in ended.err
     assert "hush" not in ended.err + ended.out

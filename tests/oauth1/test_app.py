@@ -311,8 +311,8 @@ def test_a_client_that_only_signs_needs_no_endpoints_until_it_asks() -> None:
         ({**OWN, "key": ""}, "key missing"),
         ({**OWN, "key": 5}, "key is not a string"),
         ({**OWN, "secret": ["s3cret"]}, "secret is not a string"),
-        ({**OWN, "access_uri": "file:///s3cret"}, "access_uri is no https URL"),
-        ({**OWN, "request_uri": "https://me:s3cret@h/"}, "request_uri is no https URL"),
+        ({**OWN, "access_uri": "file:///s3cret"}, "access_uri is not an https URL"),
+        ({**OWN, "request_uri": "https://me:s3cret@h/"}, "request_uri is not an https URL"),
     ],
 )
 def test_what_is_no_client_is_named_and_not_quoted(obj: Any, problem: str) -> None:

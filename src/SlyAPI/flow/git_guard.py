@@ -1,4 +1,4 @@
-"""Whether git would commit a credentials file, and the line in `.gitignore` that prevents it."""
+"""Warns when git would commit a credentials file, and offers the line in `.gitignore` that prevents it."""
 
 import os
 import re
@@ -12,7 +12,7 @@ from .console import Console
 
 
 def would_commit(path: StrPath) -> Literal["tracked", "untracked"] | None:
-    """`tracked` if git has the file already, `untracked` if the next `git add` would take it, else None."""
+    """`tracked` if git has the file already, `untracked` if the next `git add` would add it, else None."""
     target = Path(os.path.abspath(path))
     if _git(target.parent, "--literal-pathspecs", "ls-files", "--error-unmatch", "--", target.name) == 0:
         return "tracked"
@@ -22,7 +22,7 @@ def would_commit(path: StrPath) -> Literal["tracked", "untracked"] | None:
 
 
 def _git(folder: Path, *words: str) -> int:
-    """git's exit code; -1 where there is no git, no such folder or no answer."""
+    """git's exit code; -1 if there is no git or no such folder, or it does not answer."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     with suppress(OSError, subprocess.SubprocessError):
         ran = subprocess.run(
@@ -39,17 +39,17 @@ def _git(folder: Path, *words: str) -> int:
 
 
 def guard(path: StrPath, console: Console) -> None:
-    """Says so if git would commit the file, and on a terminal offers to have it ignored."""
+    """Warns if git would commit the file, and on a terminal offers to ignore it."""
     found = would_commit(path)
     if found == "tracked":
-        console.say(f"Careful: git tracks {display_path(path)}, which holds a secret. Take it out with:")
+        console.say(f"Warning: git tracks {display_path(path)}, which contains a secret. Remove it with:")
         console.say(f"    git rm --cached {display_path(path)}")
     elif found == "untracked":
-        line = "/" + re.sub(r"([\\\[*?]| +$)", r"\\\1", Path(path).name)  # gitignore(5): what is no plain character
+        line = "/" + re.sub(r"([\\\[*?]| +$)", r"\\\1", Path(path).name)  # gitignore(5): escape its special characters
         if console.interactive and console.confirm(f"git would commit {display_path(path)}. Add {line} to .gitignore?"):
             _ignore(Path(os.path.abspath(path)).parent / ".gitignore", line, console)
         else:
-            console.say(f"Careful: git would commit {display_path(path)}; add the line {line} to .gitignore.")
+            console.say(f"Warning: git would commit {display_path(path)}. Add the line {line} to .gitignore.")
 
 
 def _ignore(file: Path, line: str, console: Console) -> None:
@@ -57,6 +57,6 @@ def _ignore(file: Path, line: str, console: Console) -> None:
         before = file.read_text() if file.exists() else ""
         with file.open("a") as out:
             out.write(("" if before.endswith("\n") or not before else "\n") + line + "\n")
-        console.say(f"{display_path(file)} has the line {line} now.")
+        console.say(f"Added the line {line} to {display_path(file)}.")
     except (OSError, ValueError):
-        console.say(f"{display_path(file)} could not be written; add the line {line} to it.")
+        console.say(f"{display_path(file)} could not be written. Add the line {line} to it.")

@@ -1,40 +1,30 @@
 """The client registration at one provider. Each method builds a request, sends it and reads the reply."""
 
-import math
-import time
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-from ..errors import ConfigError, CredentialsError, GrantEndedError, TokenError, clean_traceback
-from ..json_file import StrPath, display_path, read_json_file
+from ..errors import ConfigError, GrantEndedError, TokenError, clean_traceback
 from ..tokens.client_auth import ClientAuth
 from ..tokens.scopes import Scopes, join_scopes, split_scopes
 from ..tokens.user import OAuth2User
 from ..transport import requests as transport
-from ..web.masking import SecretForm, Secrets
-from ..web.messages import Request, skew
 from ..web.urls import check_endpoint
 from . import pkce
 from .authorization_code import AuthorizationURL, authorization_url, exchange_form
-from .client_file import OWN_KEYS, client_members, read_members
-from .login import LIFETIME, FinishedLogins, Login, new_state, read_answer
-from .providers import UNKNOWN, Provider, provider_of
+from .client import Client, OnRefresh, clock
+from .login import LIFETIME, Login, new_state, read_answer
 from .refresh_token import refresh_form
-from .request_slots import TOKEN_REQUESTS, Turns
 from .revocation import read_revocation_reply, revocation_form
-from .token_endpoint import GRANT_AGAIN, read_token_reply, refuses_client_auth
+from .token_endpoint import GRANT_AGAIN, refuses_client_auth
 from .token_request import basic_of, token_request
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
 
-OnRefresh = Callable[[OAuth2User], Awaitable[None] | None]
-"""Called with a user's new tokens after they were saved."""
+__all__ = ["OAuth2App", "OnRefresh"]
 
 
-@dataclass
-class OAuth2App:
+class OAuth2App(Client):
     """A client at one provider. `secret` is None or empty for a public client.
 
     `on_refresh` is called for every user of this client whose tokens were refreshed. `auth_params` are added to
@@ -46,83 +36,12 @@ class OAuth2App:
     other machines. `clock_skew`: seconds by which the provider's clock was ahead of ours in its last token reply.
     `token_timeout`: seconds for a token request, including the wait for a slot; one event loop sends at most
     `token_requests` at once, so that a thousand users whose tokens expire together do not open a thousand
-    connections. `leeway`: seconds before expiry at which a token is refreshed, at most a tenth of its remaining
-    life. `extra` keeps further keys of the file.
+    connections. `leeway`: seconds before expiry at which a token is refreshed, at most a tenth of its remaining life.
+    `save_timeout`: seconds for which a call waits until new tokens are saved in a store that is unavailable, less than
+    a store's lease; then the save continues in the background. `extra` keeps further keys of the file.
     """
 
     __module__ = "SlyAPI.oauth2"
-
-    id: str
-    secret: str | None
-    auth_uri: str
-    token_uri: str
-    on_refresh: OnRefresh | None = field(default=None, compare=False)
-    auth_params: Mapping[str, str | None] = field(default_factory=dict, kw_only=True)
-    client_auth: ClientAuth | None = field(default=None, kw_only=True)
-    pkce: bool | None = field(default=None, kw_only=True)
-    redirect_uri: str | None = field(default=None, kw_only=True)
-    scopes: list[str] = field(default_factory=list, kw_only=True)
-    issuer: str | None = field(default=None, kw_only=True)
-    iss_in_redirect: bool = field(default=False, kw_only=True)
-    revoke_uri: str | None = field(default=None, kw_only=True)
-    allow_http: bool = field(default=False, kw_only=True)
-    clock_skew: float = field(default=0.0, init=False, compare=False)
-    token_timeout: float = field(default=transport.TOKEN_TIMEOUT, kw_only=True)
-    token_requests: int = field(default=TOKEN_REQUESTS, kw_only=True)
-    leeway: float = field(default=30.0, kw_only=True)
-    extra: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
-    _finished: FinishedLogins = field(default_factory=FinishedLogins, init=False, repr=False, compare=False)
-    _turns: Turns = field(default_factory=Turns, init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.leeway < math.inf:
-            raise ConfigError("leeway is a number of seconds, 0 or more.")
-
-    def __repr__(self) -> str:
-        secret = "***" if self.secret else None
-        return f"OAuth2App({self.id!r}, {secret!r}, {self.auth_uri!r}, {self.token_uri!r})"
-
-    @classmethod
-    @clean_traceback
-    def from_json_file(cls, path: StrPath, on_refresh: OnRefresh | None = None) -> Self:
-        """The client in a file: our format, Google's download, or RFC 7591 names.
-
-        Raises `CredentialsNotFoundError`, or `CredentialsError` naming what the file is instead.
-        """
-        return cls.from_json_obj(read_json_file(path), on_refresh, name=display_path(path))
-
-    @classmethod
-    @clean_traceback
-    def from_json_obj(cls, obj: Any, on_refresh: OnRefresh | None = None, *, name: str = "The client JSON") -> Self:
-        """The client in a JSON object of one of those formats; `name` is for messages. Raises `CredentialsError`."""
-        try:
-            return cls(on_refresh=on_refresh, **read_members(client_members(obj, name)))
-        except CredentialsError:
-            raise
-        except ConfigError as error:
-            raise CredentialsError(f"{name} cannot be used: {error}") from None
-
-    def to_dict(self) -> dict[str, Any]:
-        """The file format: `{id, secret, auth_uri, token_uri}`, and further keys that were set."""
-        saved: dict[str, Any] = {"id": self.id, "secret": self.secret or ""}
-        saved |= {"auth_uri": self.auth_uri, "token_uri": self.token_uri}
-        more = {key: getattr(self, key) for key in OWN_KEYS[4:]}
-        saved |= {key: value for key, value in more.items() if value or (value is False and key == "pkce")}
-        return saved | dict(self.extra)
-
-    @property
-    def provider(self) -> Provider | None:
-        """The provider in the table, if it is there."""
-        return provider_of(self.token_uri, self.auth_uri)
-
-    @property
-    def _facts(self) -> Provider:
-        return self.provider or UNKNOWN
-
-    @property
-    def _redirect_issuer(self) -> str | None:
-        """The issuer that a redirect's `iss` must name (RFC 9207)."""
-        return self.issuer or self._facts.issuer
 
     @clean_traceback
     def auth_url_with_pkce(
@@ -153,15 +72,6 @@ class OAuth2App:
             extras={**facts.auth_params, **self.auth_params, **(auth_params or {})},
         )
         return AuthorizationURL(url, verifier, challenge)
-
-    def all_scopes(self, scopes: Scopes) -> list[str]:
-        """The scopes of a grant: those given, the client's own, and those that the provider's refresh tokens need."""
-        return split_scopes([*split_scopes(scopes), *self.scopes, *self._facts.scopes])
-
-    def _scope_parameter(self, scopes: Scopes) -> str:
-        wanted = self.all_scopes(scopes)
-        unchanged = isinstance(scopes, str) and wanted == split_scopes(scopes)
-        return join_scopes(scopes if unchanged else wanted, self._facts.delimiter)
 
     @clean_traceback
     def begin_login(
@@ -195,7 +105,7 @@ class OAuth2App:
         wanted = scopes if isinstance(scopes, str) else list(scopes)
         link = self.auth_url_with_pkce(redirect_uri, new_state(), wanted, auth_params=params)
         requested = split_scopes(wanted)
-        issuer, began_at = self._redirect_issuer, _clock(now)
+        issuer, began_at = self._redirect_issuer, clock(now)
         return Login(link.url, link.state, link.verifier, redirect_uri, requested, self.id, issuer, began_at)
 
     @clean_traceback
@@ -223,7 +133,7 @@ class OAuth2App:
             issuer=self._redirect_issuer,
             issuer_required=self.iss_in_redirect,
             lifetime=lifetime,
-            now=_clock(now),
+            now=clock(now),
         )
         return await self.exchange_code(code, login.verifier, login.scopes, login.redirect_uri, client, now=now)
 
@@ -303,55 +213,3 @@ class OAuth2App:
         request = token_request(uri, form, method, self.id, self.secret or "")
         reply = await transport.send(request, client, timeout=self.token_timeout)
         read_revocation_reply(reply, form.secrets((self.secret or "", basic_of(request))))
-
-    def _client_auth_for(self, user: OAuth2User) -> ClientAuth:
-        """The one method for a user's tokens: the client's, the grant's, or the provider's."""
-        # 0.6 sent the secret in the form; a user file without a method is from such a grant
-        return self.client_auth or user.client_auth or self._known_client_auth() or "post"
-
-    def _known_client_auth(self) -> ClientAuth | None:
-        if self.client_auth is not None:
-            return self.client_auth
-        return (self._facts.client_auth if self.provider else None) if self.secret else self._facts.public_auth
-
-    async def _token_call(
-        self,
-        form: SecretForm,
-        method: ClientAuth,
-        client: "ClientSession | None",
-        now: float | None,
-        *,
-        requested: list[str] | None = None,
-        previous: OAuth2User | None = None,
-    ) -> OAuth2User:
-        request = token_request(self.token_uri, form, method, self.id, self.secret or "")
-        sent = form.secrets((self.secret or "", previous.token if previous else "", basic_of(request)))
-        return await self._ask(request, client, _clock(now), sent, requested=requested, previous=previous)
-
-    async def _ask(
-        self,
-        request: Request,
-        client: "ClientSession | None",
-        now: float,
-        sent: Secrets,
-        *,
-        requested: list[str] | None = None,
-        previous: OAuth2User | None = None,
-    ) -> OAuth2User:
-        """The round trip that all grants share; messages mask `sent`."""
-        check_endpoint(self.token_uri, "token_uri", allow_http=self.allow_http)
-        async with self._turns.turn(request.name, self.token_requests, self.token_timeout) as left:
-            reply = await transport.send(request, client, timeout=left)
-        self.clock_skew = skew(reply.headers, now)
-        return read_token_reply(
-            reply,
-            now=now + self.clock_skew,
-            requested=requested,
-            previous=previous,
-            secrets=sent,
-            refresh_life_unit=self._facts.refresh_life_unit,
-        )
-
-
-def _clock(now: float | None) -> float:
-    return time.time() if now is None else now

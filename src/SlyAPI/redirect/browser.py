@@ -1,6 +1,6 @@
-"""Open a URL in the person's browser, in a child process that can neither block nor print into ours.
+"""Opens a URL in the user's browser, in a child process that can neither block nor print into this one.
 
-The rule: what to run is decided by a pure function of the environment; a browser that is missing is no error.
+The rule: a pure function of the environment decides which command to run; a missing browser is not an error.
 """
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _RUNDLL = ("url.dll,FileProtocolHandler", "%s")
 _PATIENCE = 2.0
 _GLANCE = 0.05
 
-# RFC 3986 §2: what a URI is made of. No quote, space, backslash, control or non-ASCII character among it.
+# RFC 3986 §2: the characters of a URI. No double quote, space, backslash, control or non-ASCII character.
 _URL = re.compile(r"https?://[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]+", re.IGNORECASE)
 # The same URL for a server, and harmless in a launcher that is a shell script (xdg-open, wslview).
 _SHELL_SAFE = str.maketrans({"$": "%24", "'": "%27", "(": "%28", ")": "%29", ";": "%3B"})
@@ -34,23 +34,23 @@ _SHELL_SAFE = str.maketrans({"$": "%24", "'": "%27", "(": "%28", ")": "%29", ";"
 
 @dataclass(frozen=True)
 class Opener:
-    """Commands to try in this order; `%s` in a word stands for the URL, else it comes last."""
+    """Commands to try in this order; `%s` in a word stands for the URL, else the URL is the last word."""
 
     commands: tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True)
 class NoBrowser:
-    """Why no browser can be opened here; `text` completes a sentence such as "No browser was opened: ..."."""
+    """Why no browser can be opened; `text` completes a sentence such as "No browser was opened: ..."."""
 
     reason: Literal["ssh", "container", "no display", "text browser"]
     text: str
 
 
 def how_to_open(environ: Mapping[str, str], platform: str, proc_version: str = "") -> Opener | NoBrowser:
-    """What opens a browser here, or why nothing does; $BROWSER wins over everything that is guessed.
+    """The commands that open a browser, or why there are none; $BROWSER overrides everything that is detected.
 
-    `platform` is `sys.platform`, `proc_version` the text of /proc/version, which tells WSL.
+    `platform` is `sys.platform`, `proc_version` the text of /proc/version, by which WSL is recognized.
     """
     if chosen := environ.get("BROWSER", "").strip():
         return _chosen(chosen, platform)
@@ -62,7 +62,7 @@ def how_to_open(environ: Mapping[str, str], platform: str, proc_version: str = "
     if platform == "darwin":
         return Opener((("/usr/bin/open",),))
     if "microsoft" in proc_version.lower():
-        # Not wslview first: it hands the URL to PowerShell.
+        # wslview is not first: it passes the URL to PowerShell.
         windows = "/mnt/c/Windows/System32/rundll32.exe"
         return Opener((("rundll32.exe", *_RUNDLL), (windows, *_RUNDLL), ("wslview",), ("xdg-open",)))
     if not display:
@@ -73,14 +73,14 @@ def how_to_open(environ: Mapping[str, str], platform: str, proc_version: str = "
 
 
 def _chosen(browsers: str, platform: str) -> Opener | NoBrowser:
-    """The commands of $BROWSER: several stand as in $PATH; a trailing `&` is what we do anyway."""
+    """The commands of $BROWSER, separated as in $PATH; a trailing `&` is dropped (all run in the background)."""
     windows = platform == "win32"
     commands: list[tuple[str, ...]] = []
     text_browser = ""
     for command in browsers.split(";" if windows else ":"):
         try:
             words = [word for word in shlex.split(command, posix=not windows) if word != "&"]
-        except ValueError:  # an open quote: a path as it is, rather than nothing
+        except ValueError:  # an open quote: take it as a path
             words = [command]
         if windows:
             words = [word.strip('"') for word in words]
@@ -96,7 +96,7 @@ def _chosen(browsers: str, platform: str) -> Opener | NoBrowser:
 
 
 def ssh_hint(environ: Mapping[str, str], port: int) -> str:
-    """The line for the person's own machine that leads its `port` here, as far as SSH_CONNECTION tells."""
+    """The command for the user's own machine that forwards its `port` to this one, by SSH_CONNECTION."""
     user = environ.get("USER") or environ.get("LOGNAME") or ""
     user = user if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.@-]*", user) else "user"
     words = environ.get("SSH_CONNECTION", "").split()  # client address, its port, server address, its port
@@ -107,14 +107,14 @@ def ssh_hint(environ: Mapping[str, str], port: int) -> str:
 
 
 def checked_url(url: str) -> str:
-    """`url` fit for a browser's command line; `ConfigError` for anything but a plain http(s) URL."""
+    """`url`, safe on a browser's command line. Raises `ConfigError` for anything but a plain http(s) URL."""
     try:
         good = _URL.fullmatch(url) is not None and bool(urlsplit(url).hostname)
     except ValueError:
         good = False
     if not good:
         raise ConfigError(
-            f"Not opened in a browser, for it is no http or https URL: {printable(url, 100)!r}.",
+            f"Not opened in a browser, because it is not an http or https URL: {printable(url, 100)!r}.",
             next_step="Correct the auth_uri in the client file.",
         )
     return url.translate(_SHELL_SAFE)
@@ -123,9 +123,9 @@ def checked_url(url: str) -> str:
 async def open_browser(
     url: str, *, environ: Mapping[str, str] | None = None, patience: float = _PATIENCE
 ) -> bool:
-    """Open `url` in the person's browser; False where there is none, or it failed within `patience` seconds.
+    """Opens `url` in the user's browser; False if there is none, or it failed within `patience` seconds.
 
-    A browser that stays in the foreground is waited for no longer. Raises `ConfigError` for a URL that is
+    Does not wait longer for a browser that stays in the foreground. Raises `ConfigError` for a URL that is
     not http or https.
     """
     url = checked_url(url)
@@ -141,7 +141,7 @@ async def open_browser(
 
 
 async def _exit_code(child: subprocess.Popen[bytes], patience: float) -> int | None:
-    """The child's exit code, or None where it still runs after `patience` seconds."""
+    """The child's exit code, or None if it still runs after `patience` seconds."""
     for _ in range(round(patience / _GLANCE)):
         if child.poll() is not None:
             break
@@ -150,7 +150,7 @@ async def _exit_code(child: subprocess.Popen[bytes], patience: float) -> int | N
 
 
 def _start(command: tuple[str, ...], url: str, environ: Mapping[str, str]) -> subprocess.Popen[bytes] | None:
-    """Start one command in a session of its own, so that Ctrl-C in our terminal does not reach it."""
+    """Starts one command in its own session, so that Ctrl-C in our terminal does not reach it."""
     words = [word.replace("%s", url) for word in command]
     if words == list(command):
         words.append(url)
@@ -169,13 +169,13 @@ def _start(command: tuple[str, ...], url: str, environ: Mapping[str, str]) -> su
         )
     except (OSError, ValueError):
         return None
-    # Its exit is collected whenever it comes: no zombie, and no warning about a process still running.
+    # Reaps the child whenever it exits: no zombie process, and no ResourceWarning.
     threading.Thread(target=child.wait, name="browser", daemon=True).start()
     return child
 
 
 def proc_version() -> str:
-    """The text of /proc/version, empty where there is none."""
+    """The text of /proc/version, or ""."""
     try:
         return Path("/proc/version").read_text(errors="replace")
     except OSError:

@@ -6,7 +6,7 @@ The rule: no message repeats the URL, which may hold a password.
 from collections.abc import Callable
 from urllib.parse import unquote, urlsplit
 
-from ..errors import ConfigError
+from ..errors import ConfigError, clean_traceback
 from .contract import TokenStore
 from .file import FileStore
 from .keyring import KeyringStore
@@ -21,34 +21,29 @@ _SERVED: dict[str, Callable[[str], TokenStore]] = {
 }
 
 
+@clean_traceback
 def store_at(url: str) -> TokenStore:
     """The store at `url`: `file:FOLDER`, `sqlite:PATH`, `keyring:SERVICE`, or a URL of Redis or PostgreSQL.
 
-    Paths may be relative, or follow `//` as in `sqlite:///srv/users.db`; `%20` stands for a space. Nothing
-    is opened yet. Raises `ConfigError` for another URL, `MissingExtraError` where the package is not there.
+    Paths may be relative, or absolute after `//` as in `sqlite:///srv/users.db`; `%20` is a space. Nothing
+    is opened yet. Raises `ConfigError` for another URL, `MissingExtraError` if the package is not installed.
 
     >>> store_at("file:users")  # doctest: +ELLIPSIS
     FileStore('...users')
     """
     scheme = url.partition(":")[0].lower() if isinstance(url, str) else ""
     if scheme in _SERVED:
-        try:
-            return _SERVED[scheme](url)
-        except ConfigError as error:
-            problem = error.with_traceback(None)
-        del url  # so that no traceback shows it
-        raise problem
+        return _SERVED[scheme](url)
     rest = _rest(url) if scheme in ("file", "sqlite", "keyring") else ""
     if scheme == "keyring":
         return KeyringStore(rest) if rest else KeyringStore()
     if not rest:
-        del url
         raise ConfigError("That is not the URL of a store.", next_step=f"Give one of: {_FORMS}")
     return FileStore(rest) if scheme == "file" else SqliteStore(rest)
 
 
 def _rest(url: str) -> str:
-    """What follows the scheme, without the empty authority of `sqlite:///path`; "" for another machine's."""
+    """The path in the URL; "" if the URL names another machine."""
     after = url.partition(":")[2]
     if not after.startswith("//"):
         return unquote(after)

@@ -1,4 +1,4 @@
-"""What a store of tokens is: load, save, lock, delete and names, over plain JSON values.
+"""What a token store is: load, save, replace, delete, names and lock, over plain JSON values.
 
 The rule: `save` returns when the value would survive a crash, and a lock never outlives its holder.
 """
@@ -6,41 +6,50 @@ The rule: `save` returns when the value would survive a crash, and a lock never 
 import json
 import os
 from abc import ABC, abstractmethod
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any, Self
 
-from ..errors import ConfigError, CredentialsError, CredentialsNotFoundError, SaveError, SupersededError, printable
+from ..errors import (
+    ConfigError,
+    CredentialsError,
+    CredentialsNotFoundError,
+    SaveError,
+    SupersededError,
+    clean_traceback,
+    printable,
+)
 from ..json_file import StrPath
 from ..tokens.user import OAuth2User
-from ..web.masking import SecretJson, Secrets
+from ..web.masking import SecretJson
 
 
 class TokenStore(ABC):
     """Users' tokens by name. Derive from it for a store of your own, and run `SlyAPI.testing.store_contract` on it.
 
-    Names are any text. Values are JSON objects; a store neither reads nor changes them. A program that
-    knows better, as a login does, calls `save`; one that renews what it loaded calls `replace`, in the lock.
+    Names are any text. Values are JSON objects, which a store neither interprets nor changes. A login calls `save`;
+    a refresh calls `replace`, with the lock held.
     """
 
     __module__ = "SlyAPI.stores"
 
     @abstractmethod
     async def load(self, name: str) -> dict[str, Any]:
-        """The value last saved. Raises `CredentialsNotFoundError` where there is none."""
+        """The value last saved. Raises `CredentialsNotFoundError` if there is none."""
 
     @abstractmethod
     async def save(self, name: str, value: dict[str, Any]) -> None:
-        """Makes `value` durable, whole or not at all. Raises `SaveError`, and what was there is then untouched.
+        """Makes `value` durable, whole or not at all. Raises `SaveError`; the stored value is then untouched.
 
-        Where an answer was lost on the way, it may be there all the same.
+        If a server's reply was lost, the new value may be stored nevertheless.
         """
 
+    @clean_traceback
     async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any]) -> None:
-        """Saves `new` if what is there is still `old`, which `load` gave (None: nothing), or `new` already.
+        """Saves `new` if the stored value is `old`, as `load` returned it (None: no value), or already `new`.
 
-        Whoever was paused past his lock cannot overwrite what another wrote meanwhile, nor bring back a
-        user who was deleted: that raises `SupersededError`. Else as `save`. A store that several machines
-        share, or whose lock may be lost, does it in one step; this one is only safe in a lock that holds.
+        Otherwise raises `SupersededError`: a process whose lock expired (for example after a long pause) cannot
+        overwrite newer tokens, nor bring back a deleted user. Raises `SaveError` as `save` does. This default loads,
+        compares and saves; a store that several processes share overrides it to do that in one step.
         """
         try:
             now = await self.load(name)
@@ -54,23 +63,22 @@ class TokenStore(ABC):
 
     @abstractmethod
     async def delete(self, name: str) -> None:
-        """Forgets a user; no error where there is none. Raises `SaveError`."""
+        """Deletes a user, if there is one. Raises `SaveError`."""
 
     @abstractmethod
     async def names(self) -> list[str]:
-        """The names of all users held, in no promised order."""
+        """The names of all users, in any order."""
 
     @abstractmethod
     def lock(self, name: str) -> AbstractAsyncContextManager[None]:
-        """Held while one user is refreshed: by one task of one process at a time.
+        """Held during the refresh of one user, by one task of one process at a time.
 
-        Freed when its holder dies. It may be lost while its holder is paused or cut off, who is not told:
-        his `replace` is refused if it comes too late. Where it cannot be had within `LOCK_TIMEOUT` it is
-        not waited for any longer: a refresh too many is better than a call that hangs.
+        Released when its holder dies. A lease may expire while its holder is paused or cut off; `replace` then
+        refuses the holder's late save. After `LOCK_TIMEOUT` the block runs without the lock.
         """
 
     async def close(self) -> None:  # noqa: B027 - most stores hold nothing open
-        """Lets go of what the store holds open in the running event loop; it may be used again."""
+        """Closes what the store has open in the running event loop. The store can be used again."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -79,7 +87,7 @@ class TokenStore(ABC):
         await self.close()
 
     def user(self, name: str) -> "StoredUser":
-        """One user's entry, for `OAuth2(app, store.user(name))`. Raises `ConfigError` for a name that is no text."""
+        """One user's entry, for `OAuth2(app, store.user(name))`. Raises `ConfigError` if `name` is not text."""
         return StoredUser(self, name)
 
 
@@ -91,10 +99,10 @@ class StoredUser:
     __slots__ = ("name", "store")
 
     def __init__(self, store: TokenStore, name: str) -> None:
-        if not isinstance(name, str):  # an API's id may be a number, and None would be everybody's
+        if not isinstance(name, str):  # an API's id may be a number; None would be one entry for everybody
             raise ConfigError(
                 f"A user's name in a store is text, not {type(name).__name__}.",
-                next_step="Give str(id), of an id that is there.",
+                next_step="Give str(id), and make sure that there is an id.",
             )
         self.store = store
         self.name = name
@@ -102,20 +110,23 @@ class StoredUser:
     def __repr__(self) -> str:
         return f"{self.store!r}.user({printable(self.name, 80)!r})"
 
+    @clean_traceback
     async def load(self) -> OAuth2User:
-        """The user as last saved. Raises `CredentialsNotFoundError`, or `CredentialsError` for another value."""
+        """The user as last saved. Raises `CredentialsNotFoundError`, `CredentialsError` if it is not a user."""
         return OAuth2User.from_json_obj(await self.store.load(self.name), repr(self))
 
+    @clean_traceback
     async def save(self, user: OAuth2User) -> None:
         """Makes the user's tokens durable. Raises `SaveError`."""
         await self.store.save(self.name, SecretJson(user.to_dict()))
 
+    @clean_traceback
     async def replace(self, old: dict[str, Any] | None, user: OAuth2User) -> None:
-        """Makes the user's tokens durable where `old`, as the store gave it, is there still (`TokenStore.replace`)."""
+        """Makes the user's tokens durable if the store still holds `old` (`TokenStore.replace`)."""
         await self.store.replace(self.name, old, SecretJson(user.to_dict()))
 
     async def delete(self) -> None:
-        """Forgets the user."""
+        """Deletes the user from the store."""
         await self.store.delete(self.name)
 
     def lock(self) -> AbstractAsyncContextManager[None]:
@@ -124,7 +135,7 @@ class StoredUser:
 
 
 def entry_of(user: object) -> StoredUser:
-    """The entry that it is. Raises `ConfigError`, for a whole store as for anything else."""
+    """The user as an entry of a store. Raises `ConfigError` for anything else, also for a whole store."""
     if isinstance(user, StoredUser):
         return user
     raise ConfigError(
@@ -134,36 +145,32 @@ def entry_of(user: object) -> StoredUser:
 
 
 def lasting_path(path: StrPath) -> str:
-    """The path from the root, which stays the same when the program changes its folder, as a daemon does."""
+    """The absolute path, which stays valid if the program changes its working directory, as a daemon does."""
     try:
         return os.path.abspath(path)
-    except OSError:  # the present folder is gone; whoever opens the file says so
+    except OSError:  # the working directory was deleted; opening the file reports it
         return os.fspath(path)
 
 
-def as_value(store: TokenStore, name: str, held: Secrets) -> SecretJson:
-    """The JSON object in the text that a store holds. Raises `CredentialsError`, which quotes nothing of it."""
-    try:
-        value = json.loads(held[0])
-    except (ValueError, TypeError, RecursionError):
-        value = None
-    if isinstance(value, dict):
-        return SecretJson(value)
-    del value  # so that no traceback shows it
-    raise CredentialsError(f"{store!r} holds something else for {printable(name, 80)!r}: not a JSON object.")
+def as_value(store: TokenStore, name: str, text: str | bytes) -> SecretJson:
+    """The JSON object that a store holds as text. Raises `CredentialsError`, which quotes nothing of it."""
+    value: Any = None
+    with suppress(ValueError, TypeError, RecursionError):
+        value = json.loads(text)
+    if not isinstance(value, dict):
+        raise CredentialsError(f"{store!r} does not hold a JSON object for {printable(name, 80)!r}.")
+    return SecretJson(value)
 
 
 def as_text(store: TokenStore, value: dict[str, Any]) -> str:
-    """The value as JSON text. Raises `SaveError` for one that JSON cannot hold, and quotes nothing of it."""
-    try:
+    """The value as JSON text. Raises `SaveError`, which quotes nothing of it, for what JSON cannot hold."""
+    with suppress(ValueError, TypeError, RecursionError):
         return json.dumps(value, separators=(",", ":"))
-    except (ValueError, TypeError, RecursionError):
-        pass
-    raise SaveError(f"{store!r} was given what JSON cannot hold. What was there is untouched.")
+    raise SaveError(f"{store!r} was given a value that JSON cannot hold. What was there is untouched.")
 
 
 def real_path(path: StrPath) -> str:
-    """The path behind all links, at this moment."""
+    """The path with all symbolic links resolved."""
     try:
         return os.path.realpath(path)
     except OSError:
@@ -179,8 +186,8 @@ def missing(store: TokenStore, name: str) -> CredentialsNotFoundError:
 
 
 def superseded(store: TokenStore, name: str) -> SupersededError:
-    """The error for a value that would replace what it does not know."""
+    """The error if the stored value is not the one to be replaced."""
     return SupersededError(
-        f"{store!r} holds something newer for {printable(name, 80)!r}, or the user was deleted: it was left as it is.",
+        f"{store!r} holds something newer for {printable(name, 80)!r}, or the user was deleted. Nothing was changed.",
         next_step="Load the user again.",
     )

@@ -1,6 +1,6 @@
 """Users encrypted at rest, in any store (the package cryptography, by the extra `[encrypted]`).
 
-The rule: what cannot be decrypted is an error, and is never overwritten.
+The rule: a value that cannot be decrypted is an error, and is never overwritten.
 """
 
 import json
@@ -11,8 +11,15 @@ from contextlib import AbstractAsyncContextManager, suppress
 from hashlib import sha256
 from typing import Any
 
-from ..errors import ConfigError, CredentialsNotFoundError, DecryptionError, MissingExtraError, printable
-from ..web.masking import SecretJson, Secrets
+from ..errors import (
+    ConfigError,
+    CredentialsNotFoundError,
+    DecryptionError,
+    MissingExtraError,
+    clean_traceback,
+    printable,
+)
+from ..web.masking import SecretJson
 from .contract import TokenStore, as_text, superseded
 
 _KEY_BYTES, _NONCE_BYTES = 32, 12
@@ -22,51 +29,47 @@ _MEMBERS = {"slyapi_encrypted", "key", "nonce", "data"}
 class EncryptedStore(TokenStore):
     """Keeps users in `store`, encrypted by AES-256-GCM under the first of `keys`; reads what any of them encrypted.
 
-    A key is text that `new_key` made. The user's name is bound to the value, so that one user's cannot be put
-    in another's place; the name itself stays readable in the store, as do the key's number and the size. To
-    change the key: put a new one behind the old in every process; then in front of it; then call `reencrypt`;
-    then drop the old one. Raises `DecryptionError` for what no key opens, what was changed, and what is not encrypted;
-    neither `save` nor a refresh replaces that, only `delete` takes it away. Raises `ConfigError` for text
-    that is no key, `MissingExtraError` without the package.
+    A key is text that `new_key` made. The user's name is bound to the value, so that a value cannot be moved to
+    another user; names, key numbers and sizes stay readable in the store. To change the key: put a new one behind
+    the old in every process; then in front of it; then call `reencrypt`; then drop the old one. Raises
+    `DecryptionError` for a value that no key opens, that was changed, or that is not encrypted; only `delete`
+    removes such a value. Raises `ConfigError` for text that is not a key, `MissingExtraError` without the package.
     """
 
     __module__ = "SlyAPI.stores"
 
+    @clean_traceback
     def __init__(self, store: TokenStore, keys: Iterable[str]) -> None:
         self.store = store
-        given = Secrets([keys] if isinstance(keys, str) else keys)
-        del keys  # so that no traceback shows them
-        ciphers = _ciphers(_aead(), given)
-        if ciphers is None:
-            raise ConfigError(
-                "That is no key for EncryptedStore, or there is none.", next_step="Make one: EncryptedStore.new_key()"
-            )
-        self._ciphers = ciphers
+        self._ciphers = _Ciphers(_aead(), [_key(text) for text in ([keys] if isinstance(keys, str) else keys)])
 
     def __repr__(self) -> str:
         return f"EncryptedStore({self.store!r})"
 
     @staticmethod
     def new_key() -> str:
-        """A new key, fit for a file or an environment variable. Without it nothing can be read again."""
+        """A new key as text for a file or an environment variable. If it is lost, so are the users."""
         return urlsafe_b64encode(secrets.token_bytes(_KEY_BYTES)).decode()
 
+    @clean_traceback
     async def load(self, name: str) -> dict[str, Any]:
         """The value last saved."""
-        return self._open(name, SecretJson(await self.store.load(name)))
+        return self._open(name, await self.store.load(name))
 
+    @clean_traceback
     async def save(self, name: str, value: dict[str, Any]) -> None:
-        """Encrypts and saves the value. Raises `DecryptionError` where one is that it could not read, `SaveError`."""
+        """Encrypts and saves the value. Raises `SaveError`, and `DecryptionError` if the present one cannot be read."""
         with suppress(CredentialsNotFoundError):
             await self.load(name)
         await self.store.save(name, self._seal(name, value))
 
+    @clean_traceback
     async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any]) -> None:
-        """Encrypts and saves the value where `old` is there still. Raises as `save` does, and `SupersededError`."""
+        """Encrypts and saves the value if `old` is still stored. Raises as `save` does, and `SupersededError`."""
         sealed: dict[str, Any] | None = None
         now: dict[str, Any] | None = None
         with suppress(CredentialsNotFoundError):
-            sealed = SecretJson(await self.store.load(name))
+            sealed = await self.store.load(name)
             now = self._open(name, sealed)
         if now == new:
             return
@@ -74,17 +77,18 @@ class EncryptedStore(TokenStore):
             raise superseded(self, name)
         await self.store.replace(name, sealed, self._seal(name, new))
 
+    @clean_traceback
     async def reencrypt(self, *, plain: bool = False) -> int:
-        """Encrypts anew what another key than the first encrypted; gives the number of users changed.
+        """Encrypts with the first key all that other keys encrypted; returns the number of users changed.
 
-        With `plain` also what is not encrypted yet. Stops at the first user that it cannot read; may be
+        With `plain` also what is not encrypted yet. Stops at the first user that it cannot read. Can be
         called again, and while the users are in use.
         """
         changed = 0
         for name in await self.store.names():
             async with self.store.lock(name):
                 try:
-                    kept = SecretJson(await self.store.load(name))
+                    kept = await self.store.load(name)
                 except CredentialsNotFoundError:
                     continue
                 if kept.get("key") == self._ciphers.first and _is_sealed(kept):
@@ -95,7 +99,7 @@ class EncryptedStore(TokenStore):
         return changed
 
     async def delete(self, name: str) -> None:
-        """Forgets a user, readable or not."""
+        """Deletes a user, readable or not."""
         await self.store.delete(name)
 
     async def names(self) -> list[str]:
@@ -129,20 +133,25 @@ class EncryptedStore(TokenStore):
             )
         value = self._ciphers.decrypt(key, kept, _bound(key, name))
         if value is None:
-            raise DecryptionError(f"{whose} was changed, or put there from another name.", next_step="Grant again.")
+            raise DecryptionError(f"{whose} was changed, or moved from another name.", next_step="Grant again.")
         return value
 
 
 class _Ciphers:
-    """The keys in use by their numbers; prints none."""
+    """The keys by their numbers. Raises `ConfigError` if there is none, or one that is not a key."""
 
-    def __init__(self, aead: Any, keys: list[bytes]) -> None:
+    def __init__(self, aead: Any, keys: list[bytes | None]) -> None:
+        if not keys or None in keys:
+            raise ConfigError(
+                "EncryptedStore needs a key, and each as new_key makes it.",
+                next_step="Make one: EncryptedStore.new_key()",
+            )
         self._aead = aead
-        self.all = {_number(key): self._aead.AESGCM(key) for key in keys}
+        self.all = {_number(key): self._aead.AESGCM(key) for key in keys if key is not None}
         self.first = next(iter(self.all))
 
     def decrypt(self, key: str, kept: dict[str, Any], bound: bytes) -> SecretJson | None:
-        """None for what was changed."""
+        """The value; None if it was changed."""
         try:
             nonce, data = (b64decode(kept[part], validate=True) for part in ("nonce", "data"))
             return SecretJson(json.loads(self.all[key].decrypt(nonce, data, bound)))
@@ -150,23 +159,17 @@ class _Ciphers:
             return None
 
 
-def _ciphers(aead: Any, texts: Secrets) -> _Ciphers | None:
-    keys = [_key(text) for text in texts]
-    good = [key for key in keys if key is not None]
-    return _Ciphers(aead, good) if good and len(good) == len(keys) else None
-
-
 def _is_sealed(kept: dict[str, Any]) -> bool:
     return kept.keys() >= _MEMBERS
 
 
 def _bound(key: str, name: str) -> bytes:
-    """What a value is valid for: changed, it does not open."""
+    """The associated data of a value: with another key or name it does not decrypt."""
     return f"SlyAPI user 1 {key} {name}".encode("utf-8", "surrogatepass")
 
 
 def _number(key: bytes) -> str:
-    """Tells keys apart, and nothing about them: 32 random bytes cannot be found by their hash."""
+    """An identifier of a key; 32 random bytes cannot be found by their hash."""
     return sha256(b"SlyAPI key number\0" + key).hexdigest()[:12]
 
 

@@ -1,6 +1,6 @@
-"""Which users of a store will soon have to grant again.
+"""The users of a store who will soon have to grant again.
 
-The rule: one user that cannot be read hides no other.
+The rule: a user that cannot be read does not hide the others.
 """
 
 import logging
@@ -21,8 +21,8 @@ async def expiring(
 ) -> AsyncGenerator[tuple[StoredUser, OAuth2User], None]:
     """Each user whose refresh token ends within `days`, or has ended: the store's entry, and what it holds.
 
-    Those whose provider never told an end are left out; one that cannot be read is told to the log.
-    Reads every user of the store, one after the other. `clock` gives epoch seconds.
+    Leaves out users whose provider sent no end, and those that cannot be read, which the log names. Reads every
+    user of the store, one after the other. `clock` returns epoch seconds.
     """
     end = clock() + days * _DAY
     for name in await store.names():
@@ -32,7 +32,7 @@ async def expiring(
         except CredentialsNotFoundError:
             continue  # deleted since the names were read
         except CredentialsError as error:
-            log.warning("A user is passed over: %s", error)
+            log.warning("Skipped a user: %s", error)
             continue
         if user.refresh_expires_at is not None and user.refresh_expires_at.timestamp() <= end:
             yield entry, user

@@ -1,4 +1,7 @@
-"""Users in JSON files: one file each in a folder, or the one file that `grant` wrote."""
+"""Users in JSON files: one file for each in a folder, or the one file that `grant` wrote.
+
+The rule: a user's file is read, replaced and locked where all links lead; nothing else in its folder is touched.
+"""
 
 import asyncio
 import os
@@ -8,8 +11,9 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 from urllib.parse import unquote
 
-from ..errors import ConfigError, CredentialsError, CredentialsNotFoundError, SaveError
+from ..errors import ConfigError, CredentialsError, CredentialsNotFoundError, SaveError, clean_traceback
 from ..json_file import StrPath, display_path, read_json_file, write_json_file
+from ..web.masking import SecretJson
 from .contract import StoredUser, TokenStore, lasting_path, missing, real_path
 from .file_lock import file_lock
 
@@ -41,20 +45,19 @@ class FileStore(TokenStore):
         """The file of one user."""
         return os.path.join(self.folder, _file_name(name))
 
+    @clean_traceback
     async def load(self, name: str) -> dict[str, Any]:
-        """The value in the user's file. Raises `CredentialsError` for a file that is none."""
+        """The value in the user's file. Raises `CredentialsError` if it does not hold a JSON object."""
         path = self.path(name)
         try:
             value = read_json_file(path)
         except CredentialsNotFoundError:
-            value = None
-        if value is None:
-            raise missing(self, name)
+            raise missing(self, name) from None
         if not isinstance(value, dict):
-            del value  # so that no traceback shows it
             raise CredentialsError(f"{display_path(path)} does not hold a user's tokens: it is not a JSON object.")
-        return value
+        return SecretJson(value)
 
+    @clean_traceback
     async def save(self, name: str, value: dict[str, Any]) -> None:
         """Replaces the user's file, off the event loop because fsync waits for the disk."""
         await asyncio.to_thread(self._save, self.path(name), value)

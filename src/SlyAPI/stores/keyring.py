@@ -1,4 +1,7 @@
-"""Users in the desktop's keyring (Keychain, Credential Manager, Secret Service), by the extra `[keyring]`."""
+"""Users in the desktop's keyring (Keychain, Credential Manager, Secret Service), by the extra `[keyring]`.
+
+The rule: a keyring cannot list its entries, so the names are an entry of their own.
+"""
 
 import asyncio
 import json
@@ -10,18 +13,17 @@ from hashlib import sha256
 from types import ModuleType
 from typing import Any
 
-from ..errors import CredentialsError, MissingExtraError, SaveError
-from ..web.masking import Secrets
+from ..errors import CredentialsError, MissingExtraError, SaveError, clean_traceback
 from .contract import TokenStore, as_text, as_value, missing
 from .file_lock import file_lock
 
-_INDEX = "\x1fnames"  # keyrings can't list their entries, so the names are an entry of their own
+_INDEX = "\x1fnames"
 
 
 class KeyringStore(TokenStore):
-    """Users in the keyring of whoever runs the program, under the service name `service`.
+    """Users in the keyring of the account that runs the program, under the service name `service`.
 
-    `backend` is a `keyring` backend, by default the one that `keyring` chooses. Some keyrings bound the
+    `backend` is a `keyring` backend, by default the one that `keyring` chooses. Some keyrings limit the
     size of an entry (Windows: 2,560 bytes). Raises `MissingExtraError` without the package.
     """
 
@@ -34,16 +36,17 @@ class KeyringStore(TokenStore):
     def __repr__(self) -> str:
         return f"KeyringStore({self.service!r})"
 
+    @clean_traceback
     async def load(self, name: str) -> dict[str, Any]:
         """The value last saved."""
-        if (kept := await self._get(name)) is None:
+        text = await self._get(name)
+        if text is None:
             raise missing(self, name)
-        held = Secrets((kept,))
-        del kept  # so that no traceback shows it
-        return as_value(self, name, held)
+        return as_value(self, name, text)
 
+    @clean_traceback
     async def save(self, name: str, value: dict[str, Any]) -> None:
-        """Hands the value to the keyring. Raises `SaveError`."""
+        """Saves the value in the keyring. Raises `SaveError`."""
         await self._call("set_password", name, as_text(self, value))
         async with self.lock(_INDEX):
             known = await self.names()
@@ -51,7 +54,7 @@ class KeyringStore(TokenStore):
                 await self._call("set_password", _INDEX, json.dumps([*known, name]))
 
     async def delete(self, name: str) -> None:
-        """Forgets a user."""
+        """Deletes a user."""
         if await self._get(name) is not None:
             await self._call("delete_password", name)
         async with self.lock(_INDEX):
@@ -64,7 +67,7 @@ class KeyringStore(TokenStore):
         try:
             return [str(name) for name in json.loads(kept or "[]")]
         except (ValueError, TypeError):
-            return []  # spoiled from outside; each save puts its name in again
+            return []  # changed by another program; each save adds its name again
 
     @asynccontextmanager
     async def lock(self, name: str) -> AsyncGenerator[None, None]:
@@ -78,15 +81,11 @@ class KeyringStore(TokenStore):
         return await self._call("get_password", name)  # type: ignore[no-any-return]
 
     async def _call(self, method: str, *values: str) -> Any:
-        # a keyring may wait for a person to unlock it: off the event loop
+        # off the event loop: a keyring may wait for a person to unlock it
         try:
             return await asyncio.to_thread(getattr(self._keyring, method), self.service, *values)
-        except asyncio.CancelledError as cancelled:
-            del values  # so that no traceback shows them, nor the frames of the thread
-            raise cancelled.with_traceback(None) from None
         except Exception as error:  # backends raise errors of their own libraries
             problem = type(error).__name__
-        del values
         kind = CredentialsError if method == "get_password" else SaveError
         raise kind(f"{self!r}: the keyring refused ({problem}).", next_step="Unlock it, then try again.")
 

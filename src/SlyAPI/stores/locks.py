@@ -10,13 +10,13 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 LOCK_TIMEOUT = 75.0
-"""Seconds to wait for another\'s refresh, which may ask twice for `OAuth2App.token_timeout`; then go on without."""
+"""Seconds to wait for the refresh of another task or process, which sends up to two token requests."""
 
 
 async def poll_until(attempt: Callable[[], bool | Awaitable[bool]], waited: float = 0.0) -> bool:
-    """Whether `attempt` came true within `LOCK_TIMEOUT` less what was `waited`; asks ever more seldom.
+    """Whether `attempt` returned true within `LOCK_TIMEOUT`, `waited` seconds of which are over; with growing pauses.
 
-    Asking, because a thread that blocks in a lock can be neither cancelled nor left behind.
+    Polling, because a thread that blocks in a lock cannot be cancelled.
     """
     loop = asyncio.get_running_loop()
     give_up, pause = loop.time() + LOCK_TIMEOUT - waited, 0.002
@@ -31,7 +31,7 @@ async def poll_until(attempt: Callable[[], bool | Awaitable[bool]], waited: floa
 
 
 class ThreadLocks:
-    """A lock for each name that works between tasks, event loops and threads of one process."""
+    """A lock for each name, between the tasks, event loops and threads of one process."""
 
     def __init__(self) -> None:
         self._forget()
@@ -48,12 +48,12 @@ class ThreadLocks:
         try:
             yield
         finally:
-            if mine and process == os.getpid():  # else what is held now is the child's own
+            if mine and process == os.getpid():  # in a forked child the name may be held by the child itself
                 self._held.discard(name)
 
     def _take(self, name: str) -> bool:
         if os.getpid() != self._process:
-            self._forget()  # after a fork: those who held these run on in the parent alone
+            self._forget()  # after a fork the holders run in the parent only
         with self._guard:
             if name in self._held:
                 return False

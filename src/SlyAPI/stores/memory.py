@@ -1,15 +1,18 @@
-"""Users in this process's memory: for tests, and for programs that keep tokens elsewhere themselves."""
+"""Users in the memory of one process: for tests, and for programs that store tokens elsewhere themselves.
 
-import json
+The rule: values are kept as text, so that no caller shares an object with the store.
+"""
+
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-from .contract import TokenStore, as_text, missing
+from ..errors import clean_traceback
+from .contract import TokenStore, as_text, as_value, missing
 from .locks import ThreadLocks
 
 
 class MemoryStore(TokenStore):
-    """Holds what it was given until the process ends. Safe between threads."""
+    """Holds users until the process ends; one object serves all threads."""
 
     __module__ = "SlyAPI.stores"
 
@@ -20,24 +23,25 @@ class MemoryStore(TokenStore):
     def __repr__(self) -> str:
         return "MemoryStore()"
 
+    @clean_traceback
     async def load(self, name: str) -> dict[str, Any]:
         """The value last saved."""
-        kept = self._values.get(name)
-        if kept is None:
+        text = self._values.get(name)
+        if text is None:
             raise missing(self, name)
-        value: dict[str, Any] = json.loads(kept)
-        return value
+        return as_value(self, name, text)
 
+    @clean_traceback
     async def save(self, name: str, value: dict[str, Any]) -> None:
-        """Keeps a copy, so that what the caller changes later is not changed here."""
+        """Stores a copy of the value."""
         self._values[name] = as_text(self, value)
 
     async def delete(self, name: str) -> None:
-        """Forgets a user."""
+        """Deletes a user."""
         self._values.pop(name, None)
 
     async def names(self) -> list[str]:
-        """The names held."""
+        """The names of all users."""
         return list(self._values)
 
     def lock(self, name: str) -> AbstractAsyncContextManager[None]:

@@ -1,17 +1,15 @@
-"""Users in a PostgreSQL table: many machines share them (the package psycopg, by the extra `[postgres]`).
+"""Users in a PostgreSQL table, shared by many machines (the package psycopg, by the extra `[postgres]`).
 
-The rule: each call is one statement, complete in itself, so that a pooler such as pgbouncer may give the
-next one to another connection; no lock of the database is held while a provider is asked.
+The rule: each call is one statement, complete in itself, so that a pooler such as pgbouncer may run the next
+one on another connection; no database lock is held during a token request.
 """
 
 import re
-import socket
-from contextlib import suppress
+from functools import cache
 from typing import Any
 
-from ..errors import ConfigError, MissingExtraError, NetworkError, SlyError, printable
+from ..errors import ConfigError, MissingExtraError, NetworkError, SlyError, clean_traceback, printable
 from ..web.masking import Secrets
-from .contract import as_text, as_value, missing, superseded
 from .served import ServedStore
 
 _TABLE = re.compile(r"(?:[A-Za-z_]\w{0,62}\.)?[A-Za-z_]\w{0,55}", re.ASCII)
@@ -38,7 +36,7 @@ _ADD = "INSERT INTO {table} (name, value) VALUES (%s, %s) ON CONFLICT (name) DO 
 _REPLACE = "UPDATE {table} SET value = %s, saved_at = clock_timestamp() WHERE name = %s AND value = %s"
 _DELETE = "DELETE FROM {table} WHERE name = %s"
 _NAMES = "SELECT name FROM {table}"
-# the server's clock alone says whose turn it is; the holder's second try after a lost answer succeeds too
+# by the server's clock alone; the holder's second try after a lost reply succeeds too
 _TAKE = """
 INSERT INTO {locks} AS held (name, holder, until)
 VALUES (%(name)s, %(holder)s, clock_timestamp() + make_interval(secs => %(lease)s))
@@ -55,22 +53,21 @@ _RELEASE = "DELETE FROM {locks} WHERE name = %s AND holder = %s"
 class PostgresStore(ServedStore[Any]):
     """Users in the table `table` of the PostgreSQL database at `dsn`: a URL or `key=value` words, as libpq reads them.
 
-    `await store.migrate()` makes the table, and `{table}_locks`, and brings those of an older SlyAPI up to
-    date: once, or at each start of the program. `table` may name a schema (`auth.users`). Works behind
-    pgbouncer, in transaction mode too. `timeout` bounds each call; `lease` says for how long a dead holder's
-    lock is held (seconds). On Windows asyncio's selector loop is needed. Raises `ConfigError` for another DSN,
-    where the table is missing, and where the server refuses the account; `NetworkError` while it is away;
-    `CredentialsError` for a value that is no JSON object; `MissingExtraError` without the package.
+    `await store.migrate()` makes the table, and `{table}_locks`, and updates those of an older SlyAPI: once, or at
+    each start of the program. `table` may name a schema (`auth.users`). Works behind pgbouncer, in transaction
+    mode too. `timeout` limits each call; `lease` is how long the lock of a dead process is held (seconds). On
+    Windows asyncio's selector loop is needed. Raises `ConfigError` for another DSN, if the table is missing, and if
+    the server refuses the account; `NetworkError` while it is away; `CredentialsError` for a value that is not a
+    JSON object; `MissingExtraError` without the package.
     """
 
     __module__ = "SlyAPI.stores"
 
+    @clean_traceback
     def __init__(self, dsn: str, *, table: str = "slyapi_users", timeout: float = 10.0, lease: float = 30.0) -> None:
-        self._shown, self.table, self._dsn = "", table, _Dsn(dsn)
-        del dsn  # so that no traceback shows it
         self._psycopg = _psycopg()
-        self._shown = _shown(self._dsn.text)
-        if not self._shown:
+        self._address, self.table, self._dsn = _address(dsn), table, Secrets((dsn,))
+        if not self._address:
             raise ConfigError(
                 "That is not the DSN of a PostgreSQL database.", next_step="Give postgresql://USER:PASSWORD@HOST/NAME"
             )
@@ -81,13 +78,14 @@ class PostgresStore(ServedStore[Any]):
         super().__init__(timeout, lease)
 
     def __repr__(self) -> str:
-        return f"PostgresStore({self._shown!r}, table={self.table!r})"
+        return f"PostgresStore({self._address!r}, table={self.table!r})"
 
+    @clean_traceback
     async def migrate(self) -> None:
-        """Makes the tables or brings them up to date, also when several processes do so at once.
+        """Makes or updates the tables; several processes may do so at once.
 
-        The account needs the right to create tables, here alone. Raises `ConfigError` for tables of a
-        newer SlyAPI, and as the other calls do.
+        Only this call needs the right to create tables. Raises `ConfigError` for tables of a newer SlyAPI,
+        and as the other calls do.
         """
 
         async def make(connection: Any) -> str:
@@ -97,110 +95,62 @@ class PostgresStore(ServedStore[Any]):
                 known = await connection.execute(
                     "SELECT obj_description(to_regclass(%s), 'pg_class')", (self._names["table"],)
                 )
-                told = str((await known.fetchone())[0] or "")
-                version = re.fullmatch(r"SlyAPI users, schema (\d+)", told)
+                comment = str((await known.fetchone())[0] or "")
+                version = re.fullmatch(r"SlyAPI users, schema (\d+)", comment)
                 if version is None or int(version[1]) < _VERSION:
                     await connection.execute(_SCHEMA.format(**self._names))
             return version[1] if version else ""
 
-        found = await self._ask(make)
+        found = await self._call(make)
         if found and int(found) > _VERSION:
             raise ConfigError(f"{self!r} was made by a newer SlyAPI (schema {found}).", next_step="Update SlyAPI.")
 
-    async def load(self, name: str) -> dict[str, Any]:
-        """The value last saved."""
-        _check(name)
-        held = await self._ask(lambda connection: self._held(connection, name))
-        if held is None:
-            raise missing(self, name)
-        return as_value(self, name, held)
+    async def _execute(self, connection: Any, statement: str, values: Any = ()) -> Any:
+        return await connection.execute(statement.format(**self._names), values)
 
-    async def save(self, name: str, value: dict[str, Any]) -> None:
-        """Commits the value. Raises `SaveError`."""
-        _check(name)
-        as_text(self, value)
-        await self._ask(lambda connection: self._do(connection, _SAVE, (name, as_text(self, value))), saving=True)
+    async def _get(self, connection: Any, name: str) -> str | None:
+        row = await (await self._execute(connection, _LOAD, (name,))).fetchone()
+        return None if row is None else row[0]
 
-    async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any]) -> None:
-        """Commits the value where `old` is there still. Raises `SupersededError`, `SaveError`."""
-        _check(name)
-        as_text(self, new)
+    async def _put(self, connection: Any, name: str, text: str) -> None:
+        await self._execute(connection, _SAVE, (name, text))
 
-        async def swap(connection: Any) -> bool:
-            held = await self._held(connection, name)
-            now = None if held is None else as_value(self, name, held)
-            if now == new:
-                return True  # by us, whose answer was lost
-            if now != old:
-                return False
-            if held is None:
-                return bool(await self._do(connection, _ADD, (name, as_text(self, new))))
-            return bool(await self._do(connection, _REPLACE, (as_text(self, new), name, *held)))
+    async def _swap(self, connection: Any, name: str, old: str | None, new: str) -> bool:
+        statement, values = (_ADD, (name, new)) if old is None else (_REPLACE, (new, name, old))
+        return bool((await self._execute(connection, statement, values)).rowcount)
 
-        if not await self._ask(swap, saving=True):
-            raise superseded(self, name)
+    async def _remove(self, connection: Any, name: str) -> None:
+        await self._execute(connection, _DELETE, (name,))
 
-    async def delete(self, name: str) -> None:
-        """Forgets a user."""
-        _check(name)
-        await self._ask(lambda connection: self._do(connection, _DELETE, (name,)), saving=True)
-
-    async def names(self) -> list[str]:
-        """The names of all users."""
-
-        async def all_of(connection: Any) -> list[str]:
-            found = await connection.execute(_NAMES.format(**self._names))
-            return [row[0] for row in await found.fetchall()]
-
-        return await self._ask(all_of)
-
-    async def _do(self, connection: Any, statement: str, values: Any = ()) -> int:
-        """How many rows the statement changed."""
-        done = await connection.execute(statement.format(**self._names), values)
-        return int(done.rowcount)
-
-    async def _held(self, connection: Any, name: str) -> Secrets | None:
-        found = await connection.execute(_LOAD.format(**self._names), (name,))
-        row = await found.fetchone()
-        return None if row is None else Secrets(row)
+    async def _all_names(self, connection: Any) -> list[str]:
+        return [row[0] for row in await (await self._execute(connection, _NAMES)).fetchall()]
 
     async def _lease(self, connection: Any, name: str, holder: str, renew: bool) -> bool:
-        _check(name)
         values = {"name": name, "holder": holder, "lease": self.lease}
-        return bool(await self._do(connection, _RENEW if renew else _TAKE, values))
+        return bool((await self._execute(connection, _RENEW if renew else _TAKE, values)).rowcount)
 
     async def _release(self, connection: Any, name: str, holder: str) -> None:
-        await self._do(connection, _RELEASE, (name, holder))
+        await self._execute(connection, _RELEASE, (name, holder))
 
-    def _address(self) -> "_Dsn":
-        return self._dsn
-
-    @staticmethod
-    async def _open(address: "_Dsn") -> Any:
-        # prepared statements would be another connection's behind a pooler
+    async def _open(self) -> Any:
+        # behind a pooler, a prepared statement would belong to another connection
         options = {"autocommit": True, "prepare_threshold": None, "client_encoding": "utf8"}
-        return await _psycopg().AsyncConnection.connect(address.text, **options)
+        return await _connection_class(self._psycopg).connect(self._dsn[0], **options)
 
     @staticmethod
-    async def _close(connection: Any) -> None:
+    async def _close(connection: Any, at_once: bool) -> None:
         await connection.close()
 
-    @staticmethod
-    def _break(connection: Any) -> bool:
-        # psycopg's own way to cancel asks the server, which may be why
-        try:
-            its_socket = socket.socket(fileno=connection.fileno())
-        except (OSError, _psycopg().Error):  # it is closed
-            return False
-        with suppress(OSError):
-            its_socket.shutdown(socket.SHUT_RDWR)
-        its_socket.detach()
-        return True
+    def _check_name(self, name: str) -> None:
+        if "\0" in name or any("\ud800" <= char <= "\udfff" for char in name):
+            raise ConfigError("A user's name holds NUL or half a character.", next_step="Use a short id as name.")
+        if len(name.encode()) > _LONGEST:
+            raise ConfigError(f"A user's name is longer than {_LONGEST} bytes.", next_step="Use a short id as name.")
 
     def _is_lost(self, error: Exception) -> bool:
         return isinstance(error, OSError | self._psycopg.OperationalError | self._psycopg.InterfaceError)
 
-    def _told(self, error: Exception) -> SlyError:
+    def _translated(self, error: Exception) -> SlyError:
         if isinstance(error, self._psycopg.errors.UndefinedTable | self._psycopg.errors.UndefinedColumn):
             return ConfigError(f"{self!r}: the table is not there yet.", next_step="Call once: await store.migrate()")
         code, said = getattr(error, "sqlstate", None) or "", str(error)
@@ -221,7 +171,7 @@ class PostgresStore(ServedStore[Any]):
         return self._away(f"the driver failed ({type(error).__name__})")
 
     def _no_connection(self, code: str, said: str) -> SlyError:
-        """libpq tells why it has no connection in words alone."""
+        """Our error for a failed connection, whose reason libpq gives in words alone."""
         if re.search(r"\b(SSL|TLS|certificate)\b", said):
             return NetworkError(
                 f"{self!r}: TLS failed.", next_step="Check sslmode and certificates.", kind="configuration"
@@ -235,32 +185,26 @@ class PostgresStore(ServedStore[Any]):
         return self._away("no connection, or it broke")
 
 
-class _Dsn:
-    """A DSN that may hold a password, and does not print."""
+@cache
+def _connection_class(psycopg: Any) -> Any:
+    class Connection(psycopg.AsyncConnection):  # type: ignore[misc]
+        async def wait(self, gen: Any, *args: Any, **more: Any) -> Any:
+            # psycopg's own asks the server to cancel a cancelled statement, for up to 10 s where the server
+            # hangs, and so would outlast our timeout; we close the connection instead
+            return await psycopg.waiting.wait_async(gen, self.pgconn.socket, *args, **more)
 
-    __slots__ = ("text",)
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-
-
-def _check(name: str) -> None:
-    """Raises `ConfigError` for a name that PostgreSQL cannot keep."""
-    if "\0" in name or any("\ud800" <= char <= "\udfff" for char in name):
-        raise ConfigError("A user's name holds NUL or half a character.", next_step="Use a short id as name.")
-    if len(name.encode()) > _LONGEST:
-        raise ConfigError(f"A user's name is longer than {_LONGEST} bytes.", next_step="Use a short id as name.")
+    return Connection
 
 
-def _shown(dsn: str) -> str:
-    """Where the database is, without account and options; "" for what is no DSN."""
+def _address(dsn: str) -> str:
+    """Where the database is, without account and options; "" if `dsn` is not a DSN."""
     psycopg = _psycopg()
     try:
         parts = psycopg.conninfo.conninfo_to_dict(dsn)
     except (psycopg.Error, ValueError, UnicodeError):
         return ""
     where = f"{parts.get('host', '')}{':' if 'port' in parts else ''}{parts.get('port', '')}"
-    # a password with a / or @ in it that nobody encoded reaches into the host and the name
+    # a password with an unencoded / or @ reaches into the host and the name
     return printable("postgresql://" + f"{where}/{parts.get('dbname', '')}".rpartition("@")[2], 200)
 
 

@@ -1,58 +1,100 @@
-"""What stores on a server share: a few connections for each event loop, time limits, and a lock that is a lease.
+"""What stores on a server share: load, save and replace, a few connections for each event loop, and leased locks.
 
-The rule: a call ends within `timeout`, whatever the server does, and what a driver raises is told in our
-words, because its own errors and frames hold the password and the tokens.
+The rule: a call ends within its timeout, whatever the server does, and no exception of a driver escapes,
+because its message and its frames hold the password and the tokens.
 """
 
 import asyncio
 import os
 import secrets
 from abc import abstractmethod
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Generic, TypeVar
 
-from ..errors import NetworkError, RequestTimeoutError, SaveError, SlyError
+from ..errors import NetworkError, RequestTimeoutError, SaveError, SlyError, clean_traceback
 from ..transport.per_loop import PerLoop
-from .contract import TokenStore
+from .contract import TokenStore, as_text, as_value, missing, superseded
 from .locks import ThreadLocks, poll_until
 
 C = TypeVar("C")
 T = TypeVar("T")
 
 CONNECTIONS = 8
-"""Connections that a store holds in one event loop, at most."""
+"""Connections that a store opens in one event loop, at most."""
 RELEASE_SECONDS = 2.0
-"""Seconds that giving a lock back may take; after them it is tried on in the background."""
+"""Timeout for releasing a lock and for closing a connection; then the release is retried in the background."""
 RELEASE_PAUSE = 0.25
-"""Seconds between two tries to give a lock back; whoever waits for it waits for the server anyhow."""
-_NOT_KNOWN = "Whether that was carried out is not known."
+"""Seconds between two tries to release a lock."""
 
 
 class ServedStore(TokenStore, Generic[C]):
-    """A store on a server: `timeout` bounds every call, `lease` is how long a dead holder's lock is held; in seconds.
+    """A store on a server. `timeout` limits every call; `lease` is how long a dead holder's lock is held; in seconds.
 
     One object serves any number of event loops and threads, and forked children. Its connections are
-    closed with their event loop, by `async with`, or by `close`.
+    closed with their event loop, by `async with`, or by `close`. A driver implements the abstract methods.
     """
 
-    _late = "Try again later."
+    _timeout_step = "Try again later."
 
     def __init__(self, timeout: float, lease: float) -> None:
         self.timeout = timeout
         self.lease = lease
         self._locks = ThreadLocks()
-        # what is held for a loop must not hold the store
-        kind, address = type(self), self._address()
-        self._pools: PerLoop[_Pool[C]] = PerLoop(lambda: _Pool(lambda: kind._open(address), kind), _Pool.close)
+        close = self._close  # a static method: what is kept for a loop must not keep the store alive
+        self._pools: PerLoop[_Pool[C]] = PerLoop(lambda: _Pool(close), _Pool.close)
+
+    @clean_traceback
+    async def load(self, name: str) -> dict[str, Any]:
+        """The value last saved."""
+        self._check_name(name)
+        text = await self._call(lambda connection: self._get(connection, name))
+        if text is None:
+            raise missing(self, name)
+        return as_value(self, name, text)
+
+    @clean_traceback
+    async def save(self, name: str, value: dict[str, Any]) -> None:
+        """Saves the value. Raises `SaveError`."""
+        self._check_name(name)
+        text = as_text(self, value)
+        await self._call(lambda connection: self._put(connection, name, text), saving=True)
+
+    @clean_traceback
+    async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any]) -> None:
+        """Saves the value if `old` is still stored, in one step. Raises `SupersededError`, `SaveError`."""
+        self._check_name(name)
+        text = as_text(self, new)
+
+        async def swap(connection: C) -> bool:
+            stored = await self._get(connection, name)
+            now = None if stored is None else as_value(self, name, stored)
+            if now == new:
+                return True  # an earlier try of ours whose reply was lost
+            return now == old and await self._swap(connection, name, stored, text)
+
+        if not await self._call(swap, saving=True):
+            raise superseded(self, name)
+
+    @clean_traceback
+    async def delete(self, name: str) -> None:
+        """Deletes a user."""
+        self._check_name(name)
+        await self._call(lambda connection: self._remove(connection, name), saving=True)
+
+    @clean_traceback
+    async def names(self) -> list[str]:
+        """The names of all users."""
+        return await self._call(self._all_names)
 
     async def close(self) -> None:
-        """Closes the connections of the running event loop; the next call makes new ones."""
+        """Closes the connections of the running event loop; the next call opens new ones."""
         await self._pools.close()
 
     @asynccontextmanager
     async def lock(self, name: str) -> AsyncGenerator[None, None]:
         """One user's lock, a lease: renewed while held, and free `lease` seconds after its holder died or hung."""
+        self._check_name(name)
         loop = asyncio.get_running_loop()
         began, process, holder = loop.time(), os.getpid(), secrets.token_hex(16)
         async with self._locks.lock(name):
@@ -62,13 +104,13 @@ class ServedStore(TokenStore, Generic[C]):
                     keeper = loop.create_task(self._keep(name, holder))
                 yield
             finally:
-                if process == os.getpid():  # else the parent holds it
+                if process == os.getpid():  # in a forked child the lock is the parent's
                     if keeper is not None:
                         keeper.cancel()
                     await self._give_back(name, holder)
 
     async def _keep(self, name: str, holder: str) -> None:
-        """Renews the lease. One that is lost is not sought again: `replace` refuses what came too late."""
+        """Renews the lease until it is lost, which nobody needs to know: `replace` refuses a save that is too late."""
         renewed = True
         while renewed:
             await asyncio.sleep(self.lease / 3)
@@ -76,11 +118,11 @@ class ServedStore(TokenStore, Generic[C]):
                 renewed = await self._take(name, holder, renew=True)
 
     async def _give_back(self, name: str, holder: str) -> None:
-        """Frees the lock, in the background if the server is away; at last it runs out by itself."""
+        """Releases the lock, in the background if the server is away; without that it expires."""
         if not await self._released(name, holder):
             later = asyncio.create_task(self._give_back_later(name, holder))
-            _ending.add(later)
-            later.add_done_callback(_ending.discard)
+            _background.add(later)
+            later.add_done_callback(_background.discard)
 
     async def _give_back_later(self, name: str, holder: str) -> None:
         loop = asyncio.get_running_loop()
@@ -92,178 +134,132 @@ class ServedStore(TokenStore, Generic[C]):
 
     async def _released(self, name: str, holder: str) -> bool:
         try:
-            await self._ask(lambda connection: self._release(connection, name, holder), limit=RELEASE_SECONDS)
+            await self._call(lambda connection: self._release(connection, name, holder), limit=RELEASE_SECONDS)
         except SlyError as error:
             return error.kind != "transient"
         return True
 
     async def _take(self, name: str, holder: str, *, renew: bool = False) -> bool:
-        return await self._ask(lambda connection: self._lease(connection, name, holder, renew))
+        return await self._call(lambda connection: self._lease(connection, name, holder, renew))
 
-    async def _ask(
-        self, work: Callable[[C], Coroutine[Any, Any, T]], *, saving: bool = False, limit: float = 0.0
-    ) -> T:
-        """What `work` answers. Raises `NetworkError` and its kin, `ConfigError`, or `SaveError` where it is `saving`.
+    @clean_traceback  # a driver's frames hold secrets, and `lock`, a context manager, has no boundary of its own
+    async def _call(self, work: Callable[[C], Awaitable[T]], *, saving: bool = False, limit: float = 0.0) -> T:
+        """The result of `work` on a connection; `work` may run twice.
 
-        A connection that was used before may have died since: then once more, on a new one. Every
-        `work` may be done twice.
+        Raises `NetworkError` and its subclasses, `ConfigError`, or `SaveError` if `saving`.
         """
+        limit = limit or self.timeout
+        effect = "Whether it was carried out is not known."
         try:
-            return await self._pools.get().use(work, limit or self.timeout, self._is_lost)
-        except asyncio.CancelledError as cancelled:
-            del work
-            raise cancelled.with_traceback(None) from None  # a driver's frames hold what is sent
+            async with asyncio.timeout(limit):
+                return await self._on_connection(work, limit)
         except SlyError:
             raise
         except TimeoutError:
-            left = _NOT_KNOWN
             problem: SlyError = RequestTimeoutError(
-                f"{self!r} did not answer within {limit or self.timeout:g} s.", next_step=self._late
+                f"{self!r} did not answer within {limit:g} s.", next_step=self._timeout_step
             )
         except Exception as error:
-            left = _NOT_KNOWN if self._is_lost(error) else "What was there is untouched."
-            problem = self._told(error)
-        del work
+            problem = self._translated(error)
+            if not self._is_lost(error):
+                effect = "What was there is untouched."
+        # outside the handlers: a driver's error, as context, would bring its message along
         if saving:
             said = str(problem.args[0]).removesuffix(".")
-            raise SaveError(f"{said}. {left}", next_step=problem.next_step, kind=problem.kind)
+            raise SaveError(f"{said}. {effect}", next_step=problem.next_step, kind=problem.kind)
         raise problem
+
+    async def _on_connection(self, work: Callable[[C], Awaitable[T]], limit: float) -> T:
+        """The result of `work` on an idle connection, which may have died since; then once more on a new one."""
+        pool = self._pools.get()
+        async with pool.slots:
+            if pool.idle:
+                try:
+                    async with asyncio.timeout(limit / 2):
+                        return await pool.use(pool.idle.pop(), work)
+                except Exception as error:
+                    if not (isinstance(error, TimeoutError) or self._is_lost(error)):
+                        raise
+                await pool.close(at_once=True)  # what ended one connection ended the others
+            return await pool.use(await self._open(), work)
 
     def _away(self, what: str) -> NetworkError:
         return NetworkError(f"{self!r}: {what}.", next_step="Check that the server runs, then try again.")
 
-    @abstractmethod
-    def _address(self) -> Any:
-        """What `_open` needs; prints no password."""
+    def _check_name(self, name: str) -> None:
+        """Raises `ConfigError` for a name that the server cannot store."""
 
-    @staticmethod
     @abstractmethod
-    async def _open(address: Any) -> C:
+    async def _open(self) -> C:
         """A new connection."""
 
     @staticmethod
     @abstractmethod
-    async def _close(connection: C) -> None:
-        """Ends a connection."""
+    async def _close(connection: C, at_once: bool) -> None:
+        """Closes a connection; `at_once` without waiting for the server."""
 
-    @staticmethod
-    def _break(connection: C) -> bool:
-        """Whether the call on a connection will now end at once by itself, whatever the server does; else cancel it."""
-        return False
+    @abstractmethod
+    async def _get(self, connection: C, name: str) -> str | None:
+        """The text stored for a user."""
+
+    @abstractmethod
+    async def _put(self, connection: C, name: str, text: str) -> None:
+        """Stores a user's text."""
+
+    @abstractmethod
+    async def _swap(self, connection: C, name: str, old: str | None, new: str) -> bool:
+        """Stores `new` if `old` is still stored, in one step; whether it did."""
+
+    @abstractmethod
+    async def _remove(self, connection: C, name: str) -> None:
+        """Deletes a user's text, if any."""
+
+    @abstractmethod
+    async def _all_names(self, connection: C) -> list[str]:
+        """The names of all users."""
 
     @abstractmethod
     async def _lease(self, connection: C, name: str, holder: str, renew: bool) -> bool:
-        """Takes or prolongs the lock for `holder`; False where another has it, or to `renew` what is lost."""
+        """Takes or renews the lock for `holder`; False if another holds it, or if a lock to renew is lost."""
 
     @abstractmethod
     async def _release(self, connection: C, name: str, holder: str) -> None:
-        """Frees the lock if it is still `holder`'s."""
+        """Releases the lock if `holder` still holds it."""
 
     @abstractmethod
     def _is_lost(self, error: Exception) -> bool:
-        """Whether the connection is at fault, not the server's answer."""
+        """Whether the connection failed, as opposed to a refusal by the server."""
 
     @abstractmethod
-    def _told(self, error: Exception) -> SlyError:
-        """The error of ours for one of the driver's."""
+    def _translated(self, error: Exception) -> SlyError:
+        """Our error for one of the driver's."""
 
 
 class _Pool(Generic[C]):
     """The connections of one event loop."""
 
-    def __init__(self, open_: Callable[[], Awaitable[C]], kind: "type[ServedStore[C]]") -> None:
-        self._open, self._kind = open_, kind
-        self._idle: list[C] = []
-        self._broken: list[C] = []
-        self._turns = asyncio.Semaphore(CONNECTIONS)
+    def __init__(self, close: Callable[[C, bool], Awaitable[None]]) -> None:
+        self.idle: list[C] = []
+        self.slots = asyncio.Semaphore(CONNECTIONS)
+        self._close = close
 
-    async def use(
-        self, work: Callable[[C], Coroutine[Any, Any, T]], limit: float, is_lost: Callable[[Exception], bool]
-    ) -> T:
-        """What `work` answers. Raises `TimeoutError`, and what the driver raises."""
-        async with asyncio.timeout(limit), self._turns:
-            if self._idle:
-                try:
-                    async with asyncio.timeout(limit / 2):
-                        return await self._on(self._idle.pop(), work)
-                except Exception as error:
-                    if not (isinstance(error, TimeoutError) or is_lost(error)):
-                        raise
-                while self._idle:  # what ended one connection ended those that are as old
-                    self._end(self._idle.pop(), None)
-            return await self._on(await self._open(), work)
-
-    async def _on(self, connection: C, work: Callable[[C], Coroutine[Any, Any, T]]) -> T:
-        call, me = _Call(_until_broken(work, connection)), asyncio.current_task()
-        call.breaks = lambda: self._kind._break(connection)
+    async def use(self, connection: C, work: Callable[[C], Awaitable[T]]) -> T:
+        """The result of `work`. After an error or a cancellation the connection is not used again."""
         try:
-            answer = await asyncio.shield(call)
-        except asyncio.CancelledError:
-            self._end(connection, call)
-            if not call.cancelled() or (me is not None and me.cancelling()):
-                raise
+            result = await work(connection)
         except BaseException:
-            self._end(connection, call)
+            await self._close(connection, True)
             raise
-        else:
-            self._idle.append(connection)
-            return answer
-        # at its end a loop cancels each of its tasks, but who waits here may be a refresh that has yet to save
-        raise ConnectionAbortedError
+        self.idle.append(connection)
+        return result
 
-    def _end(self, connection: C, call: "_Call[Any] | None") -> None:
-        """Ends a connection and the call on it, in the background: who is cancelled or late does not wait."""
-        self._broken.append(connection)
-        if call is not None:
-            call.cancel()
-        ending = asyncio.ensure_future(self._finish(connection, call))
-        _ending.add(ending)
-        ending.add_done_callback(_ending.discard)
-
-    async def _finish(self, connection: C, call: "_Call[Any] | None") -> None:
-        if call is not None:
-            await asyncio.wait([call], timeout=RELEASE_SECONDS)
-            if call.done() and not call.cancelled():
-                call.exception()  # or it would be "never retrieved"
-        await self._close(connection, self._broken)
-
-    async def _close(self, connection: C, among: list[C]) -> None:
-        with suppress(Exception):
-            async with asyncio.timeout(RELEASE_SECONDS):
-                await self._kind._close(connection)
-        if connection in among:  # until now: the loop may end before we do, and `close` is what it waits for
-            among.remove(connection)
-
-    async def close(self) -> None:
-        """Closes all that is not in use."""
-        for among in (self._idle, self._broken):
-            for connection in list(among):
-                await self._close(connection, among)
+    async def close(self, *, at_once: bool = False) -> None:
+        """Closes the connections that are not in use."""
+        while self.idle:
+            with suppress(Exception):
+                async with asyncio.timeout(RELEASE_SECONDS):
+                    await self._close(self.idle.pop(), at_once)
 
 
-class _Call(asyncio.Task[T]):
-    """A call on a connection. Who cancels it, the end of its loop too, breaks the connection."""
-
-    breaks: Callable[[], bool]
-    broken = False
-
-    def cancel(self, msg: Any = None) -> bool:
-        if self.done():
-            return False
-        self.broken = True
-        return self.breaks() or super().cancel(msg)
-
-
-async def _until_broken(work: Callable[[C], Coroutine[Any, Any, T]], connection: C) -> T:
-    """What `work` gives; where it was broken it ends as if cancelled, not in an error that nobody waits for."""
-    try:
-        return await work(connection)
-    except Exception:
-        call = asyncio.current_task()
-        if isinstance(call, _Call) and call.broken:
-            raise asyncio.CancelledError from None
-        raise
-
-
-_ending: set[asyncio.Task[None]] = set()
-"""A loop holds its tasks but weakly."""
+_background: set[asyncio.Task[None]] = set()
+"""Strong references: the event loop keeps only weak ones to its tasks."""

@@ -1,7 +1,7 @@
-"""Users in one SQLite file: many users, one machine, several processes (standard library sqlite3).
+"""Users in one SQLite file, shared by the processes of one machine (standard library sqlite3).
 
-The rule: SQLite only ever holds whole values for a moment; while a refresh waits for a provider, no
-database lock is held, only a file lock of that one user's.
+The rule: a database lock is held for one statement only; during a token request there is just a file lock of
+that one user.
 """
 
 import asyncio
@@ -14,9 +14,8 @@ from hashlib import sha256
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from ..errors import ConfigError, CredentialsError, SaveError
+from ..errors import ConfigError, CredentialsError, SaveError, clean_traceback
 from ..json_file import StrPath, display_path
-from ..web.masking import Secrets
 from .contract import TokenStore, as_text, as_value, lasting_path, missing, real_path, superseded
 from .file_lock import file_lock
 
@@ -30,8 +29,8 @@ _SCHEMA = "CREATE TABLE IF NOT EXISTS slyapi_users (name TEXT PRIMARY KEY, value
 class SqliteStore(TokenStore):
     """Users in the SQLite database at `path`, made on first use with mode 0600, in WAL mode.
 
-    A call opens the file, does its one statement in a thread, and closes it: nothing is shared between
-    event loops, threads or a fork. Raises `CredentialsError` for a file that is no such database.
+    Each call opens the file, runs its statement in a thread, and closes it: event loops, threads and forked
+    processes share nothing. Raises `CredentialsError` for a file that is not such a database.
     """
 
     __module__ = "SlyAPI.stores"
@@ -44,14 +43,16 @@ class SqliteStore(TokenStore):
     def __repr__(self) -> str:
         return f"SqliteStore({display_path(self.path)!r})"
 
+    @clean_traceback
     async def load(self, name: str) -> dict[str, Any]:
         """The value last saved."""
         _check(name)
-        held = await self._read(lambda database: _held(database, name))
-        if held is None:
+        text = await self._read(lambda database: _stored(database, name))
+        if text is None:
             raise missing(self, name)
-        return as_value(self, name, held)
+        return as_value(self, name, text)
 
+    @clean_traceback
     async def save(self, name: str, value: dict[str, Any]) -> None:
         """Commits the value with a full sync. Raises `SaveError`."""
         _check(name)
@@ -61,14 +62,15 @@ class SqliteStore(TokenStore):
 
         await self._write(write)
 
+    @clean_traceback
     async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any]) -> None:
-        """Commits the value where `old` is there still. Raises `SupersededError`, `SaveError`."""
+        """Commits the value if `old` is still stored, in one step. Raises `SupersededError`, `SaveError`."""
         _check(name)
 
         def swap(database: sqlite3.Connection) -> bool:
             database.execute("BEGIN IMMEDIATE")
-            held = _held(database, name)
-            if (as_value(self, name, held) if held else None) not in (old, new):
+            text = _stored(database, name)
+            if (None if text is None else as_value(self, name, text)) not in (old, new):
                 return False
             database.execute("INSERT OR REPLACE INTO slyapi_users VALUES (?, ?)", (name, as_text(self, new)))
             return True
@@ -77,7 +79,7 @@ class SqliteStore(TokenStore):
             raise superseded(self, name)
 
     async def delete(self, name: str) -> None:
-        """Forgets a user."""
+        """Deletes a user."""
         _check(name)
         await self._write(lambda database: database.execute("DELETE FROM slyapi_users WHERE name = ?", (name,)))
 
@@ -90,23 +92,23 @@ class SqliteStore(TokenStore):
     async def lock(self, name: str) -> AsyncGenerator[None, None]:
         """One user's lock: a file beside the database for as long as it is held."""
         key = sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:32]
-        # whatever name of the database each program was given, a link or not
+        # programs may reach the database by different names, such as a link
         async with file_lock(f"{real_path(self.path)}.{key}.lock", temporary=True):
             yield
 
     async def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
         try:
             return await asyncio.to_thread(self._with_database, query)
-        except _TROUBLES as error:
+        except _SQLITE_ERRORS as error:
             problem = _why(error)
-        with suppress(OSError, *_TROUBLES):
+        with suppress(OSError, *_SQLITE_ERRORS):
             return await asyncio.to_thread(self._with_unwritable_database, query)
         raise CredentialsError(f"{self!r} cannot be read ({problem}).", next_step="Check the path and its permissions.")
 
     async def _write(self, change: Callable[[sqlite3.Connection], T]) -> T:
         try:
             return await asyncio.to_thread(self._with_database, change)
-        except _TROUBLES as error:
+        except _SQLITE_ERRORS as error:
             problem = _why(error)
         raise SaveError(
             f"{self!r} could not be written ({problem}). What was there is untouched.",
@@ -114,7 +116,7 @@ class SqliteStore(TokenStore):
         )
 
     def _with_unwritable_database(self, query: Callable[[sqlite3.Connection], T]) -> T:
-        """Reads where WAL's files can't be made: a full disk, a read-only folder. Not while others write."""
+        """Reads where the WAL's files cannot be made (full disk, read-only folder); not while others write."""
         if os.path.exists(f"{self.path}-wal") and os.path.getsize(f"{self.path}-wal"):
             raise sqlite3.OperationalError
         with closing(sqlite3.connect(f"file:{quote(self.path)}?immutable=1", uri=True)) as database:
@@ -123,27 +125,27 @@ class SqliteStore(TokenStore):
 
     def _with_database(self, use: Callable[[sqlite3.Connection], T]) -> T:
         if not os.path.exists(self.path):
-            # before sqlite makes it, with the process's umask for a mode
-            with suppress(OSError):  # sqlite says it again
+            # before SQLite makes it, whose mode depends on the umask
+            with suppress(OSError):  # SQLite reports it again
                 os.close(os.open(self.path, os.O_CREAT | os.O_WRONLY, 0o600))
         with closing(sqlite3.connect(self.path, timeout=0)) as database:
             _use_wal(database)
             database.execute(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000:.0f}")
             database.execute("PRAGMA synchronous = FULL")  # WAL's default may lose the last commits to a power cut
-            database.execute("PRAGMA secure_delete = ON")  # else the file keeps the tokens of a deleted user
-            database.text_factory = bytes  # text that is no UTF-8 would be quoted in the error
+            database.execute("PRAGMA secure_delete = ON")  # otherwise the file keeps the tokens of a deleted user
+            database.text_factory = bytes  # SQLite's error would quote text that is not UTF-8
             with database:
                 database.execute(_SCHEMA)
                 return use(database)
 
 
-def _held(database: sqlite3.Connection, name: str) -> Secrets | None:
+def _stored(database: sqlite3.Connection, name: str) -> str | bytes | None:
     row = database.execute("SELECT value FROM slyapi_users WHERE name = ?", (name,)).fetchone()
-    return None if row is None else Secrets(row)
+    return None if row is None else row[0]
 
 
 def _use_wal(database: sqlite3.Connection) -> None:
-    """Switches a new database over. Who does so at the same time gets SQLITE_BUSY, whatever busy_timeout says."""
+    """Switches a new database to WAL. Processes that do so at once get SQLITE_BUSY, whatever busy_timeout is."""
     for _ in range(_TRIES):
         try:
             database.execute("PRAGMA journal_mode = WAL")
@@ -151,7 +153,7 @@ def _use_wal(database: sqlite3.Connection) -> None:
         except sqlite3.OperationalError as error:
             if not getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY"):
                 raise
-        time.sleep(0.01)  # then it stays as it is until the next call: slower, and as safe
+        time.sleep(0.01)  # after these tries the journal stays as it is until the next call: slower, and as safe
 
 
 def _check(name: str) -> None:
@@ -160,19 +162,19 @@ def _check(name: str) -> None:
         raise ConfigError("A user's name holds half a character.", next_step="Use a short id as name.")
 
 
-_TROUBLES = (sqlite3.Error, UnicodeDecodeError)  # the latter for a message of SQLite's that quotes a broken file
+_SQLITE_ERRORS = (sqlite3.Error, UnicodeDecodeError)  # the latter: a message that quotes a broken file
 _MEANINGS = {
     "SQLITE_BUSY": "it is locked by another program",
     "SQLITE_CANTOPEN": "it cannot be opened or made",
     "SQLITE_CORRUPT": "it is damaged",
     "SQLITE_FULL": "the disk is full",
     "SQLITE_IOERR": "the disk gives an error, or is full",
-    "SQLITE_NOTADB": "it is no SQLite database",
+    "SQLITE_NOTADB": "it is not an SQLite database",
     "SQLITE_READONLY": "it may only be read",
 }
 
 
 def _why(error: Exception) -> str:
-    """What an error of SQLite's means. Its own text may quote what the file holds."""
-    told = getattr(error, "sqlite_errorname", type(error).__name__)
-    return next((meaning for name, meaning in _MEANINGS.items() if told.startswith(name)), told)
+    """The meaning of an SQLite error, whose own text may quote the file's content."""
+    code = getattr(error, "sqlite_errorname", type(error).__name__)
+    return next((meaning for name, meaning in _MEANINGS.items() if code.startswith(name)), code)
