@@ -212,7 +212,8 @@ _TABLE = (
         scopes=("refresh_token",),
         revoke_uri="https://login.salesforce.com/services/oauth2/revoke",
         note="Clients are in Setup, App Manager. "
-        "For a sandbox, change login to test in the URIs and request refresh_token. API calls go to your organization's own address.",
+        "For a sandbox, change login to test in the URIs and request refresh_token. "
+        "API calls go to your organization's own address.",
     ),
     Provider(
         "x",
