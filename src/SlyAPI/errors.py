@@ -93,6 +93,12 @@ class SupersededError(SaveError):
     """The store holds something newer than what would have been replaced; it was left as it is."""
 
 
+class UnavailableError(SlyError, OSError):
+    """A file, a store or a lock cannot be used at this moment; nothing was sent or changed."""
+
+    kind: Kind = "transient"
+
+
 class WouldOverwriteError(SlyError, FileExistsError):
     """A file that holds something would have been overwritten without a yes."""
 
