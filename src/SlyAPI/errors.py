@@ -85,12 +85,6 @@ class CredentialsNotFoundError(CredentialsError, FileNotFoundError):
     """The client or user file does not exist."""
 
 
-class CredentialsUnavailableError(CredentialsError):
-    """Stored credentials could not be read or locked at this moment. Nothing was sent, and nothing changed."""
-
-    kind: Kind = "transient"
-
-
 class DecryptionError(CredentialsError):
     """Stored data cannot be decrypted: the key is lost or wrong, or the data was changed. It is left unchanged."""
 
@@ -101,6 +95,12 @@ class SaveError(SlyError, OSError):
 
 class SupersededError(SaveError):
     """The store holds something newer than the value to be replaced; it was left unchanged."""
+
+
+class UnavailableError(SlyError, OSError):
+    """A file, a store or a lock cannot be used at this moment; nothing was sent or changed."""
+
+    kind: Kind = "transient"
 
 
 class WouldOverwriteError(SlyError, FileExistsError):
