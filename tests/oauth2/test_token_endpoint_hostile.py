@@ -73,6 +73,7 @@ values = st.recursive(
 names = [
     *("access_token", "token_type", "expires_in", "refresh_token", "scope", "iat", "exp", "created_at", "ok"),
     *("error", "error_description", "message", "reason", "status", "authed_user", "token", "expires_at"),
+    *("errors", "success", "error_type", "error_message"),
 ]
 objects = st.dictionaries(st.sampled_from(names) | texts, values, max_size=8)
 
