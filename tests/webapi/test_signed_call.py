@@ -13,6 +13,7 @@ from urllib.parse import quote, unquote
 import aiohttp
 import pytest
 from aiohttp import web
+from aiohttp.abc import AbstractResolver
 from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
@@ -298,7 +299,7 @@ async def test_only_headers_on_a_short_list_go_to_another_origin(serve: Serve, n
     assert other.last.headers["Accept-Language"] == "de"
 
 
-class OneHost(aiohttp.abc.AbstractResolver):
+class OneHost(AbstractResolver):
     """Finds every name on this machine."""
 
     async def resolve(self, host: str, port: int = 0, family: int = 0) -> list[Any]:

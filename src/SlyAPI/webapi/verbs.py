@@ -318,11 +318,9 @@ def _construct(returns: Any, value: Any, request: Request) -> Any:
     except SlyError:
         raise
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-        problem = type(error).__name__
         if type(error).__module__ != "builtins":
             raise  # an error of the class's own
-    # not in the handler: that error may quote the reply
-    name = getattr(returns, "__name__", "the type")
-    raise BadReplyError(
-        f"{request.name} was answered with JSON that does not fit {name} ({problem}).", kind="configuration"
-    )
+        problem = f"{getattr(returns, '__name__', 'the type')} ({type(error).__name__})"
+        raise BadReplyError(
+            f"{request.name} was answered with JSON that does not fit {problem}.", kind="configuration"
+        ) from None
