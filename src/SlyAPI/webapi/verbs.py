@@ -3,7 +3,7 @@
 The rule: `returns` is the type of the result, for the reader, the type checker and the parser.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack, overload
 
@@ -59,7 +59,7 @@ class Verbs:
         def _create_form_request(
             self, method: Method, path: str, params: Params, data: Any, headers: Headers
         ) -> Request: ...
-        async def _send(self, request: Request, using: Fetch | None = None) -> Reply: ...
+        def _send(self, request: Request, using: Fetch | None = None) -> Awaitable[Reply]: ...
 
     @overload
     async def get(self, path: str, params: Params = None, *, returns: type[T], **sent: Unpack[RequestOptions]) -> T: ...
