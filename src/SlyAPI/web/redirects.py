@@ -6,7 +6,7 @@ The rule: a doubtful spelling counts as the worst that a server could read in it
 from collections.abc import Mapping
 from urllib.parse import unquote, urlsplit
 
-HEADERS_FOR_ANY_ORIGIN = frozenset({"accept", "accept-language", "user-agent", "range", "if-range"})
+HEADERS_FOR_ANY_ORIGIN = frozenset({"accept", "accept-encoding", "accept-language", "user-agent", "range", "if-range"})
 """The headers of a caller that hold no secret by their meaning; only these follow a redirect to another origin."""
 _ROUNDS = 4
 
