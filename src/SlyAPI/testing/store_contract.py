@@ -234,7 +234,8 @@ class ServedStoreContract(KeptStoreContract):
                 assert await holder
                 assert await reopened.load("alice") == _tokens("2")
                 inside = asyncio.create_task(_enters(store))
-                assert not (await asyncio.wait([inside], timeout=0.2))[0]  # the late holder did not release the lock of another
+                # the late holder did not release the lock of another
+                assert not (await asyncio.wait([inside], timeout=0.2))[0]
         finally:
             go_on.set()
         await inside
