@@ -208,6 +208,18 @@ def unused_port() -> int:
         return port
 
 
+SERVERS = {"redis_server", "valkey_server", "postgres_server"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests on a server run in one process, so that each server is started once however many processes test."""
+    for item in items:
+        callspec = getattr(item, "callspec", None)  # what a test is parametrized with, if it is
+        values = callspec.params.values() if callspec is not None else ()
+        if SERVERS & {*getattr(item, "fixturenames", ()), *map(str, values)}:
+            item.add_marker(pytest.mark.xdist_group("servers"))
+
+
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[servers.RedisServer]:
     """A Redis server for all tests: each takes a prefix of its own, and none stops it."""

@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -34,6 +34,8 @@ from SlyAPI.oauth2.providers import PROVIDERS
 from tests.support.account_judge import AccountJudge, new_key
 from tests.support.oauth1_judge import CLIENT_KEY, CLIENT_SECRET, Judge, Token
 from tests.support.serving import all_by, served
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -107,7 +109,8 @@ def run(words: list[str], folder: Path) -> str:
 def test_every_python_block_is_tested_somehow() -> None:
     kinds = {block.kind for block in BLOCKS if block.info.startswith("python")}
     kinds = {kind for kind in kinds if kind.partition(" ")[0] not in ("before", "carry", "after")}  # test_migrating.py
-    assert kinds == {"practice", "practice web", "stand-in", "oauth1", "account", "contract"}  # the last: tests/stores
+    others = {"auth", "contract"}  # tests/auth, tests/stores
+    assert kinds == {"practice", "practice web", "stand-in", "oauth1", "account", *others}
 
 
 @pytest.fixture(scope="module")
@@ -185,6 +188,34 @@ async def test_a_block_of_service_accounts_works_at_a_token_endpoint_that_reads_
     async with AccountJudge(new_key(), time.time).running() as judge:
         (tmp_path / "key.json").write_text(json.dumps(judge.key_file()))
         (tmp_path / "block.py").write_text(block.text.replace("https://calendar.example.net", judge.origin))
+        printed = await asyncio.to_thread(run, [sys.executable, "block.py"], tmp_path)
+    assert printed == (block.output or "")
+
+
+def parcel_service() -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """The API of docs/writing-an-auth.md: an API key, or a session token for it, which is good for three calls."""
+    calls_of: list[int] = []  # by session
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if request.path == "/session":
+            assert await request.json() == {"key": "an-api-key"}
+            calls_of.append(0)
+            return web.json_response({"token": f"token-{len(calls_of)}", "seconds": 600})
+        if request.headers.get("X-Api-Key") != "an-api-key":
+            if not calls_of or request.headers.get("Authorization") != f"Session token-{len(calls_of)}":
+                return web.Response(status=401)
+            calls_of[-1] += 1
+            if calls_of[-1] > 3:
+                return web.Response(status=401)
+        return web.json_response({"waiting": 2, "logins": len(calls_of)})
+
+    return answer
+
+
+@blocks("auth")
+async def test_each_step_of_an_auth_works_at_its_api(block: Block, tmp_path: Path) -> None:
+    async with served(all_by(parcel_service())) as origin:
+        (tmp_path / "block.py").write_text(block.text.replace("https://parcels.example.net", origin))
         printed = await asyncio.to_thread(run, [sys.executable, "block.py"], tmp_path)
     assert printed == (block.output or "")
 
@@ -284,7 +315,7 @@ def test_git_is_mentioned_as_the_tutorial_shows(tmp_path: Path) -> None:
     subprocess.run(["git", "init", "-q", str(tmp_path)], check=True, timeout=30)
     (tmp_path / "secret.txt").write_text("a-secret")
     said = said_by("scaffold app.json --provider discord --id an-id --secret-file secret.txt", tmp_path)
-    assert said.endswith(quoted("Careful"))
+    assert said.endswith(quoted("Warning"))
 
 
 # --- commands ---

@@ -18,6 +18,8 @@ from SlyAPI.errors import CredentialsError
 from SlyAPI.testing import PracticeProvider
 from tests.test_docs import ROOT, blocks_of
 
+pytestmark = pytest.mark.slow
+
 PAGE = ROOT / "docs" / "migrating.md"
 BLOCKS = {block.kind: block.text for block in blocks_of(PAGE)}
 LIBRARIES = ["requests-oauthlib", "Authlib", "google-auth"]

@@ -1,13 +1,18 @@
-"""`python -m SlyAPI`."""
+"""`python -m SlyAPI`, and the console script `slyapi`."""
 
 import sys
 
-if __name__ == "__main__":
+
+def run() -> int:
+    """Runs the command line on `sys.argv`; the exit code."""
     try:
         from .cli.main import main
 
-        code = main(sys.argv[1:])
-    except KeyboardInterrupt:  # while modules were imported, before `main` could take it
+        return main(sys.argv[1:])
+    except KeyboardInterrupt:  # during the imports, before `main` handles it
         sys.stderr.write("Stopped. Nothing was changed.\n")
-        code = 130
-    sys.exit(code)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(run())

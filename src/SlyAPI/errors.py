@@ -5,24 +5,25 @@ The rule: a message says what happened and what to do next, and never holds a se
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import AsyncGenerator, Callable
 from functools import wraps
 from types import TracebackType
-from typing import Any, Literal, ParamSpec, TypeVar
+from typing import Any, Literal, TypeVar
 
-P = ParamSpec("P")
-T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 
 Kind = Literal["transient", "permanent", "configuration"]
-"""What helps: trying again, granting again, or mending the set-up."""
+"""What helps: trying again, granting again, or correcting the configuration."""
 
 _LONGEST_MESSAGE = 2000
 
 
 def printable(text: object, longest: int = 300) -> str:
-    """A stranger's text made fit for one line of a terminal or log: no control characters, bounded.
+    """Untrusted text made safe for one line of a terminal or log, at most `longest` characters.
 
-    CWE-117 and CWE-150: a reply must not forge log lines or move a person's cursor.
+    Control characters, line ends and bidirectional marks become spaces: a reply must not forge log lines, move the
+    cursor (CWE-117, CWE-150) or make a line read otherwise than it is (CVE-2021-42574).
     """
     plain = "".join(c if c.isprintable() else " " for c in str(text)[: longest * 4])
     plain = " ".join(plain.split())
@@ -30,11 +31,11 @@ def printable(text: object, longest: int = 300) -> str:
 
 
 class SlyError(Exception):
-    """The family of every error SlyAPI raises.
+    """The base class of every error SlyAPI raises.
 
-    `kind` says what helps, `next_step` what to do (may be empty), `retry_after` is in seconds
-    where the server told it. `tries` is how often the call was sent under a `Retry`, `tried_for` the
-    seconds from its first try to the end of the last.
+    `kind`: what helps; `next_step`: what to do (may be empty); `retry_after`: seconds, where the server
+    sent it; `tries`: how often the call was sent under a `Retry`; `tried_for`: seconds from the first try
+    to the end of the last.
     """
 
     kind: Kind = "configuration"
@@ -51,21 +52,24 @@ class SlyError(Exception):
             self.kind = kind
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # an error that cannot be read again makes a pool of processes hang
-        return _again, (type(self), self.args, self.__dict__)
+        # An error that cannot be unpickled makes a pool of processes hang.
+        kind = type(self)
+        if kind.__module__ == __name__:  # a subclass that is another library's error too, under the public name
+            kind = globals().get(kind.__name__, kind)
+        return _restored, (kind, self.args, self.__dict__)
 
     def __str__(self) -> str:
         message = str(self.args[0]) if self.args else ""
         return f"{message} {self.next_step}" if self.next_step else message
 
 
-def _again(error: type[SlyError], args: tuple[Any, ...], told: dict[str, Any]) -> SlyError:
+def _restored(error: type[SlyError], args: tuple[Any, ...], attributes: dict[str, Any]) -> SlyError:
     builtin: Any = error
     while issubclass(builtin, SlyError):
         builtin = builtin.__base__  # OSError or ImportError where it is one: their objects are larger
     copy: SlyError = builtin.__new__(error)
     copy.args = args
-    copy.__dict__.update(told)
+    copy.__dict__.update(attributes)
     return copy
 
 
@@ -74,23 +78,23 @@ class ConfigError(SlyError, ValueError):
 
 
 class CredentialsError(ConfigError):
-    """A client or user file (or object) is not what it should be; the message says what it is."""
+    """A client or user file (or object) is invalid; the message says how."""
 
 
 class CredentialsNotFoundError(CredentialsError, FileNotFoundError):
-    """There is no client or user file at the path."""
+    """The client or user file does not exist."""
 
 
 class DecryptionError(CredentialsError):
-    """What is stored cannot be decrypted: the key is lost or another one, or it was changed. It is left as it is."""
+    """Stored data cannot be decrypted: the key is lost or wrong, or the data was changed. It is left unchanged."""
 
 
 class SaveError(SlyError, OSError):
-    """New credentials, or a download, could not be written; what was on disk is as it was."""
+    """New credentials, or a download, could not be written; the file on disk is unchanged."""
 
 
 class SupersededError(SaveError):
-    """The store holds something newer than what would have been replaced; it was left as it is."""
+    """The store holds something newer than the value to be replaced; it was left unchanged."""
 
 
 class UnavailableError(SlyError, OSError):
@@ -100,11 +104,11 @@ class UnavailableError(SlyError, OSError):
 
 
 class WouldOverwriteError(SlyError, FileExistsError):
-    """A file that holds something would have been overwritten without a yes."""
+    """A file that is not empty would have been overwritten without confirmation."""
 
 
 class MissingExtraError(ConfigError, ImportError):
-    """An optional package is not installed; the next step names the extra that brings it."""
+    """An optional package is not installed; the next step names the extra that installs it."""
 
 
 class NetworkError(SlyError):
@@ -114,20 +118,20 @@ class NetworkError(SlyError):
 
 
 class RequestTimeoutError(NetworkError, TimeoutError):
-    """No whole reply within the time limit."""
+    """The whole reply did not arrive within the time limit."""
 
 
 class LimitError(SlyError):
     """A call would have waited longer for its turn than `Limits.max_wait`; nothing was sent.
 
-    `retry_after` is how long the wait would have been, where that is known.
+    `retry_after`: how long the wait would have been, where that is known.
     """
 
     kind: Kind = "transient"
 
 
 class BadReplyError(SlyError, ValueError):
-    """A reply came, but it is not what the protocol or the caller's type promises."""
+    """A reply arrived, but it does not match the protocol or the caller's type."""
 
     kind: Kind = "transient"
 
@@ -137,21 +141,24 @@ class OriginError(ConfigError):
 
 
 class RedirectError(SlyError):
-    """The browser's redirect is not the answer to the question we asked (state, issuer, shape)."""
+    """The browser's redirect does not answer our authorization request (state, issuer, shape)."""
 
     kind: Kind = "permanent"
 
 
 class StateMismatchError(RedirectError):
-    """The redirect's state is missing or is not ours: forged, or from an earlier attempt."""
+    """The redirect's state is missing or wrong: forged, or from an earlier attempt."""
 
 
 class LoginEndedError(RedirectError):
-    """The login was begun too long ago, or was finished before; the person begins another."""
+    """The login started too long ago, or was finished before; the person starts a new one."""
 
 
 class DeniedError(RedirectError):
-    """The redirect says no; `error` is the provider's code (RFC 6749 §4.1.2.1), `denied` whether a person meant it."""
+    """The redirect carries a refusal: `error` is the provider's code (RFC 6749 §4.1.2.1).
+
+    `denied`: whether the person refused, rather than the provider.
+    """
 
     def __init__(self, message: str, *, error: str, denied: bool = False, next_step: str = "") -> None:
         super().__init__(message, next_step=next_step)
@@ -166,15 +173,15 @@ class GrantTimeoutError(SlyError, TimeoutError):
 
 
 class ListenError(SlyError, OSError):
-    """The loopback listener could not be opened: the port is taken, or the address is not ours."""
+    """The loopback listener could not be opened: the port or address is not available."""
 
 
 class ApiError(SlyError):
     """A server answered with a status of 400 or more, or with 204 where JSON was promised.
 
-    `status`; `reason`: the text of the body, bounded and with credentials masked (for the token
+    `status`; `reason`: the text of the body, bounded and with credentials masked (from the token
     endpoint: its error code); `headers`: case-insensitive; `response`: the reply as plain data
-    (`web.Reply`), without a live connection.
+    (`web.Reply`), without a live connection; `challenges`: of its `WWW-Authenticate` headers.
     """
 
     kind: Kind = "permanent"
@@ -207,6 +214,11 @@ class ApiError(SlyError):
         """The reply's headers, or an empty mapping where there was no reply."""
         return getattr(self.response, "headers", {})
 
+    @property
+    def challenges(self) -> list[Any]:
+        """The reply's challenges (`SlyAPI.web.Challenge`): why it was refused, and which credential it wants."""
+        return getattr(self.response, "challenges", [])
+
     @classmethod
     async def from_resposnse(cls, response: Any) -> ApiError:
         """The error for an `aiohttp.ClientResponse`; spelled as in SlyAPI 0.6, whose users call it so."""
@@ -215,7 +227,7 @@ class ApiError(SlyError):
 
 
 class TokenError(ApiError):
-    """The token endpoint refused. `error` and `error_description` are its own (RFC 6749 §5.2)."""
+    """The token endpoint refused. `error` and `error_description` are from its reply (RFC 6749 §5.2)."""
 
     def __init__(
         self,
@@ -237,90 +249,109 @@ class TokenError(ApiError):
 
 
 class GrantEndedError(TokenError):
-    """The grant is over (revoked, expired or used up): the person must grant again."""
+    """The grant has ended (revoked, expired or used up): the person must grant again."""
 
     kind: Kind = "permanent"
 
 
-def clean_traceback(function: Callable[P, T]) -> Callable[P, T]:
+class IdentityError(SlyError):
+    """A statement of who a person is is refused: an id_token, a userinfo reply or a logout token is invalid."""
+
+    kind: Kind = "permanent"
+
+
+def clean_traceback(function: F) -> F:
     """Decorates a public function, coroutine function or asynchronous generator function: errors leave it clean.
 
-    A traceback reaches the variables of every frame in it, and ours hold tokens, forms and replies. So a `SlyError`,
-    and what ends a task (`CancelledError`, `KeyboardInterrupt`), leaves without the frames below the decorated
-    function. `SLYAPI_TRACEBACK=1` in the environment keeps them. Other exceptions pass as they are.
+    A traceback reaches the variables of every frame in it, and ours hold tokens, forms and replies; an exception that
+    we handled holds documents and headers. So an error of our own code, and what ends a task (`CancelledError`,
+    `KeyboardInterrupt`), leaves without the frames from the decorated function on and without the exceptions handled
+    in them. An exception of a function that the caller gave us keeps its frames. `SLYAPI_TRACEBACK=1` in the
+    environment keeps everything.
     """
     inner: Any = function
     if inner.__code__.co_flags & _COROUTINE:
 
         @wraps(inner)
         async def wrapper(*args: Any, **kwargs: Any) -> Any:
+            handled = sys.exc_info()[1]
             try:
                 return await inner(*args, **kwargs)
             except BaseException as error:
-                del args, kwargs
-                _clean(error)
+                _clean(error, handled)
                 raise
 
     elif inner.__code__.co_flags & _ASYNC_GENERATOR:
 
         @wraps(inner)
-        async def wrapper(*args: Any, **kwargs: Any) -> Any:
-            items = inner(*args, **kwargs)
-            del args, kwargs
-            try:
-                async for item in items:
-                    yield item
-                    del item
-            except BaseException as error:
-                _clean(error)
-                raise
-            finally:
-                await items.aclose()
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            return _CleanItems(inner(*args, **kwargs))
 
     else:
 
         @wraps(inner)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
+            handled = sys.exc_info()[1]
             try:
                 return inner(*args, **kwargs)
             except BaseException as error:
-                del args, kwargs
-                _clean(error)
+                _clean(error, handled)
                 raise
 
     return wrapper  # type: ignore[return-value]
 
 
 _COROUTINE, _ASYNC_GENERATOR = 0x80, 0x200
-"""Flags of a code object, as `inspect` names them, which is dear to import."""
+"""Flags of a code object, as `inspect` names them, which is slow to import."""
 
 
-def _clean(error: BaseException) -> None:
-    """Removes frames of ours from the tracebacks of the error, its causes and contexts."""
-    if os.environ.get("SLYAPI_TRACEBACK") == "1":
+class _CleanItems(AsyncGenerator[Any, Any]):
+    """An asynchronous generator whose errors leave it clean; not a second generator around it.
+
+    The end of an event loop closes all generators at once, and would close the inner one of two twice.
+    """
+
+    def __init__(self, items: AsyncGenerator[Any, Any]) -> None:
+        self._items = items
+
+    def __anext__(self) -> Any:  # the inherited one would be a frame more
+        return self.asend(None)
+
+    @clean_traceback
+    async def asend(self, value: Any) -> Any:
+        return await self._items.asend(value)
+
+    async def athrow(self, kind: Any, value: Any = None, traceback: TracebackType | None = None) -> Any:
+        handled, thrown = sys.exc_info()[1], kind if value is None else value
+        try:
+            return await self._items.athrow(thrown)
+        except BaseException as error:
+            if error is not thrown:  # the caller's own, with the caller's frames
+                _clean(error, handled)
+            raise
+
+    @clean_traceback
+    async def aclose(self) -> None:
+        await self._items.aclose()
+
+
+def _clean(error: BaseException, handled: BaseException | None) -> None:
+    """Removes our frames from an error that a boundary caught; `handled`: the exception that the caller handles."""
+    if os.environ.get("SLYAPI_TRACEBACK") == "1" or error is handled:
         return
-    if isinstance(error, SlyError) or not isinstance(error, Exception):
-        error.__traceback__ = None
-    seen: set[int] = set()
-    left: list[BaseException | None] = [error.__cause__, error.__context__]
-    while left:
-        other = left.pop()
-        if other is not None and id(other) not in seen:
-            seen.add(id(other))
-            other.__traceback__ = _callers_frames(other.__traceback__)
-            left += [other.__cause__, other.__context__]
+    boundary = error.__traceback__
+    if isinstance(error, Exception) and not isinstance(error, SlyError) and not _raised_here(boundary):
+        error.__traceback__ = boundary and boundary.tb_next
+        return
+    error.__traceback__, error.__context__ = None, handled
+    cause = error.__cause__
+    while cause is not None and (cause.__traceback__ or cause.__context__):
+        cause.__traceback__ = cause.__context__ = None
+        cause = cause.__cause__
 
 
-def _callers_frames(traceback: TracebackType | None) -> TracebackType | None:
-    """The frames of a traceback, outermost first, up to the first of ours."""
-    frame = traceback
-    while frame is not None:
-        following = frame.tb_next
-        if following is not None and _is_ours(following):
-            frame.tb_next = None
-        frame = frame.tb_next
-    return None if traceback is not None and _is_ours(traceback) else traceback
-
-
-def _is_ours(traceback: TracebackType) -> bool:
-    return str(traceback.tb_frame.f_globals.get("__name__")).partition(".")[0] == __name__.partition(".")[0]
+def _raised_here(traceback: TracebackType | None) -> bool:
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    name = str(traceback.tb_frame.f_globals.get("__name__")) if traceback else ""
+    return name.partition(".")[0] == __name__.partition(".")[0]

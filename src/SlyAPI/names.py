@@ -1,4 +1,4 @@
-"""A package's public names, each imported when it is first asked for (PEP 562).
+"""A package's public names, each imported on first access (PEP 562).
 
 The rule: a package's names are written twice, under `TYPE_CHECKING` for tools and in a table for the
 interpreter; a test compares the two.
@@ -11,10 +11,10 @@ from typing import Any
 
 
 def on_demand(package: str, places: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """`__getattr__` and `__dir__` of a package: `places` are its modules, and the names that each brings.
+    """`__getattr__` and `__dir__` of a package: `places` are its modules, and the names that each provides.
 
     A module elsewhere in the library is written relative to the package: `..errors`.
-    The modules themselves are attributes too. What was asked for once is a plain attribute from then on.
+    The modules themselves are attributes too. After its first access a name is a plain attribute.
     """
     homes = {name: module for module, names in places.items() for name in names.split()}
 

@@ -138,11 +138,11 @@ async def fill(store: TokenStore, first: int, last: int) -> None:
         with closing(sqlite3.connect(store.path)) as database, database:
             database.executemany("INSERT INTO slyapi_users VALUES (?, ?)", rows)
     elif first and isinstance(store, RedisStore):
-        async with redis.asyncio.Redis.from_url(store._url.text) as client:
+        async with redis.asyncio.Redis.from_url(store._url[0]) as client:
             for start in range(0, len(rows), 1000):
                 await client.mset({f"{store.prefix}user:{name}": text for name, text in rows[start : start + 1000]})
     elif first and isinstance(store, PostgresStore):
-        async with await psycopg.AsyncConnection.connect(store._dsn.text) as connection:
+        async with await psycopg.AsyncConnection.connect(store._dsn[0]) as connection:
             async with connection.cursor() as cursor, cursor.copy("COPY slyapi_users (name, value) FROM STDIN") as copy:
                 for row in rows:
                     await copy.write_row(row)

@@ -11,6 +11,8 @@ from tests.support.other_process import PLACES, entry_of, spawning
 if TYPE_CHECKING:
     from tests.conftest import Practise
 
+pytestmark = pytest.mark.slow
+
 PROGRAM = """
 now, seen = float(sys.argv[5]), None
 

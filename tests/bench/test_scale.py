@@ -4,7 +4,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from tests.bench import scale
+
+pytestmark = pytest.mark.slow
 
 
 async def test_a_hundred_users_are_measured_and_none_fails() -> None:

@@ -15,6 +15,8 @@ from SlyAPI import OAuth2User
 from tests.support.place import Place, place_at
 from tests.support.program import Ended
 
+pytestmark = pytest.mark.slow
+
 AS_NOBODY = """
 import os, sys
 # what is loaded late, and perhaps from where nobody may read

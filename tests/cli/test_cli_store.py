@@ -12,6 +12,8 @@ from SlyAPI import OAuth2User
 from SlyAPI.stores import EncryptedStore, FileStore, SqliteStore
 from tests.support.place import Place, failure, place_at, secrets_in
 
+pytestmark = pytest.mark.slow
+
 IN = ("--store", "sqlite:users.db")
 ALICE = (*IN, "--name", "alice")
 
@@ -83,7 +85,7 @@ async def test_show_lists_who_will_soon_have_to_grant_again(place: Place) -> Non
         ends = datetime.now(UTC) + timedelta(days=days)
         await stored(place).user(name).save(OAuth2User("T", "R", refresh_expires_at=ends))
     assert (await place.runs("show", *IN, "--expiring", "7")).out == "soon\n"
-    assert "no user whose refresh token is known to end within 1 day" in (
+    assert "no user whose refresh token is known to expire within 1 day" in (
         await place.runs("show", *IN, "--expiring", "1")
     ).err
     assert (await place.runs("show", *IN, "--expiring", "-1")).code == 2
@@ -159,7 +161,7 @@ async def test_an_encrypted_store_is_opened_by_the_keys_in_the_environment(place
         (("show",), "Which user"),
         (("show", "--name", "alice"), "Which store"),
         (("token", "app.json", *IN), "Which user"),
-        (("show", "user.json", *ALICE), "or in a store"),
+        (("show", "user.json", *ALICE), "exclude each other"),
         (("show", "user.json", "--expiring", "7"), "whole store"),
         (("show", *ALICE, "--expiring", "7"), "whole store"),
         (("show", "--expiring", "7"), "Which store"),

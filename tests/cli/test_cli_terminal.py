@@ -16,6 +16,8 @@ from tests.conftest import Serve
 from tests.support.place import SECRET, Place, place_at, redirect_uri_in, secrets_in
 from tests.support.terminal import PIPE, Terminal
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 async def place(tmp_path: Path) -> AsyncGenerator[Place, None]:
@@ -52,7 +54,7 @@ async def test_bare_grant_asks_with_defaults_and_ends_in_a_file(place: Place) ->
     terminal.types("")
     await terminal.says("User file to write [user.json]: ")
     terminal.types("")
-    await terminal.says("Scopes, with spaces between; Enter for none: ")
+    await terminal.says("Scopes, separated by spaces; Enter for none: ")
     terminal.types("notes  weather.read")
     await terminal.says("Granted. user.json was written")
     assert await terminal.ends() == 0
@@ -60,11 +62,11 @@ async def test_bare_grant_asks_with_defaults_and_ends_in_a_file(place: Place) ->
     assert not secrets_in(place, terminal.screen)
 
 
-@pytest.mark.parametrize("prompt", ["Client file", "User file", "Scopes", "on here:"])
+@pytest.mark.parametrize("prompt", ["Client file", "User file", "Scopes", "page here:"])
 async def test_ctrl_c_at_each_question_of_grant(place: Place, prompt: str) -> None:
     place.browser.follows = False
     terminal = await place.terminal("grant")
-    for question in ("Client file", "User file", "Scopes", "on here:"):
+    for question in ("Client file", "User file", "Scopes", "page here:"):
         await terminal.says(question)
         if question == prompt:
             break
@@ -126,7 +128,7 @@ async def test_ctrl_c_during_a_refresh_keeps_its_tokens_or_ends_at_once_when_pre
         terminal = await place.terminal(command, "app.json", "user.json")
         await asked.wait()
         terminal.presses_ctrl_c()
-        await terminal.says("The refresh under way is waited for; Ctrl-C again stops at once.")
+        await terminal.says("Waiting for the running refresh. Ctrl-C again stops at once.")
         if again:
             terminal.presses_ctrl_c()
         else:
@@ -172,7 +174,7 @@ async def test_a_paste_on_a_terminal_wins_against_the_listener(place: Place) -> 
     place.browser.follows = False
     terminal = await place.terminal("grant", "app.json", "user.json", "notes")
     link = await place.browser.asked()
-    await terminal.says("Paste the address that it ends on here:")
+    await terminal.says("Paste the address of its last page here:")
     terminal.types("")
     terminal.types("http://localhost/?code=x&state=guessed")
     await terminal.says("Paste the address")
@@ -226,7 +228,7 @@ async def test_scaffold_asks_and_does_not_show_the_secret(place: Place) -> None:
     terminal = await place.terminal("scaffold")
     for question, answer in (
         ("Client file to write [app.json]: ", "new.json"),
-        ("Provider, or an issuer's https address; Enter to leave it blank: ", "discord"),
+        ("Provider, or the https URL of an issuer; Enter to leave it blank: ", "discord"),
         ("Client id; Enter to leave it blank: ", "me"),
         ("Client secret (not shown); Enter to leave it blank: ", "hush-hush"),
     ):
@@ -267,9 +269,9 @@ async def test_scaffold_asks_again_for_a_provider_that_it_does_not_know(place: P
     terminal = await place.terminal("scaffold")
     for question, answer in (
         ("Client file to write [app.json]: ", "new.json"),
-        ("Provider, or an issuer's https address; Enter to leave it blank: ", "gihub"),
+        ("Provider, or the https URL of an issuer; Enter to leave it blank: ", "gihub"),
         ("Did you mean github?", ""),
-        ("Provider, or an issuer's https address; Enter to leave it blank: ", "github"),
+        ("Provider, or the https URL of an issuer; Enter to leave it blank: ", "github"),
         ("Client id; Enter to leave it blank: ", "me"),
         ("Client secret (not shown); Enter to leave it blank: ", "hush-hush"),
     ):
@@ -318,5 +320,5 @@ async def test_demo_on_a_terminal_stops_in_one_line(place: Place) -> None:
     await terminal.says("Waiting 3 s")
     terminal.presses_ctrl_c()
     assert await terminal.ends() == 130
-    assert "Stopped. The files so far are in slyapi-demo." in terminal.screen
+    assert "Stopped. The files made so far are in slyapi-demo." in terminal.screen
     assert "Traceback" not in terminal.screen

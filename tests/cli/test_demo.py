@@ -11,6 +11,8 @@ import pytest
 
 from tests.support.place import Place, failure, secrets_in
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def bare(place: Place) -> Place:
@@ -67,7 +69,7 @@ async def test_a_person_with_a_browser_decides_on_the_page(place: Place, decisio
         assert ended.code == 0
         assert "consents by itself" not in ended.err
     else:
-        failure(place, ended, 4, "access_denied", "The files so far are in here.", talk=True)
+        failure(place, ended, 4, "access_denied", "The files made so far are in here.", talk=True)
 
 
 async def test_a_folder_in_use_is_left_alone(bare: Place) -> None:

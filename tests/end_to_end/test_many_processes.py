@@ -22,6 +22,8 @@ from tests.end_to_end.network.town import PEOPLE, Town, names_stored, town
 from tests.support import servers
 from tests.support.servers import Served
 
+pytestmark = pytest.mark.long
+
 log = logging.getLogger(__name__)
 SECONDS = float(os.environ.get("TOWN_SECONDS", "4"))
 

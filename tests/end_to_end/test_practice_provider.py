@@ -34,9 +34,9 @@ async def test_the_answer_on_the_consent_page_arrives_at_the_app(person: Person,
         await tab.goto(f"{provider.authorize_url}?{urlencode({**ASKED, 'redirect_uri': app.redirect_uri})}")
         assert complaints == []  # its own style and icon pass its own policy
         await tab.get_by_role("button", name=button, exact=True).click(no_wait_after=True)
-        arrival = await anext(app.arrivals())
-        assert ("code=" if button == "Allow" else "error=access_denied") in arrival.query
-        await arrival.answer(200, page("Arrived", "", ok=True))
+        redirect = await anext(app.redirects())
+        assert ("code=" if button == "Allow" else "error=access_denied") in redirect.query
+        await redirect.answer(200, page("Arrived", "", ok=True))
         await tab.wait_for_url("**/done/*")
         assert "code=" not in tab.url
     await context.close()

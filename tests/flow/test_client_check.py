@@ -58,7 +58,7 @@ def test_a_key_near_to_one_that_is_not_there_is_taken_for_it(told: dict[str, Any
 def test_a_file_without_what_it_needs_names_the_key_that_is_misspelt() -> None:
     with pytest.raises(CredentialsError) as caught:
         OAuth2App.from_json_obj(without("token_uri", token_url="https://p.example/hush"))
-    assert "token_uri missing. 'token_url' is not known, token_uri is." in str(caught.value)
+    assert "token_uri missing. 'token_url' is unknown, use token_uri." in str(caught.value)
     assert "hush" not in str(caught.value)
 
 
@@ -104,5 +104,5 @@ async def test_a_misspelt_key_is_told_before_it_is_missed(place: "Place") -> Non
     place.user(expires_at="2099-01-02T03:04:05Z")
     ended = await place.runs("token", "app.json", "user.json")
     assert ended.code == 0
-    assert "app.json has 'secert', which means nothing. Is it meant for secret?" in ended.err
+    assert "'secert'. Did you mean secret?" in ended.err
     assert "hush" not in ended.err + ended.out

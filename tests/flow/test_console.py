@@ -124,9 +124,9 @@ def test_every_error_has_a_code_of_its_own_meaning() -> None:
 def test_a_failure_is_what_happened_then_how_things_stand_and_what_to_do(
     console: Console, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    console.so_far = "user.json was not changed."
-    assert report(console, errors.ConfigError("It broke.", next_step="Mend it.")) == 2
-    assert capsys.readouterr().err == "It broke.\nuser.json was not changed. Mend it.\n"
+    console.status = "user.json was not changed."
+    assert report(console, errors.ConfigError("It broke.", next_step="Fix it.")) == 2
+    assert capsys.readouterr().err == "It broke.\nuser.json was not changed. Fix it.\n"
     assert report(console, errors.SaveError("Not written; it is as it was.")) == 3
     assert capsys.readouterr().err == "Not written; it is as it was.\n"
     assert report(console, Interrupted()) == 130

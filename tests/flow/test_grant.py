@@ -52,7 +52,7 @@ async def test_scopes_that_were_not_granted_are_told_everywhere(place: Place) ->
     place.provider.granted_scopes = lambda asked: asked[:1]
     ended = await place.grants("--json")
     assert ended.code == 0
-    assert "Not granted, though asked for: notes" in ended.err
+    assert "Requested but not granted: notes" in ended.err
     assert json.loads(ended.out)["missing_scopes"] == ["notes"]
     assert "Not granted:\nnotes" in (await place.browser.page()).text
     assert "not granted: notes" in (await place.runs("show", "user.json")).out
@@ -115,7 +115,7 @@ async def test_a_given_redirect_uri_is_sent_byte_for_byte_in_both_requests(place
 @pytest.mark.parametrize("uri", ["callback", "localhost:8080", "localhost:8080/back", "//localhost/back"])
 async def test_a_redirect_uri_that_is_none_is_told_before_anybody_is_asked(place: Place, uri: str) -> None:
     ended = await place.grants("--redirect-uri", uri)
-    failure(place, ended, 2, "no URI", "http://localhost:8080", "user.json was not written")
+    failure(place, ended, 2, "not an absolute URI", "http://localhost:8080", "user.json was not written")
 
 
 async def test_a_free_port_is_found_for_the_clients_own_redirect_uri(place: Place) -> None:

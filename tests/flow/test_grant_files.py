@@ -115,7 +115,7 @@ async def test_if_needed_asks_nobody_twice_for_what_was_not_granted(place: Place
     ended = await place.grants("--if-needed")
     assert ended.code == 0
     assert len(place.browser.opened) == 1
-    assert "Not granted, though asked for: notes" in ended.err
+    assert "Requested but not granted: notes" in ended.err
 
 
 async def test_if_needed_does_not_take_a_broken_network_for_the_end_of_a_grant(place: Place) -> None:

@@ -3,11 +3,11 @@ from __future__ import annotations
 
 import pytest
 
-import SlyAPI.flow.grant
 from SlyAPI import OAuth2App, OAuth2User
 from SlyAPI.errors import GrantTimeoutError
 from SlyAPI.flow.console import Console
 from SlyAPI.flow.grant import GrantOptions, grant
+from SlyAPI.flow.no_browser import Machine
 
 
 class Listener(Console):
@@ -29,13 +29,11 @@ async def no_browser(url: str) -> bool:
     return False
 
 
-async def test_the_line_to_type_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(SlyAPI.flow.grant, "proc_version", lambda: "Linux version 5.15 microsoft-standard-WSL2")
-    for name in ("BROWSER", "SSH_CONNECTION", "SSH_TTY"):
-        monkeypatch.delenv(name, raising=False)
+async def test_the_line_to_type_is_shown() -> None:
     app = OAuth2App("id", None, "https://provider.example/auth", "https://provider.example/token")
     console = Listener()
-    options = GrantOptions(redirect_uri="http://127.0.0.1:0", timeout=0.2, open_page=no_browser)
+    wsl = Machine({}, "linux", "Linux version 5.15 microsoft-standard-WSL2")
+    options = GrantOptions(redirect_uri="http://127.0.0.1:0", timeout=0.2, open_page=no_browser, machine=wsl)
     with pytest.raises(GrantTimeoutError):
         await grant(app, ["a"], options, console, never)
     assert "browser of Windows" in console.said

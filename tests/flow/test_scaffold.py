@@ -269,7 +269,12 @@ async def test_a_secret_comes_through_a_pipe(place: Place) -> None:
 
 @pytest.mark.parametrize(
     ("content", "told"),
-    [(None, "does not exist"), ("", "holds no secret"), ("\n", "holds no secret"), (b"\xff", "is not UTF-8 text")],
+    [
+        (None, "does not exist"),
+        ("", "contains no secret"),
+        ("\n", "contains no secret"),
+        (b"\xff", "is not UTF-8 text"),
+    ],
 )
 def test_a_secret_file_without_a_secret_is_told(
     here: Path, content: str | bytes | None, told: str, capsys: pytest.CaptureFixture[str]

@@ -113,7 +113,7 @@ async def test_a_wrong_choice_is_told_and_asked_for_again(library: Place) -> Non
     for wrong in ("3", "0", "2-1", "x", "1-", "-1", "99999999999999999999"):
         await terminal.says("Enter for all: ")
         terminal.types(wrong)
-        assert wrong in await terminal.says("is not a choice")
+        assert wrong in await terminal.says("is not a list")
     await terminal.says("Enter for all: ")
     terminal.types("2")
     await terminal.says("Granted.")
@@ -200,12 +200,12 @@ async def test_the_client_file_of_another_kind_is_named(library: Place) -> None:
     failure(library, ended, 3, "a client file", "scaffold oauth1")
 
 
-@pytest.mark.parametrize("prompt", ["Client file", "User file", "Enter for all", "on here:"])
+@pytest.mark.parametrize("prompt", ["Client file", "User file", "Enter for all", "page here:"])
 async def test_ctrl_c_inside_a_librarys_event_loop_is_one_line(library: Place, prompt: str) -> None:
     library.browser.follows = False
     before = library.files()
     terminal = await library.program_on_terminal("library.py", "grant", "Scopes")
-    for question in ("Client file", "User file", "Enter for all", "on here:"):
+    for question in ("Client file", "User file", "Enter for all", "page here:"):
         await terminal.says(question)
         if question == prompt:
             break

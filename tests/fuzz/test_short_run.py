@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 
 from tests.fuzz.targets import PLANTED, STATE, TARGETS
 
+pytestmark = pytest.mark.slow
+
 PIECES = [PLANTED.encode(), STATE.encode(), b'"', b"{", b"[" * 400, b"null", b"1e999", b"9" * 40, b"\\ud800", b"\r\n"]
 EDITS = st.tuples(st.floats(0, 1), st.integers(0, 30), st.binary(max_size=8) | st.sampled_from(PIECES))
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 import pytest
 
 from SlyAPI.errors import ConfigError, ListenError
-from SlyAPI.redirect.loopback import Arrival, Loopback, page
+from SlyAPI.redirect.loopback import Loopback, Redirect, page
 
 DONE = page("Signed in", "All is well.", ok=True)
 WAIT = 20.0  # seconds until a test that hangs is over
@@ -75,16 +75,16 @@ def _location(raw: bytes) -> str:
     return found[1].decode()
 
 
-async def _next(loopback: Loopback) -> Arrival:
-    return await asyncio.wait_for(anext(loopback.arrivals()), WAIT)
+async def _next(loopback: Loopback) -> Redirect:
+    return await asyncio.wait_for(anext(loopback.redirects()), WAIT)
 
 
 async def _still_works(loopback: Loopback) -> None:
     """The real redirect comes through, and its browser gets the page."""
     browser = asyncio.create_task(_get(loopback, "/cb?code=real&state=s"))
-    arrival = await _next(loopback)
-    assert arrival.query == "code=real&state=s"
-    await arrival.answer(200, DONE)
+    redirect = await _next(loopback)
+    assert redirect.query == "code=real&state=s"
+    await redirect.answer(200, DONE)
     redirected = await browser
     assert _status(redirected) == 303
     shown = await _get(loopback, _location(redirected))
@@ -106,11 +106,11 @@ async def test_the_page_is_shown_at_an_address_without_the_code(loopback: Loopba
     assert shown.endswith(DONE.encode())
 
 
-async def test_an_arrival_prints_without_its_query(loopback: Loopback) -> None:
+async def test_a_redirect_prints_without_its_query(loopback: Loopback) -> None:
     browser = asyncio.create_task(_get(loopback, "/cb?code=secret"))
-    arrival = await _next(loopback)
-    assert repr(arrival) == str(arrival) == "<Arrival>"
-    await arrival.answer(200, DONE)
+    redirect = await _next(loopback)
+    assert repr(redirect) == str(redirect) == "<Redirect>"
+    await redirect.answer(200, DONE)
     await browser
 
 
@@ -127,28 +127,27 @@ async def test_two_redirects_come_in_order_and_each_gets_its_own_page(loopback: 
 
 async def test_the_first_answer_counts(loopback: Loopback) -> None:
     browser = asyncio.create_task(_get(loopback, "/cb?code=1"))
-    arrival = await _next(loopback)
-    await arrival.answer(200, "one")
-    await arrival.answer(400, "two")
+    redirect = await _next(loopback)
+    await redirect.answer(200, "one")
+    await redirect.answer(400, "two")
     assert (await _get(loopback, _location(await browser))).endswith(b"one")
 
 
 async def test_two_answers_at_once_are_one(loopback: Loopback) -> None:
     browser = asyncio.create_task(_get(loopback, "/cb?code=1"))
-    arrival = await _next(loopback)
-    await asyncio.gather(arrival.answer(200, DONE), arrival.answer(400, "late"))
+    redirect = await _next(loopback)
+    await asyncio.gather(redirect.answer(200, DONE), redirect.answer(400, "late"))
     assert (await _get(loopback, _location(await browser))).endswith(DONE.encode())
 
 
 async def test_a_cancelled_wait_loses_no_redirect(loopback: Loopback) -> None:
-    arrivals = loopback.arrivals()
-    waiting = asyncio.ensure_future(anext(arrivals))
+    waiting = asyncio.ensure_future(anext(loopback.redirects()))
     await asyncio.sleep(0)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
     browser = asyncio.create_task(_get(loopback, "/cb?code=1"))
-    await (await asyncio.wait_for(anext(arrivals), WAIT)).answer(200, DONE)
+    await (await _next(loopback)).answer(200, DONE)
     await browser
 
 
@@ -227,44 +226,40 @@ async def test_slow_and_silent_connections_do_not_hold_up_the_redirect(loopback:
     # The one of them that goes on after all is served as well: a browser's preconnection does.
     reader, writer = opened[1]
     writer.write(_request("/cb?code=late", port))
-    arrival = await _next(loopback)
-    assert arrival.query == "code=late"
-    await arrival.answer(200, DONE)
+    redirect = await _next(loopback)
+    assert redirect.query == "code=late"
+    await redirect.answer(200, DONE)
     assert _status(await reader.readuntil(b"\r\n\r\n")) == 303
     for _, writer in opened:
         writer.close()
 
 
-async def test_more_connections_than_are_kept_push_out_the_oldest_silent_one(
-    loopback: Loopback, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("SlyAPI.redirect.loopback._MOST_CONNECTIONS", 300)
+async def test_more_connections_than_are_kept_push_out_the_oldest_silent_one(loopback: Loopback) -> None:
+    loopback.max_connections = 300
     loopback.head_seconds = 10 * WAIT
     port = _port(loopback)
     browser = asyncio.create_task(_get(loopback, "/cb?code=waits"))
-    arrival = await _next(loopback)
+    redirect = await _next(loopback)
     opened = [await asyncio.open_connection("127.0.0.1", port) for _ in range(300)]
     with suppress(ConnectionError):
         assert await asyncio.wait_for(opened[0][0].read(), WAIT) == b""
     reader, writer = opened[1]
     writer.write(_request("/", port))
     assert _status(await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), WAIT)) == 404
-    await arrival.answer(200, DONE)
+    await redirect.answer(200, DONE)
     assert _status(await browser) == 303
     await _still_works(loopback)
     for _, writer in opened:
         writer.close()
 
 
-async def test_a_connection_too_many_is_closed_when_all_others_wait_for_an_answer(
-    loopback: Loopback, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("SlyAPI.redirect.loopback._MOST_CONNECTIONS", 2)
+async def test_a_connection_too_many_is_closed_when_all_others_wait_for_an_answer(loopback: Loopback) -> None:
+    loopback.max_connections = 2
     browsers = [asyncio.create_task(_get(loopback, f"/cb?code={number}")) for number in range(2)]
-    arrivals = [await _next(loopback), await _next(loopback)]
+    redirects = [await _next(loopback), await _next(loopback)]
     assert await _get(loopback, "/cb?code=more") == b""
-    for arrival in arrivals:
-        await arrival.answer(200, DONE)
+    for redirect in redirects:
+        await redirect.answer(200, DONE)
     assert [_status(raw) for raw in await asyncio.gather(*browsers)] == [303, 303]
 
 
@@ -301,15 +296,13 @@ async def test_of_the_pages_that_are_kept_the_oldest_goes_when_there_are_too_man
     assert [_status(await _get(loopback, path)) for path in (paths[0], paths[1])] == [404, 200]
 
 
-async def test_redirects_that_nobody_answers_are_put_off_when_there_are_too_many(
-    loopback: Loopback, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("SlyAPI.redirect.loopback._MOST_UNANSWERED", 2)
+async def test_redirects_that_nobody_answers_are_put_off_when_there_are_too_many(loopback: Loopback) -> None:
+    loopback.max_unanswered = 2
     browsers = [asyncio.create_task(_get(loopback, f"/cb?code={number}")) for number in range(2)]
-    arrivals = [await _next(loopback), await _next(loopback)]
+    redirects = [await _next(loopback), await _next(loopback)]
     assert _status(await _get(loopback, "/cb?code=more")) == 503
-    for arrival in arrivals:
-        await arrival.answer(200, DONE)
+    for redirect in redirects:
+        await redirect.answer(200, DONE)
     await asyncio.gather(*browsers)
     await _still_works(loopback)
 
@@ -330,11 +323,11 @@ async def test_a_browser_that_went_away_is_no_error() -> None:
     port = _port(loopback)
     _, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(_request("/?code=1", port, host=f"127.0.0.1:{port}"))
-    arrival = await _next(loopback)
+    redirect = await _next(loopback)
     writer.transport.abort()
-    await asyncio.wait_for(arrival.answer(200, DONE), WAIT)
+    await asyncio.wait_for(redirect.answer(200, DONE), WAIT)
     await loopback.close(linger=0)
-    await asyncio.wait_for(arrival.answer(200, DONE), WAIT)
+    await asyncio.wait_for(redirect.answer(200, DONE), WAIT)
 
 
 async def test_close_does_not_wait_for_a_browser_whose_connection_broke_before_its_answer() -> None:
@@ -342,13 +335,13 @@ async def test_close_does_not_wait_for_a_browser_whose_connection_broke_before_i
     port = _port(loopback)
     _, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(_request("/?code=1", port, host=f"127.0.0.1:{port}"))
-    arrival = await _next(loopback)
+    redirect = await _next(loopback)
     reset = struct.pack("ii", 1, 0)
     writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
     writer.transport.abort()
     for _ in range(10):
         await asyncio.sleep(0)
-    await asyncio.wait_for(arrival.answer(200, DONE), WAIT)
+    await asyncio.wait_for(redirect.answer(200, DONE), WAIT)
     await asyncio.wait_for(loopback.close(linger=10 * WAIT), WAIT)
 
 
@@ -447,14 +440,14 @@ async def test_close_tells_a_browser_that_nobody_answered() -> None:
     await asyncio.wait_for(closing, WAIT)
 
 
-async def test_arrivals_end_when_the_listener_is_closed() -> None:
+async def test_redirects_end_when_the_listener_is_closed() -> None:
     loopback = await Loopback.open("http://localhost:0")
-    waiting = asyncio.ensure_future(anext(loopback.arrivals()))
+    waiting = asyncio.ensure_future(anext(loopback.redirects()))
     await asyncio.sleep(0)
     await loopback.close()
     with pytest.raises(StopAsyncIteration):
         await waiting
-    assert [arrival async for arrival in loopback.arrivals()] == []
+    assert [redirect async for redirect in loopback.redirects()] == []
 
 
 async def test_after_close_the_port_is_free_whatever_was_connected() -> None:
@@ -476,8 +469,8 @@ async def test_after_close_the_port_is_free_whatever_was_connected() -> None:
 async def test_a_cancellation_at_any_moment_frees_the_port(unused_port: int, steps: int) -> None:
     async def flow() -> None:
         async with await Loopback.open(f"http://localhost:{unused_port}") as loopback:
-            async for arrival in loopback.arrivals():
-                await arrival.answer(200, DONE)
+            async for redirect in loopback.redirects():
+                await redirect.answer(200, DONE)
                 break
 
     running = asyncio.create_task(flow())

@@ -13,6 +13,8 @@ import pytest
 
 from tests.support.place import SECRET, Place, place_at, secrets_in
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 async def place(tmp_path: Path) -> AsyncGenerator[Place, None]:

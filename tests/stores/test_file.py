@@ -310,11 +310,11 @@ async def test_a_refresh_during_which_any_call_of_the_system_fails_loses_nothing
     while broke:
         number += 1
         practice.clock.now += 1000
-        faults.count, faults.failing, asked = 0, number, practice.provider.refreshes
+        faults.count, faults.failing, asked = 0, number, practice.refreshes
         try:
             await api.get_json("/me")
         except (UnavailableError, CredentialsError):
-            assert practice.provider.refreshes == asked
+            assert practice.refreshes == asked
         broke, faults.failing = faults.count >= number, -1
         kept = await entry.load()
         current = api.auth.user  # type: ignore[attr-defined]
@@ -501,3 +501,18 @@ async def test_a_replace_never_overwrites_what_another_process_saved_since_it_wa
             pass
     assert await kept == "kept"
     assert replaced
+
+
+async def test_a_refresh_whose_file_is_mounted_alone_sends_nothing_and_says_what_to_mount(
+    practise: Practise, mounted_alone: Path | None
+) -> None:
+    if mounted_alone is None:
+        return
+    practice = await practise()
+    user = await practice.grant()
+    (mounted_alone.parent / "source.json").write_text(json.dumps(user.to_dict()))
+    api = practice.api(OAuth2(practice.app, mounted_alone, clock=practice.clock))
+    practice.clock.now += 10_000
+    with pytest.raises(SaveError, match="Mount its folder"):
+        await api.get_json("/me")
+    assert practice.provider.refreshes == 0

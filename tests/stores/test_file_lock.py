@@ -197,7 +197,10 @@ async def test_a_lock_that_the_system_refuses_is_a_passing_error_and_leaves_noth
 
     handles = len(os.listdir("/proc/self/fd"))
     with monkeypatch.context() as patch:
-        patch.setattr(os if call == "open" else file_lock.fcntl, call, refuse)
+        if call == "open":
+            patch.setattr(os, "open", refuse)
+        else:
+            patch.setattr(file_lock.fcntl, "flock", refuse)
         with pytest.raises(UnavailableError) as caught:
             async with entry.lock():
                 raise AssertionError("it was taken")

@@ -15,6 +15,8 @@ from SlyAPI import OAuth2User
 from SlyAPI.errors import SaveError
 from tests.support.other_process import PLACES, Spawn, entry_of, is_free
 
+pytestmark = pytest.mark.slow
+
 KINDS = pytest.mark.parametrize("kind", sorted(PLACES))
 
 SAVING = """

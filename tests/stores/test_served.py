@@ -21,6 +21,8 @@ from SlyAPI.stores.served import CONNECTIONS, ServedStore
 from tests.support import servers
 from tests.support.other_process import Spawn, refused
 
+pytestmark = pytest.mark.slow
+
 VALUE = {"token": "token-5EC9E7"}
 Server = servers.RedisServer | servers.PostgresServer
 Make = Callable[..., ServedStore[Any]]

@@ -9,6 +9,8 @@ import pytest
 
 from tests.support import servers
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("server", [servers.redis, servers.valkey, servers.postgres])
 def test_a_server_comes_back_at_its_address_and_leaves_nothing(server: Any) -> None:

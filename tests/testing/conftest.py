@@ -12,6 +12,8 @@ from urllib.parse import parse_qsl, quote_plus, urlencode, urlsplit
 
 import aiohttp
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from yarl import URL
 
 from SlyAPI.testing import PracticeProvider
@@ -103,12 +105,13 @@ class Practice:
     async def post(self, url: str, pairs: Sequence[tuple[str, str]], **headers: str) -> Reply:
         return await self.send("POST", url, urlencode(pairs), **{"Content_Type": FORM, **headers})
 
-    async def ask(self, url: str, /, **values: str | None) -> Reply:
+    async def ask(self, url: str, headers: Mapping[str, str] | None = None, /, **values: str | None) -> Reply:
         """A form with the client's own credentials: Basic, or just its id when it is public."""
+        more = dict(headers or {})
         pairs = [(name, value) for name, value in values.items() if value is not None]
         if self.secret is None:
-            return await self.post(url, [("client_id", self.client_id), *pairs])
-        return await self.post(url, pairs, Authorization=basic(self.client_id, self.secret))
+            return await self.post(url, [("client_id", self.client_id), *pairs], **more)
+        return await self.post(url, pairs, Authorization=basic(self.client_id, self.secret), **more)
 
     async def exchange(self, code: str, /, **changed: str | None) -> Reply:
         values: dict[str, str | None] = {
@@ -162,3 +165,34 @@ def start() -> Start:
             yield Practice(provider, http, clock, secret=settings.get("client_secret", SECRET))
 
     return started
+
+
+@dataclass
+class Publisher:
+    """A web server of a client: what each path answers, and what was posted to it."""
+
+    origin: str = ""
+    replies: dict[str, web.Response | dict[str, Any]] = field(default_factory=dict)
+    fetched: list[str] = field(default_factory=list)
+    posted: list[dict[str, str]] = field(default_factory=list)
+
+    async def answer(self, request: web.Request) -> web.Response:
+        self.fetched.append(request.path)
+        if request.method == "POST":
+            self.posted.append({name: str(value) for name, value in (await request.post()).items()})
+        reply = self.replies.get(request.path, web.Response(status=404))
+        if isinstance(reply, dict):
+            return web.json_response(reply)
+        return web.Response(status=reply.status, body=reply.body, headers=reply.headers)
+
+
+@pytest.fixture
+async def publisher() -> AsyncGenerator[Publisher, None]:
+    """A web server on loopback, for what a client publishes."""
+    publisher = Publisher()
+    server = TestServer(web.Application())
+    server.app.router.add_route("*", "/{path:.*}", publisher.answer)
+    await server.start_server()
+    publisher.origin = str(server.make_url("")).rstrip("/")
+    yield publisher
+    await server.close()

@@ -225,10 +225,8 @@ async def test_a_network_error_is_one_of_aiohttps_too_as_programs_for_0_6_catch_
 
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "xn--", "a" * 64 + ".invalid", "256.256.256.256"])
 async def test_a_host_that_nobody_knows_is_an_error_that_says_so(host: str, told_by: Callable[[Any], str]) -> None:
-    for call in (
-        api_at(f"http://{host}").get_json("/"),
-        send(Request(Method.POST, f"http://{host}/", data=SecretForm(refresh_token=SECRETS[2])), timeout=5.0),
-    ):
+    app = OAuth2App("id", None, f"http://{host}/", f"http://{host}/", allow_http=True)
+    for call in (api_at(f"http://{host}").get_json("/"), app.refresh(None, OAuth2User("old", SECRETS[2]))):
         with pytest.raises(SlyError) as caught:
             await call
         assert isinstance(caught.value, NetworkError | ConfigError)

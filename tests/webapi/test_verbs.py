@@ -286,7 +286,7 @@ async def test_a_file_whose_name_is_no_text_is_sent(serve: Serve, tmp_path: Path
 
 @pytest.mark.parametrize("how", [{"data": "\ud800"}, {"data": "\ud800", "progress": len}, {"files": {"a": "\ud800"}}])
 async def test_text_that_no_encoding_can_write_is_refused_in_our_words(serve: Serve, how: Any) -> None:
-    with pytest.raises(ConfigError, match="half a character"):
+    with pytest.raises(ConfigError, match="surrogate"):
         await api_of(await serve()).post("/x", **how)
 
 
@@ -297,7 +297,7 @@ async def test_a_content_type_with_a_line_end_is_refused(serve: Serve) -> None:
 
 async def test_a_path_that_cannot_be_read_is_named_before_anything_is_sent(serve: Serve, tmp_path: Path) -> None:
     server = await serve()
-    for path, why in ((tmp_path / "none", "No such file"), (tmp_path, "is no file")):
+    for path, why in ((tmp_path / "none", "No such file"), (tmp_path, "not a regular file")):
         with pytest.raises(ConfigError, match=why):
             await api_of(server).post("/x", data=path)
     assert server.seen == []
@@ -418,7 +418,7 @@ async def test_an_iterable_that_was_sent_is_not_sent_again(serve: Serve) -> None
 
     body = body_of(pieces(b"a"))
     assert [piece async for piece in body] == [b"a"]
-    with pytest.raises(ConfigError, match="sent already"):
+    with pytest.raises(ConfigError, match="second time"):
         _ = [piece async for piece in body]
 
 

@@ -1,4 +1,4 @@
-"""How a request shows who asks: the contract, API keys, and the aiohttp client middleware."""
+"""How a request is authenticated: the contract, API keys, and the aiohttp client middleware."""
 
 from .api_keys import HeaderApiKey, UrlApiKey
 from .contract import Auth, NoAuth

@@ -12,7 +12,7 @@ from .contract import Auth
 
 
 class UrlApiKey(Auth):
-    """An API key as one query parameter; a subclass may put more into `params`."""
+    """An API key as one query parameter; a subclass may add more to `params`."""
 
     __module__ = "SlyAPI.auth"
 
@@ -23,7 +23,7 @@ class UrlApiKey(Auth):
         return f"UrlApiKey({', '.join(map(repr, self.params))}, '***')"
 
     async def sign(self, client: Any, request: Request) -> Request:
-        if "?" in request.url:  # the URL of a next page may have the key already
+        if "?" in request.url:  # the URL of a next page may contain the key
             for name in self.params:
                 request.url = _without_parameter(request.url, name)
         request.query_params |= self.params
@@ -32,12 +32,12 @@ class UrlApiKey(Auth):
 
 def _without_parameter(url: str, name: str) -> str:
     bare, _, query = url.partition("?")
-    kept = [pair for pair in query.split("&") if unquote_plus(pair.partition("=")[0]) != name]
-    return f"{bare}?{'&'.join(kept)}" if kept else bare
+    pairs = [pair for pair in query.split("&") if unquote_plus(pair.partition("=")[0]) != name]
+    return f"{bare}?{'&'.join(pairs)}" if pairs else bare
 
 
 class HeaderApiKey(Auth):
-    """An API key as one header; a subclass may put more into `headers`."""
+    """An API key as one header; a subclass may add more to `headers`."""
 
     __module__ = "SlyAPI.auth"
 

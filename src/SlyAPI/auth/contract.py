@@ -1,45 +1,61 @@
-"""How a request shows who asks: what every `Auth` does.
+"""How a request is authenticated: what every `Auth` does.
 
 The rule: `sign` changes one request and nothing else; it may be called for many requests at once.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from ..errors import clean_traceback
+from ..web.challenges import challenges_in, needs_scope
 from ..web.messages import Request
 from .middleware import send_signed
 
 if TYPE_CHECKING:
     from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
 
+
 class Auth(ABC):
-    """Signs requests: given to a `WebAPI`, or to `aiohttp.ClientSession(middlewares=(auth,))`."""
+    """Signs requests: given to a `WebAPI`, or to `aiohttp.ClientSession(middlewares=(auth,))`.
+
+    A subclass implements `sign`; the other methods have defaults (`docs/writing-an-auth.md`).
+    """
 
     __module__ = "SlyAPI.auth"
 
     __slots__ = ()
 
+    answers_403: ClassVar[bool] = False
+    """Whether `sign_again` is also called for a 403 whose challenge reports `insufficient_scope` (RFC 6750 §3.1)."""
+
     @abstractmethod
     async def sign(self, client: Any, request: Request) -> Request:
-        """The request with what proves who asks. May change its query_params, headers and data.
+        """The request with its credential. May change its query_params, headers and data.
 
-        `client` is the `aiohttp.ClientSession` the request goes out on.
+        `client` is the `aiohttp.ClientSession` that sends the request.
         """
 
     async def sign_again(self, client: Any, request: Request, headers: Mapping[str, str]) -> bool:
-        """Signs anew a request that came back with 401; False where that cannot help (the default).
+        """Signs a request again after a 401; False (the default) where that cannot help.
 
-        `headers` are the reply's. Called once for a request.
+        `headers` are the reply's. Called at most once for a request; with `answers_403` also after a 403 for a
+        scope that the token lacks.
         """
         return False
 
+    def may_sign_again(self, status: int, headers: Mapping[str, str]) -> bool:
+        """Whether a reply of this status is one that `sign_again` is called for."""
+        return status == 401 or (
+            status == 403 and self.answers_403 and needs_scope(challenges_in(headers)) is not None
+        )
+
     def secrets_to_mask(self) -> Iterable[str]:
-        """What no message may repeat, beside what signing put into the request."""
+        """What no message may repeat, in addition to what signing added to the request."""
         return ()
 
     async def wait_for_refresh(self) -> None:  # noqa: B027 - most kinds have nothing to wait for
-        """Waits for work that must not be cut short, such as a refresh, before a session closes."""
+        """Waits for work that must not be interrupted, such as a refresh, before a session closes."""
 
     @property
     def _signs_nothing(self) -> bool:
@@ -47,19 +63,20 @@ class Auth(ABC):
 
     @staticmethod
     def none() -> "NoAuth":
-        """For an API that asks nobody who they are."""
+        """For an API without authentication."""
         return NoAuth()
 
+    @clean_traceback
     async def __call__(self, request: "ClientRequest", handler: "ClientHandlerType") -> "ClientResponse":
         """The aiohttp client middleware. A redirect to another origin is followed, but not signed.
 
-        Raises what `sign` raises, and `OriginError` for a redirect that would take the credential along.
+        Raises what `sign` raises, and `OriginError` for a redirect whose URL contains the credential.
         """
-        return await send_signed(self.sign, self.sign_again, request, handler)
+        return await send_signed(self, request, handler)
 
 
 class NoAuth(Auth):
-    """Leaves requests as they are."""
+    """Leaves requests unchanged."""
 
     __module__ = "SlyAPI.auth"
 

@@ -1,11 +1,11 @@
 """An `Auth` as an aiohttp client middleware: signs what a session sends, redirects included.
 
-The rule: a credential goes to the origin that the program asked, and to no other.
+The rule: a credential goes to the origin of the program's own request, and to no other.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ..errors import ConfigError, OriginError
 from ..web.masking import masked
@@ -15,46 +15,44 @@ if TYPE_CHECKING:
     from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
     from yarl import URL
 
-Sign = Callable[[Any, Request], Awaitable[Request]]
-SignAgain = Callable[[Any, Request, Mapping[str, str]], Awaitable[bool]]
+
+class Signs(Protocol):
+    """The part of `Auth` that a middleware calls."""
+
+    async def sign(self, client: Any, request: Request) -> Request: ...
+    async def sign_again(self, client: Any, request: Request, headers: Mapping[str, str]) -> bool: ...
+    def may_sign_again(self, status: int, headers: Mapping[str, str]) -> bool: ...
 
 
-async def send_signed(
-    sign: Sign, sign_again: SignAgain, request: "ClientRequest", handler: "ClientHandlerType"
-) -> "ClientResponse":
-    """Signs and sends. A redirect to another origin is followed, but not signed.
-
-    Raises what `sign` raises, and `OriginError` for a redirect that would take the credential along.
-    """
+async def send_signed(auth: Signs, request: "ClientRequest", handler: "ClientHandlerType") -> "ClientResponse":
+    """Signs and sends; see `Auth.__call__`."""
     here, chain = request.url.origin(), _chain.get()
     if chain is None or chain.target not in (None, here):
         chain = _Chain(here, None, False)  # the last redirect was not followed: this is another request
     _chain.set(None)
     led_away = chain.led_away or here != chain.start
     plain = _as_plain(request)
-    response = await (handler(request) if led_away else _signed(sign, sign_again, plain, request, handler))
+    response = await (handler(request) if led_away else _signed(auth, plain, request, handler))
     if response.status in REDIRECTS and _location(response):
         target = _origin_of(request, _location(response))
         if target != here and _takes_along(plain, response):
             response.close()
-            del response  # which prints its URL and headers in tracebacks
             raise OriginError(f"{here} redirects to {target} with the credential in the URL; not followed.")
         _chain.set(_Chain(chain.start, target, led_away or target != chain.start))
     return response
 
 
 async def _signed(
-    sign: Sign, sign_again: SignAgain, plain: Request, request: "ClientRequest", handler: "ClientHandlerType"
+    auth: Signs, plain: Request, request: "ClientRequest", handler: "ClientHandlerType"
 ) -> "ClientResponse":
-    _apply(await sign(request.session, plain), request)
+    _apply(await auth.sign(request.session, plain), request)
     response = await handler(request)
-    if response.status != 401 or not _can_repeat(request):
+    if not auth.may_sign_again(response.status, response.headers) or not _can_repeat(request):
         return response
     try:
-        again = await sign_again(request.session, plain, response.headers)
+        again = await auth.sign_again(request.session, plain, response.headers)
     except BaseException:
         response.close()
-        del response  # which prints its URL and headers in tracebacks
         raise
     if again:
         response.release()
@@ -64,7 +62,7 @@ async def _signed(
 
 
 class _Chain(NamedTuple):
-    """Redirects that aiohttp is about to follow within one request of the program."""
+    """The redirects that aiohttp follows within one request of the program."""
 
     start: "URL"
     target: "URL | None"
@@ -79,7 +77,7 @@ def _location(response: "ClientResponse") -> str:
 
 
 def _takes_along(plain: Request, response: "ClientResponse") -> bool:
-    """Whether a redirect's address has in it what signing put into the query."""
+    """Whether a redirect's URL contains what signing added to the query."""
     location = _location(response)
     return masked(location, map(str, plain.query_params.values())) != location
 
@@ -99,7 +97,7 @@ def _as_plain(request: "ClientRequest") -> Request:
 
 
 def _form_of(request: "ClientRequest") -> Any:
-    """The body of a form as text, for an Auth that reads its fields; as it is where it cannot be read twice."""
+    """The body of a form as text, for an Auth that reads its fields; unchanged where it cannot be read twice."""
     if not request.body or not request.headers.get("Content-Type", "").lower().startswith(FORM):
         return None
     if isinstance(request.body, bytes):
@@ -109,7 +107,7 @@ def _form_of(request: "ClientRequest") -> Any:
 
 def _apply(plain: Request, request: "ClientRequest") -> None:
     if plain.data and plain.data != _form_of(request):
-        raise ConfigError("This kind of auth changes the body, which a client middleware cannot; use a WebAPI.")
+        raise ConfigError("This auth changes the body, which a client middleware cannot do; use a WebAPI.")
     for name, value in plain.headers.items():
         if request.headers.get(name) != value:
             request.headers[name] = value

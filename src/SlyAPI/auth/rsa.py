@@ -9,50 +9,38 @@ _NEEDED_BY: dict[Hash, tuple[str, str]] = {"SHA1": ("RSA-SHA1", "rsa"), "SHA256"
 
 
 def load(private_key: object, digest: Hash) -> Any:
-    """The RSA key in PEM (text or bytes), or `cryptography`'s object for one, tried out with that hash.
+    """The RSA key in PEM (text or bytes), or `cryptography`'s object for one, after a trial signature.
 
     Raises `ConfigError`, which quotes nothing, and `MissingExtraError` without the package.
     """
-    what, extra = _NEEDED_BY[digest]
-    key, there = None, True
     try:
-        key = _parsed(private_key, digest)
+        from cryptography.exceptions import UnsupportedAlgorithm
+        from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+        from cryptography.hazmat.primitives.serialization import load_pem_private_key
     except ImportError:
-        there = False
-    del private_key  # so that no traceback shows it
-    if not there:
+        user, extra = _NEEDED_BY[digest]
         raise MissingExtraError(
-            f"{what} needs the package cryptography.", next_step=f"Install it with: pip install 'SlyAPI[{extra}]'"
-        )
-    if key is None:
-        raise ConfigError(
-            f"private_key is no RSA private key in PEM that can sign with {digest} here, or it has a password.",
-            next_step="Convert it with: openssl rsa -in KEY -out KEY.pem",
-        )
-    return key
-
-
-def _parsed(private_key: Any, digest: Hash) -> Any:
-    from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
-    key = private_key
+            f"{user} needs the package cryptography.", next_step=f"Install it with: pip install 'SlyAPI[{extra}]'"
+        ) from None
+    key: Any = private_key
     try:
         if isinstance(key, str):
             key = key.encode("ascii", "replace")
         if isinstance(key, bytes):
             key = load_pem_private_key(key, None)
         if isinstance(key, RSAPrivateKey):
-            sign(key, b"", digest)  # the machine's policy may forbid SHA-1, the key be too short
+            sign(key, b"", digest)  # the machine's policy may forbid SHA-1, or the key may be too short
             return key
     except (ValueError, TypeError, UnsupportedAlgorithm):  # TypeError: it has a password
         pass
-    return None
+    raise ConfigError(
+        f"private_key is not an RSA private key in PEM that can sign with {digest} here, or it has a password.",
+        next_step="Convert it with: openssl rsa -in KEY -out KEY.pem",
+    )
 
 
 def sign(key: Any, text: bytes, digest: Hash) -> bytes:
-    """The signature of `text` by a key that `load` gave."""
+    """The signature of `text` by a key from `load`."""
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 

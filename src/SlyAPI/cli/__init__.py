@@ -1,1 +1,1 @@
-"""`python -m SlyAPI`: arguments in, exit code out. Only here and in `flow` may anything print, prompt or exit."""
+"""`python -m SlyAPI`: arguments in, exit code out. Only this wing and `flow` print, prompt or exit."""

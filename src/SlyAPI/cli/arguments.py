@@ -1,13 +1,13 @@
-"""What the command line takes: the words and flags of each command, as argparse reads them. Pure.
+"""The arguments of each command, read by argparse. Pure.
 
-The rule: whatever a wizard asks has a flag, and wrong usage is told in two lines, without repeating values.
+The rule: every question of a wizard has a flag, and a usage error is two lines that repeat no value.
 """
 
 import argparse
 from collections.abc import Sequence
 from difflib import get_close_matches
 from types import SimpleNamespace
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from ..errors import ConfigError, printable
 from ..oauth2.providers import PROVIDERS
@@ -20,16 +20,16 @@ _JSON = "one JSON object on stdout"
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        """Raises `ConfigError`; argparse would print the whole usage, and repeat what may be a secret."""
+        """Raises `ConfigError`; argparse would print the whole usage, and repeat values that may be secret."""
         problem, _, words = message.partition("unrecognized arguments: ")
         flags = [word.partition("=")[0] for word in words.split() if word.startswith("-")]
         if words:
-            problem = f"There is no {' '.join(flags) or words} here"
+            problem = f"Unknown argument {' '.join(flags) or words}"
         raise ConfigError(f"{problem[:1].upper()}{problem[1:]}.", next_step=f"See: {self.prog} --help")
 
 
 def read_arguments(argv: Sequence[str]) -> SimpleNamespace:
-    """What was asked for, `command` and `kind` (oauth1, oauth2) among it.
+    """The arguments, with `command`, `kind` (oauth1 or oauth2) and `bare` (no arguments).
 
     Flags may stand anywhere among the words. Raises `ConfigError`, and `SystemExit` for a command's `--help`.
     """
@@ -39,19 +39,30 @@ def read_arguments(argv: Sequence[str]) -> SimpleNamespace:
     kind = "oauth2"
     if words[0] in ("scaffold", "grant") and words[1:2] in (["oauth1"], ["oauth2"]):
         kind = words.pop(1)
-    args = _parser(words[0]).parse_intermixed_args(words[1:], SimpleNamespace())
+    end = words.index("--") if "--" in words else len(words)
+    # argparse reads flags behind `--` too (3.11). A NUL, which no argument contains, makes a plain word of each.
+    plain = [f"\0{word}" for word in words[end + 1 :]]
+    args = _parser(words[0]).parse_intermixed_args([*words[1:end], *plain], SimpleNamespace())
+    for name, value in vars(args).items():
+        setattr(args, name, _without_nul(value))
     args.command = words[0]
     args.kind = kind
     args.bare = len(words) == 1
     return args
 
 
+def _without_nul(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_nul(word) for word in value]
+    return value.removeprefix("\0") if isinstance(value, str) else value
+
+
 def _no_such_command(word: str) -> ConfigError:
     if word.startswith("-"):
-        return ConfigError(f"There is no {printable(word.partition('=')[0], 40)} here.", next_step=f"See: {ME} --help")
+        return ConfigError(f"Unknown argument {printable(word.partition('=')[0], 40)}.", next_step=f"See: {ME} --help")
     near = get_close_matches(word, COMMANDS, 1)
     hint = f"Did you mean {near[0]}? " if near else ""
-    return ConfigError(f"There is no command {printable(word, 40)!r}.", next_step=f"{hint}See: {ME} --help")
+    return ConfigError(f"Unknown command {printable(word, 40)!r}.", next_step=f"{hint}See: {ME} --help")
 
 
 def _parser(command: str) -> _Parser:
@@ -69,23 +80,21 @@ def _parser(command: str) -> _Parser:
     elif command == "grant":
         _add_grant(made)
     elif command == "demo":
-        made.add_argument("--folder", metavar="DIR", help="where to leave the files (default: a new folder here)")
-        made.add_argument(
-            "--no-browser", action="store_true", help="consent by itself, also where a browser is at hand"
-        )
+        made.add_argument("--folder", metavar="DIR", help="the folder for the files (default: a new one here)")
+        made.add_argument("--no-browser", action="store_true", help="consent without a browser")
     else:
         if command != "show":
             made.add_argument("app", metavar="APP.json", help="the client file")
         _add_user(made)
         if command == "show":
-            help = "of a store: whose refresh token ends within so many days"
+            help = "in a store: users whose refresh token expires within DAYS"
             made.add_argument("--expiring", type=_days, metavar="DAYS", help=help)
     return made
 
 
 def _add_user(parser: _Parser) -> None:
     parser.add_argument("user", nargs="?", metavar="USER.json", help="the user file")
-    parser.add_argument("--store", metavar="URL", help="or the store (by default $SLYAPI_STORE), as sqlite:users.db")
+    parser.add_argument("--store", metavar="URL", help="or a store, such as sqlite:users.db (default $SLYAPI_STORE)")
     parser.add_argument("--name", metavar="NAME", help="the user's name in the store")
     parser.add_argument("--json", action="store_true", help=_JSON)
 
@@ -93,17 +102,17 @@ def _add_user(parser: _Parser) -> None:
 def _add_scaffold(parser: _Parser) -> None:
     parser.usage = "%(prog)s [APP.json] [options]"
     add = parser.add_argument
-    add("app", nargs="?", metavar="APP.json", help="the file to write (default app.json)")
-    add("--provider", metavar="NAME", help=f"fill in the URIs of: {', '.join(PROVIDERS)}")
-    add("--issuer", metavar="URL", help="find the URIs by the issuer's metadata (RFC 8414, OpenID)")
+    add("app", nargs="?", metavar="APP.json", help="the client file to write (default app.json)")
+    add("--provider", metavar="NAME", help=f"fill in the URIs of one of: {', '.join(PROVIDERS)}")
+    add("--issuer", metavar="URL", help="find the URIs in the issuer's metadata (RFC 8414, OpenID)")
     add("--from", dest="source", metavar="FILE", help="convert Google's download or an RFC 7591 file")
     add("--id", metavar="ID", help="the client id")
     add("--secret-file", metavar="PATH", help="read the client secret from a file, or - for stdin")
-    add("--auth-uri", metavar="URI", help="the authorization endpoint, where the person consents")
+    add("--auth-uri", metavar="URI", help="the authorization endpoint (the consent page)")
     add("--token-uri", metavar="URI", help="the token endpoint")
-    add("--redirect-uri", metavar="URI", help="the redirect URI that is registered")
-    add("--client-auth", choices=_CLIENT_AUTH, help="how the secret is sent to the token endpoint")
-    add("--blank", action="store_true", help="write the empty template, ask nothing")
+    add("--redirect-uri", metavar="URI", help="the registered redirect URI")
+    add("--client-auth", choices=_CLIENT_AUTH, help="how the client authenticates at the token endpoint")
+    add("--blank", action="store_true", help="write the empty template")
     add("--force", action="store_true", help="overwrite a filled-in file")
     add("--json", action="store_true", help=_JSON)
 
@@ -111,18 +120,18 @@ def _add_scaffold(parser: _Parser) -> None:
 def _add_grant(parser: _Parser) -> None:
     parser.usage = "%(prog)s [APP.json [USER.json [SCOPE ...]]] [options]"
     add = parser.add_argument
-    add("words", nargs="*", metavar="APP.json USER.json SCOPE ...", help="what the flags below do not give")
+    add("words", nargs="*", metavar="APP.json USER.json SCOPE ...", help="what the flags below do not set")
     add("--app", metavar="APP.json", help="the client file")
     add("--user", metavar="USER.json", help="the user file to write; - for stdout")
-    add("--scope", action="append", default=[], metavar="SCOPE", help="ask for it (repeatable)")
+    add("--scope", action="append", default=[], metavar="SCOPE", help="request this scope (repeatable)")
     add("--redirect-uri", metavar="URI", help="the registered redirect URI, sent byte for byte")
     add("--port", type=_port, metavar="N", help="listen on this port (0: any free one)")
-    add("--bind", metavar="ADDR", help="listen on this address, as 0.0.0.0 in a container")
-    add("--timeout", type=_seconds, default=300.0, metavar="SEC", help="give up after so many seconds (300)")
-    add("--no-browser", action="store_true", help="print the address, open nothing")
-    add("--paste", action="store_true", help="listen on nothing, take the final address pasted")
-    add("--param", action="append", default=[], metavar="K=V", help="for the consent page (repeatable)")
-    add("--client-auth", choices=_CLIENT_AUTH, help="how the secret is sent to the token endpoint")
+    add("--bind", metavar="ADDR", help="listen on this address, such as 0.0.0.0 in a container")
+    add("--timeout", type=_seconds, default=300.0, metavar="SEC", help="give up after SEC seconds (300)")
+    add("--no-browser", action="store_true", help="print the address of the consent page, do not open it")
+    add("--paste", action="store_true", help="do not listen; read the final address from stdin")
+    add("--param", action="append", default=[], metavar="K=V", help="add to the URL of the consent page (repeatable)")
+    add("--client-auth", choices=_CLIENT_AUTH, help="how the client authenticates at the token endpoint")
     add("--if-needed", action="store_true", help="keep a valid user file, refresh an expired one")
     add("--force", action="store_true", help="replace an existing user file")
     add("--json", action="store_true", help=_JSON)
@@ -135,20 +144,18 @@ def _port(text: str) -> int:
 
 
 def _days(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < 1e6:
-        raise argparse.ArgumentTypeError("a number of days is 0 or more")
-    return value
+    return _number(text, "a number of days is 0 or more", 0, 1e6)
 
 
 def _seconds(text: str) -> float:
+    return _number(text, "a time is a number of seconds above 0", 1e-9, 1e9)
+
+
+def _number(text: str, rule: str, low: float, high: float) -> float:
     try:
         value = float(text)
     except ValueError:
         value = -1.0
-    if not 0 < value < 1e9:
-        raise argparse.ArgumentTypeError("a time is a number of seconds above 0")
+    if not low <= value < high:
+        raise argparse.ArgumentTypeError(rule)
     return value

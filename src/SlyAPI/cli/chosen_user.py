@@ -1,6 +1,6 @@
-"""Which user a command is about: the one in a user file, or one by name in a store.
+"""The user that a command works on: in a user file, or by name in a store.
 
-The rule: a store's URL may hold a password, so no message repeats it.
+The rule: a store's URL may contain a password, so no message repeats it.
 """
 
 import asyncio
@@ -8,34 +8,34 @@ import os
 from typing import Any
 
 from ..errors import ConfigError, CredentialsNotFoundError
-from ..flow.wizard import unchanged
+from ..flow.console import unchanged
 from ..json_file import check_writable, display_path
 from ..oauth2 import OAuth2, OAuth2App, OAuth2User
 from ..stores import EncryptedStore, FileStore, SqliteStore, StoredUser, TokenStore, expiring, store_at, user_file
 
 STORE_VARIABLE = "SLYAPI_STORE"
-"""The environment variable that stands for `--store`, for URLs that the list of processes should not show."""
+"""The environment variable for a store's URL: unlike `--store`, other users cannot read it in the list of processes."""
 KEYS_VARIABLE = "SLYAPI_STORE_KEYS"
-"""The environment variable with the keys of an encrypted store, the one to write with first, spaces between."""
+"""The environment variable with the keys of an encrypted store, separated by spaces; the first one encrypts."""
 _WHICH = f"Give USER.json, or --store URL (or {STORE_VARIABLE}) and --name NAME. See --help."
 
 
 class ChosenUser:
-    """A user's place: `path` of a file, or "" for an entry of a store; `label` is for messages."""
+    """Where a user is stored: `path` is the file, or "" for an entry of a store; `label` is for messages."""
 
     def __init__(self, entry: StoredUser, path: str = "") -> None:
         self.entry = entry
         self.path = path
         self.label = display_path(path) if path else repr(entry)
-        self.so_far = unchanged(path) if path else f"{self.label} was not changed."
+        self.status = unchanged(path) if path else f"{self.label} was not changed."
 
     @property
-    def told(self) -> dict[str, Any]:
-        """What `--json` says of it."""
+    def result(self) -> dict[str, Any]:
+        """How `--json` names it."""
         return {"user": self.path} if self.path else {"name": self.entry.name}
 
     def load(self) -> OAuth2User:
-        """The tokens there. Raises `CredentialsError`, which says how to make some where there are none."""
+        """The stored tokens. Raises `CredentialsError`, with the command that makes some if there are none."""
         try:
             return OAuth2User.from_json_file(self.path) if self.path else asyncio.run(self.entry.load())
         except CredentialsNotFoundError as error:
@@ -43,19 +43,20 @@ class ChosenUser:
             raise
 
     def signer(self, app: OAuth2App) -> OAuth2:
-        """Signs as this user, and keeps the tokens there current."""
+        """Signs as this user, and saves refreshed tokens."""
         return OAuth2(app, self.path or self.entry)
 
     def check_writable(self) -> None:
-        """Raises `SaveError` where a file is known not to take new tokens."""
+        """Raises `SaveError` if the file cannot be replaced."""
         if self.path:
             check_writable(self.path)
 
 
 def chosen_user(args: Any) -> ChosenUser:
-    """The user that `USER.json`, or `--store` and `--name`, tell. Raises `ConfigError` for neither or both."""
+    """The user in `USER.json`, or of `--store` and `--name`. Raises `ConfigError` for neither or both."""
     if args.user and (args.store or args.name):
-        raise ConfigError("A user is in a file or in a store.", next_step="Give USER.json, or --store and --name.")
+        step = "Give USER.json, or --store and --name."
+        raise ConfigError("A user file and a store exclude each other.", next_step=step)
     if args.user:
         return ChosenUser(user_file(args.user), args.user)
     if not args.name:
@@ -64,9 +65,9 @@ def chosen_user(args: Any) -> ChosenUser:
 
 
 def chosen_store(args: Any) -> TokenStore:
-    """The store that `--store`, else the environment, tells; encrypted if that has keys.
+    """The store of `--store` or of the environment; encrypted if the environment has keys.
 
-    Raises `ConfigError`, and `CredentialsNotFoundError` for a file or folder that is not there.
+    Raises `ConfigError`, and `CredentialsNotFoundError` if its file or folder does not exist.
     """
     url = args.store or os.environ.get(STORE_VARIABLE, "")
     if not url:
@@ -79,7 +80,7 @@ def chosen_store(args: Any) -> TokenStore:
 
 
 def _check_there(store: TokenStore) -> None:
-    # no command makes a store, and one that was misspelt would look as one without users
+    # a store whose path is misspelt must not look like an empty one
     path = store.path if isinstance(store, SqliteStore) else store.folder if isinstance(store, FileStore) else ""
     if not path:
         return
@@ -88,14 +89,14 @@ def _check_there(store: TokenStore) -> None:
     except FileNotFoundError:
         raise CredentialsNotFoundError(
             f"There is no store at {display_path(path)}.",
-            next_step="Check the path; a store is made when a program saves its first user.",
+            next_step="Check the path. A store is made when a program saves its first user.",
         ) from None
     except OSError:
-        pass  # the store tells it better
+        pass  # the store itself reports it in more detail
 
 
 def names_in(store: TokenStore, days: float | None) -> list[str]:
-    """The names of its users, sorted: all, or those whose refresh token ends within so many days."""
+    """The sorted names of its users: all, or those whose refresh token expires within `days`."""
     return sorted(asyncio.run(store.names() if days is None else _expiring(store, days)))
 
 

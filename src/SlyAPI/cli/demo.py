@@ -1,6 +1,6 @@
-"""`python -m SlyAPI demo`: what a user does, by the same code, against the built-in practice provider.
+"""`python -m SlyAPI demo`: scaffold, grant and calls by the real code, against the built-in practice provider.
 
-The rule: nothing is pretended; each line is said after the thing has happened.
+The rule: each line is printed after its step has happened.
 """
 
 import asyncio
@@ -25,11 +25,11 @@ from ..testing import PracticeProvider, keep
 from ..webapi.webapi import WebAPI
 
 TOKEN_LIFETIME = 3.0
-"""Seconds; short, so that the refresh is seen."""
+"""Seconds; short, so that the demo shows a refresh."""
 SCOPES = ["weather.read", "notes"]
 
 _SCRIPT = '''\
-"""A client of the practice weather API, with the grant that the demo made. Run it as often as you like."""
+"""A client of the practice weather API, with the grant of the demo. Run it as often as you like."""
 
 import asyncio
 from pathlib import Path
@@ -48,7 +48,7 @@ class Weather(WebAPI):
 
 
 async def main() -> None:
-    async with kept_provider(HERE / "provider.json"):  # the practice provider, as it was left
+    async with kept_provider(HERE / "provider.json"):  # the practice provider, with its saved state
         weather = Weather(OAuth2(HERE / "app.json", HERE / "user.json"))
         for day in (await weather.forecast())["days"]:
             print(day["day"], day["sky"], day["celsius"])
@@ -59,15 +59,15 @@ asyncio.run(main())
 
 
 def demo(args: Any, console: Console) -> int:
-    """The demo, as the command line asks for it."""
+    """Runs the demo."""
     asyncio.run(_demo(console, folder=args.folder, browser=not args.no_browser))
     return 0
 
 
 async def _demo(console: Console, *, folder: str | None = None, browser: bool = True) -> None:
-    """Scaffold, grant, a signed call, the wait for expiry, a refreshed call; leaves the files in `folder`."""
+    """Scaffold, grant, a signed call, the expiry, a refreshed call; leaves the files in `folder`."""
     here = _new_folder(folder)
-    console.so_far = f"The files so far are in {display_path(here)}."
+    console.status = f"The files made so far are in {display_path(here)}."
     by_person = browser and isinstance(how_to_open(os.environ, sys.platform, proc_version()), Opener)
     secret = secrets.token_urlsafe(24)
     provider = PracticeProvider(
@@ -80,7 +80,7 @@ async def _demo(console: Console, *, folder: str | None = None, browser: bool = 
     async with provider.running() as origin:
         console.say(
             console.strong("1. A practice provider"),
-            f"   runs on {origin}: PKCE required, codes good once, refresh tokens that rotate.",
+            f"   runs on {origin}: PKCE is required, codes work once, refresh tokens rotate.",
         )
         app = _scaffold(here, origin, secret, console)
         await _grant(app, here, provider, console, by_person=by_person)
@@ -88,7 +88,7 @@ async def _demo(console: Console, *, folder: str | None = None, browser: bool = 
         keep(provider, here / "provider.json")
     (here / "weather.py").write_text(_SCRIPT.format(origin=origin), encoding="utf-8")
     console.say(
-        console.strong("The files are yours to play with")
+        console.strong("Try the files")
         + " (the practice provider has stopped; weather.py starts it again):",
         f"   python {shlex.quote(display_path(here / 'weather.py'))}",
         f"   python -m SlyAPI show {shlex.quote(display_path(here / 'user.json'))}",
@@ -96,7 +96,7 @@ async def _demo(console: Console, *, folder: str | None = None, browser: bool = 
 
 
 def _new_folder(folder: str | None) -> Path:
-    """The folder to leave the files in: the one named, or a new `slyapi-demo` here. Raises `ConfigError`."""
+    """The folder for the files: the given one, or a new `slyapi-demo` here. Raises `ConfigError`."""
     names = [folder] if folder else ["slyapi-demo", *(f"slyapi-demo-{n}" for n in range(2, 1000))]
     for name in names:
         here = Path(name)
@@ -107,9 +107,8 @@ def _new_folder(folder: str | None) -> Path:
                 return here
             continue
         except OSError as error:
-            problem = error.strerror
-            step = "Give a --folder of yours."
-            raise ConfigError(f"{display_path(name)} cannot be made ({problem}).", next_step=step) from None
+            problem, step = error.strerror, "Give another --folder."
+            raise ConfigError(f"Cannot make the folder {display_path(name)} ({problem}).", next_step=step) from None
         return here
     taken = f"The folder {display_path(names[0])} exists and is not empty."
     raise ConfigError(taken, next_step="Give another --folder.")
@@ -140,18 +139,18 @@ async def _grant(
     console.say(console.strong("3. grant"))
     if by_person:
         console.say("   Consent on the practice provider's page in your browser (press Allow).")
-        talk = console
+        messages = console
     else:
-        console.say("   No browser is at hand, so the demo consents by itself.")
-        talk = _Silent()
+        console.say("   There is no browser, so the demo consents by itself.")
+        messages = _Silent()
     options = GrantOptions(open_page=open_page, timeout=300 if by_person else 10)
-    await grant_to_file(app, here / "user.json", SCOPES, options, talk)
+    await grant_to_file(app, here / "user.json", SCOPES, options, messages)
     await asyncio.gather(*visits)
-    console.say(f"   wrote {display_path(here / 'user.json')}: one user's tokens, readable by you alone.")
+    console.say(f"   wrote {display_path(here / 'user.json')}: one user's tokens, which only you can read.")
 
 
 class _Silent(Console):
-    """Says nothing and asks nobody: the demo tells in its own words."""
+    """Says and asks nothing: the demo prints its own lines."""
 
     @property
     def interactive(self) -> bool:
@@ -162,7 +161,7 @@ class _Silent(Console):
 
 
 async def _visit(url: str) -> None:
-    """What a browser does with the consent page of a provider that asks nobody: follow the redirects."""
+    """Follows the redirects of a provider that consents by itself, as a browser does."""
     async with aiohttp.ClientSession() as visitor, visitor.get(url) as page:
         await page.read()
 
@@ -183,4 +182,4 @@ async def _call(here: Path, origin: str, console: Console) -> None:
         await asyncio.sleep(TOKEN_LIFETIME)
         console.say(console.strong("5. the same call"), f"   GET /api/forecast: {await weather.forecast()}")
     if refreshed:
-        console.say("   The token was refreshed on the way, and user.json holds the new one.")
+        console.say("   The token was refreshed before the call, and user.json contains the new one.")

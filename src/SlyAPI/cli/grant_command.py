@@ -9,86 +9,59 @@ from dataclasses import asdict
 from typing import Any
 
 from ..errors import ConfigError, CredentialsError, GrantEndedError, SaveError, WouldOverwriteError
-from ..flow.console import Console
+from ..flow.client_check import client_in, oauth1_client_in
+from ..flow.console import Console, unchanged
 from ..flow.grant import GrantOptions
-from ..flow.wizard import (
-    check_user_path,
-    client_in,
-    confirm_replacing,
-    grant_oauth1_to_file,
-    grant_to_file,
-    oauth1_client_in,
-    say_missing,
-    unchanged,
-)
+from ..flow.wizard import check_user_path, confirm_replacing, grant_oauth1_to_file, grant_to_file, say_missing
 from ..json_file import display_path
-from ..oauth1 import OAuth1User
+from ..oauth1 import OAuth1App, OAuth1User
 from ..oauth2 import OAuth2App, OAuth2User
 from ..stores import user_file
 from ..tokens.client_auth import read_client_auth
 from .chosen_user import ChosenUser
+from .refreshing import refresh_if_due
 from .results import print_json, print_result
-from .show_command import described
-from .token_commands import run_with_tokens, signing
+from .user_summary import summary
 
 
 def grant(args: Any, console: Console) -> int:
     """Has one user consent, and writes the user file."""
+    words, options = list(args.words), _options(args)
     if args.kind == "oauth1":
-        return _grant_oauth1(args, console)
-    words = list(args.words)
-    app_path = _app_path(args, words, console)
-    options = _options(args)
-    app = client_in(app_path, console)
-    app.client_auth = options.client_auth or app.client_auth
-    given = args.user or (words.pop(0) if words else "")
-    user_path = given or _ask_path(console, "User file to write", "--user USER.json", "user.json")
-    scopes = [scope for text in (*words, *args.scope) for scope in text.split()]
+        _check_oauth1(args, options)
+    app_path = args.app or (words.pop(0) if words else "")
+    app_path = app_path or _ask_path(console, "Client file", "--app APP.json", "app.json")
+    app = oauth1_client_in(app_path) if args.kind == "oauth1" else client_in(app_path, console)
+    if isinstance(app, OAuth2App):
+        app.client_auth = options.client_auth or app.client_auth
+    named = args.user or (words.pop(0) if words else "")
+    user_path = named or _ask_path(console, "User file to write", "--user USER.json", "user.json")
     _check_user_path(user_path, app_path, console)
+    scopes = [scope for text in (*words, *args.scope) for scope in text.split()]
     user = _kept(args, console, app, user_path, scopes)
     if user is None:
-        scopes = scopes or _scopes_before(args, user_path)
         if not _may_write(args, console, user_path):
             return 0
-        if not given and not scopes:
-            scopes = console.ask("Scopes, with spaces between; Enter for none", "--scope", "").split()
-        user = asyncio.run(grant_to_file(app, user_path, scopes, options, console))
-    if user_path == "-":
-        print_result(json.dumps(user.to_dict(), indent=4))
-    else:
-        print_json(args.json, {"user": user_path, **described(user)})
-    return 0
-
-
-def _grant_oauth1(args: Any, console: Console) -> int:
-    """As `_grant`, for a protocol without scopes, whose tokens do not expire."""
-    words, options = list(args.words), _options(args)
-    if options.client_auth or args.scope or len(words) > 2 - bool(args.app) - bool(args.user):
-        what = "--client-auth has" if options.client_auth else "A scope has"
-        raise ConfigError(f"{what} no place in OAuth 1.", next_step="Leave it out.")
-    app_path = _app_path(args, words, console)
-    app = oauth1_client_in(app_path)
-    given = args.user or (words.pop(0) if words else "")
-    user_path = given or _ask_path(console, "User file to write", "--user USER.json", "user.json")
-    _check_user_path(user_path, app_path, console)
-    if args.if_needed and user_path != "-" and os.path.lexists(user_path):
-        with suppress(CredentialsError):
-            OAuth1User.from_json_file(user_path)
-            console.say(f"{display_path(user_path)} is there; nothing to do.")
-            print_json(args.json, {"user": user_path})
-            return 0
-    if _may_write(args, console, user_path):
-        user = asyncio.run(grant_oauth1_to_file(app, user_path, options, console))
-        if user_path == "-":
-            print_result(json.dumps(asdict(user), indent=4))
+        if isinstance(app, OAuth1App):
+            user = asyncio.run(grant_oauth1_to_file(app, user_path, options, console))
         else:
-            print_json(args.json, {"user": user_path})
+            scopes = scopes or _scopes_before(args, user_path)
+            if not named and not scopes:
+                scopes = console.ask("Scopes, separated by spaces; Enter for none", "--scope", "").split()
+            user = asyncio.run(grant_to_file(app, user_path, scopes, options, console))
+    fields = asdict(user) if isinstance(user, OAuth1User) else user.to_dict()
+    if user_path == "-":
+        print_result(json.dumps(fields, indent=4))
+    else:
+        print_json(args.json, {"user": user_path, **({} if isinstance(user, OAuth1User) else summary(user))})
     return 0
 
 
-def _app_path(args: Any, words: list[str], console: Console) -> str:
-    path: str = args.app or (words.pop(0) if words else "")
-    return path or _ask_path(console, "Client file", "--app APP.json", "app.json")
+def _check_oauth1(args: Any, options: GrantOptions) -> None:
+    """Raises `ConfigError` for scopes and `--client-auth`, which OAuth 1 does not have."""
+    if options.client_auth or args.scope or len(args.words) > 2 - bool(args.app) - bool(args.user):
+        what = "--client-auth does" if options.client_auth else "A scope does"
+        raise ConfigError(f"{what} not apply to OAuth 1.", next_step="Leave it out.")
 
 
 def _check_user_path(user_path: str, app_path: str, console: Console) -> None:
@@ -96,17 +69,17 @@ def _check_user_path(user_path: str, app_path: str, console: Console) -> None:
         if sys.stdout is None:
             raise SaveError("stdout could not be written: it is closed.")
     else:
-        console.so_far = unchanged(user_path)
+        console.status = unchanged(user_path)
         check_user_path(user_path, app_path)
 
 
 def _ask_path(console: Console, question: str, flag: str, usual: str) -> str:
-    """A default is offered to a person; a program has to name its files."""
+    """The answer; a default is offered only on a terminal, so that scripts name their files."""
     return console.ask(question, flag, usual if console.interactive else None)
 
 
 def _scopes_before(args: Any, user_path: str) -> list[str]:
-    """What `--if-needed` asks for anew where no scopes are given: what the ended grant was asked for."""
+    """For `--if-needed` without scopes: the requested scopes of the grant that ended."""
     if args.if_needed and user_path != "-":
         with suppress(CredentialsError):
             user = OAuth2User.from_json_file(user_path)
@@ -114,31 +87,40 @@ def _scopes_before(args: Any, user_path: str) -> list[str]:
     return []
 
 
-def _kept(args: Any, console: Console, app: OAuth2App, user_path: str, scopes: list[str]) -> OAuth2User | None:
-    """The user in the existing file if `--if-needed` says that it stays, refreshed if it was due.
-
-    Where the grant is over, or a scope was never asked for, `--if-needed` means a new one: as `--force`.
-    """
+def _kept(
+    args: Any, console: Console, app: OAuth1App | OAuth2App, user_path: str, scopes: list[str]
+) -> OAuth1User | OAuth2User | None:
+    """The user that `--if-needed` keeps, refreshed if it was due; None if a grant is needed."""
     if not args.if_needed or user_path == "-" or not os.path.lexists(user_path):
         return None
     with suppress(CredentialsError):
-        chosen = ChosenUser(user_file(user_path), user_path)
-        auth = chosen.signer(app)
-        args.force = True
-        asked_before = {*auth.user.scopes, *(auth.user.requested_scopes or ())}
-        if set(scopes) <= asked_before:
-            with suppress(GrantEndedError):
-                if auth.due:
-                    chosen.check_writable()
-                run_with_tokens(auth, signing(auth), console, chosen, auth.user)
-                console.say(f"{display_path(user_path)} is good; nothing to do.")
-                say_missing(auth.user, console)
-                return auth.user
+        if isinstance(app, OAuth2App):
+            return _refreshed(args, console, app, user_path, scopes)
+        user = OAuth1User.from_json_file(user_path)
+        console.say(f"{display_path(user_path)} exists; nothing to do.")
+        return user
+    return None
+
+
+def _refreshed(args: Any, console: Console, app: OAuth2App, user_path: str, scopes: list[str]) -> OAuth2User | None:
+    """The user in the file, refreshed if it was due.
+
+    None, and `--force` from now on, where the grant has ended or a scope was never requested.
+    """
+    chosen = ChosenUser(user_file(user_path), user_path)
+    auth = chosen.signer(app)
+    args.force = True
+    if set(scopes) <= {*auth.user.scopes, *(auth.user.requested_scopes or ())}:
+        with suppress(GrantEndedError):
+            refresh_if_due(auth, console, chosen, auth.user)
+            console.say(f"{display_path(user_path)} is valid; nothing to do.")
+            say_missing(auth.user, console)
+            return auth.user
     return None
 
 
 def _may_write(args: Any, console: Console, user_path: str) -> bool:
-    """Whether the user file may be written; says so if the person keeps an existing one."""
+    """Whether the user file may be written; says so if an existing one is kept."""
     if user_path == "-" or not os.path.lexists(user_path) or _may_replace(args, console, user_path):
         return True
     console.say(f"{display_path(user_path)} was kept.")
@@ -146,7 +128,7 @@ def _may_write(args: Any, console: Console, user_path: str) -> bool:
 
 
 def _may_replace(args: Any, console: Console, user_path: str) -> bool:
-    """Whether the existing file may go. Raises `WouldOverwriteError` where nothing asks."""
+    """Whether the existing file may be replaced. Raises `WouldOverwriteError` where nobody can be asked."""
     if args.force or (os.path.isfile(user_path) and os.path.getsize(user_path) == 0):
         return True
     if (console.interactive or args.bare) and confirm_replacing(user_path, console):
@@ -154,7 +136,7 @@ def _may_replace(args: Any, console: Console, user_path: str) -> bool:
     if args.bare:
         return False
     raise WouldOverwriteError(
-        f"{display_path(user_path)} exists.", next_step="Give another --user, or --force, or --if-needed."
+        f"{display_path(user_path)} exists.", next_step="Give another --user, --force or --if-needed."
     )
 
 
@@ -163,7 +145,7 @@ def _options(args: Any) -> GrantOptions:
     for pair in args.param:
         name, mark, value = pair.partition("=")
         if not mark or not name:
-            raise ConfigError("--param is not of the form K=V.")
+            raise ConfigError("--param does not have the form K=V.")
         params[name] = value
     return GrantOptions(
         redirect_uri=args.redirect_uri,

@@ -1,4 +1,4 @@
-"""argv in, exit code out. Results go to stdout, talk to stderr; `commands` and `arguments` say what may be given.
+"""Runs one command: argv in, exit code out. Results go to stdout, messages to stderr.
 
 The rule: every foreseeable failure is one or two lines: what happened, what was not changed, what to run next.
 """
@@ -17,7 +17,7 @@ from .results import print_result
 
 __all__ = ["EXIT_CODES", "main"]
 
-# Imported when it is run: what `grant` needs takes twenty times as long to import as `show` to run.
+# Imported when run: importing `grant` takes twenty times as long as running `show`.
 _HOMES = {
     "scaffold": "scaffold_command",
     "grant": "grant_command",
@@ -30,7 +30,7 @@ _HOMES = {
 
 
 def main(argv: Sequence[str]) -> int:
-    """Runs one command and gives its exit code; prints no traceback for what can be foreseen."""
+    """Runs one command and gives its exit code; prints no traceback."""
     console = Console()
     try:
         args = _read(argv)
@@ -53,7 +53,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _read(argv: Sequence[str]) -> Any:
-    """What was asked for, or a text to print."""
+    """The arguments, or a text to print."""
     if (call := plain_call(argv)) is not None:
         return call
     from .arguments import read_arguments  # and argparse with it
@@ -67,7 +67,7 @@ def _command(name: str) -> Callable[[Any, Console], int]:
 
 
 def _flush() -> None:
-    """Flushes for good, so that the interpreter's exit has nothing to complain of a full or closed stream."""
+    """Flushes both streams; replaces one that fails, so that the interpreter's exit does not report it."""
     for number, stream in ((1, sys.stdout), (2, sys.stderr)):
         try:
             if stream is not None:

@@ -1,4 +1,4 @@
-"""Results on stdout, where only data goes."""
+"""Writes results to stdout, which carries only data."""
 
 import json
 import sys
@@ -8,8 +8,8 @@ from ..errors import SaveError
 
 
 def print_result(text: str) -> None:
-    """A result, on stdout. Raises `SaveError` where nobody can read it."""
-    problem = "it is closed" if sys.stdout is None else ""
+    """Writes a result to stdout. Raises `SaveError` if stdout cannot be written."""
+    problem = "" if sys.stdout else "it is closed"
     try:
         print(text, flush=True)
     except UnicodeEncodeError:
@@ -21,6 +21,6 @@ def print_result(text: str) -> None:
 
 
 def print_json(wanted: bool, result: dict[str, Any]) -> None:
-    """One JSON object on stdout, where `--json` asked for it."""
+    """Writes one JSON object to stdout if `--json` was given."""
     if wanted:
         print_result(json.dumps(result))

@@ -4,23 +4,23 @@ import os
 from typing import Any
 
 from ..errors import ConfigError, CredentialsError, WouldOverwriteError
-from ..flow.console import Console
+from ..flow.console import Console, unchanged
 from ..flow.git_guard import guard
 from ..flow.scaffold import TEMPLATES, ScaffoldOptions, client_json, is_filled_in, read_secret, write_client
-from ..flow.wizard import say_written, scaffold_by_asking, to_fill_in, unchanged
+from ..flow.wizard import say_written, scaffold_by_asking, to_fill_in
 from ..json_file import display_path
 from .results import print_json
 
 
 def scaffold(args: Any, console: Console) -> int:
-    """Writes a client file: by asking, from flags, or an empty template."""
+    """Writes a client file: by a wizard, from flags, or an empty template."""
     if args.bare and args.kind == "oauth2":
         scaffold_by_asking(console)
         return 0
     path = args.app or "app.json"
     if os.path.isdir(path):
         raise CredentialsError(f"{display_path(path)} is a folder, not a file.")
-    console.so_far = unchanged(path)
+    console.status = unchanged(path)
     may_replace = args.force or not is_filled_in(path)
     if not may_replace and console.interactive:
         may_replace = console.confirm(f"{display_path(path)} is filled in. Overwrite it?")
@@ -35,7 +35,7 @@ def scaffold(args: Any, console: Console) -> int:
 
 
 def _client(args: Any, console: Console) -> dict[str, Any]:
-    """The content of the client file that the flags tell. Raises `ConfigError` where two of them clash."""
+    """The content of the client file, from the flags. Raises `ConfigError` if two of them exclude each other."""
     given = {"id": args.id, "secret": None, "auth_uri": args.auth_uri, "token_uri": args.token_uri}
     given |= {"redirect_uri": args.redirect_uri}
     given["client_auth"] = None if args.client_auth == "auto" else args.client_auth
@@ -46,7 +46,7 @@ def _client(args: Any, console: Console) -> dict[str, Any]:
         clash = next((flag for flag, value in sources.items() if value), None)
         if clash:
             what = "an empty OAuth 1 template" if args.kind == "oauth1" else "--blank"
-            raise ConfigError(f"{clash} has no place in {what}.", next_step=f"Leave {clash} out.")
+            raise ConfigError(f"{clash} does not apply to {what}.", next_step=f"Leave {clash} out.")
         return dict(TEMPLATES[template])
     if args.secret_file == "-" and console.interactive:
         given["secret"] = console.ask("Client secret (not shown)", "--secret-file", hidden=True)

@@ -1,4 +1,4 @@
-"""What a person is asked, and in which order: for the command line and for libraries' own `__main__`."""
+"""The dialogs that make client and user files: for the command line and for libraries' own `__main__`."""
 
 import typing
 

@@ -1,12 +1,18 @@
-"""Whether a client file holds values, or what stands for them in instructions. Pure.
+"""Reads client files for the commands: a missing, empty or misspelt value is reported before anything opens.
 
 The rule: no value is quoted.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
-from ..errors import CredentialsError
+from ..errors import CredentialsError, CredentialsNotFoundError
+from ..json_file import StrPath, display_path
+from ..oauth1 import OAuth1App
+from ..oauth2 import OAuth2App
+from ..oauth2.client_file import misspelt
+from .console import Console
 
 _PLACEHOLDER = re.compile(
     r"<[^<>]*>|\[[^\[\]]*\]|\$?\{+[^{}]*\}+|\.{2,}|…|[xX*]{3,}|todo|tbd|change[-_ ]?me|"
@@ -14,19 +20,46 @@ _PLACEHOLDER = re.compile(
     re.IGNORECASE,
 )
 
+App = TypeVar("App", OAuth1App, OAuth2App)
+
+
+def client_in(path: StrPath, console: Console) -> OAuth2App:
+    """The client in a file; warns of keys that look misspelt.
+
+    Raises `CredentialsError` for a missing file (with the command that writes one) and for placeholders.
+    """
+    app = _read(OAuth2App.from_json_file, path, "")
+    check_filled_in(display_path(path), {"id": app.id, "secret": app.secret})
+    for key, meant in misspelt({**app.to_dict(), **app.extra}).items():
+        console.say(f"Warning: {display_path(path)} has the unknown key {key!r}. Did you mean {meant}?")
+    return app
+
+
+def oauth1_client_in(path: StrPath) -> OAuth1App:
+    """The OAuth 1 client in a file. Raises as `client_in`."""
+    app = _read(OAuth1App.from_json_file, path, "oauth1 ")
+    check_filled_in(display_path(path), {"key": app.key, "secret": app.secret})
+    return app
+
+
+def _read(read: Callable[[StrPath], App], path: StrPath, kind: str) -> App:
+    try:
+        return read(path)
+    except CredentialsNotFoundError as error:
+        error.next_step = f"Make one with: python -m SlyAPI scaffold {kind}{display_path(path)}"
+        raise
+
 
 def placeholders(values: Mapping[str, str | None]) -> list[str]:
-    """The keys whose values stand for others, as `YOUR_CLIENT_ID` does."""
+    """The keys whose values are placeholders, such as `YOUR_CLIENT_ID`."""
     return [key for key, value in values.items() if _PLACEHOLDER.fullmatch((value or "").strip())]
 
 
 def check_filled_in(name: str, values: Mapping[str, str | None]) -> None:
-    """Raises `CredentialsError` where values of the client file `name` are placeholders such as `YOUR_CLIENT_ID`."""
-    found = placeholders(values)
-    del values  # so that no traceback shows them
-    if found:
+    """Raises `CredentialsError` where values of the client file `name` are placeholders."""
+    if found := placeholders(values):
         what = "are placeholders" if found[1:] else "is a placeholder"
         raise CredentialsError(
             f"{name} is not filled in: {' and '.join(found)} {what}.",
-            next_step="Put in what the provider's console shows.",
+            next_step="Put in the values that the provider's console shows.",
         )

@@ -1,6 +1,6 @@
-"""Talking with the person at the terminal: everything said goes to stderr, so that stdout carries data only.
+"""Messages and questions on the terminal. They go to stderr, so that stdout carries data only.
 
-The rule: every question has a name (its flag), which is what is missing where nobody can answer.
+The rule: every question names its flag, for the error where nobody can answer.
 """
 
 import os
@@ -25,46 +25,52 @@ from ..errors import (
     WouldOverwriteError,
     printable,
 )
+from ..json_file import StrPath, display_path
+
+
+def unchanged(path: StrPath) -> str:
+    """The status of a file before anything is written to it."""
+    return f"{display_path(path)} was not {'changed' if os.path.lexists(path) else 'written'}."
 
 
 class NoAnswerError(ConfigError):
-    """A value is missing and nobody is there to be asked."""
+    """A value is missing and nobody can be asked for it."""
 
 
 class Interrupted(Exception):
-    """The person pressed Ctrl-C."""
+    """The user pressed Ctrl-C."""
 
 
 class Console:
-    """One person's terminal, or the pipe in its place.
+    """The user's terminal, or the pipe in its place.
 
-    `so_far` is how things stand: what was not changed, or was. Every failure is told with it.
-    `unanswered`: the last question met the end of the input.
+    `status`: what has been changed so far, and what has not; every failure message includes it.
+    `unanswered`: the last question reached the end of the input.
     """
 
     def __init__(self) -> None:
-        self.so_far = ""
+        self.status = ""
         self.unanswered = False
 
     @property
     def interactive(self) -> bool:
-        """Whether a person can answer: stdin is a terminal."""
+        """Whether a user can answer: stdin is a terminal."""
         with suppress(ValueError, OSError):
             return sys.stdin is not None and sys.stdin.isatty()
         return False
 
     def say(self, *lines: str) -> None:
-        """Lines for the person, on stderr; a closed or odd terminal is no error."""
+        """Writes lines to stderr; a closed stderr is not an error."""
         with suppress(OSError, ValueError, AttributeError):
             try:
                 for line in lines:
                     sys.stderr.write(line + "\n")
                 sys.stderr.flush()
-            except RuntimeError:  # Ctrl-C came amid a write of ours, and its handler has something to say
+            except RuntimeError:  # reentrant: Ctrl-C interrupted a write, and its handler writes too
                 os.write(2, "".join(f"{line}\n" for line in lines).encode())
 
     def strong(self, text: str) -> str:
-        """`text` in bold, where stderr is a terminal that wants it (NO_COLOR, TERM=dumb)."""
+        """`text` in bold, if stderr is a terminal and neither NO_COLOR nor TERM=dumb is set."""
         plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
         with suppress(ValueError, OSError, AttributeError):
             if not plain and sys.stderr.isatty():
@@ -72,9 +78,9 @@ class Console:
         return text
 
     def ask(self, question: str, flag: str, default: str | None = None, *, hidden: bool = False) -> str:
-        """One line of answer, stripped; `default` for an empty line or no more input.
+        """One line of answer, stripped; `default` for an empty line or the end of the input.
 
-        Raises `NoAnswerError`, which names `flag`, where there is neither answer nor default.
+        Raises `NoAnswerError`, which names `flag`, if there is neither answer nor default.
         """
         offered = f" [{default}]" if default else ""
         self.unanswered = False
@@ -112,33 +118,33 @@ class Console:
             raise EOFError from None
 
     def confirm(self, question: str) -> bool:
-        """Whether the answer is yes; silence is no."""
+        """Whether the answer is yes; an empty answer is no."""
         return self.ask(f"{question} (y/N)", "--force", "").casefold() in ("y", "yes")
 
     def choose_several(self, question: str, choices: Sequence[tuple[str, str]], flag: str) -> list[str]:
-        """The values chosen from `(label, value)` by number, in a plain terminal; an empty answer is all."""
+        """The values chosen from `(label, value)` by number; an empty answer chooses all."""
         width = max((len(label) for label, _ in choices), default=0)
         self.say(self.strong(question))
         for number, (label, value) in enumerate(choices, 1):
             self.say(f"  {number:>2}  {label:<{width}}  {value}")
         while True:
-            answer = self.ask("Numbers, as 1,3 or 2-4; Enter for all", flag, "") or "all"
+            answer = self.ask("Numbers, such as 1,3 or 2-4; Enter for all", flag, "") or "all"
             chosen = _numbers(answer, len(choices))
             if chosen is not None:
                 return [choices[number - 1][1] for number in chosen]
-            self.say(f"{printable(answer, 40)!r} is not a choice of numbers from 1 to {len(choices)}.")
+            self.say(f"{printable(answer, 40)!r} is not a list of numbers from 1 to {len(choices)}.")
             if not self.interactive:
-                raise NoAnswerError("No valid choice was made.", next_step=f"Give {flag}.")
+                raise NoAnswerError("The choice is not valid.", next_step=f"Give {flag}.")
 
     def lines(self) -> AsyncGenerator[str, None]:
-        """Lines as they are typed or pasted, while the event loop does other things; ends with the input."""
+        """Lines as they are typed or pasted, without blocking the event loop; ends with the input."""
         from .typed_lines import typed_lines  # and the event loop with it
 
         return typed_lines()
 
 
 def _numbers(answer: str, most: int) -> list[int] | None:
-    """The numbers of `1,3` or `2-4` or `all`, each once; None for anything else."""
+    """The numbers in `1,3`, `2-4` or `all`, without duplicates; None for anything else."""
     if answer.casefold() == "all":
         return list(range(1, most + 1))
     chosen: list[int] = []
@@ -155,8 +161,8 @@ def _numbers(answer: str, most: int) -> list[int] | None:
 
 @contextmanager
 def _ctrl_c_raises() -> Iterator[None]:
-    """Lets Ctrl-C end a question that is asked inside `asyncio.run`, whose handler would only cancel later."""
-    import signal  # as `getpass`: most commands ask nothing
+    """Lets Ctrl-C interrupt a question inside `asyncio.run`, whose own handler would only cancel the task later."""
+    import signal  # as `getpass`: most commands ask no question
     import threading
 
     if threading.current_thread() is not threading.main_thread():
@@ -190,7 +196,7 @@ _CODES: tuple[tuple[type[BaseException], int], ...] = (
 
 
 def exit_code(error: BaseException) -> int:
-    """The process exit code that stands for an error; the table is in `cli`'s help."""
+    """The process exit code of an error; `--help` lists them."""
     for kind, code in _CODES:
         if isinstance(error, kind):
             return code
@@ -198,17 +204,20 @@ def exit_code(error: BaseException) -> int:
 
 
 def report(console: Console, error: BaseException) -> int:
-    """Says in one or two lines what happened, how things stand and what to do; gives the exit code."""
-    so_far, step = console.so_far, getattr(error, "next_step", "")
+    """Says in one or two lines what happened, what was changed and what to do; gives the exit code."""
+    status, step = console.status, getattr(error, "next_step", "")
     if isinstance(error, Interrupted):
-        # the cursor stands behind the terminal's ^C
-        console.say(*([""] if console.interactive else []), f"Stopped. {so_far or 'Nothing was changed.'}")
-    elif isinstance(error, SlyError):
-        told = isinstance(error, SaveError)  # it says itself that the file is as it was
+        # the cursor is behind the ^C of the terminal
+        console.say(*([""] if console.interactive else []), f"Stopped. {status or 'Nothing was changed.'}")
+        return exit_code(error)
+    if isinstance(error, SlyError):
+        message = str(error.args[0])
         if isinstance(error, DeniedError):
             step = step or "Run it again to consent."
-        console.say(str(error.args[0]), *filter(None, [" ".join(filter(None, ["" if told else so_far, step]))]))
+        if isinstance(error, SaveError):  # its message contains the status
+            status = ""
     else:
-        step = "Please report it, with what SLYAPI_TRACEBACK=1 shows."
-        console.say(f"Internal error: {type(error).__name__}.", " ".join(filter(None, [so_far, step])))
+        message = f"Internal error: {type(error).__name__}."
+        step = "Please report it, with the traceback that SLYAPI_TRACEBACK=1 shows."
+    console.say(*filter(None, [message, f"{status} {step}".strip()]))
     return exit_code(error)

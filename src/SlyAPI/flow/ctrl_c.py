@@ -1,4 +1,4 @@
-"""Ctrl-C where an event loop runs, or work must not be cut short."""
+"""Ctrl-C while an event loop runs, or while a refresh must not be interrupted."""
 
 import asyncio
 import os
@@ -12,10 +12,10 @@ from .console import Console, Interrupted, report
 
 @contextmanager
 def ctrl_c_as_interrupted() -> Iterator[None]:
-    """Turns Ctrl-C into `Interrupted`, also inside `asyncio.run`, which cancels the main task for it.
+    """Turns Ctrl-C into `Interrupted`, also inside `asyncio.run`, which cancels the main task on Ctrl-C.
 
-    The interpreter's own handler stays where it is: `asyncio.run` puts its own in that one's place only, and
-    without it Ctrl-C would be an exception in whatever task runs just then.
+    The interpreter's default handler stays installed: `asyncio.run` replaces only that one, and otherwise Ctrl-C would
+    raise in whichever task runs at that moment.
     """
     pressed: list[int] = []
     before = signal.getsignal(signal.SIGINT)
@@ -42,7 +42,7 @@ def ctrl_c_as_interrupted() -> Iterator[None]:
 
 @contextmanager
 def second_ctrl_c_exits(console: Console, why: str) -> Iterator[None]:
-    """Says why the first Ctrl-C does not end the program at once; another one does, whatever still runs."""
+    """Says why the first Ctrl-C does not end the program at once; a second one does, whatever still runs."""
 
     def leave(number: int, frame: object) -> None:
         os._exit(report(console, Interrupted()))

@@ -1,18 +1,30 @@
-"""Whether git would commit a credentials file, and the line in `.gitignore` that prevents it."""
+"""Warns when git would commit a credentials file, and offers the line in `.gitignore` that prevents it.
+
+The rule: the repository may be a stranger's, so nothing that it configures is run.
+"""
 
 import os
 import re
+import shlex
+import stat
 import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
 from ..json_file import StrPath, display_path
+from ..redirect.child_process import child_environment, find_program
 from .console import Console
+
+_TRUST_NOTHING = (
+    *("-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}"),  # programs that git would run
+    *("-c", "safe.bareRepository=explicit", "--no-optional-locks"),  # a bare repository inside an unpacked archive
+)
 
 
 def would_commit(path: StrPath) -> Literal["tracked", "untracked"] | None:
-    """`tracked` if git has the file already, `untracked` if the next `git add` would take it, else None."""
+    """`tracked` if git has the file already, `untracked` if the next `git add` would add it, else None."""
     target = Path(os.path.abspath(path))
     if _git(target.parent, "--literal-pathspecs", "ls-files", "--error-unmatch", "--", target.name) == 0:
         return "tracked"
@@ -22,11 +34,14 @@ def would_commit(path: StrPath) -> Literal["tracked", "untracked"] | None:
 
 
 def _git(folder: Path, *words: str) -> int:
-    """git's exit code; -1 where there is no git, no such folder or no answer."""
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    """git's exit code; -1 if there is no git or no such folder, or it does not answer."""
+    environ = child_environment(os.environ, "GIT_")
+    program = find_program("git", environ, sys.platform)
+    if program is None:
+        return -1
     with suppress(OSError, subprocess.SubprocessError):
         ran = subprocess.run(
-            ["git", "-C", str(folder), *words],
+            [program, *_TRUST_NOTHING, "-C", str(folder), *words],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -39,24 +54,26 @@ def _git(folder: Path, *words: str) -> int:
 
 
 def guard(path: StrPath, console: Console) -> None:
-    """Says so if git would commit the file, and on a terminal offers to have it ignored."""
+    """Warns if git would commit the file, and on a terminal offers to ignore it."""
     found = would_commit(path)
     if found == "tracked":
-        console.say(f"Careful: git tracks {display_path(path)}, which holds a secret. Take it out with:")
-        console.say(f"    git rm --cached {display_path(path)}")
+        console.say(f"Warning: git tracks {display_path(path)}, which contains a secret. Remove it with:")
+        console.say(f"    git rm --cached {shlex.quote(display_path(path))}")
     elif found == "untracked":
-        line = "/" + re.sub(r"([\\\[*?]| +$)", r"\\\1", Path(path).name)  # gitignore(5): what is no plain character
+        line = "/" + re.sub(r"([\\\[*?]| +$)", r"\\\1", Path(path).name)  # gitignore(5): escape its special characters
         if console.interactive and console.confirm(f"git would commit {display_path(path)}. Add {line} to .gitignore?"):
             _ignore(Path(os.path.abspath(path)).parent / ".gitignore", line, console)
         else:
-            console.say(f"Careful: git would commit {display_path(path)}; add the line {line} to .gitignore.")
+            console.say(f"Warning: git would commit {display_path(path)}. Add the line {line} to .gitignore.")
 
 
 def _ignore(file: Path, line: str, console: Console) -> None:
     try:
+        if os.path.lexists(file) and not stat.S_ISREG(file.lstat().st_mode):  # such as a link to a file elsewhere
+            raise OSError
         before = file.read_text() if file.exists() else ""
         with file.open("a") as out:
             out.write(("" if before.endswith("\n") or not before else "\n") + line + "\n")
-        console.say(f"{display_path(file)} has the line {line} now.")
+        console.say(f"Added the line {line} to {display_path(file)}.")
     except (OSError, ValueError):
-        console.say(f"{display_path(file)} could not be written; add the line {line} to it.")
+        console.say(f"{display_path(file)} could not be written. Add the line {line} to it.")

@@ -1,8 +1,9 @@
-"""One grant by OAuth 1 (RFC 5849 §2): its question for the steps in `grant`."""
+"""One grant by OAuth 1 (RFC 5849 §2), by the steps in `grant`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ..errors import clean_traceback
 from ..oauth1 import OAuth1App, OAuth1User
 from ..oauth1.grant import read_redirect
 from ..oauth1.user import TemporaryCredentials
@@ -25,18 +26,15 @@ class _OAuth1Question(Question[OAuth1User]):
 
     @property
     def takes_bare_code(self) -> bool:
-        return True  # a verifier is good for these temporary credentials alone (RFC 5849 §2.3)
+        return True  # a verifier is valid only for these temporary credentials (RFC 5849 §2.3)
 
     async def exchange(self, code: str) -> OAuth1User:
-        exchange = self.app.exchange_verifier(code, self.temporary)
-        del code  # so that no traceback shows it
-        return await exchange
+        return await self.app.exchange_verifier(code, self.temporary)
 
 
-async def grant_oauth1(
-    app: OAuth1App, options: GrantOptions, console: Console, save: Save[OAuth1User]
-) -> OAuth1User:
-    """The user who consented, saved. Raises as `grant`; the provider is first asked for temporary credentials."""
+@clean_traceback
+async def grant_oauth1(app: OAuth1App, options: GrantOptions, console: Console, save: Save[OAuth1User]) -> OAuth1User:
+    """As `grant`; first requests temporary credentials from the provider."""
 
     async def ask(callback_uri: str) -> Question[OAuth1User]:
         temporary = await app.ask(callback_uri)

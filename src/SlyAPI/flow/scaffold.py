@@ -1,7 +1,7 @@
-"""The client file: a template, filled in as far as a provider's name, an issuer or a download tells.
+"""Writes client files: a template, filled in from a provider's name, an issuer or a download.
 
-The rule: exactly `{id, secret, auth_uri, token_uri}` unless more was given, and never over a filled-in
-file without a yes.
+The rule: exactly `{id, secret, auth_uri, token_uri}` unless more is given, and a filled-in file is overwritten only
+after a yes.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ TEMPLATES: Mapping[str, Mapping[str, str]] = {
 
 @dataclass
 class ScaffoldOptions:
-    """What is known of the client. Values given one by one go over what a source tells."""
+    """What is known of the client. The values of `given` override those of the other sources."""
 
     provider: str | None = None
     issuer: str | None = None
@@ -42,13 +42,13 @@ class ScaffoldOptions:
 def client_json(options: ScaffoldOptions) -> dict[str, Any]:
     """The content of the client file. Raises `ConfigError` for an unknown provider or a bad URI."""
     sources = {"--provider": options.provider, "--issuer": options.issuer, "--from": options.source}
-    told = [flag for flag, value in sources.items() if value]
-    if told[1:]:
-        raise ConfigError(f"{' and '.join(told)} each tell where the URIs are.", next_step="Give one of them.")
+    flags = [flag for flag, value in sources.items() if value]
+    if flags[1:]:
+        raise ConfigError(f"{' and '.join(flags)} exclude each other.", next_step="Give one of them.")
     client: dict[str, Any] = SecretJson(TEMPLATES["OAuth2"])
     if options.provider:
         provider = find_provider(options.provider)
-        # no more: what else the table knows is looked up by these at run time, and would be old in the file
+        # only these: everything else is looked up in the table at run time, so that the file cannot become outdated
         client |= {"auth_uri": provider.auth_uri, "token_uri": provider.token_uri}
     if options.issuer:
         client |= _of_metadata(asyncio.run(discover(options.issuer)))
@@ -63,13 +63,13 @@ def client_json(options: ScaffoldOptions) -> dict[str, Any]:
 
 
 def find_provider(name: str) -> Provider:
-    """The row of the table. Raises `ConfigError`, which names the nearest and all."""
+    """A row of the table of providers. Raises `ConfigError`, which lists the known names."""
     found = PROVIDERS.get(name.strip().casefold())
     if found is None:
         near = get_close_matches(name.casefold(), PROVIDERS, 1)
         hint = f"Did you mean {near[0]}? " if near else ""
         raise ConfigError(
-            f"There is no provider {printable(name, 40)!r} in the table.",
+            f"The provider {printable(name, 40)!r} is unknown.",
             next_step=f"{hint}Known: {', '.join(PROVIDERS)}. For others give --issuer, or --auth-uri and --token-uri.",
         )
     return found
@@ -93,7 +93,7 @@ def _of_file(source: StrPath) -> dict[str, Any]:
 
 
 async def discover(issuer: str) -> Metadata:
-    """The issuer's metadata, from the first well-known place that has them (RFC 8414, OpenID Connect)."""
+    """The issuer's metadata, from the first well-known URL that has them (RFC 8414, OpenID Connect)."""
     check_endpoint(issuer, "--issuer")
     for request in metadata_requests(issuer):
         found = read_metadata(await send(request), issuer)
@@ -106,8 +106,8 @@ async def discover(issuer: str) -> Metadata:
 
 
 def read_secret(source: str) -> str:
-    """The client secret in a file, or on stdin for `-`: its first line."""
-    text, problem = "", "holds no secret"
+    """The client secret: the first line of a file, or of stdin for `-`."""
+    text, problem = "", "contains no secret"
     try:
         text = sys.stdin.readline() if source == "-" else Path(source).read_text(encoding="utf-8-sig")
     except FileNotFoundError:
@@ -117,7 +117,7 @@ def read_secret(source: str) -> str:
     except OSError as error:
         problem = f"cannot be read ({error.strerror or type(error).__name__})"
     except (ValueError, AttributeError):
-        pass  # a closed stdin, or none
+        pass  # stdin is closed or missing
     secret = text.strip().partition("\n")[0].strip()
     if not secret:
         where = "stdin" if source == "-" else display_path(source)
@@ -126,22 +126,22 @@ def read_secret(source: str) -> str:
 
 
 def is_filled_in(path: StrPath) -> bool:
-    """Whether a file is there that a template must not replace: all but an empty one or a blank template."""
+    """Whether a template must not replace the file: it exists, and is neither empty nor a blank template."""
     if not os.path.lexists(path):
         return False
     try:
-        told = read_json_file(path)
+        client = read_json_file(path)
     except CredentialsError:
         return not (os.path.isfile(path) and os.path.getsize(path) == 0)
-    if not isinstance(told, dict):
+    if not isinstance(client, dict):
         return True
-    return any(told.get(key) for key in ("id", "secret", "key")) or not {"id", "key"} & told.keys()
+    return any(client.get(key) for key in ("id", "secret", "key")) or not {"id", "key"} & client.keys()
 
 
 def write_client(path: StrPath, client: Mapping[str, Any], *, force: bool) -> None:
     """Writes the client file, 0600. Raises `WouldOverwriteError`, `SaveError`."""
     if not force and is_filled_in(path):
         raise WouldOverwriteError(
-            f"{display_path(path)} is filled in; it was not touched.", next_step="Choose another name, or --force."
+            f"{display_path(path)} is filled in and was not changed.", next_step="Choose another name, or --force."
         )
     write_json_file(path, client)

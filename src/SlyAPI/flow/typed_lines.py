@@ -1,4 +1,4 @@
-"""Lines that a person types or pastes while the event loop does other things."""
+"""Lines that the user types or pastes, read without blocking the event loop."""
 
 import asyncio
 import os
@@ -11,11 +11,11 @@ _LONGEST_LINE = 1 << 16
 
 
 async def typed_lines() -> AsyncGenerator[str, None]:
-    """Lines as they are typed or pasted, while the event loop does other things; ends with the input.
+    """Lines as they are typed or pasted; ends with the input.
 
-    Nothing is read ahead: what is typed after the last line that was asked for is the next question's.
+    Does not read ahead: text typed after the last requested line stays for the next question.
     """
-    with suppress(OSError, ValueError, AttributeError):  # closed, or no file at all: it has ended
+    with suppress(OSError, ValueError, AttributeError):  # a closed stdin, or one that is not a file
         handle, pending = sys.stdin.fileno(), b""
         while len(pending) < _LONGEST_LINE and (chunk := await _chunk(handle)):
             *whole, pending = (pending + chunk).split(b"\n")
@@ -26,15 +26,15 @@ async def typed_lines() -> AsyncGenerator[str, None]:
 
 
 async def _chunk(handle: int) -> bytes:
-    """What there is to read, waited for; empty at the end."""
+    """The next bytes; empty at the end of the input."""
     loop = asyncio.get_running_loop()
     ready: asyncio.Future[bytes] = loop.create_future()
     try:
         loop.add_reader(handle, _set_result, ready, b"")
-    except PermissionError:  # epoll: a file, or /dev/null, which keeps nobody waiting
+    except PermissionError:  # epoll: a file, or /dev/null, which is always readable
         await asyncio.sleep(0)
         return os.read(handle, 4096)
-    except NotImplementedError:  # Windows: a thread, which nothing can wake from reading a terminal
+    except NotImplementedError:  # Windows: a thread; its read of a terminal cannot be cancelled
         threading.Thread(target=_read_for, args=(handle, loop, ready), name="paste", daemon=True).start()
         return await ready
     try:
@@ -52,7 +52,7 @@ def _set_result(ready: asyncio.Future[bytes], chunk: bytes) -> None:
 def _read_for(handle: int, loop: asyncio.AbstractEventLoop, ready: asyncio.Future[bytes]) -> None:
     chunk = b""
     with suppress(OSError):
-        # os.read, not sys.stdin: a daemon thread inside a buffered reader breaks the interpreter's exit
+        # os.read, not sys.stdin: a daemon thread in a buffered reader breaks the interpreter's exit
         chunk = os.read(handle, 4096)
-    with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+    with suppress(RuntimeError):  # the loop is closed
         loop.call_soon_threadsafe(_set_result, ready, chunk)

@@ -1,25 +1,24 @@
-"""The two wizards: what a person is asked, and in which order. Also for libraries' own `__main__`."""
+"""The two wizards, and what the commands share with them. Also for libraries' own `__main__`."""
 
 import inspect
 import os
 import shlex
 import sys
 import textwrap
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from enum import Enum
 from typing import Any, TypeVar
 
-from ..errors import ConfigError, CredentialsError, CredentialsNotFoundError, SlyError, WouldOverwriteError
+from ..errors import ConfigError, CredentialsError, SlyError, WouldOverwriteError, clean_traceback
 from ..json_file import StrPath, check_writable, display_path, read_json_file, write_json_file
 from ..oauth1 import OAuth1App, OAuth1User
 from ..oauth2 import OAuth2App, OAuth2User
-from ..oauth2.client_file import misspelt
 from ..oauth2.providers import PROVIDERS, Provider
 from ..tokens.recognise import recognise
-from .client_check import check_filled_in, placeholders
-from .console import Console, Interrupted, report
+from .client_check import client_in, oauth1_client_in, placeholders
+from .console import Console, Interrupted, report, unchanged
 from .ctrl_c import ctrl_c_as_interrupted
 from .git_guard import guard
 from .grant import GrantOptions, Save, grant
@@ -29,62 +28,62 @@ from .scaffold import TEMPLATES, ScaffoldOptions, client_json, find_provider, is
 _KINDS = {"oauth1": "OAuth1", "oauth2": "OAuth2"}
 
 
+@contextmanager
+def _failure_exits(console: Console) -> Iterator[None]:
+    """Reports a failure in a line, and raises `SystemExit` with its exit code."""
+    try:
+        with ctrl_c_as_interrupted():
+            yield
+    except (SlyError, Interrupted) as error:
+        sys.exit(report(console, error))
+
+
+@clean_traceback
 async def grant_wizard(scopesType: type | None, dry_run: bool = False, kind: str | None = None) -> None:
     """Asks for the client file, the user file and the scopes, then grants.
 
-    The menu of scopes are the public attributes of `scopesType` (a class of texts, or an enum). `kind`
-    is `OAuth2` (the default) or `OAuth1`, which has no scopes. With `dry_run` everything is asked and
-    nothing opened or written. What goes wrong is said in a line, and `SystemExit` carries the exit code.
+    The menu of scopes lists the public attributes of `scopesType` (a class with text attributes, or an enum). `kind`
+    is `OAuth2` (the default) or `OAuth1`, which has no scopes. With `dry_run` it only asks; it opens and writes
+    nothing. A failure is reported in a line, and raises `SystemExit` with the exit code.
     """
     console = Console()
-    try:
-        with ctrl_c_as_interrupted():
-            oauth1 = _read_kind(kind) == "OAuth1"
-            app_path = console.ask("Client file", "--app", "app.json")
-            app = oauth1_client_in(app_path) if oauth1 else client_in(app_path, console)
-            user_path = console.ask("User file to write", "--user", "user.json")
-            console.so_far = unchanged(user_path)
-            check_user_path(user_path, app_path)
-            if os.path.lexists(user_path) and not confirm_replacing(user_path, console):
-                console.say(f"{display_path(user_path)} was kept.")
-                return
-            scopes = [] if oauth1 else _menu(scopesType, console)
-            if dry_run:
-                console.say(f"Would ask for {scopes or 'access'} and write {display_path(user_path)}.")
-            elif isinstance(app, OAuth1App):
-                await grant_oauth1_to_file(app, user_path, GrantOptions(), console)
-            else:
-                await grant_to_file(app, user_path, scopes, GrantOptions(), console)
-    except (SlyError, Interrupted) as error:
-        code = report(console, error)
-    else:
-        return
-    sys.exit(code)
+    with _failure_exits(console):
+        oauth1 = _read_kind(kind) == "OAuth1"
+        app_path = console.ask("Client file", "--app", "app.json")
+        app = oauth1_client_in(app_path) if oauth1 else client_in(app_path, console)
+        user_path = console.ask("User file to write", "--user", "user.json")
+        console.status = unchanged(user_path)
+        check_user_path(user_path, app_path)
+        if os.path.lexists(user_path) and not confirm_replacing(user_path, console):
+            console.say(f"{display_path(user_path)} was kept.")
+            return
+        scopes = [] if oauth1 else _menu(scopesType, console)
+        if dry_run:
+            console.say(f"Would ask for {scopes or 'access'} and write {display_path(user_path)}.")
+        elif isinstance(app, OAuth1App):
+            await grant_oauth1_to_file(app, user_path, GrantOptions(), console)
+        else:
+            await grant_to_file(app, user_path, scopes, GrantOptions(), console)
 
 
+@clean_traceback
 def scaffold_wizard(kind: str | None = None, override: Mapping[str, Any] | None = None) -> None:
-    """Asks where to write the client file, and before it overwrites one; writes the template with `override` in it.
+    """Asks for the path of the client file and before overwriting one; writes the template, updated with `override`.
 
-    `kind` is `OAuth2` (the default) or `OAuth1`. What goes wrong is said in a line, and `SystemExit`
-    carries the exit code.
+    `kind` is `OAuth2` (the default) or `OAuth1`. A failure is reported in a line, and raises `SystemExit` with the
+    exit code.
     """
     console = Console()
-    try:
-        with ctrl_c_as_interrupted():
-            path = _ask_client_path(console)
-            if path is not None:
-                write_json_file(path, {**TEMPLATES[_read_kind(kind)], **(override or {})})
-                say_written(path, console)
-                guard(path, console)
-    except (SlyError, Interrupted) as error:
-        code = report(console, error)
-    else:
-        return
-    sys.exit(code)
+    with _failure_exits(console):
+        path = _ask_client_path(console)
+        if path is not None:
+            write_json_file(path, {**TEMPLATES[_read_kind(kind)], **(override or {})})
+            say_written(path, console)
+            guard(path, console)
 
 
 def scaffold_by_asking(console: Console) -> dict[str, Any] | None:
-    """The wizard of `python -m SlyAPI scaffold`: also asks for the provider, the id and the secret."""
+    """The wizard of `python -m SlyAPI scaffold`, which also asks for the provider, the id and the secret."""
     path = _ask_client_path(console, silence_fails=True)
     if path is None:
         return None
@@ -95,8 +94,7 @@ def scaffold_by_asking(console: Console) -> dict[str, Any] | None:
         options.issuer = name or None
     else:
         options.provider = name
-        console.say("Register a client at", f"    {provider.console}")
-        console.say(f"and where it wants a redirect URI: {provider.redirect_uri}")
+        console.say("Register a client at", f"    {provider.console}", f"with the redirect URI {provider.redirect_uri}")
         if provider.note:
             console.say(textwrap.fill(provider.note, 78))
     options.given["id"] = console.ask("Client id; Enter to leave it blank", "--id", "")
@@ -111,9 +109,9 @@ def scaffold_by_asking(console: Console) -> dict[str, Any] | None:
 
 
 def _ask_provider(console: Console) -> tuple[str, Provider | None]:
-    """A provider's name and its row in the table; or an issuer's address, or "", and None."""
+    """The name and the row of a known provider; or None with the URL of an issuer, or with ""."""
     while True:
-        name = console.ask("Provider, or an issuer's https address; Enter to leave it blank", "--provider", "")
+        name = console.ask("Provider, or the https URL of an issuer; Enter to leave it blank", "--provider", "")
         try:
             is_address = not name or name.startswith(("https://", "http://"))
             return name, None if is_address else find_provider(name)
@@ -124,10 +122,10 @@ def _ask_provider(console: Console) -> tuple[str, Provider | None]:
 
 
 def say_written(path: StrPath, console: Console) -> None:
-    """Says what was written, and what comes next."""
+    """Says what was written, and the next step."""
     client = read_json_file(path)
     missing = to_fill_in(client)
-    console.so_far = f"{display_path(path)} was written."
+    console.status = f"{display_path(path)} was written."
     console.say(f"{display_path(path)} was written (mode 0600).")
     console.say(f"Fill in {', '.join(missing)}, then run:" if missing else "Next:")
     kind = "oauth1 " if "request_uri" in client else ""
@@ -135,7 +133,7 @@ def say_written(path: StrPath, console: Console) -> None:
 
 
 def to_fill_in(client: Mapping[str, Any]) -> list[str]:
-    """The keys of a client file that have no value yet, or a placeholder for one."""
+    """The keys of a client file whose value is empty or a placeholder."""
     own = {key: value for key, value in client.items() if key in ("id", "key", "secret")}
     return [key for key, value in client.items() if value == "" or key in placeholders(own)]
 
@@ -143,20 +141,20 @@ def to_fill_in(client: Mapping[str, Any]) -> list[str]:
 async def grant_to_file(
     app: OAuth2App, user_path: StrPath, scopes: list[str], options: GrantOptions, console: Console
 ) -> OAuth2User:
-    """Grants, and writes the user file before anything says that it worked. `-` is stdout (by the caller)."""
+    """Grants, and writes the user file before success is reported; writes no file for `-`."""
     user = await _to_file(
         lambda save: grant(app, scopes, options, console, save), OAuth2User.to_dict, user_path, console
     )
     say_missing(user, console)
     if user.refresh_token is None and user.expires_at is not None:
-        console.say("The provider gave no refresh token: this grant ends when the access token does.")
+        console.say("The provider issued no refresh token: the grant ends when the access token expires.")
     return user
 
 
 async def grant_oauth1_to_file(
     app: OAuth1App, user_path: StrPath, options: GrantOptions, console: Console
 ) -> OAuth1User:
-    """As `grant_to_file`, by OAuth 1."""
+    """As `grant_to_file`, for OAuth 1."""
     return await _to_file(lambda save: grant_oauth1(app, options, console, save), asdict, user_path, console)
 
 
@@ -172,7 +170,7 @@ async def _to_file(
     def save(user: U) -> None:
         if user_path != "-":
             write_json_file(user_path, to_json(user))
-            console.so_far = f"{display_path(user_path)} was written."
+            console.status = f"{display_path(user_path)} was written."
 
     if user_path != "-":
         check_writable(user_path)
@@ -184,20 +182,20 @@ async def _to_file(
 
 
 def say_missing(user: OAuth2User, console: Console) -> None:
-    """Says which scopes were asked for and not granted."""
+    """Says which requested scopes were not granted."""
     if user.missing_scopes:
-        console.say(f"Not granted, though asked for: {', '.join(user.missing_scopes)}")
+        console.say(f"Requested but not granted: {', '.join(user.missing_scopes)}")
 
 
 def check_user_path(user_path: StrPath, app_path: StrPath) -> None:
-    """Raises `CredentialsError` where the user file's path holds what a grant must never replace."""
+    """Raises `ConfigError` or `WouldOverwriteError` where a grant must not replace what is at the user file's path."""
     if os.path.exists(user_path) and os.path.exists(app_path) and os.path.samefile(user_path, app_path):
         raise ConfigError("The user file and the client file are the same file.", next_step="Give another --user.")
     if os.path.isdir(user_path):
         raise CredentialsError(f"{display_path(user_path)} is a folder, not a file.")
     with suppress(CredentialsError):
-        told = read_json_file(user_path)
-        what = recognise(told) if isinstance(told, dict) else ""
+        found = read_json_file(user_path)
+        what = recognise(found) if isinstance(found, dict) else ""
         if what in _NEVER_REPLACED:
             raise WouldOverwriteError(f"{display_path(user_path)} is {what}.", next_step="Give another --user.")
 
@@ -205,58 +203,29 @@ def check_user_path(user_path: StrPath, app_path: StrPath) -> None:
 _NEVER_REPLACED = ("a client file", "Google's client file", "a Google service-account key", "an OAuth 1 client file")
 
 
-def client_in(path: StrPath, console: Console) -> OAuth2App:
-    """The client in a file; says which of its keys may be misspelt.
-
-    Raises `CredentialsError`, which says how to make one where there is none, and for placeholders.
-    """
-    try:
-        app = OAuth2App.from_json_file(path)
-    except CredentialsNotFoundError as error:
-        error.next_step = f"Make one with: python -m SlyAPI scaffold {display_path(path)}"
-        raise
-    check_filled_in(display_path(path), {"id": app.id, "secret": app.secret})
-    for key, meant in misspelt({**app.to_dict(), **app.extra}).items():
-        console.say(f"Careful: {display_path(path)} has {key!r}, which means nothing. Is it meant for {meant}?")
-    return app
-
-
-def oauth1_client_in(path: StrPath) -> OAuth1App:
-    """As `client_in`, for OAuth 1."""
-    try:
-        app = OAuth1App.from_json_file(path)
-    except CredentialsNotFoundError as error:
-        error.next_step = f"Make one with: python -m SlyAPI scaffold oauth1 {display_path(path)}"
-        raise
-    check_filled_in(display_path(path), {"key": app.key, "secret": app.secret})
-    return app
-
-
-def unchanged(path: StrPath) -> str:
-    """What a failure can promise of a file, before anything is written to it."""
-    return f"{display_path(path)} was not {'changed' if os.path.lexists(path) else 'written'}."
-
-
 def confirm_replacing(user_path: StrPath, console: Console) -> bool:
-    """Whether the person wants an existing file replaced; says what it is."""
+    """Whether the user wants an existing file replaced; the question names what it is."""
     try:
-        told = read_json_file(user_path)
-        what = recognise(told) if isinstance(told, dict) else "not a JSON object"
+        found = read_json_file(user_path)
+        what = recognise(found) if isinstance(found, dict) else "not a JSON object"
     except CredentialsError as error:
         what = str(error)
     return console.confirm(f"{display_path(user_path)} exists ({what}). Replace it?")
 
 
 def _ask_client_path(console: Console, *, silence_fails: bool = False) -> str | None:
-    """Where the client file goes, None where an existing one is kept. Raises `WouldOverwriteError` for silence."""
+    """The path of the client file to write, or None to keep an existing one.
+
+    With `silence_fails`, raises `WouldOverwriteError` if nobody answers.
+    """
     path = console.ask("Client file to write", "the file's name", "app.json")
     if os.path.isdir(path):
         raise CredentialsError(f"{display_path(path)} is a folder, not a file.")
-    console.so_far = unchanged(path)
+    console.status = unchanged(path)
     if os.path.lexists(path) and not console.confirm(f"{display_path(path)} exists. Overwrite it?"):
         if silence_fails and console.unanswered:
             raise WouldOverwriteError(
-                f"{display_path(path)} exists, and nobody is there to be asked.",
+                f"{display_path(path)} exists, and nobody can be asked.",
                 next_step="Give another name, or --force.",
             )
         console.say(f"{display_path(path)} was kept.")
@@ -267,14 +236,14 @@ def _ask_client_path(console: Console, *, silence_fails: bool = False) -> str | 
 def _read_kind(kind: str | None) -> str:
     found = _KINDS.get((kind or "OAuth2").casefold())
     if found is None:
-        raise ConfigError(f"kind is {kind!r}; it may be OAuth2 or OAuth1.")
+        raise ConfigError(f"kind is {kind!r}, which is neither OAuth2 nor OAuth1.")
     return found
 
 
 def _menu(scopes_type: type | None, console: Console) -> list[str]:
-    """The scopes chosen from the public attributes of a class, or typed where there is none."""
+    """The scopes chosen from the public attributes of a class, or typed if there is no class."""
     if scopes_type is None:
-        return console.ask("Scopes, with spaces between; Enter for none", "--scope", "").split()
+        return console.ask("Scopes, separated by spaces; Enter for none", "--scope", "").split()
     if issubclass(scopes_type, Enum):
         found = [(name, member.value) for name, member in scopes_type.__members__.items()]
     else:

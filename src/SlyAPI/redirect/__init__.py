@@ -1,1 +1,1 @@
-"""The browser that shows a consent page, and the loopback listener that receives its redirect."""
+"""Opens the consent page in a browser, and receives its redirect on a loopback listener."""

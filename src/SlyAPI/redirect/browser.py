@@ -1,6 +1,6 @@
-"""Open a URL in the person's browser, in a child process that can neither block nor print into ours.
+"""Opens a URL in the user's browser, in a child process that can neither block nor print into this one.
 
-The rule: what to run is decided by a pure function of the environment; a browser that is missing is no error.
+The rule: a pure function of the environment decides which command to run; a missing browser is not an error.
 """
 from __future__ import annotations
 
@@ -19,14 +19,16 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from ..errors import ConfigError, printable
+from .child_process import child_environment, find_program
 
 _TEXT_BROWSERS = {"w3m", "lynx", "links", "links2", "elinks", "browsh", "www-browser", "carbonyl"}
 _ON_LINUX = ("xdg-open", "x-www-browser", "firefox", "google-chrome", "chromium", "chromium-browser")
+_SHELLS = {"sh", "bash", "dash", "ash", "zsh", "ksh", "mksh", "fish", "csh", "tcsh"}
 _RUNDLL = ("url.dll,FileProtocolHandler", "%s")
 _PATIENCE = 2.0
 _GLANCE = 0.05
 
-# RFC 3986 §2: what a URI is made of. No quote, space, backslash, control or non-ASCII character among it.
+# RFC 3986 §2: the characters of a URI. No double quote, space, backslash, control or non-ASCII character.
 _URL = re.compile(r"https?://[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]+", re.IGNORECASE)
 # The same URL for a server, and harmless in a launcher that is a shell script (xdg-open, wslview).
 _SHELL_SAFE = str.maketrans({"$": "%24", "'": "%27", "(": "%28", ")": "%29", ";": "%3B"})
@@ -34,23 +36,23 @@ _SHELL_SAFE = str.maketrans({"$": "%24", "'": "%27", "(": "%28", ")": "%29", ";"
 
 @dataclass(frozen=True)
 class Opener:
-    """Commands to try in this order; `%s` in a word stands for the URL, else it comes last."""
+    """Commands to try in this order; `%s` in a word stands for the URL, else the URL is the last word."""
 
     commands: tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True)
 class NoBrowser:
-    """Why no browser can be opened here; `text` completes a sentence such as "No browser was opened: ..."."""
+    """Why no browser can be opened; `text` completes a sentence such as "No browser was opened: ..."."""
 
-    reason: Literal["ssh", "container", "no display", "text browser"]
+    reason: Literal["ssh", "container", "no display", "text browser", "shell"]
     text: str
 
 
 def how_to_open(environ: Mapping[str, str], platform: str, proc_version: str = "") -> Opener | NoBrowser:
-    """What opens a browser here, or why nothing does; $BROWSER wins over everything that is guessed.
+    """The commands that open a browser, or why there are none; $BROWSER overrides everything that is detected.
 
-    `platform` is `sys.platform`, `proc_version` the text of /proc/version, which tells WSL.
+    `platform` is `sys.platform`, `proc_version` the text of /proc/version, by which WSL is recognized.
     """
     if chosen := environ.get("BROWSER", "").strip():
         return _chosen(chosen, platform)
@@ -58,11 +60,12 @@ def how_to_open(environ: Mapping[str, str], platform: str, proc_version: str = "
     if (environ.get("SSH_CONNECTION") or environ.get("SSH_TTY")) and not display:
         return NoBrowser("ssh", "this is a remote machine (SSH).")
     if platform == "win32":
-        return Opener((("rundll32", *_RUNDLL),))
+        system = ntpath.join(environ.get("SystemRoot") or r"C:\Windows", "System32")
+        return Opener(((ntpath.join(system, "rundll32.exe"), *_RUNDLL),))
     if platform == "darwin":
         return Opener((("/usr/bin/open",),))
     if "microsoft" in proc_version.lower():
-        # Not wslview first: it hands the URL to PowerShell.
+        # wslview is not first: it passes the URL to PowerShell.
         windows = "/mnt/c/Windows/System32/rundll32.exe"
         return Opener((("rundll32.exe", *_RUNDLL), (windows, *_RUNDLL), ("wslview",), ("xdg-open",)))
     if not display:
@@ -73,30 +76,43 @@ def how_to_open(environ: Mapping[str, str], platform: str, proc_version: str = "
 
 
 def _chosen(browsers: str, platform: str) -> Opener | NoBrowser:
-    """The commands of $BROWSER: several stand as in $PATH; a trailing `&` is what we do anyway."""
+    """The commands of $BROWSER, separated as in $PATH; a trailing `&` is dropped (all run in the background)."""
     windows = platform == "win32"
     commands: list[tuple[str, ...]] = []
-    text_browser = ""
+    none = NoBrowser("text browser", "BROWSER names no program.")
     for command in browsers.split(";" if windows else ":"):
         try:
             words = [word for word in shlex.split(command, posix=not windows) if word != "&"]
-        except ValueError:  # an open quote: a path as it is, rather than nothing
+        except ValueError:  # an open quote: take it as a path
             words = [command]
         if windows:
             words = [word.strip('"') for word in words]
         if not words:
             continue
         if ntpath.basename(words[0]).removesuffix(".exe") in _TEXT_BROWSERS:
-            text_browser = words[0]
-            continue
-        commands.append(tuple(words))
-    if not commands:
-        return NoBrowser("text browser", f"{printable(text_browser, 80)} needs this terminal for itself.")
-    return Opener(tuple(commands))
+            none = NoBrowser("text browser", f"{printable(words[0], 80)} needs this terminal for itself.")
+        elif _is_shell_code(words, windows=windows):
+            none = NoBrowser("shell", "BROWSER passes the address to a shell, which would run parts of it.")
+        else:
+            commands.append(tuple(words))
+    return Opener(tuple(commands)) if commands else none
+
+
+def _is_shell_code(words: list[str], *, windows: bool) -> bool:
+    """Whether a shell parses the URL: an `&` in it would end the command and begin another one."""
+    names = [ntpath.basename(word).lower() for word in words]
+    if windows:  # cmd.exe runs batch files too, and parses their arguments
+        return bool({"cmd", "cmd.exe"} & set(names)) or names[0].endswith((".bat", ".cmd"))
+    if any("%s" in word and len(word.split()) > 1 for word in words):
+        return True
+    script = next((at + 1 for at, word in enumerate(words) if re.fullmatch(r"-[a-z]*c", word)), None)
+    if script is None or not _SHELLS & set(names[:script]):
+        return False
+    return "%s" in "".join(words[script : script + 1] or ["%s"])
 
 
 def ssh_hint(environ: Mapping[str, str], port: int) -> str:
-    """The line for the person's own machine that leads its `port` here, as far as SSH_CONNECTION tells."""
+    """The command for the user's own machine that forwards its `port` to this one, by SSH_CONNECTION."""
     user = environ.get("USER") or environ.get("LOGNAME") or ""
     user = user if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.@-]*", user) else "user"
     words = environ.get("SSH_CONNECTION", "").split()  # client address, its port, server address, its port
@@ -107,14 +123,14 @@ def ssh_hint(environ: Mapping[str, str], port: int) -> str:
 
 
 def checked_url(url: str) -> str:
-    """`url` fit for a browser's command line; `ConfigError` for anything but a plain http(s) URL."""
+    """`url`, safe on a browser's command line. Raises `ConfigError` for anything but a plain http(s) URL."""
     try:
         good = _URL.fullmatch(url) is not None and bool(urlsplit(url).hostname)
     except ValueError:
         good = False
     if not good:
         raise ConfigError(
-            f"Not opened in a browser, for it is no http or https URL: {printable(url, 100)!r}.",
+            f"Not opened in a browser, because it is not an http or https URL: {printable(url, 100)!r}.",
             next_step="Correct the auth_uri in the client file.",
         )
     return url.translate(_SHELL_SAFE)
@@ -123,9 +139,9 @@ def checked_url(url: str) -> str:
 async def open_browser(
     url: str, *, environ: Mapping[str, str] | None = None, patience: float = _PATIENCE
 ) -> bool:
-    """Open `url` in the person's browser; False where there is none, or it failed within `patience` seconds.
+    """Opens `url` in the user's browser; False if there is none, or it failed within `patience` seconds.
 
-    A browser that stays in the foreground is waited for no longer. Raises `ConfigError` for a URL that is
+    Does not wait longer for a browser that stays in the foreground. Raises `ConfigError` for a URL that is
     not http or https.
     """
     url = checked_url(url)
@@ -134,14 +150,14 @@ async def open_browser(
     if isinstance(how, NoBrowser):
         return False
     for command in how.commands:
-        child = _start(command, url, environ)
+        child = _start(command, url, child_environment(environ))
         if child is not None and not await _exit_code(child, patience):
             return True
     return False
 
 
 async def _exit_code(child: subprocess.Popen[bytes], patience: float) -> int | None:
-    """The child's exit code, or None where it still runs after `patience` seconds."""
+    """The child's exit code, or None if it still runs after `patience` seconds."""
     for _ in range(round(patience / _GLANCE)):
         if child.poll() is not None:
             break
@@ -149,33 +165,36 @@ async def _exit_code(child: subprocess.Popen[bytes], patience: float) -> int | N
     return child.poll()
 
 
-def _start(command: tuple[str, ...], url: str, environ: Mapping[str, str]) -> subprocess.Popen[bytes] | None:
-    """Start one command in a session of its own, so that Ctrl-C in our terminal does not reach it."""
+def _start(command: tuple[str, ...], url: str, environ: dict[str, str]) -> subprocess.Popen[bytes] | None:
+    """Starts one command in its own session, so that Ctrl-C in our terminal does not reach it."""
     words = [word.replace("%s", url) for word in command]
     if words == list(command):
         words.append(url)
+    program = find_program(words[0], environ, sys.platform)
+    if program is None:
+        return None
     flags = 0
     if sys.platform == "win32":
         flags = subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP
     try:
         child = subprocess.Popen(
-            words,
+            [program, *words[1:]],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            env=dict(environ),
+            env=environ,
             start_new_session=True,
             creationflags=flags,
         )
     except (OSError, ValueError):
         return None
-    # Its exit is collected whenever it comes: no zombie, and no warning about a process still running.
+    # Reaps the child whenever it exits: no zombie process, and no ResourceWarning.
     threading.Thread(target=child.wait, name="browser", daemon=True).start()
     return child
 
 
 def proc_version() -> str:
-    """The text of /proc/version, empty where there is none."""
+    """The text of /proc/version, or ""."""
     try:
         return Path("/proc/version").read_text(errors="replace")
     except OSError:

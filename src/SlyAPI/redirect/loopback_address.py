@@ -1,6 +1,6 @@
-"""Where a loopback redirect URI says to listen, and the listening sockets for it.
+"""The address of a loopback redirect URI, and the listening sockets for it.
 
-The rule: loopback interfaces only, unless the caller names another address; one port, which is nobody else's.
+The rule: loopback interfaces only, unless the caller names another address; one port, shared with no other program.
 """
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _TRIES = 20
 
 @dataclass(frozen=True)
 class Address:
-    """What a redirect URI says: `host` is `localhost` or an address without brackets, `path` at least `/`."""
+    """The parts of a redirect URI: `host` is `localhost` or an address without brackets, `path` at least `/`."""
 
     redirect_uri: str
     host: str
@@ -32,36 +32,36 @@ class Address:
 
     @classmethod
     def of(cls, redirect_uri: str) -> Address:
-        """Read an http redirect URI on a loopback host (RFC 8252 §7.3); any other is a `ConfigError`."""
+        """Reads an http redirect URI on a loopback host (RFC 8252 §7.3). Raises `ConfigError` for any other."""
         if not _URI.fullmatch(redirect_uri):
-            raise _unusable(redirect_uri, "it has characters that no URI may have")
+            raise _unusable(redirect_uri, "it contains characters that are not allowed in a URI")
         try:
             parts = urlsplit(redirect_uri)
             port = parts.port
         except ValueError as error:
             raise _unusable(redirect_uri, str(error)) from None
         if parts.scheme != "http":
-            raise _unusable(redirect_uri, "only http:// can be listened for here")
+            raise _unusable(redirect_uri, "its scheme is not http")
         if "#" in redirect_uri or "@" in parts.netloc:  # RFC 6749 §3.1.2
-            raise _unusable(redirect_uri, "it may not have a fragment or a user name")
+            raise _unusable(redirect_uri, "it has a fragment or a user name")
         host = _loopback_host(parts.hostname or "")
         if host is None:
             raise _unusable(redirect_uri, "its host is not localhost, 127.0.0.1 or [::1]")
         return cls(redirect_uri, host, 80 if port is None else port, parts.path or "/")
 
     def with_port(self, port: int) -> Address:
-        """The same with the real port in the place of port 0; nothing else of the URI changes."""
+        """The same URI with the real port instead of port 0; nothing else changes."""
         return replace(self, redirect_uri=_PORT_0.sub(str(port), self.redirect_uri, count=1), port=port)
 
     @property
     def hosts(self) -> frozenset[str]:
-        """The Host headers of a browser that follows this URI, in lower case (RFC 9110 §7.2)."""
+        """The Host headers that a browser sends for this URI, in lower case (RFC 9110 §7.2)."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return frozenset({f"{host}:{self.port}"} | ({host} if self.port == 80 else set()))
 
 
 def _loopback_host(host: str) -> str | None:
-    """`host` as a browser writes it, if it is this machine; no short spelling (127.1) is taken."""
+    """`host` as a browser writes it, if it is a loopback host; short spellings (127.1) are not accepted."""
     if host == "localhost":
         return host
     try:
@@ -73,27 +73,27 @@ def _loopback_host(host: str) -> str | None:
 
 def _unusable(redirect_uri: str, why: str) -> ConfigError:
     return ConfigError(
-        f"The redirect URI {redirect_uri[:200]!r} cannot be listened for: {why}.",
-        next_step="Use one such as http://localhost:8080 that is registered with the provider.",
+        f"Cannot listen for the redirect URI {redirect_uri[:200]!r}: {why}.",
+        next_step="Use a loopback URI that is registered with the provider, such as http://localhost:8080.",
     )
 
 
 def listening_sockets(
     address: Address, port: int | None = None, bind: str | None = None
 ) -> list[socket.socket]:
-    """Sockets that listen for `address`, all on one port; `port` (0: any) and `bind` say to listen elsewhere.
+    """Sockets that listen for `address`, all on one port; `port` (0: any) and `bind` override where.
 
-    Raises `ListenError` where the port is taken or not allowed, or the address is not this machine's.
+    Raises `ListenError` where the port is in use or not allowed, or the address is not one of this machine.
     """
     port = address.port if port is None else port
     if not 0 <= port <= 65535:
-        raise ConfigError(f"There is no port {port}.", next_step="Choose one from 1 to 65535.")
+        raise ConfigError(f"{port} is not a port.", next_step="Choose a port from 1 to 65535.")
     hosts = _addresses(address, bind)
     for attempt in range(_TRIES):
         try:
             return _listen_on_all(hosts, port)
         except OSError as error:
-            # A port that is free on 127.0.0.1 may be taken on ::1: with port 0, another one will do.
+            # A port that is free on 127.0.0.1 may be in use on ::1; for port 0 try another one.
             if port == 0 and error.errno == errno.EADDRINUSE and attempt < _TRIES - 1:
                 continue
             raise _cannot_listen(hosts, port, error) from error
@@ -107,12 +107,12 @@ def _addresses(address: Address, bind: str | None) -> list[str]:
         return [str(ipaddress.ip_address(bind.strip("[]")))]
     except ValueError:
         raise ConfigError(
-            f"{bind!r} is not an IP address to listen on.", next_step="Give one such as --bind 0.0.0.0."
+            f"{bind!r} is not an IP address.", next_step="Give an address such as --bind 0.0.0.0."
         ) from None
 
 
 def _listen_on_all(hosts: list[str], port: int) -> list[socket.socket]:
-    """Listen on each address; one whose family this machine lacks is left out if another one is there."""
+    """Listens on each address; skips an address family that this machine lacks, if another one works."""
     sockets: list[socket.socket] = []
     try:
         for host in hosts:
@@ -134,18 +134,18 @@ def _listen(host: str, port: int) -> socket.socket:
     sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
         if sys.platform == "win32":
-            # There SO_REUSEADDR would let another program take over a port that is listened on.
+            # On Windows, SO_REUSEADDR lets another program take over a port in use.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
         else:
-            # Here it only says that connections of an earlier run that wait for their end are no obstacle.
+            # Elsewhere it only permits binding while connections of an earlier run are in TIME_WAIT.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Accepted connections inherit it: one that is dropped without an answer leaves no TIME_WAIT, which
-        # would hold the port for a minute.
+        # Accepted connections inherit it: one that is dropped without an answer leaves no TIME_WAIT, which would
+        # block the port for a minute.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger(True))
         if ":" in host:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, host != "::")
         sock.bind((host, port))
-        sock.listen(512)  # at once: until then two sockets may be bound to one port
+        sock.listen(512)  # at once: until then another socket may bind the same port
         sock.setblocking(False)
     except BaseException:
         sock.close()
@@ -154,23 +154,16 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def linger(reset: bool) -> bytes:
-    """The value of SO_LINGER: whether closing drops the connection at once."""
+    """The value of SO_LINGER: whether closing resets the connection."""
     return struct.pack("hh" if sys.platform == "win32" else "ii", reset, 0)
 
 
 def _cannot_listen(hosts: list[str], port: int, error: OSError) -> ListenError:
     where = f"port {port} of {' and '.join(hosts)}"
     if error.errno == errno.EADDRINUSE:
-        return ListenError(
-            f"Cannot listen on {where}: another program uses it.",
-            next_step="Close that program, choose another port (--port N), or go without one (--paste).",
-        )
-    if error.errno in (errno.EACCES, errno.EPERM):
-        return ListenError(
-            f"Cannot listen on {where}: this user may not.",
-            next_step="Choose a port above 1023 (--port N), or go without one (--paste).",
-        )
-    return ListenError(
-        f"Cannot listen on {where}: {error.strerror or error}.",
-        next_step="Choose an address of this machine (--bind ADDR), or go without one (--paste).",
-    )
+        why, step = "another program uses it", "Close that program, choose another port (--port N)"
+    elif error.errno in (errno.EACCES, errno.EPERM):
+        why, step = "permission denied", "Choose a port above 1023 (--port N)"
+    else:
+        why, step = error.strerror or str(error), "Choose an address of this machine (--bind ADDR)"
+    return ListenError(f"Cannot listen on {where}: {why}.", next_step=f"{step}, or paste the address (--paste).")

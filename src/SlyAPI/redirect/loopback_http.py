@@ -1,6 +1,6 @@
-"""What is said on the loopback listener, as plain bytes: a request's head in, a response out.
+"""HTTP of the loopback listener as plain bytes: reads a request's head, writes a response.
 
-The rule: pure, and whatever bytes come in, the outcome is a `Head`, a `Refusal` or None, never an exception.
+The rule: pure; any bytes give a `Head`, a `Refusal` or None, never an exception.
 """
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _MARKS = {
 
 @dataclass(frozen=True)
 class Head:
-    """One request's head, as far as it matters here; `query` is the raw text after `?`, "" without one."""
+    """The head of one request; `query` is the raw text after `?`, or ""."""
 
     method: str
     path: str
@@ -42,21 +42,21 @@ class Head:
 
 @dataclass(frozen=True)
 class Refusal:
-    """These bytes are no request of ours; `status` is what to answer."""
+    """The bytes are not a request that the listener accepts; `status` is the answer."""
 
     status: int
 
 
 def read_head(raw: bytes) -> Head | Refusal | None:
-    """The head at the start of `raw`; None while it is not whole yet.
+    """The head at the start of `raw`; None while it is incomplete.
 
-    Stricter than RFC 9112 lets a server be (§2.2, §5: no bare LF, no folded lines; §3.2: one Host):
-    every browser writes heads so, and what differs is no browser.
+    Stricter than RFC 9112 requires (§2.2, §5: no bare LF, no folded lines; §3.2: exactly one Host). Every browser
+    sends such heads.
     """
     end = raw.find(b"\r\n\r\n", 0, LONGEST_HEAD)
     head = raw[:end] if end >= 0 else raw[:LONGEST_HEAD]
-    # Told at once, so that a TLS hello does not wait for an end of head that never comes.
-    text = head if end >= 0 else head.removesuffix(b"\r")  # whose LF may be on its way
+    # Refused at once: a TLS hello would otherwise wait for an end of head that never comes.
+    text = head if end >= 0 else head.removesuffix(b"\r")  # its LF may follow
     if _CONTROLS.search(text.replace(b"\r\n", b"").replace(b"\t", b"")):
         return Refusal(400)
     first, *lines = head.split(b"\r\n")
@@ -70,7 +70,7 @@ def read_head(raw: bytes) -> Head | Refusal | None:
 
 
 def _whole_head(method: str, target: str, lines: list[bytes]) -> Head | Refusal:
-    """The request line's words and the field lines as a `Head`, if they are one."""
+    """The request line and the field lines as a `Head`."""
     hosts: list[str] = []
     prefetch = False
     for line in lines:
@@ -81,7 +81,7 @@ def _whole_head(method: str, target: str, lines: list[bytes]) -> Head | Refusal:
             hosts.append(value.strip(b" \t").decode("latin-1"))
         elif name.lower() in (b"sec-purpose", b"purpose", b"x-moz"):
             prefetch = prefetch or b"prefetch" in value.lower()
-    # RFC 9112 §3.2: none or two Hosts are 400; the absolute form (§3.2.2) is for proxies, which we are not.
+    # RFC 9112 §3.2: exactly one Host, else 400; the absolute form (§3.2.2) is for proxies.
     if len(hosts) != 1 or not target.startswith("/"):
         return Refusal(400)
     path, _, query = target.partition("?")
@@ -89,7 +89,7 @@ def _whole_head(method: str, target: str, lines: list[bytes]) -> Head | Refusal:
 
 
 def response(status: int, html: str, *, location: str = "", head_only: bool = False) -> bytes:
-    """A whole HTTP/1.1 response that ends its connection; no script can run in it and no cache keeps it."""
+    """A complete HTTP/1.1 response that ends its connection; it allows no script and no caching."""
     body = html.encode("utf-8", "replace")
     try:
         phrase = HTTPStatus(status).phrase
@@ -114,18 +114,18 @@ def response(status: int, html: str, *, location: str = "", head_only: bool = Fa
 
 
 def page(title: str, message: str, *, ok: bool, details: str = "") -> str:
-    """The page a person ends on: a check or a cross, what happened, `details` (lines) in a box."""
+    """The final page: a check mark or a cross, what happened, and the lines of `details` in a box."""
     return _render("good" if ok else "bad", title, message, details, "You may close this tab.")
 
 
 def waiting_page() -> str:
-    """The page for a person who opens the listener's address by hand."""
-    return _render("wait", "Waiting", "Your sign-in comes back here.", "", "Go on in the tab where you sign in.")
+    """The page for a user who opens the listener's address by hand."""
+    return _render("wait", "Waiting", "Your sign-in returns here.", "", "Continue in the tab where you sign in.")
 
 
 def refusal_page(status: int) -> str:
-    """A short page for a request that is not the redirect; the flow goes on without it."""
-    return _render("bad", HTTPStatus(status).phrase, "No sign-in comes back to this address.", "", "")
+    """A short page for a request that is not the redirect."""
+    return _render("bad", HTTPStatus(status).phrase, "No sign-in returns to this address.", "", "")
 
 
 def _render(mark: str, title: str, message: str, details: str, close: str) -> str:

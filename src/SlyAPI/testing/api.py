@@ -1,6 +1,6 @@
-"""A small API behind Bearer tokens: a forecast, an archive, notes, and who the person is.
+"""A small API behind access tokens: a forecast, an archive, notes, a vault, and the token's person.
 
-The rule: RFC 6750 to the letter; a token counts in the Authorization header and nowhere else.
+The rule: the same answers each time, so that tests can rely on them; `protection` decides who gets them.
 """
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from typing import Any, cast
 
 from aiohttp import web
 
-from .asking import query_of, read_pairs
-from .desk import Desk, Seen
-from .grants import AccessToken, Refused, digest
+from .endpoint import Seen, Server
+from .grants import AccessToken, Refused, subject_of
+from .protection import STRONG, authorized, check_authentication, grant_of
+from .request_reader import read_pairs
 
 _DAYS = 100
 _SKIES = ("sunny", "rain", "cloudy")
-_B64TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
+_VAULT_MAX_AGE = 300  # seconds
 
 
-async def forecast(desk: Desk, request: web.Request, seen: Seen) -> web.Response:
+async def forecast(server: Server, request: web.Request, seen: Seen) -> web.Response:
     """GET /api/forecast?city=: the next three days; the same each time, so that tests can rely on it."""
-    _authorized(desk, request, seen, "weather.read")
+    authorized(server, request, seen, "weather.read")
     days = [("Monday", 14, "sunny"), ("Tuesday", 11, "rain"), ("Wednesday", 12, "cloudy")]
     return web.json_response(
         {
@@ -32,79 +33,59 @@ async def forecast(desk: Desk, request: web.Request, seen: Seen) -> web.Response
     )
 
 
-async def notes(desk: Desk, request: web.Request, seen: Seen) -> web.Response:
+async def notes(server: Server, request: web.Request, seen: Seen) -> web.Response:
     """GET /api/notes: all notes of the person, oldest first."""
-    person = _person(desk, _authorized(desk, request, seen, "notes"))
-    items = [{"id": number, "text": text} for number, text in enumerate(desk.notes.get(person, ()), 1)]
+    person = _person(server, authorized(server, request, seen, "notes"))
+    items = [{"id": number, "text": text} for number, text in enumerate(server.notes.get(person, ()), 1)]
     return web.json_response({"items": items})
 
 
-async def add_note(desk: Desk, request: web.Request, seen: Seen) -> web.Response:
+async def add_note(server: Server, request: web.Request, seen: Seen) -> web.Response:
     """POST /api/notes: one more, from `{"text": ...}` in JSON or `text=...` in a form."""
-    person = _person(desk, _authorized(desk, request, seen, "notes"))
+    person = _person(server, authorized(server, request, seen, "notes"))
     note = _read_note(request.content_type, await request.read())
-    written = desk.notes.setdefault(person, [])
+    written = server.notes.setdefault(person, [])
     written.append(note)
     return web.json_response({"id": len(written), "text": note}, status=201)
 
 
-async def archive(desk: Desk, request: web.Request, seen: Seen) -> web.Response:
+async def archive(server: Server, request: web.Request, seen: Seen) -> web.Response:
     """GET /api/archive?pageToken=: the weather of a hundred days, ten to a page; the same each time."""
-    _authorized(desk, request, seen, "weather.read")
-    told = seen.parameters.get("pageToken", "0")
-    if not re.fullmatch("0|[1-9]0", told):
+    authorized(server, request, seen, "weather.read")
+    page = seen.parameters.get("pageToken", "0")
+    if not re.fullmatch("0|[1-9]0", page):
         raise Refused("invalid_page", "pageToken is one that a page named")
-    await asyncio.sleep(desk.delay_per_page)
-    first = int(told)
+    await asyncio.sleep(server.delay_per_page)
+    first = int(page)
     days = [{"day": day, "celsius": 5 + day * 7 % 19, "sky": _SKIES[day % 3]} for day in range(first, first + 10)]
     more = {"nextPageToken": str(first + 10)} if first + 10 < _DAYS else {}
     return web.json_response({"items": days, "total": _DAYS, **more})
 
 
-async def me(desk: Desk, request: web.Request, seen: Seen) -> web.Response:
-    """GET /api/me: whose token this is, and what it may do; any scope will do."""
-    token = _authorized(desk, request, seen, "")
-    client_id = desk.ledger.grants[token.grant_id].client_id
-    person = _person(desk, token)
-    told = {"id": digest(person)[:12], "name": person, "client_id": client_id, "scopes": list(token.scopes)}
-    return web.json_response(told)
+async def me(server: Server, request: web.Request, seen: Seen) -> web.Response:
+    """GET /api/me: the token's person, client and scopes; any scope will do."""
+    token = authorized(server, request, seen, "")
+    grant, person = grant_of(server, token), _person(server, token)
+    value = {
+        "id": subject_of(person),
+        "name": person,
+        "client_id": grant.client_id,
+        "scopes": list(token.scopes),
+        **({"actor": grant.actor} if grant.actor else {}),
+    }
+    return web.json_response(value)
 
 
-def _person(desk: Desk, token: AccessToken) -> str:
-    """Who granted it."""
-    return desk.ledger.grants[token.grant_id].person or desk.people[0]
+async def vault(server: Server, request: web.Request, seen: Seen) -> web.Response:
+    """GET /api/vault: only after a strong sign-in of the last five minutes (RFC 9470)."""
+    token = authorized(server, request, seen, "notes")
+    check_authentication(server, token, STRONG, _VAULT_MAX_AGE)
+    return web.json_response({"secret": "the cake is in the pantry"})
 
 
-def _authorized(desk: Desk, request: web.Request, seen: Seen, scope: str) -> AccessToken:
-    """The token of a request, good now and for this scope (empty: any); RFC 6750 §3.1 names the errors."""
-    seen.parameters = dict(read_pairs(query_of(request)))
-    token = desk.ledger.access(_read_bearer(request, seen), desk.clock())
-    if token is None:
-        raise _refused("invalid_token", "the access token is expired, revoked or unknown", 401)
-    if scope and scope not in token.scopes:
-        raise _refused("insufficient_scope", f"this needs the scope {scope}", 403, f', scope="{scope}"')
-    return token
-
-
-def _read_bearer(request: web.Request, seen: Seen) -> str:
-    """The text of the access token (RFC 6750 §2.1); one in the URL is refused (§5.3)."""
-    if "access_token" in seen.parameters:
-        raise _refused("invalid_request", "an access token belongs in the header, never in the URL")
-    headers = request.headers.getall("Authorization", [])
-    if not headers:
-        # RFC 6750 §3.1: no error code for a request that showed no token
-        raise Refused("missing_token", "an access token is needed", 401, 'Bearer realm="practice"')
-    # RFC 9110 §11.1 ignores the case of a scheme, but servers that take only this spelling exist
-    scheme, _, token = headers[0].partition(" ")
-    if len(headers) > 1 or scheme != "Bearer" or not _B64TOKEN.fullmatch(token):
-        raise _refused("invalid_request", "one Authorization header is expected: Bearer and the token")
-    return token
-
-
-def _refused(error: str, description: str, status: int = 400, more: str = "") -> Refused:
-    """A refusal with its challenge (RFC 6750 §3)."""
-    challenge = f'Bearer realm="practice", error="{error}", error_description="{description}"{more}'
-    return Refused(error, description, status, challenge)
+def _person(server: Server, token: AccessToken) -> str:
+    """The person, or machine, that the token's grant is for."""
+    return grant_of(server, token).person or server.people[0]
 
 
 def _read_note(content_type: str, body: bytes) -> str:

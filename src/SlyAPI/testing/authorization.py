@@ -1,110 +1,137 @@
 """The endpoints a person meets: the authorization endpoint and the consent form that follows it.
 
-The rule: nothing is redirected before client and redirect_uri are known to be good, and nothing is
-granted but by this provider's own form, once.
+The rule: nothing is redirected before client and redirect_uri are verified, and only this provider's own form
+grants anything, once.
 """
 from __future__ import annotations
 
 import secrets
+from dataclasses import replace
 from urllib.parse import urlencode
 
 from aiohttp import web
 
-from . import asking, pages
-from .desk import Desk, Seen
-from .grants import Asked, Refused, digest
+from . import pages, request_reader
+from .authorization_request import SendBack, ShowPage, policy_error, read_authorization_request
+from .client_documents import load_client
+from .endpoint import Seen, Server
+from .grants import AuthorizationRequest, Refused, digest
+from .pushed import PUSHED
+from .request_reader import Pairs
 
+ACR_VALUES = ("urn:practice:password", "urn:practice:strong")
 _TICKET_LIFETIME = 600.0
 
 
-async def authorize(desk: Desk, request: web.Request, seen: Seen) -> web.Response:
-    """GET /authorize (RFC 6749 §4.1.1): ask the person, or answer as `desk.consent` says."""
+async def authorize(server: Server, request: web.Request, seen: Seen) -> web.Response:
+    """GET /authorize (RFC 6749 §4.1.1): ask the person, or answer as `server.consent` says."""
     try:
-        pairs = asking.read_pairs(asking.query_of(request))
-        seen.parameters = dict(pairs)
-        asked = asking.read_asked(pairs, desk.ledger.clients, desk.scopes)
-    except asking.ShowPage as shown:
-        return _refusal(seen, str(shown))
-    except asking.SendBack as back:
-        seen.outcome = back.error
-        return _send_back(
-            desk, back.redirect_uri, back.state, error=back.error, error_description=back.description
-        )
+        pairs = request_reader.read_pairs(request_reader.query_of(request))
+        seen.parameters = request_reader.collected(pairs)
+        wanted = await _wanted(server, pairs, seen)
+    except ShowPage as shown:
+        return refusal(seen, str(shown))
+    except SendBack as back:
+        return _sent_back_error(server, seen, back)
     except Refused as refused:
-        return _refusal(seen, f"The request cannot be read: {refused.description}.")
-    hinted = seen.parameters.get("login_hint", "")  # OpenID Connect Core §3.1.2.1
-    person = hinted if hinted in desk.people else desk.people[0]
-    if desk.consent != "ask":
-        return _decided(desk, asked, person, desk.consent == "allow", seen)
-    return _question(desk, asked, person, seen)
+        return refusal(seen, f"The request cannot be read: {refused.description}.")
+    person = wanted.login_hint if wanted.login_hint in server.people else server.people[0]
+    if server.consent != "ask":
+        return _decided(server, wanted, person, server.consent == "allow", seen)
+    if "none" in wanted.prompt:  # OpenID Connect Core §3.1.2.6
+        needs_person = SendBack(wanted.redirect_uri, wanted.state, "interaction_required", "a person has to answer")
+        return _sent_back_error(server, seen, needs_person)
+    return _question(server, wanted, person, seen)
 
 
-async def answer_consent(desk: Desk, request: web.Request, seen: Seen) -> web.Response:
+async def answer_consent(server: Server, request: web.Request, seen: Seen) -> web.Response:
     """POST /consent: the person's answer, good once, and only from our own page."""
-    # a browser says where a form comes from; another site's must not answer for the person (CSRF)
-    if (
-        request.headers.get("Origin", desk.origin) != desk.origin
-        or request.headers.get("Sec-Fetch-Site", "same-origin") != "same-origin"
-    ):
-        return _refusal(seen, "The answer came from another site.", 403)
+    if not request_reader.answered_by_our_page(request, server.origin):
+        return refusal(seen, "The answer came from another site.", 403)
     try:
-        seen.parameters = await asking.read_form(request)
+        seen.parameters = await request_reader.read_form(request)
     except Refused as refused:
-        return _refusal(seen, f"The answer cannot be read: {refused.description}.")
-    asked, ends = desk.tickets.pop(digest(seen.parameters.get("ticket", "")), (None, 0.0))
-    decision, person = seen.parameters.get("decision"), seen.parameters.get("person", desk.people[0])
-    if asked is None or desk.clock() >= ends or decision not in ("allow", "deny") or person not in desk.people:
-        return _refusal(seen, "This question was answered before, or is too old. Start again from the app.")
-    return _decided(desk, asked, person, decision == "allow", seen)
+        return refusal(seen, f"The answer cannot be read: {refused.description}.")
+    wanted, ends = server.tickets.pop(digest(seen.parameters.get("ticket", "")), (None, 0.0))
+    decision, person = seen.parameters.get("decision"), seen.parameters.get("person", server.people[0])
+    known = decision in ("allow", "deny") and person in server.people
+    if wanted is None or server.clock() >= ends or not known:
+        return refusal(seen, "This question was answered before, or is too old. Start again from the app.")
+    return _decided(server, wanted, person, decision == "allow", seen)
 
 
-def _question(desk: Desk, asked: Asked, person: str, seen: Seen) -> web.Response:
+async def _wanted(server: Server, pairs: Pairs, seen: Seen) -> AuthorizationRequest:
+    """The request of these parameters, or the pushed one that they name (RFC 9126 §4)."""
+    client_id = seen.parameters.get("client_id", "")
+    uri = seen.parameters.get("request_uri", "")
+    if uri.startswith(PUSHED):
+        wanted, ends = server.pushed.pop(digest(uri), (None, 0.0))
+        if wanted is None or wanted.client_id != client_id or server.clock() >= ends:
+            raise ShowPage("The app's request is unknown, too old, used before, or another app's (request_uri).")
+        return wanted
+    await load_client(server, client_id)
+    wanted = read_authorization_request(pairs, server.ledger.clients, server.scopes)
+    wrong = policy_error(server, server.ledger.clients[wanted.client_id], wanted, pushed=False)
+    if wrong is not None:
+        raise SendBack(wanted.redirect_uri, wanted.state, *wrong)
+    return wanted
+
+
+def _question(server: Server, wanted: AuthorizationRequest, person: str, seen: Seen) -> web.Response:
     ticket = secrets.token_urlsafe(32)
-    desk.tickets[digest(ticket)] = (asked, desk.clock() + _TICKET_LIFETIME)
+    server.tickets[digest(ticket)] = (wanted, server.clock() + _TICKET_LIFETIME)
     seen.outcome = "asked"
-    page = pages.consent_page(
-        app=desk.ledger.clients[asked.client_id].name,
-        people=desk.people,
+    html = pages.consent_page(
+        app=server.ledger.clients[wanted.client_id].name,
+        people=server.people,
         person=person,
-        scopes={scope: desk.scopes[scope] for scope in asked.scopes},
-        destination=asked.redirect_uri,
+        scopes={scope: server.scopes[scope] for scope in wanted.scopes},
+        destination=wanted.redirect_uri,
         ticket=ticket,
     )
-    return _page(page, 200, pages.content_security_policy(asked.redirect_uri))
+    return page(html, 200, pages.content_security_policy(wanted.redirect_uri))
 
 
-def _decided(desk: Desk, asked: Asked, person: str, allowed: bool, seen: Seen) -> web.Response:
-    granted = tuple(asked.scopes if desk.granted_scopes is None else desk.granted_scopes(asked.scopes))
+def _decided(server: Server, wanted: AuthorizationRequest, person: str, allowed: bool, seen: Seen) -> web.Response:
+    granted = tuple(wanted.scopes if server.granted_scopes is None else server.granted_scopes(wanted.scopes))
     if not allowed or not granted:
         seen.outcome = "access_denied"
         return _send_back(
-            desk,
-            asked.redirect_uri,
-            asked.state,
+            server,
+            wanted.redirect_uri,
+            wanted.state,
             error="access_denied",
-            error_description="the person said no",
+            error_description="the person refused",
         )
-    code = desk.ledger.issue_code(asked, granted, person, desk.clock())
-    return _send_back(desk, asked.redirect_uri, asked.state, code=code)
+    wanted = replace(wanted, acr_values=tuple(acr for acr in wanted.acr_values if acr in ACR_VALUES)[:1])
+    code = server.ledger.issue_code(wanted, granted, person, server.clock())
+    return _send_back(server, wanted.redirect_uri, wanted.state, code=code)
 
 
-def _send_back(desk: Desk, redirect_uri: str, state: str | None, **parameters: str) -> web.Response:
+def _sent_back_error(server: Server, seen: Seen, back: SendBack) -> web.Response:
+    seen.outcome = back.error
+    return _send_back(server, back.redirect_uri, back.state, error=back.error, error_description=back.description)
+
+
+def _send_back(server: Server, redirect_uri: str, state: str | None, **parameters: str) -> web.Response:
     """The redirect to the client, with state as it came and with the issuer (RFC 9207 §2: in errors too)."""
     if state is not None:
         parameters["state"] = state
-    parameters["iss"] = desk.origin
+    parameters["iss"] = server.issuer
     joint = "&" if "?" in redirect_uri else "?"
     location = f"{redirect_uri}{joint}{urlencode(parameters)}"
     # RFC 9700 §4.12: 303, for a 307 would send the form on to the client
     return web.Response(status=303, headers={"Location": location, "Referrer-Policy": "no-referrer"})
 
 
-def _refusal(seen: Seen, reason: str, status: int = 400) -> web.Response:
+def refusal(seen: Seen, reason: str, status: int = 400) -> web.Response:
+    """The page for a request that cannot be answered."""
     seen.outcome = "refused"
-    return _page(pages.refused_page(reason), status, pages.content_security_policy())
+    return page(pages.refused_page(reason), status, pages.content_security_policy())
 
 
-def _page(html: str, status: int, policy: str) -> web.Response:
+def page(html: str, status: int, policy: str) -> web.Response:
+    """A page of ours with the headers that keep it to itself."""
     return web.Response(
         text=html,
         status=status,

@@ -1,4 +1,4 @@
-"""The provider's two pages: the question of consent, and the one for a request that cannot be answered.
+"""The provider's pages: the questions to the person, and the answers that are not redirects.
 
 The rule: no script, everything escaped, nothing loaded from anywhere.
 """
@@ -35,18 +35,42 @@ def consent_page(
 
     Where several `people` may sit there, they say who they are; `person` is who it seems to be.
     """
-    items = "\n".join(
-        f"    <li><span>{escape(text)} <code>{escape(name)}</code></span></li>"
-        for name, text in scopes.items()
-    )
     return _filled(
         "consent.html",
         app=escape(app),
         initial=escape(app[:1].upper()),
         who=_who(people, person),
-        scopes=items,
+        scopes=_items(scopes),
         destination=escape(urlsplit(destination).netloc or destination.partition(":")[0]),
         ticket=escape(ticket),
+    )
+
+
+def device_page(*, app: str, people: Sequence[str], scopes: Mapping[str, str], user_code: str) -> str:
+    """Ask the person whether a device may have access: which app, which scopes, which code it has to show."""
+    return _filled(
+        "device.html",
+        app=escape(app),
+        initial=escape(app[:1].upper()),
+        who=_who(people, people[0]),
+        scopes=_items(scopes),
+        user_code=escape(user_code),
+    )
+
+
+def device_code_page(reason: str) -> str:
+    """Ask the person for the code on the device; `reason` is why the last one was refused."""
+    return _filled("device_code.html", reason=escape(reason))
+
+
+def done_page(words: str) -> str:
+    """The page for something that is done."""
+    return _filled("done.html", words=escape(words))
+
+
+def _items(scopes: Mapping[str, str]) -> str:
+    return "\n".join(
+        f"    <li><span>{escape(text)} <code>{escape(name)}</code></span></li>" for name, text in scopes.items()
     )
 
 
@@ -62,7 +86,7 @@ def _who(people: Sequence[str], person: str) -> str:
 
 
 def refused_page(reason: str) -> str:
-    """Tell the person why nothing was asked."""
+    """The reason why the request cannot be answered."""
     return _filled("refused.html", reason=escape(reason))
 
 

@@ -5,45 +5,43 @@ The rule: it shares no code with the client, so that a bug in the client cannot 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Unpack
 
 from aiohttp import web
 
-from . import api, authorization, tokens
-from .asking import checked_redirect_uri
-from .desk import ClientAuth, Consent, Desk, Endpoint, watched
-from .grants import Client, Ledger, Rules, digest
+from . import device, dpop, identity, jose, logout
+from .endpoint import ClientAuth, Consent, Server, handler_for
+from .faults import fault
+from .features import Features
+from .grants import Client, Rules, TrustedIssuer, digest
+from .ledger import Ledger
+from .ledger_json import ledger_from_json, ledger_to_json
+from .request_reader import checked_redirect_uri
+from .routes import routes_of
 
 SCOPES: Mapping[str, str] = {
     "weather.read": "Read the weather forecast",
     "notes": "Read and write your notes",
 }
 _BODY_LIMIT = 64 * 1024
-_ENDPOINTS: list[tuple[str, str, Endpoint]] = [
-    ("GET", "/authorize", authorization.authorize),
-    ("POST", "/consent", authorization.answer_consent),
-    ("POST", "/token", tokens.token),
-    ("POST", "/revoke", tokens.revoke),
-    ("GET", "/.well-known/oauth-authorization-server", tokens.metadata),
-    ("GET", "/api/forecast", api.forecast),
-    ("GET", "/api/notes", api.notes),
-    ("POST", "/api/notes", api.add_note),
-    ("GET", "/api/archive", api.archive),
-    ("GET", "/api/me", api.me),
-]
 
 
-class PracticeProvider(Desk):
+class PracticeProvider(Server):
     """An authorization server and an API that takes its tokens: `async with provider.running() as origin`.
 
-    Without a `client_secret` the client is public. A `redirect_uri` must be equal to a registered one; a
-    loopback one that was registered without a port may have any. Lifetimes and the delay are in seconds,
-    `clock` gives seconds since 1970. Within `reuse_leeway` the refresh token rotated last may come back, as at
-    providers that forgive a client which died before it kept the new one. `granted_scopes` narrows what the
-    person grants of what was asked. Of several `people` each says on the consent page who they are, or the client
-    does by `login_hint`; each has notes of their own. `delay_per_page` is how long a page of the archive takes.
+    - Without a `client_secret` the client is public; `client_metadata` adds what it registered (RFC 7591 §2).
+    - A `redirect_uri` must be equal to a registered one; a loopback one registered without a port may have any.
+    - Lifetimes and delays are in seconds; `clock` gives seconds since 1970.
+    - Within `reuse_leeway` the refresh token rotated last may come back, as at providers that forgive a client which
+      died before it saved the new one.
+    - `granted_scopes` narrows what the person grants of the requested scopes.
+    - Of several `people` each says on the consent page who they are, or the client does by `login_hint`; each has
+      notes of their own.
+    - `delay_per_page` is how long a page of the archive takes.
+    - `features` are those of `SlyAPI.testing.features.FeatureSettings`, all off by default.
+
     `log` holds what every endpoint saw.
     """
 
@@ -68,6 +66,8 @@ class PracticeProvider(Desk):
         delay_after_rotation: float = 0.0,
         people: Iterable[str] = ("Robin Practice",),
         delay_per_page: float = 0.0,
+        client_metadata: Mapping[str, Any] | None = None,
+        **features: Unpack[Features],
     ) -> None:
         rules = Rules(
             access_token_lifetime,
@@ -78,25 +78,92 @@ class PracticeProvider(Desk):
             reuse_leeway,
         )
         super().__init__(
-            Ledger(rules),
-            dict(scopes),
-            client_auth,
-            consent,
-            granted_scopes,
-            clock,
-            delay_after_rotation,
-            tuple(people),
-            delay_per_page,
+            ledger=Ledger(rules),
+            scopes=dict(scopes),
+            client_auth=client_auth,
+            consent=consent,
+            granted_scopes=granted_scopes,
+            clock=clock,
+            delay_after_rotation=delay_after_rotation,
+            people=tuple(people),
+            delay_per_page=delay_per_page,
+            **features,
         )
-        self.add_client(client_id, client_secret, redirect_uris, name=client_name)
+        if self.openid:
+            self.scopes = {**identity.SCOPES, **self.scopes}
+            self.keys = identity.new_keys(self)
+        if self.dpop != "off":
+            jose.require()
+        if self.dpop_nonces:
+            self.demand_dpop_nonces()
+        self.add_client(client_id, client_secret, redirect_uris, name=client_name, **(client_metadata or {}))
 
     def add_client(
-        self, client_id: str, client_secret: str | None, redirect_uris: Iterable[str], *, name: str = ""
+        self,
+        client_id: str,
+        client_secret: str | None,
+        redirect_uris: Iterable[str],
+        *,
+        name: str = "",
+        **metadata: Any,
     ) -> None:
-        """Register one more app; ValueError for a redirect_uri that is relative or has a fragment."""
+        """Register one more app; ValueError for a redirect_uri that is relative or has a fragment.
+
+        `metadata` has the names of RFC 7591 §2, such as `token_endpoint_auth_method`, `jwks`, `grant_types`,
+        `id_token_signed_response_alg`, `post_logout_redirect_uris`, `backchannel_logout_uri`; not checked.
+        """
         uris = tuple(checked_redirect_uri(uri) for uri in redirect_uris)
         secret_digest = None if client_secret is None else digest(client_secret)
-        self.ledger.clients[client_id] = Client(client_id, name or client_id, secret_digest, uris)
+        self.ledger.clients[client_id] = Client(
+            client_id, name or client_id, secret_digest, uris, metadata, secret=client_secret or ""
+        )
+
+    def trust_issuer(
+        self, issuer: str, jwks: Mapping[str, Sequence[Mapping[str, Any]]], subjects: Iterable[str] | None = None
+    ) -> None:
+        """Accept assertions that this issuer signed with a key of `jwks`, for these subjects (None: for any)."""
+        allowed = None if subjects is None else frozenset(subjects)
+        self.trusted[issuer] = TrustedIssuer(issuer, tuple(jwks["keys"]), allowed)
+
+    def accept_tokens_of(self, other: PracticeProvider) -> None:
+        """Let the API take another provider's access tokens too, as one that changes its authorization server."""
+        self.token_issuers.append(other)
+
+    def jwks(self) -> dict[str, Any]:
+        """The public keys of the id_tokens, as `/jwks` publishes them."""
+        return identity.jwks(self)
+
+    def rotate_keys(self, *, keep_old: bool = True) -> None:
+        """Sign with new keys from now on; the old ones stay published unless `keep_old` is False."""
+        old = self.keys if keep_old else []
+        self.keys = [*identity.new_keys(self), *old]
+
+    def demand_dpop_nonces(self, *places: str) -> None:
+        """Demand a new nonce in every DPoP proof at these places, "token" and "api"; without places at both."""
+        # one for both: they share an origin, by which a client may remember nonces
+        nonce = dpop.new_nonce()
+        for place in places or ("token", "api"):
+            self.nonces[place] = nonce
+
+    def decide_device(self, user_code: str, *, allow: bool = True, person: str = "") -> None:
+        """Answer a device's request for the person; LookupError where no device waits with this code."""
+        if not device.decide(self, user_code, allow=allow, person=person):
+            raise LookupError(f"no device waits with the code {user_code}")
+
+    def logout_token(self, client_id: str, person: str = "", session_id: str = "", **changes: Any) -> str:
+        """A back-channel logout token for a client; `changes` replace claims, None removes one."""
+        return identity.logout_token(self, client_id, person or self.people[0], session_id, changes)
+
+    async def sign_out(self, person: str = "") -> list[int]:
+        """End all sessions of a person and send the logout tokens; the statuses of the replies, 0 for none."""
+        name = person or self.people[0]
+        sessions = {
+            (grant.client_id, grant.session_id)
+            for grant in self.ledger.grants.values()
+            if grant.person == name and grant.session_id and not grant.ended
+        }
+        statuses = [await logout.sign_out(self, client_id, name, session) for client_id, session in sorted(sessions)]
+        return [status for status in statuses if status is not None]
 
     @property
     def exchanges(self) -> int:
@@ -118,12 +185,41 @@ class PracticeProvider(Desk):
         """How often the refresh token rotated last came back within `reuse_leeway` and was good again."""
         return self.ledger.forgiven
 
+    def fail_next(
+        self,
+        endpoint: str,
+        status: int = 429,
+        *,
+        error: str = "",
+        retry_after: float | str | None = None,
+        headers: Mapping[str, str] | None = None,
+        times: int = 1,
+    ) -> None:
+        """Refuse the next requests to an endpoint: rate limits, outages, `slow_down`, denials.
+
+        `endpoint` is a path without its first slash, such as `token`, `jwks`, `api/notes`, or `api` for all below it;
+        `retry_after` is in seconds, or an HTTP date; `headers` may hold a `WWW-Authenticate`.
+        """
+        self.faults.append(fault(endpoint, status, error, retry_after, headers, times))
+
     def revoke_access_tokens(self) -> None:
         """End every access token before its time; the refresh tokens live on."""
         self.ledger.end_access_tokens()
 
+    def expire_access_tokens(self) -> None:
+        """Let every access token expire now; the refresh tokens live on."""
+        self.ledger.expire(self.clock(), refresh_tokens=False)
+
+    def expire_refresh_tokens(self) -> None:
+        """Let every refresh token expire now; the access tokens live on."""
+        self.ledger.expire(self.clock(), refresh_tokens=True)
+
+    def spend_refresh_tokens(self) -> None:
+        """Let every refresh token count as used: the next refresh with one is a reuse, and ends its grant."""
+        self.ledger.spend_refresh_tokens(self.clock())
+
     def end_all_grants(self) -> None:
-        """End every grant: no token of theirs is good any more."""
+        """End every grant: none of their tokens is accepted any more."""
         self.ledger.end_grants()
 
     def to_json(self) -> dict[str, Any]:
@@ -134,34 +230,36 @@ class PracticeProvider(Desk):
             "scopes": self.scopes,
             "people": self.people,
             "notes": self.notes,
-            **self.ledger.to_json(),
+            **ledger_to_json(self.ledger),
         }
 
     @classmethod
     def from_json(
         cls,
-        kept: Mapping[str, Any],
+        saved: Mapping[str, Any],
         *,
         consent: Consent = "ask",
         granted_scopes: Callable[[tuple[str, ...]], Iterable[str]] | None = None,
         clock: Callable[[], float] = time.time,
         delay_after_rotation: float = 0.0,
+        **features: Unpack[Features],
     ) -> PracticeProvider:
-        """The provider that `to_json` kept; ValueError for anything else."""
+        """The provider that `to_json` saved; ValueError for anything else."""
         provider = cls(
             consent=consent,
             granted_scopes=granted_scopes,
             clock=clock,
             delay_after_rotation=delay_after_rotation,
+            **features,
         )
         try:
-            if kept["practice_provider"] != 1:
+            if saved["practice_provider"] != 1:
                 raise KeyError("practice_provider")
-            provider.client_auth = kept["client_auth"]
-            provider.scopes = dict(kept["scopes"])
-            provider.people = tuple(kept["people"])
-            provider.notes = {person: list(notes) for person, notes in kept["notes"].items()}
-            provider.ledger = Ledger.from_json(kept)
+            provider.client_auth = saved["client_auth"]
+            provider.scopes = {**(identity.SCOPES if provider.openid else {}), **saved["scopes"]}
+            provider.people = tuple(saved["people"])
+            provider.notes = {person: list(notes) for person, notes in saved["notes"].items()}
+            provider.ledger = ledger_from_json(saved)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ValueError("this is not what PracticeProvider.to_json gave") from error
         return provider
@@ -172,9 +270,9 @@ class PracticeProvider(Desk):
         if self.listening_at is not None:
             raise RuntimeError("this practice provider runs already")
         application = web.Application(client_max_size=_BODY_LIMIT)
-        for method, path, endpoint in _ENDPOINTS:
-            # add_route, for add_get takes HEAD as well, and a HEAD must not hand out a code
-            application.router.add_route(method, path, watched(self, endpoint))
+        for method, path, endpoint in routes_of(self):
+            # not add_get, which takes HEAD as well: a HEAD must not hand out a code
+            application.router.add_route(method, path, handler_for(self, endpoint))
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.5)
         await runner.setup()
         try:

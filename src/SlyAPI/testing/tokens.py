@@ -1,125 +1,147 @@
-"""The endpoints a client meets without its person: token, revocation, metadata.
+"""The token endpoint, and revocation: a client exchanges a grant for tokens, or ends them.
 
-The rule: RFC 6749, 7009 and 8414 to the letter, with the error codes of RFC 6749 §5.2.
+The rule: RFC 6749 and 7009 to the letter, with the error codes of RFC 6749 §5.2; each grant type is one function.
 """
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
 
-from . import asking
-from .desk import ClientAuth, Desk, Seen
-from .grants import Client, Issued, Refused
+from . import assertions, device, dpop, exchange, identity, request_reader
+from .client_auth import authenticated, invalid_client
+from .client_policy import checked_scopes, may_use, resource_error
+from .endpoint import Seen, Server
+from .features import (
+    AUTHORIZATION_CODE,
+    CLIENT_CREDENTIALS,
+    DEVICE_CODE,
+    JWT_BEARER,
+    REFRESH_TOKEN,
+    TOKEN_EXCHANGE,
+)
+from .grants import Binding, Client, Grant, Issued, Refused
+from .request_reader import required
 
 
-async def token(desk: Desk, request: web.Request, seen: Seen) -> web.Response:
+@dataclass(frozen=True)
+class TokenRequest:
+    """A request to the token endpoint whose client is authenticated; `now` in epoch seconds."""
+
+    server: Server
+    client: Client
+    form: dict[str, str]
+    binding: Binding
+    now: float
+
+
+async def token(server: Server, request: web.Request, seen: Seen) -> web.Response:
     """POST /token (RFC 6749 §3.2)."""
-    seen.parameters = form = await asking.read_form(request)
-    client = _client(desk, request, seen)
+    seen.parameters = form = await request_reader.read_form(request)
     grant_type = form.get("grant_type")
-    if grant_type == "authorization_code":
-        code, redirect_uri, verifier = _required(form, "code", "redirect_uri", "code_verifier")
-        verifier = asking.read_verifier(verifier)
-        issued = desk.ledger.exchange_code(client, code, redirect_uri, verifier, desk.clock())
-    elif grant_type == "refresh_token":
-        (refresh_token,) = _required(form, "refresh_token")
-        scopes = asking.read_scope(form["scope"]) if "scope" in form else None
-        issued = desk.ledger.refresh(client, refresh_token, scopes, desk.clock())
-        if desk.ledger.rules.rotation and desk.delay_after_rotation:
-            await asyncio.sleep(desk.delay_after_rotation)
-    elif grant_type is None:
+    anonymous = grant_type == JWT_BEARER and "Authorization" not in request.headers and not _names_client(form)
+    client = None if anonymous else await authenticated(server, request, seen)
+    if grant_type is None:
         raise Refused("invalid_request", "grant_type is missing")
+    if grant_type not in server.grant_types or (grant_type not in _GRANTS and grant_type != JWT_BEARER):
+        raise Refused("unsupported_grant_type", f"supported: {' '.join(server.grant_types)}")
+    if client is not None and not may_use(server, client, grant_type):
+        raise Refused("unauthorized_client", "the client did not register this grant type")
+    needs_proof = client is not None and bool(client.metadata.get("dpop_bound_access_tokens"))
+    resources = tuple(form.get("resource", "").split())
+    wrong = resource_error(server, resources) if resources or grant_type == CLIENT_CREDENTIALS else ""
+    if wrong and not (grant_type == TOKEN_EXCHANGE and "requested_token_type" in form):
+        raise Refused("invalid_target", wrong)
+    binding = Binding(resources, dpop.required_key(server, request, required=needs_proof))
+    if client is None or grant_type == JWT_BEARER:
+        issued = assertions.exchange_assertion(server, client, form, binding)
     else:
-        raise Refused("unsupported_grant_type", "authorization_code and refresh_token are supported")
-    return web.json_response(_reply(issued))
+        issued = _GRANTS[grant_type](TokenRequest(server, client, form, binding, server.clock()))
+    if grant_type == REFRESH_TOKEN and server.ledger.rules.rotation and server.delay_after_rotation:
+        await asyncio.sleep(server.delay_after_rotation)
+    return web.json_response(_reply(server, issued))
 
 
-async def revoke(desk: Desk, request: web.Request, seen: Seen) -> web.Response:
+async def revoke(server: Server, request: web.Request, seen: Seen) -> web.Response:
     """POST /revoke (RFC 7009): an unknown token is answered like a known one."""
-    seen.parameters = await asking.read_form(request)
-    client = _client(desk, request, seen)
-    (ended,) = _required(seen.parameters, "token")
-    desk.ledger.revoke(client, ended)
+    seen.parameters = await request_reader.read_form(request)
+    client = await authenticated(server, request, seen)
+    (ended,) = required(seen.parameters, "token")
+    server.ledger.revoke(client, ended)
     return web.Response()
 
 
-async def metadata(desk: Desk, request: web.Request, seen: Seen) -> web.Response:
-    """GET /.well-known/oauth-authorization-server (RFC 8414 §2, RFC 9207 §3)."""
-    methods = [f"client_secret_{method}" for method in _secret_methods(desk.client_auth)]
-    if any(client.secret_digest is None for client in desk.ledger.clients.values()):
-        methods.append("none")
-    described: dict[str, Any] = {
-        "issuer": desk.origin,
-        "authorization_endpoint": desk.authorize_url,
-        "token_endpoint": desk.token_url,
-        "revocation_endpoint": desk.revoke_url,
-        "scopes_supported": list(desk.scopes),
-        "response_types_supported": ["code"],
-        "response_modes_supported": ["query"],
-        "grant_types_supported": ["authorization_code", "refresh_token"],
-        "token_endpoint_auth_methods_supported": methods,
-        "revocation_endpoint_auth_methods_supported": methods,
-        "code_challenge_methods_supported": ["S256"],
-        "authorization_response_iss_parameter_supported": True,
-    }
-    return web.json_response(described)
+def _names_client(form: dict[str, str]) -> bool:
+    return any(name in form for name in ("client_id", "client_secret", "client_assertion", "client_assertion_type"))
 
 
-def _client(desk: Desk, request: web.Request, seen: Seen) -> Client:
-    """The client that asks, sure to be itself; a refresh token shown with wrong credentials ends.
-
-    Some providers do end it, which is why a client must never try out methods on a refresh.
-    """
-    try:
-        credentials = asking.read_credentials(request.headers.getall("Authorization", []), seen.parameters)
-        seen.client_auth = credentials.method
-        return _authenticated(desk, credentials)
-    except Refused as refused:
-        if refused.error == "invalid_client" and seen.parameters.get("grant_type") == "refresh_token":
-            desk.ledger.end_refresh_token(seen.parameters.get("refresh_token", ""))
-        raise
-
-
-def _authenticated(desk: Desk, credentials: asking.Credentials) -> Client:
-    client = desk.ledger.clients.get(credentials.client_id)
-    if client is None:
-        raise _invalid_client("the client is unknown, or did not say who it is")
-    wanted = ("none",) if client.secret_digest is None else _secret_methods(desk.client_auth)
-    if credentials.method not in wanted:
-        raise _invalid_client(f"this client authenticates by: {' or '.join(wanted)}")
-    if client.secret_digest is not None and not client.knows_secret(credentials.secret):
-        raise _invalid_client("the client secret is wrong")
-    return client
+def _code(sent: TokenRequest) -> Issued:
+    code, redirect_uri, verifier = required(sent.form, "code", "redirect_uri", "code_verifier")
+    verifier = request_reader.read_verifier(verifier)
+    return sent.server.ledger.exchange_code(
+        sent.client,
+        code,
+        redirect_uri,
+        verifier,
+        sent.now,
+        sent.binding,
+        with_refresh_token=may_use(sent.server, sent.client, REFRESH_TOKEN),
+        offline_needs_scope="offline_access" in sent.server.scopes,
+    )
 
 
-def _invalid_client(description: str) -> Refused:
-    return Refused("invalid_client", description, 401, asking.BASIC_CHALLENGE)
+def _refresh(sent: TokenRequest) -> Issued:
+    (refresh_token,) = required(sent.form, "refresh_token")
+    scopes = request_reader.read_scope(sent.form["scope"]) if "scope" in sent.form else None
+    return sent.server.ledger.refresh(sent.client, refresh_token, scopes, sent.now, sent.binding)
 
 
-def _secret_methods(client_auth: ClientAuth) -> tuple[str, ...]:
-    return ("basic", "post") if client_auth == "any" else (client_auth,)
+def _client_credentials(sent: TokenRequest) -> Issued:
+    """RFC 6749 §4.4: for confidential clients only, and without a refresh token (§4.4.3)."""
+    if sent.client.is_public:
+        raise invalid_client("client_credentials needs a client that authenticates")
+    scopes = checked_scopes(sent.server, sent.client, sent.form.get("scope"))
+    if {"openid", "offline_access"} & set(scopes):
+        raise Refused("invalid_scope", "openid and offline_access need a person")
+    grant = Grant(sent.client.client_id, scopes, person=sent.client.client_id, resources=sent.binding.resources)
+    return sent.server.ledger.start(sent.client, grant, sent.binding, sent.now)
 
 
-def _required(form: Mapping[str, str], *names: str) -> list[str]:
-    missing = [name for name in names if name not in form]
-    if missing:
-        raise Refused("invalid_request", f"missing: {', '.join(missing)}")
-    return [form[name] for name in names]
+def _device(sent: TokenRequest) -> Issued:
+    (device_code,) = required(sent.form, "device_code")
+    return device.poll(sent.server, sent.client, device_code, sent.binding, sent.now)
 
 
-def _reply(issued: Issued) -> dict[str, Any]:
+def _exchange(sent: TokenRequest) -> Issued:
+    return exchange.exchange_token(sent.server, sent.client, sent.form, sent.binding)
+
+
+_GRANTS: dict[str, Callable[[TokenRequest], Issued]] = {
+    AUTHORIZATION_CODE: _code,
+    REFRESH_TOKEN: _refresh,
+    CLIENT_CREDENTIALS: _client_credentials,
+    DEVICE_CODE: _device,
+    TOKEN_EXCHANGE: _exchange,
+}
+
+
+def _reply(server: Server, issued: Issued) -> dict[str, Any]:
     """RFC 6749 §5.1; without a refresh token where the old one goes on. One that ends says when."""
     reply: dict[str, Any] = {
         "access_token": issued.access_token,
-        "token_type": "Bearer",
+        "token_type": issued.token_type,
         "expires_in": issued.expires_in,
         "scope": " ".join(issued.scopes),
+        **issued.extra,
     }
     if issued.refresh_token is not None:
         reply["refresh_token"] = issued.refresh_token
         if issued.refresh_expires_in is not None:
-            reply["refresh_token_expires_in"] = issued.refresh_expires_in  # no RFC has it; GitHub and others say it so
+            reply["refresh_token_expires_in"] = issued.refresh_expires_in  # GitHub's name; no RFC has one
+    # only a person's sign-in has a session; machines and exchanged tokens get no id_token
+    if server.openid and "openid" in issued.scopes and identity.has_session(server, issued):
+        reply["id_token"] = identity.id_token(server, issued)
     return reply

@@ -1,6 +1,6 @@
 """Bodies that are sent piece by piece: files, paths, asynchronous iterables, and multipart forms of them.
 
-The rule: nothing is read before it is sent, and a second time only from where it began the first time.
+The rule: nothing is read before it is sent; a second sending starts where the first one started.
 """
 
 import asyncio
@@ -17,9 +17,9 @@ from ..json_file import display_path
 from ..web.params import as_form, as_pairs
 
 Progress = Callable[[int], object]
-"""Is told how many bytes more went over: `bar.update` of tqdm as it is."""
+"""Called with the number of bytes sent or received since the last call; tqdm's `bar.update` fits."""
 Total = Callable[[int | None], object]
-"""Is told the size (None: unknown) whenever a body begins at its first byte: `bar.reset` of tqdm as it is."""
+"""Called with the size (None: unknown) whenever a body starts at its first byte; tqdm's `bar.reset` fits."""
 
 _PIECE = 1 << 18
 _BINARY = "application/octet-stream"
@@ -27,24 +27,24 @@ _BINARY = "application/octet-stream"
 
 @runtime_checkable
 class Readable(Protocol):
-    """An open file, or what reads like one, in binary mode."""
+    """An open file in binary mode, or an object that reads like one."""
 
     def read(self, size: int, /) -> bytes: ...
 
 
 Content = str | bytes | os.PathLike[str] | Readable | AsyncIterable[bytes]
-"""Text and bytes as they are, a path, an open binary file, or pieces that come one by one."""
+"""Text and bytes as they are, a path, an open binary file, or an asynchronous iterable of pieces."""
 File = Content | tuple[str, Content] | tuple[str, Content, str]
-"""The content of a file, with its name and its Content-Type where they are not to be guessed."""
+"""The content of a file, optionally with its name and its Content-Type, which are guessed otherwise."""
 Files = Mapping[str, File] | Sequence[tuple[str, File]]
-"""Files by the name of their form field; pairs where a name comes more than once."""
+"""Files by the name of their form field; pairs where a name occurs more than once."""
 
 
 class Body:
-    """A body in pieces, which aiohttp iterates over each time that it sends it.
+    """A body in pieces, which aiohttp iterates over each time it sends it.
 
-    `size` in bytes, None where nobody knows it; `again`: whether it can be sent a second time;
-    `failure`: what kept it from being read to its end.
+    `size` in bytes, None where unknown; `again`: whether it can be sent a second time;
+    `failure`: the exception that ended reading it early.
     """
 
     def __init__(self, sources: "Sequence[_Source]", content_type: str, progress: Progress | None, total: Total | None):
@@ -58,7 +58,7 @@ class Body:
         self._total = total
 
     def headers(self, own: Mapping[str, str] | None) -> dict[str, str]:
-        """The caller's headers and those of the body; a Content-Type of the caller's counts."""
+        """The caller's headers and those of the body; the caller's Content-Type wins."""
         given = {name: value for name, value in (own or {}).items() if name.lower() != "content-length"}
         if not any(name.lower() == "content-type" for name in given):
             given["Content-Type"] = self.content_type
@@ -78,7 +78,7 @@ class Body:
                     yield bytes(piece)
                     if self._progress is not None:
                         self._progress(len(piece))
-        except Exception as error:  # aiohttp would tell of a broken connection
+        except Exception as error:  # aiohttp would report a broken connection
             self.failure = error
             raise
 
@@ -90,7 +90,7 @@ def body_of(content: Content, progress: Progress | None = None, total: Total | N
 
 
 def form_of(data: Any) -> Any:
-    """A form as aiohttp takes it: its fields as text, and a `Body` where a file is among them or in their place."""
+    """A form as aiohttp takes it: its fields as text, or a `Body` where there is a file."""
     if isinstance(data, Mapping):
         files = {name: value for name, value in data.items() if _is_file(value)}
         fields = as_form({name: value for name, value in data.items() if name not in files})
@@ -110,7 +110,7 @@ def multipart(
     fields: Mapping[str, str | list[str]], files: Files, progress: Progress | None = None, total: Total | None = None
 ) -> Body:
     """A form with files in it (RFC 7578), its fields first."""
-    boundary = secrets.token_hex(16)  # a content that holds it could forge parts
+    boundary = secrets.token_hex(16)  # content that contains it could forge parts
     sources: list[_Source] = []
     for name, value in fields.items():
         for text in [value] if isinstance(value, str) else value:
@@ -128,24 +128,24 @@ def _file(name: str, file: File) -> tuple[str, Content, str]:
     if isinstance(file, tuple):
         filename, content, kind = file if len(file) == 3 else (*file, "")
     if not filename:
-        told = content if isinstance(content, os.PathLike) else getattr(content, "name", None)
-        filename = os.path.basename(told) if isinstance(told, str | os.PathLike) else name
+        path = content if isinstance(content, os.PathLike) else getattr(content, "name", None)
+        filename = os.path.basename(path) if isinstance(path, str | os.PathLike) else name
     import mimetypes  # its tables are large, and most programs send no files
 
     kind = kind or mimetypes.guess_type(filename)[0] or _BINARY
     if not kind.isprintable() or not kind.isascii():
-        raise ConfigError(f"The Content-Type given for the file {name!r} is none.")
+        raise ConfigError(f"The Content-Type of the file {name!r} is not valid.")
     return filename, content, kind  # type: ignore[return-value]
 
 
 def _head(boundary: str, name: str, filename: str | None = None) -> bytes:
-    told = f'; filename="{_quoted(filename)}"' if filename is not None else ""
-    head = f'--{boundary}\r\nContent-Disposition: form-data; name="{_quoted(name)}"{told}\r\n'
-    return head.encode("utf-8", "replace")  # half characters: Python's for the bytes of a file's name that are no UTF-8
+    file = f'; filename="{_quoted(filename)}"' if filename is not None else ""
+    head = f'--{boundary}\r\nContent-Disposition: form-data; name="{_quoted(name)}"{file}\r\n'
+    return head.encode("utf-8", "replace")  # unpaired surrogates: Python's for bytes of a file name outside UTF-8
 
 
 def _quoted(name: str) -> str:
-    """A name as browsers write it there (HTML, multipart/form-data): no quotation mark or line end ends it early."""
+    """A name as browsers write it (HTML, multipart/form-data): quotation marks and line ends cannot end it early."""
     return name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
 
 
@@ -168,17 +168,17 @@ def _source(content: Any) -> _Source:
     if isinstance(content, Readable):
         return _Open(content)
     raise TypeError(
-        f"a {type(content).__name__} is no body: give text, bytes, a path, a binary file or an async iterable of bytes"
+        f"a {type(content).__name__} cannot be a body: "
+        "give text, bytes, a path, a binary file or an async iterable of bytes"
     )
 
 
 def as_bytes(text: str) -> bytes:
-    """The text in UTF-8. Raises `ConfigError` for half a character."""
+    """The text in UTF-8. Raises `ConfigError` for an unpaired surrogate."""
     try:
         return text.encode()
     except UnicodeEncodeError:
-        pass
-    raise ConfigError("The text of a body holds half a character (a lone surrogate), which no encoding can write.")
+        raise ConfigError("The text of the body contains an unpaired surrogate (U+D800 to U+DFFF).") from None
 
 
 class _Bytes:
@@ -194,7 +194,7 @@ class _Bytes:
 
 
 class _Once:
-    """An asynchronous iterable: over it goes once, and nobody knows how long it is."""
+    """An asynchronous iterable: it can be sent once, and its size is unknown."""
 
     size: int | None = None
     again = False
@@ -205,14 +205,14 @@ class _Once:
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:
         if self._begun:
-            raise ConfigError("This body has been sent already, and cannot be sent a second time.")
+            raise ConfigError("This body was sent before and cannot be sent a second time.")
         self._begun = True
         async for piece in self._iterable:
             yield piece
 
 
 class _Open:
-    """An open file, from where it stands; it stays open. It is one call's at a time: it has but one place."""
+    """An open file, from its current position; it stays open. One call at a time can use it: it has one position."""
 
     def __init__(self, file: Any) -> None:
         if not isinstance(file.read(0), bytes):
@@ -235,13 +235,13 @@ class _Open:
             sent += len(piece)
             yield piece
         if self.size is not None and sent < self.size:
-            # else the server would wait for the rest that was announced
-            raise ConfigError("The file became shorter while it was sent.", next_step="Send it again, whole.")
+            # else the server would wait for the rest of the announced size
+            raise ConfigError("The file became shorter while it was sent.", next_step="Send it again.")
 
     def _read(self, sent: int) -> bytes:
         if self._start is None or self.size is None:
             return bytes(self._file.read(_PIECE))
-        with self._lock:  # a sending that was given up may still be reading
+        with self._lock:  # a cancelled call may still be reading in its thread
             self._file.seek(self._start + sent)
             return bytes(self._file.read(min(_PIECE, self.size - sent)))
 
@@ -254,21 +254,20 @@ def _position(file: Any) -> int | None:
 
 
 class _OnDisk:
-    """A file by its path, opened each time that it is sent."""
+    """A file by its path, opened each time it is sent."""
 
     again = True
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        problem = ""
         try:
-            told = os.stat(path)
-            self.size: int | None = told.st_size
-            problem = "" if stat.S_ISREG(told.st_mode) else "is no file"
+            status = os.stat(path)
         except (OSError, ValueError) as error:
-            problem = f"cannot be sent ({getattr(error, 'strerror', None) or type(error).__name__})"
-        if problem:
-            raise ConfigError(f"{display_path(path)} {problem}.")
+            reason = getattr(error, "strerror", None) or type(error).__name__
+            raise ConfigError(f"{display_path(path)} cannot be sent ({reason}).") from None
+        if not stat.S_ISREG(status.st_mode):
+            raise ConfigError(f"{display_path(path)} is not a regular file.")
+        self.size: int | None = status.st_size
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:
         with await asyncio.to_thread(open, self._path, "rb") as file:

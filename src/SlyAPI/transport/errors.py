@@ -1,92 +1,93 @@
-"""aiohttp's exceptions as errors of ours, which hold nothing of the request but its bare URL.
+"""aiohttp's exceptions as errors of ours, which hold nothing of the request but its method and bare URL.
 
-The rule: an aiohttp exception carries the request's headers, so none escapes.
+The rule: an aiohttp exception carries the request's headers, so none escapes. Imports aiohttp, so it is imported
+itself when the first exception is to be translated.
 """
 
-from functools import cache
-from typing import Any
+from typing import NamedTuple
 
-from ..errors import BadReplyError, ConfigError, NetworkError, RequestTimeoutError, SlyError, printable
+import aiohttp
+
+from .. import errors
+from ..errors import BadReplyError, ConfigError, RequestTimeoutError, SlyError, printable
 from ..web.messages import Request
-from ..web.urls import bare_url
+
+AIOHTTP_ERRORS = (aiohttp.ClientError, TimeoutError, OSError, ValueError, TypeError, RuntimeError)
+"""What a request with aiohttp raises, apart from what ends a task."""
 
 
-class TooLargeError(ValueError):
-    pass
+class NetworkError(errors.NetworkError, aiohttp.ClientConnectionError):
+    """`NetworkError` that is aiohttp's error too: programs written for 0.6 catch that one."""
+
+    __module__ = errors.__name__
 
 
-def aiohttp_errors() -> tuple[type[Exception], ...]:
-    """What aiohttp raises, for `translate_error`; asked for by an `except`, so only once something was raised."""
-    import aiohttp
+class _Row(NamedTuple):
+    of: tuple[type[Exception], ...]
+    ours: type[SlyError]
+    message: str
+    """May name the exception's `cause`, `text` and class (`name`)."""
+    next_step: str = ""
+    kind: errors.Kind | None = None
 
-    return (aiohttp.ClientError, TimeoutError, OSError, ValueError, TypeError, RuntimeError)
+
+# The first row whose exceptions match counts.
+_TABLE = (
+    _Row(
+        (aiohttp.ClientConnectorCertificateError, aiohttp.ClientSSLError),
+        NetworkError,
+        "TLS failed ({cause})",
+        "Check the address, the machine's clock and its certificates.",
+        "configuration",
+    ),
+    _Row((aiohttp.ClientConnectorDNSError,), NetworkError, "DNS lookup failed", "Check the address and the network."),
+    _Row(
+        (aiohttp.ClientConnectorError,), NetworkError, "no connection ({cause})", "Check the network, then try again."
+    ),
+    _Row((aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError), ConfigError, "this is not a valid http or https URL"),
+    _Row(
+        (aiohttp.ClientResponseError,),
+        BadReplyError,
+        "the server sent an invalid HTTP response",
+        "Check the address; if it is right, try again later.",
+    ),
+    _Row(
+        (aiohttp.ClientError, OSError),
+        NetworkError,
+        "the connection broke before the whole reply arrived ({name})",
+        "Try again.",
+    ),
+    _Row((RuntimeError,), ConfigError, "the given client session cannot be used ({text})"),
+    _Row((Exception,), ConfigError, "the request cannot be sent ({name}: check URL and headers)"),
+)
 
 
 def translate_error(error: Exception, request: Request, timeout: float | None) -> Exception:
-    """The error of ours that says what aiohttp's means; holds nothing of the request but its bare URL.
+    """The error of ours for one of aiohttp's; `timeout` in seconds.
 
-    A `TypeError` stays one: the caller's data cannot be written. What kept a body from being read is given as it is.
+    A `TypeError` stays one: the caller's data cannot be written. An exception of the body's source, or of a
+    middleware in the caller's session, is returned as it is.
     """
-    import aiohttp
-
     failure: Exception | None = getattr(request.data, "failure", None)
     if failure is not None:
         return failure
-    asked, broken = request.name, _network_error()
     for ours in (error, error.__cause__, error.__context__):
         if isinstance(ours, SlyError):
-            return ours  # of a middleware in the caller's session
+            return ours
     if isinstance(error, TimeoutError):
         known = timeout and not isinstance(error, aiohttp.ServerTimeoutError)  # that one has a limit of its own
         limit = f" within {timeout:g} s" if known else " in time"
-        return RequestTimeoutError(f"{asked}: no whole reply{limit}.", next_step="Try again later.")
-    if isinstance(error, TooLargeError):
-        return BadReplyError(f"{asked}: the reply is larger than {error.args[0]} bytes.", kind="permanent")
-    if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError):
-        return broken(
-            f"{asked}: TLS failed ({_cause(error)}).",
-            next_step="Check the address, the machine's clock and its certificates.",
-            kind="configuration",
-        )
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return broken(f"{asked}: the host's name is not known here.", next_step="Check address and network.")
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return broken(f"{asked}: no connection ({_cause(error)}).", next_step="Check the network, try again.")
-    if isinstance(error, aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError):
-        return ConfigError(f"{printable(bare_url(request.url), 100)!r} is not a URL that can be asked.")
-    if isinstance(error, aiohttp.ClientResponseError):
-        return BadReplyError(
-            f"{asked} was answered with what is no HTTP that can be read.",
-            next_step="Check the address; if it is right, try again later.",
-        )
-    if isinstance(error, aiohttp.ClientError | OSError):
-        return broken(
-            f"{asked}: the connection broke before a whole reply ({type(error).__name__}).", next_step="Try again."
-        )
+        return RequestTimeoutError(f"{request.name}: no whole reply{limit}.", next_step="Try again later.")
     if isinstance(error, TypeError):
         # json's messages name types; others quote the value, which may be a secret
-        why = printable(error, 200) if "JSON" in str(error) else "a value of a type that cannot be sent"
-        return TypeError(f"{asked}: {why}.")
-    if isinstance(error, RuntimeError):
-        return ConfigError(f"{asked}: the client session given cannot be used ({printable(error, 100)}).")
-    return ConfigError(f"{asked}: the request cannot be sent as it is ({type(error).__name__}: check URL and headers).")
-
-
-@cache
-def _network_error() -> type[NetworkError]:
-    """`NetworkError` as aiohttp's error too: programs written for 0.6 catch that one, for want of ours."""
-    import aiohttp
-
-    class Both(NetworkError, aiohttp.ClientConnectionError):
-        def __reduce__(self) -> tuple[Any, ...]:
-            again, (_, *told) = super().__reduce__()
-            return again, (NetworkError, *told)
-
-    Both.__module__, Both.__name__, Both.__qualname__ = NetworkError.__module__, "NetworkError", "NetworkError"
-    return Both
+        reason = printable(error, 200) if "JSON" in str(error) else "a value of a type that cannot be sent"
+        return TypeError(f"{request.name}: {reason}.")
+    row = next(row for row in _TABLE if isinstance(error, row.of))
+    message = row.message.format(cause=_cause(error), text=printable(error, 100), name=type(error).__name__)
+    return row.ours(f"{request.name}: {message}.", next_step=row.next_step, kind=row.kind)
 
 
 def _cause(error: Exception) -> str:
     inner = getattr(error, "os_error", None) or getattr(error, "certificate_error", None) or error
-    why = getattr(inner, "verify_message", "") or getattr(inner, "strerror", "")
-    return printable(why or type(inner).__name__, 100)
+    reason = getattr(inner, "verify_message", "") or getattr(inner, "strerror", "")
+    return printable(reason or type(inner).__name__, 100)

@@ -1,4 +1,4 @@
-"""aiohttp sessions: one for each event loop, or one on the connections of the caller's.
+"""aiohttp sessions: one for each event loop, or one on the connections of the caller's session.
 
 The rule: nobody has to close anything, and a session is not closed while a token request uses its connections.
 """
@@ -16,10 +16,11 @@ from .per_loop import PerLoop
 if TYPE_CHECKING:
     import aiohttp
 
+
 def session_on_same_connector(client: "aiohttp.ClientSession | None") -> "aiohttp.ClientSession":
     """A session on the client's connections, with their TLS settings and its proxy, to be closed after use.
 
-    Its headers, cookies, credentials, base URL and middlewares stay out: they are meant for an API.
+    It has none of the client's headers, cookies, credentials, base URL and middlewares, which are meant for an API.
     """
     import aiohttp
 
@@ -40,7 +41,7 @@ _USES: "weakref.WeakKeyDictionary[aiohttp.ClientSession, set[asyncio.Future[None
 
 @contextlib.asynccontextmanager
 async def in_use(client: "aiohttp.ClientSession | None") -> AsyncGenerator[None, None]:
-    """Keeps `Sessions` from closing the client: a token reply that is lost may take a grant along."""
+    """Keeps `Sessions` from closing the client: losing a token reply can end a grant."""
     use = asyncio.get_running_loop().create_future()
     uses = _USES.setdefault(client, set()) if client is not None else set()
     uses.add(use)
@@ -52,14 +53,14 @@ async def in_use(client: "aiohttp.ClientSession | None") -> AsyncGenerator[None,
 
 
 def load_aiohttp() -> None:
-    """Imports what makes a session."""
+    """Imports aiohttp, which makes sessions."""
     import aiohttp  # noqa: F401  # pyright: ignore[reportUnusedImport]
 
 
 class Sessions(PerLoop["aiohttp.ClientSession"]):
     """One `aiohttp.ClientSession` for each event loop, made on first use, closed when its loop ends.
 
-    `trace_configs` hear of its requests.
+    `trace_configs` are called for its requests.
     """
 
     def __init__(self, trace_configs: "Sequence[aiohttp.TraceConfig]" = ()) -> None:

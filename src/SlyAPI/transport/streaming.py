@@ -1,31 +1,38 @@
 """Replies whose bodies are read piece by piece, and requests whose bodies take their time.
 
-The rule: no limit in total, neither of bytes nor of time; a limit on how long nothing comes. No error is aiohttp's.
+The rule: no limit on the whole, neither of bytes nor of time, but one on the time between two pieces. No aiohttp
+exception escapes.
 """
 
 import asyncio
 import codecs
-from collections.abc import AsyncGenerator, AsyncIterator
+import contextlib
+import logging
+import math
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..errors import BadReplyError, SlyError
-from ..web.messages import Reply, Request
+from ..errors import BadReplyError, clean_traceback
+from ..web.events import request_log
+from ..web.messages import REDIRECTS, Reply, Request
 from ..web.urls import bare_url
-from .errors import aiohttp_errors, translate_error
-from .requests import fetch, read_body
+from .requests import ERROR_BODY_LIMIT, TranslatedErrors, ask, logged, read_body
 
 if TYPE_CHECKING:
     import aiohttp
 
+IDLE_TIMEOUT = 60.0
+"""Seconds without a byte after which a stream is given up, unless the caller's session has a limit of its own."""
 LONGEST_LINE = 1 << 20
-"""Characters of a line that `lines` gives."""
+"""Characters that a line of `lines` may have."""
 
 
 class Streamed(Reply):
-    """A reply as it comes: iterate over its bytes, or over its `lines()`. Its `body` stays empty.
+    """A reply while it arrives: iterate over its bytes, or over its `lines()`. Its `body` stays empty.
 
-    `status`, `headers` and `url` are there from the beginning. `size`: bytes that the server
-    announced, None where it did not, or where they are packed.
+    `status`, `headers` and `url` are known from the beginning. `size`: bytes that the server
+    announced, None where it did not, or where the body is compressed.
     """
 
     __slots__ = ("_request", "_response")
@@ -44,94 +51,119 @@ class Streamed(Reply):
 
     @property
     def packed(self) -> bool:
-        """Whether what comes over the wire is not the body as it is given here (gzip and its like)."""
+        """Whether the body is compressed on the wire (gzip and the like)."""
         return self.headers.get("Content-Encoding", "").strip().lower() not in ("", "identity")
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self.pieces()
 
+    @clean_traceback
     async def pieces(self) -> AsyncGenerator[bytes, None]:
-        """The body, in pieces as they come, unpacked. Raises `NetworkError` where it breaks off."""
+        """The body in pieces as they arrive, decompressed. Raises `NetworkError` where the connection breaks."""
         while piece := await self._piece():
             yield piece
-            piece = b""  # so that no traceback shows what a server echoed
 
+    @clean_traceback
     async def lines(self) -> AsyncGenerator[str, None]:
         """The body's lines without their ends, in the encoding that the reply names, else UTF-8.
 
-        Raises `NetworkError` where it breaks off, `BadReplyError` for a line longer than `LONGEST_LINE` and
-        for UTF-16 or UTF-32 that does not begin as such.
+        Raises `NetworkError` where the connection breaks, `BadReplyError` for a line longer than `LONGEST_LINE` and
+        for UTF-16 or UTF-32 without its byte order mark.
         """
         decoder = codecs.getincrementaldecoder(self.encoding)("replace")
         rest, first = "", True
-        try:
-            async for piece in self.pieces():
-                text = _decoded(decoder, piece)
-                piece = b""
-                if text is None:
-                    raise BadReplyError(f"{self._request.name}: the text is no {self.encoding}, as which it came.")
-                if first and text:
-                    text, first = text.removeprefix("\ufeff"), False
-                end, *others = text.split("\n")
-                rest += end
-                for other in others:
-                    yield rest.removesuffix("\r")
-                    rest = other
-                text = end = other = ""
-                others = []
-                if len(rest) > LONGEST_LINE:
-                    raise BadReplyError(f"{self._request.name}: a line is longer than {LONGEST_LINE} characters.")
-        except SlyError:
-            rest = ""  # so that no traceback shows what a server echoed
-            raise
+        async for piece in self.pieces():
+            text = self._decoded(decoder, piece)
+            if first and text:
+                text, first = text.removeprefix("\ufeff"), False
+            end, *others = text.split("\n")
+            rest += end
+            for other in others:
+                yield rest.removesuffix("\r")
+                rest = other
+            if len(rest) > LONGEST_LINE:
+                raise BadReplyError(f"{self._request.name}: a line is longer than {LONGEST_LINE} characters.")
         rest += decoder.decode(b"", final=True)
         if rest:
             yield rest.removesuffix("\r")
 
+    def _decoded(self, decoder: codecs.IncrementalDecoder, piece: bytes) -> str:
+        try:
+            return decoder.decode(piece)
+        except UnicodeError:
+            raise BadReplyError(f"{self._request.name}: the text is not {self.encoding}, as its header says.") from None
+
     def close(self) -> None:
-        """Lets go of the connection; one that has more to say is closed."""
+        """Releases the connection, which is closed if the body has not been read to its end."""
         self._response.close()
 
+    @clean_traceback
     async def read(self, limit: int, timeout: float | None = None) -> bytes:
         """The whole body, within `timeout` seconds if given. Raises `BadReplyError` for one larger than `limit`."""
-        try:
+        with TranslatedErrors(self._request):
             async with asyncio.timeout(timeout):
                 return await read_body(self._response, limit)
-        except asyncio.CancelledError as cancelled:
-            raise cancelled.with_traceback(None) from None
-        except aiohttp_errors() as error:
-            problem = translate_error(error, self._request, None)
-        raise problem
 
     async def _piece(self) -> bytes:
         try:
-            return await self._response.content.readany()
-        except asyncio.CancelledError as cancelled:
+            with TranslatedErrors(self._request):
+                return await self._response.content.readany()
+        except BaseException:
             self.close()
-            raise cancelled.with_traceback(None) from None
-        except aiohttp_errors() as error:
-            problem = translate_error(error, self._request, None)
-        self.close()
-        raise problem
+            raise
 
 
 async def begin(client: "aiohttp.ClientSession", request: Request, limit: int) -> Reply:
-    """Sends a request and reads the reply's head: a `Streamed`, to be closed; of a refusal or a redirect the whole."""
-    return await fetch(client, request, limit, Streamed)
+    """Sends a request and reads the reply's head: a `Streamed`, to be closed; a refusal or a redirect is read whole."""
+    with TranslatedErrors(request):
+        sending = _begin(client, request)
+        return await (logged(request, sending) if request_log.isEnabledFor(logging.DEBUG) else sending)
+
+
+async def _begin(client: "aiohttp.ClientSession", request: Request) -> Reply:
+    """The head, or a refusal or redirect, within the session's time limit, which starts once the body is sent."""
+    loop, total = asyncio.get_running_loop(), client.timeout.total or math.inf
+    async with asyncio.timeout(None) as limit:
+
+        def start_limit() -> None:
+            with contextlib.suppress(RuntimeError):  # the reply arrived before the whole body was sent
+                limit.reschedule(loop.time() + total)
+
+        if hasattr(request.data, "__aiter__"):
+            request = replace(request, data=_reporting_end(request.data, start_limit))
+        else:
+            start_limit()
+        response = await ask(client, request, timeout=_without_total(client.timeout))
+        start_limit()
+        moved = response.status in REDIRECTS and "Location" in response.headers
+        if not moved and response.status < 400:
+            return Streamed(response, request)
+        body = await read_body(response, ERROR_BODY_LIMIT, cut=True)
+        return Reply(response.status, response.headers, body, request.url)
+
+
+async def _reporting_end(body: AsyncIterable[bytes], at_end: Callable[[], None]) -> AsyncGenerator[bytes, None]:
+    async for piece in body:
+        yield piece
+    at_end()
+
+
+def _without_total(given: "aiohttp.ClientTimeout") -> "aiohttp.ClientTimeout":
+    """The session's time limits without the total one."""
+    import aiohttp
+
+    return aiohttp.ClientTimeout(
+        total=None,
+        connect=given.connect,
+        sock_connect=given.sock_connect or IDLE_TIMEOUT,
+        sock_read=given.sock_read or IDLE_TIMEOUT,
+    )
 
 
 async def fetch_patiently(client: "aiohttp.ClientSession", request: Request, limit: int) -> Reply:
-    """As `transport.fetch`, for a request whose body may be large: the time of the reply begins when it is sent."""
+    """Like `fetch`, for a request whose body may be large: the time limit starts once the body is sent."""
     reply = await begin(client, request, limit)
     if isinstance(reply, Streamed):
         body = await reply.read(limit, client.timeout.total or None)
         return Reply(reply.status, reply.headers, body, request.url)
     return reply
-
-
-def _decoded(decoder: codecs.IncrementalDecoder, piece: bytes) -> str | None:
-    """None where there is no byte order mark that has to be."""
-    try:
-        return decoder.decode(piece)
-    except UnicodeError:
-        return None

@@ -1,6 +1,6 @@
-"""What the library tells of itself: one event for each request, refresh, retry and wait, under the logger `SlyAPI`.
+"""Log events, under the logger `SlyAPI`: one for each request, refresh, retry and wait.
 
-The rule: no query, header, body or token, only method, bare URL and figures; the same as fields of the record
+The rule: no query, header, body or token, only method, bare URL and figures; the record has the same as fields
 (`docs/observing.md` lists them), for a formatter that writes JSON.
 """
 
@@ -17,44 +17,44 @@ refresh_log = logging.getLogger("SlyAPI.refresh")
 retry_log = logging.getLogger("SlyAPI.retry")
 wait_log = logging.getLogger("SlyAPI.wait")
 _LONG = 10.0
-"""Seconds of silence from which on a person should hear why."""
+"""Seconds of waiting from which on the event is a warning."""
 
 
 def requested(request: Request, seconds: float, status: int | None, size: int | None, error: str = "") -> None:
-    """A request has its answer, `size` bytes decompressed, or ended in `error` (an exception's name).
+    """A request has its reply, of `size` bytes decompressed, or ended in `error` (an exception's name).
 
-    `size` is None of a body that is read piece by piece.
+    `size` is None for a body that is read piece by piece.
     """
-    told = _named(request) | {"status": status, "ms": round(seconds * 1000, 3), "bytes": size, "error": error}
+    fields = _named(request) | {"status": status, "ms": round(seconds * 1000, 3), "bytes": size, "error": error}
     outcome = "%(error)s" if status is None else "HTTP %(status)d"
-    _tell(request_log, logging.DEBUG, "request", f"%(method)s %(url)s: {outcome}, %(ms).1f ms, %(bytes)s bytes", told)
+    _log(request_log, logging.DEBUG, "request", f"%(method)s %(url)s: {outcome}, %(ms).1f ms, %(bytes)s bytes", fields)
 
 
 def refreshed(host: str, why: str, until: datetime | None) -> None:
-    """A token was renewed at `host`."""
+    """A token was refreshed at `host`."""
     end = None if until is None else f"{until:%Y-%m-%dT%H:%M:%SZ}"
-    told = {"host": printable(host, 100), "why": why, "until": end}
+    fields = {"host": printable(host, 100), "why": why, "until": end}
     message = "Token renewed at %(host)s (%(why)s), good until " + ("%(until)s" if end else "the provider ends it")
-    _tell(refresh_log, logging.INFO, "refresh", message, told)
+    _log(refresh_log, logging.INFO, "refresh", message, fields)
 
 
 def tries_again(request: Request, failure: SlyError, tried: int, tries: int, delay: float) -> None:
-    """A call failed and is sent once more after `delay` seconds."""
+    """A call failed and is sent again after `delay` seconds."""
     status = failure.status if isinstance(failure, ApiError) else None
-    told = _named(request) | {"status": status, "error": type(failure).__name__, "tried": tried, "seconds": delay}
+    fields = _named(request) | {"status": status, "error": type(failure).__name__, "tried": tried, "seconds": delay}
     outcome = "%(error)s" if status is None else "HTTP %(status)d"
     message = f"%(method)s %(url)s: {outcome}; try {tried + 1} of {tries} in %(seconds).1f s"
-    _tell(retry_log, _level(delay), "retry", message, told)
+    _log(retry_log, _level(delay), "retry", message, fields)
 
 
 def waits(request: Request, seconds: float) -> None:
     """A request waits for its turn, about `seconds`."""
-    told = _named(request) | {"seconds": seconds}
-    _tell(wait_log, _level(seconds), "wait", "%(method)s %(url)s waits about %(seconds).1f s for its turn", told)
+    fields = _named(request) | {"seconds": seconds}
+    _log(wait_log, _level(seconds), "wait", "%(method)s %(url)s waits about %(seconds).1f s for its turn", fields)
 
 
-def _tell(log: logging.Logger, level: int, event: str, message: str, told: Mapping[str, object]) -> None:
-    log.log(level, message, told, extra={"event": event, **told})
+def _log(log: logging.Logger, level: int, event: str, message: str, fields: Mapping[str, object]) -> None:
+    log.log(level, message, fields, extra={"event": event, **fields})
 
 
 def _named(request: Request) -> dict[str, object]:

@@ -1,13 +1,13 @@
-"""What JSON is made of, and JSON bytes as values: with orjson where the extra `[fast]` is installed.
+"""The types of JSON values, and JSON bytes as values: with orjson where the extra `[fast]` is installed.
 
-The rule: what is read is the same with orjson and without, because whatever the two read differently is left to json.
+The rule: the values are the same with orjson and without, because json reads whatever the two read differently.
 """
 
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ..errors import BadReplyError
+from .. import errors
 from .messages import Request
 
 # Plain unions, because users of 0.6 walk them at run time (`typing.get_args`).
@@ -26,23 +26,23 @@ _read = json.JSONDecoder().raw_decode
 
 
 def _with_json(body: bytes) -> Any:
-    """The value of JSON in UTF-8 that begins with it: at a third of the cost of `json.loads` for a short one."""
+    """The value of JSON in UTF-8 without leading space: at a third of the cost of `json.loads` for a short one."""
     text = body.decode()
     value, end = _read(text)
     if text[end:].strip(" \t\r\n"):
-        raise ValueError("there is more behind the value")
+        raise ValueError("extra data after the value")
     return value
 
 
-# Digits as 0, what may stand before the digits of a text or a fraction as 1, all else as a space.
+# Digits as 0; the characters before the digits of a string or a fraction as 1; everything else as a space.
 _SHAPE = bytes(48 if c in b"0123456789" else 49 if c in b'".' else 32 for c in range(256))
 _LONG = b" " + 19 * b"0"
 
 
 def _has_long_integer(body: bytes) -> bool:
-    """Whether there is an integer that may be beyond 64 bits, of which orjson makes a float.
+    """Whether there is an integer that may need more than 64 bits, which orjson reads as a float.
 
-    19 digits are in two of the places that are nine apart, so a ninth of the body tells whether to search.
+    19 digits cover at least two of every ninth byte, so a ninth of the body is enough to rule it out.
     """
     return b"00" in body[::9].translate(_SHAPE) and _LONG in b" " + body.translate(_SHAPE)
 
@@ -52,7 +52,7 @@ def _with_orjson(read: Loads) -> Loads:
         if not _has_long_integer(body):
             try:
                 return read(body)
-            except ValueError:  # of what json takes: NaN, half a character, 1e400, depth
+            except ValueError:  # json reads some of these: NaN, an unpaired surrogate, 1e400, deep nesting
                 pass
         return _with_json(body)
 
@@ -68,55 +68,52 @@ def _choose() -> Loads:
 
 
 def _first(body: bytes) -> Any:
-    """Chooses with the first answer, so that an import of SlyAPI loads no optional library."""
+    """Chooses at the first reply, so that importing SlyAPI loads no optional library."""
     global loads
     loads = _choose()
     return loads(body)
 
 
 loads: Loads = _first
-"""The value of JSON in UTF-8. Raises `ValueError` or `RecursionError` for anything else, or what begins with space."""
+"""The value of JSON in UTF-8 without leading space. Raises `ValueError` or `RecursionError` for anything else."""
 
 
 def read_json(body: bytes, request: Request) -> Any:
-    """The JSON value in the answer to `request`. Raises `BadReplyError`, which quotes nothing of the body."""
+    """The JSON value in the reply to `request`. Raises `BadReplyError`, which quotes nothing of the body."""
     try:
         return loads(body)
     except (ValueError, RecursionError):
         pass
-    problem = ""
     try:
         return json.loads(body)  # knows a byte order mark, and UTF-16 and UTF-32 (RFC 4627 §3)
-    except UnicodeDecodeError:
-        problem = "not text in a known encoding"
-    except RecursionError:
-        problem = "nested too deeply"
-    except ValueError:
-        problem = "not JSON, or cut short" if body[:200].strip() else "empty"
-        if body[:200].lstrip().startswith(b"<"):
-            problem = "HTML or XML, not JSON"
-    del body  # so that no traceback shows what a server echoed
-    raise _NotJsonError(
-        f"{request.name} was answered with a body that is {problem}.",
+    except (ValueError, RecursionError) as error:
+        problem = _problem(body, error)
+    raise BadReplyError(
+        f"{request.name}: the body of the reply is {problem}.",
         next_step="Check the address; if it is right, try again later.",
     )
 
 
+def _problem(body: bytes, error: Exception) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return "not text in a known encoding"
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    beginning = body[:200].lstrip()
+    if beginning.startswith(b"<"):
+        return "HTML or XML, not JSON"
+    return "not JSON, or cut short" if beginning else "empty"
+
+
 class _JsonError(json.JSONDecodeError):
-    """Of a message alone, without the text that is no JSON."""
+    """With a message alone, without the text that is not JSON."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, "", 0)
         self.args = (message,)
 
 
-class _NotJsonError(BadReplyError, _JsonError):
-    """`BadReplyError` as the error of `json` too: programs written for 0.6 catch that one, for want of ours."""
+class BadReplyError(errors.BadReplyError, _JsonError):
+    """`BadReplyError` that is json's error too: programs written for 0.6 catch that one."""
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        again, (_, *told) = super().__reduce__()
-        return again, (BadReplyError, *told)
-
-
-_NotJsonError.__module__, _NotJsonError.__qualname__ = BadReplyError.__module__, BadReplyError.__qualname__
-_NotJsonError.__name__ = BadReplyError.__name__
+    __module__ = errors.__name__

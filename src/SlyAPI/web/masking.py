@@ -6,8 +6,8 @@ The rule: a container of secrets prints names or a count, never a value.
 import re
 from base64 import b64encode
 from collections.abc import Iterable
-from html import escape
 from typing import Any
+from urllib.parse import quote
 
 
 class SecretForm(dict[str, str]):
@@ -37,20 +37,22 @@ class Secrets(tuple[str, ...]):
 
 
 def masked(text: str, secrets: Iterable[str]) -> str:
-    """`text` with every secret in it replaced by `***`, also where it is written in another encoding.
+    """`text` with every secret in it replaced by `***`; `***` alone where a secret is in it in another spelling.
 
-    Secrets of less than four characters stay: they would be found in every other word. A stranger's text
-    is to be cut to some ten thousand characters before: the time grows with their square.
+    Replaced are a secret as it is, URL-encoded, and in base64. Secrets of less than four characters stay: every
+    other word would contain them. Takes time linear in the length of the text.
     """
-    for secret in sorted(set(secrets), key=len, reverse=True):
-        if len(secret) < 4:
-            continue
-        text = text.replace(secret, "***")
-        # letters and digits are the same in every spelling; the pattern of a long secret takes a while to make
-        if all(part in text for part in _PLAIN.findall(secret)):
-            text = re.sub(_spelled(secret), "***", text)
-        encoded = b64encode(secret.encode("utf-8", "replace")).decode().rstrip("=")
-        text = re.sub(f"{re.escape(encoded)}=*", "***", text) if encoded in text else text
+    spellings = {spelling for secret in secrets if len(secret) > 3 for spelling in (secret, _base64(secret))}
+    for spelling in sorted(spellings, key=len, reverse=True):
+        for as_written in (spelling, *_url_encoded(spelling)):
+            text = text.replace(as_written, "***")
+    plain = None
+    for spelling in spellings:
+        if len(spelling) <= len(text):  # an encoded one is not shorter
+            plain = plain or _plain_forms(text)
+            core = _plain_forms(spelling)[-1]
+            if len(plain) > _ROUNDS or (len(core) > 3 and any(core in form for form in plain)):
+                return "***"
     return text
 
 
@@ -63,55 +65,51 @@ def without_half(text: str, secrets: Iterable[str]) -> str:
     return text
 
 
-_PLAIN = re.compile("[A-Za-z0-9_]+")
-_LOOSE = r"[\s+\\\x80-\U0010ffff]"
-"""What a spelling may have more or less of: spaces, backslashes, characters read in the wrong encoding."""
-_PARTS = re.compile(f"{_PLAIN.pattern}|{_LOOSE}+|.")
-_MOST_PARTS = 5000
-"""No token has more; the pattern of a stranger's would take seconds to make."""
+def _url_encoded(text: str) -> Iterable[str]:
+    for safe in ("", "/"):
+        encoded = quote(text, safe, errors="replace")
+        yield encoded.replace("%20", "+")
+        yield encoded
+        yield _OCTET.sub(lambda octet: octet[0].lower(), encoded)
 
 
-def _spelled(secret: str) -> str:
-    """A pattern for the secret as text, URL-encoded, in JSON, in HTML, each once or more.
+def _base64(secret: str) -> str:
+    return b64encode(secret.encode("utf-8", "replace")).decode().rstrip("=")
 
-    Of no part is there a choice how much of a text it takes, so that no text makes the search go back and forth.
+
+# All quantifiers that could give characters to each other are possessive or bounded: no backtracking (ReDoS).
+_ESCAPED = re.compile(
+    r"%(?:25)*(?P<url>[0-9a-f]{2})"
+    r"|&(?:amp;)*(?:\#x0*(?P<hex>[0-9a-f]{1,6})|\#0*(?P<number>[0-9]{1,7})|(?P<name>amp|lt|gt|quot|apos));"
+    r"|(?<!\\)\\++(?:(?-i:u)(?P<utf16>[0-9a-f]{4})|x(?P<byte>[0-9a-f]{2})|U(?P<utf32>[0-9a-f]{8})"
+    r"|(?P<letter>[nrtbf]))",
+    re.IGNORECASE,
+)
+_OCTET = re.compile("%[0-9A-F]{2}")
+_NAMED = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'", "n": "\n", "r": "\r", "t": "\t", "b": "\b"}
+_ROUNDS = 6
+_LOOSE = "\x80"
+"""Stands for what encodings disagree about: white space, `+`, and characters beyond ASCII, any number of them."""
+_DISAGREED = re.compile(r"[\s+\x80-\U0010ffff]+")
+
+
+def _plain_forms(text: str) -> list[str]:
+    """The text with one layer of escapes fewer each: of URLs, HTML, JSON and Python, in any order.
+
+    Of more than `_ROUNDS` layers the list is one longer than `_ROUNDS`, and its last is not plain yet.
     """
-    parts = _PARTS.findall(secret)
-    if len(parts) > _MOST_PARTS:
-        return re.escape(secret)
-    return "".join(part if _PLAIN.fullmatch(part) else _spelled_part(part) for part in parts)
-
-
-def _spelled_part(part: str) -> str:
-    """One character that has other spellings, or all at once of a row of those of which there may be more or less."""
-    encoded = "|".join(map(_encoded, dict.fromkeys(part)))
-    # the longest first, for there is no second choice
-    escaped = "|".join(sorted((form for c in dict.fromkeys(part) for form in _escaped(c)), key=len, reverse=True))
-    if re.match(_LOOSE, part):
-        return rf"(?>{_LOOSE}|(?i:(?<=\\)(?:{escaped})|{encoded})){{1,{8 * len(part) + 8}}}+"
-    return rf"(?i:\\{{0,16}}(?:{re.escape(part)}|{escaped})|{encoded})"
-
-
-_LETTERS = {"\n": "n", "\r": "r", "\t": "t", "\b": "b", "\f": "f"}
-
-
-def _escaped(c: str) -> list[str]:
-    """Patterns for what stands for a character behind any number of backslashes."""
-    utf16 = c.encode("utf-16-be", "surrogatepass").hex()
-    forms = [r"\\*".join(f"u{utf16[at : at + 4]}" for at in range(0, len(utf16), 4))]
-    if c in _LETTERS:
-        forms.append(_LETTERS[c])
-    if ord(c) < 0x100:
-        forms.append(f"x{ord(c):02x}")
-    if ord(c) > 0xFFFF:
-        forms.append(f"U{ord(c):08x}")
+    forms: list[str] = []
+    while len(forms) <= _ROUNDS:
+        forms.append(_DISAGREED.sub(_LOOSE, text.replace("\\", "")))
+        before, text = text, _ESCAPED.sub(_unescaped, text)
+        if text == before:
+            break
     return forms
 
 
-def _encoded(c: str) -> str:
-    """A pattern for a character in a URL or in HTML, however many times it was encoded."""
-    named = f"{escape(c)[1:-1]}|" if escape(c) != c else ""
-    byte = f"{ord(c):02x}" if c.isascii() else "[89a-f][0-9a-f]"  # of UTF-8 or of another encoding
-    if c in " +":
-        byte = "(?:20|2b)"  # form-encoded, or decoded once too often
-    return rf"%(?:25)*{byte}|&(?:amp;)*(?:{named}#0*{ord(c)}|#x0*{ord(c):x});"
+def _unescaped(escape: re.Match[str]) -> str:
+    kind = str(escape.lastgroup)
+    if kind in ("name", "letter"):
+        return _NAMED.get(escape[kind].lower(), _LOOSE)
+    number = int(escape[kind], 10 if kind == "number" else 16)
+    return chr(number) if number < 0x80 else _LOOSE

@@ -1,4 +1,4 @@
-"""HTTP messages as plain data: what we ask and what came back. Opens no connection.
+"""HTTP messages as plain data: requests and replies. Opens no connection.
 
 The rule: a `Request` prints without its headers, query and body, because they carry the secrets.
 """
@@ -11,18 +11,19 @@ from email.utils import parsedate_to_datetime
 from enum import Enum, StrEnum
 from typing import Any
 
+from .challenges import Challenge, challenges_in
 from .masking import masked, without_half
 from .urls import bare_url
 
 ParamType = int | float | str | Enum | None | Set["ParamType"] | Sequence["ParamType"]
 ParamsDict = Mapping[str, ParamType]
-"""Query parameters as a caller writes them; `params.as_query` says what becomes of them."""
+"""Query parameters as a caller writes them; `params.as_query` converts them."""
 
 
 FORM = "application/x-www-form-urlencoded"
 """The Content-Type of a form's fields in a body."""
 REDIRECTS = (301, 302, 303, 307, 308)
-"""Statuses of which a `Location` says where to ask instead (RFC 9110 §15.4)."""
+"""Statuses whose `Location` header names another URL to request (RFC 9110 §15.4)."""
 
 
 class Method(StrEnum):
@@ -38,7 +39,7 @@ class Method(StrEnum):
 
     @classmethod
     def _missing_(cls, value: object) -> "Method | None":
-        """Another method, which an aiohttp client may ask with (HEAD, PROPFIND); it has no name here."""
+        """Another method that an aiohttp client may use (HEAD, PROPFIND); it has no member here."""
         if not isinstance(value, str) or not value or value != value.upper():
             return None
         other = str.__new__(cls, value)
@@ -50,7 +51,7 @@ class Method(StrEnum):
 class Request:
     """One request before it is sent. An `Auth` may change `query_params`, `headers` and `data`.
 
-    `url` is complete but for `query_params`; `data` is a form (mapping), JSON (when `data_is_json`),
+    `url` is complete except for `query_params`; `data` is a form (mapping), JSON (when `data_is_json`),
     or text and bytes sent as they are; an empty mapping means no body.
     """
 
@@ -72,10 +73,10 @@ class Request:
         return f"<Request {self.name}>"
 
     def send(self, client: Any) -> Any:
-        """Asks with it as it is, on an `aiohttp.ClientSession`: `async with request.send(client) as response`.
+        """Sends it as it is, on an `aiohttp.ClientSession`: `async with request.send(client) as response`.
 
-        As in 0.6. aiohttp follows redirects and takes headers along; the methods of `WebAPI` keep a credential
-        at home.
+        As in 0.6. aiohttp follows redirects and sends the headers along; the methods of `WebAPI` send a credential
+        to one origin only.
         """
         body: dict[str, Any] = {"json": self.data} if self.data_is_json else {"data": self.data or None}
         return client.request(self.method.value, self.url, params=self.query_params, headers=self.headers, **body)
@@ -101,14 +102,19 @@ class Reply:
 
     @property
     def encoding(self) -> str:
-        """The encoding of text that the Content-Type names, UTF-8 where it names none that is known."""
+        """The text encoding that the Content-Type names, UTF-8 where it names no known one."""
         named = _CHARSET.search(self.headers.get("Content-Type", ""))
         try:
             name = codecs.lookup(named[1]).name if named else "utf-8"
-            b"ab".decode(name, "replace")  # refuses what is no encoding of text, such as base64
+            b"ab".decode(name, "replace")  # refuses codecs that do not decode to text, such as base64
         except (LookupError, ValueError):
             return "utf-8"
         return "utf-8" if name in _NO_CHARSETS else name
+
+    @property
+    def challenges(self) -> list[Challenge]:
+        """The challenges of its `WWW-Authenticate` headers."""
+        return challenges_in(self.headers)
 
     def text(self) -> str:
         """The body as text, unreadable bytes replaced."""
@@ -116,11 +122,11 @@ class Reply:
 
     def without(self, secrets: Iterable[str], longest: int = 4096) -> "Reply":
         """The reply as an error may keep it: the secrets masked, the text cut at `longest`, the URL bare."""
-        from multidict import CIMultiDict  # aiohttp's own; not needed before something went wrong
+        from multidict import CIMultiDict  # a dependency of aiohttp; only errors need it
 
         secrets = tuple(secrets)
         headers = CIMultiDict((name, masked(value, secrets)) for name, value in self.headers.items())
-        text = self.text().replace("\0", "")  # UTF-16 that nothing names as such
+        text = self.text().replace("\0", "")  # UTF-16 that no header declares
         text = masked(text[: 4 * longest], secrets)
         text = without_half(text, secrets)[:longest]
         return Reply(self.status, headers, text.encode(self.encoding, "replace"), bare_url(self.url))
@@ -128,13 +134,13 @@ class Reply:
 
 def retry_after(headers: Mapping[str, str], now: float | None = None) -> float | None:
     """`Retry-After` in seconds, in both forms (RFC 9110 §10.2.3); None where absent or unreadable."""
-    told = headers.get("Retry-After") or headers.get("retry-after")
-    if not told:
+    value = headers.get("Retry-After") or headers.get("retry-after")
+    if not value:
         return None
-    if told.strip().isdecimal():
-        return float(told.strip()[:9])
+    if value.strip().isdecimal():
+        return float(value.strip()[:9])
     try:
-        at = parsedate_to_datetime(told).timestamp()
+        at = parsedate_to_datetime(value).timestamp()
         start = parsedate_to_datetime(headers["Date"]).timestamp() if now is None else now
     except (ValueError, TypeError, KeyError, OverflowError):
         return None
@@ -145,7 +151,7 @@ _SMALLEST_SKEW = 60.0
 
 
 def skew(headers: Mapping[str, str], now: float) -> float:
-    """Seconds by which the server's `Date` is ahead of `now`; 0 for less than a minute, which may be the network's."""
+    """Seconds by which the server's `Date` is ahead of `now`; 0 for less than a minute, which may be network delay."""
     try:
         ahead = parsedate_to_datetime(headers["Date"]).timestamp() - now
     except (KeyError, ValueError, TypeError, OverflowError):

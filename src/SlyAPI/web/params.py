@@ -1,6 +1,6 @@
 """Python values as query text: enums, lists, sets, booleans and None. Pure.
 
-The rule: what cannot be written is a `TypeError` before anything is sent, never a Python repr on the wire.
+The rule: a value without a text form is a `TypeError` before anything is sent, never a Python repr on the wire.
 """
 
 from collections.abc import Iterable, Mapping, Sequence, Set
@@ -12,7 +12,7 @@ from ..errors import ConfigError
 
 
 def as_query(params: Mapping[str, Any], delimiter: str = ",") -> dict[str, str | int]:
-    """Query parameters ready to be encoded once.
+    """Query parameters ready to be URL-encoded once.
 
     `None`, an enum whose value is `None` and an empty list are left out; an enum gives its value; a
     list, tuple or set becomes one parameter, its members joined by `delimiter`; booleans are
@@ -31,9 +31,9 @@ def as_query(params: Mapping[str, Any], delimiter: str = ",") -> dict[str, str |
 
 
 def as_form(data: Mapping[str, Any]) -> dict[str, str | list[str]]:
-    """Form fields by the rules of query parameters, but that a list is its field once for each member.
+    """Form fields by the rules of query parameters, except that a list gives one field for each member.
 
-    Raises `TypeError` for what is no mapping too.
+    Raises `TypeError` also for data that is not a mapping.
     """
     if not isinstance(data, Mapping):
         raise TypeError(f"form data is a {type(data).__name__}, not a mapping")
@@ -49,7 +49,7 @@ def as_form(data: Mapping[str, Any]) -> dict[str, str | list[str]]:
 
 
 def as_pairs(data: Iterable[tuple[str, Any]]) -> list[tuple[str, str]]:
-    """Form fields in their order, of which a name may come more than once."""
+    """Form fields in their order; a name may occur more than once."""
     texts = ((name, _as_text(name, value, ",")) for name, value in data)
     return [(name, str(text)) for name, text in texts if text is not None]
 
@@ -73,16 +73,14 @@ def _as_text(name: str, value: Any, delimiter: str) -> str | int | None:
         return repr(value)
     if _is_list(value):
         members = [_as_text(name, member, delimiter) for member in value]
-        kept = [str(member) for member in members if member is not None]
-        return delimiter.join(kept) if kept else None
-    raise TypeError(f"parameter {name!r} is a {type(value).__name__}, which has no form as query text")
+        texts = [str(member) for member in members if member is not None]
+        return delimiter.join(texts) if texts else None
+    raise TypeError(f"parameter {name!r} is a {type(value).__name__}, which cannot be written as query text")
 
 
 def _encodable(name: str, text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        pass
-    else:
-        return text
-    raise ConfigError(f"parameter {name!r} holds half a character (a lone surrogate), which no encoding can write.")
+        raise ConfigError(f"parameter {name!r} contains an unpaired surrogate (U+D800 to U+DFFF).") from None
+    return text

@@ -1,6 +1,6 @@
-"""URLs as text: what of one may be printed, where secrets may go, and the parameters of a redirect.
+"""URLs as text: which part may be printed, where secrets may be sent, and the parameters of a redirect.
 
-The rule: text in, text out; an error quotes nothing that may be a secret.
+The rule: text in, text out; an error quotes nothing that may be secret.
 """
 
 import re
@@ -10,7 +10,7 @@ from ..errors import ConfigError, printable
 
 
 def bare_url(url: str) -> str:
-    """The URL up to its query, without user information: fit to print.
+    """The URL up to its query, without user information: safe to print.
 
     >>> bare_url("https://me:pass@api.example/path?key=secret")
     'https://api.example/path'
@@ -33,10 +33,10 @@ def is_loopback_uri(uri: str) -> bool:
 
 
 def check_endpoint(uri: str, name: str, *, allow_http: bool = False) -> str:
-    """`uri` if secrets may go there: https, or http on loopback, or any http by `allow_http`.
+    """`uri` if secrets may be sent there: https, or http on loopback, or any http with `allow_http`.
 
-    Raises `ConfigError` for other schemes (`file:`, `javascript:`), for spaces, and for what a command
-    line would take for a flag.
+    Raises `ConfigError` for other schemes (`file:`, `javascript:`), for spaces, and for text that a command
+    line would read as an option.
     """
     try:
         parts = urlsplit(uri)
@@ -44,22 +44,24 @@ def check_endpoint(uri: str, name: str, *, allow_http: bool = False) -> str:
     except ValueError:
         parts, sound = urlsplit(""), False
     if not sound or parts.scheme not in ("http", "https") or "\\" in uri:
-        # not quoted: what stands in the wrong line of a client file may be its secret
-        raise ConfigError(f"{name} is no https URL.", next_step="Copy it from the provider's documentation.")
+        # not quoted: a value in the wrong line of a client file may be its secret
+        raise ConfigError(f"{name} is not an https URL.", next_step="Copy it from the provider's documentation.")
+    if "#" in uri:
+        raise ConfigError(f"{name} has a fragment (RFC 6749 §3.1).", next_step="Remove the # and what follows it.")
     if parts.scheme == "http" and not is_loopback_uri(uri) and not allow_http:
         raise ConfigError(
-            f"{name} is plain http, and secrets would go unprotected to {printable(parts.hostname, 100)}.",
+            f"{name} is plain http, so secrets would be sent unprotected to {printable(parts.hostname, 100)}.",
             next_step="Use https, or OAuth2App(..., allow_http=True) in a network you trust.",
         )
     return uri
 
 
-# An address up to its query. A query alone may hold `://` and `?` too: Google's has the scopes as they are.
+# An address up to its query. A query alone may contain `://` and `?` too: Google's has the scopes as they are.
 _ADDRESS = re.compile(r"(?:[a-z][a-z0-9+.-]*:|/)[^?]*\?|[^=?]*\?", re.IGNORECASE)
 
 
 def redirect_pairs(query: str) -> list[tuple[str, str]]:
-    """Names and values in a redirect's query, given as the query or as the whole address; none where it is neither."""
+    """Names and values in a redirect's query, given as the query or as the whole address; empty for other text."""
     text = query.strip().partition("#")[0]
     if address := _ADDRESS.match(text):
         text = text[address.end() :]

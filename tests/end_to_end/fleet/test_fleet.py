@@ -21,6 +21,8 @@ from tests.end_to_end.fleet.clients import LEASE
 from tests.end_to_end.fleet.fleet import Fleet, ask, fleet
 from tests.support import servers
 
+pytestmark = pytest.mark.long
+
 log = logging.getLogger(__name__)
 
 SECONDS = float(os.environ.get("FLEET_SECONDS", "2"))

@@ -9,25 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from SlyAPI.testing import PracticeProvider
-from SlyAPI.testing.asking import (
-    Pairs,
-    SendBack,
-    ShowPage,
-    read_asked,
-    read_credentials,
-    read_pairs,
-    redirect_uri_allowed,
-)
-from SlyAPI.testing.grants import Asked, Refused
+from SlyAPI.testing.authorization_request import SendBack, ShowPage, read_authorization_request
+from SlyAPI.testing.client_auth import read_credentials
+from SlyAPI.testing.grants import AuthorizationRequest, Refused
+from SlyAPI.testing.request_reader import Pairs, read_pairs, redirect_uri_allowed
 
 CLIENTS = PracticeProvider(redirect_uris=["http://localhost:8080", "http://127.0.0.1/a"]).ledger.clients
 NAMES = ["client_id", "redirect_uri", "response_type", "scope", "state", "code_challenge"]
 VALUES = ["practice-client", "http://localhost:8080", "http://127.0.0.1:99999/a", "code", "notes", "c" * 43]
 
 
-def what_becomes_of(pairs: Pairs) -> Asked | SendBack | ShowPage:
+def what_becomes_of(pairs: Pairs) -> AuthorizationRequest | SendBack | ShowPage:
     try:
-        return read_asked(pairs, CLIENTS, {"notes"})
+        return read_authorization_request(pairs, CLIENTS, {"notes"})
     except (SendBack, ShowPage) as refused:
         return refused
 
@@ -52,7 +46,7 @@ def test_any_authorization_request_is_taken_shown_or_sent_back(pairs: list[tuple
     became = what_becomes_of(pairs)
     if not isinstance(became, ShowPage):  # nothing is redirected to where no client is at home
         assert became.redirect_uri == "http://localhost:8080"
-    if isinstance(became, Asked):
+    if isinstance(became, AuthorizationRequest):
         assert set(became.scopes) <= {"notes"}
 
 

@@ -11,16 +11,16 @@ from .provider import PracticeProvider
 
 
 @asynccontextmanager
-async def kept_provider(path: str | os.PathLike[str], **knobs: Any) -> AsyncGenerator[PracticeProvider, None]:
-    """The provider whose state `keep` put into the file at `path`, running where it ran; kept again at the end.
+async def kept_provider(path: str | os.PathLike[str], **settings: Any) -> AsyncGenerator[PracticeProvider, None]:
+    """The provider whose state `keep` put into the file at `path`, running where it ran; saved again at the end.
 
-    `knobs` are those of `PracticeProvider.from_json`. Raises ValueError for another file, OSError where
+    `settings` are those of `PracticeProvider.from_json`. Raises ValueError for another file, OSError where
     the port is taken.
     """
     with open(path, encoding="utf-8") as file:
-        kept = json.load(file)
-    provider = PracticeProvider.from_json(kept["provider"], **knobs)
-    async with provider.running(kept["port"]):
+        saved = json.load(file)
+    provider = PracticeProvider.from_json(saved["provider"], **settings)
+    async with provider.running(saved["port"]):
         try:
             yield provider
         finally:

@@ -1,0 +1,41 @@
+"""Runs what may refresh a user's tokens, so that Ctrl-C does not lose them.
+
+The rule: a refresh that was sent is waited for and saved.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from ..flow.console import Console
+from ..flow.ctrl_c import second_ctrl_c_exits
+from ..oauth2 import OAuth2, OAuth2User
+from ..web.messages import Method, Request
+from .chosen_user import ChosenUser
+
+
+def refresh_if_due(auth: OAuth2, console: Console, chosen: ChosenUser, before: OAuth2User) -> None:
+    """Refreshes the tokens `before` if they are due. Raises `SaveError` where the file cannot be written, first."""
+    if auth.due:
+        chosen.check_writable()
+    run_saving_tokens(lambda: auth.sign(None, Request(Method.GET, auth.app.token_uri)), auth, console, chosen, before)
+
+
+def run_saving_tokens(
+    work: Callable[[], Awaitable[object]], auth: OAuth2, console: Console, chosen: ChosenUser, before: OAuth2User
+) -> None:
+    """Runs `work`, which may replace the tokens `before`. Raises `SaveError` if the new ones were not saved."""
+
+    async def patient() -> None:
+        try:
+            await work()
+        except asyncio.CancelledError:
+            with second_ctrl_c_exits(console, "Waiting for the running refresh. Ctrl-C again stops at once."):
+                await auth.wait_for_refresh()
+            raise
+        finally:
+            if auth.user.token not in ("", before.token) and auth.not_saved is None:
+                console.status = f"{chosen.label} was written."
+
+    asyncio.run(patient())
+    if auth.not_saved is not None:
+        raise auth.not_saved

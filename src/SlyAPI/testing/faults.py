@@ -1,0 +1,51 @@
+"""Failures on demand: the next requests to an endpoint are refused as a test says.
+
+The rule: a fault is data, used up by the requests it is for.
+"""
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from .grants import Refused
+
+_ERRORS = {429: "temporarily_unavailable", 500: "server_error", 503: "temporarily_unavailable"}
+
+
+@dataclass
+class Fault:
+    """A refusal for the next `times` requests to an endpoint, or to one below it (`api` is for all of the API)."""
+
+    endpoint: str
+    status: int
+    error: str
+    headers: dict[str, str]
+    times: int
+
+
+def fault(
+    endpoint: str,
+    status: int,
+    error: str,
+    retry_after: float | str | None,
+    headers: Mapping[str, str] | None,
+    times: int,
+) -> Fault:
+    """A fault with defaults for what is not given; `retry_after` is in seconds, or an HTTP date."""
+    sent = dict(headers or {})
+    if retry_after is not None:
+        sent["Retry-After"] = retry_after if isinstance(retry_after, str) else str(math.ceil(retry_after))
+    return Fault(endpoint.strip("/"), status, error or _ERRORS.get(status, "invalid_request"), sent, times)
+
+
+def take(faults: list[Fault], endpoint: str) -> None:
+    """Refuse this request if a fault is planned for it; the first one planned counts."""
+    for planned in faults:
+        if endpoint == planned.endpoint or endpoint.startswith(planned.endpoint + "/"):
+            planned.times -= 1
+            if planned.times <= 0:
+                faults.remove(planned)
+            refused = Refused(planned.error, "a test asked for this failure", planned.status)
+            refused.headers.update(planned.headers)
+            raise refused

@@ -1,0 +1,97 @@
+"""What a practice provider can do beyond codes and refresh tokens: settings, off by default.
+
+The rule: a setting is an attribute of the running provider too; an endpoint reads it at each request.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypedDict
+
+AUTHORIZATION_CODE = "authorization_code"
+REFRESH_TOKEN = "refresh_token"
+CLIENT_CREDENTIALS = "client_credentials"
+DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code"
+TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
+JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+GRANT_TYPES = (AUTHORIZATION_CODE, REFRESH_TOKEN, CLIENT_CREDENTIALS, DEVICE_CODE, TOKEN_EXCHANGE, JWT_BEARER)
+
+ResourceMetadata = Literal["off", "challenge", "path", "root"]
+DPoP = Literal["off", "allowed", "required"]
+Audience = Literal["either", "issuer", "endpoint"]
+
+
+class Features(TypedDict, total=False):
+    """The keyword arguments of `PracticeProvider` that switch on more than codes and refresh tokens."""
+
+    grant_types: Iterable[str]
+    issuer_path: str
+    metadata_places: Iterable[str]
+    metadata_changes: Mapping[str, Any]
+    resource_metadata: ResourceMetadata
+    resource_changes: Mapping[str, Any]
+    resources: Iterable[str]
+    require_resource: bool
+    registration: bool
+    initial_access_token: str | None
+    client_metadata_documents: bool
+    assertion_audience: Audience
+    require_par: bool
+    dpop: DPoP
+    dpop_nonces: bool
+    openid: bool
+    signing_algs: Iterable[str]
+    id_token_lifetime: float
+    id_token_changes: Mapping[str, Any]
+    device_code_lifetime: float
+    device_interval: float
+
+
+@dataclass(kw_only=True, eq=False)
+class FeatureSettings:
+    """The same settings with their defaults.
+
+    - `grant_types`: the accepted values of `grant_type`; `GRANT_TYPES` names all.
+    - `issuer_path`: the issuer's path, such as "/tenant". The endpoints stay at the origin's root.
+    - `metadata_places`: of "oauth" (RFC 8414), "openid" and "openid_appended" (OpenID Connect Discovery, with the
+      issuer's path inserted or in front), those that exist. The OpenID places exist only with `openid`.
+    - `metadata_changes`, `resource_changes`, `id_token_changes`: members to replace in server metadata, in the API's
+      metadata, and in id_tokens; None removes one. They make a provider that does something wrong.
+    - `resource_metadata`: where the API's metadata (RFC 9728) are found: "challenge" (every 401 and 403 names the
+      place), "path" (only at the well-known place with the API's path inserted) or "root".
+    - `resources`: accepted values of `resource` (RFC 8707) besides the API's own URLs; `require_resource` demands one.
+    - `registration`: RFC 7591 and 7592; with `initial_access_token` only for clients that send it.
+    - `client_metadata_documents`: a `client_id` may be the URL of the client's metadata.
+    - `assertion_audience`: which `aud` a client assertion needs: the issuer, the endpoint's URL, or either.
+    - `dpop_nonces`: both servers demand a nonce (RFC 9449 §8 and §9); `demand_dpop_nonces` makes new ones.
+    - `signing_algs`: algorithms of id_tokens, the default one first.
+    - lifetimes and `device_interval` are in seconds.
+    """
+
+    grant_types: Iterable[str] = (AUTHORIZATION_CODE, REFRESH_TOKEN)
+    issuer_path: str = ""
+    metadata_places: Iterable[str] = ("oauth", "openid", "openid_appended")
+    metadata_changes: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    resource_metadata: ResourceMetadata = "off"
+    resource_changes: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    resources: Iterable[str] = ()
+    require_resource: bool = False
+    registration: bool = False
+    initial_access_token: str | None = field(default=None, repr=False)
+    client_metadata_documents: bool = False
+    assertion_audience: Audience = "either"
+    require_par: bool = False
+    dpop: DPoP = "off"
+    dpop_nonces: bool = False
+    openid: bool = False
+    signing_algs: Iterable[str] = ("RS256", "ES256", "EdDSA")
+    id_token_lifetime: float = 300.0
+    id_token_changes: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    device_code_lifetime: float = 600.0
+    device_interval: float = 5.0
+
+
+def changed(document: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The document with members replaced, or removed where the new value is None."""
+    merged = {**document, **changes}
+    return {name: value for name, value in merged.items() if value is not None}
