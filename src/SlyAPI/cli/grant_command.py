@@ -51,7 +51,7 @@ def grant(args: Any, console: Console) -> int:
             user = asyncio.run(grant_to_file(app, user_path, scopes, options, console))
     fields = asdict(user) if isinstance(user, OAuth1User) else user.to_dict()
     if user_path == "-":
-        print_result(json.dumps(fields, indent=4))
+        print_result(*json.dumps(fields, indent=4).splitlines())
     else:
         print_json(args.json, {"user": user_path, **({} if isinstance(user, OAuth1User) else summary(user))})
     return 0

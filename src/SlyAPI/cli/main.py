@@ -35,7 +35,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         args = _read(argv)
         if isinstance(args, str):
-            print_result(args)
+            print_result(*args.split("\n"))
             return 0
         return _command(args.command)(args, console)
     except SystemExit as leave:  # argparse: --help

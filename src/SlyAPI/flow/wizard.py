@@ -23,7 +23,7 @@ from .ctrl_c import ctrl_c_as_interrupted
 from .git_guard import guard
 from .grant import GrantOptions, Save, grant
 from .grant_oauth1 import grant_oauth1
-from .scaffold import TEMPLATES, ScaffoldOptions, client_json, find_provider, is_filled_in
+from .scaffold import TEMPLATES, ScaffoldOptions, check_values, client_json, find_provider, is_filled_in
 
 _KINDS = {"oauth1": "OAuth1", "oauth2": "OAuth2"}
 
@@ -97,11 +97,12 @@ def scaffold_by_asking(console: Console) -> dict[str, Any] | None:
         console.say("Register a client at", f"    {provider.console}", f"with the redirect URI {provider.redirect_uri}")
         if provider.note:
             console.say(textwrap.fill(provider.note, 78))
-    options.given["id"] = console.ask("Client id; Enter to leave it blank", "--id", "")
-    options.given["secret"] = console.ask(
-        "Client secret (not shown); Enter to leave it blank", "--secret-file", "", hidden=True
-    )
-    client = client_json(options)
+    client = client_json(options)  # an issuer's metadata may say that clients have no secret
+    client["id"] = console.ask("Client id; Enter to leave it blank", "--id", "")
+    if client.get("client_auth") != "none":
+        question = "Client secret (not shown); Enter to leave it blank"
+        client["secret"] = console.ask(question, "--secret-file", "", hidden=True)
+    check_values(client)
     write_json_file(path, client)
     say_written(path, console)
     guard(path, console)
@@ -135,7 +136,8 @@ def say_written(path: StrPath, console: Console) -> None:
 def to_fill_in(client: Mapping[str, Any]) -> list[str]:
     """The keys of a client file whose value is empty or a placeholder."""
     own = {key: value for key, value in client.items() if key in ("id", "key", "secret")}
-    return [key for key, value in client.items() if value == "" or key in placeholders(own)]
+    missing = [key for key, value in client.items() if value == "" or key in placeholders(own)]
+    return [key for key in missing if key != "secret" or client.get("client_auth") != "none"]
 
 
 async def grant_to_file(

@@ -13,9 +13,11 @@ import sys
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
-from ..errors import ConfigError, ListenError
+from ..errors import ConfigError, ListenError, printable
+from ..web.urls import is_loopback_uri
 
 _URI = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]+")
+_WITH_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(?!\d)")  # not `localhost:8080`
 _PORT_0 = re.compile(r"(?<=:)0+(?=[/?]|$)")
 _NO_SUCH_FAMILY = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT}
 _TRIES = 20
@@ -58,6 +60,17 @@ class Address:
         """The Host headers that a browser sends for this URI, in lower case (RFC 9110 §7.2)."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return frozenset({f"{host}:{self.port}"} | ({host} if self.port == 80 else set()))
+
+
+def check_redirect_uri(uri: str) -> None:
+    """Raises `ConfigError` unless it is an absolute URI without fragment (RFC 6749 §3.1.2), and usable on loopback."""
+    if not _WITH_SCHEME.match(uri) or not _URI.fullmatch(uri) or "#" in uri:
+        raise ConfigError(
+            f"The redirect URI {printable(uri, 200)!r} is not an absolute URI.",
+            next_step="Give the registered one, such as http://localhost:8080.",
+        )
+    if is_loopback_uri(uri):
+        Address.of(uri)
 
 
 def _loopback_host(host: str) -> str | None:
