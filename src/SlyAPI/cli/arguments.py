@@ -123,6 +123,8 @@ def _add_grant(parser: _Parser) -> None:
     add("words", nargs="*", metavar="APP.json USER.json SCOPE ...", help="what the flags below do not set")
     add("--app", metavar="APP.json", help="the client file")
     add("--user", metavar="USER.json", help="the user file to write; - for stdout")
+    add("--store", metavar="URL", help="save in this store instead of a user file, such as sqlite:users.db")
+    add("--name", metavar="NAME", help="the user's name in the store")
     add("--scope", action="append", default=[], metavar="SCOPE", help="request this scope (repeatable)")
     add("--redirect-uri", metavar="URI", help="the registered redirect URI, sent byte for byte")
     add("--port", type=_port, metavar="N", help="listen on this port (0: any free one)")
@@ -132,8 +134,8 @@ def _add_grant(parser: _Parser) -> None:
     add("--paste", action="store_true", help="do not listen; read the final address from stdin")
     add("--param", action="append", default=[], metavar="K=V", help="add to the URL of the consent page (repeatable)")
     add("--client-auth", choices=_CLIENT_AUTH, help="how the client authenticates at the token endpoint")
-    add("--if-needed", action="store_true", help="keep a valid user file, refresh an expired one")
-    add("--force", action="store_true", help="replace an existing user file")
+    add("--if-needed", action="store_true", help="keep a valid user, refresh an expired one")
+    add("--force", action="store_true", help="replace an existing user")
     add("--json", action="store_true", help=_JSON)
 
 

@@ -58,7 +58,8 @@ class GrantOptions:
 
 
 U = TypeVar("U")
-Save = Callable[[U], None]
+Save = Callable[[U], Awaitable[None] | None]
+"""Makes the tokens durable. Raises `SaveError`."""
 
 
 class Answer(NamedTuple):
@@ -203,8 +204,7 @@ async def _by_listening(ask: Ask[U], redirect_uri: str, options: GrantOptions, c
             typed = _pasted(question, console, codes=not opened, end_is_no_answer=False)
         answer = await _within(options.timeout, _first_answer(_redirected(question, loopback, console), typed))
         try:
-            user = await question.exchange(answer.code)
-            save(user)
+            user = await _exchanged(question, answer.code, save)
         except SlyError as error:
             if answer.redirect is not None:
                 await answer.redirect.answer(400, _failure_page("The sign-in could not be finished.", error))
@@ -227,8 +227,14 @@ async def _by_paste(ask: Ask[U], redirect_uri: str, options: GrantOptions, conso
         "press Enter:",
     )
     answer = await _within(options.timeout, _pasted(question, console, codes=True, end_is_no_answer=True))
-    user = await question.exchange(answer.code)
-    save(user)
+    return await _exchanged(question, answer.code, save)
+
+
+async def _exchanged(question: Question[U], code: str, save: Save[U]) -> U:
+    user = await question.exchange(code)
+    saving = save(user)
+    if saving is not None:
+        await saving
     return user
 
 

@@ -147,9 +147,7 @@ async def grant_to_file(
     user = await _to_file(
         lambda save: grant(app, scopes, options, console, save), OAuth2User.to_dict, user_path, console
     )
-    say_missing(user, console)
-    if user.refresh_token is None and user.expires_at is not None:
-        console.say("The provider issued no refresh token: the grant ends when the access token expires.")
+    say_limits(user, console)
     return user
 
 
@@ -181,6 +179,13 @@ async def _to_file(
         console.say(f"Granted. {display_path(user_path)} was written (mode 0600).")
         guard(user_path, console)
     return user
+
+
+def say_limits(user: OAuth2User, console: Console) -> None:
+    """Says which requested scopes were not granted, and that a grant cannot be refreshed."""
+    say_missing(user, console)
+    if user.refresh_token is None and user.expires_at is not None:
+        console.say("The provider issued no refresh token: the grant ends when the access token expires.")
 
 
 def say_missing(user: OAuth2User, console: Console) -> None:
