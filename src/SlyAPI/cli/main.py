@@ -25,6 +25,7 @@ _HOMES = {
     "token": "token_commands",
     "refresh": "token_commands",
     "revoke": "token_commands",
+    "completion": "completion",
     "demo": "demo",
 }
 

@@ -87,7 +87,7 @@ def scaffold_by_asking(console: Console) -> dict[str, Any] | None:
     path = _ask_client_path(console, silence_fails=True)
     if path is None:
         return None
-    console.say(textwrap.fill(f"Known providers: {', '.join(PROVIDERS)}.", 78))
+    console.say(*textwrap.wrap(f"Known providers: {', '.join(PROVIDERS)}.", 78))
     name, provider = _ask_provider(console)
     options = ScaffoldOptions()
     if provider is None:
@@ -96,7 +96,7 @@ def scaffold_by_asking(console: Console) -> dict[str, Any] | None:
         options.provider = name
         console.say("Register a client at", f"    {provider.console}", f"with the redirect URI {provider.redirect_uri}")
         if provider.note:
-            console.say(textwrap.fill(provider.note, 78))
+            console.say(*textwrap.wrap(provider.note, 78))
     client = client_json(options)  # an issuer's metadata may say that clients have no secret
     client["id"] = console.ask("Client id; Enter to leave it blank", "--id", "")
     if client.get("client_auth") != "none":
@@ -119,7 +119,7 @@ def _ask_provider(console: Console) -> tuple[str, Provider | None]:
         except ConfigError as error:
             if not console.interactive:
                 raise
-            console.say(textwrap.fill(str(error), 78))
+            console.say(*textwrap.wrap(str(error), 78))
 
 
 def say_written(path: StrPath, console: Console) -> None:
