@@ -47,7 +47,7 @@ TESTS_OF = {
         "tests/oauth2/test_signer_refresh.py",
         "tests/oauth2/test_signer_shared.py",
     ],
-    "oauth2/flight": ["tests/oauth2/test_signer_edges.py", "tests/oauth2/test_signer_shared.py"],
+    "oauth2/refresh": ["tests/oauth2/test_signer_edges.py", "tests/oauth2/test_signer_shared.py"],
     "stores/file": [
         *("tests/stores/test_contract.py", "tests/stores/test_file.py"),
         *("-k", "not Sqlite and not Keyring and not Memory"),

@@ -255,7 +255,7 @@ async def test_show_knows_a_user_file_of_oauth_1(place: Place, saved: dict[str, 
 
 async def test_show_says_what_is_wrong_with_a_user_file_of_oauth_1(place: Place) -> None:
     (place.folder / "user.json").write_text(json.dumps({"key": "k3y", "secret": 5}))
-    failure(place, await place.runs("show", "user.json"), 3, "user.json", "secret is not a text")
+    failure(place, await place.runs("show", "user.json"), 3, "user.json", "secret is not a string")
 
 
 async def test_show_as_json_is_one_object(place: Place) -> None:
@@ -321,7 +321,7 @@ async def test_a_user_without_a_refresh_token_cannot_be_refreshed(place: Place) 
     [
         (("show", "app.json"), ("app.json", "a client file")),
         (("show", "absent.json"), ("absent.json", "does not exist", "grant")),
-        (("token", "user.json", "app.json"), ("user.json", "a user file", "the client file comes first")),
+        (("token", "user.json", "app.json"), ("user.json", "a user file", "client file first")),
         (("grant", "oauth1.json", "new.json"), ("OAuth 1 client file", "python -m SlyAPI grant oauth1")),
         (("refresh", "app.json", "."), ("folder",)),
     ],

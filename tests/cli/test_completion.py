@@ -69,6 +69,21 @@ def test_bash_completes_commands_flags_and_values(tmp_path: Path) -> None:
     assert completed(tmp_path, "nonsense", "--") == []
 
 
+def test_fish_completes_commands_flags_and_values(tmp_path: Path) -> None:
+    (tmp_path / "script").write_text(completion_script("fish"))
+
+    def offered(line: str) -> list[str]:
+        code = f'source ./script; complete -C "slyapi {line}"'
+        env = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
+        ran = subprocess.run([installed("fish"), "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True)
+        return [line.partition("\t")[0] for line in ran.stdout.splitlines()]
+
+    assert offered("re") == ["refresh", "revoke"]
+    assert offered("grant --no") == ["--no-browser"]
+    assert sorted(offered("grant --client-auth ")) == ["auto", "basic", "none", "post"]
+    assert sorted(offered("completion ")) == sorted(SHELLS)
+
+
 def test_a_shell_that_is_not_known_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["completion", "tcsh"]) == 2
     assert "fish" in capsys.readouterr().err

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import SlyAPI.oauth2.refresh_task
 from SlyAPI import ApiError, OAuth2, OAuth2User
 from SlyAPI.errors import ConfigError, RequestTimeoutError
-from SlyAPI.oauth2.signer import RETRY_PAUSE
+from SlyAPI.oauth2.held_user import RETRY_PAUSE
 from SlyAPI.stores import MemoryStore
 from SlyAPI.web import Method, Request
 from tests.support.refreshing import INVALID_GRANT, OLD, Place, status
@@ -211,14 +210,11 @@ async def test_a_client_that_closes_does_not_wait_for_the_hooks_of_another_user(
 # What is cut short.
 
 
-async def test_a_token_endpoint_that_never_answers_is_given_up_when_its_time_is_over(
-    place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(SlyAPI.oauth2.refresh_task, "LAST_WAIT", 60.0)
+async def test_a_token_endpoint_that_never_answers_is_given_up_when_its_time_is_over(place: Place) -> None:
     place.gate.clear()
     auth = auth_at(place, place.user())
     auth.app.token_timeout = 1.2
-    async with asyncio.timeout(30):  # else it would be held for LAST_WAIT, as who cancels it is
+    async with asyncio.timeout(30):
         with pytest.raises(RequestTimeoutError):
             await signed(auth)
     place.gate.set()
@@ -230,7 +226,7 @@ def cancel_all_but_this(after: float = 0.0) -> None:
 
     def cancel() -> None:
         for task in asyncio.all_tasks() - {here}:
-            if "OAuth2" in repr(task) or "signed" in repr(task):
+            if "Refresh" in repr(task) or "signed" in repr(task):
                 assert task.cancel()
 
     asyncio.get_running_loop().call_later(after, cancel)
@@ -269,7 +265,7 @@ async def test_a_caller_who_is_cancelled_together_with_a_refresh_that_waits_for_
     auth = auth_at(place, store.user("alice"))
     async with store.lock("alice"):
         calling = asyncio.create_task(signed(auth))
-        await until(lambda: any("_refresh" in repr(task) for task in asyncio.all_tasks()))
+        await until(lambda: any("Refresh" in repr(task) for task in asyncio.all_tasks()))
         cancel_all_but_this()
         await asyncio.wait([calling], timeout=20)
         assert calling.cancelled()
@@ -294,10 +290,7 @@ async def test_a_refresh_whose_callers_all_left_fails_in_silence(place: Place) -
     assert told == []
 
 
-async def test_a_hook_that_never_ends_can_be_cancelled_at_once(
-    place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(SlyAPI.oauth2.refresh_task, "LAST_WAIT", 60.0)
+async def test_a_hook_that_never_ends_is_cancelled_five_seconds_after_its_refresh(place: Place) -> None:
     begun = asyncio.Event()
 
     async def hook(user: OAuth2User) -> None:

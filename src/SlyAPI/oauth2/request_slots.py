@@ -1,6 +1,6 @@
-"""How many token requests are under way at once, however many users' tokens expire together.
+"""How many token requests are sent at once, however many users' tokens expire together.
 
-The rule: an event loop has a count of its own, and who waits too long hears that nothing was sent.
+The rule: each event loop has a count of its own, and a request that waits too long is not sent.
 """
 
 import asyncio
@@ -11,11 +11,11 @@ from typing import Self
 from ..errors import RequestTimeoutError
 
 TOKEN_REQUESTS = 20
-"""Token requests that are under way at once in one event loop."""
+"""Token requests that one event loop sends at once."""
 
 
-class Turns:
-    """Each event loop's count of what is under way in it."""
+class RequestSlots:
+    """A semaphore for each event loop."""
 
     def __init__(self) -> None:
         self._loops: dict[asyncio.AbstractEventLoop, asyncio.Semaphore] = {}
@@ -24,24 +24,22 @@ class Turns:
         return type(self), ()  # a copy counts for itself
 
     @asynccontextmanager
-    async def turn(self, name: str, most: int, timeout: float) -> AsyncGenerator[float, None]:
-        """Waits until fewer than `most` are under way; gives the seconds left. Raises `RequestTimeoutError`."""
+    async def slot(self, name: str, most: int, timeout: float) -> AsyncGenerator[float, None]:
+        """Waits until fewer than `most` are sent; yields the seconds left. Raises `RequestTimeoutError`."""
         loop = asyncio.get_running_loop()
-        turns = self._loops.get(loop)
-        if turns is None:
+        if loop not in self._loops:
             for ended in [other for other in list(self._loops) if other.is_closed()]:
                 self._loops.pop(ended, None)
-            turns = self._loops[loop] = asyncio.Semaphore(most)
-        end, waits = loop.time() + timeout, turns.locked()
+            self._loops[loop] = asyncio.Semaphore(most)
+        slots = self._loops[loop]
+        end, waits = loop.time() + timeout, slots.locked()
         try:
             async with asyncio.timeout_at(end):
-                await turns.acquire()
+                await slots.acquire()
         except TimeoutError:
-            problem = RequestTimeoutError(
-                f"{name} was not sent: for {timeout:g} s, {most} others were under way.", next_step="Try again later."
-            )
-            raise problem from None
+            message = f"{name} was not sent: for {timeout:g} s, {most} others were under way."
+            raise RequestTimeoutError(message, next_step="Try again later.") from None
         try:
             yield max(end - loop.time(), timeout / 10) if waits else timeout
         finally:
-            turns.release()
+            slots.release()

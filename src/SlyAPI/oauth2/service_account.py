@@ -1,19 +1,17 @@
 """OAuth2ServiceAccount: signs requests as a program that has a key of its own, without a person (RFC 7523).
 
-The rule: what keeps a user fresh keeps an account fresh too; only how a token is had differs.
+The rule: only the source of its tokens differs from a user's; the refresh is the same.
 """
 
 import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakKeyDictionary
 
 from ..auth import rsa
-from ..auth.contract import Auth
-from ..errors import BadReplyError, ConfigError, CredentialsError, SlyError, TokenError
+from ..errors import BadReplyError, ConfigError, CredentialsError, TokenError, clean_traceback
 from ..json_file import StrPath, display_path, read_json_file
 from ..tokens.recognise import recognise
 from ..tokens.scopes import split_scopes
@@ -22,8 +20,10 @@ from ..web.messages import Method, Request
 from ..web.urls import check_endpoint
 from .app import OAuth2App
 from .client_file import text_of
+from .held_user import HeldUser
 from .jwt_bearer import assertion_form, claims, what_helps
-from .signer import OAuth2
+from .signer import Signer
+from .token_source import TokenSource
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
@@ -52,33 +52,29 @@ class ServiceAccount:
         return f"ServiceAccount({self.client_email!r}, private_key='***')"
 
     @classmethod
+    @clean_traceback
     def from_json_file(cls, path: StrPath) -> Self:
         """The account in a key file. Raises `CredentialsNotFoundError`, or `CredentialsError` saying what it is."""
         text = os.fspath(path)
         if isinstance(text, str) and (text.lstrip().startswith("{") or "-----BEGIN" in text):
-            del path, text  # so that no traceback or message shows it
-            raise CredentialsError("The account is given as the content of a key file, not as a path.", next_step=_TEXT)
+            raise CredentialsError(
+                "The account is given as the content of a key file, not as a path.",
+                next_step="Give the path, or json.loads(text).",
+            )
         return cls.from_json_obj(read_json_file(path), name=display_path(path))
 
     @classmethod
+    @clean_traceback
     def from_json_obj(cls, obj: Any, *, name: str = "The account's JSON") -> Self:
         """The account in the JSON object of a key file; `name` is for messages. Raises `CredentialsError`."""
-        account = cls._read(obj)
-        del obj  # so that no traceback shows it
-        if isinstance(account, str):
-            raise CredentialsError(f"{name} {account}")
-        return account
-
-    @classmethod
-    def _read(cls, obj: Any) -> Self | str:
-        """The account, or what the object is instead."""
         if not isinstance(obj, Mapping):
-            return f"is not the key of a service account: it is not a JSON object. {_HINT}"
+            raise CredentialsError(f"{name} is not the key of a service account: it is not a JSON object. {_HINT}")
         lacking = [key for key in _NEEDED if not obj.get(key)]
         if obj.get("type", "service_account") != "service_account" or ("type" not in obj and "private_key" in lacking):
-            return f"is not the key of a service account: it is {recognise(obj)}. {_HINT}"
+            raise CredentialsError(f"{name} is not the key of a service account: it is {recognise(obj)}. {_HINT}")
         if lacking:
-            return f"is not a whole key of a service account: {', '.join(lacking)} missing. {_HINT}"
+            missing = ", ".join(lacking)
+            raise CredentialsError(f"{name} is not a whole key of a service account: {missing} missing. {_HINT}")
         try:
             key = obj["private_key"]
             return cls(
@@ -91,24 +87,23 @@ class ServiceAccount:
                 private_key_id=text_of(obj, "private_key_id"),
             )
         except ConfigError as error:
-            return f"cannot be used: {error}"
+            raise CredentialsError(f"{name} cannot be used: {error}") from None
 
 
-_TEXT = "Give the path, or json.loads(text)."
-
-
-class OAuth2ServiceAccount(Auth):
+class OAuth2ServiceAccount(Signer):
     """Signs requests as a service account; `OAuth2ServiceAccount("key.json", ["scope", ...])`.
 
     `account` is a path, the JSON object in such a file, or a `ServiceAccount`. `subject` is the user
     in whose name the account acts, by domain-wide delegation. One grant serves any number of calls,
     event loops and threads, and all objects alive with the same account, scopes and subject; tokens
     are held in memory alone. `clock` gives epoch seconds. Needs the extra `[jwt]`: raises
-    `MissingExtraError` without it, `CredentialsError` for what is no account.
+    `MissingExtraError` without it, `CredentialsError` for what is not an account. `sign` raises `TokenError`
+    where the provider refuses, `NetworkError` or `BadReplyError`.
     """
 
     __module__ = "SlyAPI.oauth2"
 
+    @clean_traceback
     def __init__(
         self,
         account: ServiceAccount | Mapping[str, Any] | StrPath,
@@ -117,90 +112,58 @@ class OAuth2ServiceAccount(Auth):
         subject: str | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        found = _account(account)
-        del account  # so that no traceback shows it
-        if isinstance(found, SlyError):
-            raise found
-        self.account = found
+        if isinstance(account, str | os.PathLike):
+            account = ServiceAccount.from_json_file(account)
+        self.account = account if isinstance(account, ServiceAccount) else ServiceAccount.from_json_obj(account)
         self.scopes = split_scopes(scopes)
         self.subject = subject
+        held_users = _HELD.setdefault(self.account, {})
         alike = (frozenset(self.scopes), subject, id(clock))
-        signers = _SIGNERS.setdefault(found, {})
-        if alike not in signers:
-            signers[alike] = OAuth2(_Client(found, self.scopes, subject), _NO_TOKEN, clock=clock)
-        self._signer = signers[alike]
+        if alike not in held_users:
+            held_users[alike] = HeldUser(AssertionSource(self.account, self.scopes, subject), clock=clock)
+        super().__init__(held_users[alike])
 
     def __repr__(self) -> str:
-        told = vars(self)  # empty in a traceback of `__init__`
-        subject = f", subject={told['subject']!r}" if told.get("subject") else ""
-        return f"OAuth2ServiceAccount({told.get('account')!r}, {told.get('scopes')!r}{subject})"
-
-    async def sign(self, client: Any, request: Request) -> Request:
-        """The request with the account's token, which is asked for first where there is none or it is due.
-
-        Raises `TokenError` where the provider refuses, `NetworkError` or `BadReplyError`.
-        """
-        return await self._signer.sign(client, request)
-
-    async def sign_again(self, client: Any, request: Request, headers: Mapping[str, str]) -> bool:
-        """After a 401: signs with a newer token, had by one grant if there is none yet."""
-        return await self._signer.sign_again(client, request, headers)
-
-    async def wait_for_refresh(self) -> None:
-        """Waits for a grant in flight."""
-        await self._signer.wait_for_refresh()
+        fields = vars(self)  # empty in a traceback of `__init__`
+        subject = f", subject={fields['subject']!r}" if fields.get("subject") else ""
+        return f"OAuth2ServiceAccount({fields.get('account')!r}, {fields.get('scopes')!r}{subject})"
 
 
-class _Client(OAuth2App):
-    """The account as the signer sees a client: its every refresh is a new grant."""
+class AssertionSource(TokenSource):
+    """An assertion that the account signs itself."""
+
+    needs_grant = False
 
     def __init__(self, account: ServiceAccount, scopes: list[str], subject: str | None) -> None:
-        super().__init__(account.client_email, None, account.auth_uri, account.token_uri, scopes=scopes)
+        super().__init__(OAuth2App(account.client_email, None, account.auth_uri, account.token_uri, scopes=scopes))
         check_endpoint(account.token_uri, "token_uri")
         self._key = rsa.load(account.private_key, "SHA256")
         self._key_id = account.private_key_id
         self._subject = subject
 
-    def can_refresh(self, user: OAuth2User) -> bool:
-        return True
-
-    async def refresh(
-        self, client: "ClientSession | None", user: OAuth2User, *, now: float | None = None
-    ) -> OAuth2User:
-        """The account with a new token. Raises `TokenError`, `BadReplyError`, `NetworkError`."""
-        now, known = time.time() if now is None else now, self.clock_skew
+    async def new_tokens(self, client: "ClientSession | None", user: OAuth2User, now: float) -> OAuth2User:
+        known = self.app.clock_skew
         try:
             return await self._grant(client, now)
         except TokenError as error:
-            if error.error != "invalid_grant" or abs(self.clock_skew - known) < _NOTICEABLE:
+            if error.error != "invalid_grant" or abs(self.app.clock_skew - known) < _NOTICEABLE:
                 raise
-        return await self._grant(client, now)  # `iat` by the provider's clock, which its refusal has told
+        return await self._grant(client, now)  # `iat` by the provider's clock, which its refusal has shown
 
     async def _grant(self, client: "ClientSession | None", now: float) -> OAuth2User:
-        told = claims(self.id, self.scopes, self.token_uri, subject=self._subject, now=now + self.clock_skew)
-        form = assertion_form(told, self._key, self._key_id)
-        request = Request(Method.POST, self.token_uri, headers={"Accept": "application/json"}, data=form)
+        app = self.app
+        stated = claims(app.id, app.scopes, app.token_uri, subject=self._subject, now=now + app.clock_skew)
+        form = assertion_form(stated, self._key, self._key_id)
+        request = Request(Method.POST, app.token_uri, headers={"Accept": "application/json"}, data=form)
         sent = form.secrets((form["assertion"].rpartition(".")[2],))
         try:
-            return await self._ask(request, client, now, sent, requested=self.scopes)
+            return await app._round_trip(request, client, now, sent, requested=app.scopes)
         except (TokenError, BadReplyError) as error:
             error.kind, error.next_step = what_helps(error, self._subject)
             raise
 
 
 _NOTICEABLE = 60.0
-"""Seconds by which a clock has to be off before a refusal is laid to it."""
-_NO_TOKEN = OAuth2User("", expires_at=datetime.fromtimestamp(0, UTC))
-"""Stands for the account's token until the first request asks for one."""
-_SIGNERS: WeakKeyDictionary[ServiceAccount, dict[tuple[frozenset[str], str | None, int], OAuth2]] = WeakKeyDictionary()
-"""What signs for each account, by scopes, subject and clock, as long as somebody holds the account."""
-
-
-def _account(given: Any) -> ServiceAccount | SlyError:
-    """The account that is given; the error where it is none, for the caller to raise without it."""
-    try:
-        if isinstance(given, str | os.PathLike):
-            return ServiceAccount.from_json_file(given)
-        return given if isinstance(given, ServiceAccount) else ServiceAccount.from_json_obj(given)
-    except SlyError as error:
-        return error.with_traceback(None)
+"""Seconds by which a clock has to be off before a refusal is attributed to it."""
+_HELD: WeakKeyDictionary[ServiceAccount, dict[tuple[frozenset[str], str | None, int], HeldUser]] = WeakKeyDictionary()
+"""Each account's tokens, by scopes, subject and clock, as long as a program holds the account."""

@@ -17,10 +17,17 @@ sys.path.insert(0, str(Path(__file__).parents[3] / "docs" / "examples"))
 import settings
 import web_app
 
-from SlyAPI.oauth2 import signer
+from SlyAPI import OAuth2App
 from SlyAPI.stores import PostgresStore, RedisStore, TokenStore, store_at
 
 LEASE, TIMEOUT, SAVE_PATIENCE = map(float, sys.argv[1:4])
+
+
+class QuickApp(OAuth2App):
+    """A client whose calls wait only briefly for a store that is away."""
+
+    def __post_init__(self) -> None:
+        self.save_timeout = SAVE_PATIENCE
 
 
 def quick_store_at(url: str) -> TokenStore:
@@ -32,6 +39,6 @@ def quick_store_at(url: str) -> TokenStore:
 
 if __name__ == "__main__":
     logging.basicConfig()
-    signer.SAVE_PATIENCE = SAVE_PATIENCE
+    setattr(settings, "OAuth2App", QuickApp)  # noqa: B010
     setattr(settings, "store_at", quick_store_at)  # noqa: B010
     asyncio.run(web_app.main(settings.read_settings(sys.argv[4:])))

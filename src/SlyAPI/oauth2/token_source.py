@@ -1,0 +1,48 @@
+"""Where new tokens come from: a refresh token, a client's credentials, an assertion, another token.
+
+The rule: a source sends one token request and reads its reply. It knows nothing of stores, locks and waiting calls.
+"""
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+from ..tokens.user import OAuth2User
+from .app import OAuth2App
+
+if TYPE_CHECKING:
+    from aiohttp import ClientSession
+
+
+class TokenSource(ABC):
+    """One way to new tokens, at the token endpoint of `app`."""
+
+    __slots__ = ("app",)
+
+    needs_grant = True
+    """Whether only a person can make the first tokens; else a store may have none yet."""
+
+    def __init__(self, app: OAuth2App) -> None:
+        self.app = app
+
+    def can_renew(self, user: OAuth2User) -> bool:
+        """Whether `new_tokens` can succeed for the user."""
+        return True
+
+    @abstractmethod
+    async def new_tokens(self, client: "ClientSession | None", user: OAuth2User, now: float) -> OAuth2User:
+        """The user with new tokens. `client` lends its connections, `now` is in epoch seconds.
+
+        Raises `GrantEndedError` where only a person can help, `TokenError`, `BadReplyError`, `NetworkError`.
+        """
+
+
+class RefreshTokenSource(TokenSource):
+    """The refresh token that the user holds (RFC 6749 §6)."""
+
+    __slots__ = ()
+
+    def can_renew(self, user: OAuth2User) -> bool:
+        return self.app.can_refresh(user)
+
+    async def new_tokens(self, client: "ClientSession | None", user: OAuth2User, now: float) -> OAuth2User:
+        return await self.app.refresh(client, user, now=now)

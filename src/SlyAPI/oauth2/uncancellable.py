@@ -1,0 +1,111 @@
+"""Steps that must not be cut short: a token request whose reply holds the only valid refresh token, and its save.
+
+The rule: a cancel takes effect after the step. Each step runs in a task that `asyncio.all_tasks()` does not list, so
+that only its own time limits reach it; the task that waits for it is listed, so `asyncio.run` waits for both.
+"""
+
+import asyncio
+import atexit
+import inspect
+import math
+import os
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import Any, Self, TypeVar
+
+T = TypeVar("T")
+
+LAST_TRY = 5.0
+"""Seconds that a save or a hook has left when its program ends."""
+SHORT_PAUSE = 0.25
+"""Seconds that such a step waits between two tries then, at most."""
+
+
+class uncancellable:
+    """`async with uncancellable() as steps: reply = await steps.finish(request())`.
+
+    Raises `CancelledError` at the end of the block if the task was cancelled during a step. What the block awaits
+    outside of its steps can be cancelled as ever.
+    """
+
+    ending = False
+    """Whether the surrounding task was cancelled."""
+
+    async def __aenter__(self) -> Self:
+        free_closed_loops()
+        task = asyncio.current_task()
+        assert task is not None
+        self.hurry = asyncio.Event()
+        """Ends a `pause`; set by a cancel too."""
+        self._task = task
+        _at_work.setdefault((os.getpid(), task.get_loop()), set()).add(task)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        place = os.getpid(), self._task.get_loop()
+        _at_work[place].discard(self._task)
+        if not _at_work[place]:
+            del _at_work[place]
+        if self.ending:
+            raise asyncio.CancelledError
+
+    async def finish(self, work: Coroutine[Any, Any, T], grace: float = math.inf) -> T:
+        """The result of `work`, which has `grace` seconds to end after the surrounding task is cancelled.
+
+        Raises what `work` raises, and `CancelledError` where its time was over, or it cancelled itself.
+        """
+        loop = asyncio.get_running_loop()
+        step = loop.create_task(work)
+        asyncio._unregister_task(step)
+        end = loop.time() + grace if self.ending else math.inf
+        while not step.done():
+            try:
+                await asyncio.wait([step], timeout=None if end == math.inf else max(0.0, end - loop.time()))
+            except asyncio.CancelledError:
+                if not self.ending:
+                    end = loop.time() + grace
+                self.ending = True
+                self.hurry.set()
+            if not step.done() and loop.time() >= end:
+                step.cancel()
+                end = math.inf
+        return step.result()
+
+    async def pause(self, seconds: float) -> None:
+        """Waits, within a step, for the next try: until `hurry` is set, and only briefly once the program ends."""
+        if self.ending:
+            return await asyncio.sleep(min(seconds, SHORT_PAUSE))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.hurry.wait()
+        self.hurry.clear()
+
+
+def is_cancelled() -> bool:
+    """Whether somebody cancelled the current task; else a `CancelledError` in it is some code's own doing."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+_at_work: dict[tuple[int, asyncio.AbstractEventLoop], set[asyncio.Task[Any]]] = {}
+"""The tasks in such a block, by process and event loop. Strong references: an event loop keeps only weak ones."""
+
+
+def free_closed_loops() -> None:
+    """Ends the blocks of event loops that were closed too early, so that their locks are free."""
+    for place in [place for place in list(_at_work) if place[0] == os.getpid() and place[1].is_closed()]:
+        for task in _at_work.pop(place, set()):
+            coroutine = task.get_coro()
+            if inspect.iscoroutine(coroutine):
+                with suppress(RuntimeError, KeyError):  # what it holds of the loop cannot be given back
+                    coroutine.close()
+
+
+@atexit.register
+def _finish_all() -> None:
+    """Does what `asyncio.run` does for loops that were never closed (`get_event_loop().run_until_complete(...)`)."""
+    for (process, loop), tasks in list(_at_work.items()):
+        if process == os.getpid() and not loop.is_running() and not loop.is_closed():
+            for task in tasks:
+                task.cancel()
+            loop.run_until_complete(asyncio.wait(set(tasks)))

@@ -1,0 +1,99 @@
+"""`python -m tests.simulation`: random runs by the thousand, or one of them again.
+
+    --seeds N     runs seeds 0 to N-1 (from --first), prints each that fails and is not known
+    --seed N      runs one seed again, and prints its story
+    --all         all orders of two worlds, one refresh and one fault
+    --processes N how many processes share the work (2)
+"""
+
+import argparse
+import logging
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+
+from tests.simulation.explore import Found, all_orders, plans, random_run
+from tests.simulation.known import known_as
+
+CHUNK = 2000
+MOST = 10
+"""Failures of one kind that are printed."""
+
+
+def run_seeds(first: int, last: int) -> tuple[int, Counter[str], list[tuple[int, str]]]:
+    """How many runs there were, the known findings among them, and what is new: the seed and the problems."""
+    logging.disable(logging.CRITICAL)  # what the package logs of its failures
+    known: Counter[str] = Counter()
+    new: list[tuple[int, str]] = []
+    for seed in range(first, last):
+        found = random_run(seed)
+        if found.result.problems:
+            name = known_as(found)
+            if name:
+                known[name] += 1
+            else:
+                new.append((seed, f"{'; '.join(found.result.problems)} ({', '.join(found.result.faults)})"))
+    return last - first, known, new
+
+
+def _print(found: Found) -> None:
+    name = known_as(found)
+    print(found)
+    print(f"known: {name}" if name else "not known" if found.result.problems else "all invariants hold")
+
+
+def _chunks(first: int, count: int) -> Iterator[tuple[int, int]]:
+    for start in range(first, first + count, CHUNK):
+        yield start, min(start + CHUNK, first + count)
+
+
+def _all() -> int:
+    logging.disable(logging.CRITICAL)
+    runs, known, bad = 0, Counter[str](), 0
+    for plan in plans():
+        for found in all_orders(plan):
+            runs += 1
+            if found.result.problems:
+                name = known_as(found)
+                known[name] += 1
+                if not name:
+                    bad += 1
+                    if bad <= MOST:
+                        print(found)
+    print(f"{runs} orders; known findings: {dict(known)}")
+    return 1 if bad else 0
+
+
+def main() -> int:
+    """Exit code 1 where an invariant was broken in a way that is not known."""
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--seeds", type=int, default=10_000)
+    parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--all", action="store_true")
+    given = parser.parse_args()
+    if given.seed is not None:
+        found = random_run(given.seed)
+        _print(found)
+        return 1 if found.result.problems else 0
+    if given.all:
+        return _all()
+    began, runs, known, bad = time.monotonic(), 0, Counter[str](), 0
+    with ProcessPoolExecutor(given.processes) as pool:
+        waiting = [pool.submit(run_seeds, *chunk) for chunk in _chunks(given.first, given.seeds)]
+        for future in waiting:
+            count, some_known, new = future.result()
+            runs, bad = runs + count, bad + len(new)
+            known += some_known
+            for seed, problems in new[: max(0, MOST - bad + len(new))]:
+                print(f"--seed {seed}: {problems}", flush=True)
+    seconds = time.monotonic() - began
+    print(f"{runs} seeds in {seconds:.0f} s, {bad} failed; known findings met: {dict(known.most_common())}")
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,72 @@
+"""What goes wrong on the simulated disk: one system call of world A, or some of anybody's by chance.
+
+The rule: an error is one that the call may give (`faults.DISK_ERRORS`); after a power cut all worlds are gone, and
+what was in use must be on the disk.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from tests.simulation.faults import DISK_ERRORS, os_error
+from tests.simulation.universe import World
+
+if TYPE_CHECKING:
+    from tests.simulation.scenario import Scenario
+
+WRITING = ("open", "write", "fsync", "close", "replace", "stat")
+"""Calls without which there is no save."""
+
+
+class Trouble:
+    """Strikes system calls: `chance(call)` names a way of `faults.DISK_FAULTS` and an error, or nothing."""
+
+    def __init__(self, scenario: "Scenario") -> None:
+        self._scenario = scenario
+        self.chance: Callable[[str], tuple[str, str] | None] = lambda call: None
+        self.cut: Callable[[int], int] = lambda most: 0
+        self._count = 0
+        self._failing: tuple[str, str, int, float] | None = None
+        scenario.disk.strike = self._strike
+
+    def _strike(self, world: World, call: str) -> None:
+        scenario, plan = self._scenario, self._scenario.plan
+        way = None
+        if plan.disk_fault:
+            if world.number == 0:
+                self._count += 1
+                if self._count == plan.at and (plan.disk_error in ("", *DISK_ERRORS.get(call, ()))):
+                    way = plan.disk_fault, plan.disk_error
+        else:
+            way = self.chance(call)
+        if way is not None:
+            self._begin(world, call, *way)
+        if self._failing is not None:
+            name, error, times, until = self._failing
+            if name == call and (times > 0 or scenario.universe.now < until):
+                self._failing = name, error, times - 1, until
+                if call in WRITING:
+                    scenario.saves_work_from = max(scenario.saves_work_from, scenario.universe.now, until)
+                scenario.universe.say(f"  {world.name}: {call} fails: {error}")
+                raise os_error(error)
+
+    def _begin(self, world: World, call: str, way: str, error: str) -> None:
+        scenario = self._scenario
+        scenario.universe.say(f"fault: {way} {error} at {call} of {world.name}")
+        scenario.faults.append(f"disk {call} {way} {error}".rstrip())
+        if way == "kill":
+            world.crash()
+        elif way == "power cut":
+            self.cut_power()
+        else:
+            times = {"once": 1, "3 times": 3}.get(way, 0)
+            seconds = {"for 3 s": 3.0, "for 70 s": 70.0}.get(way, 0.0)
+            self._failing = call, error, times, scenario.universe.now + seconds if seconds else 0.0
+
+    def cut_power(self) -> None:
+        """All programs die; tokens that were in use before are still to be on the disk."""
+        scenario = self._scenario
+        for world in scenario.universe.worlds:
+            world.crash()
+        scenario.disk.cut_power(self.cut)
+        for rotation in scenario.provider.rotations:
+            rotation.excuse = "" if rotation.used and rotation.saved else "the power was cut"

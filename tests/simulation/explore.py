@@ -1,0 +1,249 @@
+"""Which runs there are: all orders of a small scenario, or as many random ones as there is time for.
+
+The rule: what is found names itself: a `Plan` with the list of its choices, or a seed.
+
+All orders: a run is repeated from its start, with another choice at the last place that has one left
+(stateless search). Orders that differ only in the sequence of operations that commute (of two worlds, on other
+objects, or reads) come to the same; of each such class one is run (sleep sets: Godefroid 1996).
+"""
+
+import contextlib
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+
+from tests.simulation.faults import DISK_ERRORS, DISK_FAULTS, FAULTS, Fault
+from tests.simulation.scenario import Plan, Result, Scenario
+from tests.simulation.universe import Footprint, Op
+
+Key = tuple[int, int]
+SPINNING = 4
+"""Choices after which the orders of a run that spins are not told apart any more."""
+
+
+PLAIN = Plan()
+
+
+class Redundant(Exception):
+    """Whatever comes next was seen in another order."""
+
+
+@dataclass
+class _Node:
+    options: dict[Key, Footprint]
+    asleep: dict[Key, Footprint]
+    chosen: Key
+    tried: dict[Key, Footprint] = field(default_factory=dict)
+
+
+class Orders:
+    """The choices of a systematic search, which it makes anew in each run."""
+
+    def __init__(self) -> None:
+        self.nodes: list[_Node] = []
+        self._depth = 0
+        self.choices: list[int] = []
+
+    def __call__(self, ops: list[Op]) -> int:
+        options = {op.key: op.footprint for op in ops}
+        if self._depth == len(self.nodes):
+            asleep = self._asleep()
+            free = [key for key in options if key not in asleep]
+            if not free:
+                raise Redundant
+            self.nodes.append(_Node(options, asleep, free[0]))
+        node = self.nodes[self._depth]
+        self._depth += 1
+        chosen = list(options).index(node.chosen)
+        self.choices.append(chosen)
+        return chosen
+
+    def _asleep(self) -> dict[Key, Footprint]:
+        if not self.nodes:
+            return {}
+        before = self.nodes[-1]
+        done = before.options[before.chosen]
+        return {
+            key: footprint
+            for key, footprint in {**before.asleep, **before.tried}.items()
+            if not _conflict(footprint, done, key, before.chosen)
+        }
+
+    def forget_beyond(self, depth: int) -> None:
+        """Tries no other choices at places deeper than that: for a run in which a program spins, or waits for ever."""
+        del self.nodes[depth:]
+
+    def next(self) -> bool:
+        """Goes back to the last place with a choice left; False where all were made."""
+        self._depth, self.choices = 0, []
+        while self.nodes:
+            node = self.nodes[-1]
+            node.tried[node.chosen] = node.options[node.chosen]
+            free = [key for key in node.options if key not in node.tried and key not in node.asleep]
+            if free:
+                node.chosen = free[0]
+                return True
+            self.nodes.pop()
+        return False
+
+
+def _conflict(one: Footprint, other: Footprint, first: Key, second: Key) -> bool:
+    if first[0] == second[0] or "*" in one or "*" in other:
+        return True
+    return any(one[name] or other[name] for name in one.keys() & other.keys())
+
+
+@dataclass
+class Found:
+    """A broken invariant, and how to see it again."""
+
+    plan: Plan
+    choices: tuple[int, ...]
+    result: Result
+    seed: int | None = None
+
+    def __str__(self) -> str:
+        how = f"--seed {self.seed}" if self.seed is not None else f"{self.plan} choices {list(self.choices)}"
+        return "\n".join([f"{how}: {'; '.join(self.result.problems)}", *self.result.trace])
+
+
+def all_orders(plan: Plan) -> Iterator[Found]:
+    """Each order of a plan, and how it went."""
+    orders = Orders()
+    while True:
+        try:
+            result = Scenario(plan, orders).run()
+            yield Found(plan, tuple(orders.choices), result)
+            if result.stopped:
+                orders.forget_beyond(SPINNING)
+        except Redundant:
+            pass
+        if not orders.next():
+            return
+
+
+def replayed(plan: Plan, choices: tuple[int, ...]) -> Found:
+    """A run with a given sequence of choices; what comes after them takes the first option."""
+    if plan.store == "disk":
+        return on_disk(plan, *choices)
+    left = list(choices)
+    result = Scenario(plan, lambda ops: min(left.pop(0), len(ops) - 1) if left else 0).run()
+    return Found(plan, choices, result)
+
+
+def plans(
+    stores: tuple[str, ...] = ("file", "leased"),
+    graces: tuple[float, ...] = (0.0, 30.0),
+    faults: Callable[[Fault], bool] = lambda fault: True,
+    base: Plan = PLAIN,
+) -> Iterator[Plan]:
+    """Two worlds, one refresh, one fault: each fault at each operation of world A that it can strike."""
+    for store in stores:
+        for grace in graces:
+            plain = replace(base, store=store, grace=grace)
+            labels = operations(plain)
+            yield plain
+            for fault in FAULTS.values():
+                if faults(fault):
+                    for at in sorted(n for n, label in labels if label in fault.labels):
+                        yield replace(plain, fault=fault.name, at=at)
+
+
+def operations(plan: Plan) -> set[tuple[int, str]]:
+    """What world A does in any order, without a fault: `(number, label)` of each operation."""
+    found: set[tuple[int, str]] = set()
+    orders = Orders()
+
+    def note(ops: list[Op]) -> int:
+        return orders(ops)
+
+    while True:
+        scenario = Scenario(replace(plan, fault="", at=0), note)
+        seen = scenario.universe.strike
+
+        def strike(op: Op, seen: Callable[[Op], None] = seen) -> None:
+            if op.world.number == 0:
+                found.add((op.number, op.label))
+            seen(op)
+
+        scenario.universe.strike = strike
+        with contextlib.suppress(Redundant):
+            scenario.run()
+        if not orders.next():
+            return found
+
+
+# --- the real file store, on a simulated disk ---
+
+SYSTEM_CALLS = 46
+"""About as many as world A makes in a refresh."""
+
+
+def disk_plans(base: Plan = PLAIN) -> Iterator[Plan]:
+    """Each system call of world A, each way in which it can fail."""
+    errors = sorted({error for some in DISK_ERRORS.values() for error in some})
+    plain = replace(base, store="disk")
+    for at in range(1, SYSTEM_CALLS):
+        for way in ("kill", "power cut"):
+            yield replace(plain, at=at, disk_fault=way)
+        for way in DISK_FAULTS[:4]:
+            for error in errors:
+                yield replace(plain, at=at, disk_fault=way, disk_error=error)
+
+
+def on_disk(plan: Plan, order: int = 0) -> Found:
+    """One run on the simulated disk, its order and what a power cut leaves by chance; order 0: the first of each."""
+    chance = random.Random(order)
+
+    def pick(most: int) -> int:
+        return chance.randrange(most) if order else 0
+
+    scenario = Scenario(plan, lambda ops: pick(len(ops)))
+    scenario.trouble.cut = pick
+    return Found(plan, (order,), scenario.run())
+
+
+# --- random runs ---
+
+
+def random_run(seed: int, only: Callable[[Fault], bool] = lambda fault: True) -> Found:
+    """The run of a seed: its plan, its faults and its order."""
+    chance = random.Random(seed)
+    plan = Plan(
+        store=chance.choice(("file", "leased", "leased", "disk")),
+        grace=chance.choice((0.0, 0.0, 30.0)),
+        starts=tuple(_starts(chance) for _ in range(chance.choice((1, 2, 2, 3)))),
+        expires_in=chance.choice((-1.0, -1.0, 1.0, 20.0, 4000.0)),
+        life=chance.choice((3600.0, 3600.0, 15.0)),
+        latency=chance.choice((0.0, 0.0, 0.0, 2.0, 12.0)),
+        hook=chance.choice(("", "", "call", "other")),
+        linger=chance.choice((0.0, 6.0, 60.0)),
+        ending=chance.choice(("run", "run", "close", "exit")),
+    )
+    rate, left = chance.choice((0.05, 0.15, 0.4)), [chance.choice((1, 2, 3))]
+    able = {
+        label: [f for f in FAULTS.values() if label in f.labels and only(f)]
+        for label in ("load", "save", "replace", "lock", "token", "reply", "api", "thread")
+    }
+    disk_rate = chance.choice((0.0, 0.01, 0.03))
+
+    def extra(scenario: Scenario, op: Op) -> Fault | None:
+        if left[0] and able.get(op.label) and chance.random() < rate:
+            left[0] -= 1
+            return chance.choice(able[op.label])
+        return None
+
+    def trouble(call: str) -> tuple[str, str] | None:
+        if left[0] and call in DISK_ERRORS and chance.random() < disk_rate:
+            left[0] -= 1
+            way = chance.choice(DISK_FAULTS)
+            return way, chance.choice(DISK_ERRORS[call]) if way not in ("kill", "power cut") else ""
+        return None
+
+    scenario = Scenario(plan, lambda ops: chance.randrange(len(ops)), extra)
+    scenario.trouble.chance, scenario.trouble.cut = trouble, chance.randrange
+    return Found(plan, (), scenario.run(), seed)
+
+
+def _starts(chance: random.Random) -> tuple[float, ...]:
+    return tuple(chance.choice((0.0, 0.0, 0.5, 3.0, 20.0, 31.0, 62.0)) for _ in range(chance.choice((1, 1, 2, 4))))

@@ -1,0 +1,279 @@
+"""What goes wrong: each fault by a name, so that a failing run can be told in words and replayed.
+
+The rule: a fault strikes one operation, just before it happens or (`after`) between its effect and the moment
+when the program hears of it.
+"""
+
+import asyncio
+import errno
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+
+from tests.simulation.universe import Op
+
+if TYPE_CHECKING:
+    from tests.simulation.scenario import Scenario
+
+STORE = ("load", "save", "replace", "lock")
+WRITES = ("save", "replace")
+ALL = (*STORE, "token", "reply", "api", "thread")
+LEASE = 30.0
+"""Seconds for which a leased lock outlives a holder that does not renew it."""
+Strike = Callable[["Scenario", Op], None]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One kind of fault, and the operations that it can strike."""
+
+    name: str
+    labels: tuple[str, ...]
+    strike: Strike
+    after: bool = False
+
+
+@dataclass
+class Refusal:
+    """Operations that fail: the next `times`, or all until `until`."""
+
+    labels: tuple[str, ...]
+    error: Callable[[Any], BaseException]
+    times: int = 0
+    until: float = 0.0
+
+    def applies(self, op: Op, now: float) -> bool:
+        if op.label not in self.labels or (self.times <= 0 and now >= self.until):
+            return False
+        self.times -= 1
+        return True
+
+
+def os_error(name: str) -> OSError:
+    """The error of the system's by that name."""
+    number = getattr(errno, name)
+    return OSError(number, name)
+
+
+def _raising(make: Callable[[Any], BaseException]) -> Callable[[Op], Callable[[], Any]]:
+    def act(op: Op) -> Callable[[], Any]:
+        def fail() -> None:
+            raise make(op.world.sly)
+
+        return fail
+
+    return act
+
+
+SAVE_ERRORS: dict[str, Callable[[Any], BaseException]] = {
+    "transient": lambda sly: sly.errors.SaveError("The store is away.", kind="transient"),
+    "SaveError": lambda sly: sly.errors.SaveError("The disk is full."),
+    "ENOSPC": lambda sly: os_error("ENOSPC"),
+    "EBUSY": lambda sly: os_error("EBUSY"),
+    "EROFS": lambda sly: os_error("EROFS"),
+    "RuntimeError": lambda sly: RuntimeError("a store's own"),
+    "CancelledError": lambda sly: asyncio.CancelledError(),
+}
+LOAD_ERRORS: dict[str, Callable[[Any], BaseException]] = {
+    "NetworkError": lambda sly: sly.errors.NetworkError("The store is away."),
+    "CredentialsError": lambda sly: sly.errors.CredentialsError("The file gives an error of the system."),
+    "EIO": lambda sly: os_error("EIO"),
+    "RuntimeError": lambda sly: RuntimeError("a store's own"),
+    "CancelledError": lambda sly: asyncio.CancelledError(),
+}
+LOCK_ERRORS: dict[str, Callable[[Any], BaseException]] = {
+    "EMFILE": lambda sly: os_error("EMFILE"),
+    "NetworkError": lambda sly: sly.errors.NetworkError("The store is away."),
+    "CancelledError": lambda sly: asyncio.CancelledError(),
+}
+
+
+def _refuse(labels: tuple[str, ...], make: Callable[[Any], BaseException], times: int, seconds: float) -> Strike:
+    def strike(scenario: "Scenario", op: Op) -> None:
+        refusal = Refusal(labels, make, times, scenario.universe.now + seconds if seconds else 0.0)
+        scenario.refusals.append(refusal)
+        if "replace" in labels and seconds:
+            scenario.saves_work_from = max(scenario.saves_work_from, refusal.until)
+
+    return strike
+
+
+def refused(scenario: "Scenario", op: Op) -> bool:
+    """Whether a refusal in force strikes the operation, which then fails."""
+    for refusal in scenario.refusals:
+        if refusal.applies(op, scenario.universe.now):
+            if op.label in WRITES:
+                scenario.saves_work_from = max(scenario.saves_work_from, scenario.universe.now)
+            op.act = _raising(refusal.error)(op)
+            return True
+    return False
+
+
+def _crash(scenario: "Scenario", op: Op) -> None:
+    op.world.crash()
+
+
+def _cancel_call(scenario: "Scenario", op: Op) -> None:
+    for call in op.world.calls:
+        if call.task is not None and not call.task.done() and call.started:
+            scenario.universe.say(f"{op.world.name}: call {call.number} is cancelled")
+            call.task.cancel()
+            return
+
+
+def _cancel_task(scenario: "Scenario", op: Op) -> None:
+    # a task that `all_tasks` does not list is out of reach; what can be cancelled then is every task of the library
+    listed = asyncio.all_tasks(op.world.loop)
+    tasks = [op.task] if op.task in listed else sorted(listed - set(op.world.tasks), key=lambda task: task.get_name())
+    for task in tasks:
+        if task is not None:
+            scenario.universe.say(f"{op.world.name}: the task {task.get_name()} is cancelled at {op!r}")
+            task.cancel()
+
+
+def _end(how: str) -> Strike:
+    def strike(scenario: "Scenario", op: Op) -> None:
+        op.world.end(how)
+
+    return strike
+
+
+def _pause(seconds: float) -> Strike:
+    def strike(scenario: "Scenario", op: Op) -> None:
+        scenario.pause(op.world, seconds)
+
+    return strike
+
+
+def _late(seconds: float) -> Strike:
+    def strike(scenario: "Scenario", op: Op) -> None:
+        op.not_before = scenario.universe.now + seconds
+        if op.label in (*STORE, "thread"):
+            scenario.saves_work_from = max(scenario.saves_work_from, op.not_before)
+
+    return strike
+
+
+def _reply_lost(scenario: "Scenario", op: Op) -> None:
+    act = op.act
+
+    def lose() -> None:
+        _, rotation = act()
+        if rotation is not None:
+            rotation.excuse = "its reply was lost"
+        raise aiohttp.ServerDisconnectedError
+
+    op.act = lose
+
+
+def _not_sent(scenario: "Scenario", op: Op) -> None:
+    op.act = _raising(lambda sly: aiohttp.ServerDisconnectedError())(op)
+
+
+def _answer(status: int, body: bytes, wait: float = 0.0) -> Strike:
+    def strike(scenario: "Scenario", op: Op) -> None:
+        def answer() -> Any:
+            if wait and op.label == "token":
+                scenario.provider.wait_until[op.world.name] = scenario.universe.now + wait
+            reply = status, {"Retry-After": f"{wait:g}"} if wait else {}, body
+            return (reply, None) if op.label == "token" else reply
+
+        op.act = answer
+
+    return strike
+
+
+def _storm(scenario: "Scenario", op: Op) -> None:
+    scenario.provider.storm_until = scenario.universe.now + 60.0
+
+
+def _save_answer_lost(scenario: "Scenario", op: Op) -> None:
+    act = op.act
+
+    def lose() -> None:
+        act()
+        raise op.world.sly.errors.SaveError("No answer. Whether it was carried out is not known.", kind="transient")
+
+    op.act = lose
+
+
+def _jump(seconds: float) -> Strike:
+    def strike(scenario: "Scenario", op: Op) -> None:
+        scenario.universe.say(f"{op.world.name}: the clock jumps by {seconds:g} s")
+        op.world.clock_offset += seconds
+
+    return strike
+
+
+def _admin_deletes(scenario: "Scenario", op: Op) -> None:
+    scenario.admin_deletes()
+
+
+def _admin_grants(scenario: "Scenario", op: Op) -> None:
+    scenario.admin_grants()
+
+
+DISK_ERRORS: dict[str, tuple[str, ...]] = {
+    "open": ("EMFILE", "EIO", "EACCES", "EROFS"),
+    "read": ("EIO",),
+    "write": ("ENOSPC", "EIO"),
+    "fsync": ("ENOSPC", "EIO"),
+    "close": ("EIO",),
+    "replace": ("EBUSY", "ENOSPC", "EACCES", "EROFS"),
+    "flock": ("ENOLCK", "EIO"),
+    "stat": ("EIO", "EACCES"),
+    "fstat": ("EIO",),
+    "unlink": ("EIO", "EROFS"),
+}
+"""Which errors a system call may fail with."""
+DISK_FAULTS = ("once", "3 times", "for 3 s", "for 70 s", "kill", "power cut")
+"""How a system call goes wrong; the first four by an error of `DISK_ERRORS`."""
+
+
+def _all() -> list[Fault]:
+    faults: list[Fault] = []
+
+    def add(name: str, labels: tuple[str, ...], strike: Strike, *, both: bool = False) -> None:
+        faults.append(Fault(name, labels, strike))
+        if both:
+            faults.append(Fault(f"{name} after", labels, strike, after=True))
+
+    add("crash", ALL, _crash, both=True)
+    add("cancel call", ALL, _cancel_call, both=True)
+    add("cancel task", ALL, _cancel_task, both=True)
+    add("end run", ALL, _end("run"), both=True)
+    add("end close", ALL, _end("close"))
+    add("end exit", ALL, _end("exit"))
+    add("pause 8", ALL, _pause(8.0))
+    add("pause 100", ALL, _pause(100.0), both=True)
+    for seconds in (8.0, 20.0, 40.0):
+        add(f"late {seconds:g}", ("token", "reply", *STORE), _late(seconds))
+    add("late thread 20", ("thread",), _late(20.0))
+    for kinds, labels, what in (
+        (SAVE_ERRORS, WRITES, "save"),
+        (LOAD_ERRORS, ("load",), "load"),
+        (LOCK_ERRORS, ("lock",), "lock"),
+    ):
+        for kind, make in kinds.items():
+            for times in (1, 3):
+                add(f"{what} {kind} x{times}", labels, _refuse(labels, make, times, 0.0))
+            for seconds in (3.0,) if kind == "CancelledError" else (3.0, 25.0, 70.0):
+                add(f"{what} {kind} {seconds:g}s", labels, _refuse(labels, make, 0, seconds))
+    add("save answer lost", WRITES, _save_answer_lost)
+    add("reply lost", ("token",), _reply_lost)
+    add("not sent", ("token",), _not_sent)
+    add("token 429", ("token",), _answer(429, b'{"error":"slow_down"}', 60.0))
+    add("token 503", ("token",), _answer(503, b"<html>", 0.0))
+    add("api 429", ("api",), _answer(429, b"{}", 60.0))
+    add("api 401", ("api",), _answer(401, b"{}"))
+    add("storm", ("api",), _storm)
+    add("clock +7200", ALL, _jump(7200.0))
+    add("clock -7200", ALL, _jump(-7200.0))
+    add("admin deletes", ALL, _admin_deletes, both=True)
+    add("admin grants", ALL, _admin_grants, both=True)
+    return faults
+
+
+FAULTS: dict[str, Fault] = {fault.name: fault for fault in _all()}

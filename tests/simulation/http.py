@@ -1,0 +1,121 @@
+"""The one seam of HTTP: a class in the place of `aiohttp.ClientSession`.
+
+The rule: whoever makes a session while a simulation runs gets this one, wherever in the package that happens;
+nothing of the package is patched, and what aiohttp promises (errors, time limits) this class keeps.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+import aiohttp
+from multidict import CIMultiDict
+
+from tests.simulation.provider import Answer, form_of
+from tests.simulation.universe import World
+
+if TYPE_CHECKING:
+    from tests.simulation.scenario import Scenario
+
+TOKEN_URI = "https://provider.example/token"
+AUTH_URI = "https://provider.example/authorize"
+API = "https://api.example"
+TOKEN_LIMIT = 30.0
+"""Seconds that a token request may take, by the documentation of `OAuth2App.token_timeout`."""
+
+
+class Content:
+    """A body that is there at once."""
+
+    def __init__(self, body: bytes) -> None:
+        self._left = body
+
+    def at_eof(self) -> bool:
+        return not self._left
+
+    async def readany(self) -> bytes:
+        left, self._left = self._left, b""
+        return left
+
+
+class Response:
+    """What `aiohttp.ClientResponse` is to the package."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.status, headers, body = answer
+        self.headers: CIMultiDict[str] = CIMultiDict(headers)
+        self.content = Content(body)
+
+    def close(self) -> None:
+        pass
+
+    def release(self) -> None:
+        pass
+
+
+class Session:
+    """What `aiohttp.ClientSession` is to the package: the running loop says of which world it is."""
+
+    scenario: "Scenario"
+
+    def __init__(self, **options: Any) -> None:
+        self.closed = False
+        self.connector = None
+        self.trust_env = False
+        self.timeout = aiohttp.ClientTimeout(total=300)
+
+    async def __aenter__(self) -> "Session":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        self.closed = True
+
+    async def request(
+        self, method: str, url: Any, *, headers: Any = None, data: Any = None, timeout: Any = None, **_: Any
+    ) -> Response:
+        world: World = asyncio.get_running_loop().world  # type: ignore[attr-defined]
+        limit = (timeout or self.timeout).total
+        async with asyncio.timeout(limit):
+            if str(url) == TOKEN_URI:
+                return Response(await self._token(world, form_of(data)))
+            return Response(await self._api(world, dict(headers or {}).get("Authorization", "")))
+
+    async def _token(self, world: World, form: dict[str, str]) -> Answer:
+        """Two operations: the request arrives, the reply arrives."""
+        provider, universe = self.scenario.provider, self.scenario.universe
+        refresh = provider.note_request(world, form)
+        began = universe.now
+        answer, rotation = await universe.do(
+            world, "token", {"tokens": True}, lambda: provider.token(world, refresh)
+        )
+
+        def receive() -> Answer:
+            if rotation is not None:
+                provider.received(rotation)
+            return answer  # type: ignore[no-any-return]
+
+        try:
+            reply: Answer = await universe.do(world, "reply", {"tokens": False}, receive)
+        except asyncio.CancelledError:
+            if rotation is not None and universe.now - began >= TOKEN_LIMIT:
+                rotation.excuse = "its reply came after the time limit"
+            raise
+        return reply
+
+    async def _api(self, world: World, authorization: str) -> Answer:
+        provider, universe = self.scenario.provider, self.scenario.universe
+        reply: Answer = await universe.do(world, "api", {}, lambda: provider.api(world, authorization))
+        return reply
+
+
+@contextmanager
+def sessions_of(scenario: "Scenario") -> Iterator[type[Session]]:
+    """While it lasts, `aiohttp.ClientSession` is the simulated one."""
+    kind = type("ClientSession", (Session,), {"scenario": scenario})
+    with mock.patch.object(aiohttp, "ClientSession", kind):
+        yield kind

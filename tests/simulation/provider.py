@@ -1,0 +1,193 @@
+"""A provider with rotating refresh tokens, as strict as RFC 9700 §4.14.2 allows: reuse ends the grant.
+
+The rule: it is the judge, so it shares no code with the client, and remembers who sent what.
+"""
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl
+
+from tests.simulation.universe import OUTSIDE_CALL, Universe, World
+
+Answer = tuple[int, dict[str, str], bytes]
+
+
+@dataclass(eq=False)
+class Rotation:
+    """One refresh that the provider carried out."""
+
+    old: str
+    new: str
+    world: World
+    at: float
+    received: bool = False
+    saved: bool = False
+    used: bool = False
+    """Whether the API saw its access token: then it was saved before, if it is ever to be."""
+    excuse: str = ""
+    """Why the new tokens may be lost: nobody could have kept them."""
+    fate: str = ""
+    """What became of the program that had them, where that is not an excuse."""
+
+
+@dataclass(eq=False)
+class Grant:
+    """One consent of the user: the refresh tokens that came from it."""
+
+    alive: bool = True
+    good: set[str] = field(default_factory=set)
+
+
+class Provider:
+    """The token endpoint and the API.
+
+    `grace`: seconds in which a used refresh token is taken once more; `life`: those of an access token.
+    """
+
+    def __init__(self, universe: Universe, grace: float, life: float) -> None:
+        self.universe, self.grace, self.life = universe, grace, life
+        self.serials: dict[str, int] = {}
+        self.access: dict[str, float] = {}
+        self.grants: dict[str, Grant] = {}
+        self.rotations: list[Rotation] = []
+        self.problems: list[str] = []
+        self.storm_until = 0.0
+        """Until then the API says 401, whatever it is shown."""
+        self.wait_until: dict[str, float] = {}
+        self.blind: set[str] = set()
+        """Worlds that were paused for longer than their lease, until they lock again."""
+        self._refused: set[tuple[str, str]] = set()
+        self._last_request: dict[str, float] = {}
+        self._told_new: dict[str, set[str]] = {}
+        self._refused_new: dict[str, set[str]] = {}
+        self._count = 0
+
+    def issue(self, grant: Grant | None = None) -> tuple[str, str]:
+        """New tokens, of a new grant where none is given: `(access, refresh)`."""
+        self._count += 1
+        access, refresh = f"access-{self._count}", f"refresh-{self._count}"
+        grant = grant or Grant()
+        grant.good.add(refresh)
+        self.grants[refresh], self.serials[refresh] = grant, self._count
+        self.access[access] = self.universe.now + self.life
+        return access, refresh
+
+    def user(self, expires_in: float) -> dict[str, Any]:
+        """A user's value, as a login stores it."""
+        access, refresh = self.issue()
+        return _value(access, refresh, 1_800_000_000.0 + self.universe.now + expires_in)
+
+    # --- the token endpoint ---
+
+    def note_request(self, world: World, form: dict[str, str], call: Any = None) -> str:
+        """Judges a token request as it arrives; gives its refresh token."""
+        refresh, now = form.get("refresh_token", ""), self.universe.now
+        call = call if call is not None else OUTSIDE_CALL.get()
+        if not refresh:
+            self._problem("no credential", f"{world.name} sends a token request without a refresh token")
+        if call is not None:
+            call.token_requests += 1
+            if call.token_requests > 2:
+                self._problem("bounded", f"call {call.number} of {world.name} costs {call.token_requests} requests")
+        if now < self.wait_until.get(world.name, 0.0):
+            self._problem("bounded", f"{world.name} asks again before Retry-After is over")
+        if (world.name, refresh) in self._refused:
+            self._problem("bounded", f"{world.name} sends {refresh} again, of which it heard that its grant has ended")
+        if self._refused_new.get(world.name) and now - self._last_request.get(world.name, -9e9) < 5.0:
+            self._problem("bounded", f"{world.name} asks again, though the API refuses new tokens too")
+        self._last_request[world.name] = now
+        return refresh
+
+    def token(self, world: World, refresh: str) -> tuple[Answer, Rotation | None]:
+        """What a refresh request comes to."""
+        grant, now = self.grants.get(refresh), self.universe.now
+        before = [rotation for rotation in self.rotations if rotation.old == refresh]
+        if before and not any(rotation.excuse for rotation in before) and world.name not in self.blind:
+            first = before[0]
+            used = f"which {first.world.name} has used up{first.fate}"
+            self._problem("sent twice", f"{world.name} sends {refresh}, {used}")
+        if grant is None or not grant.alive:
+            return self._ended(world, refresh), None
+        if refresh not in grant.good:
+            grant.alive = False  # RFC 9700 §4.14.2
+            return self._ended(world, refresh), None
+        if before and now - before[-1].at > self.grace:
+            grant.alive = False
+            return self._ended(world, refresh), None
+        if not self.grace:
+            grant.good.discard(refresh)
+        access, new = self.issue(grant)
+        rotation = Rotation(refresh, new, world, now)
+        if world.name in self.blind:
+            rotation.excuse = "it was paused for longer than its lease"
+        self.rotations.append(rotation)
+        self.universe.say(f"  the provider rotates {refresh} to {new}")
+        body = {"access_token": access, "refresh_token": new, "token_type": "Bearer", "expires_in": self.life}
+        return _json(200, body), rotation
+
+    def _ended(self, world: World, refresh: str) -> Answer:
+        self._refused.add((world.name, refresh))
+        self.universe.say(f"  the provider answers invalid_grant for {refresh}")
+        return _json(400, {"error": "invalid_grant"})
+
+    # --- the API ---
+
+    def api(self, world: World, authorization: str) -> Answer:
+        """What a call comes to."""
+        scheme, _, token = authorization.partition(" ")
+        for rotation in self.rotations:
+            if rotation.new.partition("-")[2] == token.partition("-")[2]:
+                rotation.used = True
+        if scheme != "Bearer" or not token:
+            self._problem("no credential", f"{world.name} calls the API with {authorization!r}")
+            return _json(401, {})
+        if self.access.get(token, 0.0) > self.universe.now >= self.storm_until:
+            return _json(200, {"ok": True})
+        if self.universe.now < self.storm_until and token in self._told_new.get(world.name, set()):
+            self._refused_new.setdefault(world.name, set()).add(token)
+        return _json(401, {"error": "invalid_token"})
+
+    def received(self, rotation: Rotation) -> None:
+        """The reply reached the program."""
+        rotation.received = True
+        number = rotation.new.partition("-")[2]
+        self._told_new.setdefault(rotation.world.name, set()).add(f"access-{number}")
+
+    # --- what may be lost ---
+
+    def excuse(self, world: World, why: str) -> None:
+        """What a world had received, or was about to, and not saved, cannot be asked of it any more."""
+        for rotation in self.rotations:
+            if rotation.world is world and not rotation.saved and not rotation.excuse:
+                rotation.excuse = why
+
+    def is_good(self, refresh: str) -> bool:
+        grant = self.grants.get(refresh)
+        return grant is not None and grant.alive and refresh in grant.good
+
+    def _problem(self, invariant: str, what: str) -> None:
+        self.universe.say(f"  VIOLATION ({invariant}): {what}")
+        self.problems.append(f"{invariant}: {what}")
+
+
+def tally(problems: list[str]) -> dict[str, int]:
+    """How often each invariant was broken."""
+    return dict(Counter(problem.partition(":")[0] for problem in problems))
+
+
+def form_of(data: Any) -> dict[str, str]:
+    """The fields of a form, given as a mapping or as text."""
+    return dict(parse_qsl(data)) if isinstance(data, str) else {str(k): str(v) for k, v in dict(data or {}).items()}
+
+
+def _value(access: str, refresh: str, expires_at: float) -> dict[str, Any]:
+    from datetime import UTC, datetime
+
+    until = datetime.fromtimestamp(expires_at, UTC).isoformat()
+    return {"token": access, "refresh_token": refresh, "expires_at": until, "token_type": "Bearer", "scopes": []}
+
+
+def _json(status: int, body: dict[str, Any], **headers: str) -> Answer:
+    return status, headers, json.dumps(body).encode()

@@ -1,0 +1,314 @@
+"""One run: programs, a store and a provider, what strikes them, and what must hold of it whatever happens.
+
+The rule: a run is a function of its `Plan` and of the choices of its chooser, so both together replay it.
+"""
+
+import asyncio
+import gc
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from tests.simulation import http
+from tests.simulation.disk import FOLDER, Calls, Disk
+from tests.simulation.disk_trouble import Trouble
+from tests.simulation.faults import FAULTS, LEASE, Fault, refused
+from tests.simulation.packages import package
+from tests.simulation.provider import Provider
+from tests.simulation.stores import InUniverse, Shelf, free_locks_of, make_store
+from tests.simulation.universe import OUTSIDE_CALL, Call, Chooser, Op, Stopped, Universe, World
+
+PATIENCE = 300.0
+"""Seconds after which a call, or the end of a program, has waited for ever."""
+LAST_TRY = 5.0
+"""Seconds for which a store has to work before all programs end, so that what was rotated is in it."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run is about. `fault` strikes operation number `at` of world A; `extra` strikes others: see `explore`."""
+
+    store: str = "file"
+    grace: float = 0.0
+    starts: tuple[tuple[float, ...], ...] = ((0.0,), (0.0,))
+    """For each world, when its calls begin: seconds from the start."""
+    expires_in: float = -1.0
+    """Seconds until the stored access token ends; negative: it has ended."""
+    life: float = 3600.0
+    """Seconds for which a new access token is good."""
+    latency: float = 0.0
+    """Seconds that each reply of the token endpoint takes."""
+    hook: str = ""
+    """What `on_refresh` does: nothing, "call" the API, or "other": call it with an object of its own."""
+    fault: str = ""
+    at: int = 0
+    disk_fault: str = ""
+    """How system call number `at` of world A goes wrong (`faults.DISK_FAULTS`), and by which error."""
+    disk_error: str = ""
+    linger: float = 60.0
+    """Seconds that a program goes on after its last call."""
+    ending: str = "run"
+
+
+@dataclass
+class Result:
+    """How a run went."""
+
+    problems: list[str]
+    trace: list[str]
+    faults: list[str]
+    """The faults that struck, in their order."""
+    stopped: bool = False
+    outcomes: list[str] = field(default_factory=list)
+
+
+class Scenario:
+    """The state of one run."""
+
+    def __init__(self, plan: Plan, choose: Chooser, extra: "Callable[[Scenario, Op], Fault | None] | None" = None):
+        self.plan = plan
+        self.universe = Universe(choose)
+        self.provider = Provider(self.universe, plan.grace, plan.life)
+        self.shelf = Shelf(wrote=self._wrote)
+        self.disk = Disk(self._wrote)
+        self.trouble = Trouble(self)
+        self.refusals: list[Any] = []
+        self.saves_work_from = 0.0
+        self.faults: list[str] = []
+        self._stopped = False
+        self._fault = FAULTS[plan.fault] if plan.fault else None
+        self._extra = extra
+        self._after: dict[Op, Fault] = {}
+        self._deleted_at: float | None = None
+        self._deadline = self.universe.now + 2 * PATIENCE
+        self._done_at: dict[str, float] = {}
+        self.universe.strike, self.universe.after = self._strike, self._strike_after
+        self.universe.will_strike = self._is_target
+        self.universe.each_callback = plan.store == "disk"
+
+    # --- faults ---
+
+    def _is_target(self, op: Op) -> bool:
+        plan = self.plan
+        if op.label == "reply":
+            op.not_before = self.universe.now + plan.latency
+        return op.world.number == 0 and op.number == plan.at and self._fault is not None
+
+    def _strike(self, op: Op) -> None:
+        if op.label == "lock":
+            self.provider.blind.discard(op.world.name)
+        if not op.struck:
+            fault = None
+            if self._fault is not None and self._is_target(op) and op.label in self._fault.labels:
+                fault = self._fault
+            elif self._extra is not None:
+                fault = self._extra(self, op)
+            if fault is not None:
+                op.struck = True
+                self.faults.append(fault.name)
+                self.universe.say(f"fault: {fault.name} at {op!r}")
+                if fault.after:
+                    self._after[op] = fault
+                else:
+                    fault.strike(self, op)
+        refused(self, op)
+
+    def _strike_after(self, op: Op) -> None:
+        fault = self._after.pop(op, None)
+        if fault is not None:
+            fault.strike(self, op)
+
+    def pause(self, world: World, seconds: float) -> None:
+        """A leased lock is lost by a long pause: from then on the world cannot know what others did meanwhile."""
+        if self.plan.store == "leased" and seconds >= LEASE:
+            self.provider.excuse(world, "it was paused for longer than its lease")
+            self.provider.blind.add(world.name)
+        self.saves_work_from = max(self.saves_work_from, self.universe.now + seconds)  # for this program
+        world.pause(seconds)
+
+    def admin_deletes(self) -> None:
+        self.universe.say("the administrator deletes the user")
+        self._deleted_at = self.universe.now
+        self._put("admin", None)
+
+    def admin_grants(self) -> None:
+        self.universe.say("the administrator has the user grant anew")
+        self._deleted_at = None
+        self._put("admin", json.dumps(self.provider.user(self.plan.expires_in)))
+
+    def _put(self, owner: object, text: str | None) -> None:
+        if self.plan.store == "disk":
+            self.disk.put(owner, text)
+        else:
+            self.shelf.write(owner, "alice", text)
+
+    # --- invariants ---
+
+    def _problem(self, invariant: str, what: str) -> None:
+        self.universe.say(f"  VIOLATION ({invariant}): {what}")
+        self.provider.problems.append(f"{invariant}: {what}")
+
+    def _wrote(self, owner: object, name: str, old: str | None, new: str | None) -> None:
+        """No older value replaces a newer one, and nobody brings back who was deleted."""
+        was = json.loads(old)["refresh_token"] if old is not None else None
+        now = json.loads(new)["refresh_token"] if new is not None else None
+        for rotation in self.provider.rotations:
+            if rotation.new == now:
+                rotation.saved = True
+        if not isinstance(owner, World) or now is None:
+            return
+        serials = self.provider.serials
+        if was is not None and serials[now] < serials[was]:
+            self._problem("older", f"{owner.name} replaces {was} by {now}")
+        if was is None and self._deleted_at is not None:
+            self._problem("older", f"{owner.name} brings back the deleted user with {now}")
+
+    def _gone(self, world: World) -> None:
+        """What a program that is gone may have lost without fault of its own."""
+        free_locks_of(self.shelf, world)
+        self.disk.close_all_of(world)
+        assert world.gone is not None
+        if world.crashed:
+            self.provider.excuse(world, "it died")
+        elif self.saves_work_from > max(world.gone, (world.asked_to_end or 0.0) + LAST_TRY) - LAST_TRY:
+            self.provider.excuse(world, "its store never worked again")
+        else:
+            for rotation in self.provider.rotations:
+                if rotation.world is world and not rotation.saved:
+                    rotation.fate = f", and ended before the {'save' if rotation.received else 'reply'}"
+
+    def _check_stored(self) -> None:
+        """What the provider rotated is stored."""
+        text = self.disk.text() if self.plan.store == "disk" else self.shelf.values.get("alice")
+        if text is None:
+            return
+        try:
+            stored = json.loads(text)["refresh_token"]
+        except ValueError:
+            return self._problem("stored", f"the file is torn: {text!r:.60}")
+        lost = [r for r in self.provider.rotations if r.old == stored]
+        if lost and not any(r.excuse for r in lost) and not self.provider.is_good(stored):
+            first = lost[0]
+            had = f"{first.new} is lost, {first.world.name} had it{first.fate}"
+            self._problem("stored", f"{stored} is in the store, {had}")
+
+    def _check_calls(self) -> None:
+        paused = sum(world.paused_for for world in self.universe.worlds)
+        for world in self.universe.worlds:
+            for call in world.calls:
+                ended = call.ended if call.ended is not None else world.gone or self.universe.now
+                if call.started and ended - call.started > PATIENCE + paused:
+                    self._problem("for ever", f"call {call.number} of {world.name} took {ended - call.started:g} s")
+
+    # --- the run ---
+
+    def run(self) -> Result:
+        """Runs it, and judges."""
+        with _without_collector(), http.sessions_of(self) as session:
+            try:
+                self._begin(session)
+                self.universe.alarms.append(self._deadline)
+                self.universe.run(self._over)
+            except Stopped as stopped:
+                self._stopped = True
+                self._problem(*str(stopped).split(": "))
+            finally:
+                self._check_stored()
+                self._check_calls()
+                self.universe.over = True
+                for world in self.universe.worlds:
+                    world.sweep()
+                    world.package.restore()
+        outcomes = [f"{w.name}{c.number}: {c.outcome or 'gone'}" for w in self.universe.worlds for c in w.calls]
+        return Result(self.provider.problems, self.universe.trace, self.faults, self._stopped, outcomes)
+
+    def _begin(self, session: Callable[[], Any]) -> None:
+        self._put("admin", json.dumps(self.provider.user(self.plan.expires_in)))
+        for number, starts in enumerate(self.plan.starts):
+            world = World(self.universe, package(number), number)
+            world.on_gone.append(self._gone)
+            self._program(world, starts, session())
+
+    def _program(self, world: World, starts: tuple[float, ...], session: Any) -> None:
+        sly = world.sly
+        store = self._store(world)
+        app = sly.OAuth2App("client", "secret", http.AUTH_URI, http.TOKEN_URI)
+
+        def client(hook: Any = None) -> Any:
+            api = sly.WebAPI(sly.OAuth2(app, store.user("alice"), hook, clock=world.clock), session=session)
+            api.base_url = http.API
+            return api
+
+        async def hook(user: Any) -> None:
+            await (api if self.plan.hook == "call" else client()).get_json("/me")
+
+        api = client(hook if self.plan.hook else None)
+        world.before_close = api.close
+        for start in starts:
+            call = Call(len(world.calls) + 1)
+            world.calls.append(call)
+            call.task = world.spawn(self._call(world, call, start, partial(api.get_json, "/me")))
+
+    def _store(self, world: World) -> Any:
+        if self.plan.store != "disk":
+            return make_store(world.sly, self.plan.store, self.shelf, InUniverse(self.universe, world), LEASE)
+        calls = Calls(self.disk, world)
+        world.package.use_disk(calls, calls.open_file, calls.fcntl)
+        return world.sly.stores.FileStore(FOLDER)
+
+    async def _call(self, world: World, call: Call, start: float, work: Callable[[], Any]) -> None:
+        if start:
+            await asyncio.sleep(start)
+        call.started = self.universe.now
+        OUTSIDE_CALL.set(call)
+        try:
+            await work()
+            call.outcome = "ok"
+        except asyncio.CancelledError:
+            call.outcome = "cancelled"
+            raise
+        except Exception as error:
+            call.outcome = type(error).__name__
+        finally:
+            call.ended = self.universe.now
+            self.universe.say(f"{world.name}: call {call.number} ends: {call.outcome}")
+
+    def _over(self) -> bool:
+        now, over = self.universe.now, True
+        for world in self.universe.worlds:
+            if not world.alive:
+                continue
+            over = False
+            if world.asked_to_end is None and all(call.task is None or call.task.done() for call in world.calls):
+                done = self._done_at.setdefault(world.name, now)
+                if now >= done + self.plan.linger:
+                    world.end(self.plan.ending)
+                elif done == now:
+                    self.universe.alarms.append(now + self.plan.linger)
+        if not over and now >= self._deadline + sum(world.paused_for for world in self.universe.worlds):
+            raise Stopped("for ever: programs that should have ended go on")
+        return over
+
+
+_runs = 0
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """No finalizer runs at a moment that depends on earlier runs; the garbage of some runs is collected between two."""
+    global _runs
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        _runs += 1
+        if _runs == 1:
+            gc.freeze()  # the copies of the package need not be looked through each time
+        if _runs % 20 == 0:
+            gc.collect()
+        if was_on:
+            gc.enable()

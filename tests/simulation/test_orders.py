@@ -1,0 +1,79 @@
+"""All orders of two worlds, one refresh and one fault; then random seeds for as long as there is time."""
+
+import logging
+import os
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.simulation.explore import Found, all_orders, disk_plans, on_disk, plans, random_run, replayed
+from tests.simulation.known import KNOWN, Known, unknown
+from tests.simulation.scenario import Plan
+
+SECONDS = 40.0 if os.environ.get("CI") else 8.0
+"""For random seeds; all orders take some ten seconds more."""
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+def _new(found: Found) -> str:
+    """The story of a run that breaks an invariant in a way that is not known."""
+    return str(found) if unknown(found) else ""
+
+
+@pytest.mark.parametrize("grace", [0.0, 30.0])
+@pytest.mark.parametrize("store", ["file", "leased"])
+def test_no_order_of_two_worlds_one_refresh_and_one_fault_breaks_an_invariant(store: str, grace: float) -> None:
+    for plan in plans((store,), (grace,)):
+        for found in all_orders(plan):
+            assert not _new(found)
+
+
+def test_no_failing_system_call_and_no_power_cut_breaks_an_invariant() -> None:
+    met = 0
+    for plan in disk_plans():
+        for order in range(3):
+            found = on_disk(plan, order)
+            if not found.result.faults:
+                break  # that call cannot fail so
+            met += 1
+            assert not _new(found)
+    assert met > 500
+
+
+def test_no_random_seed_breaks_an_invariant() -> None:
+    end, seed = time.monotonic() + SECONDS, int(time.time()) % 1_000_000 * 1000 if os.environ.get("CI") else 0
+    while time.monotonic() < end:
+        assert not _new(random_run(seed))
+        seed += 1
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        pytest.param(known, id=known.name, marks=pytest.mark.xfail(strict=True, reason=f"point {known.point}"))
+        for known in KNOWN
+    ],
+)
+def test_what_was_found_does_not_happen(known: Known) -> None:
+    found = random_run(known.seed) if known.seed is not None else replayed(known.plan, known.choices)
+    assert not [problem for problem in found.result.problems if known.explains(found, problem)]
+
+
+def test_a_seed_and_a_list_of_choices_replay_a_run() -> None:
+    for seed in range(20):
+        assert random_run(seed).result.trace == random_run(seed).result.trace
+    plan = Plan(fault="crash after", at=4)
+    for found in all_orders(plan):
+        assert replayed(plan, found.choices).result.trace == found.result.trace
+
+
+def test_all_orders_are_told_apart_by_what_they_do() -> None:
+    stories = ["\n".join(found.result.trace) for found in all_orders(Plan())]
+    assert len(stories) == len(set(stories)) > 3
