@@ -26,6 +26,8 @@ def choose_from_metadata(methods: object) -> ClientAuth | None:
     """The method by `token_endpoint_auth_methods_supported` (RFC 8414 §2); None if it lists both or neither."""
     if not isinstance(methods, list):
         return None
+    if methods == ["none"]:
+        return "none"
     basic, post = "client_secret_basic" in methods, "client_secret_post" in methods
     if basic is post:
         return None
