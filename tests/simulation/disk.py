@@ -99,7 +99,7 @@ class Disk:
                 if now is not None:
                     self.synced_names[path] = now
         self.names = dict(self.synced_names)
-        for path, inode in sorted(self.names.items()):
+        for _, inode in sorted(self.names.items()):
             if inode.data != inode.synced:
                 inode.data = (inode.synced, inode.data[: len(inode.data) // 2], inode.data)[choose(3)]
             inode.synced = inode.data

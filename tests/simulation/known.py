@@ -39,6 +39,12 @@ def _disk(*calls: str) -> Callable[[Found, str], bool]:
 
 KNOWN: tuple[Known, ...] = (
     Known(
+        "a program that cancels all tasks and goes on while its store refuses the save gives up the lock after 5 s",
+        2,
+        lambda found, problem: _struck(found, "cancel task") and _struck(found, "save", "load", "disk"),
+        seed=4260,
+    ),
+    Known(
         "a lock that the system refuses is taken for one that was had",
         4,
         _disk("flock", "open", "fstat", "stat"),
