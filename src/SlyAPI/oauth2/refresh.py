@@ -136,11 +136,7 @@ class Refresh:
         held = self.held
         # a reply with a new refresh token is heard out; another is given up when the program ends
         grace = math.inf if held.user.refresh_token else 0.0
-        try:
-            renewed = await self.steps.finish(self._new_tokens(), grace, self.context)
-        except TokenError as error:
-            learn_error(held.key, held.user.refresh_token, error, self.loop.time())
-            raise
+        renewed = await self.steps.finish(self._new_tokens(), grace, self.context)
         if renewed is not None:
             learn_renewed(held.key, renewed.token, bool(self.rejected), self.loop.time())
         return renewed
@@ -148,7 +144,7 @@ class Refresh:
     async def _new_tokens(self) -> OAuth2User | None:
         held, asked = self.held, self.held.user
         try:
-            return await held.source.new_tokens(self.client, asked, held.clock())
+            return await self._ask_source()
         except GrantEndedError:
             # a program that takes no lock may have rotated the refresh token meanwhile
             self.known = await held.load()
@@ -160,7 +156,15 @@ class Refresh:
                 held.rare.fallback = None
             else:
                 raise
-        return await held.source.new_tokens(self.client, held.user, held.clock())
+        return await self._ask_source()
+
+    async def _ask_source(self) -> OAuth2User:
+        held = self.held
+        try:
+            return await held.source.new_tokens(self.client, held.user, held.clock())
+        except TokenError as error:
+            learn_error(held.key, held.user.refresh_token, error, self.loop.time())
+            raise
 
     async def _save(self, renewed: OAuth2User, *, wait: bool = True) -> Saved:
         """Step 4: saves the new tokens in the place of what the store held; with `wait`, only as long as callers may.
