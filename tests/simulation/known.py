@@ -41,7 +41,9 @@ KNOWN: tuple[Known, ...] = (
     Known(
         "a program that cancels all tasks and goes on while its store refuses the save gives up the lock after 5 s",
         2,
-        lambda found, problem: _struck(found, "cancel task") and _struck(found, "save", "load", "disk", "late", "pause"),
+        lambda found, problem: (
+            _struck(found, "cancel task") and _struck(found, "save", "load", "disk", "late", "pause")
+        ),
         seed=4260,
     ),
     Known(

@@ -124,6 +124,8 @@ class Provider:
         if world.name in self.blind:
             rotation.excuse = "it was paused for longer than its lease"
         self.rotations.append(rotation)
+        for other in [name for name in self._refused_new if name != world.name]:
+            del self._refused_new[other]  # the store will change, and what was learned of its tokens ends with that
         self.universe.say(f"  the provider rotates {refresh} to {new}")
         body = {"access_token": access, "refresh_token": new, "token_type": "Bearer", "expires_in": self.life}
         return _json(200, body), rotation
