@@ -39,6 +39,7 @@ WINGS: dict[str, str] = {
     "oauth1": f"{_IO} auth",
     "oauth2": f"{_IO} auth stores redirect",
     "webapi": f"{_WORDS} json_file transport auth paging limits retry",
+    "sources": f"{_WORDS} json_file transport",
     "asyncy": "webapi",
     "service_account": "oauth2",
     "SlyAPI": "errors names auth webapi oauth1 oauth2",
@@ -61,12 +62,12 @@ OPTIONAL_LIBRARIES = {
 }
 RANDOM_LIBRARIES = {"random", "secrets", "uuid"}
 MAKES_SECRETS = {
-    *("oauth2.pkce", "oauth2.login", "oauth1.signature"),
+    *("oauth2.pkce", "oauth2.login", "oauth2.client_assertion", "oauth2.dpop", "oauth1.signature"),
     *("redirect.loopback", "transport.bodies", "stores.served", "stores.encrypted"),
 }
 """Where secrets and unguessable names are made, apart from `flow` and `testing`."""
 READS_THE_CLOCK = {
-    *(("oauth2.app", "_clock"), ("tokens.user", "from_json_obj"), ("oauth1.app", "_now")),
+    *(("oauth2.client", "clock"), ("tokens.user", "from_json_obj"), ("oauth1.app", "_now")),
 }
 """Where the time of day is read because a caller passed none."""
 

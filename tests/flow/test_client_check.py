@@ -58,7 +58,7 @@ def test_a_key_near_to_one_that_is_not_there_is_taken_for_it(told: dict[str, Any
 def test_a_file_without_what_it_needs_names_the_key_that_is_misspelt() -> None:
     with pytest.raises(CredentialsError) as caught:
         OAuth2App.from_json_obj(without("token_uri", token_url="https://p.example/hush"))
-    assert "token_uri missing. 'token_url' is not known, token_uri is." in str(caught.value)
+    assert "token_uri missing. 'token_url' is unknown, use token_uri." in str(caught.value)
     assert "hush" not in str(caught.value)
 
 

@@ -219,8 +219,9 @@ async def test_a_callback_that_was_not_taken_is_said_so(judge: Judge, app: OAuth
     judge.answer = lambda request: web.Response(text=body + "false")
     with pytest.raises(BadReplyError, match="callback"):
         await app.ask(CALLBACK)
-    judge.answer = lambda request: web.Response(text=body + "true")
-    assert (await app.ask(CALLBACK)).key == "a"
+    for true in ("true", "True", "TRUE"):
+        judge.answer = lambda request, true=true: web.Response(text=body + true)  # type: ignore[misc]
+        assert (await app.ask(CALLBACK)).key == "a"
 
 
 # --- the redirect ---
@@ -308,8 +309,8 @@ def test_a_client_that_only_signs_needs_no_endpoints_until_it_asks() -> None:
         ({"id": "s3cret", "secret": "s3cret", "auth_uri": "x", "token_uri": "y"}, "a client file"),
         ({"key": "k", "secret": "s3cret"}, "an OAuth 1 user file"),
         ({**OWN, "key": ""}, "key missing"),
-        ({**OWN, "key": 5}, "key is not a text"),
-        ({**OWN, "secret": ["s3cret"]}, "secret is not a text"),
+        ({**OWN, "key": 5}, "key is not a string"),
+        ({**OWN, "secret": ["s3cret"]}, "secret is not a string"),
         ({**OWN, "access_uri": "file:///s3cret"}, "access_uri is not an https URL"),
         ({**OWN, "request_uri": "https://me:s3cret@h/"}, "request_uri is not an https URL"),
     ],
@@ -329,7 +330,7 @@ def test_what_is_no_client_is_named_and_not_quoted(obj: Any, problem: str) -> No
         (OWN, "an OAuth 1 client file"),
         ({"token": "s3cret", "expires_at": None}, "a user file of SlyAPI"),
         ({"key": "", "secret": "s3cret"}, "key is empty"),
-        ({"oauth_token": 5, "oauth_token_secret": "s3cret"}, "oauth_token is not a text"),
+        ({"oauth_token": 5, "oauth_token_secret": "s3cret"}, "oauth_token is not a string"),
         ({"oauth_token": "s3cret"}, "a JSON object with other keys"),
     ],
 )
@@ -381,6 +382,9 @@ SAYS = {
     "half a success": (200, "oauth_token=NewT0kenCore0000&oauth_token_secret=%0d{all}"),
     "a callback not taken": (200, "oauth_token=NewT0kenCore0000&oauth_token_secret=x&oauth_callback_confirmed=no"),
     "an error page": (500, "<html>{sent} {all}"),
+    "an error with tokens": (400, "oauth_token=NewT0kenCore0000&oauth_token_secret=%20NewT0kenCore0000"),
+    "an error with tokens in JSON": (401, '{{"oauth_token": "NewT0kenCore0000", "oauth_verifier" : "NewT0kenCore0000'),
+    "an error with tokens in a header": (403, 'OAuth oauth_token="NewT0kenCore0000", oauth_verifier=NewT0kenCore0000'),
 }
 
 

@@ -126,7 +126,7 @@ OTHERS: list[tuple[object, str]] = [
     ({**OWN, "token_uri": None}, "is not filled in: token_uri missing"),
     ({"client_id": "c", "client_secret": "s3cret"}, "is not filled in: auth_uri, token_uri missing"),
     (OAuth2User("s3cret", "r").to_dict(), "a user file of SlyAPI"),
-    ({"access_token": "s3cret", "token_type": "bearer"}, "a provider's token answer"),
+    ({"access_token": "s3cret", "token_type": "bearer"}, "a provider's token reply"),
     (
         {"type": "service_account", "private_key": "s3cret", "client_id": "1", "auth_uri": AUTH, "token_uri": TOKEN},
         "a Google service-account key",
@@ -149,9 +149,9 @@ OTHERS: list[tuple[object, str]] = [
     ([OWN], "not a JSON object"),
     ("s3cret", "not a JSON object"),
     (None, "not a JSON object"),
-    ({**OWN, "id": 5}, "id is not a text"),
-    ({**OWN, "secret": ["s3cret"]}, "secret is not a text"),
-    ({**OWN, "secret": "s3cret\nX"}, "secret is not a text"),
+    ({**OWN, "id": 5}, "id is not a string"),
+    ({**OWN, "secret": ["s3cret"]}, "secret is not a string"),
+    ({**OWN, "secret": "s3cret\nX"}, "secret is not a string"),
     ({**OWN, "client_auth": "private_key_jwt"}, "client_auth"),
     ({**OWN, "auth_params": ["s3cret"]}, "auth_params"),
     ({**OWN, "auth_params": {"a": 5}}, "auth_params"),
@@ -163,18 +163,39 @@ OTHERS: list[tuple[object, str]] = [
     ({**OWN, "issuer": 5}, "issuer"),
     ({**OWN, "auth_uri": "s3cret"}, "auth_uri"),
     ({**OWN, "token_uri": "https://me:s3cret@p.example/t"}, "token_uri"),
+    ({**OWN, "auth_uri": f"{AUTH}#s3cret"}, "auth_uri"),
+    ({**OWN, "token_uri": f"{TOKEN}#"}, "token_uri"),
+    ({**OWN, "revoke_uri": "file:///s3cret"}, "revoke_uri"),
+    ({**OWN, "revoke_uri": "s3cret"}, "revoke_uri"),
+    ({**OWN, "redirect_uri": "s3cret"}, "redirect_uri"),
+    ({**OWN, "redirect_uri": "https://[s3cret"}, "redirect_uri"),
+    ({**OWN, "redirect_uri": "http://localhost:s3cret/"}, "redirect_uri"),
+    ({**OWN, "redirect_uri": "http:///s3cret"}, "redirect_uri"),
+    ({**OWN, "auth_params": {"state": "s3cret"}}, "state"),
+    ({**OWN, "auth_params": {"a": "s3cret\ud800"}}, "auth_params"),
+    ({**OWN, "auth_params": {"s3cret\n": "a"}}, "auth_params"),
+    ({**OWN, "scopes": ["s3cret\ud800"]}, "scope"),
+    ({**OWN, "scopes": ["a\x1b[31ms3cret"]}, "scope"),
+    ({**OWN, "id": True}, "id"),
+    ({**OWN, "id": 0}, "id"),
+    ({**OWN, "token_uri": False}, "token_uri"),
+    ({**OWN, "redirect_uri": 0}, "redirect_uri"),
+    ({**OWN, "redirect_uri": []}, "redirect_uri"),
+    ({"web": {**GOOGLE, "client_id": ["s3cret"]}}, "id"),
 ]
 
 
 @pytest.mark.parametrize(("other", "said"), OTHERS)
-def test_what_is_no_client_is_named_for_what_it_is(other: object, said: str) -> None:
+def test_what_is_not_a_client_is_named_for_what_it_is(
+    other: object, said: str, told_by: Callable[[BaseException], str]
+) -> None:
     with pytest.raises(CredentialsError) as caught:
         OAuth2App.from_json_obj(other, name="app.json")
     assert "app.json" in str(caught.value)
     assert said in str(caught.value)
     assert "s3cret" not in str(caught.value) + repr(caught.value), "nothing of the content is printed"
     assert isinstance(caught.value, ValueError), "as SlyAPI 0.6 raised"
-    assert caught.value.__context__ is None
+    assert "s3cret" not in told_by(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -194,6 +215,34 @@ def test_an_address_that_could_do_harm_is_refused(uri: str, key: str) -> None:
     if key == "auth_uri":
         with pytest.raises(ConfigError, match=key):
             OAuth2App("client", None, uri, TOKEN).auth_url_with_pkce(REDIRECT, "s", "")
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        *("http://localhost:8080", "http://127.0.0.1:0/cb?a=b", "http://[::1]:9/", "https://site.example/cb"),
+        *("urn:ietf:wg:oauth:2.0:oob", "com.example.app:/cb", "msal-1234://auth"),
+    ],
+)
+def test_a_redirect_uri_may_have_any_scheme(uri: str) -> None:
+    assert OAuth2App.from_json_obj({**OWN, "redirect_uri": uri}).redirect_uri == uri
+
+
+@pytest.mark.parametrize("key", ["auth_uri", "token_uri"])
+def test_an_endpoint_has_no_fragment(key: str) -> None:
+    """RFC 6749 §3.1 and §3.2."""
+    with pytest.raises(CredentialsError, match=f"{key}.*fragment"):
+        OAuth2App.from_json_obj({**OWN, key: f"{OWN[key]}#top"})
+    with pytest.raises(ConfigError, match=r"auth_uri.*fragment"):
+        OAuth2App("client", None, f"{AUTH}#", TOKEN).auth_url_with_pkce(REDIRECT, "s", "")
+
+
+def test_the_leeway_of_a_refresh_is_30_s_unless_the_program_says_otherwise() -> None:
+    assert OAuth2App("client", None, AUTH, TOKEN).leeway == 30.0
+    assert OAuth2App("client", None, AUTH, TOKEN, leeway=120.0).leeway == 120.0
+    for wrong in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(ConfigError, match="leeway"):
+            OAuth2App("client", None, AUTH, TOKEN, leeway=wrong)
 
 
 def test_plain_http_is_for_this_machine_or_by_name() -> None:
@@ -222,6 +271,8 @@ def test_any_json_is_a_client_or_our_error(told: dict[str, Any], sound: bool) ->
         return
     saved = json.loads(json.dumps(app.to_dict()))
     assert OAuth2App.from_json_obj(saved) == app
+    link = app.auth_url_with_pkce(app.redirect_uri or REDIRECT, "st", [])
+    assert link.url.isascii(), "what is read can be used"
 
 
 def test_a_file_is_read_and_named_and_left_alone(tmp_path: Path) -> None:

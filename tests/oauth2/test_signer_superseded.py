@@ -12,12 +12,12 @@ import pytest
 from SlyAPI import OAuth2, OAuth2User, WebAPI
 from SlyAPI.errors import (
     CredentialsNotFoundError,
-    CredentialsUnavailableError,
     DecryptionError,
     GrantEndedError,
     NetworkError,
     SaveError,
     SupersededError,
+    UnavailableError,
 )
 from SlyAPI.stores import EncryptedStore, MemoryStore, TokenStore
 from tests.support.refreshing import INVALID_GRANT, REFRESH, Place
@@ -262,7 +262,7 @@ async def test_a_read_that_fails_sends_nothing_and_overwrites_nothing(place: Pla
     await api.get_json("/")
     place.clock.now += 1000
     store.fails = True
-    with pytest.raises(CredentialsUnavailableError) as caught:
+    with pytest.raises(UnavailableError) as caught:
         await api.get_json("/")
     assert caught.value.kind == "transient"
     assert place.forms == []

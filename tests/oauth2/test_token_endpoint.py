@@ -137,7 +137,7 @@ ERRORS: dict[str, Refusal] = {
     "wild_temporarily_unavailable": (TokenError, "transient", "temporarily_unavailable", "try again later"),
     "wild_maintenance": (TokenError, "transient", "http_503", "try again later"),
     "wild_access_token_number": (BadReplyError, "transient", "", "access_token is a number"),
-    "wild_access_token_with_line_break": (BadReplyError, "transient", "", "no header may carry"),
+    "wild_access_token_with_line_break": (BadReplyError, "transient", "", "header may not carry"),
     "wild_two_access_tokens": (BadReplyError, "transient", "", "two different values of access_token"),
     "wild_redirect_uri_mismatch": (TokenError, "configuration", "redirect_uri_mismatch", "Register exactly"),
     "wild_unauthorized_client": (TokenError, "configuration", "unauthorized_client", "see its console"),

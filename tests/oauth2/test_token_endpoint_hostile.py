@@ -14,7 +14,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from SlyAPI.errors import ApiError, SlyError, TokenError
+from SlyAPI.errors import ApiError, SlyError, TokenError, clean_traceback
 from SlyAPI.oauth2 import OAuth2User
 from SlyAPI.oauth2.token_endpoint import read_token_reply
 from SlyAPI.web import Reply
@@ -39,7 +39,7 @@ def everything(error: BaseException) -> str:
 
 def read(reply: Reply, previous: OAuth2User | None = None) -> OAuth2User | SlyError:
     try:
-        return read_token_reply(reply, now=NOW, requested=["a"], previous=previous, secrets=SENT)
+        return clean_traceback(read_token_reply)(reply, now=NOW, requested=["a"], previous=previous, secrets=SENT)
     except SlyError as error:
         return error
 
@@ -211,3 +211,15 @@ def test_a_long_description_is_bounded() -> None:
     assert isinstance(outcome, TokenError)
     assert len(str(outcome)) <= 4096
     assert len(outcome.response.body) <= 4096
+
+
+@pytest.mark.parametrize("scope", ["read new-access-token", "new-refresh-token,read", "x=old%2Daccess%2Dtoken read"])
+def test_a_token_echoed_as_a_scope_is_not_kept_as_one(scope: str) -> None:
+    members = {"access_token": "new-access-token", "refresh_token": "new-refresh-token", "scope": scope}
+    body = json.dumps(members).encode()
+    for text in (body, body.replace(json.dumps(scope).encode(), json.dumps(re.split("[, ]", scope)).encode())):
+        user = read_token_reply(
+            Reply(200, {}, text), now=NOW, requested=["a"], previous=None, secrets=Secrets(("old-access-token",))
+        )
+        assert user.scopes == ["read"]
+        assert "token-" not in repr(user)

@@ -21,7 +21,7 @@ from SlyAPI.flow.grant import GrantOptions
 from SlyAPI.flow.scaffold import ScaffoldOptions, client_json, write_client
 from SlyAPI.json_file import read_json_file, write_json_file
 from SlyAPI.oauth2.authorization_code import AuthorizationURL, exchange_form
-from SlyAPI.oauth2.login import Answer, Login
+from SlyAPI.oauth2.login import Login
 from SlyAPI.oauth2.token_request import token_request
 from SlyAPI.stores import FileStore, KeyringStore, MemoryStore, SqliteStore, StoredUser, TokenStore, user_file
 from SlyAPI.web import Method, Reply, Request
@@ -83,7 +83,7 @@ def objects(folder: Path) -> list[object]:
         Request(Method.POST, f"{HTTPS}/?key={API_KEY}", {}, {"Authorization": ACCESS}, form),
         Reply(200, {"X": ACCESS}, ACCESS.encode(), f"{HTTPS}/?code={CODE}"),
         WebAPI(OAuth2(app, user())),
-        *(login, login.to_dict(), Answer(CODE, login)),
+        *(login, login.to_dict()),
         *(one, OAuth1User(ACCESS, REFRESH), OAuth1(one, OAuth1User(ACCESS, REFRESH))),
         GrantOptions(),
         ScaffoldOptions(given={"secret": CLIENT_SECRET}),

@@ -25,6 +25,10 @@ class ClientKey:
         return {k: v for k, v in ECAlgorithm.to_jwk(self.private.public_key(), as_dict=True).items() if k != "kid"}
 
     @property
+    def private_jwk(self) -> dict[str, Any]:
+        return dict(ECAlgorithm.to_jwk(self.private, as_dict=True))
+
+    @property
     def jwks(self) -> dict[str, Any]:
         return {"keys": [{**self.jwk, "kid": self.kid, "use": "sig", "alg": "ES256"}]}
 

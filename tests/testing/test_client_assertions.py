@@ -130,7 +130,7 @@ async def test_an_assertion_with_a_wrong_claim_is_an_invalid_client(start: Start
     "make",
     [
         lambda practice: signed_by(practice, ClientKey()),
-        lambda practice: signed_by(practice, ClientKey("another id")),
+        lambda practice: signed_by(practice, ClientKey("another id", KEY.private)),
         lambda practice: jwt.encode({"sub": "practice-client"}, "", "none"),
         lambda practice: jwt.encode({"sub": "practice-client"}, "s" * 40, "HS256"),
         lambda practice: signed_by(practice)[:-4],

@@ -111,7 +111,7 @@ WRONG: list[dict[str, Any]] = [
     {"header": {"typ": None}},
     {"header": {"jwk": None}},
     {"header": {"jwk": OTHER.jwk}},
-    {"header": {"jwk": {**KEY.jwk, "d": "AA"}}},
+    {"header": {"jwk": KEY.private_jwk}},
     {"header": {"jwk": {"kty": "oct", "k": "c2VjcmV0"}}},
     {"header": {"jwk": {"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"}}},
     {"header": {"crit": ["odd"], "odd": 1}},

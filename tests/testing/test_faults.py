@@ -50,6 +50,12 @@ async def test_a_fault_is_for_its_endpoint_and_those_below_it_a_number_of_times(
         assert await practice.works(token)
 
 
+async def test_a_fault_may_have_a_challenge(start: Start) -> None:
+    async with start() as practice:
+        practice.provider.fail_next("api", 401, error="invalid_token", headers={"WWW-Authenticate": "Bearer, Odd x=1"})
+        assert (await practice.call("/me")).headers["WWW-Authenticate"] == "Bearer, Odd x=1"
+
+
 async def test_tokens_expire_on_demand(start: Start) -> None:
     async with start() as practice:
         tokens = await practice.tokens()

@@ -182,6 +182,13 @@ async def test_signing_out_sends_the_browser_back_and_ends_the_session(start: St
         assert await practice.works(other["access_token"])
 
 
+async def test_a_grant_with_offline_access_outlives_its_session(start: Start) -> None:
+    async with start(**OPENID, scopes={"notes": "Notes", "offline_access": "Stay signed in"}) as practice:
+        tokens = await practice.tokens(scope="openid offline_access")
+        assert (await logout(practice, id_token_hint=tokens["id_token"])).status == 200
+        assert (await practice.refresh(tokens["refresh_token"])).status == 200
+
+
 @pytest.mark.parametrize(
     ("parameters", "status"),
     [

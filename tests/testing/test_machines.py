@@ -130,6 +130,23 @@ async def test_an_exchange_that_is_wrong_is_refused(start: Start, changed: dict[
         assert (await exchange(practice, token)).status == 200
 
 
+@pytest.mark.parametrize("kind", ["refresh_token", "id_token"])
+async def test_a_refresh_token_or_id_token_of_another_client_is_not_exchanged(start: Start, kind: str) -> None:
+    async with start(grant_types=GRANT_TYPES, openid=True, signing_algs=["ES256"]) as practice:
+        tokens = await practice.tokens(scope="openid notes")
+        assert (await exchange(practice, tokens[kind], kind)).status == 200
+        practice.provider.add_client("other", "its secret", [])
+        practice.client_id, practice.secret = "other", "its secret"
+        assert (await exchange(practice, tokens[kind], kind)).error == "invalid_request"
+
+
+async def test_a_token_for_one_resource_is_not_exchanged_for_another(start: Start) -> None:
+    async with start(grant_types=GRANT_TYPES, resources=["https://a.example"]) as practice:
+        token = (await practice.tokens(resource="https://a.example"))["access_token"]
+        assert (await exchange(practice, token, resource="https://a.example")).status == 200
+        assert (await exchange(practice, token, resource=practice.provider.api_url)).error == "invalid_target"
+
+
 async def test_an_expired_or_revoked_token_is_not_exchanged(start: Start) -> None:
     async with start(grant_types=GRANT_TYPES) as practice:
         token = (await practice.tokens())["access_token"]

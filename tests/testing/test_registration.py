@@ -96,7 +96,7 @@ async def test_a_secret_is_given_where_the_method_needs_one(
         ({"jwks": KEY.jwks, "jwks_uri": "https://app.example/jwks"}, "invalid_client_metadata"),
         ({"jwks": {"keys": []}}, "invalid_client_metadata"),
         ({"jwks": {"keys": [{"kty": "oct", "k": "c2VjcmV0"}]}}, "invalid_client_metadata"),
-        ({"jwks": {"keys": [{**KEY.jwk, "d": "x"}]}}, "invalid_client_metadata"),
+        ({"jwks": {"keys": [KEY.private_jwk]}}, "invalid_client_metadata"),
         ({"jwks_uri": "http://app.example/jwks"}, "invalid_client_metadata"),
         ({"token_endpoint_auth_signing_alg": "RS256"}, "invalid_client_metadata"),
         ({"scope": "admin"}, "invalid_client_metadata"),
@@ -178,6 +178,7 @@ async def test_another_clients_token_and_the_configured_client_are_refused(start
         for client in (wrong, configured):
             reply = await manage(practice, client, "GET")
             assert (reply.status, reply.error) == (401, "invalid_token")
+        assert (await practice.send("GET", configured["registration_client_uri"])).status == 401
 
 
 async def test_without_registration_there_is_no_such_endpoint(start: Start) -> None:

@@ -133,7 +133,7 @@ async def test_an_answer_that_is_no_json_is_named_for_what_it_is(serve: Serve, b
     server = await serve(answering(body))
     with pytest.raises(BadReplyError, match=problem) as caught:
         await api_of(server).get_json("/things", {"key": "value"})
-    assert f"GET {server.origin}/things was answered" in str(caught.value)
+    assert f"GET {server.origin}/things" in str(caught.value)
     assert "value" not in str(caught.value)
 
 
@@ -224,7 +224,7 @@ async def test_the_answer_becomes_what_returns_says(serve: Serve, verb: str) -> 
 @pytest.mark.parametrize("answer", ["{}", "[]", "null", '"text"', '{"name": 1}'])
 async def test_json_that_does_not_fit_the_class_is_an_error_of_ours(serve: Serve, answer: str) -> None:
     server = await serve(answering(answer))
-    with pytest.raises(BadReplyError, match="no City"):
+    with pytest.raises(BadReplyError, match="fit City"):
         await api_of(server)._get(City, "/")
 
 
@@ -244,7 +244,7 @@ async def test_what_a_class_raises_of_its_own_for_an_answer_is_left_alone(serve:
 
 async def test_a_number_too_large_for_the_constructor_is_an_error_of_ours(serve: Serve) -> None:
     server = await serve(answering("1e999"))
-    with pytest.raises(BadReplyError, match="no int"):
+    with pytest.raises(BadReplyError, match="fit int"):
         await api_of(server)._get(int, "/")
 
 
@@ -289,7 +289,7 @@ async def test_base_url_may_be_changed_between_calls(serve: Serve) -> None:
 
 
 async def test_without_a_base_url_the_error_says_so() -> None:
-    with pytest.raises(ConfigError, match="'/things' is not a URL"):
+    with pytest.raises(ConfigError, match=r"/things.*URL"):
         await WebAPI(Auth.none()).get_json("/things")
     with pytest.raises(ConfigError, match="base_url"):
         await WebAPI(UrlApiKey("key", "secret")).get_json("/things")

@@ -3,8 +3,9 @@
 The rule: a credential goes to the origin of the program's own request, and to no other.
 """
 
+from collections.abc import Mapping
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ..errors import ConfigError, OriginError
 from ..web.masking import masked
@@ -14,10 +15,16 @@ if TYPE_CHECKING:
     from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
     from yarl import URL
 
-    from .contract import Auth
+
+class Signs(Protocol):
+    """The part of `Auth` that a middleware calls."""
+
+    async def sign(self, client: Any, request: Request) -> Request: ...
+    async def sign_again(self, client: Any, request: Request, headers: Mapping[str, str]) -> bool: ...
+    def may_sign_again(self, status: int, headers: Mapping[str, str]) -> bool: ...
 
 
-async def send_signed(auth: "Auth", request: "ClientRequest", handler: "ClientHandlerType") -> "ClientResponse":
+async def send_signed(auth: Signs, request: "ClientRequest", handler: "ClientHandlerType") -> "ClientResponse":
     """Signs and sends; see `Auth.__call__`."""
     here, chain = request.url.origin(), _chain.get()
     if chain is None or chain.target not in (None, here):
@@ -36,11 +43,11 @@ async def send_signed(auth: "Auth", request: "ClientRequest", handler: "ClientHa
 
 
 async def _signed(
-    auth: "Auth", plain: Request, request: "ClientRequest", handler: "ClientHandlerType"
+    auth: Signs, plain: Request, request: "ClientRequest", handler: "ClientHandlerType"
 ) -> "ClientResponse":
     _apply(await auth.sign(request.session, plain), request)
     response = await handler(request)
-    if response.status != 401 or not _can_repeat(request):
+    if not auth.may_sign_again(response.status, response.headers) or not _can_repeat(request):
         return response
     try:
         again = await auth.sign_again(request.session, plain, response.headers)

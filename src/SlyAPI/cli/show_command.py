@@ -7,13 +7,14 @@ import os
 import shlex
 import stat
 import time
+from types import SimpleNamespace
 from typing import Any
 
-from ..errors import ConfigError, CredentialsError, CredentialsNotFoundError, printable
+from ..errors import ConfigError, CredentialsNotFoundError, printable
 from ..flow.console import Console
 from ..json_file import display_path, read_json_file
 from ..tokens.recognise import recognise
-from ..tokens.user_json import read_user
+from ..tokens.user_json import user_fields
 from .results import print_json, print_result
 from .user_summary import summary, summary_lines
 
@@ -51,9 +52,7 @@ def _show_file(args: Any, console: Console) -> int:
         OAuth1User.from_json_obj(fields, name)
         what, lines = {"kind": "oauth1"}, ["kind:        OAuth 1 (no scopes, no known expiry)"]
     else:
-        user = read_user(fields, time.time())
-        if isinstance(user, str):
-            raise CredentialsError(f"{name} {user}")
+        user = SimpleNamespace(**user_fields(fields, time.time(), name))
         what, lines = summary(user), summary_lines(user)
     mode = stat.S_IMODE(os.stat(path).st_mode)
     if args.json:

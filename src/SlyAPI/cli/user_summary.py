@@ -4,29 +4,31 @@ The rule: no secret; imports neither network nor event loop, which `show` does n
 """
 
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
+
+from ..tokens.scopes import missing_scopes
 
 if TYPE_CHECKING:
     from ..oauth2 import OAuth2User
-    from ..tokens.user_json import Told
 
 
-def summary(user: "OAuth2User | Told") -> dict[str, Any]:
+def summary(user: "OAuth2User | SimpleNamespace") -> dict[str, Any]:
     """Scopes and times of a user, for `--json`."""
     return {
         "scopes": user.scopes,
-        "missing_scopes": user.missing_scopes,
+        "missing_scopes": missing_scopes(user.requested_scopes or [], user.scopes),
         "expires_at": None if user.expires_at is None else user.expires_at.isoformat(),
         "refreshable": bool(user.refresh_token),
         "refresh_expires_at": None if user.refresh_expires_at is None else user.refresh_expires_at.isoformat(),
     }
 
 
-def summary_lines(user: "OAuth2User | Told") -> list[str]:
+def summary_lines(user: "OAuth2User | SimpleNamespace") -> list[str]:
     """The same as lines of text."""
     lines = [f"scopes:      {' '.join(user.scopes) or 'none recorded'}"]
-    if user.missing_scopes:
-        lines.append(f"not granted: {' '.join(user.missing_scopes)}")
+    if missing := missing_scopes(user.requested_scopes or [], user.scopes):
+        lines.append(f"not granted: {' '.join(missing)}")
     lines.append(f"expires:     {when(user.expires_at)}")
     ends = f", until {when(user.refresh_expires_at)}" if user.refresh_expires_at else ""
     return [*lines, f"refreshable: {f'yes{ends}' if user.refresh_token else 'no'}"]

@@ -94,8 +94,7 @@ def scaffold_by_asking(console: Console) -> dict[str, Any] | None:
         options.issuer = name or None
     else:
         options.provider = name
-        console.say("Register a client at", f"    {provider.console}")
-        console.say(f"with the redirect URI {provider.redirect_uri}")
+        console.say("Register a client at", f"    {provider.console}", f"with the redirect URI {provider.redirect_uri}")
         if provider.note:
             console.say(textwrap.fill(provider.note, 78))
     options.given["id"] = console.ask("Client id; Enter to leave it blank", "--id", "")

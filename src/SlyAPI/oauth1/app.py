@@ -1,4 +1,4 @@
-"""Who we are to one OAuth 1 provider: the client registration. Each method is build, send, read."""
+"""The client registration at one OAuth 1 provider. Each method builds a request, sends it and reads the reply."""
 
 import time
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from ..auth import rsa
-from ..errors import ConfigError, CredentialsError
+from ..errors import ConfigError, CredentialsError, clean_traceback
 from ..json_file import StrPath, display_path, read_json_file
 from ..tokens.recognise import recognise
 from ..transport import requests as transport
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class OAuth1App:
     """A client at one provider. `dataclasses.asdict` gives the file format.
 
-    The three URIs are the endpoints of RFC 5849 §2: temporary credentials, the person's page, the token.
+    The three URIs are the endpoints of RFC 5849 §2: temporary credentials, authorization page, token.
     They may be empty for a client that only signs with tokens it was given.
     """
 
@@ -42,19 +42,34 @@ class OAuth1App:
         return f"OAuth1App({self.key!r}, '***', {uris})"
 
     @classmethod
+    @clean_traceback
     def from_json_file(cls, path: StrPath) -> Self:
-        """The client in a file. Raises `CredentialsNotFoundError`, or `CredentialsError` saying what it is instead."""
+        """The client in a file. Raises `CredentialsNotFoundError`, or `CredentialsError` naming what it is instead."""
         return cls.from_json_obj(read_json_file(path), name=display_path(path))
 
     @classmethod
+    @clean_traceback
     def from_json_obj(cls, obj: Any, *, name: str = "The client JSON") -> Self:
-        """The client in a JSON object; `name` is for messages."""
-        members, problem = _members(obj)
-        del obj  # so that no traceback shows it
-        if problem:
-            raise CredentialsError(f"{name} {problem}")
+        """The client in a JSON object; `name` is for messages. Raises `CredentialsError`."""
+        if not isinstance(obj, dict) or "key" not in obj or not any(uri in obj for uri in _URIS):
+            what = recognise(obj) if isinstance(obj, dict) else "not a JSON object"
+            raise CredentialsError(f"{name} is not an OAuth 1 client file: it is {what}. {_HINT}")
+        members = {member: obj.get(member) or "" for member in ("key", "secret", *_URIS)}
+        for member, value in members.items():
+            if not isinstance(value, str) or not value.isprintable():
+                raise CredentialsError(f"{name} cannot be used: {member} is not a string.")
+            members[member] = value.strip()
+        if not members["key"]:
+            raise CredentialsError(f"{name} is not filled in: key missing. The provider's console has it.")
+        try:
+            for uri in _URIS:
+                if members[uri]:
+                    check_endpoint(members[uri], uri, allow_http=True)
+        except ConfigError as error:
+            raise CredentialsError(f"{name} cannot be used: {error}") from None
         return cls(**members)
 
+    @clean_traceback
     async def ask(
         self,
         callback_uri: str = grant.OUT_OF_BAND,
@@ -67,23 +82,26 @@ class OAuth1App:
     ) -> TemporaryCredentials:
         """Temporary credentials for one grant (RFC 5849 §2.1).
 
-        `callback_uri` is where the person comes back to; without one the provider shows the verifier.
-        `client` lends its connections, `now` is in epoch seconds. Raises `TokenError`, `BadReplyError`,
+        The provider redirects the user to `callback_uri`, or shows the verifier if there is none.
+        `client` lends its connections; `now` is in epoch seconds. Raises `TokenError`, `BadReplyError`,
         `NetworkError`, and `ConfigError` for plain http unless `allow_http`.
         """
-        key = Secrets(() if private_key is None else (private_key,))
-        del private_key  # so that no traceback shows it
-        signing = self._signing(TemporaryCredentials("", ""), method, key)
-        told = SecretForm(oauth_callback=callback_uri)
         now = _now(now)
-        reply = await self._send("request_uri", told, signing, client, now, allow_http)
+        signing = self._signing(TemporaryCredentials("", ""), method, private_key)
+        fields = SecretForm(oauth_callback=callback_uri)
+        reply = await self._send("request_uri", fields, signing, client, now, allow_http)
         return grant.read_temporary_reply(reply, secrets=Secrets((self.secret,)), now=now)
 
+    @clean_traceback
     def authorize_url(self, temporary: TemporaryCredentials, params: Mapping[str, str] | None = None) -> str:
-        """Where to send the person (RFC 5849 §2.2); `params` are the provider's own. Raises `ConfigError`."""
+        """The address to open in the user's browser (RFC 5849 §2.2); `params` are the provider's own.
+
+        Raises `ConfigError`.
+        """
         uri = self._endpoint("authorize_uri", True)
         return grant.authorize_url(uri, temporary, params or {})
 
+    @clean_traceback
     async def exchange_verifier(
         self,
         verifier: str,
@@ -95,28 +113,32 @@ class OAuth1App:
         allow_http: bool = False,
         now: float | None = None,
     ) -> OAuth1User:
-        """Trades the verifier and the temporary credentials for the user's token (RFC 5849 §2.3).
+        """Exchanges the verifier and the temporary credentials for the user's token (RFC 5849 §2.3).
 
         Arguments and errors as of `ask`.
         """
-        told = SecretForm(oauth_verifier=verifier)
-        secrets = Secrets((self.secret, temporary.key, temporary.secret, verifier))
-        key = Secrets(() if private_key is None else (private_key,))
-        del verifier, private_key
-        signing = self._signing(temporary, method, key)
         now = _now(now)
-        reply = await self._send("access_uri", told, signing, client, now, allow_http)
+        secrets = Secrets((self.secret, temporary.key, temporary.secret, verifier))
+        signing = self._signing(temporary, method, private_key)
+        fields = SecretForm(oauth_verifier=verifier)
+        reply = await self._send("access_uri", fields, signing, client, now, allow_http)
         return grant.read_access_reply(reply, secrets=secrets, now=now)
 
-    def _signing(self, temporary: TemporaryCredentials, method: SignatureMethod, private_key: Secrets) -> Signing:
-        key = rsa.load(private_key[0], "SHA1") if private_key else None
+    def _signing(self, temporary: TemporaryCredentials, method: SignatureMethod, private_key: Any) -> Signing:
+        key = None if private_key is None else rsa.load(private_key, "SHA1")
         return Signing(self.key, self.secret, temporary.key, temporary.secret, checked_method(method, key), key)
 
     async def _send(
-        self, endpoint: str, told: SecretForm, signing: Signing, client: "ClientSession | None", now: float, http: bool
+        self,
+        endpoint: str,
+        fields: SecretForm,
+        signing: Signing,
+        client: "ClientSession | None",
+        now: float,
+        allow_http: bool,
     ) -> Reply:
-        uri = self._endpoint(endpoint, http)
-        request = grant.credentials_request(uri, told, signing, timestamp=int(now), nonce=new_nonce())
+        uri = self._endpoint(endpoint, allow_http)
+        request = grant.credentials_request(uri, fields, signing, timestamp=int(now), nonce=new_nonce())
         return await transport.send(request, client)
 
     def _endpoint(self, name: str, allow_http: bool) -> str:
@@ -128,28 +150,6 @@ class OAuth1App:
 
 _URIS = ("request_uri", "authorize_uri", "access_uri")
 _HINT = "Make one with: python -m SlyAPI scaffold oauth1"
-
-
-def _members(obj: Any) -> tuple[dict[str, str], str]:
-    """The client's members, and what is wrong with the object where it is no client's."""
-    if not isinstance(obj, dict):
-        return {}, f"is not an OAuth 1 client file: it is not a JSON object. {_HINT}"
-    if "key" not in obj or not any(uri in obj for uri in _URIS):
-        return {}, f"is not an OAuth 1 client file: it is {recognise(obj)}. {_HINT}"
-    told = {member: obj.get(member) or "" for member in ("key", "secret", *_URIS)}
-    for member, value in told.items():
-        if not isinstance(value, str) or not value.isprintable():
-            return {}, f"cannot be used: {member} is not a text."
-        told[member] = value.strip()
-    if not told["key"]:
-        return {}, "is not filled in: key missing. The provider's console has it."
-    try:
-        for uri in _URIS:
-            if told[uri]:
-                check_endpoint(told[uri], uri, allow_http=True)
-    except ConfigError as error:
-        return {}, f"cannot be used: {error}"
-    return told, ""
 
 
 def _now(now: float | None) -> float:

@@ -1,6 +1,6 @@
 """RFC 5849 §3: the signature of one request, and the header that carries it. Pure but for the nonce.
 
-The rule: every text is decoded once and encoded once, and the URL is taken as it goes over the wire.
+The rule: every text is decoded once and encoded once, and the signed URL is the one on the wire.
 """
 
 import hmac
@@ -30,17 +30,17 @@ def new_nonce() -> str:
 
 
 def escaped(text: str) -> str:
-    """Percent-encoded as §3.6 wants it: all but unreserved characters, in upper case.
+    """Percent-encoded by §3.6: all but unreserved characters, in upper case.
 
     >>> escaped("Ladies + Gentlemen")
     'Ladies%20%2B%20Gentlemen'
     """
-    # bytes that are no UTF-8, which `form_pairs` keeps as surrogates, go back to what they were
+    # bytes that are not UTF-8, which `form_pairs` keeps as surrogates, become the same bytes again
     return quote(text, safe="~", errors="surrogateescape")
 
 
 def form_pairs(encoded: str) -> list[Pair]:
-    """The decoded names and values of a query or form (§3.4.1.3.1), in their order, those without a value too."""
+    """The decoded names and values of a query or form (§3.4.1.3.1), in order, empty values included."""
     return parse_qsl(encoded, keep_blank_values=True, errors="surrogateescape")
 
 
@@ -51,49 +51,47 @@ def base_string_uri(url: str) -> str:
 
 
 def normalized(parameters: Iterable[Pair]) -> str:
-    """Parameters in the one spelling and order that both sides sign (§3.4.1.3.2)."""
+    """Parameters in the spelling and order that both sides sign (§3.4.1.3.2)."""
     return "&".join(f"{name}={value}" for name, value in sorted((escaped(n), escaped(v)) for n, v in parameters))
 
 
 def base_string(http_method: str, url: str, parameters: Iterable[Pair]) -> str:
-    """What is signed (§3.4.1.1). `parameters`: those of the header and of a form, decoded; the URL has its own."""
-    all_of_them = [*form_pairs(_as_sent(url).raw_query_string), *parameters]
-    return "&".join((http_method.upper(), escaped(base_string_uri(url)), escaped(normalized(all_of_them))))
+    """The text to sign (§3.4.1.1). `parameters`: of the header and of a form, decoded; those in the URL are added."""
+    every = [*form_pairs(_as_sent(url).raw_query_string), *parameters]
+    return "&".join((http_method.upper(), escaped(base_string_uri(url)), escaped(normalized(every))))
 
 
 def authorization_header(parameters: Iterable[Pair], realm: str | None = None) -> str:
     """The value of the Authorization header (§3.5.1). The realm (RFC 9110 §11.5) is quoted, never signed."""
-    told = [f'{escaped(name)}="{escaped(value)}"' for name, value in parameters]
+    fields = [f'{escaped(name)}="{escaped(value)}"' for name, value in parameters]
     if realm is not None:
         quoted = realm.replace("\\", "\\\\").replace('"', '\\"')
-        told.insert(0, f'realm="{quoted}"')
-    return f"OAuth {', '.join(told)}"
+        fields.insert(0, f'realm="{quoted}"')
+    return f"OAuth {', '.join(fields)}"
 
 
 def checked_realm(realm: str | None) -> str | None:
     """The realm, if a header may carry it. Raises `ConfigError`."""
     if realm is not None and not (realm.isprintable() and realm.isascii()):
-        raise ConfigError("The realm holds characters that no header may carry.")
+        raise ConfigError("The realm contains characters that a header may not carry.")
     return realm
 
 
 def checked_method(method: SignatureMethod, private_key: object) -> SignatureMethod:
-    """The method, if there is one of that name and what it needs is given. Raises `ConfigError`."""
-    there, needs_key = method in get_args(SignatureMethod), method == "RSA-SHA1" and not private_key
-    del private_key  # so that no traceback shows it
-    if not there:
+    """The method, if it is known and has the key that it needs. Raises `ConfigError`."""
+    if method not in get_args(SignatureMethod):
         raise ConfigError(f"The signature method may be {', '.join(get_args(SignatureMethod))}.")
-    if needs_key:
+    if method == "RSA-SHA1" and not private_key:
         raise ConfigError("RSA-SHA1 signs with a private key.", next_step="Give private_key, as PEM.")
     return method
 
 
 @dataclass(slots=True, frozen=True, repr=False)
 class Signing:
-    """Who signs, and how: what stays the same from one request to the next.
+    """The keys and the method: what does not change between requests.
 
-    Empty `token_key`: nobody's token yet, or an API that knows clients only. `private_key` is what
-    `rsa.load` gives, for RSA-SHA1.
+    `token_key` is empty before there is a token, and for an API that knows clients only. `private_key` is the
+    result of `rsa.load`, for RSA-SHA1.
     """
 
     client_key: str
@@ -119,9 +117,9 @@ class Signing:
     ) -> str:
         """The Authorization header of one request (§3.1).
 
-        `url` may have a query; `fields` are decoded parameters that it lacks, and those of a form.
+        `url` may have a query; `fields` are further query parameters and those of a form, decoded.
         `timestamp` in epoch seconds; `more` are further protocol parameters, such as `oauth_callback`.
-        Raises `ConfigError` for PLAINTEXT where others could read it, and for text that cannot be encoded.
+        Raises `ConfigError` for PLAINTEXT without TLS, and for text that cannot be encoded.
         """
         if self.method == "PLAINTEXT" and _as_sent(url).scheme != "https" and not is_loopback_uri(url):
             raise ConfigError(
@@ -137,8 +135,8 @@ class Signing:
             text = base_string(http_method, url, [*fields, *protocol.items()])
             return authorization_header([*protocol.items(), ("oauth_signature", self.signature(text))], self.realm)
         except UnicodeEncodeError:
-            del fields  # so that no traceback shows them
-        raise ConfigError("The request has text that cannot be encoded (a lone surrogate), so it cannot be signed.")
+            pass  # raised below: the codec's error, which holds the text, must not be its context
+        raise ConfigError("The request contains an unpaired surrogate (U+D800 to U+DFFF), so it cannot be signed.")
 
     def signature(self, text: str) -> str:
         """The signature of a base string by the method (§3.4.2 to §3.4.4)."""
@@ -152,11 +150,11 @@ class Signing:
 
 
 def _as_sent(url: str) -> URL:
-    """The URL as the transport writes it: yarl encodes what must be, and drops dots and a default port."""
+    """The URL as the transport sends it: yarl percent-encodes, and drops dot segments and a default port."""
     try:
         sent = URL(url)
         if sent.host and sent.scheme in ("http", "https"):
             return sent
     except ValueError:
         pass
-    raise ConfigError("The address to sign is no http URL.", next_step="Check base_url and the client file.")
+    raise ConfigError("The address to sign is not an http URL.", next_step="Check base_url and the client file.")

@@ -1,6 +1,6 @@
 """OAuth1: signs requests as one user of one client (RFC 5849 §3).
 
-The rule: signed is what goes over the wire: method, address, query, and the fields of a form; no other body.
+The rule: the signature covers what is on the wire: method, address, query, and the fields of a form; no other body.
 """
 
 import time
@@ -10,9 +10,8 @@ from urllib.parse import urlencode
 
 from ..auth import rsa
 from ..auth.contract import Auth
-from ..errors import ConfigError
+from ..errors import ConfigError, clean_traceback
 from ..json_file import StrPath
-from ..web.masking import Secrets
 from ..web.messages import FORM, Request
 from .app import OAuth1App
 from .signature import Pair, SignatureMethod, Signing, checked_method, checked_realm, form_pairs, new_nonce
@@ -22,13 +21,14 @@ from .user import OAuth1User
 class OAuth1(Auth):
     """Signs requests as one user of one client; `OAuth1("app.json", "user.json")`.
 
-    `app` and `user` are objects or paths. `method`: HMAC-SHA1 unless the provider wants another;
-    RSA-SHA1 needs `private_key` (PEM) and the extra `[rsa]`; PLAINTEXT goes over https only. `realm`
-    goes into the header for a provider that wants one. `clock` gives epoch seconds.
+    `app` and `user` are objects or paths. `method`: HMAC-SHA1 unless the provider requires another;
+    RSA-SHA1 needs `private_key` (PEM) and the extra `[rsa]`; PLAINTEXT needs https. `realm` goes into the
+    header if the provider requires one. `clock` returns epoch seconds.
     """
 
     __module__ = "SlyAPI.oauth1"
 
+    @clean_traceback
     def __init__(
         self,
         app: OAuth1App | StrPath,
@@ -40,24 +40,22 @@ class OAuth1(Auth):
         clock: Callable[[], float] = time.time,
         nonce: Callable[[], str] = new_nonce,
     ) -> None:
-        key = Secrets(() if private_key is None else (private_key,))
-        del private_key  # so that no traceback shows it
         self.app = app if isinstance(app, OAuth1App) else OAuth1App.from_json_file(app)
         self.user = user if isinstance(user, OAuth1User) else OAuth1User.from_json_file(user)
-        self._private_key = rsa.load(key[0], "SHA1") if key else None
+        self._private_key = None if private_key is None else rsa.load(private_key, "SHA1")
         self.method: SignatureMethod = checked_method(method, self._private_key)
         self.realm = checked_realm(realm)
         self._clock = clock
         self._nonce = nonce
 
     def __repr__(self) -> str:
-        # no attributes yet, in a traceback of `__init__`
-        return f"OAuth1({getattr(self, 'app', None)!r}, {getattr(self, 'user', None)!r})"
+        members = vars(self)  # empty while `__init__` runs
+        return f"OAuth1({members.get('app')!r}, {members.get('user')!r})"
 
     async def sign(self, client: Any, request: Request) -> Request:
         """The request with its signature in the Authorization header.
 
-        Raises `ConfigError` for a form that nobody can read before it is sent, and for PLAINTEXT over http.
+        Raises `ConfigError` for a form that cannot be read before it is sent, and for PLAINTEXT over http.
         """
         request.headers["Authorization"] = self._signing().header(
             request.method.value,
@@ -69,7 +67,7 @@ class OAuth1(Auth):
         return request
 
     def secrets_to_mask(self) -> tuple[str, ...]:
-        """The client's secret, and the user's token with its own."""
+        """The client's secret, the user's token and its secret."""
         return self.app.secret, self.user.secret, self.user.key
 
     def _signing(self) -> Signing:
@@ -86,7 +84,7 @@ def _form_fields(request: Request) -> list[Pair]:
     kind = types[0].partition(";")[0].strip().lower() if types else None
     fields = isinstance(data, Mapping | list | tuple)
     if fields and kind is None and not any(_is_file(value) for value in _values(data)):
-        kind = FORM  # as aiohttp says for them
+        kind = FORM  # the Content-Type that aiohttp sends for them
     if kind is None and getattr(data, "is_multipart", True) is False:
         kind = FORM  # an `aiohttp.FormData` without files
     if kind != FORM:

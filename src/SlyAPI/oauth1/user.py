@@ -1,4 +1,4 @@
-"""One user's grant by OAuth 1: a token and its secret, which do not expire by themselves; JSON in and out.
+"""One user's OAuth 1 grant: a token and its secret, which have no expiry; read from and written as JSON.
 
 The rule: neither of the two ever prints.
 """
@@ -6,7 +6,7 @@ The rule: neither of the two ever prints.
 from dataclasses import dataclass
 from typing import Any, Self
 
-from ..errors import CredentialsError
+from ..errors import CredentialsError, clean_traceback
 from ..json_file import StrPath, display_path, read_json_file
 from ..tokens.recognise import recognise
 
@@ -15,7 +15,7 @@ from ..tokens.recognise import recognise
 class OAuth1User:
     """One user's token credentials (RFC 5849 §2.3). `dataclasses.asdict` gives the file format.
 
-    Both empty, in code: an API that asks for the client's signature alone.
+    Both are empty for an API that wants the client's signature alone.
     """
 
     __module__ = "SlyAPI.oauth1"
@@ -27,26 +27,37 @@ class OAuth1User:
         return "OAuth1User('***', '***')"
 
     @classmethod
+    @clean_traceback
     def from_json_file(cls, path: StrPath) -> Self:
         """The user in a file. Raises `CredentialsNotFoundError` or `CredentialsError`."""
         return cls.from_json_obj(read_json_file(path), display_path(path))
 
     @classmethod
+    @clean_traceback
     def from_json_obj(cls, obj: Any, name: str = "The user JSON") -> Self:
-        """The user in our own JSON, or in the words of RFC 5849 §2.3, further keys beside them.
+        """The user in our own JSON, or under the names of RFC 5849 §2.3; further keys are ignored.
 
-        `name` is for messages. Raises `CredentialsError`, which says what the object is instead.
+        `name` is for messages. Raises `CredentialsError`, which names what the object is instead.
         """
-        found, problem = _members(obj)
-        del obj  # so that no traceback shows it
-        if found is None:
-            raise CredentialsError(f"{name} does not hold a user's token: {problem} {_HINT}")
-        return cls(*found)
+        members = obj if isinstance(obj, dict) else {}
+        pairs = [("key", "secret"), ("oauth_token", "oauth_token_secret")]
+        names = next((pair for pair in pairs if members.keys() >= {*pair}), None)
+        if not isinstance(obj, dict):
+            problem = "it is not a JSON object."
+        elif names is None or "request_uri" in obj or "authorize_uri" in obj:
+            problem = f"it is {recognise(obj)}."
+        elif wrong := [key for key in names if not isinstance(obj[key], str) or not obj[key].isprintable()]:
+            problem = f"{wrong[0]} is not a string."
+        elif not obj[names[0]]:
+            problem = f"{names[0]} is empty."
+        else:
+            return cls(obj[names[0]], obj[names[1]])
+        raise CredentialsError(f"{name} does not hold a user's token: {problem} {_HINT}")
 
 
 @dataclass(repr=False)
 class TemporaryCredentials:
-    """What stands for one grant while the person is asked (RFC 5849 §2.1)."""
+    """The credentials of one grant until the user consents (RFC 5849 §2.1)."""
 
     key: str
     secret: str
@@ -56,19 +67,3 @@ class TemporaryCredentials:
 
 
 _HINT = "Make one with: python -m SlyAPI grant oauth1"
-
-
-def _members(obj: Any) -> tuple[tuple[str, str] | None, str]:
-    """Token and secret, or what is wrong with the object."""
-    if not isinstance(obj, dict):
-        return None, "it is not a JSON object."
-    pairs = [("key", "secret"), ("oauth_token", "oauth_token_secret")]
-    names = next((pair for pair in pairs if obj.keys() >= {*pair}), None)
-    if names is None or "request_uri" in obj or "authorize_uri" in obj:
-        return None, f"it is {recognise(obj)}."
-    for name in names:
-        if not isinstance(obj[name], str) or not obj[name].isprintable():
-            return None, f"{name} is not a text."
-    if not obj[names[0]]:
-        return None, f"{names[0]} is empty."
-    return (obj[names[0]], obj[names[1]]), ""

@@ -5,20 +5,20 @@ from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from ..errors import ConfigError, DeniedError, RedirectError, StateMismatchError, printable
+from ..errors import ConfigError, DeniedError, RedirectError, StateMismatchError, clean_traceback, printable
 from ..web.masking import SecretForm, Secrets, masked
 from ..web.urls import redirect_pairs
 
 PROTOCOL_PARAMETERS = frozenset(
     {"response_type", "client_id", "redirect_uri", "scope", "state", "code_challenge", "code_challenge_method"}
 )
-"""What extra parameters may not override."""
+"""Parameters that `auth_params` may not override."""
 
 _DENIED = {"access_denied", "user_denied", "consent_required", "login_required", "interaction_required"}
 
 
 class AuthorizationURL(NamedTuple):
-    """Where to send the person, and what to keep until the redirect: also `url, verifier, challenge`."""
+    """The address to open in the user's browser, and the verifier to keep until the redirect."""
 
     url: str
     verifier: str
@@ -26,7 +26,7 @@ class AuthorizationURL(NamedTuple):
 
     @property
     def state(self) -> str:
-        """The state to find again in the redirect."""
+        """The state that the redirect must repeat."""
         return dict(parse_qsl(urlsplit(self.url).query)).get("state", "")
 
     def __repr__(self) -> str:
@@ -34,10 +34,10 @@ class AuthorizationURL(NamedTuple):
 
 
 def check_extras(extras: Mapping[str, str | None]) -> None:
-    """Raises `ConfigError` for a provider's own parameters that would override the protocol's."""
+    """Raises `ConfigError` for parameters that would override the protocol's."""
     clash = sorted(PROTOCOL_PARAMETERS.intersection(extras))
     if clash:
-        raise ConfigError(f"auth_params may not set {', '.join(clash)}: the protocol needs it as it is.")
+        raise ConfigError(f"auth_params may not set {', '.join(clash)}: the protocol sets it.")
 
 
 def authorization_url(
@@ -50,10 +50,10 @@ def authorization_url(
     challenge: str,
     extras: Mapping[str, str | None],
 ) -> str:
-    """The authorization request (RFC 6749 §4.1.1, RFC 7636 §4.3). A query that `auth_uri` has is kept.
+    """The authorization request (RFC 6749 §4.1.1, RFC 7636 §4.3). The query of `auth_uri` stays.
 
-    `extras` are the provider's own parameters; one that is None is left out, also from `auth_uri`'s
-    query. Raises `ConfigError` if one would override the protocol's.
+    `extras` are the provider's own parameters; None removes one, also from `auth_uri`'s query.
+    Raises `ConfigError` for one that would override the protocol's.
     """
     check_extras(extras)
     parts = urlsplit(auth_uri)
@@ -76,62 +76,54 @@ def authorization_url(
     return urlunsplit((parts.scheme, parts.netloc, parts.path, urlencode([*kept, *ours.items()]), ""))
 
 
+@clean_traceback
 def read_redirect(
     query: str, *, state: str, issuer: str | None = None, issuer_required: bool = False
 ) -> str:
-    """The code in a redirect's query (RFC 6749 §4.1.2), given as the query or as the whole address.
+    """The code in a redirect (RFC 6749 §4.1.2), given as its query or its whole address.
 
-    Raises `StateMismatchError` before anything else is believed, `RedirectError` for repeated
-    parameters, a foreign `iss` (RFC 9207) or no code, `DeniedError` where the provider says no.
+    `StateMismatchError` comes before any other check. Raises `RedirectError` for a repeated parameter,
+    another issuer's `iss` (RFC 9207) or no code, `DeniedError` for a refusal.
     """
-    try:
-        return _code_in(query, state, issuer, issuer_required)
-    except RedirectError as error:
-        problem = error.with_traceback(None)  # whose frames hold state and code
-    del query, state  # so that no traceback shows them
-    raise problem
-
-
-def _code_in(query: str, state: str, issuer: str | None, issuer_required: bool) -> str:
-    told, repeated = _parameters(query)
-    theirs, ours = (text.encode("utf-8", "surrogatepass") for text in (told.get("state", ""), state))
+    values, repeated = _parameters(query)
+    theirs, ours = (text.encode("utf-8", "surrogatepass") for text in (values.get("state", ""), state))
     if not hmac.compare_digest(theirs, ours) or not state:
         raise StateMismatchError(
             "The redirect's state is missing or not ours: it is forged, or from an earlier attempt.",
             next_step="Use the page that was opened last.",
         )
-    if repeated:  # after the state: a stranger's redirect must not end the grant
+    if repeated:  # checked after the state: a forged redirect must not end the grant
         raise RedirectError("The redirect repeats a parameter (RFC 6749 §3.1).", next_step="Start again.")
-    iss = told.get("iss")
-    secrets = Secrets((state, told.get("code", "")))
+    iss = values.get("iss")
+    secrets = Secrets((state, values.get("code", "")))
     if issuer and (iss != issuer if iss is not None else issuer_required):
-        theirs_is, ours_is = (printable(name, 100) for name in (masked(str(iss), secrets), issuer))
+        found, expected = (printable(name, 100) for name in (masked(str(iss), secrets), issuer))
         raise RedirectError(
-            f"The redirect is from issuer {theirs_is!r}, not from {ours_is!r} (RFC 9207).",
+            f"The redirect is from issuer {found!r}, not from {expected!r} (RFC 9207).",
             next_step="Check auth_uri, and issuer in the client file.",
         )
-    if "error" in told:
-        raise _refused(told, secrets)
-    code = told.get("code", "")
+    if "error" in values:
+        raise _denied(values, secrets)
+    code = values.get("code", "")
     if not code or not all(" " <= c <= "~" for c in code):  # RFC 6749 A.11
-        raise RedirectError("The redirect brought no code.", next_step="Start the grant again.")
+        raise RedirectError("The redirect has no code.", next_step="Start the grant again.")
     return code
 
 
 def _parameters(query: str) -> tuple[dict[str, str], bool]:
-    """The parameters by name, and whether one that matters comes twice; a state that does is none."""
+    """The parameters by name, and whether one that matters is repeated; a repeated state is removed."""
     pairs = redirect_pairs(query)
-    told = dict(pairs)
-    repeated = {n for n in told if sum(name == n for name, _ in pairs) > 1}
+    values = dict(pairs)
+    repeated = {n for n in values if sum(name == n for name, _ in pairs) > 1}
     if "state" in repeated:
-        del told["state"]
-    return told, bool(repeated & {"code", "error", "iss"})
+        del values["state"]
+    return values, bool(repeated & {"code", "error", "iss"})
 
 
-def _refused(told: Mapping[str, str], secrets: Secrets) -> RedirectError:
-    # masked before it is cut: a cut would leave the first half of a secret
-    error = printable(masked(told["error"], secrets), 80)
-    text = printable(masked(told.get("error_description", ""), secrets), 300)
+def _denied(values: Mapping[str, str], secrets: Secrets) -> DeniedError:
+    # masked before it is cut: a cut could leave the first half of a secret
+    error = printable(masked(values["error"], secrets), 80)
+    text = printable(masked(values.get("error_description", ""), secrets), 300)
     reason = f"{error}: {text}" if text else error
     if error in _DENIED:
         return DeniedError(f"The consent was refused ({reason}).", error=error, denied=True)
@@ -145,7 +137,7 @@ def _refused(told: Mapping[str, str], secrets: Secrets) -> RedirectError:
 
 
 def exchange_form(code: str, verifier: str, redirect_uri: str) -> SecretForm:
-    """The form that trades the code for tokens (RFC 6749 §4.1.3, RFC 7636 §4.5); `scope` is not resent (§3.2)."""
+    """The form that exchanges the code for tokens (RFC 6749 §4.1.3, RFC 7636 §4.5); `scope` is not resent (§3.2)."""
     form = SecretForm(grant_type="authorization_code", code=code, redirect_uri=redirect_uri)
     if verifier:
         form["code_verifier"] = verifier

@@ -1,8 +1,9 @@
-"""A client registration in JSON: ours, Google's download, RFC 7591 names; what else a file is, by name. Pure.
+"""A client registration in JSON: our format, Google's download, RFC 7591 names; other files are named. Pure.
 
-The rule: nothing of the content is quoted.
+The rule: no value of the file is quoted.
 """
 
+import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any
@@ -12,6 +13,7 @@ from ..tokens.client_auth import read_client_auth
 from ..tokens.recognise import recognise
 from ..tokens.scopes import split_scopes
 from ..web.urls import check_endpoint, is_loopback_uri
+from .authorization_code import check_extras
 
 OWN_KEYS = (
     "id",
@@ -27,41 +29,36 @@ OWN_KEYS = (
     "iss_in_redirect",
     "revoke_uri",
 )
-"""The members that have a meaning here, in the order of the file; `OAuth2App` names its attributes so."""
+"""The members that SlyAPI reads, in the order of the file; `OAuth2App` has attributes of these names."""
 
 
 def client_members(obj: Any, name: str) -> dict[str, Any]:
-    """The client's members under our names, from any of the three forms."""
+    """The client's members under our names, from any of the three formats. Raises `CredentialsError`."""
     if not isinstance(obj, dict):
         raise CredentialsError(f"{name} is not a client file: it is not a JSON object. {_HINT}")
-    told: dict[str, Any] = obj
-    if isinstance(told.get("web"), dict):
-        told = told["web"]
-    elif isinstance(told.get("installed"), dict):
-        told = {**told["installed"], "redirect_uri": "http://127.0.0.1:0"}  # Desktop clients: any free port
-    told = {_RFC_7591.get(key, key): value for key, value in told.items()}
-    if not told.get("redirect_uri"):
-        told["redirect_uri"] = _first_loopback(told.get("redirect_uris"))
-    lacking = [key for key in ("id", "auth_uri", "token_uri") if not told.get(key)]
-    if _is_no_client(told, nothing=len(lacking) == 3):
+    members: dict[str, Any] = obj
+    if isinstance(members.get("web"), dict):
+        members = members["web"]
+    elif isinstance(members.get("installed"), dict):
+        members = {**members["installed"], "redirect_uri": "http://127.0.0.1:0"}  # Desktop clients: any free port
+    members = {_RFC_7591.get(key, key): value for key, value in members.items()}
+    if members.get("redirect_uri") in (None, ""):
+        members["redirect_uri"] = _first_loopback(members.get("redirect_uris"))
+    lacking = [key for key in ("id", "auth_uri", "token_uri") if not members.get(key)]
+    other = members.get("type") in ("service_account", "authorized_user") or "token" in members
+    if other or (len(lacking) == 3 and ("secret" not in members or "key" in members)):  # OAuth 1 has key and secret
         what = recognise(obj)
         raise CredentialsError(f"{name} is not a client file: it is {what}. {_HINTS.get(what, _HINT)}")
     if lacking:
-        wrong = "".join(f"{key!r} is not known, {meant} is. " for key, meant in misspelt(told).items())
+        wrong = "".join(f"{key!r} is unknown, use {meant}. " for key, meant in misspelt(members).items())
         step = wrong or "The provider's console has it."
         raise CredentialsError(f"{name} is not filled in: {', '.join(lacking)} missing.", next_step=step)
-    return told
-
-
-def _is_no_client(told: Mapping[str, Any], *, nothing: bool) -> bool:
-    if told.get("type") in ("service_account", "authorized_user") or "token" in told:
-        return True
-    return nothing and ("secret" not in told or "key" in told)  # OAuth 1 has key and secret
+    return members
 
 
 _HINT = "Make one with: python -m SlyAPI scaffold"
 _HINTS = {
-    "a user file of SlyAPI": f"Of the two files, the client file comes first. {_HINT}",
+    "a user file of SlyAPI": f"Pass the client file first, then the user file. {_HINT}",
     "an OAuth 1 client file": "Use it with OAuth1, and grant with: python -m SlyAPI grant oauth1",
 }
 _RFC_7591 = {
@@ -73,19 +70,17 @@ _RFC_7591 = {
     "token_endpoint_auth_method": "client_auth",
     "scope": "scopes",
 }
-
-
 _NEAR_BUT_RIGHT = ("redirect_uris", "client_uri", "tos_uri", "logo_uri", "jwks_uri")  # of Google and RFC 7591
 
 
-def misspelt(told: Mapping[str, Any]) -> dict[str, str]:
-    """Keys that mean nothing here, with the one that each may be meant for, which is not given.
+def misspelt(members: Mapping[str, Any]) -> dict[str, str]:
+    """Unknown keys that resemble a missing one, with the name of that one.
 
-    Other keys, of which Google's files have many, are kept and are no mistake.
+    Other unknown keys, of which Google's files have many, are kept and are not a mistake.
     """
     names = {**{key: key for key in OWN_KEYS}, **_RFC_7591}
-    lacking = [name for name, ours in names.items() if not told.get(ours) and not told.get(name)]
-    strange = (key for key in told if key not in names and key not in _NEAR_BUT_RIGHT)
+    lacking = [name for name, ours in names.items() if not members.get(ours) and not members.get(name)]
+    strange = (key for key in members if key not in names and key not in _NEAR_BUT_RIGHT)
     near = {key: get_close_matches(key.casefold(), lacking, 1, 0.8) for key in strange}
     return {printable(key, 40): found[0] for key, found in near.items() if found}
 
@@ -96,47 +91,71 @@ def _first_loopback(uris: Any) -> str | None:
     return next((uri for uri in uris if isinstance(uri, str) and is_loopback_uri(uri)), None)
 
 
-def read_members(told: Mapping[str, Any]) -> dict[str, Any]:
-    """The attributes of the client that has the members `told` under our names. Raises `ConfigError`."""
+def read_members(members: Mapping[str, Any]) -> dict[str, Any]:
+    """The attributes of the client with these members under our names. Raises `ConfigError`."""
+    revoke_uri = text_of(members, "revoke_uri")
     return {
-        "id": text_of(told, "id"),
-        "secret": text_of(told, "secret") or None,
-        "auth_uri": check_endpoint(text_of(told, "auth_uri"), "auth_uri", allow_http=True),
-        "token_uri": check_endpoint(text_of(told, "token_uri"), "token_uri", allow_http=True),
-        "auth_params": texts_of(told.get("auth_params")),
-        "client_auth": read_client_auth(told.get("client_auth")),
-        "pkce": flag_of(told, "pkce"),
-        "redirect_uri": text_of(told, "redirect_uri") or None,
-        "scopes": split_scopes(told.get("scopes")),
-        "issuer": text_of(told, "issuer") or None,
-        "iss_in_redirect": flag_of(told, "iss_in_redirect") or False,
-        "revoke_uri": text_of(told, "revoke_uri") or None,
-        "extra": {key: value for key, value in told.items() if key not in OWN_KEYS},
+        "id": text_of(members, "id"),
+        "secret": text_of(members, "secret") or None,
+        "auth_uri": check_endpoint(text_of(members, "auth_uri"), "auth_uri", allow_http=True),
+        "token_uri": check_endpoint(text_of(members, "token_uri"), "token_uri", allow_http=True),
+        "auth_params": texts_of(members.get("auth_params")),
+        "client_auth": read_client_auth(members.get("client_auth")),
+        "pkce": flag_of(members, "pkce"),
+        "redirect_uri": _redirect_uri(text_of(members, "redirect_uri")),
+        "scopes": _scopes(members.get("scopes")),
+        "issuer": text_of(members, "issuer") or None,
+        "iss_in_redirect": flag_of(members, "iss_in_redirect") or False,
+        "revoke_uri": check_endpoint(revoke_uri, "revoke_uri", allow_http=True) if revoke_uri else None,
+        "extra": {key: value for key, value in members.items() if key not in OWN_KEYS},
     }
 
 
-def text_of(told: Mapping[str, Any], key: str) -> str:
-    """A member that is text; empty where it is absent. Raises `ConfigError`."""
-    value = told.get(key)
+def text_of(members: Mapping[str, Any], key: str) -> str:
+    """A member that is a string, stripped; empty if it is absent. Raises `ConfigError`."""
+    value = members.get(key)
     if value is None:
         return ""
     if not isinstance(value, str) or not value.isprintable():
-        raise ConfigError(f"{key} is not a text.")
+        raise ConfigError(f"{key} is not a string.")
     return value.strip()
 
 
-def flag_of(told: Mapping[str, Any], key: str) -> bool | None:
-    """A member that is true or false; None where it is absent. Raises `ConfigError`."""
-    value = told.get(key)
+def flag_of(members: Mapping[str, Any], key: str) -> bool | None:
+    """A member that is true or false; None if it is absent. Raises `ConfigError`."""
+    value = members.get(key)
     if value is not None and not isinstance(value, bool):
         raise ConfigError(f"{key} is neither true nor false.")
     return value
 
 
 def texts_of(value: Any) -> dict[str, str | None]:
-    """A member that is an object of texts; empty where it is absent. Raises `ConfigError`."""
+    """A member that is an object of strings; empty if it is absent. Raises `ConfigError`."""
     if value is None:
         return {}
     if not isinstance(value, dict) or not all(isinstance(v, str | None) for v in value.values()):
-        raise ConfigError("auth_params is not an object of texts.")
+        raise ConfigError("auth_params is not an object of strings.")
+    if not all(text.isprintable() for pair in value.items() for text in pair if text):
+        raise ConfigError("auth_params contains characters that a URL may not carry.")
+    check_extras(value)
     return dict(value)
+
+
+def _scopes(value: Any) -> list[str]:
+    scopes = split_scopes(value)
+    if not all(scope.isprintable() for scope in scopes):
+        raise ConfigError("a scope contains characters that a URL may not carry.")
+    return scopes
+
+
+def _redirect_uri(uri: str) -> str | None:
+    if uri and not re.fullmatch(_REDIRECT_URI, uri):
+        raise ConfigError("redirect_uri is not a URI.", next_step="Copy the one that is registered.")
+    return uri or None
+
+
+# http with a host, or any other scheme but not `localhost:8080`; no fragment (RFC 6749 §3.1.2)
+_REDIRECT_URI = (
+    r"(?i)https?://(?:\[[0-9a-f:.]+\]|[^\s/?#\[\]:@]+)(?::\d{1,5})?(?:[/?][^\s#]*)?|"
+    r"(?!https?:)[a-z][a-z0-9+.-]*:(?!\d)[^\s#]+"
+)

@@ -14,10 +14,10 @@ from typing import Any
 from ..errors import (
     CredentialsError,
     CredentialsNotFoundError,
-    CredentialsUnavailableError,
     DecryptionError,
     SaveError,
     SlyError,
+    UnavailableError,
 )
 from ..stores import FileStore, StoredUser
 from ..stores.locks import ThreadLocks
@@ -28,8 +28,6 @@ from ..web.masking import SecretJson, Secrets
 from .app import OnRefresh
 from .token_source import TokenSource
 
-LEEWAY = 30.0
-"""Seconds before expiry at which a token counts as due, but never more than a tenth of its life."""
 RETRY_PAUSE = 5.0
 """Seconds until a refresh that failed while the token is still good is tried again."""
 NOT_LOADED = OAuth2User("", expires_at=datetime.fromtimestamp(0, UTC))
@@ -106,7 +104,7 @@ class HeldUser:
         self.timed = self.user.expires_at
         self.due_at = self.ends()
         if self.source.can_renew(self.user):
-            self.due_at -= min(LEEWAY, max(0.0, self.due_at - self.clock()) / 10)
+            self.due_at -= min(self.source.app.leeway, max(0.0, self.due_at - self.clock()) / 10)
 
     def keep_valid_token(self, error: SlyError) -> bool:
         """Whether to keep using a token that is due but still valid, because the refresh failed temporarily."""
@@ -125,7 +123,7 @@ class HeldUser:
         """Takes over what another program saved. The stored value, None if there is none, `BROKEN` if it is garbage.
 
         A file that is gone or broken leaves the tokens in memory. Raises `DecryptionError`, and
-        `CredentialsUnavailableError` or another transient error: what cannot be read now may be newer.
+        `UnavailableError` or another transient error: what cannot be read now may be newer.
         """
         rare, entry = self.rare, self.rare.entry
         if entry is None:
@@ -134,7 +132,7 @@ class HeldUser:
             loaded = await entry.store.load(entry.name)
             value = SecretJson(loaded if isinstance(loaded, dict) else {})
             stored = OAuth2User.from_json_obj(value, repr(entry))
-        except (DecryptionError, CredentialsUnavailableError):
+        except (DecryptionError, UnavailableError):
             raise
         except CredentialsError as error:
             gone = isinstance(error, CredentialsNotFoundError)
@@ -152,9 +150,9 @@ class HeldUser:
         return value
 
 
-def unavailable(held: HeldUser, error: BaseException) -> CredentialsUnavailableError:
+def unavailable(held: HeldUser, error: BaseException) -> UnavailableError:
     """The error for a store that failed in a way of its own, whose words may hold tokens."""
-    return CredentialsUnavailableError(f"{held.rare.entry!r} failed ({type(error).__name__}).")
+    return UnavailableError(f"{held.rare.entry!r} failed ({type(error).__name__}).")
 
 
 def mark_of(user: OAuth2User) -> Secrets:

@@ -1,4 +1,4 @@
-"""RFC 7523 §2.1, the JWT bearer grant: a signed statement of who asks for what, in exchange for a token. Pure."""
+"""RFC 7523 §2.1, the JWT bearer grant: a signed assertion in exchange for a token. Pure."""
 
 import json
 from base64 import urlsafe_b64encode
@@ -11,30 +11,33 @@ from ..web.masking import SecretForm
 
 GRANT_TYPE = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 LIFETIME = 3600
-"""Seconds that an assertion is good for; Google takes no longer ones."""
+"""Seconds for which an assertion is valid; Google refuses longer ones."""
+_DATED_BACK = 60
+"""Seconds by which `iat` is before now: a provider whose clock is behind refuses an assertion from the future."""
 
 
 def claims(issuer: str, scopes: Iterable[str], audience: str, *, subject: str | None, now: float) -> dict[str, Any]:
-    """What the assertion states (RFC 7523 §3): `now` in epoch seconds by the provider's clock.
+    """The claims of the assertion (RFC 7523 §3); `now` in epoch seconds by the provider's clock.
 
-    `sub` is there only for a subject: Google takes its absence for the account itself. `scope` is Google's.
+    Without `sub`, Google issues the token to the account itself. `scope` is Google's extension.
     """
-    told: dict[str, Any] = {"iss": issuer, "aud": audience, "iat": int(now), "exp": int(now) + LIFETIME}
+    issued = int(now) - _DATED_BACK
+    stated: dict[str, Any] = {"iss": issuer, "aud": audience, "iat": issued, "exp": issued + LIFETIME}
     scope = " ".join(scopes)
     if scope:
-        told["scope"] = scope
+        stated["scope"] = scope
     if subject:
-        told["sub"] = subject
-    return told
+        stated["sub"] = subject
+    return stated
 
 
-def assertion_form(told: Mapping[str, Any], key: Any, key_id: str = "") -> SecretForm:
-    """The form that trades the claims, signed by a key of `rsa.load`, for a token.
+def assertion_form(stated: Mapping[str, Any], key: Any, key_id: str = "") -> SecretForm:
+    """The form that exchanges the claims, signed by a key from `rsa.load`, for a token.
 
     The JWS compact form with RS256 (RFC 7515 §3.1, RFC 7518 §3.3); `key_id` becomes `kid`.
     """
     header = {"alg": "RS256", "typ": "JWT"} | ({"kid": key_id} if key_id else {})
-    signed = f"{_encoded(_written(header))}.{_encoded(_written(told))}"
+    signed = f"{_encoded(_written(header))}.{_encoded(_written(stated))}"
     signature = rsa.sign(key, signed.encode("ascii"), "SHA256")
     return SecretForm(grant_type=GRANT_TYPE, assertion=f"{signed}.{_encoded(signature)}")
 
@@ -63,11 +66,11 @@ _FOR_SUBJECT = {
 
 
 def what_helps(error: TokenError | BadReplyError, subject: str | None) -> tuple[Kind, str]:
-    """Kind and next step of a failed grant for an account that no person can grant anything again."""
+    """Kind and next step of a failed grant for a service account, which no person can grant again."""
     if error.kind == "transient":
         return error.kind, error.next_step.replace("client file", "key file")
     code = error.error if isinstance(error, TokenError) else ""
     step = (_FOR_SUBJECT.get(code) if subject else None) or _NEXT_STEPS.get(code)
     if step is None and (error.kind == "permanent" or "id and secret" in error.next_step):
-        step = "Check the key file, and what the provider's console says of the account."
+        step = "Check the key file, and what the provider's console shows for the account."
     return "configuration", step or error.next_step.replace("client file", "key file")

@@ -1,4 +1,4 @@
-"""RFC 7636, proof key for code exchange: the code is worth nothing without the verifier. Pure but for the secret."""
+"""RFC 7636, proof key for code exchange: a stolen code is useless without the verifier. Pure except for randomness."""
 
 import secrets
 from base64 import urlsafe_b64encode

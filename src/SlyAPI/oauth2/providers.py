@@ -1,6 +1,6 @@
-"""What public providers want, told apart by their endpoints' hosts: a small table of facts. Pure.
+"""What public providers need, by the host of their endpoints: a small table of facts. Pure.
 
-The rule: a row holds only what departs from the standard or must be known before the first request.
+The rule: a row contains only what departs from the standard or must be known before the first request.
 """
 
 from collections.abc import Mapping
@@ -12,11 +12,10 @@ from ..tokens.client_auth import ClientAuth
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """One provider. `auth_params` and `scopes` are what it needs to give a refresh token.
+    """One provider. `auth_params` and `scopes` are those that it needs to issue a refresh token.
 
-    `public_auth` is how a client without a secret shows its id; `refresh_life_unit` in how many seconds
-    a refresh token's life is counted; `console` where clients are registered; `note` what surprises
-    people there, for the wizard to say.
+    `public_auth` is how a client without a secret sends its id; `refresh_life_unit` is the unit of a refresh
+    token's lifetime, in seconds; `console` is where clients are registered; `note` is for the wizard to show.
     """
 
     name: str
@@ -172,18 +171,20 @@ _TABLE = (
         "https://www.linkedin.com/oauth/v2/accessToken",
         "post",
         "https://www.linkedin.com/developers/apps",
-        pkce=False,  # any code_verifier is answered with 401 invalid_client
+        pkce=False,  # refuses any code_verifier with 401 invalid_client
         issuer="https://www.linkedin.com/oauth",
-        refresh_life_unit=60.0,  # its refresh_token_expires_in counts minutes: 525600 is a year
+        refresh_life_unit=60.0,  # its refresh_token_expires_in is in minutes: 525600 is a year
         note="Refresh tokens are for approved partners only.",
     ),
 )
 
+UNKNOWN = Provider("", "", "", "post", "")
+"""The standard's behaviour, for a provider that is not in the table."""
 PROVIDERS: Mapping[str, Provider] = {provider.name: provider for provider in _TABLE}
 
 
 def provider_of(token_uri: str, auth_uri: str = "") -> Provider | None:
-    """The provider in the table whose endpoint this is, by the token endpoint's host, else the other's."""
+    """The provider in the table, by the host of the token endpoint, or else of the authorization endpoint."""
     for uri, attribute in ((token_uri, "token_uri"), (auth_uri, "auth_uri")):
         host = _host(uri)
         for provider in _TABLE:

@@ -22,7 +22,7 @@ from enum import Enum, auto
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..errors import GrantEndedError, SaveError, SlyError, SupersededError, TokenError
+from ..errors import GrantEndedError, SaveError, SlyError, SupersededError, TokenError, clean_traceback
 from ..stores.contract import missing
 from ..tokens.user import OAuth2User
 from ..web.events import refresh_log as log
@@ -288,6 +288,7 @@ def is_hook_of(held: HeldUser) -> bool:
     return refresh is not None
 
 
+@clean_traceback
 async def refresh(held: HeldUser, client: Any, why: str = "due", rejected: Secrets = NONE) -> None:
     """Step 1: waits for the user's refresh in this event loop, and begins it if there is none.
 

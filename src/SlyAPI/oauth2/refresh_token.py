@@ -4,5 +4,5 @@ from ..web.masking import SecretForm
 
 
 def refresh_form(refresh_token: str) -> SecretForm:
-    """The form that asks for a new access token with the scopes granted before."""
+    """The form that requests a new access token with the scopes granted before."""
     return SecretForm(grant_type="refresh_token", refresh_token=refresh_token)

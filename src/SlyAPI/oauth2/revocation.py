@@ -1,28 +1,27 @@
-"""RFC 7009, token revocation: telling the provider that a grant is no longer wanted. Pure."""
+"""RFC 7009, token revocation: the request that ends a grant at the provider, and its reply. Pure."""
 
 from ..tokens.user import OAuth2User
 from ..web.masking import SecretForm, Secrets
 from ..web.messages import Reply
 from ..web.urls import bare_url
-from .token_endpoint import read_answer, refusal, says_error
+from .token_endpoint import is_error, read_answer, refusal
 
 
 def revocation_form(user: OAuth2User) -> SecretForm:
-    """The form that ends a grant: its refresh token, with which its access tokens end too (RFC 7009 §2.1)."""
+    """The form that ends a grant: its refresh token, whose access tokens end with it (RFC 7009 §2.1)."""
     if user.refresh_token:
         return SecretForm(token=user.refresh_token, token_type_hint="refresh_token")
     return SecretForm(token=user.token, token_type_hint="access_token")
 
 
 def read_revocation_reply(reply: Reply, secrets: Secrets) -> None:
-    """Returns if the token is dead now, be it that it was before (RFC 7009 §2.2). Raises `TokenError`."""
+    """Returns if the token has ended, now or earlier (RFC 7009 §2.2). Raises `TokenError`."""
     answer = read_answer(reply) or {}
-    if reply.status < 300 and not says_error(answer):
+    if reply.status < 300 and not is_error(answer):
         return
     if reply.status in (200, 400) and answer.get("error") in ("invalid_token", "invalid_grant"):
-        return  # not RFC 7009, but what some say of a token that they have forgotten
+        return  # not RFC 7009: some servers report an unknown token so
     where = f"The revocation endpoint {bare_url(reply.url)}"
     problem = refusal(reply, answer, where, refreshing=False, secrets=secrets)
-    problem.next_step = problem.next_step.replace("token_uri", "revoke_uri")  # the member that led here
-    del answer  # so that no traceback shows what is in it
+    problem.next_step = problem.next_step.replace("token_uri", "revoke_uri")
     raise problem

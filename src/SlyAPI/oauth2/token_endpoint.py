@@ -1,7 +1,7 @@
-"""The question every grant ends in, and the only reader of its answer (RFC 6749 §5). Pure.
+"""The token endpoint's replies, read for every grant (RFC 6749 §5). Pure.
 
-The rule: read what can be read safely, of every shape in the wild; store nothing that was not checked;
-quote nothing that we sent.
+The rule: every reply format of real servers is read if that is safe, nothing unchecked is stored, and no message
+quotes what was sent.
 """
 
 import json
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
-from ..errors import BadReplyError, GrantEndedError, Kind, SlyError, TokenError, printable
+from ..errors import BadReplyError, GrantEndedError, Kind, TokenError, printable
 from ..tokens.user import OAuth2User
 from ..web.json import read_json
 from ..web.masking import Secrets, masked
@@ -21,7 +21,7 @@ GRANT_AGAIN = "Grant again: python -m SlyAPI grant"
 _CHECK_ADDRESS = "Check token_uri in the client file."
 
 _CONFIGURATION = {
-    "invalid_client": "Check id and secret in the client file, and how the provider wants them (--client-auth).",
+    "invalid_client": "Check id and secret in the client file, and how the provider takes them (--client-auth).",
     "incorrect_client_credentials": "Check id and secret in the client file.",
     "unauthorized_client": "The provider does not allow this client this kind of grant; see its console.",
     "unsupported_grant_type": "The provider does not offer this kind of grant at this token_uri.",
@@ -29,7 +29,16 @@ _CONFIGURATION = {
     "redirect_uri_mismatch": "Register exactly this redirect URI with the provider.",
     "invalid_request": "The provider found the request malformed; see its description.",
 }
-_TRANSIENT = {"temporarily_unavailable", "server_error", "slow_down", "rate_limited", "ratelimited"}
+_TRANSIENT = {408, 413, 421, 425, 429, 431}
+# Rarely needed: `re` compiles them at the first use and caches them.
+_RATE_LIMITED = r"rate.?limit|rate exceeded|too.?many|throttl|quota|exhausted|limit (?:was )?(?:reached|exceeded)"
+_PASSING = (
+    r"internal.?(?:server.?)?error|fatal.?error|server.?error|unavailable|time.?out|timed out|temporar|try again|"
+    r"slow.?down|busy|overload|maintenance"
+)
+_DEAD = r"refresh|invalid.token|token (?:is|was) (?:invalid|expired|revoked)"
+_OF_CODE = r"(?<![a-z])code(?![a-z])|verifier|redirect"
+_MARKUP = r"(?is)<(script|style)\b.*?</\1|<[^<>]*>?|>"
 
 
 def read_token_reply(
@@ -41,36 +50,36 @@ def read_token_reply(
     secrets: Secrets,
     refresh_life_unit: float = 1.0,
 ) -> OAuth2User:
-    """The user that a token endpoint's reply tells of.
+    """The user in a token endpoint's reply.
 
-    `now` is when we asked (epoch seconds, by the provider's clock where that is known), `previous` the
-    user whose refresh this is, `secrets` what we sent, masked wherever the reply echoes it;
-    `refresh_life_unit` in seconds. Raises `TokenError` (`GrantEndedError` where the refresh token is
-    refused for good) or `BadReplyError`.
+    `now` is when the request was sent (epoch seconds, by the provider's clock if known), `previous` the user
+    refreshed; messages mask `secrets`, those of the request; `refresh_life_unit` in seconds. Raises `TokenError`
+    (`GrantEndedError` if the refresh token is refused for good) or `BadReplyError`.
     """
     where = f"The token endpoint {bare_url(reply.url)}"
-    asked = Request(Method.POST, reply.url)
     answer = read_answer(reply)
-    twice = "" if answer is None else _told_twice(reply.body)
-    problem: SlyError
-    if reply.status >= 300 or says_error(answer):
-        problem = refusal(reply, answer or {}, where, refreshing=previous is not None, secrets=secrets)
-    elif answer is None or twice:
-        problem = _unreadable(reply, asked, twice)
-    else:
-        try:
-            return OAuth2User.from_token_answer(
-                answer, now=now, requested=requested, previous=previous, refresh_life_unit=refresh_life_unit
-            )
-        except BadReplyError as error:
-            told = f"{where} answered HTTP {reply.status}, but {masked(str(error), secrets)}"
-            problem = BadReplyError(told, next_step=_CHECK_ADDRESS, kind=error.kind)
-    answer = None  # so that no traceback shows what is in it
-    raise problem
+    if reply.status >= 300 or is_error(answer):
+        raise refusal(reply, answer or {}, where, refreshing=previous is not None, secrets=secrets)
+    if answer is None:
+        raise _unreadable(reply)
+    if twice := _repeated_member(reply.body):
+        raise BadReplyError(f"{where} sent two different values of {twice}.", next_step=_CHECK_ADDRESS)
+    try:
+        user = OAuth2User.from_token_answer(
+            answer, now=now, requested=requested, previous=previous, refresh_life_unit=refresh_life_unit
+        )
+    except BadReplyError as error:
+        error.args = (f"{where} answered HTTP {reply.status}, but {masked(str(error), secrets)}",)
+        error.next_step = _CHECK_ADDRESS
+        raise
+    tokens = (*secrets, user.token, user.refresh_token or "")
+    if masked(" ".join(user.scopes), tokens) != " ".join(user.scopes):  # scopes are printed, so no secret is one
+        user.scopes = [scope for scope in user.scopes if masked(scope, tokens) == scope]
+    return user
 
 
 def read_answer(reply: Reply) -> dict[str, Any] | None:
-    """The members of a JSON or form-encoded body, whatever its Content-Type says; None for anything else."""
+    """The members of a JSON or form-encoded body, whatever its Content-Type; None for anything else."""
     try:
         value = read_json(reply.body, Request(Method.POST, reply.url))
     except BadReplyError:
@@ -78,29 +87,27 @@ def read_answer(reply: Reply) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _told_twice(body: bytes) -> str:
-    """The first member that a JSON object has with two values; RFC 8259 §4: nobody can tell which is meant."""
-    members: list[list[tuple[str, Any]]] = []
+def _repeated_member(body: bytes) -> str:
+    """The first member with two different values in a JSON object (RFC 8259 §4: readers differ in which they use)."""
+    objects: list[list[tuple[str, Any]]] = []
     try:
-        json.loads(body, object_pairs_hook=members.append)
+        json.loads(body, object_pairs_hook=objects.append)
     except (ValueError, RecursionError):
         return ""  # a form, whose reader refuses repeated fields
     for name in ("access_token", "refresh_token", "token_type", "error"):
-        if len({repr(told) for member, told in members[-1] if member == name}) > 1:
+        if len({repr(value) for member, value in objects[-1] if member == name}) > 1:
             return name
     return ""
 
 
-def _unreadable(reply: Reply, asked: Request, twice: str) -> BadReplyError:
-    """The error that says what the body is instead of one JSON object."""
-    problem = f"{asked.name} was answered with JSON that is not an object."
-    if twice:
-        problem = f"{asked.name} was answered with two different values of {twice}."
-    else:
-        try:
-            read_json(reply.body, asked)
-        except BadReplyError as error:
-            problem = str(error.args[0])
+def _unreadable(reply: Reply) -> BadReplyError:
+    """The error that names what the body is instead of a JSON object."""
+    request = Request(Method.POST, reply.url)
+    try:
+        read_json(reply.body, request)
+        problem = f"{request.name} was answered with JSON that is not an object."
+    except BadReplyError as error:
+        problem = str(error.args[0])
     return BadReplyError(problem, next_step=_CHECK_ADDRESS)
 
 
@@ -117,32 +124,36 @@ def _read_form(reply: Reply) -> dict[str, Any] | None:
     return dict(fields) if known.intersection(names) and len(names) == len(set(names)) else None
 
 
-def says_error(answer: Mapping[str, Any] | None) -> bool:
-    """Whether an answer is a refusal, whatever its status."""
-    # GitHub, Slack and Reddit say it with HTTP 200
-    return answer is not None and (bool(answer.get("error")) or answer.get("ok") is False)
+def is_error(answer: Mapping[str, Any] | None) -> bool:
+    """Whether an answer is a refusal, whatever its status (GitHub, Slack and Reddit send HTTP 200)."""
+    if answer is None:
+        return False
+    failed = answer.get("error") or answer.get("ok") is False or answer.get("success") is False
+    return bool(failed or (answer.get("errors") and not answer.get("access_token")))
 
 
 def refusal(
     reply: Reply, answer: Mapping[str, Any], where: str, *, refreshing: bool, secrets: Secrets
 ) -> TokenError:
-    """The error that a refusing reply stands for, its kind, and what to do next."""
+    """The error for a refusal, with its kind and next step."""
     secrets = Secrets((*secrets, *_tokens_in(reply)))
-    # masked before it is cut to its length: a cut would leave the first half of a secret
-    code, told = (masked(text[:4096], secrets) for text in _error_of(answer))
-    code, told = printable(code, 80), printable(told)
-    kind, next_step = _what_helps(reply, code, told, refreshing)
+    # masked before it is cut: a cut could leave the first half of a secret
+    code, description = (masked(text[:4096], secrets) for text in _error_of(answer))
+    code, description = printable(code, 80), printable(description)
+    kind, next_step = _what_helps(reply, code, description, refreshing)
     ended = refreshing and kind == "permanent"
+    kept = reply.without(secrets)
+    parts = [part for part in (code, description) if part] or [printable(re.sub(_MARKUP, " ", kept.text()), 200)]
     message = f"{where} refused{' to refresh' if refreshing else ''}: HTTP {reply.status}"
-    message += "".join(f", {part}" for part in (code, told) if part) + "."
+    message += "".join(f", {part}" for part in parts if part) + "."
     if 300 <= reply.status < 400:
         message = f"{where} redirects elsewhere (HTTP {reply.status}), and secrets do not follow redirects."
         kind, next_step, ended = "configuration", "Put the final address into token_uri.", False
     return (GrantEndedError if ended else TokenError)(
         reply.status,
         code or f"http_{reply.status}",
-        told,
-        reply.without(secrets),
+        description,
+        kept,
         message=message,
         next_step=next_step,
         kind=kind,
@@ -156,43 +167,59 @@ _TOKEN = re.compile(
 
 
 def _tokens_in(reply: Reply) -> list[str]:
-    """Tokens that a refusal brings all the same, whole or cut short: nobody uses them, so nobody need see them."""
+    """Tokens that a refusal contains all the same, whole or cut short, to be masked."""
     return _TOKEN.findall(reply.text()[:16384])[:8]
 
 
 def _error_of(answer: Mapping[str, Any]) -> tuple[str, str]:
-    """`(code, description)` in every shape seen: RFC 6749 §5.2, an object (Facebook), Twitch's, Reddit's, Zoom's."""
-    error: Any = answer.get("error")
-    told: Any = answer.get("error_description") or answer.get("message") or answer.get("reason")
-    if isinstance(error, dict):
-        told = error.get("message") or told
-        error = error.get("type") or error.get("status") or error.get("code")
-    if isinstance(error, list | dict) or error is None:
-        error = ""
-    return str(error), told if isinstance(told, str) else ""
+    """`(code, description)` in the formats of RFC 6749 §5.2 and of many providers."""
+    texts = [answer.get(name) for name in ("error_description", "message", "reason", "error_message")]  # Twitch, Zoom
+    error, errors = answer.get("error"), answer.get("errors")
+    if not error and errors and isinstance(errors, list):
+        error = errors[0]  # Fitbit, Strava
+    if isinstance(error, dict):  # Facebook, Google, Yahoo
+        members: dict[str, Any] = error
+        texts.insert(0, members.get("message"))
+        named = [members[name] for name in ("errorType", "type", "status", "errorId") if members.get(name)]
+        place = [members[name] for name in ("resource", "field", "code") if isinstance(members.get(name), str)]
+        error = named[0] if named else " ".join(place) or members.get("code")
+    if not error:
+        error = next((text for text in (answer.get("error_type"), answer.get("status")) if isinstance(text, str)), "")
+    code = str(error) if isinstance(error, str | int) and not isinstance(error, bool) else ""  # Reddit: a number
+    return code, next((text for text in texts if text and isinstance(text, str)), "")
 
 
-def _what_helps(reply: Reply, code: str, told: str, refreshing: bool) -> tuple[Kind, str]:
-    status = reply.status
-    if status in (408, 425, 429) or status >= 500 or code.casefold() in _TRANSIENT:
+def _what_helps(reply: Reply, code: str, description: str, refreshing: bool) -> tuple[Kind, str]:
+    status, code = reply.status, code.casefold()
+    text = f"{code} {description}".casefold()
+    final = code == "invalid_grant" or any(word in text for word in ("invalid", "expired", "revoked"))
+    passing = re.search(_RATE_LIMITED, text) or (not final and re.search(_PASSING, text))
+    if status in _TRANSIENT or status >= 500 or passing:
         return "transient", "Nothing is lost; try again later."
-    text = f"{code} {told}".casefold()
-    dead = code == "invalid_grant" or "refresh" in text or "invalid token" in text
-    # ours is well-formed: Zoom calls a dead refresh token an invalid request
+    dead = code == "invalid_grant" or re.search(_DEAD, text)
+    # our request is well-formed: Zoom and X report a dead refresh token as an invalid request
     if code in _CONFIGURATION and not (refreshing and dead and code == "invalid_request"):
         return "configuration", _CONFIGURATION[code]
-    if not dead and (status == 401 or "client" in (code or told).casefold()):  # Slack's bad_client_secret
+    if not dead and (status == 401 or "client" in (code or description).casefold()):  # Slack's bad_client_secret
         return "configuration", _CONFIGURATION["invalid_client"]
     if not dead and status in (404, 405):
         return "configuration", _CHECK_ADDRESS
+    if not text.strip() and reply.body.lstrip().startswith(b"<"):
+        return "transient", "A proxy or firewall may have answered; try again later, and check token_uri."
     if refreshing and (dead or code or not reply.body.strip()):  # an empty 400 is a refused refresh too
         return "permanent", GRANT_AGAIN
     if code == "invalid_grant":
         return "permanent", "The code was used before, is too old, or is another client's. " + GRANT_AGAIN
-    return ("permanent", GRANT_AGAIN) if code or (told and not refreshing) else ("configuration", _CHECK_ADDRESS)
+    return ("permanent", GRANT_AGAIN) if code or (description and not refreshing) else ("configuration", _CHECK_ADDRESS)
 
 
-def is_of_client_auth(error: TokenError) -> bool:
-    """Whether the token endpoint wants the secret in another place: the code is then still good."""
-    told = f"{error.error} {error.error_description}".casefold()
-    return error.status == 401 or "invalid_client" in told or ("client" in told and error.error == "invalid_request")
+def refuses_client_auth(error: TokenError) -> bool:
+    """Whether a refused exchange may succeed with the other client authentication: the code is still valid then."""
+    code, text = error.error.casefold(), f"{error.error} {error.error_description}".casefold()
+    if code in ("invalid_client", "unauthorized_client"):
+        return error.status < 500
+    of_another = code == "invalid_grant" or re.search(_OF_CODE, text) or re.search(_RATE_LIMITED, text)
+    if error.status not in (200, 400, 401, 403) or of_another:
+        return False
+    empty = not error.response.body.strip()
+    return error.status in (401, 403) or empty or code == "invalid_request" or "client" in text

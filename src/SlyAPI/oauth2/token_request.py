@@ -1,4 +1,4 @@
-"""RFC 6749 §2.3: the request to the token endpoint, with the client's proof of who it is. Pure.
+"""RFC 6749 §2.3: the request to the token endpoint, with the client's authentication. Pure.
 
 The rule: one method per request, and never a guess on a refresh (a refused one may end the refresh token).
 """
@@ -14,12 +14,12 @@ from ..web.messages import Method, Request
 def token_request(
     token_uri: str, form: SecretForm, method: ClientAuth, client_id: str, client_secret: str
 ) -> Request:
-    """A POST to the token endpoint with the client's proof in the one place that `method` names."""
+    """A POST to the token endpoint, with the client authentication in the one place that `method` names."""
     fields = SecretForm(form)
     headers = {"Accept": "application/json"}  # GitHub answers form-encoded without it
     if method == "basic":
         # RFC 6749 §2.3.1: id and secret are form-encoded before Basic; %20 for a space reaches most servers
-        # half a character, which UTF-8 has not, is the provider's to refuse
+        # an unpaired surrogate is sent, for the provider to refuse
         pair = ":".join(quote(part, safe="", errors="surrogatepass") for part in (client_id, client_secret))
         headers["Authorization"] = "Basic " + b64encode(pair.encode("ascii")).decode("ascii")
     else:
@@ -30,5 +30,5 @@ def token_request(
 
 
 def basic_of(request: Request) -> str:
-    """The credentials in Basic that a request carries, or nothing."""
+    """The Basic credentials that a request carries, or an empty text."""
     return request.headers.get("Authorization", "").removeprefix("Basic ")

@@ -101,7 +101,7 @@ def _decided(server: Server, wanted: AuthorizationRequest, person: str, allowed:
             wanted.redirect_uri,
             wanted.state,
             error="access_denied",
-            error_description="the person said no",
+            error_description="the person refused",
         )
     wanted = replace(wanted, acr_values=tuple(acr for acr in wanted.acr_values if acr in ACR_VALUES)[:1])
     code = server.ledger.issue_code(wanted, granted, person, server.clock())

@@ -20,7 +20,7 @@ _NEVER_IN_A_URL = ("client_secret", "code_verifier", "access_token", "refresh_to
 
 
 class ShowPage(Exception):
-    """The person must be told here: the request names no client or redirect_uri that can be trusted."""
+    """A refusal that the person sees on a page: the client or its redirect_uri cannot be trusted."""
 
 
 class SendBack(Exception):

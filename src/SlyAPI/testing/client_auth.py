@@ -40,7 +40,7 @@ class Credentials:
 
 
 def read_credentials(authorization: Sequence[str], form: Mapping[str, str]) -> Credentials:
-    """Who asks, by which of the ways of RFC 6749 §2.3.1; two at once are refused (§2.3)."""
+    """The credentials of a request, by one method (RFC 6749 §2.3.1, RFC 7521 §4.2); two at once are refused (§2.3)."""
     client_id, secret = form.get("client_id", ""), form.get("client_secret")
     if "client_assertion" in form or "client_assertion_type" in form:
         if authorization or secret is not None:

@@ -1,6 +1,6 @@
 """The device flow (RFC 8628): a device shows a code, the person types it in a browser, the device polls.
 
-The rule: a poll that comes too early is told to slow down, and a code is good once.
+The rule: a poll that comes too early gets `slow_down`, and a device code is accepted once.
 """
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def poll(server: Server, client: Client, device_code: str, binding: Binding, now
     if device.state == "pending":
         raise Refused("authorization_pending", "the person has not answered yet")
     if device.state == "denied":
-        raise Refused("access_denied", "the person said no")
+        raise Refused("access_denied", "the person refused")
     check_resources(binding, device.resources)
     device.state = "used"
     grant = Grant(

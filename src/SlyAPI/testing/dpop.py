@@ -47,7 +47,7 @@ def proof_key(server: Server, request: web.Request, token: str | None = None) ->
 
 
 def required_key(server: Server, request: web.Request, *, required: bool) -> str:
-    """The thumbprint for a token request; Refused where there is no proof but tokens have to be bound."""
+    """The thumbprint for a token request; Refused where the proof is missing and tokens have to be bound."""
     key = proof_key(server, request)
     if not key and (server.dpop == "required" or (required and server.dpop != "off")):
         raise _invalid("a DPoP proof is needed")

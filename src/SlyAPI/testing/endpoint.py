@@ -26,7 +26,7 @@ class Seen:
     """One request as an endpoint saw it, for tests to look at.
 
     `outcome` is "ok", "asked" (a page with a question was shown) or the error code; `client_auth` is "basic", "post",
-    "client_secret_jwt", "private_key_jwt", "none", or empty where no client had to say who it is.
+    "client_secret_jwt", "private_key_jwt", "none", or empty where no client authenticates.
     """
 
     endpoint: str

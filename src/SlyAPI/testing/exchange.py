@@ -23,7 +23,7 @@ _ID_JAG_LIFETIME = 300
 
 @dataclass(frozen=True)
 class _Subject:
-    """Who a token is about, what it allows (None: what the client may), and until when (epoch seconds)."""
+    """The person of a token, its scopes (None: those of the client), and its end (epoch seconds)."""
 
     person: str
     scopes: tuple[str, ...] | None
@@ -61,7 +61,7 @@ def exchange_token(server: Server, client: Client, form: Mapping[str, str], bind
 
 
 def _subject(server: Server, client: Client, token: str, token_type: str) -> _Subject:
-    """Whom a token is about; every bad token is an invalid_request (RFC 8693 §2.2.2)."""
+    """The person of a token; a token that is not accepted is an invalid_request (RFC 8693 §2.2.2)."""
     now = server.clock()
     if token_type == ACCESS_TOKEN:
         access = server.ledger.access(token, now)

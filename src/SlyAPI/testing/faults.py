@@ -5,6 +5,7 @@ The rule: a fault is data, used up by the requests it is for.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .grants import Refused
@@ -19,15 +20,23 @@ class Fault:
     endpoint: str
     status: int
     error: str
-    retry_after: str
+    headers: dict[str, str]
     times: int
 
 
-def fault(endpoint: str, status: int, error: str, retry_after: float | str | None, times: int) -> Fault:
-    """A fault with what is not given filled in; `retry_after` is in seconds, or an HTTP date."""
-    if not isinstance(retry_after, str):
-        retry_after = "" if retry_after is None else str(math.ceil(retry_after))
-    return Fault(endpoint.strip("/"), status, error or _ERRORS.get(status, "invalid_request"), retry_after, times)
+def fault(
+    endpoint: str,
+    status: int,
+    error: str,
+    retry_after: float | str | None,
+    headers: Mapping[str, str] | None,
+    times: int,
+) -> Fault:
+    """A fault with defaults for what is not given; `retry_after` is in seconds, or an HTTP date."""
+    sent = dict(headers or {})
+    if retry_after is not None:
+        sent["Retry-After"] = retry_after if isinstance(retry_after, str) else str(math.ceil(retry_after))
+    return Fault(endpoint.strip("/"), status, error or _ERRORS.get(status, "invalid_request"), sent, times)
 
 
 def take(faults: list[Fault], endpoint: str) -> None:
@@ -38,6 +47,5 @@ def take(faults: list[Fault], endpoint: str) -> None:
             if planned.times <= 0:
                 faults.remove(planned)
             refused = Refused(planned.error, "a test asked for this failure", planned.status)
-            if planned.retry_after:
-                refused.headers["Retry-After"] = planned.retry_after
+            refused.headers.update(planned.headers)
             raise refused

@@ -16,7 +16,7 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 class FetchFailed(Exception):
-    """The document could not be had, and why."""
+    """The request failed, and why."""
 
 
 def is_fetchable(url: object) -> bool:

@@ -1,6 +1,6 @@
 """Token introspection (RFC 7662): whether a token is good, and for what.
 
-The rule: a client is told about its own tokens; every other token is inactive for it, without a reason.
+The rule: a client sees its own tokens; every other token is inactive for it, without a reason.
 """
 from __future__ import annotations
 

@@ -197,7 +197,7 @@ class Ledger:
             token.expires_at = now if token.expires_at is None else min(now, token.expires_at)
 
     def spend_refresh_tokens(self, now: float) -> None:
-        """Mark every live refresh token as rotated long ago, as if somebody else had used it."""
+        """Mark every live refresh token as rotated long ago, as if another client used it."""
         for token in self.refresh_tokens.values():
             if token.state == "live":
                 token.state, token.rotated_at = "rotated", now - self.rules.reuse_leeway

@@ -86,7 +86,7 @@ def _who(people: Sequence[str], person: str) -> str:
 
 
 def refused_page(reason: str) -> str:
-    """Tell the person why nothing was asked."""
+    """The reason why the request cannot be answered."""
     return _filled("refused.html", reason=escape(reason))
 
 

@@ -192,14 +192,15 @@ class PracticeProvider(Server):
         *,
         error: str = "",
         retry_after: float | str | None = None,
+        headers: Mapping[str, str] | None = None,
         times: int = 1,
     ) -> None:
         """Refuse the next requests to an endpoint: rate limits, outages, `slow_down`, denials.
 
         `endpoint` is a path without its first slash, such as `token`, `jwks`, `api/notes`, or `api` for all below it;
-        `retry_after` is in seconds, or an HTTP date.
+        `retry_after` is in seconds, or an HTTP date; `headers` may hold a `WWW-Authenticate`.
         """
-        self.faults.append(fault(endpoint, status, error, retry_after, times))
+        self.faults.append(fault(endpoint, status, error, retry_after, headers, times))
 
     def revoke_access_tokens(self) -> None:
         """End every access token before its time; the refresh tokens live on."""

@@ -1,6 +1,6 @@
 """Dynamic registration of clients (RFC 7591), and what they may change of it later (RFC 7592).
 
-The rule: a registration belongs to whoever has its access token; each reply gives a new one.
+The rule: only the registration access token opens a registration, and each reply contains a new one.
 """
 from __future__ import annotations
 

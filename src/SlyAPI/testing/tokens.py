@@ -78,45 +78,45 @@ def _names_client(form: dict[str, str]) -> bool:
     return any(name in form for name in ("client_id", "client_secret", "client_assertion", "client_assertion_type"))
 
 
-def _code(asked: TokenRequest) -> Issued:
-    code, redirect_uri, verifier = required(asked.form, "code", "redirect_uri", "code_verifier")
+def _code(sent: TokenRequest) -> Issued:
+    code, redirect_uri, verifier = required(sent.form, "code", "redirect_uri", "code_verifier")
     verifier = request_reader.read_verifier(verifier)
-    return asked.server.ledger.exchange_code(
-        asked.client,
+    return sent.server.ledger.exchange_code(
+        sent.client,
         code,
         redirect_uri,
         verifier,
-        asked.now,
-        asked.binding,
-        with_refresh_token=may_use(asked.server, asked.client, REFRESH_TOKEN),
-        offline_needs_scope="offline_access" in asked.server.scopes,
+        sent.now,
+        sent.binding,
+        with_refresh_token=may_use(sent.server, sent.client, REFRESH_TOKEN),
+        offline_needs_scope="offline_access" in sent.server.scopes,
     )
 
 
-def _refresh(asked: TokenRequest) -> Issued:
-    (refresh_token,) = required(asked.form, "refresh_token")
-    scopes = request_reader.read_scope(asked.form["scope"]) if "scope" in asked.form else None
-    return asked.server.ledger.refresh(asked.client, refresh_token, scopes, asked.now, asked.binding)
+def _refresh(sent: TokenRequest) -> Issued:
+    (refresh_token,) = required(sent.form, "refresh_token")
+    scopes = request_reader.read_scope(sent.form["scope"]) if "scope" in sent.form else None
+    return sent.server.ledger.refresh(sent.client, refresh_token, scopes, sent.now, sent.binding)
 
 
-def _client_credentials(asked: TokenRequest) -> Issued:
+def _client_credentials(sent: TokenRequest) -> Issued:
     """RFC 6749 §4.4: for confidential clients only, and without a refresh token (§4.4.3)."""
-    if asked.client.is_public:
+    if sent.client.is_public:
         raise invalid_client("client_credentials needs a client that authenticates")
-    scopes = checked_scopes(asked.server, asked.client, asked.form.get("scope"))
+    scopes = checked_scopes(sent.server, sent.client, sent.form.get("scope"))
     if {"openid", "offline_access"} & set(scopes):
         raise Refused("invalid_scope", "openid and offline_access need a person")
-    grant = Grant(asked.client.client_id, scopes, person=asked.client.client_id, resources=asked.binding.resources)
-    return asked.server.ledger.start(asked.client, grant, asked.binding, asked.now)
+    grant = Grant(sent.client.client_id, scopes, person=sent.client.client_id, resources=sent.binding.resources)
+    return sent.server.ledger.start(sent.client, grant, sent.binding, sent.now)
 
 
-def _device(asked: TokenRequest) -> Issued:
-    (device_code,) = required(asked.form, "device_code")
-    return device.poll(asked.server, asked.client, device_code, asked.binding, asked.now)
+def _device(sent: TokenRequest) -> Issued:
+    (device_code,) = required(sent.form, "device_code")
+    return device.poll(sent.server, sent.client, device_code, sent.binding, sent.now)
 
 
-def _exchange(asked: TokenRequest) -> Issued:
-    return exchange.exchange_token(asked.server, asked.client, asked.form, asked.binding)
+def _exchange(sent: TokenRequest) -> Issued:
+    return exchange.exchange_token(sent.server, sent.client, sent.form, sent.binding)
 
 
 _GRANTS: dict[str, Callable[[TokenRequest], Issued]] = {

@@ -1,4 +1,4 @@
-"""RFC 6749 §2.3: how a client may prove who it is to the token endpoint, as files and metadata name it. Pure."""
+"""RFC 6749 §2.3: how a client authenticates at the token endpoint, as files and metadata name it. Pure."""
 
 from typing import Literal, get_args
 
@@ -9,10 +9,9 @@ ClientAuth = Literal["basic", "post", "none"]
 
 
 def read_client_auth(value: object) -> ClientAuth | None:
-    """The method named by a file or a flag, in our words or in RFC 7591's; None for none named.
+    """The method in a file or a flag, under our name or RFC 7591's; None for an absent or empty value.
 
-    Raises `ConfigError` for a method we do not speak, without its name: what stands in the wrong line
-    of a client file may be its secret.
+    Raises `ConfigError` for an unknown method, without quoting it: the value may be a misplaced secret.
     """
     if value is None or value == "":
         return None
@@ -24,7 +23,7 @@ def read_client_auth(value: object) -> ClientAuth | None:
 
 
 def choose_from_metadata(methods: object) -> ClientAuth | None:
-    """The method to use by `token_endpoint_auth_methods_supported` (RFC 8414 §2), None if it leaves the choice."""
+    """The method by `token_endpoint_auth_methods_supported` (RFC 8414 §2); None if it lists both or neither."""
     if not isinstance(methods, list):
         return None
     basic, post = "client_secret_basic" in methods, "client_secret_post" in methods

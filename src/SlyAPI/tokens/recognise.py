@@ -1,4 +1,4 @@
-"""What a JSON object of another kind is, by its keys alone: for messages about the wrong file.
+"""Names the kind of a JSON object from its keys, for messages about the wrong file.
 
 The rule: no value of the object is quoted.
 """
@@ -10,17 +10,17 @@ HINT = "Make one with: python -m SlyAPI grant"
 
 
 def recognise(obj: Mapping[str, Any]) -> str:
-    """What a JSON object of another kind is, in a few words, by its keys alone."""
+    """The kind of a JSON object in a few words, from its keys."""
     if obj.get("type") == "service_account":
         return "a Google service-account key"
     if obj.get("type") == "authorized_user":
         return "gcloud's application-default credentials"
     if obj.get("type") in ("external_account", "impersonated_service_account"):
-        return "a Google credentials file without a key of its own"
+        return "a Google credentials file without a private key"
     if "token" in obj and is_of_google_auth(obj):
         return "a token file of google-auth"
     if "access_token" in obj:
-        return "a provider's token answer"
+        return "a provider's token reply"
     if "token" in obj and "expires_at" in obj:
         return "a user file of SlyAPI"
     if "installed" in obj or "web" in obj:

@@ -1,4 +1,4 @@
-"""Scopes: what is asked for, what was granted, what is missing (RFC 6749 §3.3). Pure."""
+"""Scopes: those requested, those granted, those missing (RFC 6749 §3.3). Pure."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import wraps
@@ -13,7 +13,7 @@ Scopes = str | Iterable[str]
 
 
 def split_scopes(scopes: Any) -> list[str]:
-    """A list of scopes from however a provider or a program writes them, each once, in order.
+    """A list of scopes from any form that providers and programs use, without duplicates, in order.
 
     Text with spaces, text with commas (GitHub, LinkedIn, Slack), a list (Twitch), or None.
     Raises `ConfigError` for anything else.
@@ -29,25 +29,25 @@ def split_scopes(scopes: Any) -> list[str]:
         raise ConfigError("scopes are neither text nor a list.")
     listed = list[Any](scopes)
     if not all(isinstance(scope, str) for scope in listed):
-        raise ConfigError("a scope in the list is no text.")
+        raise ConfigError("a scope in the list is not a string.")
     return list(dict.fromkeys(scope for scope in listed if scope))
 
 
 def join_scopes(scopes: Scopes, delimiter: str = " ") -> str:
-    """Scopes as one parameter. Text is taken as the caller wrote it."""
+    """Scopes as one parameter. Text stays as the caller wrote it."""
     return scopes if isinstance(scopes, str) else delimiter.join(split_scopes(scopes))
 
 
 def missing_scopes(requested: Iterable[str], granted: Iterable[str]) -> list[str]:
-    """Those requested that were not granted, in the order of the request."""
-    had = set(granted)
-    return [scope for scope in requested if scope not in had]
+    """Scopes that were requested and not granted, in the order of the request."""
+    present = set(granted)
+    return [scope for scope in requested if scope not in present]
 
 
 def requires_scopes(*scopes: str) -> Callable[[Callable[P, Awaitable[R]]], Callable[P, Awaitable[R]]]:
-    """Notes on a coroutine method which scopes its call needs (`method.required_scopes`).
+    """Records the scopes that a coroutine method needs in its `required_scopes` attribute.
 
-    Documentation that a program can read; the provider is the one who checks.
+    Machine-readable documentation; only the provider checks scopes.
     """
 
     def note(function: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:

@@ -32,21 +32,19 @@ def as_utc(time: datetime) -> datetime:
 
 
 def read_time(value: Any) -> datetime | None:
-    """A time from a file: ISO 8601 text (naive is UTC) or epoch seconds; None for null. Raises `ConfigError`.
+    """A time in a file: ISO 8601 text (naive is UTC), epoch seconds or a `datetime`; None for null.
 
-    One that is a `datetime` already is read too.
+    Raises `ConfigError`.
     """
     if value is None:
         return None
-    if isinstance(value, datetime):
-        return as_utc(value)
     number = seconds(value)
     if number is not None:
         return from_epoch(number)
     try:
-        return as_utc(datetime.fromisoformat(value))
+        return as_utc(value if isinstance(value, datetime) else datetime.fromisoformat(value))
     except (ValueError, TypeError, OverflowError):
-        pass
+        pass  # raised below: datetime's own error, which quotes the value, must not be its context
     raise ConfigError("a time in it is neither ISO 8601 text nor epoch seconds.")
 
 
@@ -55,24 +53,24 @@ def write_time(at: datetime) -> str:
     return at.strftime("%Y-%m-%dT%H:%M:%S.%fZ") if at.year >= 1000 else at.isoformat()
 
 
-def expiry(answer: Mapping[str, Any], now: float) -> datetime | None:
-    """When a token answer's access token ends, None where it does not tell."""
-    life = seconds(answer.get("expires_in"))
+def expiry(reply: Mapping[str, Any], now: float) -> datetime | None:
+    """When the access token of a token reply expires; None if the reply does not say."""
+    life = seconds(reply.get("expires_in"))
     if life is None:
-        end, start = seconds(answer.get("exp")), seconds(answer.get("iat"))
-        # the server's own clock may be off: its two times give a length, ours the beginning
+        end, start = seconds(reply.get("exp")), seconds(reply.get("iat"))
+        # The server's clock may be off: the difference of its two times is a lifetime, which begins at our time.
         life = end - (now if start is None else start) if end is not None else None
-    # 0 and less is a provider's way to say nothing, not a token that was dead on arrival
+    # Providers write 0 or less for "unknown"; no token is expired when it is issued.
     return from_epoch(now + life) if life is not None and life > 0 else None
 
 
-_REFRESH_LIVES = ("refresh_expires_in", "refresh_token_expires_in", "x_refresh_token_expires_in")  # no RFC has one
+_REFRESH_LIVES = ("refresh_expires_in", "refresh_token_expires_in", "x_refresh_token_expires_in")  # in no RFC
 
 
-def refresh_expiry(answer: Mapping[str, Any], now: float, unit: float) -> datetime | None:
-    """When a token answer's refresh token ends, None where it does not tell; `unit` in seconds."""
+def refresh_expiry(reply: Mapping[str, Any], now: float, unit: float) -> datetime | None:
+    """When the refresh token of a token reply expires; None if the reply does not say. `unit` in seconds."""
     for name in _REFRESH_LIVES:
-        life = seconds(answer.get(name))
-        if life is not None and life > 0:  # Keycloak says 0 for an offline token, which has no end
+        life = seconds(reply.get(name))
+        if life is not None and life > 0:  # Keycloak sends 0 for an offline token, which does not expire
             return from_epoch(now + life * unit)
     return None

@@ -7,7 +7,7 @@ import re
 from base64 import b64encode
 from collections.abc import Iterable
 from typing import Any
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote
 
 
 class SecretForm(dict[str, str]):
@@ -44,8 +44,8 @@ def masked(text: str, secrets: Iterable[str]) -> str:
     """
     spellings = {spelling for secret in secrets if len(secret) > 3 for spelling in (secret, _base64(secret))}
     for spelling in sorted(spellings, key=len, reverse=True):
-        for url_encoded in (spelling, quote(spelling, "", errors="replace"), quote_plus(spelling, errors="replace")):
-            text = text.replace(url_encoded, "***")
+        for as_written in (spelling, *_url_encoded(spelling)):
+            text = text.replace(as_written, "***")
     plain = None
     for spelling in spellings:
         if len(spelling) <= len(text):  # an encoded one is not shorter
@@ -65,6 +65,14 @@ def without_half(text: str, secrets: Iterable[str]) -> str:
     return text
 
 
+def _url_encoded(text: str) -> Iterable[str]:
+    for safe in ("", "/"):
+        encoded = quote(text, safe, errors="replace")
+        yield encoded.replace("%20", "+")
+        yield encoded
+        yield _OCTET.sub(lambda octet: octet[0].lower(), encoded)
+
+
 def _base64(secret: str) -> str:
     return b64encode(secret.encode("utf-8", "replace")).decode().rstrip("=")
 
@@ -77,6 +85,7 @@ _ESCAPED = re.compile(
     r"|(?P<letter>[nrtbf]))",
     re.IGNORECASE,
 )
+_OCTET = re.compile("%[0-9A-F]{2}")
 _NAMED = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'", "n": "\n", "r": "\r", "t": "\t", "b": "\b"}
 _ROUNDS = 6
 _LOOSE = "\x80"

@@ -1,0 +1,37 @@
+"""RFC 7523 §2.2: a client proves who it is by a signed statement. Pure but for a key that signs elsewhere.
+
+The rule: a statement serves one request, and ends a minute from now.
+"""
+
+from secrets import token_urlsafe
+from typing import Any
+
+from .jose import SigningKey, signed_jwt
+
+ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+LIFETIME = 60
+"""Seconds from now until an assertion ends."""
+BACKDATED = 60
+"""Seconds that `iat` and `nbf` lie back: a server whose clock is behind ours refuses what begins in its future."""
+
+
+def assertion_claims(client_id: str, audience: str, *, now: float) -> dict[str, Any]:
+    """What the statement says (RFC 7523 §3); `now` in epoch seconds by the server's clock."""
+    return {
+        "iss": client_id,
+        "sub": client_id,
+        "aud": audience,
+        "jti": token_urlsafe(16),
+        "iat": int(now) - BACKDATED,
+        "nbf": int(now) - BACKDATED,
+        "exp": int(now) + LIFETIME,
+    }
+
+
+async def client_assertion(client_id: str, audience: str, key: SigningKey, *, now: float) -> dict[str, str]:
+    """The form fields that prove who the client is (RFC 7523 §2.2)."""
+    claims = assertion_claims(client_id, audience, now=now)
+    return {
+        "client_assertion_type": ASSERTION_TYPE,
+        "client_assertion": await signed_jwt(claims, key, {"typ": "JWT"}),
+    }

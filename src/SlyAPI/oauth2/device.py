@@ -1,0 +1,152 @@
+"""RFC 8628, the device flow: the person consents on another device, and the program asks until they have. Pure.
+
+The rule: when to ask next is a value that follows from the last answer; who waits is the caller.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, Self
+
+from ..errors import BadReplyError, ConfigError, DeniedError, LoginEndedError, SlyError, TokenError, printable
+from ..tokens.times import seconds
+from ..web.masking import SecretForm, SecretJson, Secrets
+from ..web.messages import Reply
+from ..web.urls import bare_url, check_endpoint
+from .token_endpoint import is_error, read_answer, refusal
+
+GRANT_TYPE = "urn:ietf:params:oauth:grant-type:device_code"
+INTERVAL = 5.0
+"""Seconds between two polls where the server names no interval (RFC 8628 §3.2)."""
+SLOW_DOWN = 5.0
+"""Seconds that `slow_down` adds to the interval for good (RFC 8628 §3.5)."""
+LONGEST_INTERVAL = 120.0
+LONGEST_LIFETIME = 86400.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceLogin:
+    """A login on another device: show `user_code` and `verification_uri` to the person.
+
+    `verification_uri_complete` has the code in it, for a QR code. `expires_at` is aware and in UTC, `interval` in
+    seconds. `to_dict()` and `from_dict()` keep it across a restart; it holds a secret, `device_code`.
+    """
+
+    __module__ = "SlyAPI.oauth2"
+
+    device_code: str
+    user_code: str
+    verification_uri: str
+    verification_uri_complete: str | None = None
+    expires_at: datetime
+    interval: float = INTERVAL
+    scopes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"DeviceLogin(user_code={self.user_code!r}, verification_uri={self.verification_uri!r})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The login as a JSON object; `from_dict` reads it."""
+        return SecretJson(
+            device_code=self.device_code,
+            user_code=self.user_code,
+            verification_uri=self.verification_uri,
+            verification_uri_complete=self.verification_uri_complete,
+            expires_at=self.expires_at.timestamp(),
+            interval=self.interval,
+            scopes=[*self.scopes],
+        )
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> Self:
+        """The login that `to_dict` wrote. Raises `ConfigError` for anything else."""
+        try:
+            return cls(
+                device_code=str(value["device_code"]),
+                user_code=str(value["user_code"]),
+                verification_uri=str(value["verification_uri"]),
+                verification_uri_complete=value.get("verification_uri_complete"),
+                expires_at=datetime.fromtimestamp(float(value["expires_at"]), UTC),
+                interval=float(value["interval"]),
+                scopes=tuple(map(str, value.get("scopes", ()))),
+            )
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError, OSError):
+            pass
+        raise ConfigError("This is not a device login that to_dict() wrote.")
+
+
+def device_form(scope: str = "") -> SecretForm:
+    """The form that begins the flow (RFC 8628 §3.1)."""
+    return SecretForm(scope=scope) if scope else SecretForm()
+
+
+def read_device_reply(reply: Reply, *, now: float, scopes: list[str], secrets: Secrets) -> DeviceLogin:
+    """The login that the device authorization endpoint begins (RFC 8628 §3.2); `now` in epoch seconds.
+
+    Raises `TokenError` for a refusal, `BadReplyError` for an answer that lacks what the person needs.
+    """
+    where = f"The device authorization endpoint {bare_url(reply.url)}"
+    answer = read_answer(reply)
+    if reply.status >= 300 or is_error(answer):
+        problem: SlyError = refusal(reply, answer or {}, where, refreshing=False, secrets=secrets)
+        problem.next_step = problem.next_step.replace("token_uri", "device_uri")
+        raise problem
+    found = answer or {}
+    device_code, user_code = found.get("device_code"), found.get("user_code")
+    # some servers write verification_url, as Google did before the RFC
+    uri = found.get("verification_uri") or found.get("verification_url")
+    lifetime = seconds(found.get("expires_in"))
+    if not (isinstance(device_code, str) and isinstance(user_code, str) and isinstance(uri, str) and lifetime):
+        raise BadReplyError(
+            f"{where} answered without device_code, user_code, verification_uri or expires_in.",
+            next_step="Check device_uri in the client file.",
+        )
+    interval = seconds(found.get("interval"))
+    return DeviceLogin(
+        device_code=device_code,
+        user_code=printable(user_code, 80),
+        verification_uri=check_endpoint(uri, "verification_uri"),
+        verification_uri_complete=_complete(found.get("verification_uri_complete")),
+        expires_at=datetime.fromtimestamp(now + min(lifetime, LONGEST_LIFETIME), UTC),
+        interval=min(interval, LONGEST_INTERVAL) if interval is not None and interval > 0 else INTERVAL,
+        scopes=tuple(scopes),
+    )
+
+
+def _complete(uri: object) -> str | None:
+    try:
+        return check_endpoint(uri, "verification_uri_complete") if isinstance(uri, str) else None
+    except ConfigError:
+        return None  # the person can type the code
+
+
+def poll_form(device: DeviceLogin) -> SecretForm:
+    """The form that asks whether the person has consented (RFC 8628 §3.4)."""
+    return SecretForm(grant_type=GRANT_TYPE, device_code=device.device_code)
+
+
+def after_refusal(device: DeviceLogin, error: SlyError) -> DeviceLogin:
+    """How to go on polling after this refusal (RFC 8628 §3.5): the interval that counts from now on.
+
+    Raises `DeniedError` where the person said no, `LoginEndedError` where the code ran out, and `error` itself where
+    waiting does not help. A connection that broke, 429 and 5xx back off and go on.
+    """
+    code = error.error if isinstance(error, TokenError) else ""
+    if code == "authorization_pending":
+        return device
+    if code == "slow_down":
+        return replace(device, interval=device.interval + SLOW_DOWN)
+    if code == "access_denied":
+        raise DeniedError("The person declined the request.", error=code, denied=True)
+    if code == "expired_token":
+        raise ended()
+    if error.kind == "transient":
+        # RFC 8628 §3.5: on a connection timeout, reduce the polling frequency
+        wait = max(device.interval * 2, error.retry_after or 0.0)
+        return replace(device, interval=min(wait, LONGEST_INTERVAL))
+    raise error
+
+
+def ended() -> LoginEndedError:
+    """The error for a code that ran out."""
+    return LoginEndedError("The code ran out before the person entered it.", next_step="Begin again.")

@@ -1,0 +1,193 @@
+"""OpenID Connect Core 1.0: who the person is, by an id_token whose signature holds. Pure; `jose` checks the signature.
+
+The rule: a claim is believed when the specification's checks of it hold, all of them, and nothing is kept otherwise.
+"""
+
+import hashlib
+import hmac
+from base64 import urlsafe_b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Self
+
+from ..errors import IdentityError, printable
+from ..tokens.times import from_epoch, read_time, write_time
+from .jose import Jwt
+
+LEEWAY = 60.0
+"""Seconds by which clocks may differ."""
+LOGOUT_AGE = 120.0
+"""Seconds for which a logout token is taken (OpenID Connect Back-Channel Logout §2.6 recommends a short time)."""
+_LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout"
+_HASHES = {"RS256": "sha256", "PS256": "sha256", "ES256": "sha256", "HS256": "sha256", "ES384": "sha384"}
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who a person is: `issuer` and `subject` together name one person for good; an e-mail address does not.
+
+    `claims` are those of the id_token; `authenticated_at` (aware, UTC) is when the person signed in, or None.
+    """
+
+    __module__ = "SlyAPI.oauth2"
+
+    issuer: str
+    subject: str
+    claims: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    authenticated_at: datetime | None = field(default=None, compare=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The identity as a user file has it."""
+        at = None if self.authenticated_at is None else write_time(self.authenticated_at)
+        return {"issuer": self.issuer, "subject": self.subject, "claims": {**self.claims}, "authenticated_at": at}
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> Self:
+        """The identity that `to_dict` wrote. Raises `ConfigError`, `KeyError` or `TypeError` for anything else."""
+        return cls(
+            str(value["issuer"]), str(value["subject"]), {**value["claims"]}, read_time(value["authenticated_at"])
+        )
+
+
+@dataclass(frozen=True)
+class LogoutToken:
+    """Whose sessions end (OpenID Connect Back-Channel Logout 1.0 §2.4): of a person, or one session of theirs."""
+
+    __module__ = "SlyAPI.oauth2"
+
+    issuer: str
+    subject: str | None
+    session_id: str | None
+    claims: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+def read_id_token(
+    token: Jwt,
+    *,
+    issuer: str,
+    client_id: str,
+    now: float,
+    nonce: str | None = None,
+    access_token: str | None = None,
+    max_age: float | None = None,
+    previous: Identity | None = None,
+    template_claim: str | None = None,
+) -> Identity:
+    """The identity in an id_token (OpenID Connect Core §3.1.3.7, and §12.2 for one that a refresh brought).
+
+    `now` in epoch seconds, `max_age` in seconds; `previous` is the person of the login, whose refresh this is;
+    `template_claim` names the claim that fills `{...}` in an issuer. Raises `IdentityError`.
+    """
+    claims = token.claims
+    _check_issuer(claims, issuer, template_claim)
+    _check_audience(claims, client_id)
+    _check_times(claims, now)
+    subject = claims.get("sub")
+    if not isinstance(subject, str) or not subject or len(subject) > 255:
+        raise IdentityError("The id_token does not say who the person is: sub is missing (OpenID Connect Core §2).")
+    if nonce is not None and not _same(claims.get("nonce"), nonce):
+        raise IdentityError("The id_token's nonce is not the one of this login (OpenID Connect Core §3.1.3.7).")
+    if access_token is not None and "at_hash" in claims:
+        _check_hash(claims["at_hash"], access_token, str(token.header.get("alg")))
+    authenticated_at = _number(claims, "auth_time")
+    if max_age is not None and (authenticated_at is None or now - authenticated_at > max_age + LEEWAY):
+        raise IdentityError(
+            "The person signed in longer ago than max_age allows (OpenID Connect Core §3.1.3.7).",
+            next_step="Begin a login with prompt='login'.",
+        )
+    identity = Identity(
+        str(claims["iss"]), subject, claims, None if authenticated_at is None else from_epoch(authenticated_at)
+    )
+    if previous is not None and identity != previous:
+        raise IdentityError("The refresh brought the id_token of another person (OpenID Connect Core §12.2).")
+    return identity
+
+
+def read_logout_token(token: Jwt, *, issuer: str, client_id: str, now: float) -> LogoutToken:
+    """The logout in a token whose signature holds (Back-Channel Logout §2.6). Raises `IdentityError`."""
+    claims = token.claims
+    typ = token.header.get("typ")
+    if typ is not None and str(typ).casefold().removeprefix("application/") != "logout+jwt":
+        raise IdentityError("The token is not a logout token: typ names another kind.")
+    _check_issuer(claims, issuer, None)
+    _check_audience(claims, client_id)
+    issued = _number(claims, "iat")
+    if issued is None or not -LEEWAY <= now - issued <= LOGOUT_AGE:
+        raise IdentityError("The logout token was not issued just now.")
+    if (end := _number(claims, "exp")) is not None and end + LEEWAY <= now:
+        raise IdentityError("The logout token has ended.")
+    if not isinstance(claims.get("events"), Mapping) or not isinstance(claims["events"].get(_LOGOUT_EVENT), Mapping):
+        raise IdentityError("The token is not a logout token: events does not say so.")
+    if "nonce" in claims:
+        raise IdentityError("A logout token has no nonce; this one may be an id_token.")
+    subject, session = claims.get("sub"), claims.get("sid")
+    if not (isinstance(subject, str) and subject) and not (isinstance(session, str) and session):
+        raise IdentityError("The logout token names neither a person nor a session.")
+    if not isinstance(claims.get("jti"), str):
+        raise IdentityError("The logout token has no jti.")
+    return LogoutToken(
+        str(claims["iss"]),
+        subject if isinstance(subject, str) else None,
+        session if isinstance(session, str) else None,
+        claims,
+    )
+
+
+def _check_issuer(claims: Mapping[str, Any], issuer: str, template_claim: str | None) -> None:
+    expected = issuer
+    if "{" in issuer:
+        begin, _, rest = issuer.partition("{")
+        value = claims.get(template_claim or "")
+        if not isinstance(value, str) or not value.replace("-", "").isalnum():
+            raise IdentityError(
+                "The issuer is a template, and the id_token does not say what fills it.",
+                next_step="Use the issuer of one tenant.",
+            )
+        expected = f"{begin}{value}{rest.partition('}')[2]}"
+    if claims.get("iss") != expected:
+        raise IdentityError(
+            f"The token is issued by {printable(claims.get('iss'), 100)!r}, not by {printable(expected, 100)!r}."
+        )
+
+
+def _check_audience(claims: Mapping[str, Any], client_id: str) -> None:
+    audience = claims.get("aud")
+    audiences = [audience] if isinstance(audience, str) else audience
+    if not isinstance(audiences, list) or client_id not in audiences:
+        raise IdentityError("The token is meant for another client (aud).")
+    authorized = claims.get("azp")
+    if (len(audiences) > 1 or authorized is not None) and authorized != client_id:
+        raise IdentityError("The token is meant for several clients, and was not issued to this one (azp).")
+
+
+def _check_times(claims: Mapping[str, Any], now: float) -> None:
+    end, issued, begin = (_number(claims, name) for name in ("exp", "iat", "nbf"))
+    if end is None or issued is None:
+        raise IdentityError("The id_token does not say when it was issued and when it ends (iat, exp).")
+    if end + LEEWAY <= now:
+        raise IdentityError("The id_token has ended.", next_step="Check this machine's clock.")
+    if max(issued, begin or issued) - LEEWAY > now:
+        raise IdentityError("The id_token begins in the future.", next_step="Check this machine's clock.")
+
+
+def _check_hash(claim: object, access_token: str, alg: str) -> None:
+    """OpenID Connect Core §3.1.3.6: the left half of the token's hash, by the algorithm's hash function."""
+    digest = hashlib.new(_HASHES.get(alg, "sha512"), access_token.encode("ascii", "replace")).digest()
+    half = urlsafe_b64encode(digest[: len(digest) // 2]).rstrip(b"=").decode("ascii")
+    if not _same(claim, half):
+        raise IdentityError("The id_token belongs to another access token (at_hash).")
+
+
+def _number(claims: Mapping[str, Any], name: str) -> float | None:
+    """A NumericDate (RFC 7519 §2). Raises `IdentityError` for anything else under that name."""
+    value = claims.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e12:
+        raise IdentityError(f"The token's {name} is not a time.")
+    return float(value)
+
+
+def _same(value: object, expected: str) -> bool:
+    return isinstance(value, str) and hmac.compare_digest(value.encode(), expected.encode())

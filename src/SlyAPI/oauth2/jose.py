@@ -1,0 +1,263 @@
+"""JSON Web Signatures (RFC 7515) and keys (RFC 7517), by the package joserfc: the extra `[jose]`.
+
+The rule: all cryptography is the library's. What is accepted is decided by the caller's list of algorithms and keys,
+never by the header of a token; a header's `jku`, `jwk`, `x5u` and `x5c` are ignored.
+"""
+
+import inspect
+import json
+from base64 import urlsafe_b64encode
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from typing import Any, NamedTuple
+
+from ..errors import ConfigError, IdentityError, MissingExtraError, printable
+from ..json_file import StrPath, display_path
+from ..web.masking import SecretJson
+
+Sign = Callable[[bytes], bytes | Awaitable[bytes]]
+KeyLike = StrPath | bytes | Mapping[str, Any] | Sign
+"""A PEM path, PEM text, a JWK, or a callable that signs, as a key in a KMS or HSM does."""
+
+ASYMMETRIC = ("RS256", "PS256", "ES256", "ES384", "EdDSA", "Ed25519")
+"""The algorithms that we sign and accept with, in the order in which they are chosen."""
+LONGEST_TOKEN = 1 << 16
+"""Characters of a token that is read."""
+LONGEST_HEADER = 1 << 14
+"""Bytes of a token's header that is read: certificates in `x5c` take some thousand."""
+
+_BY_KIND = {
+    ("RSA", ""): "RS256",
+    ("EC", "P-256"): "ES256",
+    ("EC", "P-384"): "ES384",
+    ("OKP", "Ed25519"): "EdDSA",
+}
+_SIZES = {"ES256": 32, "ES384": 48}
+"""Bytes of each half of an ECDSA signature (RFC 7518 §3.4)."""
+
+
+class SigningKey(NamedTuple):
+    """A private key to sign with: how, under which algorithm and key id, and the public half where it is known."""
+
+    sign: Sign
+    alg: str
+    key_id: str | None = None
+    public: Mapping[str, Any] | None = None
+
+    def __repr__(self) -> str:
+        return f"SigningKey(alg={self.alg!r}, key_id={self.key_id!r})"
+
+
+class Jwt(NamedTuple):
+    """A token whose signature holds."""
+
+    header: Mapping[str, Any]
+    claims: Mapping[str, Any]
+
+
+def load_signing_key(key: KeyLike, *, alg: str | None = None, key_id: str | None = None) -> SigningKey:
+    """The key to sign with. `alg` is chosen by the kind of key where it is None; a callable needs it.
+
+    Text that begins with `-----BEGIN` is PEM, any other text is a path. Raises `ConfigError`, which quotes nothing of
+    the key, and `MissingExtraError` without the extra.
+    """
+    if alg is not None and alg not in (*ASYMMETRIC, "HS256"):
+        raise ConfigError(f"key_alg may be one of {', '.join(ASYMMETRIC)}.")
+    if callable(key):
+        if alg is None:
+            raise ConfigError("A key that is a callable needs key_alg.", next_step="Name it: key_alg='ES256'.")
+        return SigningKey(key, alg, key_id)
+    loaded = _load(_content(key))
+    chosen = alg or loaded.get("alg") or _BY_KIND.get((loaded.key_type, str(loaded.get("crv") or "")))
+    if chosen is None:
+        raise ConfigError("This kind of key signs none of our algorithms.", next_step="Use an EC key on P-256.")
+    algorithm = _algorithm(chosen)
+    try:
+        algorithm.check_key(loaded)
+        algorithm.sign(b"", loaded)  # the public half alone, or a key too short, is noticed now
+    except Exception:
+        problem = ConfigError(f"The key cannot sign with {chosen}.", next_step="Give the private key of that kind.")
+    else:
+        public = loaded.as_dict(private=False) if loaded.key_type != "oct" else None
+        return SigningKey(lambda data: algorithm.sign(data, loaded), chosen, key_id or loaded.kid, public)
+    raise problem
+
+
+def new_key(alg: str = "ES256") -> SecretJson:
+    """A new private key, as a JWK."""
+    jwk = _library("jwk")
+    kinds = {made: kind for kind, made in _BY_KIND.items()} | {"PS256": ("RSA", ""), "Ed25519": ("OKP", "Ed25519")}
+    kind, curve = kinds[alg]
+    return SecretJson(jwk.generate_key(kind, curve or 2048, private=True).as_dict(private=True))
+
+
+def thumbprint(key: Mapping[str, Any]) -> str:
+    """The SHA-256 thumbprint of a public key (RFC 7638)."""
+    value: str = _library("jwk").thumbprint(_public_members(key))
+    return value
+
+
+async def signed_jwt(claims: Mapping[str, Any], key: SigningKey, header: Mapping[str, Any] | None = None) -> str:
+    """The claims as a signed JWT in compact form (RFC 7515 §3.1); `header` comes on top of `alg` and `kid`."""
+    named = {"kid": key.key_id} if key.key_id else {}
+    signing_input = f"{_encoded({'alg': key.alg, **named, **(header or {})})}.{_encoded(claims)}"
+    signature = key.sign(signing_input.encode("ascii"))
+    if inspect.isawaitable(signature):
+        signature = await signature
+    return f"{signing_input}.{_base64url(_as_jose(signature, key.alg))}"
+
+
+def read_jwt(token: str, keys: Iterable[Mapping[str, Any]], algs: Collection[str]) -> Jwt:
+    """The token's header and claims, if one of `keys` (public JWKs) made its signature with one of `algs`.
+
+    A key that names another `kid`, `use` or `alg` does not count. Raises `IdentityError`, which quotes nothing of the
+    token; `UnknownKeyError` where no key fits, so that newer keys may help.
+    """
+    if not isinstance(token, str) or len(token) > LONGEST_TOKEN or not token.isascii():
+        raise IdentityError("The token is too long, or not a token.")
+    if token.count(".") != 2:
+        raise IdentityError("The token is not a signed JWT in compact form; encrypted tokens are not read.")
+    jws, errors, util = _library("jws"), _library("errors"), _library("util")
+    try:
+        registry = jws.JWSRegistry(strict_check_header=False)  # RFC 7515 §4: unknown parameters are ignored
+        registry.max_header_length = LONGEST_HEADER
+        parts = jws.extract_compact(token.encode("ascii"), registry=registry)
+        header = parts.headers()
+        registry.check_header(header)
+        algorithm = _algorithm(header["alg"]) if header["alg"] in algs else None
+        signature = util.urlsafe_b64decode(parts.segments["signature"])
+    except (errors.JoseError, ValueError, TypeError, KeyError, RecursionError):
+        algorithm = None
+    if algorithm is None:
+        raise IdentityError("The token is not a signed JWT with an algorithm that is accepted here.")
+    fitting = [key for key in map(_verifying, keys) if key is not None and _fits(key, header, algorithm)]
+    if not fitting:
+        raise UnknownKeyError("The token is signed by a key that the issuer does not publish.")
+    signed = parts.segments["header"] + b"." + parts.segments["payload"]
+    if not any(algorithm.verify(signed, signature, key) for key in fitting[:8]):
+        raise IdentityError("The token's signature does not hold.")
+    try:
+        claims = json.loads(parts.payload)
+    except (ValueError, RecursionError):
+        claims = None
+    if not isinstance(claims, dict):
+        raise IdentityError("The token holds something else than claims.")
+    return Jwt(header, claims)
+
+
+class UnknownKeyError(IdentityError):
+    """No published key fits the token; newer keys may."""
+
+
+# --- joserfc ---
+
+
+def _library(module: str) -> Any:
+    """A module of joserfc. Raises `MissingExtraError`."""
+    try:
+        from importlib import import_module
+
+        return import_module(f"joserfc.{module}")
+    except ImportError:
+        pass
+    raise MissingExtraError(
+        "Signed tokens need the package joserfc.", next_step="Install it with: pip install 'SlyAPI[jose]'"
+    )
+
+
+def _algorithm(name: str) -> Any:
+    # not by `get_alg`, which warns of the name EdDSA: RFC 9864 prefers Ed25519, and issuers still write the older one
+    return _library("jws").JWSRegistry.algorithms[name]
+
+
+def _content(key: StrPath | bytes | Mapping[str, Any]) -> bytes | Mapping[str, Any]:
+    """PEM or a JWK; a path is read."""
+    if isinstance(key, Mapping | bytes):
+        return key
+    text = str(key)
+    if text.lstrip().startswith("-----BEGIN"):
+        return text.encode("ascii", "replace")
+    try:
+        with open(key, "rb") as file:
+            content = file.read(1 << 16)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or "not a path"
+        problem = ConfigError(f"The key file {display_path(key)} cannot be read ({printable(why, 80)}).")
+    else:
+        return _parsed(content) if content.lstrip().startswith(b"{") else content
+    raise problem
+
+
+def _parsed(content: bytes) -> Mapping[str, Any]:
+    try:
+        value = json.loads(content)
+    except (ValueError, RecursionError):
+        value = {}
+    return value if isinstance(value, dict) else {}
+
+
+def _load(content: bytes | Mapping[str, Any]) -> Any:
+    jwk, errors = _library("jwk"), _library("errors")
+    try:
+        if isinstance(content, Mapping):
+            return jwk.import_key(dict(content))
+        for kind in ("EC", "RSA", "OKP"):
+            try:
+                return jwk.import_key(content, kind)
+            except (errors.JoseError, ValueError, TypeError, AttributeError):
+                continue
+    except (errors.JoseError, ValueError, TypeError):
+        pass
+    raise ConfigError(
+        "The key is not a private key in PEM or a JWK, or it has a password.",
+        next_step="Make one with: openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out KEY.pem",
+    )
+
+
+def _verifying(key: Mapping[str, Any]) -> Any:
+    """A published key to verify with, None for one that cannot be used; a private part that it echoes is ignored."""
+    jwk, errors = _library("jwk"), _library("errors")
+    try:
+        return jwk.import_key(dict(key) if key.get("kty") == "oct" else _public_members(key))
+    except (errors.JoseError, ValueError, TypeError, AttributeError):
+        return None
+
+
+_PRIVATE = {"d", "p", "q", "dp", "dq", "qi", "oth", "k"}
+
+
+def _public_members(key: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in key.items() if name not in _PRIVATE}
+
+
+def _fits(key: Any, header: Mapping[str, Any], algorithm: Any) -> bool:
+    kid = header.get("kid")
+    if kid is not None and key.kid is not None and key.kid != kid:
+        return False
+    try:
+        algorithm.check_key(key)
+    except _library("errors").JoseError:
+        return False
+    return True
+
+
+def _as_jose(signature: bytes, alg: str) -> bytes:
+    """An ECDSA signature as r and s (RFC 7518 §3.4), where a callable gave it in DER, as KMS and OpenSSL do."""
+    size = _SIZES.get(alg)
+    if size is None or len(signature) == 2 * size:
+        return signature
+    from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+
+    try:
+        r, s = decode_dss_signature(signature)
+        return r.to_bytes(size, "big") + s.to_bytes(size, "big")
+    except (ValueError, OverflowError):
+        pass
+    raise ConfigError(f"What the key's callable gave is not a signature of {alg}.")
+
+
+def _encoded(value: Mapping[str, Any]) -> str:
+    return _base64url(json.dumps(value, separators=(",", ":")).encode("ascii"))
+
+
+def _base64url(raw: bytes) -> str:
+    return urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")

@@ -1,0 +1,106 @@
+"""RFC 9728, protected resource metadata: which authorization servers a resource trusts. Pure.
+
+The rule: the `resource` in the metadata is identical to the identifier that its place was made from, or to the URL
+asked for where the challenge named the place; it is used exactly as published.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from ..errors import BadReplyError, ConfigError, printable
+from ..tokens.scopes import split_scopes
+from ..web.json import read_json
+from ..web.messages import Method, Reply, Request
+from ..web.urls import check_endpoint
+
+_WELL_KNOWN = "/.well-known/oauth-protected-resource"
+
+
+class ResourceMetadata(NamedTuple):
+    """What a client needs of a resource's metadata."""
+
+    resource: str
+    issuers: list[str]
+    scopes: list[str]
+    dpop_required: bool = False
+
+
+class Place(NamedTuple):
+    """Where metadata may be, and the identifiers that they may then name."""
+
+    request: Request
+    resources: tuple[str, ...]
+
+
+def origin_of(url: str) -> str:
+    """Scheme, host and port of a URL."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def metadata_places(url: str, named: str | None = None, *, allow_http: bool = False) -> list[Place]:
+    """The places to try in turn for the metadata of the resource at `url` (RFC 9728 §3.1, §5.1).
+
+    `named` is what the challenge's `resource_metadata` says. Raises `ConfigError`.
+    """
+    parts = urlsplit(check_endpoint(url, "The resource's URL", allow_http=allow_http))
+    path = parts.path.rstrip("/")
+    here = url.partition("#")[0]
+    if named is not None:
+        check_endpoint(named, "resource_metadata", allow_http=allow_http)
+        if origin_of(named) != origin_of(url):
+            raise ConfigError("The challenge names resource metadata at another origin than the resource's.")
+        return [Place(_get(named), _prefixes(here))]
+    root = origin_of(url)
+    query = f"?{parts.query}" if parts.query else ""
+    places = [Place(_get(f"{root}{_WELL_KNOWN}{path}{query}"), (here, f"{root}{path}{query}"))]
+    if path or query:
+        places.append(Place(_get(f"{root}{_WELL_KNOWN}"), (root, f"{root}/")))
+    return places
+
+
+def _prefixes(url: str) -> tuple[str, ...]:
+    """The URL, and the identifiers of resources that it lies below."""
+    root = origin_of(url)
+    path = urlsplit(url).path
+    found = [url]
+    while path:
+        found += [f"{root}{path}", f"{root}{path}/"] if not path.endswith("/") else [f"{root}{path}"]
+        path = path.rstrip("/").rpartition("/")[0]
+    return tuple(dict.fromkeys([*found, root, f"{root}/"]))
+
+
+def _get(url: str) -> Request:
+    return Request(Method.GET, url, headers={"Accept": "application/json"})
+
+
+def read_resource_metadata(reply: Reply, place: Place, *, allow_http: bool = False) -> ResourceMetadata | None:
+    """The metadata in a reply, None where there is none at this place.
+
+    Raises `BadReplyError` for another resource's (RFC 9728 §3.3), `ConfigError` for an issuer that is not a URL.
+    """
+    if reply.status != 200:
+        return None
+    try:
+        found: Any = read_json(reply.body, place.request)
+    except BadReplyError:
+        return None  # a web application answers every address with its page
+    if not isinstance(found, Mapping):
+        return None
+    resource = found.get("resource")
+    if not isinstance(resource, str) or resource not in place.resources:
+        raise BadReplyError(
+            f"{place.request.name} holds the metadata of {printable(resource, 200)!r}, "
+            f"not of {printable(place.resources[0], 200)!r}.",
+            next_step="Use the resource's own URL, character by character.",
+            kind="configuration",
+        )
+    servers = found.get("authorization_servers")
+    issuers = [check_endpoint(str(server), "authorization_servers", allow_http=allow_http) for server in servers or ()]
+    return ResourceMetadata(
+        resource,
+        issuers,
+        split_scopes(found.get("scopes_supported")),
+        found.get("dpop_bound_access_tokens_required") is True,
+    )

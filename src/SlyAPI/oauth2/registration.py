@@ -1,0 +1,139 @@
+"""RFC 7591 and RFC 7592: registering a client, and the registration's later changes. Pure.
+
+The rule: what the server registered is compared with what was asked for before anything is kept.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ..errors import BadReplyError, SlyError, TokenError, printable
+from ..web.json import read_json
+from ..web.masking import SecretJson, Secrets, masked
+from ..web.messages import Method, Reply, Request
+from ..web.urls import bare_url, check_endpoint, is_loopback_uri
+
+OPTIONAL = ("registration_access_token", "registration_client_uri")
+
+
+def client_metadata(
+    client_name: str, redirect_uris: Iterable[str], scope: str = "", more: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """What a client says of itself (RFC 7591 §2), with our defaults; a None in `more` leaves a member out.
+
+    `application_type` is native where all redirects are loopback ones (OpenID Connect Registration §2, RFC 8252).
+    """
+    uris = [*redirect_uris]
+    metadata: dict[str, Any] = {
+        "client_name": client_name,
+        "grant_types": ["authorization_code", "refresh_token"] if uris else ["client_credentials"],
+        "token_endpoint_auth_method": "none" if uris else "client_secret_basic",
+    }
+    if uris:
+        metadata |= {
+            "redirect_uris": uris,
+            "response_types": ["code"],
+            "application_type": "native" if all(map(is_loopback_uri, uris)) else "web",
+        }
+    if scope:
+        metadata["scope"] = scope
+    metadata |= more or {}
+    return {name: value for name, value in metadata.items() if value is not None}
+
+
+def registration_request(
+    register_uri: str, metadata: Mapping[str, Any], initial_access_token: str | None = None
+) -> Request:
+    """The request that registers a client (RFC 7591 §3.1)."""
+    return Request(Method.POST, register_uri, headers=_headers(initial_access_token), data=_json(metadata))
+
+
+def management_request(
+    uri: str, registration_access_token: str, metadata: Mapping[str, Any] | None = None
+) -> Request:
+    """The request that changes a registration to `metadata`, or reads it (RFC 7592 §2.1, §2.2)."""
+    if metadata is None:
+        return Request(Method.GET, uri, headers=_headers(registration_access_token))
+    return Request(Method.PUT, uri, headers=_headers(registration_access_token), data=_json(metadata))
+
+
+def deletion_request(uri: str, registration_access_token: str) -> Request:
+    """The request that ends a registration (RFC 7592 §2.3)."""
+    return Request(Method.DELETE, uri, headers=_headers(registration_access_token))
+
+
+def _headers(token: str | None) -> dict[str, str]:
+    headers = {"Accept": "application/json", "Content-Type": "application/json"}
+    return headers | {"Authorization": f"Bearer {token}"} if token else headers
+
+
+def _json(metadata: Mapping[str, Any]) -> bytes:
+    return json.dumps(metadata).encode("ascii")
+
+
+def read_registration(reply: Reply, asked: Mapping[str, Any], secrets: Secrets) -> dict[str, Any]:
+    """The registered client, with RFC 7591's names; `asked` is the metadata that were sent.
+
+    Where the reply names no authentication method, the one asked for counts. Raises `TokenError` for a refusal,
+    `BadReplyError` for a client that cannot be used or other redirect URIs than asked for.
+    """
+    where = f"The registration endpoint {bare_url(reply.url)}"
+    client = _object(reply)
+    if reply.status >= 300:
+        raise _refusal(reply, client, where, secrets)
+    if not isinstance(client.get("client_id"), str) or not client["client_id"]:
+        raise BadReplyError(f"{where} answered without a client_id.", kind="configuration")
+    uris = asked.get("redirect_uris")
+    echoed = client.get("redirect_uris", uris)
+    if uris is not None and not (isinstance(echoed, list) and set(uris) <= set(map(str, echoed))):
+        raise BadReplyError(
+            f"{where} registered other redirect URIs than asked for.",
+            next_step="Register redirect URIs that this server takes.",
+            kind="configuration",
+        )
+    managed = client.get("registration_client_uri")
+    if managed is not None:
+        check_endpoint(str(managed), "registration_client_uri")
+    client.setdefault("token_endpoint_auth_method", asked.get("token_endpoint_auth_method"))
+    return client
+
+
+def read_deletion(reply: Reply, secrets: Secrets) -> None:
+    """Returns if the registration has ended (RFC 7592 §2.3). Raises `TokenError`."""
+    if reply.status >= 300:
+        raise _refusal(reply, _object(reply), f"The registration endpoint {bare_url(reply.url)}", secrets)
+
+
+def _object(reply: Reply) -> SecretJson:
+    try:
+        value = read_json(reply.body, Request(Method.POST, reply.url))
+    except BadReplyError:
+        value = None
+    return SecretJson(value if isinstance(value, dict) else {})
+
+
+_STEPS = {
+    "invalid_redirect_uri": "Register redirect URIs that this server takes.",
+    "invalid_client_metadata": "Change the metadata that the server names.",
+    "invalid_software_statement": "Get a software statement that this server trusts.",
+    "unapproved_software_statement": "Get a software statement that this server trusts.",
+    "invalid_token": "The access token for this registration has ended, or is another one's.",
+}
+
+
+def _refusal(reply: Reply, answer: Mapping[str, Any], where: str, secrets: Secrets) -> SlyError:
+    """The error that a refusing reply stands for (RFC 7591 §3.2.2)."""
+    code = printable(masked(str(answer.get("error", ""))[:4096], secrets), 80)
+    description = printable(masked(str(answer.get("error_description", ""))[:4096], secrets))
+    text = "".join(f", {part}" for part in (code, description) if part)
+    step = _STEPS.get(code, "The server may not register clients without an initial access token.")
+    transient = reply.status == 429 or reply.status >= 500
+    return TokenError(
+        reply.status,
+        code or f"http_{reply.status}",
+        description,
+        reply.without(secrets),
+        message=f"{where} refused: HTTP {reply.status}{text}.",
+        next_step="Try again later." if transient else step,
+        kind="transient" if transient else "configuration",
+    )

@@ -1,0 +1,132 @@
+"""Where subject tokens and assertions come from: an environment variable, a command, a file, a platform's own place.
+
+Each function gives a callable for `TokenExchange` and `AssertionGrant`, which call it whenever they need a new token.
+The rule: what was read is never printed, and an error names the place, not the content.
+"""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from urllib.parse import urlencode
+
+from .errors import BadReplyError, ConfigError, CredentialsError, SlyError, clean_traceback, printable
+from .json_file import StrPath, display_path
+from .transport.requests import send
+from .web.json import read_json
+from .web.messages import Method, Request
+from .web.urls import check_endpoint
+
+__all__ = ["Source", "from_command", "from_env", "from_file", "github_actions", "kubernetes"]
+
+Source = Callable[[], str | Awaitable[str]]
+"""Gives a token, as text."""
+
+KUBERNETES = "/var/run/secrets/kubernetes.io/serviceaccount/token"
+COMMAND_TIMEOUT = 30.0
+"""Seconds that a command may take."""
+_LONGEST = 1 << 16
+
+
+def from_env(name: str) -> Source:
+    """The token in an environment variable. Its call raises `CredentialsError` where the variable is unset."""
+
+    @clean_traceback
+    def read() -> str:
+        return _whole(os.environ.get(name, ""), f"The environment variable {printable(name, 80)}")
+
+    return read
+
+
+def from_file(path: StrPath) -> Source:
+    """The token in a file that somebody else renews; its last line end is dropped. Raises `CredentialsError`."""
+
+    @clean_traceback
+    def read() -> str:
+        try:
+            with open(path, encoding="ascii") as file:
+                text = file.read(_LONGEST + 1)
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or "not text in ASCII"
+            raise CredentialsError(f"The token file {display_path(path)} cannot be read: {why}.") from None
+        return _whole(text, f"The token file {display_path(path)}")
+
+    return read
+
+
+def kubernetes(path: StrPath = KUBERNETES) -> Source:
+    """The token of the pod's service account, which Kubernetes renews at `path`."""
+    return from_file(path)
+
+
+def from_command(argv: Sequence[str], *, timeout: float = COMMAND_TIMEOUT) -> Source:
+    """What a command prints on its stdout. It is run without a shell; `timeout` in seconds.
+
+    Its call raises `CredentialsError` where the command fails; its stderr is shown to the person, not read.
+    """
+    if isinstance(argv, str) or not argv:
+        raise ConfigError("from_command takes a list: the program and its arguments.")
+    name = f"The command {printable(argv[0], 80)}"
+
+    @clean_traceback
+    async def read() -> str:
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *argv, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE
+            )
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or "its arguments cannot be passed"
+            raise CredentialsError(f"{name} cannot be run: {why}.") from None
+        try:
+            async with asyncio.timeout(timeout):
+                out, _ = await process.communicate()
+        except TimeoutError:
+            raise CredentialsError(f"{name} took longer than {timeout:g} s.", kind="transient") from None
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        if process.returncode:
+            raise CredentialsError(f"{name} failed with exit code {process.returncode}.")
+        return _whole(out.decode("ascii", "replace"), name)
+
+    return read
+
+
+def github_actions(audience: str) -> Source:
+    """The OpenID token of a GitHub Actions job, for `audience`; the job needs the permission `id-token: write`.
+
+    Its call raises `CredentialsError` outside such a job, and `NetworkError` or `BadReplyError`.
+    """
+
+    @clean_traceback
+    async def read() -> str:
+        url, bearer = (os.environ.get(f"ACTIONS_ID_TOKEN_REQUEST_{name}", "") for name in ("URL", "TOKEN"))
+        if not url or not bearer:
+            raise CredentialsError(
+                "This is not a job of GitHub Actions that may ask for an OpenID token.",
+                next_step="Add to the job: permissions: {id-token: write}",
+            )
+        check_endpoint(url, "ACTIONS_ID_TOKEN_REQUEST_URL")
+        joint = "&" if "?" in url else "?"
+        headers = {"Authorization": f"Bearer {bearer}", "Accept": "application/json"}
+        request = Request(Method.GET, f"{url}{joint}{urlencode({'audience': audience})}", headers=headers)
+        reply = await send(request)
+        value = read_json(reply.body, request) if reply.status == 200 else None
+        if not isinstance(value, dict) or not isinstance(value.get("value"), str):
+            raise BadReplyError(f"{request.name} answered HTTP {reply.status} without a token.")
+        return _whole(value["value"], request.name)
+
+    return read
+
+
+def _whole(text: str, name: str) -> str:
+    """The token without its last line end. Raises `CredentialsError` for anything that is not one token."""
+    token = text.removesuffix("\n").removesuffix("\r")
+    problem: SlyError
+    if not token:
+        problem = CredentialsError(f"{name} holds no token.")
+    elif len(token) > _LONGEST or not token.isascii() or not token.isprintable() or " " in token:
+        problem = CredentialsError(f"{name} holds something else than one token.")
+    else:
+        return token
+    raise problem
