@@ -78,7 +78,7 @@ SAVE_ERRORS: dict[str, Callable[[Any], BaseException]] = {
 }
 LOAD_ERRORS: dict[str, Callable[[Any], BaseException]] = {
     "NetworkError": lambda sly: sly.errors.NetworkError("The store is away."),
-    "CredentialsError": lambda sly: sly.errors.CredentialsUnavailableError("The file gives an error of the system."),
+    "UnavailableError": lambda sly: sly.errors.UnavailableError("The file gives an error of the system."),
     "EIO": lambda sly: os_error("EIO"),
     "RuntimeError": lambda sly: RuntimeError("a store's own"),
     "CancelledError": lambda sly: asyncio.CancelledError(),

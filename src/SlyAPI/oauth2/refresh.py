@@ -107,7 +107,11 @@ class Refresh:
                 await lock.enter_async_context(held.lock())
             except Exception as error:
                 raise error if isinstance(error, SlyError) else unavailable(held, error) from None
-            renewed = None if await self._stored_is_good() else await self._request()
+            renewed = None
+            if not await self._stored_is_good():
+                if held.rare.entry is not None and held.user.refresh_token:
+                    await held.rare.entry.check_writable()  # the reply may be the only copy of a rotated token
+                renewed = await self._request()
             if renewed is not None:
                 saved = await self._save(renewed)
                 if saved is Saved.NOT_YET:
