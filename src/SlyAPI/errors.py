@@ -97,6 +97,12 @@ class SupersededError(SaveError):
     """The store holds something newer than the value to be replaced; it was left unchanged."""
 
 
+class UnavailableError(SlyError, OSError):
+    """A file, a store or a lock cannot be used at this moment; nothing was sent or changed."""
+
+    kind: Kind = "transient"
+
+
 class WouldOverwriteError(SlyError, FileExistsError):
     """A file that is not empty would have been overwritten without confirmation."""
 

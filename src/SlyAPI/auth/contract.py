@@ -5,7 +5,7 @@ The rule: `sign` changes one request and nothing else; it may be called for many
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import clean_traceback
 from ..web.challenges import challenges_in, needs_scope
@@ -26,8 +26,8 @@ class Auth(ABC):
 
     __slots__ = ()
 
-    answers_403 = False
-    """Whether `sign_again` is also called after a 403 whose challenge says `insufficient_scope` (RFC 6750 §3.1)."""
+    answers_403: ClassVar[bool] = False
+    """Whether `sign_again` is also called for a 403 whose challenge reports `insufficient_scope` (RFC 6750 §3.1)."""
 
     @abstractmethod
     async def sign(self, client: Any, request: Request) -> Request:

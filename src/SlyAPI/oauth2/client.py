@@ -3,6 +3,7 @@
 The rule: every grant is a form (`x_form`), this round trip, and a reader; the files beside this one add the grants.
 """
 
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -52,10 +53,15 @@ class Client:
     clock_skew: float = field(default=0.0, init=False, compare=False)
     token_timeout: float = field(default=transport.TOKEN_TIMEOUT, kw_only=True)
     token_requests: int = field(default=TOKEN_REQUESTS, kw_only=True)
+    leeway: float = field(default=30.0, kw_only=True)
     save_timeout: float = field(default=20.0, kw_only=True)
     extra: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
     _finished: FinishedLogins = field(default_factory=FinishedLogins, init=False, repr=False, compare=False)
     _slots: RequestSlots = field(default_factory=RequestSlots, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.leeway < math.inf:
+            raise ConfigError("leeway is a number of seconds, 0 or more.")
 
     def __repr__(self) -> str:
         secret = "***" if self.secret else None
@@ -92,6 +98,11 @@ class Client:
     @property
     def _facts(self) -> Provider:
         return self.provider or UNKNOWN
+
+    @property
+    def _redirect_issuer(self) -> str | None:
+        """The issuer that a redirect's `iss` must name (RFC 9207)."""
+        return self.issuer or self._facts.issuer
 
     @property
     def provider(self) -> Provider | None:

@@ -3,6 +3,7 @@
 The rule: no value of the file is quoted.
 """
 
+import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any
@@ -12,6 +13,7 @@ from ..tokens.client_auth import read_client_auth
 from ..tokens.recognise import recognise
 from ..tokens.scopes import split_scopes
 from ..web.urls import check_endpoint, is_loopback_uri
+from .authorization_code import check_extras
 
 OWN_KEYS = (
     "id",
@@ -40,7 +42,7 @@ def client_members(obj: Any, name: str) -> dict[str, Any]:
     elif isinstance(members.get("installed"), dict):
         members = {**members["installed"], "redirect_uri": "http://127.0.0.1:0"}  # Desktop clients: any free port
     members = {_RFC_7591.get(key, key): value for key, value in members.items()}
-    if not members.get("redirect_uri"):
+    if members.get("redirect_uri") in (None, ""):
         members["redirect_uri"] = _first_loopback(members.get("redirect_uris"))
     lacking = [key for key in ("id", "auth_uri", "token_uri") if not members.get(key)]
     other = members.get("type") in ("service_account", "authorized_user") or "token" in members
@@ -91,6 +93,7 @@ def _first_loopback(uris: Any) -> str | None:
 
 def read_members(members: Mapping[str, Any]) -> dict[str, Any]:
     """The attributes of the client with these members under our names. Raises `ConfigError`."""
+    revoke_uri = text_of(members, "revoke_uri")
     return {
         "id": text_of(members, "id"),
         "secret": text_of(members, "secret") or None,
@@ -99,11 +102,11 @@ def read_members(members: Mapping[str, Any]) -> dict[str, Any]:
         "auth_params": texts_of(members.get("auth_params")),
         "client_auth": read_client_auth(members.get("client_auth")),
         "pkce": flag_of(members, "pkce"),
-        "redirect_uri": text_of(members, "redirect_uri") or None,
-        "scopes": split_scopes(members.get("scopes")),
+        "redirect_uri": _redirect_uri(text_of(members, "redirect_uri")),
+        "scopes": _scopes(members.get("scopes")),
         "issuer": text_of(members, "issuer") or None,
         "iss_in_redirect": flag_of(members, "iss_in_redirect") or False,
-        "revoke_uri": text_of(members, "revoke_uri") or None,
+        "revoke_uri": check_endpoint(revoke_uri, "revoke_uri", allow_http=True) if revoke_uri else None,
         "extra": {key: value for key, value in members.items() if key not in OWN_KEYS},
     }
 
@@ -132,4 +135,27 @@ def texts_of(value: Any) -> dict[str, str | None]:
         return {}
     if not isinstance(value, dict) or not all(isinstance(v, str | None) for v in value.values()):
         raise ConfigError("auth_params is not an object of strings.")
+    if not all(text.isprintable() for pair in value.items() for text in pair if text):
+        raise ConfigError("auth_params contains characters that a URL may not carry.")
+    check_extras(value)
     return dict(value)
+
+
+def _scopes(value: Any) -> list[str]:
+    scopes = split_scopes(value)
+    if not all(scope.isprintable() for scope in scopes):
+        raise ConfigError("a scope contains characters that a URL may not carry.")
+    return scopes
+
+
+def _redirect_uri(uri: str) -> str | None:
+    if uri and not re.fullmatch(_REDIRECT_URI, uri):
+        raise ConfigError("redirect_uri is not a URI.", next_step="Copy the one that is registered.")
+    return uri or None
+
+
+# http with a host, or any other scheme but not `localhost:8080`; no fragment (RFC 6749 §3.1.2)
+_REDIRECT_URI = (
+    r"(?i)https?://(?:\[[0-9a-f:.]+\]|[^\s/?#\[\]:@]+)(?::\d{1,5})?(?:[/?][^\s#]*)?|"
+    r"(?!https?:)[a-z][a-z0-9+.-]*:(?!\d)[^\s#]+"
+)
