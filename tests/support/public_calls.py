@@ -86,10 +86,14 @@ class Place:
 
     def files(self) -> list[Any]:
         """Credentials files, sound and broken."""
-        objects = [self.app().to_dict(), self.user_json(), {"key": ACCESS, "secret": CLIENT_SECRET}, self.account_json()]
-        texts = [json.dumps(one) for one in [*objects, *self.wrong_objects()]]
-        broken = [texts[0][:-1], texts[1][:-9], f"{texts[1]} {ACCESS}", ACCESS, "", texts[1].encode("utf-16")]
+        texts = [json.dumps(one) for one in [*self.sound_objects(), *self.wrong_objects()]]
+        broken: list[str | bytes] = [texts[0][:-1], texts[1][:-9], f"{texts[1]} {ACCESS}", ACCESS, ""]
+        broken.append(texts[1].encode("utf-16"))
         return [*map(self.file, texts), *map(self.file, broken), self.folder, self.folder / "missing.json"]
+
+    def sound_objects(self) -> list[Any]:
+        """What the credentials files of each kind hold."""
+        return [self.app().to_dict(), self.user_json(), {"key": ACCESS, "secret": CLIENT_SECRET}, self.account_json()]
 
     def wrong_objects(self) -> list[Any]:
         """Objects with a secret in the place of each member, or as a member of the wrong kind."""
@@ -130,8 +134,7 @@ def arguments(place: Place) -> dict[str, list[Any]]:
     """Values by the name of the parameter; the first is a sound one."""
     user, files = OAuth2User.from_json_obj(place.user_json()), place.files()
     redirects = [f"code={CODE}&state={STATE_TEXT}", f"code={CODE}", f"error={CODE}&state={STATE_TEXT}", CODE]
-    redirects += [f"oauth_token={ACCESS}&oauth_verifier={CODE}", f"oauth_token=other&oauth_verifier={CODE}", f"{CODE}=&=&"]
-    objects = [place.app().to_dict(), place.user_json(), {"key": ACCESS, "secret": CLIENT_SECRET}, place.account_json()]
+    redirects += [f"oauth_token={token}&oauth_verifier={CODE}" for token in (ACCESS, "other")] + [f"{CODE}=&=&"]
     return {
         **{name: texts(CODE) for name in ("code", "verifier")},
         **{name: texts(CLIENT_SECRET) for name in ("secret", "private_key")},
@@ -140,7 +143,7 @@ def arguments(place: Place) -> dict[str, list[Any]]:
         "user": [user, OAuth2User(f"{ACCESS}\r\n", f"{REFRESH}\ud800"), OAuth1User(ACCESS, REFRESH), *files],
         "account": [place.account_json(), *place.wrong_objects(), *files],
         "path": [f"/things?q={ACCESS}", f"/things?q={ACCESS}\ud800", f"/things?q={ACCESS}\r\n"],
-        "obj": [*objects, *place.wrong_objects()],
+        "obj": [*place.sound_objects(), *place.wrong_objects()],
         "answer": [{"access_token": ACCESS}, {"access_token": [ACCESS]}, {"access_token": f"{ACCESS}\n"}, {ACCESS: 1}],
         "query": [*redirects, *(f"https://app.example/cb?{text}#{text}" for text in redirects)],
         "redirect": [f"https://app.example/cb?{text}" for text in redirects],
