@@ -35,7 +35,7 @@ def _flag(action: argparse.Action) -> str:
 
 
 def _values(action: argparse.Action) -> list[str]:
-    return [str(choice) for choice in action.choices or _KNOWN_VALUES.get(_flag(action), ())]
+    return [str(choice) for choice in (action.choices or _KNOWN_VALUES.get(_flag(action)) or ())]
 
 
 def _takes_value(action: argparse.Action) -> bool:
