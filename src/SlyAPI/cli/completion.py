@@ -27,7 +27,7 @@ def completion_script(shell: str) -> str:
 
 
 def _flags(command: str) -> list[argparse.Action]:
-    return [action for action in parser_of(command)._actions if _flag(action)]
+    return [action for action in parser_of(command)._actions if "--help" in action.option_strings or _flag(action)]
 
 
 def _flag(action: argparse.Action) -> str:
@@ -35,7 +35,7 @@ def _flag(action: argparse.Action) -> str:
 
 
 def _values(action: argparse.Action) -> list[str]:
-    return [str(choice) for choice in action.choices or _KNOWN_VALUES.get(_flag(action), ())]
+    return [str(choice) for choice in (action.choices or _KNOWN_VALUES.get(_flag(action)) or ())]
 
 
 def _takes_value(action: argparse.Action) -> bool:
@@ -44,7 +44,7 @@ def _takes_value(action: argparse.Action) -> bool:
 
 def _words(command: str) -> list[str]:
     """The values of a command's positional argument, if it has a fixed list of them."""
-    return [value for action in parser_of(command)._actions if not action.option_strings for value in _values(action)]
+    return next((list(a.choices) for a in parser_of(command)._actions if a.choices and not a.option_strings), [])
 
 
 def _quoted(text: str) -> str:
