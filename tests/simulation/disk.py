@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
-from tests.simulation.universe import World
+from tests.simulation.worlds import World
 
 ROOT = "/simulated"
 FOLDER = f"{ROOT}/users"
@@ -99,7 +99,7 @@ class Disk:
                 if now is not None:
                     self.synced_names[path] = now
         self.names = dict(self.synced_names)
-        for path, inode in sorted(self.names.items()):
+        for _, inode in sorted(self.names.items(), key=lambda item: item[0]):
             if inode.data != inode.synced:
                 inode.data = (inode.synced, inode.data[: len(inode.data) // 2], inode.data)[choose(3)]
             inode.synced = inode.data

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tests.simulation.faults import DISK_ERRORS, os_error
-from tests.simulation.universe import World
+from tests.simulation.worlds import World
 
 if TYPE_CHECKING:
     from tests.simulation.scenario import Scenario

@@ -12,7 +12,7 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
-from tests.simulation.faults import DISK_ERRORS, DISK_FAULTS, FAULTS, Fault
+from tests.simulation.faults import DISK_ERRORS, DISK_FAULTS, FAULTS, REDIS, Fault
 from tests.simulation.scenario import Plan, Result, Scenario
 from tests.simulation.universe import Footprint, Op
 
@@ -210,7 +210,7 @@ def random_run(seed: int, only: Callable[[Fault], bool] = lambda fault: True) ->
     """The run of a seed: its plan, its faults and its order."""
     chance = random.Random(seed)
     plan = Plan(
-        store=chance.choice(("file", "leased", "leased", "disk")),
+        store=chance.choice(("file", "leased", "leased", "disk", "redis")),
         grace=chance.choice((0.0, 0.0, 30.0)),
         starts=tuple(_starts(chance) for _ in range(chance.choice((1, 2, 2, 3)))),
         expires_in=chance.choice((-1.0, -1.0, 1.0, 20.0, 4000.0)),
@@ -223,7 +223,7 @@ def random_run(seed: int, only: Callable[[Fault], bool] = lambda fault: True) ->
     rate, left = chance.choice((0.05, 0.15, 0.4)), [chance.choice((1, 2, 3))]
     able = {
         label: [f for f in FAULTS.values() if label in f.labels and only(f)]
-        for label in ("load", "save", "replace", "lock", "token", "reply", "api", "thread")
+        for label in ("load", "save", "replace", "lock", "token", "reply", "api", "thread", *REDIS)
     }
     disk_rate = chance.choice((0.0, 0.01, 0.03))
 

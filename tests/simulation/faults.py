@@ -8,18 +8,21 @@ import asyncio
 import errno
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
+from tests.simulation import redis_seam
 from tests.simulation.universe import Op
 
 if TYPE_CHECKING:
     from tests.simulation.scenario import Scenario
 
 STORE = ("load", "save", "replace", "lock")
-WRITES = ("save", "replace")
-ALL = (*STORE, "token", "reply", "api", "thread")
+WRITES = ("save", "replace", "set", "swap")
+REDIS = ("get", "set", "swap", "lease", "release")
+ALL = (*STORE, *REDIS, "token", "reply", "api", "thread")
 LEASE = 30.0
 """Seconds for which a leased lock outlives a holder that does not renew it."""
 Strike = Callable[["Scenario", Op], None]
@@ -94,7 +97,7 @@ def _refuse(labels: tuple[str, ...], make: Callable[[Any], BaseException], times
     def strike(scenario: "Scenario", op: Op) -> None:
         refusal = Refusal(labels, make, times, scenario.universe.now + seconds if seconds else 0.0)
         scenario.refusals.append(refusal)
-        if "replace" in labels and seconds:
+        if seconds:
             scenario.saves_work_from = max(scenario.saves_work_from, refusal.until)
 
     return strike
@@ -104,11 +107,15 @@ def refused(scenario: "Scenario", op: Op) -> bool:
     """Whether a refusal in force strikes the operation, which then fails."""
     for refusal in scenario.refusals:
         if refusal.applies(op, scenario.universe.now):
-            if op.label in WRITES:
+            if op.label in (*STORE, *REDIS):
                 scenario.saves_work_from = max(scenario.saves_work_from, scenario.universe.now)
             op.act = _raising(refusal.error)(op)
             return True
     return False
+
+
+def _call(fail: Callable[[], Exception], sly: Any) -> Exception:
+    return fail()
 
 
 def _crash(scenario: "Scenario", op: Op) -> None:
@@ -146,7 +153,7 @@ def _pause(seconds: float) -> Strike:
 def _late(seconds: float) -> Strike:
     def strike(scenario: "Scenario", op: Op) -> None:
         op.not_before = scenario.universe.now + seconds
-        if op.label in (*STORE, "thread"):
+        if op.label in (*STORE, *REDIS, "thread"):
             scenario.saves_work_from = max(scenario.saves_work_from, op.not_before)
 
     return strike
@@ -246,9 +253,9 @@ def _all() -> list[Fault]:
     add("pause 100", ALL, _pause(100.0), both=True)
     for seconds in (8.0, 20.0, 40.0):
         add(f"late {seconds:g}", ("token", "reply", *STORE), _late(seconds))
-    add("late thread 20", ("thread",), _late(20.0))
+    add("late thread 20", ("thread", *REDIS), _late(20.0))
     for kinds, labels, what in (
-        (SAVE_ERRORS, WRITES, "save"),
+        (SAVE_ERRORS, ("save", "replace"), "save"),
         (LOAD_ERRORS, ("load",), "load"),
         (LOCK_ERRORS, ("lock",), "lock"),
     ):
@@ -257,7 +264,13 @@ def _all() -> list[Fault]:
                 add(f"{what} {kind} x{times}", labels, _refuse(labels, make, times, 0.0))
             for seconds in (3.0,) if kind == "CancelledError" else (3.0, 25.0, 70.0):
                 add(f"{what} {kind} {seconds:g}s", labels, _refuse(labels, make, 0, seconds))
-    add("save answer lost", WRITES, _save_answer_lost)
+    for kind, fail in redis_seam.ERRORS.items():
+        for label in REDIS if kind == "connection" else ("set", "swap"):
+            make = partial(_call, fail)
+            add(f"redis {label} {kind} x1", (label,), _refuse((label,), make, 1, 0.0))
+            for seconds in (3.0, 25.0, 70.0):
+                add(f"redis {label} {kind} {seconds:g}s", (label,), _refuse((label,), make, 0, seconds))
+    add("save answer lost", ("save", "replace"), _save_answer_lost)
     add("reply lost", ("token",), _reply_lost)
     add("not sent", ("token",), _not_sent)
     add("token 429", ("token",), _answer(429, b'{"error":"slow_down"}', 60.0))

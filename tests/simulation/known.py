@@ -49,6 +49,7 @@ def _cut_at_the_end(found: Found, problem: str) -> bool:
     return problem.endswith("ended before the reply") or late
 
 
+SAVES = ("save transient", "redis swap")
 KNOWN: tuple[Known, ...] = (
     Known(
         "a save refused by any error but a transient SaveError is given up",
@@ -59,7 +60,7 @@ KNOWN: tuple[Known, ...] = (
     Known(
         "a save refused for longer than the lock is kept lets another send the spent token",
         2,
-        lambda found, problem: _struck(found, "save transient 70s"),
+        lambda found, problem: any(name.startswith(SAVES) and name.endswith("70s") for name in found.result.faults),
         Plan(fault="save transient 70s", at=7),
     ),
     Known(
@@ -73,6 +74,13 @@ KNOWN: tuple[Known, ...] = (
         4,
         lambda found, problem: _struck(found, "load "),
         Plan(fault="load CredentialsError x1", at=6),
+    ),
+    Known(
+        "Redis out of memory: the save is given up",
+        2,
+        lambda found, problem: _struck(found, "redis swap memory"),
+        Plan(store="redis", fault="redis swap memory x1", at=7),
+        (0, 0, 0, 1, 1, 1, 1, 1, 1),
     ),
     Known(
         "a system call that fails for a moment while the file is written: the save is given up",
@@ -119,8 +127,20 @@ KNOWN: tuple[Known, ...] = (
     Known(
         "an API that refuses new tokens too is answered by refreshes without end",
         6,
-        lambda found, problem: "refuses new tokens too" in problem or "requests" in problem,
+        lambda found, problem: "refuses new tokens too" in problem,
         Plan(fault="storm", at=8),
+    ),
+    Known(
+        "a hook that calls the API refreshes from within the refresh, without end",
+        6,
+        lambda found, problem: bool(found.plan.hook) and ("requests" in problem or problem.startswith("busy")),
+        Plan(store="leased", starts=((0.0,),), hook="other", fault="storm", at=8),
+    ),
+    Known(
+        "a program that died with a lock in hand holds up the others for longer than 10 s",
+        7,
+        lambda found, problem: problem.startswith("dead holder"),
+        Plan(store="redis", fault="crash after", at=2),
     ),
     Known(
         "Retry-After of the token endpoint is not remembered",

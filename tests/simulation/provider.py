@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
 
-from tests.simulation.universe import OUTSIDE_CALL, Universe, World
+from tests.simulation.universe import Universe
+from tests.simulation.worlds import OUTSIDE_CALL, World
 
 Answer = tuple[int, dict[str, str], bytes]
 

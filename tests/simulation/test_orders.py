@@ -1,9 +1,7 @@
 """All orders of two worlds, one refresh and one fault; then random seeds for as long as there is time."""
 
-import logging
 import os
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -11,15 +9,9 @@ from tests.simulation.explore import Found, all_orders, disk_plans, on_disk, pla
 from tests.simulation.known import KNOWN, Known, unknown
 from tests.simulation.scenario import Plan
 
-SECONDS = 40.0 if os.environ.get("CI") else 8.0
-"""For random seeds; all orders take some ten seconds more."""
-
-
-@pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
-    logging.disable(logging.CRITICAL)
-    yield
-    logging.disable(logging.NOTSET)
+CI = bool(os.environ.get("CI"))
+SECONDS = 25.0 if CI else 6.0
+"""For random seeds. All orders take 15 s more; without `CI`, with the stricter provider alone, 5 s."""
 
 
 def _new(found: Found) -> str:
@@ -27,7 +19,7 @@ def _new(found: Found) -> str:
     return str(found) if unknown(found) else ""
 
 
-@pytest.mark.parametrize("grace", [0.0, 30.0])
+@pytest.mark.parametrize("grace", [0.0, 30.0] if CI else [0.0])
 @pytest.mark.parametrize("store", ["file", "leased"])
 def test_no_order_of_two_worlds_one_refresh_and_one_fault_breaks_an_invariant(store: str, grace: float) -> None:
     for plan in plans((store,), (grace,)):
@@ -38,17 +30,17 @@ def test_no_order_of_two_worlds_one_refresh_and_one_fault_breaks_an_invariant(st
 def test_no_failing_system_call_and_no_power_cut_breaks_an_invariant() -> None:
     met = 0
     for plan in disk_plans():
-        for order in range(3):
+        for order in range(3 if CI else 1):
             found = on_disk(plan, order)
             if not found.result.faults:
                 break  # that call cannot fail so
             met += 1
             assert not _new(found)
-    assert met > 500
+    assert met > 200
 
 
 def test_no_random_seed_breaks_an_invariant() -> None:
-    end, seed = time.monotonic() + SECONDS, int(time.time()) % 1_000_000 * 1000 if os.environ.get("CI") else 0
+    end, seed = time.monotonic() + SECONDS, int(time.time()) % 1_000_000 * 1000 if CI else 0
     while time.monotonic() < end:
         assert not _new(random_run(seed))
         seed += 1
