@@ -24,6 +24,7 @@ Invariants  sent twice: a refresh token that was used is sent again only if a pr
             stored: what was rotated is stored if the store works for 5 s before all programs end.
             for ever, busy: nobody waits without end, nobody spins. dead holder: nobody waits for a dead program for
             longer than 10 s.
+            ended: only what says so ends a grant. unwritable: a file that can never be replaced is noticed before.
             bounded: at most two token requests for each outside call; what was learned (Retry-After, ended grant,
             new token refused) is respected. no credential: no request without one.
 Exploring   `explore.all_orders`: every order (up to operations that commute) of two worlds, one refresh, one fault.

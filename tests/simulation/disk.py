@@ -164,6 +164,7 @@ class Calls:
         if inode is None:
             if not flags & real_os.O_CREAT:
                 raise FileNotFoundError(2, "No such file", path)
+            self.disk.strike(self.world, "create")
             inode = self.disk.names[path] = Inode(stat.S_IFREG | mode)
         elif flags & real_os.O_EXCL:
             raise FileExistsError(17, "File exists", path)

@@ -180,6 +180,9 @@ def _answer(status: int, body: bytes, wait: float = 0.0) -> Strike:
         def answer() -> Any:
             if wait and op.label == "token":
                 scenario.provider.wait_until[op.world.name] = scenario.universe.now + wait
+            scenario.provider.answered[op.world.name] = body
+            if (status, body) in ENDING.values():
+                scenario.provider.ended.add(op.world.name)
             reply = status, {"Retry-After": f"{wait:g}"} if wait else {}, body
             return (reply, None) if op.label == "token" else reply
 
@@ -218,6 +221,23 @@ def _admin_grants(scenario: "Scenario", op: Op) -> None:
     scenario.admin_grants()
 
 
+PASSING: dict[str, tuple[int, bytes]] = {
+    "400 rate limit": (400, b'{"error":"rate_limit_exceeded","error_description":"Too many requests"}'),
+    "403 rate limit": (403, b'{"error":{"code":403,"message":"Rate limit exceeded"}}'),
+    "408": (408, b""),
+    "413 page": (413, b"<html>"),
+    "421": (421, b""),
+    "431": (431, b""),
+    "502 page": (502, b"<html>"),
+    "internal error": (200, b'{"ok":false,"error":"internal_error"}'),
+}
+"""Refusals of a refresh that may pass: none of them says that the grant is over."""
+ENDING: dict[str, tuple[int, bytes]] = {
+    "plain": (400, b'{"error":"invalid_grant"}'),
+    "Fitbit": (400, b'{"errors":[{"errorType":"invalid_grant","message":"Refresh token invalid"}],"success":false}'),
+    "Strava": (400, b'{"message":"Bad Request","errors":[{"resource":"RefreshToken","code":"invalid"}]}'),
+}
+"""Refusals that say that it is."""
 DISK_ERRORS: dict[str, tuple[str, ...]] = {
     "open": ("EMFILE", "EIO", "EACCES", "EROFS"),
     "read": ("EIO",),
@@ -275,6 +295,10 @@ def _all() -> list[Fault]:
     add("not sent", ("token",), _not_sent)
     add("token 429", ("token",), _answer(429, b'{"error":"slow_down"}', 60.0))
     add("token 503", ("token",), _answer(503, b"<html>", 0.0))
+    for kind, (status, body) in PASSING.items():
+        add(f"token passing {kind}", ("token",), _answer(status, body))
+    for kind, (status, body) in ENDING.items():
+        add(f"token ending {kind}", ("token",), _answer(status, body))
     add("api 429", ("api",), _answer(429, b"{}", 60.0))
     add("api 401", ("api",), _answer(401, b"{}"))
     add("storm", ("api",), _storm)

@@ -69,6 +69,15 @@ KNOWN: tuple[Known, ...] = (
         _cut_at_the_end,
         Plan(fault="end run after", at=4, latency=20.0),
     ),
+    *(
+        Known(
+            f"a file that cannot be replaced ({error}) is noticed only after the provider was asked",
+            3,
+            lambda found, problem: problem.startswith("unwritable"),
+            Plan(store="disk", starts=((0.0,),), disk_fault="always", disk_error=error),
+        )
+        for error in ("EBUSY", "EROFS", "EACCES")
+    ),
     Known(
         "a read that fails leads to an older token being sent, or to new ones not being saved",
         4,
@@ -86,7 +95,7 @@ KNOWN: tuple[Known, ...] = (
         "a system call that fails for a moment while the file is written: the save is given up",
         2,
         _disk("write", "fsync", "replace", "close", "open", "stat", "unlink"),
-        Plan(store="disk", disk_fault="once", disk_error="EBUSY", at=24),
+        Plan(store="disk", disk_fault="once", disk_error="EBUSY", at=25),
     ),
     Known(
         "a system call that fails for a moment while the file is read: new tokens are not saved",
@@ -141,6 +150,18 @@ KNOWN: tuple[Known, ...] = (
         7,
         lambda found, problem: problem.startswith("dead holder"),
         Plan(store="redis", fault="crash after", at=2),
+    ),
+    Known(
+        "a refusal that may pass is taken for the end of the grant",
+        8,
+        lambda found, problem: "may pass" in problem,
+        Plan(starts=((0.0,),), fault="token passing 400 rate limit", at=4),
+    ),
+    Known(
+        "the end of a grant in a provider's own words is not understood",
+        8,
+        lambda found, problem: "does not understand" in problem,
+        Plan(starts=((0.0,),), fault="token ending Fitbit", at=4),
     ),
     Known(
         "Retry-After of the token endpoint is not remembered",

@@ -13,7 +13,7 @@ from typing import Any
 from tests.simulation import http, redis_seam
 from tests.simulation.disk import FOLDER, Calls, Disk
 from tests.simulation.disk_trouble import Trouble
-from tests.simulation.faults import FAULTS, LEASE, Fault, refused
+from tests.simulation.faults import ENDING, FAULTS, LEASE, Fault, refused
 from tests.simulation.packages import package
 from tests.simulation.provider import Provider
 from tests.simulation.quiet import without_collector
@@ -210,6 +210,22 @@ class Scenario:
                 if call.ended is not None and not world.crashed and call.ended - max(call.started, min(died)) > HOLD_UP:
                     self._problem("dead holder", f"a call of {world.name} waits for the lock of a dead program")
 
+    def _check_ended(self) -> None:
+        """A grant has ended where the provider says so, in whatever words, and nowhere else."""
+        for world in self.universe.worlds:
+            answer = self.provider.answered.get(world.name)
+            ending = answer in [body for _, body in ENDING.values()]
+            outcomes = {call.outcome for call in world.calls}
+            if "GrantEndedError" in outcomes and not ending and world.name not in self.provider.ended:
+                self._problem("ended", f"{world.name} takes a refusal that may pass for the end of the grant")
+            if ending and len(self.plan.starts) == 1 and outcomes & {"TokenError", "BadReplyError"}:
+                self._problem("ended", f"{world.name} does not understand that the grant has ended")
+
+    def _check_writable(self) -> None:
+        """A file that can never be replaced is noticed before the provider is asked."""
+        if self.plan.disk_fault == "always" and self.provider.rotations:
+            self._problem("unwritable", "the provider was asked, though the new tokens could never be saved")
+
     def _check_calls(self) -> None:
         paused = sum(world.paused_for for world in self.universe.worlds)
         for world in self.universe.worlds:
@@ -235,6 +251,8 @@ class Scenario:
                     self._check_stored()
                     self._check_calls()
                     self._check_dead_holder()
+                    self._check_ended()
+                    self._check_writable()
                 self.universe.over = True
                 for world in self.universe.worlds:
                     world.sweep()
