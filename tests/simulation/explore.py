@@ -203,6 +203,19 @@ def on_disk(plan: Plan, order: int = 0) -> Found:
     return Found(plan, (order,), scenario.run())
 
 
+def like(plan: Plan) -> Iterator[Found]:
+    """Runs with the fault of a plan, whichever operation or system call it strikes: where that is may move."""
+    if plan.disk_fault == "always":
+        yield on_disk(plan)
+    elif plan.disk_fault:
+        yield from (on_disk(replace(plan, at=at)) for at in range(1, SYSTEM_CALLS))
+    elif plan.store == "disk":
+        yield from (on_disk(replace(plan, at=at)) for at in range(1, 8))
+    else:
+        for at in sorted(n for n, label in operations(plan) if label in FAULTS[plan.fault].labels):
+            yield from all_orders(replace(plan, at=at))
+
+
 # --- random runs ---
 
 

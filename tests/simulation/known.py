@@ -13,14 +13,13 @@ from tests.simulation.scenario import Plan
 
 @dataclass(frozen=True)
 class Known:
-    """A class of findings; `point` is the one of the plan that repairs it."""
+    """A class of findings; `point` is the one of the plan that repairs it, `plan` and `choices` a run that shows it."""
 
     name: str
     point: int
     explains: Callable[[Found, str], bool]
     plan: Plan = PLAIN
     choices: tuple[int, ...] = ()
-    seed: int | None = None
 
 
 def _struck(found: Found, *prefixes: str) -> bool:

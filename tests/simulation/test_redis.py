@@ -9,7 +9,7 @@ from tests.simulation.faults import FAULTS
 from tests.simulation.known import unknown
 
 OFTEN = [name for name in FAULTS if name.startswith(("crash", "pause 8")) or name in ("redis swap connection x1",)]
-NAMES = [n for n in FAULTS if n.startswith("redis") or n in ("pause 100", "end run", "cancel call", "reply lost")]
+NAMES = [name for name in FAULTS if name.startswith("redis") and name.endswith((" x1", " 3s")) and name not in OFTEN]
 
 
 @pytest.mark.parametrize("name", OFTEN + (NAMES if os.environ.get("CI") else []))
