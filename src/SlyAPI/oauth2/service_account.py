@@ -157,7 +157,8 @@ class AssertionSource(TokenSource):
         request = Request(Method.POST, app.token_uri, headers={"Accept": "application/json"}, data=form)
         sent = form.secrets((form["assertion"].rpartition(".")[2],))
         try:
-            return await app._round_trip(request, client, now, sent, requested=app.scopes)
+            reply = await app._round_trip(request, client, now)
+            return app._read_tokens(reply, now, sent, requested=app.scopes)
         except (TokenError, BadReplyError) as error:
             error.kind, error.next_step = what_helps(error, self._subject)
             raise

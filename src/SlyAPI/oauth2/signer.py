@@ -40,6 +40,9 @@ class Signer(Auth):
         if held.is_due():
             await refresh(held, client)
         request.headers["Authorization"] = authorization(held.user)
+        certificate = held.source.app.certificate
+        if certificate is not None:  # RFC 8705 §3: the API sees that the token is ours
+            request.certificate = certificate
         return request
 
     async def sign_again(self, client: Any, request: Request, headers: Mapping[str, str]) -> bool:
