@@ -86,7 +86,7 @@ def test_a_file_that_is_no_json_is_named_for_what_it_is(tmp_path: Path, raw: byt
     assert "user.json" in str(caught.value)
     assert said in str(caught.value)
     assert "s3cr" not in str(caught.value)
-    assert caught.value.__context__ is None, "a JSONDecodeError holds the whole document"
+    assert not {"doc", "object"} & set(dir(caught.value.__context__)), "a decoder's error holds the whole document"
     assert path.read_bytes() == raw
 
 
@@ -252,7 +252,7 @@ def test_a_full_disk_or_a_read_only_folder_leaves_the_old_file(
     with pytest.raises(SaveError) as caught:
         write_json_file(file, NEW)
     with pytest.raises(SaveError):
-        check_writable(file) if function != "replace" else write_json_file(file, NEW)
+        check_writable(file) if function == "open" else write_json_file(file, NEW)
     monkeypatch.undo()
     assert read_json_file(file) == OLD
     assert names(file.parent) == {"user.json"}, "no temporary file is left"

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from SlyAPI import ApiError, Auth, WebAPI
 from SlyAPI.errors import ConfigError, LimitError
-from SlyAPI.limits import Bucket, Limits, Told, told_by
+from SlyAPI.limits import Bucket, Limits, Quota, quota_from_headers
 from SlyAPI.web import Method, Request
 
 if TYPE_CHECKING:
@@ -85,34 +85,62 @@ def test_a_burst_goes_at_once_and_comes_back_with_rest() -> None:
 
 def test_nothing_goes_out_once_the_provider_says_that_nothing_is_left() -> None:
     bucket = Bucket(None, 1)
-    bucket.hear(Told(2, 30.0), now=0.0, out=1)  # the one on its way takes one of the two
+    bucket.update(Quota(2, 30.0), now=0.0, under_way=1)  # the one on its way takes one of the two
     assert bucket.wait(0.0) == 0.0
     bucket.take(0.0)
     assert bucket.wait(1.0) == pytest.approx(29.0)
-    bucket.hear(Told(1, 28.0), now=2.0, out=0)  # sent before, arrived late
+    bucket.update(Quota(1, 28.0), now=2.0, under_way=0)  # sent before, arrived late
     assert bucket.wait(2.0) == pytest.approx(28.0)
     assert bucket.wait(31.0) == 0.0
 
 
+def test_a_quota_that_resets_in_a_year_holds_back_for_an_hour_and_is_then_probed_by_one_request() -> None:
+    bucket = Bucket(None, 1)
+    bucket.update(Quota(0, 86400.0 * 365), now=0.0, under_way=0)
+    assert bucket.wait(1.0) == pytest.approx(3599.0)
+    assert bucket.wait(3600.0) == 0.0
+    bucket.take(3600.0)
+    assert 0 < bucket.wait(3600.0) <= 10, "the others wait for its reply"
+    bucket.update(Quota(0, 86400.0 * 365), now=3601.0, under_way=0)
+    assert bucket.wait(3601.0) == pytest.approx(3600.0)
+    bucket.take(7201.0)
+    bucket.update(None, now=7202.0, under_way=0)
+    assert bucket.wait(7202.0, ahead=99) == 0.0, "a reply without a quota ends the hold"
+
+
+def test_a_probe_without_a_reply_does_not_hold_the_others_back_for_long() -> None:
+    bucket = Bucket(None, 1)
+    bucket.update(Quota(0, 1e6), now=0.0, under_way=0)
+    bucket.take(3600.0)
+    assert bucket.wait(3610.0, ahead=99) == 0.0
+
+
+def test_a_quota_that_is_not_used_up_is_not_probed() -> None:
+    bucket = Bucket(None, 1)
+    bucket.update(Quota(5, 80_000.0), now=0.0, under_way=0)
+    bucket.take(3601.0)
+    assert bucket.wait(3601.0, ahead=99) == 0.0
+
+
 # --- what providers say ---
 
-SAYINGS: dict[str, tuple[dict[str, str], Told | None]] = {
+SAYINGS: dict[str, tuple[dict[str, str], Quota | None]] = {
     "nothing": ({}, None),
-    "GitHub": ({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(int(NOW) + 90)}, Told(0, 90.0)),
-    "X": ({"x-rate-limit-remaining": "12", "x-rate-limit-reset": str(int(NOW) + 900)}, Told(12, 900.0)),
+    "GitHub": ({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(int(NOW) + 90)}, Quota(0, 90.0)),
+    "X": ({"x-rate-limit-remaining": "12", "x-rate-limit-reset": str(int(NOW) + 900)}, Quota(12, 900.0)),
     "Discord": (
         {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1800000099.5", "X-RateLimit-Reset-After": "1.25"},
-        Told(0, 1.25),
+        Quota(0, 1.25),
     ),
-    "seconds": ({"X-RateLimit-Remaining": "3", "X-RateLimit-Reset": "55"}, Told(3, 55.0)),
-    "milliseconds": ({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(int(NOW + 5) * 1000)}, Told(0, 5.0)),
-    "the elder draft": ({"RateLimit-Remaining": "7", "RateLimit-Reset": "20"}, Told(7, 20.0)),
-    "the draft of 2023": ({"RateLimit": "limit=100, remaining=50, reset=5"}, Told(50, 5.0)),
-    "the draft": ({"RateLimit-Policy": '"p";q=100;w=60', "RateLimit": '"p";r=0;t=30'}, Told(0, 30.0)),
-    "the scarcest": ({"RateLimit": '"day";r=900;t=4000, "burst, short";r=2;t=1'}, Told(2, 1.0)),
+    "seconds": ({"X-RateLimit-Remaining": "3", "X-RateLimit-Reset": "55"}, Quota(3, 55.0)),
+    "milliseconds": ({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(int(NOW + 5) * 1000)}, Quota(0, 5.0)),
+    "the elder draft": ({"RateLimit-Remaining": "7", "RateLimit-Reset": "20"}, Quota(7, 20.0)),
+    "the draft of 2023": ({"RateLimit": "limit=100, remaining=50, reset=5"}, Quota(50, 5.0)),
+    "the draft": ({"RateLimit-Policy": '"p";q=100;w=60', "RateLimit": '"p";r=0;t=30'}, Quota(0, 30.0)),
+    "the scarcest": ({"RateLimit": '"day";r=900;t=4000, "burst, short";r=2;t=1'}, Quota(2, 1.0)),
     "no time": ({"RateLimit": '"p";r=0'}, None),
     "a policy alone": ({"RateLimit-Policy": '"p";q=100;w=60'}, None),
-    "a reset that is over": ({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1700000000"}, Told(0, 0.0)),
+    "a reset that is over": ({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1700000000"}, Quota(0, 0.0)),
     "microseconds, which would be a wait of years": (
         {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": f"{NOW:.0f}000000", "RateLimit": '"p";r=0;t=99999999999'},
         None,
@@ -123,18 +151,18 @@ SAYINGS: dict[str, tuple[dict[str, str], Told | None]] = {
 
 @pytest.mark.parametrize("with_date", [True, False])
 @pytest.mark.parametrize(("headers", "told"), SAYINGS.values(), ids=SAYINGS.keys())
-def test_what_providers_say_is_read(headers: dict[str, str], told: Told | None, with_date: bool) -> None:
+def test_what_providers_say_is_read(headers: dict[str, str], told: Quota | None, with_date: bool) -> None:
     from multidict import CIMultiDict
 
     given_headers = CIMultiDict({**headers, **(DATE if with_date else {})})
     # the server's own clock counts where it tells it
-    assert told_by(given_headers, 200, 1.0 if with_date else NOW) == told
+    assert quota_from_headers(given_headers, 200, 1.0 if with_date else NOW) == told
 
 
 def test_retry_after_counts_for_those_who_were_sent_away_and_nobody_else() -> None:
-    assert told_by({"Retry-After": "9"}, 429, NOW) == Told(0, 9.0)
-    assert told_by({"Retry-After": "9"}, 503, NOW) == Told(0, 9.0)
-    assert told_by({"Retry-After": "9"}, 200, NOW) is None
+    assert quota_from_headers({"Retry-After": "9"}, 429, NOW) == Quota(0, 9.0)
+    assert quota_from_headers({"Retry-After": "9"}, 503, NOW) == Quota(0, 9.0)
+    assert quota_from_headers({"Retry-After": "9"}, 200, NOW) is None
 
 
 HEADER = st.text(st.sampled_from('"rt=;, 0123456789.remainingset-eE+\\'), max_size=60)
@@ -142,7 +170,7 @@ HEADER = st.text(st.sampled_from('"rt=;, 0123456789.remainingset-eE+\\'), max_si
 
 @given(st.dictionaries(st.sampled_from(["RateLimit", "X-RateLimit-Remaining", "X-RateLimit-Reset", "Date"]), HEADER))
 def test_any_headers_are_a_bounded_saying_or_none(headers: dict[str, str]) -> None:
-    told = told_by(headers, 429, NOW)
+    told = quota_from_headers(headers, 429, NOW)
     assert told is None or (told.left >= 0 and 0 <= told.reset <= 86400 * 366)
 
 
@@ -356,15 +384,15 @@ def test_a_forked_child_that_ends_its_parents_turn_waits_for_no_thread_of_the_pa
             go.wait(30)
         return 0.0
 
-    one = Limits(concurrent=1, obey=True, clock=clock)
+    one = Limits(concurrent=1, respect_headers=True, clock=clock)
     asyncio.run(one.wait(ASKED))
-    thread = threading.Thread(target=one.hear, args=({"Retry-After": "1"}, 429))
+    thread = threading.Thread(target=one.update, args=({"Retry-After": "1"}, 429))
     thread.start()
     assert held.wait(10)
     child = os.fork()
     if not child:
         signal.alarm(10)  # which ends a child that waits
-        one.hear({"Retry-After": "1"}, 429)
+        one.update({"Retry-After": "1"}, 429)
         one.release()
         os._exit(0)
     go.set()
@@ -377,7 +405,7 @@ async def test_what_the_provider_says_is_obeyed_when_asked_for(serve: Serve) -> 
         return web.json_response({}, headers={"X-RateLimit-Remaining": "0", "X-RateLimit-Reset-After": "2.5"})
 
     time, server = Time(), await serve(told)
-    api = api_at(server.origin, limits=limits(time, obey=True))
+    api = api_at(server.origin, limits=limits(time, respect_headers=True))
     await api.get_json("/")
     await api.get_json("/")
     assert time.now == 2.5
@@ -393,7 +421,7 @@ async def test_a_429_holds_back_all_others_and_no_longer_than_they_would_wait(se
         return web.Response(status=429, headers={"Retry-After": "3600"})
 
     server = await serve(told)
-    api = api_at(server.origin, limits=limits(Time(), obey=True))
+    api = api_at(server.origin, limits=limits(Time(), respect_headers=True))
     with pytest.raises(ApiError):
         await api.get_json("/")
     with pytest.raises(LimitError) as caught:
@@ -470,7 +498,7 @@ async def test_what_another_host_says_of_its_limits_after_a_redirect_is_not_obey
         return web.json_response({}, status=status, headers=told)
 
     other, server = await serve(answer), await serve(answer)
-    api = api_at(server.origin, limits=limits(Time(), obey=True))
+    api = api_at(server.origin, limits=limits(Time(), respect_headers=True))
     with suppress(ApiError):
         await api.get_json("/file")
     assert other.seen

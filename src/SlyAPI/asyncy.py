@@ -1,4 +1,4 @@
-"""Names that SlyAPI 0.6 kept here. New code takes `AsyncLazy` from `SlyAPI`."""
+"""Names that SlyAPI 0.6 has here. New code imports `AsyncLazy` from `SlyAPI`."""
 
 import asyncio
 from contextlib import AbstractAsyncContextManager
@@ -14,9 +14,9 @@ __all__ = ["AsyncLazy", "AsyncTrans", "unmanage_async_context"]
 def unmanage_async_context(manager: AbstractAsyncContextManager[T]) -> "tuple[asyncio.Task[T], asyncio.Event]":
     """Holds an async context manager open without an `async with` block.
 
-    Gives `(task, close)`: `await task` is the value of the context, `close.set()` leaves it. Needs a
-    running event loop. What entering or leaving raises reaches whoever awaits `task`, or the loop's
-    exception handler when it comes after that.
+    Returns `(task, close)`: `await task` is the value of the context, `close.set()` leaves it. Needs a
+    running event loop. An error of entering is raised by `await task`; a later one goes to the event
+    loop's exception handler.
     """
     loop = asyncio.get_running_loop()
     entered: asyncio.Future[T] = loop.create_future()
@@ -25,7 +25,7 @@ def unmanage_async_context(manager: AbstractAsyncContextManager[T]) -> "tuple[as
     async def hold() -> None:
         try:
             async with manager as value:
-                if not entered.done():  # else the waiter was cancelled, and nobody could ask to leave
+                if not entered.done():  # else the waiter was cancelled, and nobody would set `close`
                     entered.set_result(value)
                     await close.wait()
         except Exception as error:

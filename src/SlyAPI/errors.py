@@ -5,6 +5,7 @@ The rule: a message says what happened and what to do next, and never holds a se
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import AsyncGenerator, Callable
 from functools import wraps
 from types import TracebackType
@@ -19,9 +20,10 @@ _LONGEST_MESSAGE = 2000
 
 
 def printable(text: object, longest: int = 300) -> str:
-    """Untrusted text made safe for one line of a terminal or log: no control characters, bounded.
+    """Untrusted text made safe for one line of a terminal or log, at most `longest` characters.
 
-    CWE-117 and CWE-150: a reply must not forge log lines or move the cursor.
+    Control characters, line ends and bidirectional marks become spaces: a reply must not forge log lines, move the
+    cursor (CWE-117, CWE-150) or make a line read otherwise than it is (CVE-2021-42574).
     """
     plain = "".join(c if c.isprintable() else " " for c in str(text)[: longest * 4])
     plain = " ".join(plain.split())
@@ -93,6 +95,12 @@ class SaveError(SlyError, OSError):
 
 class SupersededError(SaveError):
     """The store holds something newer than the value to be replaced; it was left unchanged."""
+
+
+class UnavailableError(SlyError, OSError):
+    """A file, a store or a lock cannot be used at this moment; nothing was sent or changed."""
+
+    kind: Kind = "transient"
 
 
 class WouldOverwriteError(SlyError, FileExistsError):
@@ -173,7 +181,7 @@ class ApiError(SlyError):
 
     `status`; `reason`: the text of the body, bounded and with credentials masked (from the token
     endpoint: its error code); `headers`: case-insensitive; `response`: the reply as plain data
-    (`web.Reply`), without a live connection.
+    (`web.Reply`), without a live connection; `challenges`: of its `WWW-Authenticate` headers.
     """
 
     kind: Kind = "permanent"
@@ -205,6 +213,11 @@ class ApiError(SlyError):
     def headers(self) -> Any:
         """The reply's headers, or an empty mapping where there was no reply."""
         return getattr(self.response, "headers", {})
+
+    @property
+    def challenges(self) -> list[Any]:
+        """The reply's challenges (`SlyAPI.web.Challenge`): why it was refused, and which credential it wants."""
+        return getattr(self.response, "challenges", [])
 
     @classmethod
     async def from_resposnse(cls, response: Any) -> ApiError:
@@ -241,23 +254,31 @@ class GrantEndedError(TokenError):
     kind: Kind = "permanent"
 
 
+class IdentityError(SlyError):
+    """A statement of who a person is is refused: an id_token, a userinfo reply or a logout token is invalid."""
+
+    kind: Kind = "permanent"
+
+
 def clean_traceback(function: F) -> F:
     """Decorates a public function, coroutine function or asynchronous generator function: errors leave it clean.
 
-    A traceback reaches the variables of every frame in it, and ours hold tokens, forms and replies. So a `SlyError`,
-    and what ends a task (`CancelledError`, `KeyboardInterrupt`), leaves without the frames from the decorated
-    function on, and every error without the exceptions that SlyAPI handled before it, which hold documents and
-    headers. Other exceptions keep their frames. `SLYAPI_TRACEBACK=1` in the environment keeps everything.
+    A traceback reaches the variables of every frame in it, and ours hold tokens, forms and replies; an exception that
+    we handled holds documents and headers. So an error of our own code, and what ends a task (`CancelledError`,
+    `KeyboardInterrupt`), leaves without the frames from the decorated function on and without the exceptions handled
+    in them. An exception of a function that the caller gave us keeps its frames. `SLYAPI_TRACEBACK=1` in the
+    environment keeps everything.
     """
     inner: Any = function
     if inner.__code__.co_flags & _COROUTINE:
 
         @wraps(inner)
         async def wrapper(*args: Any, **kwargs: Any) -> Any:
+            handled = sys.exc_info()[1]
             try:
                 return await inner(*args, **kwargs)
             except BaseException as error:
-                _clean(error)
+                _clean(error, handled)
                 raise
 
     elif inner.__code__.co_flags & _ASYNC_GENERATOR:
@@ -270,23 +291,24 @@ def clean_traceback(function: F) -> F:
 
         @wraps(inner)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
+            handled = sys.exc_info()[1]
             try:
                 return inner(*args, **kwargs)
             except BaseException as error:
-                _clean(error)
+                _clean(error, handled)
                 raise
 
     return wrapper  # type: ignore[return-value]
 
 
 _COROUTINE, _ASYNC_GENERATOR = 0x80, 0x200
-"""Flags of a code object, as `inspect` names them, which is dear to import."""
+"""Flags of a code object, as `inspect` names them, which is slow to import."""
 
 
 class _CleanItems(AsyncGenerator[Any, Any]):
-    """An asynchronous generator whose errors leave it clean. Not a second generator around it.
+    """An asynchronous generator whose errors leave it clean; not a second generator around it.
 
-    The end of an event loop closes all generators at once, and two nested ones would close the inner one twice.
+    The end of an event loop closes all generators at once, and would close the inner one of two twice.
     """
 
     def __init__(self, items: AsyncGenerator[Any, Any]) -> None:
@@ -295,80 +317,41 @@ class _CleanItems(AsyncGenerator[Any, Any]):
     def __anext__(self) -> Any:  # the inherited one would be a frame more
         return self.asend(None)
 
+    @clean_traceback
     async def asend(self, value: Any) -> Any:
-        try:
-            return await self._items.asend(value)
-        except BaseException as error:
-            _clean(error)
-            raise
+        return await self._items.asend(value)
 
     async def athrow(self, kind: Any, value: Any = None, traceback: TracebackType | None = None) -> Any:
-        thrown = kind if value is None else value
+        handled, thrown = sys.exc_info()[1], kind if value is None else value
         try:
             return await self._items.athrow(thrown)
         except BaseException as error:
             if error is not thrown:  # the caller's own, with the caller's frames
-                _clean(error)
+                _clean(error, handled)
             raise
 
+    @clean_traceback
     async def aclose(self) -> None:
-        try:
-            await self._items.aclose()
-        except BaseException as error:
-            _clean(error)
-            raise
+        await self._items.aclose()
 
 
-def _clean(error: BaseException) -> None:
-    """Removes our frames, and the exceptions that we handled, from an error caught by a boundary."""
-    if os.environ.get("SLYAPI_TRACEBACK") == "1":
+def _clean(error: BaseException, handled: BaseException | None) -> None:
+    """Removes our frames from an error that a boundary caught; `handled`: the exception that the caller handles."""
+    if os.environ.get("SLYAPI_TRACEBACK") == "1" or error is handled:
         return
-    ours = isinstance(error, SlyError) or not isinstance(error, Exception)
     boundary = error.__traceback__
-    error.__traceback__ = None if ours or boundary is None else boundary.tb_next
-    visited: set[int] = set()
-    left = [error]
-    while left:
-        one = left.pop()
-        if id(one) in visited:
-            continue
-        visited.add(id(one))
-        one.__context__ = _context_of_caller(one)
-        for other in (one.__cause__, one.__context__, *getattr(one, "exceptions", ())):
-            if isinstance(other, BaseException):
-                other.__traceback__ = _frames_of_caller(other.__traceback__)
-                left.append(other)
+    if isinstance(error, Exception) and not isinstance(error, SlyError) and not _raised_here(boundary):
+        error.__traceback__ = boundary and boundary.tb_next
+        return
+    error.__traceback__, error.__context__ = None, handled
+    cause = error.__cause__
+    while cause is not None and (cause.__traceback__ or cause.__context__):
+        cause.__traceback__ = cause.__context__ = None
+        cause = cause.__cause__
 
 
-def _context_of_caller(error: BaseException) -> BaseException | None:
-    """The exception that the caller was handling, before those that our own code handled."""
-    passed = {id(error)}
-    context = error.__context__
-    while context is not None and _begins_in_ours(context.__traceback__):
-        passed.add(id(context))
-        context = context.__context__ if id(context.__context__) not in passed else None
-    return context
-
-
-def _frames_of_caller(traceback: TracebackType | None) -> TracebackType | None:
-    """The frames of a traceback, outermost first, up to the first of ours."""
-    if _begins_in_ours(traceback):
-        return None
-    frame = traceback
-    while frame is not None:
-        if _begins_in_ours(frame.tb_next):
-            frame.tb_next = None
-        frame = frame.tb_next
-    return traceback
-
-
-def _begins_in_ours(traceback: TracebackType | None) -> bool:
-    if traceback is None:
-        return False
-    return str(traceback.tb_frame.f_globals.get("__name__")).partition(".")[0] == __name__.partition(".")[0]
-
-
-class IdentityError(SlyError):
-    """A statement of who a person is does not hold: an id_token, a userinfo answer or a logout token is refused."""
-
-    kind: Kind = "permanent"
+def _raised_here(traceback: TracebackType | None) -> bool:
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    name = str(traceback.tb_frame.f_globals.get("__name__")) if traceback else ""
+    return name.partition(".")[0] == __name__.partition(".")[0]

@@ -3,13 +3,22 @@
 The rule: nothing of a file's content is printed, and nothing on disk changes before its successor is complete.
 """
 
+import errno
 import json
 import os
 import stat
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any
 
-from .errors import CredentialsError, CredentialsNotFoundError, SaveError, clean_traceback, printable
+from .errors import (
+    CredentialsError,
+    CredentialsNotFoundError,
+    SaveError,
+    SlyError,
+    UnavailableError,
+    clean_traceback,
+    printable,
+)
 
 StrPath = str | os.PathLike[str]
 
@@ -20,28 +29,26 @@ _LARGEST = 1 << 20  # a megabyte: credentials files have a few hundred bytes
 def read_json_file(path: StrPath) -> Any:
     """The JSON value in the file at `path`.
 
-    Raises `CredentialsNotFoundError` where there is no file, `CredentialsError` for a folder, a pipe,
-    an empty or huge file, bytes that are not UTF-8 and text that is not JSON.
+    Raises `CredentialsNotFoundError` if there is no file; `CredentialsError` for a folder, a pipe, an empty or huge
+    file, bytes that are not UTF-8, text that is not JSON, and another account's link in a shared folder;
+    `UnavailableError` if the system cannot read it at this moment (too many open files, a disk error).
     """
-    value, problem = _read(path)
-    if problem is None:
-        raise CredentialsNotFoundError(f"{display_path(path)} does not exist.")
+    try:
+        raw = _read_regular(path)
+    except FileNotFoundError:
+        raise CredentialsNotFoundError(f"{display_path(path)} does not exist.") from None
+    except (OSError, ValueError) as error:
+        if _may_pass(error):
+            raise unavailable(path, "read", error) from None
+        raise CredentialsError(f"{display_path(path)} {_why(error)}.") from None
+    value, problem = _parsed(raw)
     if problem:
         raise CredentialsError(f"{display_path(path)} {problem}.")
     return value
 
 
-def _read(path: StrPath) -> tuple[Any, str | None]:
-    """The value and "", or None and what is wrong with the file (None: it does not exist).
-
-    Returns the problem, since the errors of the decoders carry the file's content.
-    """
-    try:
-        raw = _read_regular(path)
-    except FileNotFoundError:
-        return None, None
-    except (OSError, ValueError) as error:
-        return None, _why(error)
+def _parsed(raw: bytes) -> tuple[Any, str]:
+    """The value and "", or None and what is wrong: a decoder's error would carry the file's content."""
     try:
         return json.loads(raw.decode("utf-8-sig")), ""
     except UnicodeDecodeError:
@@ -54,6 +61,7 @@ def _read(path: StrPath) -> tuple[Any, str | None]:
 
 
 def _read_regular(path: StrPath) -> bytes:
+    refuse_foreign_link(path)
     # O_NONBLOCK: opening a FIFO must not wait for a writer; it is refused below
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     with open(handle, "rb") as file:
@@ -69,49 +77,44 @@ def _read_regular(path: StrPath) -> bytes:
 
 
 @clean_traceback
-def write_json_file(path: StrPath, value: Any) -> None:
+def write_json_file(path: StrPath, value: Any, *, turn: AbstractContextManager[None] | None = None) -> None:
     """Replaces the file at `path` by `value` as JSON, mode 0600, complete on disk before it has the name.
 
-    Written beside, flushed, fsync, renamed; a symbolic link stays one and its target is replaced.
-    Raises `SaveError`; what was there is then untouched.
+    Written to a temporary file, flushed, fsync, renamed; a symbolic link stays one and its target is replaced. The
+    rename happens inside `turn`, and not at all if that raises a `SlyError`. Raises `SaveError`, of kind
+    `transient` where trying again may help; what was there is then untouched.
     """
-    problem = _write(path, value)
-    if problem:
-        raise SaveError(
-            f"{display_path(path)} could not be written: it {problem}. The file is as it was.",
-            next_step=_way_out(problem),
-        )
-
-
-def _write(path: StrPath, value: Any) -> str:
-    """What kept the value from being written; empty where nothing did."""
     try:
         text = json.dumps(value, indent=4, ensure_ascii=False) + "\n"
-        # a lone surrogate, which JSON may hold and UTF-8 may not, becomes the escape that JSON has for it
-        _replace(path, text.encode("utf-8", "backslashreplace"))
-    except OSError as error:
-        return _why(error)
-    except (TypeError, RecursionError):
-        return "would hold a value that JSON cannot"
-    except ValueError as error:
-        return "would hold itself" if "Circular" in str(error) else _why(error)
-    return ""
+    except (ValueError, TypeError, RecursionError) as error:
+        problem = "would hold itself" if "Circular" in str(error) else "would hold a value that JSON cannot"
+    else:
+        # an unpaired surrogate, which JSON may hold and UTF-8 may not, becomes JSON's escape for it
+        _replace(path, text.encode("utf-8", "backslashreplace"), turn or nullcontext())
+        return
+    raise SaveError(f"{display_path(path)} could not be written: it {problem}. The file is as it was.")
 
 
-def _replace(path: StrPath, raw: bytes) -> None:
-    target, beside = _places(path)
+def _replace(path: StrPath, raw: bytes, turn: AbstractContextManager[None]) -> None:
     try:
-        _write_new(beside, raw)
-        _keep_owner_and_mode(target, beside)
-        os.replace(beside, target)
-    finally:
-        with suppress(OSError):
-            os.unlink(beside)
-    sync_folder(os.path.dirname(target))
+        target, temporary = _places(path)
+        try:
+            _write_new(temporary, raw, target)
+            with turn:
+                os.replace(temporary, target)
+        finally:
+            with suppress(OSError):
+                os.unlink(temporary)
+        sync_folder(os.path.dirname(target))
+    except SlyError:
+        raise
+    except (OSError, ValueError) as error:
+        raise _save_error(path, error, " The file is as it was.") from None
 
 
 def _places(path: StrPath) -> tuple[str, str]:
-    """The file that `path` leads to, and the name beside it for its successor; refuses what is no file."""
+    """The file that `path` leads to, and a temporary name in its folder; refuses what is not a file."""
+    refuse_foreign_link(path)
     target = os.path.realpath(os.fsdecode(path))
     with suppress(FileNotFoundError):
         mode = os.stat(target).st_mode
@@ -123,21 +126,22 @@ def _places(path: StrPath) -> tuple[str, str]:
     return target, os.path.join(folder, f".{name}.{os.urandom(6).hex()}.tmp")
 
 
-def _write_new(path: str, raw: bytes) -> None:
+def _write_new(path: str, raw: bytes, target: str) -> None:
     # O_EXCL: neither into another's file nor through a link
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(raw)
+        _keep_owner_and_mode(target, file.fileno())
         file.flush()
         os.fsync(file.fileno())
 
 
-def _keep_owner_and_mode(old: str, new: str) -> None:
+def _keep_owner_and_mode(target: str, handle: int) -> None:
     # root refreshing a user's file (sudo, cron) must not take it away from its owner
     with suppress(OSError, AttributeError):
-        was = os.stat(old)
-        os.chmod(new, was.st_mode & 0o600)
+        was = os.stat(target)
+        os.fchmod(handle, was.st_mode & 0o600)
         if (was.st_uid, was.st_gid) != (os.geteuid(), os.getegid()):
-            os.chown(new, was.st_uid, was.st_gid)
+            os.fchown(handle, was.st_uid, was.st_gid)
 
 
 def sync_folder(folder: StrPath) -> None:
@@ -150,20 +154,59 @@ def sync_folder(folder: StrPath) -> None:
             os.close(handle)
 
 
+@clean_traceback
 def check_writable(path: StrPath) -> None:
-    """Raises `SaveError` if `write_json_file` could not replace `path`; leaves nothing behind."""
-    why = ""
+    """Raises `SaveError` if `write_json_file` could not replace `path`; changes nothing. Takes some 0.1 ms."""
     try:
-        _, beside = _places(path)
+        target, temporary = _places(path)
+        if os.path.exists(target):
+            _check_replaceable(target)
         try:
-            _write_new(beside, b"\n")
+            with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.write(b"\n")
         finally:
             with suppress(OSError):
-                os.unlink(beside)
+                os.unlink(temporary)
     except (OSError, ValueError) as error:
-        why = _why(error)
-    if why:
-        raise SaveError(f"{display_path(path)} could not be written: it {why}.", next_step=_way_out(why))
+        raise _save_error(path, error) from None
+
+
+def _check_replaceable(target: str) -> None:
+    """Raises `ValueError` for a file that cannot be renamed over, although its folder can be written."""
+    folder = os.path.dirname(target)
+    if _mount(target) != _mount(folder):
+        raise ValueError(_MOUNTED)
+    place, owner = os.stat(folder), os.stat(target).st_uid
+    if place.st_mode & stat.S_ISVTX and hasattr(os, "geteuid") and os.geteuid() not in (0, owner, place.st_uid):
+        raise ValueError(_STICKY)
+
+
+def _mount(path: str) -> str:
+    """The mount that holds a path (Linux, proc(5): fdinfo); "" if that is not known."""
+    with suppress(OSError, AttributeError):
+        handle = os.open(path, os.O_PATH)
+        try:
+            with open(f"/proc/self/fdinfo/{handle}", encoding="ascii") as lines:
+                return next((line for line in lines if line.startswith("mnt_id")), "")
+        finally:
+            os.close(handle)
+    return ""
+
+
+def refuse_foreign_link(path: StrPath) -> None:
+    """Raises `ValueError` for a link that another account left in a folder where it may do so (CWE-61)."""
+    with suppress(OSError, AttributeError):  # AttributeError: Windows has no such accounts
+        if stat.S_ISLNK((link := os.lstat(path)).st_mode):
+            folder = os.stat(os.path.dirname(os.path.abspath(path)))
+            if folder.st_mode & 0o022 and link.st_uid not in (0, os.geteuid(), folder.st_uid):
+                raise ValueError("is a link that another account left in a shared folder")
+
+
+def unavailable(path: StrPath, what: str, error: Exception) -> UnavailableError:
+    """The error for a file that cannot be `what` (read, locked) at this moment."""
+    problem = getattr(error, "strerror", None) or type(error).__name__
+    message = f"{display_path(path)} cannot be {what} at this moment ({problem})."
+    return UnavailableError(message, next_step="Try again.")
 
 
 def display_path(path: StrPath) -> str:
@@ -174,15 +217,34 @@ def display_path(path: StrPath) -> str:
 _NO_FOLDER = "lies in a folder that does not exist"
 _FORBIDDEN = "may not be opened by this user (permission denied)"
 _OF_SYSTEM = "gives an error of the system"
-_WAYS_OUT = {_NO_FOLDER: "Make that folder", _FORBIDDEN: "Make its folder writable", _OF_SYSTEM: "Free some space"}
+_READ_ONLY = f"{_OF_SYSTEM} ({os.strerror(errno.EROFS)})"
+_MOUNTED = "is mounted by itself, so that no new file can take its place"
+_STICKY = "belongs to another account, in a folder where only the owner of a file may replace it"
+_WAYS_OUT = {
+    _NO_FOLDER: "Make that folder",
+    _FORBIDDEN: "Make its folder writable",
+    _READ_ONLY: "Mount its folder writable",
+    _OF_SYSTEM: "Free some space",
+    _MOUNTED: "Mount its folder instead of the file (docker run -v ./state:/state)",
+    _STICKY: "Give the file to the account that runs the program",
+}
+_FINAL = {errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL, errno.ENXIO, errno.ENODEV, errno.EOPNOTSUPP}
 
 
-def _way_out(why: str) -> str:
-    """What helps where a file could not be written."""
-    for problem, step in _WAYS_OUT.items():
-        if why.startswith(problem):
-            return f"{step}, or choose another path."
-    return "Choose another path."
+def _save_error(path: StrPath, error: OSError | ValueError, effect: str = "") -> SaveError:
+    why = _why(error)
+    step = next((step for problem, step in _WAYS_OUT.items() if why.startswith(problem)), "")
+    return SaveError(
+        f"{display_path(path)} could not be written: it {why}.{effect}",
+        next_step=f"{step}, or choose another path." if step else "Choose another path.",
+        kind="transient" if _may_pass(error) else "configuration",
+    )
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether the same call may succeed later: a full disk, too many open files, a device that is busy."""
+    final = FileNotFoundError | PermissionError | IsADirectoryError | NotADirectoryError
+    return isinstance(error, OSError) and not isinstance(error, final) and error.errno not in _FINAL
 
 
 def _why(error: Exception) -> str:
@@ -193,7 +255,5 @@ def _why(error: Exception) -> str:
     if isinstance(error, PermissionError):
         return _FORBIDDEN
     if isinstance(error, OSError):
-        return f"{_OF_SYSTEM} ({error.strerror or type(error).__name__})"
-    if "null" in str(error):
-        return "is not a path (it holds a NUL)"
-    return str(error)
+        return _MOUNTED if error.errno == errno.EBUSY else f"{_OF_SYSTEM} ({error.strerror or type(error).__name__})"
+    return "is not a path (it holds a NUL)" if "null" in str(error) else str(error)

@@ -1,6 +1,6 @@
 """Limits: how many calls of one API may be under way, and how fast they may follow each other.
 
-The rule: who came first goes first; who is cancelled leaves nothing taken; nobody waits longer than `max_wait`.
+The rule: first come, first served; a cancelled waiter takes nothing; nobody waits longer than `max_wait`.
 """
 
 import asyncio
@@ -21,17 +21,18 @@ from .web.messages import Request, retry_after
 
 __all__ = ["Limits"]
 
-_WORTH_TELLING = 1.0
+_LOGGED_WAIT = 1.0
+"""Seconds from which on a wait is logged."""
 
 
 class Limits:
-    """One budget of requests, shared by all that have this object: clients, tasks, threads with loops of their own.
+    """One budget of requests, shared by all that hold this object: clients, tasks, threads with loops of their own.
 
     `concurrent`: requests under way at once. `per_second`: requests per second, `burst` of them at once after
-    a rest. `obey`: also what the provider's headers say is left (`rate.told_by`). `max_wait`: seconds that a
-    request waits for its turn at most; longer is a `LimitError`, at once where the wait can be foretold.
-    Each request counts, the repetition after a 401 too; those to the token endpoint do not.
-    A forked child begins anew: processes do not share a budget.
+    a rest. `respect_headers`: also apply what the provider's headers report (`quota_from_headers`). `max_wait`:
+    seconds that a request waits for its turn at most; longer is a `LimitError`, at once if the wait is known.
+    Each request counts, also the one repeated after a 401; token requests do not.
+    A forked child starts with a new budget: processes do not share one.
     """
 
     def __init__(
@@ -40,156 +41,159 @@ class Limits:
         concurrent: int | None = None,
         per_second: float | None = None,
         burst: int = 1,
-        obey: bool = False,
+        respect_headers: bool = False,
         max_wait: float = 60.0,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
-        if (concurrent is not None and concurrent < 1) or burst < 1 or not max_wait >= 0:
-            raise ConfigError("Limits wants concurrent >= 1, burst >= 1 and max_wait >= 0.")
+        if (concurrent is not None and concurrent < 1) or burst < 1 or not max_wait >= 0:  # `not`: NaN too
+            raise ConfigError("Limits needs concurrent >= 1, burst >= 1 and max_wait >= 0.")
         if per_second is not None and not per_second > 0:
-            raise ConfigError("Limits wants per_second > 0; 0.1 is one request in ten seconds.")
-        if concurrent is None and per_second is None and not obey:
-            raise ConfigError("Limits limits nothing: give concurrent, per_second or obey=True.")
+            raise ConfigError("Limits needs per_second > 0; 0.1 is one request in ten seconds.")
+        if concurrent is None and per_second is None and not respect_headers:
+            raise ConfigError("Limits limits nothing: give concurrent, per_second or respect_headers=True.")
         self.concurrent, self.per_second, self.burst = concurrent, per_second, burst
-        self.obey, self.max_wait = obey, max_wait
+        self.respect_headers, self.max_wait = respect_headers, max_wait
         self._clock, self._wall, self._sleep = clock, wall, sleep
-        self._begin()
+        self._start()
 
     def __repr__(self) -> str:
-        told = f"concurrent={self.concurrent}, per_second={self.per_second}, burst={self.burst}"
-        return f"Limits({told}, obey={self.obey}, max_wait={self.max_wait:g})"
+        rate = f"concurrent={self.concurrent}, per_second={self.per_second}, burst={self.burst}"
+        return f"Limits({rate}, respect_headers={self.respect_headers}, max_wait={self.max_wait:g})"
 
-    def _begin(self) -> None:
-        # re-entrant: the garbage collector may close a coroutine that is in line, in the midst of ours
+    def _start(self) -> None:
+        # re-entrant: the garbage collector may close a waiting coroutine while this thread holds the guard
         self._guard = threading.RLock()
         self._process = os.getpid()
         self._bucket = Bucket(self.per_second, self.burst)
-        self._line: deque[_Place] = deque()
-        self._out = 0
+        self._queue: deque[_Waiter] = deque()
+        self._under_way = 0
 
     async def wait(self, request: Request) -> None:
-        """Waits for a turn; whoever got it owes one `release`. `request` is for messages.
-
-        Raises `LimitError`.
-        """
+        """Waits for a turn; call `release` once for each. `request` is for messages. Raises `LimitError`."""
         if os.getpid() != self._process:
-            self._begin()
+            self._start()
         with self._guard:
             first = self._first() is None
-            wait = self._bucket.wait(self._clock(), len(self._line))
+            wait = self._bucket.wait(self._clock(), len(self._queue))
             if wait > self.max_wait:
                 raise self._refusal(request, wait)
             if first and not wait and self._free():
                 return self._take()
-            place = _Place()
-            self._line.append(place)
-        if wait >= _WORTH_TELLING:
+            waiter = _Waiter()
+            self._queue.append(waiter)
+        if wait >= _LOGGED_WAIT:
             waits(request, wait)
         try:
             async with asyncio.timeout(self.max_wait):
-                return await self._stand(place)
+                return await self._take_in_turn(waiter)
         except TimeoutError:
-            pass
-        raise self._refusal(request, None)
+            raise self._refusal(request, None) from None
 
     def release(self) -> None:
         """Ends a turn."""
-        if self._process == os.getpid():  # else it was the parent's, and a thread of its may hold the guard for ever
+        if self._process == os.getpid():  # else the parent's turn, whose guard another thread may hold for ever
             with self._guard:
-                self._out -= 1
-                self._call_first()
+                self._under_way -= 1
+                self._wake_first()
 
-    def hear(self, headers: Mapping[str, str], status: int) -> None:
-        """Notes what a reply says of the provider's own limit, if it is to be obeyed; called before `release`."""
-        if self.obey and self._process == os.getpid() and (told := told_by(headers, status, self._wall())) is not None:
-            with self._guard:
-                self._bucket.hear(told, self._clock(), self._out - 1)
+    def update(self, headers: Mapping[str, str], status: int) -> None:
+        """Applies the quota that a reply reports, with `respect_headers`; call it before `release`."""
+        if not self.respect_headers or self._process != os.getpid():
+            return
+        quota = quota_from_headers(headers, status, self._wall())
+        with self._guard:
+            self._bucket.update(quota, self._clock(), self._under_way - 1)
 
-    async def _stand(self, place: "_Place") -> None:
-        """Waits in line; only the first one waits for time to pass or a turn to end."""
+    async def _take_in_turn(self, waiter: "_Waiter") -> None:
+        """Waits in the queue; only the first waiter waits for time to pass or a turn to end."""
         try:
             while True:
-                place.called.clear()
+                waiter.woken.clear()
                 with self._guard:
-                    first = self._first() is place
+                    first = self._first() is waiter
                     wait = self._bucket.wait(self._clock()) if first else 0.0
                     if first and not wait and self._free():
                         return self._take()
-                await (self._sleep(wait) if wait else place.called.wait())
+                await (self._sleep(wait) if wait else waiter.woken.wait())
         finally:
             with self._guard:
-                if place in self._line:
-                    self._line.remove(place)
-                self._call_first()
+                if waiter in self._queue:
+                    self._queue.remove(waiter)
+                self._wake_first()
 
     def _free(self) -> bool:
-        return self.concurrent is None or self._out < self.concurrent
+        return self.concurrent is None or self._under_way < self.concurrent
 
     def _take(self) -> None:
         self._bucket.take(self._clock())
-        self._out += 1
+        self._under_way += 1
 
-    def _first(self) -> "_Place | None":
-        while self._line and self._line[0].loop.is_closed():
-            self._line.popleft()  # nobody goes on there
-        return self._line[0] if self._line else None
+    def _first(self) -> "_Waiter | None":
+        while self._queue and self._queue[0].loop.is_closed():
+            self._queue.popleft()
+        return self._queue[0] if self._queue else None
 
-    def _call_first(self) -> None:
+    def _wake_first(self) -> None:
         while (first := self._first()) is not None:
-            with suppress(RuntimeError):  # the loop is closed in this moment
-                first.loop.call_soon_threadsafe(first.called.set)
+            with suppress(RuntimeError):  # its loop closed just now
+                first.loop.call_soon_threadsafe(first.woken.set)
                 return
 
     def _refusal(self, request: Request, wait: float | None) -> LimitError:
-        told = f"would have to wait {wait:.1f} s" if wait is not None else f"had no turn within {self.max_wait:g} s"
+        problem = f"would have to wait {wait:.1f} s" if wait is not None else f"had no turn within {self.max_wait:g} s"
         return LimitError(
-            f"{request.name} {told} by the limits of this client (max_wait={self.max_wait:g}); it was not sent.",
-            next_step="Ask for less at once, or raise Limits.max_wait.",
+            f"{request.name} {problem} by the limits of this client (max_wait={self.max_wait:g}); it was not sent.",
+            next_step="Send fewer requests at once, or raise Limits.max_wait.",
             retry_after=wait,
         )
 
 
-class _Place:
-    """One who waits in line, in its own event loop."""
+class _Waiter:
+    """A place in the queue, in its own event loop."""
 
-    __slots__ = ("called", "loop")
+    __slots__ = ("loop", "woken")
 
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
-        self.called = asyncio.Event()
+        self.woken = asyncio.Event()
 
 
-_EPOCH = 1e9
-"""A reset beyond this is a moment, not a number of seconds to wait."""
-_MILLISECONDS = 1e11
-"""A moment beyond this is in milliseconds."""
-_LONGEST = 86400.0 * 366
-"""No provider means a longer wait: a `Retry-After` is cut to it, a reset beyond it is not believed."""
+# --- the rate ---
+
+_LONGEST_HOLD = 3600.0
+"""Seconds that a provider's quota holds requests back at most; then one request probes it."""
+_PROBE = 5.0
+"""Seconds that other requests wait for the probe's reply at most."""
 _INSTANT = 1e-6
-"""A shorter wait is none: a sum of times is not exact, and a timer would go off at once."""
-_ITEM = re.compile(r'"[^"]*"|[^,]')  # a quoted string may hold the comma that ends an item
+"""Shorter waits count as none: sums of times are inexact, and a timer would fire at once."""
 
 
-class Told(NamedTuple):
-    """What a provider says: `left` more requests within the next `reset` seconds."""
+class Quota(NamedTuple):
+    """What a provider reports: `left` more requests within the next `reset` seconds."""
 
     left: int
     reset: float
 
 
 class Bucket:
-    """So many requests per second, and `burst` of them at once after a rest (a leaky bucket as a meter)."""
+    """So many requests per second, and `burst` of them at once after a rest (a leaky bucket as a meter).
 
-    __slots__ = ("_burst", "_full_at", "_interval", "_left", "_resets_at")
+    A provider's quota holds requests back until it resets, but no longer than an hour: a header may be wrong. Then
+    one request goes out as a probe, and the others wait for its reply.
+    """
+
+    __slots__ = ("_burst", "_capped", "_full_at", "_interval", "_left", "_probing", "_resets_at")
 
     def __init__(self, per_second: float | None, burst: int) -> None:
         self._interval = 1 / per_second if per_second else 0.0
         self._burst = burst
-        self._full_at = -math.inf  # when a bucket that nobody takes from will be full again
-        self._left: int | None = None  # of what the provider told, until `_resets_at`
+        self._full_at = -math.inf  # when an unused bucket is full again
+        self._left: int | None = None  # of the provider's quota, until `_resets_at`
         self._resets_at = -math.inf
+        self._capped = False  # whether the provider's reset is later than that
+        self._probing = False
 
     def wait(self, now: float, ahead: int = 0) -> float:
         """Seconds until one more may be taken, after the `ahead` that are waiting."""
@@ -199,58 +203,77 @@ class Bucket:
         return wait if wait > _INSTANT else 0.0
 
     def take(self, now: float) -> None:
-        """Notes that a request goes out now."""
+        """Counts a request that goes out now."""
         self._full_at = max(now, self._full_at) + self._interval
         if self._resets_at <= now:
-            self._left = None
+            self._probing = self._capped and self._left is not None and self._left <= 0
+            self._left, self._resets_at = (1, now + _PROBE) if self._probing else (None, now)
+            self._capped = False
         if self._left is not None:
             self._left -= 1
 
-    def hear(self, told: Told, now: float, out: int) -> None:
-        """Notes what a reply said, while `out` further requests are on their way, which it may not know of."""
-        left, resets_at = max(0, told.left - out), now + told.reset
+    def update(self, quota: Quota | None, now: float, under_way: int) -> None:
+        """Applies a reply's quota, which may not yet count `under_way` further requests."""
+        if self._probing:
+            self._left, self._probing = None, False
+        if quota is None:
+            return
+        left, resets_at = max(0, quota.left - under_way), now + min(quota.reset, _LONGEST_HOLD)
         if self._left is not None and self._resets_at > now and self._left <= 0 < left and resets_at <= self._resets_at:
-            return  # an older reply that came late
+            return  # an older reply that arrived late
         self._left, self._resets_at = left, resets_at
+        self._capped = quota.reset > _LONGEST_HOLD
 
 
-def told_by(headers: Mapping[str, str], status: int, wall: float) -> Told | None:
-    """What a reply says of the provider's limit, the scarcest where it says several; None where it says nothing.
+# --- what a provider reports ---
 
-    Reads `Retry-After` of a 429 or 503; `RateLimit` (draft-ietf-httpapi-ratelimit-headers, and its elder form
+_EPOCH = 1e9
+"""A larger reset is a point in time, not a number of seconds."""
+_MILLISECONDS = 1e11
+"""A larger point in time is in milliseconds."""
+_LONGEST = 86400.0 * 366
+"""Seconds: a longer `Retry-After` is cut to this, a longer reset ignored."""
+_ITEM = re.compile(r'(?:"[^"]*"|[^,])+')  # a quoted string may contain the comma that ends an item
+
+
+def quota_from_headers(headers: Mapping[str, str], status: int, wall: float) -> Quota | None:
+    """The quota that a reply reports, the scarcest if it reports several; None without one.
+
+    Reads `Retry-After` of a 429 or 503; `RateLimit` (draft-ietf-httpapi-ratelimit-headers, and its older form
     with `remaining=`); `RateLimit-Remaining` and `-Reset`; `X-RateLimit-Remaining` with `-Reset-After` (Discord)
-    or `-Reset`, in seconds or as a moment (GitHub, X). `wall` (epoch seconds) is for a reply without `Date`.
+    or `-Reset`, in seconds or as a point in time (GitHub, X). `wall` (epoch seconds) is for a reply without `Date`.
     """
     wait = retry_after(headers, None if "Date" in headers else wall) if status in (429, 503) else None
-    told = [] if wait is None else [Told(0, min(wait, _LONGEST))]
-    told += _structured(headers.get("RateLimit", ""))
+    quotas = [] if wait is None else [Quota(0, min(wait, _LONGEST))]
+    quotas += _structured(headers.get("RateLimit", ""))
     for prefix in ("RateLimit", "X-RateLimit", "X-Rate-Limit"):
         left = _number(headers.get(f"{prefix}-Remaining"))
         reset = _number(headers.get(f"{prefix}-Reset-After"))
         if reset is None:
             reset = _from_now(_number(headers.get(f"{prefix}-Reset")), headers, wall)
-        told += _believed(left, reset)
-    return min(told, key=lambda one: (one.left, -one.reset), default=None)
+        quotas += _plausible(left, reset)
+    return min(quotas, key=lambda quota: (quota.left, -quota.reset), default=None)
 
 
-def _structured(value: str) -> list[Told]:
+def _structured(value: str) -> list[Quota]:
     """The items of `RateLimit: "burst";r=5;t=30, "daily";r=900;t=4000`, or of `limit=10, remaining=5, reset=30`."""
     if not value:
         return []
-    elder = {name: _number(number) for name, number in re.findall(r"\b(remaining|reset)=([^,;\s]{1,20})", value[:1000])}
-    pairs = [(elder.get("remaining"), elder.get("reset"))]
-    for item in re.findall(rf"(?:{_ITEM.pattern})+", value[:1000]):
+    value = value[:1000]
+    older = {name: _number(number) for name, number in re.findall(r"\b(remaining|reset)=([^,;\s]{1,20})", value)}
+    quotas = _plausible(older.get("remaining"), older.get("reset"))
+    for item in _ITEM.findall(value):
         named = {name: _number(number) for name, number in re.findall(r";\s*([rt])=([^,;\s]{1,20})", item)}
-        pairs.append((named.get("r"), named.get("t")))
-    return [one for left, reset in pairs for one in _believed(left, reset)]
+        quotas += _plausible(named.get("r"), named.get("t"))
+    return quotas
 
 
-def _believed(left: float | None, reset: float | None) -> list[Told]:
-    return [Told(int(left), reset)] if left is not None and reset is not None and reset <= _LONGEST else []
+def _plausible(left: float | None, reset: float | None) -> list[Quota]:
+    return [Quota(int(left), reset)] if left is not None and reset is not None and reset <= _LONGEST else []
 
 
 def _number(text: str | None) -> float | None:
-    """A number that is not negative, as a header has it."""
+    """A header's number, if it is not negative."""
     found = re.match(r"\s*(\d{1,15}(?:\.\d{1,9})?)\s*(?:$|[,;])", text) if text else None
     return float(found[1]) if found else None
 

@@ -1,6 +1,6 @@
-"""How each style of API says that there is more: token, cursor, Link header, next URL, offset, page number. Pure.
+"""How each style of API names the next page: token, cursor, Link header, next URL, offset, page number. Pure.
 
-The rule: what a page says comes from a stranger; it names the next page by text, or it is an error that says so.
+The rule: pages come from a stranger; one whose next page cannot be read is an error, never the end.
 """
 
 import re
@@ -29,9 +29,9 @@ Parameters = Mapping[str, str | int]
 
 @dataclass(slots=True, repr=False)
 class Page:
-    """One page as it came. `sent` are the parameters that asked for it; `headers` and `url` the answer's.
+    """One page as it came. `sent`: the parameters of its request; `headers` and `url`: those of the reply.
 
-    It prints none of that: a server may send back what it was sent.
+    Its repr shows none of them: a server may echo credentials.
     """
 
     body: Any
@@ -43,7 +43,7 @@ class Page:
     def __repr__(self) -> str:
         return f"<Page of {len(self.items)} items from {bare_url(self.url)}>"
 
-    def told(self, path: str) -> Any:
+    def value(self, path: str) -> Any:
         """The value at `path` in the body, None where there is none (see `value_at`)."""
         return value_at(self.body, path)
 
@@ -52,29 +52,29 @@ class Pages(ABC):
     """A style of paging. Derive from it for an API that has one of its own."""
 
     reads_headers: ClassVar[bool] = False
-    """Whether `after` looks at the headers of a page."""
+    """Whether `after` reads the headers of a page."""
     counts: ClassVar[bool] = False
-    """Whether the caller counts. A server that ignores the number answers the same page for ever."""
+    """Whether requests count items or pages. A server that ignores the number sends the same page for ever."""
 
     def first(self) -> Parameters:
-        """Parameters of the first page, beside the caller's own, which win."""
+        """Parameters of the first page; the caller's own take precedence."""
         return {}
 
     @abstractmethod
     def after(self, page: Page) -> Parameters | str | None:
-        """What asks for the page after this one: parameters, or its URL; None at the end.
+        """The request for the page after this one: parameters, or its URL; None at the end.
 
-        Parameters are put over those of the first page. A URL is taken as it is, relative to the page's own.
+        Parameters replace those of the first page by name. A URL is used as it is, relative to the page's own.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class CursorPages(Pages):
-    """The answer holds a cursor (or token), which goes out with the next request.
+    """The reply contains a cursor (or token) for the next request.
 
-    `answer`: where it is, as for `value_at`: `"meta.next"`, or `"data.-1.id"` for the id of the last
-    item. `query`: the parameter it goes into. `more`: where the answer says whether there is more,
-    for an API that gives a cursor on the last page too.
+    `answer`: its path, as for `value_at`: `"meta.next"`, or `"data.-1.id"` for the id of the last
+    item. `query`: the parameter that sends it. `more`: the path of a value that is false on the last
+    page, for an API that gives a cursor there too.
     """
 
     answer: str = "next_cursor"
@@ -82,20 +82,19 @@ class CursorPages(Pages):
     more: str | None = None
 
     def after(self, page: Page) -> Parameters | None:
-        if self.more is not None and not page.told(self.more):
+        if self.more is not None and not page.value(self.more):
             return None
         cursor = value_at(page.body, self.answer)
-        if not cursor:  # None, "" and 0 are the ways to say that there is no next page
+        if not cursor:  # None, "" and 0 mean that there is no next page
             return None
         if isinstance(cursor, str) or type(cursor) is int:
             return {self.query: cursor}
-        cursor = type(cursor).__name__  # so that no traceback shows what a server echoed
-        raise BadReplyError(f"A page has no cursor under {self.answer!r}, but a {cursor}.")
+        raise BadReplyError(f"A page has no cursor under {self.answer!r}, but a {type(cursor).__name__}.")
 
 
 @dataclass(frozen=True, slots=True)
 class TokenPages(Pages):
-    """The first of several tokens that the answer holds: Google's, or X's (as in SlyAPI 0.6)."""
+    """The first of several tokens that the reply contains: Google's, or X's (as in SlyAPI 0.6)."""
 
     styles: tuple[CursorPages, ...] = (
         CursorPages("nextPageToken", "pageToken"),
@@ -112,17 +111,16 @@ class TokenPages(Pages):
 
 @dataclass(frozen=True, slots=True)
 class NextUrlPages(Pages):
-    """The answer holds the URL of the next page (or an object with it under `href`), None at the end."""
+    """The reply contains the URL of the next page (or an object with it under `href`), None at the end."""
 
     answer: str = "next"
 
     def after(self, page: Page) -> str | None:
-        url = page.told(self.answer)
+        url = page.value(self.answer)
         url = url.get("href") if isinstance(url, dict) else url
         if not url or isinstance(url, str):
             return url or None
-        url = type(url).__name__
-        raise BadReplyError(f"A page has no URL under {self.answer!r}, but a {url}.")
+        raise BadReplyError(f"A page has no URL under {self.answer!r}, but a {type(url).__name__}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,17 +131,17 @@ class LinkPages(Pages):
     reads_headers: ClassVar[bool] = True
 
     def after(self, page: Page) -> str | None:
-        getall = getattr(page.headers, "getall", None)  # several Link headers are one list
+        getall = getattr(page.headers, "getall", None)  # RFC 9110 §5.3: several Link headers are one list
         values: Iterable[str] = getall("Link", ()) if getall else [page.headers.get("Link", "")]
         return link_to(self.rel, ", ".join(values))
 
 
 @dataclass(frozen=True, slots=True)
 class OffsetPages(Pages):
-    """The caller says how many items to skip.
+    """Each request says how many items to skip.
 
-    The end is a page without items; or, sooner, `total` items where the answer tells their number; or
-    where it denies `more` (both as for `value_at`).
+    The end is a page without items; or earlier, after `total` items, or where `more` is false (both are
+    paths of values in the reply, as for `value_at`).
     """
 
     query: str = "offset"
@@ -162,10 +160,10 @@ class OffsetPages(Pages):
 
 @dataclass(frozen=True, slots=True)
 class NumberedPages(Pages):
-    """The caller says which page it wants.
+    """Each request says which page to send.
 
-    The end is a page without items; or, sooner, number `last` where the answer tells it; or where it
-    denies `more` (both as for `value_at`).
+    The end is a page without items; or earlier, after page `last`, or where `more` is false (both are
+    paths of values in the reply, as for `value_at`).
     """
 
     query: str = "page"
@@ -185,7 +183,7 @@ class NumberedPages(Pages):
 def items_of(body: Any, where: str | None = None) -> list[Any]:
     """The items of a page: at `where`, else the body itself if it is a list, else under `items` or `data`.
 
-    None there, or nothing, is a page without items. Raises `BadReplyError` for anything but a list.
+    None or nothing there means a page without items. Raises `BadReplyError` for anything but a list.
     """
     if where is not None:
         found = value_at(body, where)
@@ -198,19 +196,18 @@ def items_of(body: Any, where: str | None = None) -> list[Any]:
         return []
     if isinstance(found, list):
         return found
-    found = type(found).__name__
     raise BadReplyError(
-        f"A page has no list of items at {where!r}, but a {found}.",
-        next_step="Say where the items are: paginated(..., items='results').",
+        f"A page has no list of items at {where!r}, but a {type(found).__name__}.",
+        next_step="Give their path: paginated(..., items='results').",
         kind="configuration",
     )
 
 
 class ItemsAt:
-    """Finds the items of the pages of one walk, and notices a place that is none.
+    """Finds the items of the pages of one walk, and notices a misspelt path.
 
-    APIs leave the list out where it is empty, so a page without it is empty too, and ends nothing. But
-    where no page before had it, and this one has other objects in a list, the place is misspelt.
+    APIs omit an empty list, so a page without it has no items. But if no page had the path so far, and
+    this one has a list of objects elsewhere, the path is misspelt.
     """
 
     __slots__ = ("_known", "_where")
@@ -220,7 +217,7 @@ class ItemsAt:
         self._known = False
 
     def __call__(self, body: Any) -> list[Any]:
-        """As `items_of`. Raises `BadReplyError` for a misspelt place, too; it names keys alone."""
+        """As `items_of`. Raises `BadReplyError` for a misspelt path too, naming keys only, no values."""
         items = items_of(body, self._where)
         if self._where is not None and not self._known:
             self._known = bool(items) or _has(body, self._where)
@@ -234,7 +231,7 @@ class ItemsAt:
 
 
 def _has(body: Any, path: str) -> bool:
-    """Whether there is a key at `path`, be it null or empty."""
+    """Whether there is a key at `path`, even with null or an empty list."""
     above, dot, last = path.rpartition(".")
     holder = value_at(body, above) if dot else body
     return isinstance(body, dict) and (path in body or (isinstance(holder, dict) and last in holder))
@@ -242,11 +239,11 @@ def _has(body: Any, path: str) -> bool:
 
 _MOST_NAMED = 5
 _NAME = re.compile(r"[A-Za-z_@-]{1,24}(?:\.[A-Za-z_@-]{1,24})?")
-"""A key that may be named: no credential that a server made a key of."""
+"""A key fit for a message: a server may use a credential as a key."""
 
 
 def _lists_in(body: Any) -> list[str]:
-    """Where lists of objects are in a page: at the top, or one step in."""
+    """The paths of lists of objects in a page: at the top, or one level down."""
     if not isinstance(body, dict):
         return ["the top"] if isinstance(body, list) and body else []
     found = [key for key, value in body.items() if _holds_objects(value)]
@@ -260,7 +257,7 @@ def _holds_objects(value: Any) -> bool:
 
 
 def value_at(body: Any, path: str) -> Any:
-    """The value at a key of the body or, with dots between, further in; a number counts in a list.
+    """The value at a key of the body, or at a path of keys with dots between; a number is an index in a list.
 
     >>> value_at({"meta": {"next": "abc"}, "data": [{"id": 1}, {"id": 2}]}, "data.-1.id")
     2
@@ -280,7 +277,7 @@ def value_at(body: Any, path: str) -> Any:
     return body
 
 
-# Every repetition is possessive: a hostile header cannot make it go back.
+# All quantifiers are possessive, so matching cannot backtrack (no ReDoS).
 _LINK = re.compile(
     r'[\s,]*+<([^>]*+)>((?:\s*+;\s*+[^\s=;,"<>]*+(?:\s*+=\s*+(?:"(?:[^"\\]|\\.)*+"|[^\s",;]*+))?+)*+)\s*+(?:,|$)'
 )
@@ -307,19 +304,18 @@ def _number_sent(page: Page, query: str) -> int:
         return int(number)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     except (TypeError, ValueError):
         pass
-    raise ConfigError(f"The parameter {query!r}, which counts, is no number.")
+    raise ConfigError(f"The parameter {query!r} counts items or pages, but is not a number.")
 
 
 def _goes_on(page: Page, more: str | None, end: str | None, reached: int) -> bool:
-    """Whether a style that counts goes on behind `reached`."""
-    if not page.items or (more is not None and not page.told(more)):
+    """Whether more pages follow after `reached`, for a style that counts."""
+    if not page.items or (more is not None and not page.value(more)):
         return False
     if end is None:
         return True
-    number = page.told(end)
+    number = page.value(end)
     if isinstance(number, str) and number.isdecimal():
         number = int(number[:20])
     if isinstance(number, int) and not isinstance(number, bool):
         return reached < number
-    del number
-    raise BadReplyError(f"A page tells no number under {end!r}.", kind="configuration")
+    raise BadReplyError(f"A page has no number under {end!r}.", kind="configuration")

@@ -1,7 +1,7 @@
-"""Whether and when to try a call again: a policy as a value, which a `WebAPI` follows when it is given one.
+"""Whether and when to repeat a call: a policy as a value, given to a `WebAPI`.
 
-The rule: only what may be repeated without harm, never for longer than was agreed to, and the last error is
-the one that is told. Pure: what it knows of the world (chance, clock, sleep) are fields that a test replaces.
+The rule: only requests that are safe to repeat, never beyond the agreed time, and the last error is raised.
+Pure: chance, clock and sleep are fields that a test replaces.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from .errors import ApiError, ConfigError, NetworkError, SlyError
 __all__ = ["IDEMPOTENT", "Retry"]
 
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
-"""Methods that change nothing more when they are sent twice (RFC 9110 §9.2.2)."""
+"""Methods whose repetition has no further effect (RFC 9110 §9.2.2)."""
 _MAY_BE_RETRIED = {408, 425, 429}
 """Statuses below 500 that mean "not now" (RFC 9110 §15.5.9, RFC 8470 §5.2, RFC 6585 §4)."""
 
@@ -24,12 +24,12 @@ _MAY_BE_RETRIED = {408, 425, 429}
 class Retry:
     """How often and how long a call is tried; `WebAPI(auth, retry=Retry())` or a class attribute `retry`.
 
-    `tries`: requests in all. `total`: seconds after the first request within which the last one begins.
-    `first` and `longest`: bounds in seconds of a pause, which doubles from one to the other and of which a
-    random part is waited (full jitter). `statuses`: those that are tried again, beside connections that
-    broke. `methods`: those that may be; add `"POST"` where the API says that it does not act twice.
-    A `Retry-After` is waited out and a random part of `first` with it, if `total` has room for it; else the
-    error comes at once. Raises `ConfigError` for numbers that make no sense and for statuses of a refusal.
+    `tries`: requests in all. `total`: seconds after the first request within which the last one starts.
+    `first` and `longest`: the pause in seconds doubles from one to the other; a random part of it is waited
+    (full jitter). `statuses`: those that are retried; broken connections are too. `methods`: those that are
+    retried; add `"POST"` if the API promises not to act twice. After a `Retry-After` the pause is that long
+    plus a random part of `first`; if that exceeds `total`, the error is raised at once. Raises `ConfigError`
+    for numbers out of range and for statuses of a refusal.
     """
 
     tries: int = 4
@@ -44,29 +44,29 @@ class Retry:
 
     def __post_init__(self) -> None:
         if self.tries < 1 or not (self.total >= 0 and 0 <= self.first <= self.longest):  # `not`: NaN too
-            raise ConfigError("Retry wants tries >= 1, total >= 0 and 0 <= first <= longest.")
+            raise ConfigError("Retry needs tries >= 1, total >= 0 and 0 <= first <= longest.")
         if isinstance(self.methods, str):
             raise ConfigError("Retry.methods is a collection of methods, such as {'GET', 'POST'}.")
         if refused := sorted(s for s in self.statuses if not (s in _MAY_BE_RETRIED or 500 <= s <= 599)):
             raise ConfigError(
-                f"Retry.statuses has {', '.join(map(str, refused))}, which the same request gets again.",
-                next_step="Leave 408, 425, 429 and 5xx in it.",
+                f"Retry.statuses has {', '.join(map(str, refused))}, which a repeated request gets again.",
+                next_step="Give only 408, 425, 429 and 5xx.",
             )
 
     def delay(self, tried: int, elapsed: float, method: str, failure: SlyError) -> float | None:
-        """Seconds to wait before the request is sent once more; None where `failure` is final.
+        """Seconds to wait before the request is sent again; None if `failure` is final.
 
-        `tried` requests were sent, the first one `elapsed` seconds ago; `failure` is what the last came to.
+        `tried` requests were sent, the first one `elapsed` seconds ago; `failure` is the last one's error.
         """
-        if tried >= self.tries or method not in self.methods or not self._is_passing(failure):
+        if tried >= self.tries or method not in self.methods or not self._is_temporary(failure):
             return None
-        told = failure.retry_after
-        # min: 2.0**n overflows for a count of tries that nobody means
-        pause = min(self.longest, self.first * 2.0 ** min(tried - 1, 60)) if told is None else self.first
-        wait = (told or 0.0) + pause * self.chance()
+        asked = failure.retry_after
+        # min: 2.0**n overflows for a very large n
+        pause = min(self.longest, self.first * 2.0 ** min(tried - 1, 60)) if asked is None else self.first
+        wait = (asked or 0.0) + pause * self.chance()
         return wait if elapsed + wait <= self.total else None
 
-    def _is_passing(self, failure: SlyError) -> bool:
+    def _is_temporary(self, failure: SlyError) -> bool:
         if isinstance(failure, ApiError):
             return failure.status in self.statuses
         return isinstance(failure, NetworkError) and failure.kind == "transient"

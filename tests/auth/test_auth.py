@@ -16,6 +16,7 @@ from SlyAPI import Auth, GrantEndedError, HeaderApiKey, OAuth2, OAuth2App, OAuth
 from SlyAPI.auth import NoAuth
 from SlyAPI.errors import ConfigError, OriginError
 from SlyAPI.web import Request
+from SlyAPI.web.challenges import challenges_in, needs_scope
 
 if TYPE_CHECKING:
     from tests.conftest import Practice, Practise, Seen, Serve
@@ -298,3 +299,57 @@ async def test_a_subclass_needs_no_more_than_sign(serve: Serve) -> None:
     async with client_of(Dated()) as client:
         await get(client, server.origin)
     assert "X-Date" in server.last.headers
+
+
+# --- 403 ---
+
+
+class StepsUp(Auth):
+    """Adds the scope that a challenge names, as a signer does that can ask the person for more."""
+
+    answers_403 = True
+
+    def __init__(self) -> None:
+        self.scopes: list[str] = []
+
+    async def sign(self, client: Any, request: Request) -> Request:
+        request.headers["X-Scopes"] = " ".join(self.scopes)
+        return request
+
+    async def sign_again(self, client: Any, request: Request, headers: Any) -> bool:
+        wanted = needs_scope(challenges_in(headers))
+        assert wanted is not None
+        self.scopes += wanted.scopes
+        await self.sign(client, request)
+        return True
+
+
+class StaysDown(StepsUp):
+    answers_403 = False
+
+
+def wanting(challenge: str) -> Any:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        if "notes" in request.headers["X-Scopes"]:
+            return web.json_response({})
+        return web.Response(status=403, headers={"WWW-Authenticate": challenge})
+
+    return handler
+
+
+@pytest.mark.parametrize(
+    ("auth", "challenge", "status"),
+    [
+        (StepsUp, 'Bearer error="insufficient_scope", scope="notes"', 200),
+        (StepsUp, 'Bearer error="insufficient_scope", scope="other"', 403),
+        (StepsUp, "Bearer", 403),
+        (StaysDown, 'Bearer error="insufficient_scope", scope="notes"', 403),
+    ],
+)
+async def test_an_auth_that_answers_403_hears_of_a_lacking_scope_once(
+    serve: Serve, auth: type[StepsUp], challenge: str, status: int
+) -> None:
+    server = await serve(wanting(challenge))
+    async with client_of(auth()) as client:
+        assert await get(client, server.origin) == status
+    assert len(server.seen) == 1 + (auth is StepsUp and "scope=" in challenge)

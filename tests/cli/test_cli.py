@@ -110,6 +110,27 @@ def test_flags_may_stand_anywhere_among_the_words(here: Path, capsys: pytest.Cap
     assert "user.json" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["--help", "-h", "--json", "--port=1", "-", "plain", "oauth1", "--"])
+async def test_words_after_two_dashes_are_names_of_files(place: Place, name: str) -> None:
+    place.user(name, expires_at="2099-01-02T03:04:05Z")
+    ended = await place.runs("show", "--", name)
+    assert (ended.code, ended.err) == (0, "")
+    assert f"user file:   {name} (mode 0600)" in ended.out
+    client = place.client(f"{name}-app")
+    ended = await place.runs("token", "--json", "--", f"{name}-app", name)
+    assert json.loads(ended.out)["token"] == place.reads(name)["token"]
+    ended = await place.runs("scaffold", "--force", "--blank", "--", f"{name}-app")
+    assert ended.code == 0
+    assert set(place.reads(f"{name}-app").values()) == {""}
+    assert client
+
+
+async def test_words_after_two_dashes_are_the_files_and_scopes_of_a_grant(place: Place) -> None:
+    place.client("--app")
+    assert (await place.runs("grant", "--timeout", "20", "--", "--app", "--help", "notes")).code == 0
+    assert place.reads("--help")["scopes"] == ["notes"]
+
+
 @pytest.mark.parametrize(
     ("argv", "flag"), [(["grant", "--json"], "--app"), (["grant", "app.json"], "--user")], ids=["client", "user"]
 )

@@ -1,6 +1,8 @@
 """What git would do with a credentials file, in real repositories."""
 from __future__ import annotations
 
+import os
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -137,3 +139,78 @@ async def test_grant_says_it_too(place: Place) -> None:
     ended = await place.grants()
     assert ended.code == 0
     assert "git would commit user.json" in ended.err
+
+
+# a repository of a stranger, such as an unpacked archive
+
+
+@pytest.mark.parametrize("name", ["core.fsmonitor", "core.hooksPath"])
+@pytest.mark.parametrize("tracked", [True, False])
+def test_nothing_that_a_repository_configures_is_run(
+    repository: Path, tmp_path: Path, name: str, tracked: bool
+) -> None:
+    trap = tmp_path / "trap"
+    trap.mkdir()
+    for hook in ("run", "post-index-change", "fsmonitor-watchman", "query-watchman"):
+        (trap / hook).write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n")
+        (trap / hook).chmod(0o700)
+    if tracked:
+        assert git(repository, "add", "user.json") == 0
+    assert git(repository, "config", name, str(trap / "run" if name == "core.fsmonitor" else trap)) == 0
+    assert would_commit(repository / "user.json") == ("tracked" if tracked else "untracked")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_bare_repository_in_a_folder_is_not_trusted(tmp_path: Path) -> None:
+    folder = tmp_path / "archive"
+    assert git(tmp_path, "init", "-q", "--bare", "archive") == 0
+    with (folder / "config").open("a") as config:
+        config.write(f'[core]\n\tbare = false\n\tworktree = .\n\tfsmonitor = "touch {tmp_path}/ran; false"\n')
+    (folder / "user.json").write_text("{}")
+    assert would_commit(folder / "user.json") is None
+    assert not (tmp_path / "ran").exists()
+
+
+def test_git_gets_no_secret_and_no_instructions_from_the_environment(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "git").write_text(f"#!/bin/sh\nexport -p > {tmp_path}/environment\nexit 1\n")
+    (tmp_path / "bin" / "git").chmod(0o700)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.setenv("SLYAPI_STORE", "redis://:a-password@host")
+    monkeypatch.setenv("SLYAPI_STORE_KEYS", "a-key")
+    monkeypatch.setenv("GIT_EXTERNAL_DIFF", "a-program")
+    would_commit(repository / "user.json")
+    environment = (tmp_path / "environment").read_text()
+    assert "HOME" in environment
+    for word in ("a-password", "a-key", "a-program"):
+        assert word not in environment
+
+
+def test_a_program_in_the_folder_at_hand_is_not_taken_for_git(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(repository)
+    (repository / "git").write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n")
+    (repository / "git").chmod(0o700)
+    monkeypatch.setenv("PATH", os.pathsep.join(["", ".", os.environ["PATH"]]))
+    assert would_commit(repository / "user.json") == "untracked"
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_link_in_the_place_of_gitignore_is_not_followed(repository: Path, tmp_path: Path) -> None:
+    (tmp_path / "profile").write_text("mine\n")
+    (repository / ".gitignore").symlink_to(tmp_path / "profile")
+    person = Person(True)
+    guard(repository / "user.json", person)
+    assert (tmp_path / "profile").read_text() == "mine\n"
+    assert "could not be written" in "\n".join(person.said)
+
+
+def test_the_way_out_can_be_copied_whatever_the_files_name(repository: Path) -> None:
+    (repository / "my user.json").write_text("{}")
+    assert git(repository, "add", "my user.json") == 0
+    person = Person(True)
+    guard(repository / "my user.json", person)
+    assert shlex.split(person.said[-1])[-1] == str(repository / "my user.json")

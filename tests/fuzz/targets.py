@@ -25,6 +25,7 @@ from SlyAPI.params import as_form, as_query
 from SlyAPI.redirect.loopback_http import LONGEST_HEAD, Head, Refusal, read_head
 from SlyAPI.tokens.times import expiry, from_epoch, read_time, refresh_expiry, write_time
 from SlyAPI.web import Reply
+from SlyAPI.web.challenges import next_step, read_challenges
 from SlyAPI.web.masking import Secrets, masked
 from SlyAPI.web.messages import retry_after, skew
 
@@ -285,6 +286,29 @@ SECRETS = [PLANTED, "4/0-a~b.c", "client secret+", "p\u00e4ss\nword\ufffd", '\\"
 ECHOES = [bytes([len(secret.encode()) - 4]) + f"{secret}no {quote(secret)} here".encode() for secret in SECRETS]
 
 
+# --- a WWW-Authenticate header, as aiohttp decodes it ---
+
+
+def check_challenges(data: bytes) -> None:
+    header = data.decode("utf-8", "surrogateescape")
+    found = read_challenges(header)
+    for challenge in found:
+        assert challenge.scheme in header
+        assert all(name.isascii() and name == name.lower() and name for name in challenge.params)
+        assert not (challenge.params and challenge.token68)
+        assert challenge.max_age is None or challenge.max_age >= 0
+    assert sum(len(value) for challenge in found for value in challenge.params.values()) <= len(header)
+    check_error(SlyError("refused", next_step=next_step(found)))
+
+
+CHALLENGES = [
+    'Basic realm="simple", Newauth realm="apps", type=1, title="Login to \\"apps\\""',
+    'Bearer error="insufficient_scope", scope="a b", resource_metadata="https://r.example/.well-known/x"',
+    'Bearer error="insufficient_user_authentication", acr_values="gold", max_age="5", DPoP algs="ES256"',
+    "Negotiate YIIB/+==, , Bearer resource_metadata=https://r.example/x?a=b",
+]
+
+
 # --- times and headers: lines of text ---
 
 
@@ -352,6 +376,7 @@ TARGETS = {
     "redirect": Target(check_redirect, [text.encode() for text in REDIRECTS]),
     "login": Target(check_login, as_json(LOGINS)),
     "head": Target(check_head, [step + raw for raw in HEADS for step in (b"\x00", b"\x05", b"\xff")]),
+    "challenges": Target(check_challenges, [text.encode() for text in CHALLENGES]),
     "masking": Target(check_masking, ECHOES),
     "times": Target(check_times, [text.encode() for text in TIMES]),
     "query": Target(check_query, as_json(QUERIES)),

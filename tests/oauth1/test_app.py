@@ -219,8 +219,9 @@ async def test_a_callback_that_was_not_taken_is_said_so(judge: Judge, app: OAuth
     judge.answer = lambda request: web.Response(text=body + "false")
     with pytest.raises(BadReplyError, match="callback"):
         await app.ask(CALLBACK)
-    judge.answer = lambda request: web.Response(text=body + "true")
-    assert (await app.ask(CALLBACK)).key == "a"
+    for true in ("true", "True", "TRUE"):
+        judge.answer = lambda request, true=true: web.Response(text=body + true)  # type: ignore[misc]
+        assert (await app.ask(CALLBACK)).key == "a"
 
 
 # --- the redirect ---
@@ -381,6 +382,9 @@ SAYS = {
     "half a success": (200, "oauth_token=NewT0kenCore0000&oauth_token_secret=%0d{all}"),
     "a callback not taken": (200, "oauth_token=NewT0kenCore0000&oauth_token_secret=x&oauth_callback_confirmed=no"),
     "an error page": (500, "<html>{sent} {all}"),
+    "an error with tokens": (400, "oauth_token=NewT0kenCore0000&oauth_token_secret=%20NewT0kenCore0000"),
+    "an error with tokens in JSON": (401, '{{"oauth_token": "NewT0kenCore0000", "oauth_verifier" : "NewT0kenCore0000'),
+    "an error with tokens in a header": (403, 'OAuth oauth_token="NewT0kenCore0000", oauth_verifier=NewT0kenCore0000'),
 }
 
 

@@ -163,6 +163,25 @@ OTHERS: list[tuple[object, str]] = [
     ({**OWN, "issuer": 5}, "issuer"),
     ({**OWN, "auth_uri": "s3cret"}, "auth_uri"),
     ({**OWN, "token_uri": "https://me:s3cret@p.example/t"}, "token_uri"),
+    ({**OWN, "auth_uri": f"{AUTH}#s3cret"}, "auth_uri"),
+    ({**OWN, "token_uri": f"{TOKEN}#"}, "token_uri"),
+    ({**OWN, "revoke_uri": "file:///s3cret"}, "revoke_uri"),
+    ({**OWN, "revoke_uri": "s3cret"}, "revoke_uri"),
+    ({**OWN, "redirect_uri": "s3cret"}, "redirect_uri"),
+    ({**OWN, "redirect_uri": "https://[s3cret"}, "redirect_uri"),
+    ({**OWN, "redirect_uri": "http://localhost:s3cret/"}, "redirect_uri"),
+    ({**OWN, "redirect_uri": "http:///s3cret"}, "redirect_uri"),
+    ({**OWN, "auth_params": {"state": "s3cret"}}, "state"),
+    ({**OWN, "auth_params": {"a": "s3cret\ud800"}}, "auth_params"),
+    ({**OWN, "auth_params": {"s3cret\n": "a"}}, "auth_params"),
+    ({**OWN, "scopes": ["s3cret\ud800"]}, "scope"),
+    ({**OWN, "scopes": ["a\x1b[31ms3cret"]}, "scope"),
+    ({**OWN, "id": True}, "id"),
+    ({**OWN, "id": 0}, "id"),
+    ({**OWN, "token_uri": False}, "token_uri"),
+    ({**OWN, "redirect_uri": 0}, "redirect_uri"),
+    ({**OWN, "redirect_uri": []}, "redirect_uri"),
+    ({"web": {**GOOGLE, "client_id": ["s3cret"]}}, "id"),
 ]
 
 
@@ -198,6 +217,34 @@ def test_an_address_that_could_do_harm_is_refused(uri: str, key: str) -> None:
             OAuth2App("client", None, uri, TOKEN).auth_url_with_pkce(REDIRECT, "s", "")
 
 
+@pytest.mark.parametrize(
+    "uri",
+    [
+        *("http://localhost:8080", "http://127.0.0.1:0/cb?a=b", "http://[::1]:9/", "https://site.example/cb"),
+        *("urn:ietf:wg:oauth:2.0:oob", "com.example.app:/cb", "msal-1234://auth"),
+    ],
+)
+def test_a_redirect_uri_may_have_any_scheme(uri: str) -> None:
+    assert OAuth2App.from_json_obj({**OWN, "redirect_uri": uri}).redirect_uri == uri
+
+
+@pytest.mark.parametrize("key", ["auth_uri", "token_uri"])
+def test_an_endpoint_has_no_fragment(key: str) -> None:
+    """RFC 6749 §3.1 and §3.2."""
+    with pytest.raises(CredentialsError, match=f"{key}.*fragment"):
+        OAuth2App.from_json_obj({**OWN, key: f"{OWN[key]}#top"})
+    with pytest.raises(ConfigError, match=r"auth_uri.*fragment"):
+        OAuth2App("client", None, f"{AUTH}#", TOKEN).auth_url_with_pkce(REDIRECT, "s", "")
+
+
+def test_the_leeway_of_a_refresh_is_30_s_unless_the_program_says_otherwise() -> None:
+    assert OAuth2App("client", None, AUTH, TOKEN).leeway == 30.0
+    assert OAuth2App("client", None, AUTH, TOKEN, leeway=120.0).leeway == 120.0
+    for wrong in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(ConfigError, match="leeway"):
+            OAuth2App("client", None, AUTH, TOKEN, leeway=wrong)
+
+
 def test_plain_http_is_for_this_machine_or_by_name() -> None:
     app = OAuth2App("client", None, "http://p.example/a", "http://p.example/t")
     with pytest.raises(ConfigError, match="plain http"):
@@ -224,6 +271,8 @@ def test_any_json_is_a_client_or_our_error(told: dict[str, Any], sound: bool) ->
         return
     saved = json.loads(json.dumps(app.to_dict()))
     assert OAuth2App.from_json_obj(saved) == app
+    link = app.auth_url_with_pkce(app.redirect_uri or REDIRECT, "st", [])
+    assert link.url.isascii(), "what is read can be used"
 
 
 def test_a_file_is_read_and_named_and_left_alone(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def test_the_request_is_that_of_rfc_6749_section_4_1_1() -> None:
 
 
 def test_a_query_of_the_endpoint_is_kept_and_a_parameter_of_ours_is_never_twice() -> None:
-    told = url_of("https://p.example/a?tenant=1&flag=&state=theirs&response_type=token#top", prompt="consent")
+    told = url_of("https://p.example/a?tenant=1&flag=&state=theirs&response_type=token", prompt="consent")
     assert told[:2] == [("tenant", "1"), ("flag", "")]
     assert dict(told)["response_type"] == "code"
     assert dict(told)["state"] == "xyz"

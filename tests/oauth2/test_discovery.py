@@ -122,6 +122,29 @@ def test_metadata_that_are_anothers_or_lead_elsewhere_are_refused(told: object, 
     assert caught.value.kind == "configuration"
 
 
+@pytest.mark.parametrize("member", ["authorization_endpoint", "token_endpoint", "revocation_endpoint"])
+@pytest.mark.parametrize(
+    "uri",
+    [
+        *("http://localhost/x", "http://127.0.0.1:8080/x", "https://localhost/x", "https://127.1.2.3/x"),
+        *("https://[::1]/x", "https://[::ffff:127.0.0.1]/x", "https://0.0.0.0/x", "https://[::]/x"),
+        *("https://a.localhost/x", "https://LOCALHOST./x", "http://server.example.com/x", "file:///x"),
+        "https://server.example.com/x#top",
+    ],
+)
+def test_an_issuer_elsewhere_names_no_endpoint_on_this_machine_or_in_plain_http(uri: str, member: str) -> None:
+    with pytest.raises(ConfigError, match=member):
+        read_metadata(reply({**METADATA, member: uri}), ISSUER)
+
+
+def test_an_issuer_on_this_machine_has_its_endpoints_here_too() -> None:
+    here = "http://localhost:3000"
+    members = {"issuer": here, "authorization_endpoint": f"{here}/a", "token_endpoint": f"{here}/t"}
+    found = read_metadata(reply({**METADATA, **members}), here)
+    assert found is not None
+    assert found.token_uri == f"{here}/t"
+
+
 values = st.none() | st.booleans() | st.integers() | st.text() | st.lists(st.text()) | st.just(ISSUER)
 
 

@@ -83,6 +83,45 @@ def test_the_url_carries_the_state_the_challenge_and_the_programs_parameters() -
     assert asked["code_challenge_method"] == "S256"
 
 
+def test_what_the_page_should_ask_has_arguments_of_its_own() -> None:
+    login = APP.begin_login(
+        "https://app.example/cb",
+        "a",
+        prompt="select_account",
+        login_hint="robin@example.com",
+        max_age=0,
+        acr_values=["phr", "phrh"],
+        auth_params={"prompt": "none", "hd": "example.com"},
+        now=NOW,
+    )
+    asked = dict(parse_qsl(urlsplit(login.url).query))
+    assert (asked["prompt"], asked["login_hint"], asked["max_age"]) == ("select_account", "robin@example.com", "0")
+    assert (asked["acr_values"], asked["hd"]) == ("phr phrh", "example.com")
+    assert dict(parse_qsl(urlsplit(begin(acr_values="phr", prompt=["login", "consent"])).query)).items() >= {
+        ("acr_values", "phr"),
+        ("prompt", "login consent"),
+    }
+    assert not {"prompt", "login_hint", "max_age", "acr_values"} & dict(parse_qsl(urlsplit(begin()).query)).keys()
+
+
+def begin(**more: Any) -> str:
+    return APP.begin_login("https://app.example/cb", "a", now=NOW, **more).url
+
+
+def test_an_age_in_the_past_is_refused() -> None:
+    with pytest.raises(ConfigError, match="max_age"):
+        begin(max_age=-1)
+
+
+async def test_the_issuer_is_compared_by_the_table_of_providers_too() -> None:
+    google = OAuth2App("id", "s", "https://accounts.google.com/o/oauth2/v2/auth", "https://oauth2.googleapis.com/token")
+    login = google.begin_login("https://app.example/cb", "a", now=NOW)
+    assert login.issuer == "https://accounts.google.com"
+    answer = {"state": login.state, "code": "c", "iss": "https://evil.example"}
+    with pytest.raises(RedirectError, match=r"evil\.example"):
+        await google.finish_login(login.to_dict(), answer, now=NOW)
+
+
 def test_no_two_logins_share_a_state_or_a_verifier() -> None:
     logins = [APP.begin_login("https://app.example/cb", "a", now=NOW) for _ in range(200)]
     assert len({login.state for login in logins}) == len({login.verifier for login in logins}) == 200

@@ -60,8 +60,6 @@ async def test_a_refresh_that_all_its_waiters_left_is_finished_and_saved_before_
         (status(503), TokenError),
         (status(429, {"error": "slow_down"}), TokenError),
         (status(401, {"error": "invalid_client"}), TokenError),
-        (INVALID_GRANT, GrantEndedError),
-        (status(200, {"error": "bad_refresh_token"}), GrantEndedError),
         (lambda: web.Response(text="<html>", content_type="text/html"), BadReplyError),
         (lambda: web.Response(text='{"access_token": "half'), BadReplyError),
         (status(200, {"access_token": "a\r\nb"}), BadReplyError),
@@ -80,6 +78,32 @@ async def test_a_refresh_that_fails_fails_all_who_wait_with_one_error_and_the_ne
     assert (len(place.forms), place.sent, path.read_text()) == (1, [], before)
     assert await api.get_json("/") == {"ok": True}
     assert [form["refresh_token"] for form in place.forms] == [REFRESH] * 2
+
+
+@pytest.mark.parametrize("answer", [INVALID_GRANT, status(200, {"error": "bad_refresh_token"})])
+async def test_an_ended_grant_is_not_asked_for_again_until_the_person_granted_anew(
+    place: Place, answer: Answer
+) -> None:
+    place.answers = [answer]
+    path = place.file()
+    for api in (place.api(path), place.api(path)):
+        results = await asyncio.gather(*(api.get_json("/") for _ in range(10)), return_exceptions=True)
+        assert {type(result) for result in results} == {GrantEndedError}
+    assert (len(place.forms), place.sent) == (1, [])
+    path.write_text(json.dumps({**place.user().to_dict(), "refresh_token": "granted-anew"}))
+    await api.get_json("/")
+    assert [form["refresh_token"] for form in place.forms] == [REFRESH, "granted-anew"]
+
+
+async def test_retry_after_of_the_token_endpoint_is_kept_by_all_objects_of_the_user(place: Place) -> None:
+    place.answers = [lambda: web.json_response({"error": "slow_down"}, status=429, headers={"Retry-After": "60"})]
+    path = place.file()
+    for _ in range(3):
+        with pytest.raises(TokenError) as caught:
+            await place.api(path).get_json("/")
+        assert caught.value.kind == "transient"
+        assert 50 < (caught.value.retry_after or 0) <= 60
+    assert len(place.forms) == 1
 
 
 async def test_a_refused_refresh_is_an_api_error_with_the_code_of_the_token_endpoint(place: Place) -> None:
@@ -200,7 +224,7 @@ async def test_on_refresh_that_calls_an_api_which_refuses_every_token_does_not_g
     async with asyncio.timeout(5):
         with pytest.raises(ApiError):
             await api.get_json("/")
-    assert len(place.forms) == 2  # one because the token was due, one because of the 401
+    assert len(place.forms) == 1  # because the token was due; a new one that is refused too is not replaced
 
 
 @pytest.mark.parametrize("kind", ["plain", "async"])

@@ -17,9 +17,10 @@ from SlyAPI.errors import (
     NetworkError,
     SaveError,
     SupersededError,
+    UnavailableError,
 )
 from SlyAPI.stores import EncryptedStore, MemoryStore, TokenStore
-from tests.support.refreshing import INVALID_GRANT, Place
+from tests.support.refreshing import INVALID_GRANT, REFRESH, Place
 
 OLD_KEY, NEW_KEY = EncryptedStore.new_key(), EncryptedStore.new_key()
 
@@ -198,26 +199,76 @@ async def test_a_save_that_goes_on_overwrites_nothing_newer(place: Place) -> Non
     await MemoryStore.save(store, "alice", theirs(place, "theirs").to_dict())  # the person signed in again
     store.saves = 0
     async with asyncio.timeout(10):
-        while any("_save_at_last" in repr(task) for task in asyncio.all_tasks()):  # noqa: ASYNC110
+        while any("Refresh" in repr(task) for task in asyncio.all_tasks()):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     assert (await store.load("alice"))["token"] == "theirs"
     await api.get_json("/")
-    assert place.sent[-1] == "new-token-1"  # still good, and nothing was asked for anew
+    assert place.sent[-1] == "theirs"  # as for all other programs
     assert len(place.forms) == 1
 
 
-async def test_a_save_that_waiting_does_not_help_is_not_repeated(place: Place) -> None:
-    class FullDisk(AwayStore):
+@pytest.mark.parametrize("error", [SaveError("The disk is full."), OSError(28, "full"), RuntimeError("a store's own")])
+async def test_a_save_refused_by_any_error_is_repeated_without_the_call_and_again_before_the_client_closes(
+    place: Place, error: Exception
+) -> None:
+    class Full(AwayStore):
         async def save(self, name: str, value: dict[str, Any]) -> None:
             self.tried += 1
-            if name == "alice" and value["token"] != "old-token-0":
-                raise SaveError("The disk is full.")
+            if self.saves:
+                raise error
             await MemoryStore.save(self, name, value)
 
-    store = FullDisk()
+    store = Full()
     api = await stored(place, store)
+    store.saves = 1
+    await api.get_json("/")  # does not wait for what waiting hardly helps
+    assert isinstance(auth(api).not_saved, SaveError)
+    store.saves = 0
+    await api.close()
+    assert auth(api).not_saved is None
+    assert (await store.load("alice"))["token"] == "new-token-1"
+
+
+async def test_tokens_that_are_not_saved_yet_serve_all_objects_of_the_user_and_are_renewed_when_they_are_due(
+    place: Place,
+) -> None:
+    store = AwayStore()
+    api = await stored(place, store)
+    auth(api).app.save_timeout = 0.0
+    store.saves = 1000
     await api.get_json("/")
-    assert store.tried == 2
+    await place.api(store.user("alice")).get_json("/")
+    place.clock.now += 1000
+    await asyncio.gather(*(place.api(store.user("alice")).get_json("/") for _ in range(3)), api.get_json("/"))
+    assert [form["refresh_token"] for form in place.forms] == [REFRESH, "refresh-token-1"]
+    assert place.sent == ["new-token-1"] * 2 + ["new-token-2"] * 4
+    store.saves = 0
+    await api.close()
+    assert (await store.load("alice"))["refresh_token"] == "refresh-token-2"
+
+
+@pytest.mark.parametrize("error", [OSError(24, "EMFILE"), RuntimeError("a store's own"), asyncio.CancelledError()])
+async def test_a_read_that_fails_sends_nothing_and_overwrites_nothing(place: Place, error: BaseException) -> None:
+    class Unreadable(MemoryStore):
+        fails = False
+
+        async def load(self, name: str) -> dict[str, Any]:
+            if self.fails:
+                raise error
+            return await super().load(name)
+
+    store = Unreadable()
+    api = await stored(place, store, due_in=100)
+    await api.get_json("/")
+    place.clock.now += 1000
+    store.fails = True
+    with pytest.raises(UnavailableError) as caught:
+        await api.get_json("/")
+    assert caught.value.kind == "transient"
+    assert place.forms == []
+    store.fails = False
+    await api.get_json("/")
+    assert place.sent[-1] == "new-token-1"
 
 
 async def test_while_the_store_is_away_a_token_that_is_due_but_good_is_used(place: Place) -> None:

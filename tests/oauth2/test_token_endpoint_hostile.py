@@ -211,3 +211,15 @@ def test_a_long_description_is_bounded() -> None:
     assert isinstance(outcome, TokenError)
     assert len(str(outcome)) <= 4096
     assert len(outcome.response.body) <= 4096
+
+
+@pytest.mark.parametrize("scope", ["read new-access-token", "new-refresh-token,read", "x=old%2Daccess%2Dtoken read"])
+def test_a_token_echoed_as_a_scope_is_not_kept_as_one(scope: str) -> None:
+    members = {"access_token": "new-access-token", "refresh_token": "new-refresh-token", "scope": scope}
+    body = json.dumps(members).encode()
+    for text in (body, body.replace(json.dumps(scope).encode(), json.dumps(re.split("[, ]", scope)).encode())):
+        user = read_token_reply(
+            Reply(200, {}, text), now=NOW, requested=["a"], previous=None, secrets=Secrets(("old-access-token",))
+        )
+        assert user.scopes == ["read"]
+        assert "token-" not in repr(user)

@@ -35,7 +35,7 @@ def _first(how: Opener | NoBrowser) -> str:
         ({"WAYLAND_DISPLAY": "wayland-0"}, "linux", "", "xdg-open"),
         (X11 | SSH, "linux", "", "xdg-open"),
         ({}, "darwin", "", "/usr/bin/open"),
-        ({}, "win32", "", "rundll32"),
+        ({}, "win32", "", r"C:\Windows\System32\rundll32.exe"),
         ({}, "linux", WSL, "rundll32.exe"),
         ({"BROWSER": "firefox"}, "linux", "", "firefox"),
         ({"BROWSER": "firefox"} | SSH, "linux", WSL, "firefox"),
@@ -223,3 +223,65 @@ async def test_a_browser_reads_and_prints_nothing_of_ours(tmp_path: Path, capfd:
     assert await open_browser(URL, environ=environ)
     assert capfd.readouterr() == ("", "")
     assert (tmp_path / "in").read_bytes() == b""
+
+
+# what a browser may not get or do
+
+
+@posix
+async def test_a_browser_gets_no_secret_from_our_environment(tmp_path: Path) -> None:
+    environ = _browser(tmp_path, f'export -p > "{tmp_path}/got"')
+    secrets = {"SLYAPI_STORE": "redis://:a-secret@host", "SLYAPI_STORE_KEYS": "k3y"}
+    assert await open_browser(URL, environ=environ | secrets)
+    got = (tmp_path / "got").read_text()
+    assert "HOME" in got or "PATH" in got
+    assert "a-secret" not in got
+    assert "k3y" not in got
+
+
+@posix
+@pytest.mark.parametrize(
+    "browser",
+    ["sh -c 'echo %s > got'", "sh -c '\"echo\" \"%s\"'", "env -i /bin/bash -ec 'echo --url=%s'", "sh -c", "dash -c %s"],
+)
+@pytest.mark.parametrize("url", ["https://a.example/?a&touch%20ran", "https://a.example/?a=1&id&b", "https://a.example/#*"])
+async def test_a_shell_that_would_run_parts_of_the_url_is_not_a_browser(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, browser: str, url: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    how = how_to_open({"BROWSER": browser}, "linux")
+    assert isinstance(how, NoBrowser)
+    assert how.reason == "shell"
+    assert not await open_browser(url, environ={**os.environ, "BROWSER": browser})
+    assert os.listdir() == []
+
+
+@posix
+async def test_a_shell_may_get_the_url_as_an_argument(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert await open_browser(URL, environ={**os.environ, "BROWSER": "sh -c 'echo \"$1\" > got' sh %s"})
+    assert (tmp_path / "got").read_text().strip() == URL
+
+
+@posix
+async def test_a_program_in_the_folder_at_hand_is_not_a_browser(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "firefox").write_text("#!/bin/sh\ntouch ran\n")
+    (tmp_path / "firefox").chmod(0o700)
+    assert not await open_browser(URL, environ={"PATH": ".::bin", "BROWSER": "firefox"})
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    "browser", ["cmd /c start %s", r"C:\tools\open.bat", "open.CMD %s", '"C:\\Windows\\System32\\cmd.exe" /c start']
+)
+def test_on_windows_what_cmd_would_read_is_not_a_browser(browser: str) -> None:
+    assert isinstance(how_to_open({"BROWSER": browser}, "win32"), NoBrowser)
+
+
+def test_on_windows_the_systems_own_program_is_run_by_its_whole_path() -> None:
+    how = how_to_open({"SystemRoot": r"D:\Win"}, "win32")
+    assert isinstance(how, Opener)
+    assert how.commands[0][0] == r"D:\Win\System32\rundll32.exe"

@@ -139,7 +139,7 @@ API_CALLS: dict[str, Callable[[WebAPI], Awaitable[Any]]] = {
 
 def _patient(api: WebAPI) -> WebAPI:
     api.retry = Retry(tries=2, first=0, longest=0)
-    api.limits = Limits(concurrent=1, obey=True)
+    api.limits = Limits(concurrent=1, respect_headers=True)
     return api
 
 

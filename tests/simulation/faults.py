@@ -124,9 +124,13 @@ def _cancel_call(scenario: "Scenario", op: Op) -> None:
 
 
 def _cancel_task(scenario: "Scenario", op: Op) -> None:
-    if op.task is not None:
-        scenario.universe.say(f"{op.world.name}: the task at {op!r} is cancelled")
-        op.task.cancel()
+    # a task that `all_tasks` does not list is out of reach; what can be cancelled then is every task of the library
+    listed = asyncio.all_tasks(op.world.loop)
+    tasks = [op.task] if op.task in listed else sorted(listed - set(op.world.tasks), key=lambda task: task.get_name())
+    for task in tasks:
+        if task is not None:
+            scenario.universe.say(f"{op.world.name}: the task {task.get_name()} is cancelled at {op!r}")
+            task.cancel()
 
 
 def _end(how: str) -> Strike:

@@ -37,55 +37,7 @@ def _disk(*calls: str) -> Callable[[Found, str], bool]:
     return explains
 
 
-def _save_refused(found: Found, problem: str) -> bool:
-    return any(
-        name.startswith("save ") and "transient" not in name and "Cancelled" not in name and "lost" not in name
-        for name in found.result.faults
-    )
-
-
-def _cut_at_the_end(found: Found, problem: str) -> bool:
-    late = problem.endswith("ended before the save") and _struck(found, "late", "pause", "save transient")
-    return problem.endswith("ended before the reply") or late
-
-
 KNOWN: tuple[Known, ...] = (
-    Known(
-        "a save refused by any error but a transient SaveError is given up",
-        2,
-        _save_refused,
-        Plan(fault="save SaveError x1", at=7),
-    ),
-    Known(
-        "a save refused for longer than the lock is kept lets another send the spent token",
-        2,
-        lambda found, problem: _struck(found, "save transient 70s"),
-        Plan(fault="save transient 70s", at=7),
-    ),
-    Known(
-        "a program that ends gives a refresh less time than its token request has",
-        2,
-        _cut_at_the_end,
-        Plan(fault="end run after", at=4, latency=20.0),
-    ),
-    Known(
-        "a read that fails leads to an older token being sent, or to new ones not being saved",
-        4,
-        lambda found, problem: _struck(found, "load "),
-        Plan(fault="load CredentialsError x1", at=6),
-    ),
-    Known(
-        "a system call that fails for a moment while the file is written: the save is given up",
-        2,
-        _disk("write", "fsync", "replace", "close", "open", "stat", "unlink"),
-        Plan(store="disk", disk_fault="once", disk_error="EBUSY", at=24),
-    ),
-    Known(
-        "a system call that fails for a moment while the file is read: new tokens are not saved",
-        4,
-        _disk("open", "read", "fstat", "close"),
-        Plan(store="disk", disk_fault="once", disk_error="EIO", at=15),
-    ),
     Known(
         "a lock that the system refuses is taken for one that was had",
         4,
@@ -103,36 +55,6 @@ KNOWN: tuple[Known, ...] = (
         5,
         lambda found, problem: problem.startswith("older") and _struck(found, "admin"),
         Plan(fault="admin grants", at=7),
-    ),
-    Known(
-        "CancelledError from a store: spins, or loses the new tokens",
-        6,
-        lambda found, problem: any("CancelledError" in name for name in found.result.faults),
-        Plan(fault="save CancelledError x1", at=7),
-    ),
-    Known(
-        "a refresh is cut short while it saves, by a cancel that comes from no task",
-        6,
-        lambda found, problem: _struck(found, "cancel task"),
-        Plan(fault="cancel task", at=6),
-    ),
-    Known(
-        "an API that refuses new tokens too is answered by refreshes without end",
-        6,
-        lambda found, problem: "refuses new tokens too" in problem or "requests" in problem,
-        Plan(fault="storm", at=8),
-    ),
-    Known(
-        "Retry-After of the token endpoint is not remembered",
-        6,
-        lambda found, problem: "before Retry-After" in problem,
-        Plan(starts=((0.0, 3.0),), fault="token 429", at=4),
-    ),
-    Known(
-        "a grant that has ended is asked for again",
-        6,
-        lambda found, problem: "heard that its grant has ended" in problem,
-        Plan(starts=((0.0,), (3.0, 6.0)), fault="crash after", at=4),
     ),
 )
 

@@ -29,6 +29,8 @@ class VirtualLoop(_Loop):  # type: ignore[misc]
         self.running = True
         self._count = 0
         self._closed = False
+        self.created: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
+        """All tasks, also those that `asyncio.all_tasks` does not list."""
         self._asyncgens: weakref.WeakSet[Any] = weakref.WeakSet()
 
     # --- run by the universe ---
@@ -104,7 +106,9 @@ class VirtualLoop(_Loop):  # type: ignore[misc]
         if self._closed:
             coro.close()
             raise RuntimeError("Event loop is closed")
-        return asyncio.Task(coro, loop=self, **options)
+        task = asyncio.Task(coro, loop=self, **options)
+        self.created.add(task)
+        return task
 
     def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> "asyncio.Future[Any]":
         """A thread's work is one step, which the universe schedules."""

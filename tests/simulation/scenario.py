@@ -246,6 +246,7 @@ class Scenario:
             await (api if self.plan.hook == "call" else client()).get_json("/me")
 
         api = client(hook if self.plan.hook else None)
+        world.before_close = api.close
         for start in starts:
             call = Call(len(world.calls) + 1)
             world.calls.append(call)

@@ -242,6 +242,8 @@ class World:
     how: str = "run"
     calls: list[Call] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
+    before_close: Callable[[], Coroutine[Any, Any, Any]] | None = None
+    """What a program that closes its loop by itself runs first: it closes its clients."""
     on_gone: list[Callable[["World"], None]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -322,7 +324,10 @@ class World:
             for function in reversed(self.package.at_exit):
                 function()
         else:
-            self.loop.close()
+            if self.before_close is not None:
+                self.loop.run_until_complete(self.before_close())
+            if self.alive:
+                self.loop.close()
         if self.alive:
             self.universe.say(f"{self.name} has ended")
             self._leave()
@@ -341,7 +346,7 @@ class World:
     def sweep(self) -> None:
         """Ends what is left of its coroutines, unheard: the run is over."""
         self.alive = False
-        left: list[Any] = self._left()
+        left: list[Any] = [task for task in self.loop.created if not task.done()]
         for task in left:
             task._log_destroy_pending = False
             for _ in range(20):

@@ -79,6 +79,10 @@ class Keyring(keyring.backend.KeyringBackend):
 
 
 class TestKeyringStore(KeptStoreContract):
+    @pytest.fixture(autouse=True)
+    def home(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("HOME", str(tmp_path))
+
     @pytest.fixture
     def backend(self) -> Keyring:
         return Keyring()

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from SlyAPI import OAuth2, OAuth2User
-from SlyAPI.errors import ConfigError, CredentialsError, CredentialsNotFoundError, SaveError
+from SlyAPI.errors import ConfigError, CredentialsError, CredentialsNotFoundError, SaveError, UnavailableError
 from SlyAPI.stores import FileStore, user_file
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ async def test_a_file_of_another_account_stays_that_accounts(tmp_path: Path, mon
     given_to: list[tuple[int, int]] = []
     if os.geteuid() != 0:  # who is not root cannot give a file away: see that it would be
         monkeypatch.setattr(os, "geteuid", lambda: 0)
-        monkeypatch.setattr(os, "chown", lambda path, uid, gid: given_to.append((uid, gid)))
+        monkeypatch.setattr(os, "fchown", lambda path, uid, gid: given_to.append((uid, gid)))
     entry = user_file(tmp_path / "user.json")
     await entry.save(OAuth2User("T", "R"))
     owner = (12345, 23456)
@@ -263,7 +263,7 @@ async def test_beside_the_one_file_only_its_own_temporary_files_are_taken_away(t
 class Faults:
     """Lets the system's calls of a module fail: the one of a number, or none."""
 
-    NAMES = ("open", "fsync", "replace", "unlink", "stat", "fstat", "chmod", "chown", "mkdir", "scandir", "close")
+    NAMES = ("open", "fsync", "replace", "unlink", "stat", "fstat", "fchmod", "fchown", "mkdir", "scandir", "close")
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
         self.count, self.failing, self.code = 0, -1, code
@@ -289,7 +289,7 @@ class Faults:
 async def test_a_refresh_during_which_any_call_of_the_system_fails_loses_nothing(
     practise: Practise, held: str, code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The call is answered, what is on disk is whole, and the refresh after it needs no luck."""
+    """The call is answered, or fails before the provider is asked; the file is whole, and the next call works."""
     practice = await practise()
     entry = user_file(practice.folder / "user.json") if held == "file" else FileStore(practice.folder / "u").user("a")
     await entry.save(await practice.grant())
@@ -300,8 +300,11 @@ async def test_a_refresh_during_which_any_call_of_the_system_fails_loses_nothing
     while broke:
         number += 1
         practice.clock.now += 1000
-        faults.count, faults.failing = 0, number
-        await api.get_json("/me")
+        faults.count, faults.failing, asked = 0, number, practice.refreshes
+        try:
+            await api.get_json("/me")
+        except (UnavailableError, CredentialsError):
+            assert practice.refreshes == asked
         broke, faults.failing = faults.count >= number, -1
         kept = await entry.load()
         current = api.auth.user  # type: ignore[attr-defined]

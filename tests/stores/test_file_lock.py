@@ -6,13 +6,15 @@ import errno
 import os
 import signal
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from SlyAPI import OAuth2User
-from SlyAPI.stores import FileStore, SqliteStore, StoredUser, file_lock, locks, user_file
+from SlyAPI.errors import SaveError, UnavailableError
+from SlyAPI.stores import FileStore, SqliteStore, StoredUser, file_lock, user_file
 from tests.support.other_process import HOLD, Spawn, is_free
 
 
@@ -66,16 +68,19 @@ async def test_a_killed_process_holds_no_lock(kind: str, place: Path, entry: Sto
     assert files(place.parent) == before  # what the dead one left, the next one took away
 
 
-async def test_patience_with_a_process_that_is_stopped_is_bounded(
-    kind: str, place: Path, entry: StoredUser, spawn: Spawn, monkeypatch: pytest.MonkeyPatch
+async def test_a_lock_that_a_stopped_process_holds_is_an_error_after_a_while_and_is_not_taken(
+    place: Path, spawn: Spawn
 ) -> None:
-    holder = await spawn(HOLD, kind, place)
+    await user_file(place).save(OAuth2User("T", "R"))
+    holder = await spawn(HOLD, "file", place)
     await holder.hears("asking", "held")
     holder.child.send_signal(signal.SIGSTOP)
-    monkeypatch.setattr(locks, "LOCK_TIMEOUT", 0.05)
-    assert await is_free(entry, 20)
+    with pytest.raises(UnavailableError, match="locked") as caught:
+        async with file_lock.file_lock(place, timeout=0.05):
+            raise AssertionError("it was taken")
+    assert caught.value.kind == "transient"
     holder.child.send_signal(signal.SIGCONT)
-    assert not await is_free(entry, 0.02)  # going on without it did not take it away
+    assert not await is_free(user_file(place), 0.02)
 
 
 async def test_who_waits_for_a_lock_can_be_cancelled(kind: str, place: Path, entry: StoredUser, spawn: Spawn) -> None:
@@ -141,8 +146,21 @@ async def test_a_link_in_the_place_of_a_lock_leads_nowhere(tmp_path: Path) -> No
     async with file_lock.file_lock(tmp_path / "lock", temporary=True):
         pass
     (tmp_path / "lock").symlink_to(tmp_path / "made")
-    async with asyncio.timeout(5), file_lock.file_lock(tmp_path / "lock", temporary=True):
-        assert files(tmp_path) == set()
+    with pytest.raises(UnavailableError, match="in the place of one") as caught:
+        async with file_lock.file_lock(tmp_path / "lock", temporary=True):
+            raise AssertionError("it was taken")
+    assert caught.value.kind == "configuration"
+    assert files(tmp_path) == set()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file away")
+async def test_a_lock_of_another_account_in_a_shared_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "lock").touch(0o666)
+    os.chown(tmp_path / "lock", 12345, 12345)
+    with pytest.raises(UnavailableError, match="in the place of one"):
+        async with file_lock.file_lock(tmp_path / "lock", temporary=True):
+            raise AssertionError("it was taken")
+    assert (tmp_path / "lock").exists()
 
 
 async def test_a_lock_of_a_file_asks_to_write_where_it_may_as_nfs_wants_it(
@@ -166,10 +184,155 @@ async def test_a_lock_of_a_file_asks_to_write_where_it_may_as_nfs_wants_it(
             real(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+# A lock that cannot be taken is not a lock that was taken.
+
+
+@pytest.mark.parametrize("call", ["open", "flock"])
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.EIO, errno.ENOMEM, errno.ENOSPC, errno.EINTR])
+async def test_a_lock_that_the_system_refuses_is_a_passing_error_and_leaves_nothing(
+    entry: StoredUser, call: str, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    handles = len(os.listdir("/proc/self/fd"))
+    with monkeypatch.context() as patch:
+        if call == "open":
+            patch.setattr(os, "open", refuse)
+        else:
+            patch.setattr(file_lock.fcntl, "flock", refuse)
+        with pytest.raises(UnavailableError) as caught:
+            async with entry.lock():
+                raise AssertionError("it was taken")
+    assert caught.value.kind == "transient"
+    assert len(os.listdir("/proc/self/fd")) == handles
+    assert await is_free(entry, 5)
+
+
+OUT_OF_FILES = """
+import resource
+from SlyAPI.errors import SlyError
+
+async def ends_in(call):
+    try:
+        await call
+        say("well")
+    except SlyError as error:
+        say(f"{type(error).__name__} {error.kind}")
+
+async def main():
+    await asyncio.to_thread(int)  # the thread is there
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+    full = []
+    try:
+        while True:
+            full.append(os.open("/dev/null", os.O_RDONLY))
+    except OSError:
+        pass
+    calls = lambda: (entry.load(), entry.lock().__aenter__(), entry.save(OAuth2User("new", "R2")),
+                     entry.replace({}, OAuth2User("new", "R2")), entry.check_writable())
+    for call in calls():
+        await ends_in(call)
+    for handle in full:
+        os.close(handle)
+    user = await entry.load()
+    say(user.token)
+    async with entry.lock():
+        say("locked")
+asyncio.run(main())
+"""
+
+
+async def test_a_process_that_may_open_no_more_files_gets_passing_errors_and_nothing_is_changed(
+    kind: str, place: Path, entry: StoredUser, spawn: Spawn
+) -> None:
+    other = await spawn(OUT_OF_FILES, kind, place)
+    await other.hears("UnavailableError transient", "UnavailableError transient", "SaveError transient")
+    await other.hears("SaveError transient", "well", "T", "locked")
+
+
+# Windows, by a fake of its module: a locked file can be neither read nor replaced, and its errors are EACCES.
+
+
+class FakeMsvcrt:
+    LK_NBLCK = 2
+
+    def __init__(self) -> None:
+        self.locked: list[str] = []
+
+    def locking(self, handle: int, mode: int, count: int) -> None:
+        import fcntl
+
+        assert (mode, count) == (self.LK_NBLCK, 1)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise PermissionError(errno.EACCES, "Permission denied") from None
+        self.locked.append(os.path.basename(os.readlink(f"/proc/self/fd/{handle}")))
+
+
+async def test_on_windows_a_lock_is_on_a_file_beside_that_goes_with_it(tmp_path: Path) -> None:
+    msvcrt = FakeMsvcrt()
+    system = file_lock.system_locks(None, msvcrt)
+    user = tmp_path / "user.json"
+    await user_file(user).save(OAuth2User("T", "R"))
+    async with file_lock.file_lock(user, system=system):
+        (lock,) = files(tmp_path) - {"user.json"}
+        with (tmp_path / lock).open("w") as other, pytest.raises(PermissionError):
+            msvcrt.locking(other.fileno(), msvcrt.LK_NBLCK, 1)
+        await user_file(user).save(OAuth2User("T2", "R2"))
+    assert files(tmp_path) == {"user.json"}
+    assert set(msvcrt.locked) == {lock}
+
+
+async def test_on_windows_a_lock_that_another_holds_is_waited_for(tmp_path: Path) -> None:
+    def lock(timeout: float) -> AbstractAsyncContextManager[None]:
+        windows = file_lock.system_locks(None, FakeMsvcrt())
+        return file_lock.file_lock(tmp_path / "user.json", system=windows, timeout=timeout)
+
+    with (tmp_path / "user.json.lock").open("w") as other:
+        FakeMsvcrt().locking(other.fileno(), FakeMsvcrt.LK_NBLCK, 1)
+        with pytest.raises(UnavailableError):
+            async with lock(0.02):
+                raise AssertionError("it was taken")
+        waiting = asyncio.create_task(lock(20).__aenter__())
+        assert not (await asyncio.wait([waiting], timeout=0.05))[0]
+    await waiting
+
+
+def test_on_windows_the_turn_to_write_is_a_file_in_the_folder(tmp_path: Path) -> None:
+    system = file_lock.system_locks(None, FakeMsvcrt())
+    with file_lock.write_turn(str(tmp_path), system=system):
+        assert files(tmp_path) == {".slyapi.lock"}
+    assert files(tmp_path) == set()
+
+
+def test_a_system_is_known_by_its_modules() -> None:
+    import fcntl
+
+    unix = file_lock.system_locks(fcntl, None)
+    assert unix is not None
+    assert not unix.beside
+    windows = file_lock.system_locks(None, FakeMsvcrt())
+    assert windows is not None
+    assert windows.beside
+    assert file_lock.system_locks(None, None) is None
+
+
+def test_a_turn_to_write_that_cannot_be_had_is_a_passing_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(handle: int, how: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(file_lock.fcntl, "flock", refuse)
+    with pytest.raises(SaveError) as caught, file_lock.write_turn(str(tmp_path)):
+        raise AssertionError("it was taken")
+    assert caught.value.kind == "transient"
+
+
 # Without working locks.
 
 
-@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EBADF, errno.ENOTSUP, errno.EIO])
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EBADF, errno.ENOTSUP])
 async def test_where_there_are_no_locks_the_tasks_of_the_process_still_take_turns(
     entry: StoredUser, code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -185,12 +348,17 @@ async def test_where_there_are_no_locks_the_tasks_of_the_process_still_take_turn
 
 
 async def test_on_a_system_without_flock_the_tasks_of_the_process_still_take_turns(
-    entry: StoredUser, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(file_lock, "fcntl", None)
-    async with entry.lock():
-        assert not await is_free(entry)
-    assert await is_free(entry)
+    def lock(timeout: float) -> AbstractAsyncContextManager[None]:
+        return file_lock.file_lock(tmp_path / "user.json", timeout=timeout, system=file_lock.system_locks(None, None))
+
+    async with lock(1):
+        with pytest.raises(UnavailableError):
+            async with lock(0.02):
+                raise AssertionError("it was taken")
+    async with lock(1):
+        pass
 
 
 @pytest.mark.parametrize("make", [FileStore, SqliteStore])

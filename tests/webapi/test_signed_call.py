@@ -4,18 +4,23 @@ from __future__ import annotations
 import base64
 import html
 import json
+import posixpath
 import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import aiohttp
 import pytest
 from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
+from multidict import CIMultiDict
 
 from SlyAPI import ApiError, Auth, HeaderApiKey, OAuth2, OAuth2App, OAuth2User, UrlApiKey, WebAPI
 from SlyAPI.errors import ConfigError, OriginError, SlyError
 from SlyAPI.web import Request
+from SlyAPI.webapi.origin import Origin
 
 if TYPE_CHECKING:
     from tests.conftest import Seen, Serve, Server
@@ -160,14 +165,87 @@ async def test_an_odd_path_stays_with_its_server(serve: Serve, path: str) -> Non
     assert len(server.seen) == 1
 
 
-async def test_a_base_url_with_capitals_or_a_default_port_is_one_origin_all_the_same() -> None:
-    from SlyAPI.webapi.signed_call import Origin
+DOTS = st.sampled_from(["..", ".%2e", "%2E.", "%2e%2E", "%252e%252e", "..;a=b"])
+SEGMENTS = st.lists(DOTS | st.sampled_from(["a", "b.c", "...", ".", "a%2Fb", "%41"]), min_size=1, max_size=5)
 
+
+SLASHES = st.sampled_from(["/", "%2f", "\\", "%5C"])
+
+
+@given(segments=SEGMENTS, slash=SLASHES, base=st.sampled_from(["/v1", "/v1/", "/a/v1"]))
+def test_no_path_leaves_the_path_of_base_url(segments: list[str], slash: str, base: str) -> None:
+    path = slash.join(segments)
+    origin = Origin(f"https://api.example{base}")
+    inside = posixpath.normpath(_decoded(f"/root/{path}")).startswith("/root")
+    try:
+        origin.check_path(f"https://api.example{base}/{path}?of=../..")
+    except ConfigError:
+        assert not inside
+    else:
+        assert inside
+
+
+def _decoded(path: str) -> str:
+    return re.sub(";[^/]*", "", unquote(unquote(path)).replace("\\", "/"))
+
+
+@pytest.mark.parametrize("path", ["/../admin", "/a/../../admin", "/%2e%2e/admin", "/.%2E%2fadmin", "/..%5cadmin"])
+async def test_a_path_out_of_base_url_is_refused_before_anything_is_sent(serve: Serve, auth: Auth, path: str) -> None:
+    server = await serve()
+    for signed in (auth, Auth.none()):
+        with pytest.raises(ConfigError, match="leaves the path"):
+            await api_at(f"{server.origin}/v1", signed).get_json(path)
+    assert server.seen == []
+
+
+@pytest.mark.parametrize("path", ["/a/../b", "/a..b", "/...", "/a?q=/../..", "/50%25", "/a%20b"])
+async def test_a_path_with_dots_within_base_url_is_sent(serve: Serve, path: str) -> None:
+    server = await serve()
+    await api_at(f"{server.origin}/v1", Auth.none()).get_json(path)
+    assert server.last.path.startswith("/v1/")
+
+
+async def test_a_base_url_with_capitals_or_a_default_port_is_one_origin_all_the_same() -> None:
     origin = Origin("HTTPS://Api.Example:443/v1")
     assert origin.admits("HTTPS://Api.Example:443/v1/a")
     assert origin.admits("https://api.example/v2")
     assert not origin.admits("http://api.example/v1")
     assert not origin.admits("https://api.example.evil.example/")
+
+
+# What asks for another credential.
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+@pytest.mark.parametrize("challenge", ['Bearer error="insufficient_scope"', 'Bearer error="other"', ""])
+async def test_a_403_that_lacks_a_scope_is_signed_again_where_the_auth_wants_it(
+    serve: Serve, wanted: bool, challenge: str
+) -> None:
+    class StepUp(Auth):
+        answers_403 = wanted
+        level = 1
+
+        async def sign(self, client: Any, request: Request) -> Request:
+            request.headers["X-Level"] = str(self.level)
+            return request
+
+        async def sign_again(self, client: Any, request: Request, headers: Any) -> bool:
+            self.level += 1
+            await self.sign(client, request)
+            return True
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        headers = CIMultiDict([("WWW-Authenticate", "DPoP"), ("WWW-Authenticate", challenge)])
+        return web.json_response({}, status=403 if request.headers["X-Level"] == "1" else 200, headers=headers)
+
+    server = await serve(handler)
+    api = api_at(server.origin, StepUp())
+    if wanted and "scope" in challenge:
+        assert await api.get_json("/") == {}
+    else:
+        with pytest.raises(ApiError, match="403"):
+            await api.get_json("/")
+        assert len(server.seen) == 1
 
 
 # Redirects.
@@ -207,8 +285,55 @@ async def test_a_header_of_the_callers_that_signing_replaced_does_not_lead_its_v
     api = api_at(server.origin, HeaderApiKey("X-Api-Key", KEY))
     await api.get_json("/start", headers={"X-Api-Key": "to be replaced", "Accept-Key": "a"})
     assert not carries_a_secret(other.last)
-    await api_at(server.origin, HeaderApiKey("Accept-Key", KEY)).get_json("/start", headers={"Accept-Key": "a"})
-    assert other.last.headers["Accept-Key"] == "a"
+    await api_at(server.origin, HeaderApiKey("Accept", KEY)).get_json("/start", headers={"Accept": "text/a"})
+    assert other.last.headers["Accept"] == "text/a"
+
+
+@pytest.mark.parametrize("name", ["Accept-Key", "Accept-Token", "User-Agent-Key", "Range-Id", "If-Range-Id", "Referer"])
+async def test_only_headers_on_a_short_list_go_to_another_origin(serve: Serve, name: str) -> None:
+    other = await serve()
+    server = await serve(redirecting(lambda _: other.origin))
+    await api_at(server.origin, Auth.none()).get_json("/start", headers={name: "mine", "Accept-Language": "de"})
+    assert name not in other.last.headers
+    assert other.last.headers["Accept-Language"] == "de"
+
+
+class OneHost(aiohttp.abc.AbstractResolver):
+    """Finds every name on this machine."""
+
+    async def resolve(self, host: str, port: int = 0, family: int = 0) -> list[Any]:
+        return [{"hostname": host, "host": "127.0.0.1", "port": port, "family": 2, "proto": 0, "flags": 0}]
+
+    async def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("127.0.0.1", "localhost", "me.localhost.", "[::1]", "127.1", "2130706433", "0x7f.1", "printer", "nas.local"),
+        *("10.0.0.1", "192.168.1.1", "172.16.0.9", "169.254.169.254", "[fd00::1]", "[fe80::1]", "[::ffff:10.0.0.1]"),
+    ],
+)
+async def test_a_redirect_from_a_public_host_into_a_private_network_is_not_followed(serve: Serve, host: str) -> None:
+    server = await serve(redirecting(lambda request: f"http://{host}:{request.url.port}/end"))
+    port = server.origin.rpartition(":")[2]
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=OneHost())) as session:
+        api = api_at(f"http://api.example.com:{port}", Auth.none(), session=session)
+        with pytest.raises(OriginError, match="private network"):
+            await api.get_json("/start")
+        assert len(server.seen) == 1
+        api.base_url = f"http://intranet:{port}"
+        server.handler = redirecting(lambda _: f"{server.origin}/end")
+        assert await api.get_json("/start") == {"at": "/end"}, "a private host may redirect to another"
+
+
+async def test_a_redirect_to_another_public_host_is_followed(serve: Serve) -> None:
+    server = await serve(redirecting(lambda request: f"http://files.example.com:{request.url.port}/end"))
+    port = server.origin.rpartition(":")[2]
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=OneHost())) as session:
+        api = api_at(f"http://api.example.com:{port}", Auth.none(), session=session)
+        assert await api.get_json("/start") == {"at": "/end"}
 
 
 async def test_once_led_away_a_redirect_back_is_signed_for_its_own_origin_only(serve: Serve) -> None:

@@ -38,6 +38,15 @@ async def call(api):
 async def local():
     await call(Api(Auth.none()))
 
+async def nothing_left():
+    for _ in range(250):
+        gc.collect()
+        await asyncio.sleep(0.02)
+        left = [o for o in gc.get_objects() if isinstance(o, aiohttp.ClientSession)]
+        if not left:
+            return
+    raise AssertionError(left)
+
 async def in_a_cycle():
     api = Api(Auth.none())
     try:
@@ -109,9 +118,7 @@ PROGRAMS = {
             for _ in range(3):
                 await local()
                 gc.collect()
-            await asyncio.sleep(0.02)
-            left = [o for o in gc.get_objects() if isinstance(o, aiohttp.ClientSession)]
-            assert not left, left
+            await nothing_left()
         asyncio.run(main())
         """,
     "an api in a cycle collected inside a loop": """
@@ -119,10 +126,7 @@ PROGRAMS = {
             for _ in range(3):
                 await in_a_cycle()
                 gc.collect()
-            await asyncio.sleep(0.02)
-            gc.collect()
-            left = [o for o in gc.get_objects() if isinstance(o, aiohttp.ClientSession)]
-            assert not left, left
+            await nothing_left()
         asyncio.run(main())
         """,
     "an api in a cycle that nobody collects": "asyncio.run(in_a_cycle())",

@@ -5,9 +5,10 @@ The rule: `sign` changes one request and nothing else; it may be called for many
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import clean_traceback
+from ..web.challenges import challenges_in, needs_scope
 from ..web.messages import Request
 from .middleware import send_signed
 
@@ -25,6 +26,9 @@ class Auth(ABC):
 
     __slots__ = ()
 
+    answers_403: ClassVar[bool] = False
+    """Whether `sign_again` is also called for a 403 whose challenge reports `insufficient_scope` (RFC 6750 §3.1)."""
+
     @abstractmethod
     async def sign(self, client: Any, request: Request) -> Request:
         """The request with its credential. May change its query_params, headers and data.
@@ -35,9 +39,16 @@ class Auth(ABC):
     async def sign_again(self, client: Any, request: Request, headers: Mapping[str, str]) -> bool:
         """Signs a request again after a 401; False (the default) where that cannot help.
 
-        `headers` are the reply's. Called at most once for a request.
+        `headers` are the reply's. Called at most once for a request; with `answers_403` also after a 403 for a
+        scope that the token lacks.
         """
         return False
+
+    def may_sign_again(self, status: int, headers: Mapping[str, str]) -> bool:
+        """Whether a reply of this status is one that `sign_again` is called for."""
+        return status == 401 or (
+            status == 403 and self.answers_403 and needs_scope(challenges_in(headers)) is not None
+        )
 
     def secrets_to_mask(self) -> Iterable[str]:
         """What no message may repeat, in addition to what signing added to the request."""

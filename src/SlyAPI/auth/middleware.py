@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 
 
 class Signs(Protocol):
-    """What the middleware needs of an `Auth`."""
+    """The part of `Auth` that a middleware calls."""
 
     async def sign(self, client: Any, request: Request) -> Request: ...
     async def sign_again(self, client: Any, request: Request, headers: Mapping[str, str]) -> bool: ...
+    def may_sign_again(self, status: int, headers: Mapping[str, str]) -> bool: ...
 
 
 async def send_signed(auth: Signs, request: "ClientRequest", handler: "ClientHandlerType") -> "ClientResponse":
@@ -46,7 +47,7 @@ async def _signed(
 ) -> "ClientResponse":
     _apply(await auth.sign(request.session, plain), request)
     response = await handler(request)
-    if response.status != 401 or not _can_repeat(request):
+    if not auth.may_sign_again(response.status, response.headers) or not _can_repeat(request):
         return response
     try:
         again = await auth.sign_again(request.session, plain, response.headers)

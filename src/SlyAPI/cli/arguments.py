@@ -7,7 +7,7 @@ import argparse
 from collections.abc import Sequence
 from difflib import get_close_matches
 from types import SimpleNamespace
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from ..errors import ConfigError, printable
 from ..oauth2.providers import PROVIDERS
@@ -39,11 +39,22 @@ def read_arguments(argv: Sequence[str]) -> SimpleNamespace:
     kind = "oauth2"
     if words[0] in ("scaffold", "grant") and words[1:2] in (["oauth1"], ["oauth2"]):
         kind = words.pop(1)
-    args = _parser(words[0]).parse_intermixed_args(words[1:], SimpleNamespace())
+    end = words.index("--") if "--" in words else len(words)
+    # argparse reads flags behind `--` too (3.11). A NUL, which no argument contains, makes a plain word of each.
+    plain = [f"\0{word}" for word in words[end + 1 :]]
+    args = _parser(words[0]).parse_intermixed_args([*words[1:end], *plain], SimpleNamespace())
+    for name, value in vars(args).items():
+        setattr(args, name, _without_nul(value))
     args.command = words[0]
     args.kind = kind
     args.bare = len(words) == 1
     return args
+
+
+def _without_nul(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_nul(word) for word in value]
+    return value.removeprefix("\0") if isinstance(value, str) else value
 
 
 def _no_such_command(word: str) -> ConfigError:

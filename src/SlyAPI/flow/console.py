@@ -21,6 +21,7 @@ from ..errors import (
     RedirectError,
     SaveError,
     SlyError,
+    UnavailableError,
     WouldOverwriteError,
     printable,
 )
@@ -181,6 +182,7 @@ _CODES: tuple[tuple[type[BaseException], int], ...] = (
     (Interrupted, 130),
     (CredentialsError, 3),
     (SaveError, 3),
+    (UnavailableError, 3),
     (RedirectError, 4),
     (GrantTimeoutError, 5),
     (LimitError, 5),

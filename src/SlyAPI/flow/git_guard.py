@@ -1,14 +1,26 @@
-"""Warns when git would commit a credentials file, and offers the line in `.gitignore` that prevents it."""
+"""Warns when git would commit a credentials file, and offers the line in `.gitignore` that prevents it.
+
+The rule: the repository may be a stranger's, so nothing that it configures is run.
+"""
 
 import os
 import re
+import shlex
+import stat
 import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
 from ..json_file import StrPath, display_path
+from ..redirect.child_process import child_environment, find_program
 from .console import Console
+
+_TRUST_NOTHING = (
+    *("-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}"),  # programs that git would run
+    *("-c", "safe.bareRepository=explicit", "--no-optional-locks"),  # a bare repository inside an unpacked archive
+)
 
 
 def would_commit(path: StrPath) -> Literal["tracked", "untracked"] | None:
@@ -23,10 +35,13 @@ def would_commit(path: StrPath) -> Literal["tracked", "untracked"] | None:
 
 def _git(folder: Path, *words: str) -> int:
     """git's exit code; -1 if there is no git or no such folder, or it does not answer."""
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    environ = child_environment(os.environ, "GIT_")
+    program = find_program("git", environ, sys.platform)
+    if program is None:
+        return -1
     with suppress(OSError, subprocess.SubprocessError):
         ran = subprocess.run(
-            ["git", "-C", str(folder), *words],
+            [program, *_TRUST_NOTHING, "-C", str(folder), *words],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -43,7 +58,7 @@ def guard(path: StrPath, console: Console) -> None:
     found = would_commit(path)
     if found == "tracked":
         console.say(f"Warning: git tracks {display_path(path)}, which contains a secret. Remove it with:")
-        console.say(f"    git rm --cached {display_path(path)}")
+        console.say(f"    git rm --cached {shlex.quote(display_path(path))}")
     elif found == "untracked":
         line = "/" + re.sub(r"([\\\[*?]| +$)", r"\\\1", Path(path).name)  # gitignore(5): escape its special characters
         if console.interactive and console.confirm(f"git would commit {display_path(path)}. Add {line} to .gitignore?"):
@@ -54,6 +69,8 @@ def guard(path: StrPath, console: Console) -> None:
 
 def _ignore(file: Path, line: str, console: Console) -> None:
     try:
+        if os.path.lexists(file) and not stat.S_ISREG(file.lstat().st_mode):  # such as a link to a file elsewhere
+            raise OSError
         before = file.read_text() if file.exists() else ""
         with file.open("a") as out:
             out.write(("" if before.endswith("\n") or not before else "\n") + line + "\n")

@@ -7,7 +7,7 @@ import hmac
 import re
 from collections.abc import Mapping
 from typing import NoReturn
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 from ..errors import (
     BadReplyError,
@@ -30,6 +30,7 @@ GRANT_AGAIN = "Grant again: python -m SlyAPI grant oauth1"
 OUT_OF_BAND = "oob"
 """The callback of a client without a redirect URI: the provider shows the verifier (§2.1)."""
 _PROBLEM = re.compile(r"\boauth_problem=[\"']?([a-z_]{1,40})")  # an extension of OAuth 1.0 that many servers support
+_CREDENTIAL = r"""oauth_(?:token|token_secret|verifier)["']?\s*[=:]\s*["']?([^"'&,\s<>]+)"""
 _REDIRECT = {"oauth_token", "oauth_verifier", "oauth_problem", "error", "denied"}  # `denied` is Twitter's
 _REPLY = {"oauth_token", "oauth_token_secret", "oauth_callback_confirmed"}
 _DENIED = {"permission_denied", "user_refused", "access_denied"}
@@ -95,7 +96,7 @@ def read_temporary_reply(reply: Reply, *, secrets: Secrets, now: float) -> Tempo
     """
     fields = _read(reply, "request_uri", secrets, now)
     # Servers older than 1.0a omit it; the missing verifier shows them later.
-    if fields.get("oauth_callback_confirmed", "true") != "true":
+    if fields.get("oauth_callback_confirmed", "true").casefold() != "true":
         raise BadReplyError(
             f"{bare_url(reply.url)} did not accept the callback (oauth_callback_confirmed is not true).",
             next_step="Register the redirect URI with the provider.",
@@ -132,7 +133,7 @@ def _read(reply: Reply, endpoint: str, secrets: Secrets, now: float) -> SecretFo
 
 def _refuse(reply: Reply, endpoint: str, secrets: Secrets, now: float) -> NoReturn:
     """Raises the error for a refusal, with its kind and next step."""
-    kept = reply.without(secrets)
+    kept = reply.without(Secrets((*secrets, *_tokens_in(reply))))
     text = kept.text()
     found = _PROBLEM.search(text) or _PROBLEM.search(kept.headers.get("WWW-Authenticate", ""))
     code = found[1] if found else f"http_{reply.status}"
@@ -151,6 +152,13 @@ def _refuse(reply: Reply, endpoint: str, secrets: Secrets, now: float) -> NoRetu
         kind=kind,
         retry_after=retry_after(reply.headers),
     )
+
+
+def _tokens_in(reply: Reply) -> list[str]:
+    """Credentials that a refusal contains all the same, to be masked."""
+    text = "\n".join((reply.text()[:16384], *reply.headers.values()))
+    found: list[str] = re.findall(_CREDENTIAL, text)[:16]
+    return [*found, *map(unquote, found)]
 
 
 def _what_helps(reply: Reply, code: str, endpoint: str, ahead: float) -> tuple[Kind, str]:

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..errors import GrantEndedError, clean_traceback
-from ..tokens.scopes import Scopes, split_scopes
+from ..errors import ConfigError, GrantEndedError, clean_traceback
+from ..tokens.scopes import Scopes, join_scopes, split_scopes
 from ..tokens.user import OAuth2User
 from ..web.urls import check_endpoint
 from . import pkce
@@ -34,15 +34,15 @@ class OAuth2App(Client):
     other machines. `clock_skew`: seconds by which the provider's clock was ahead of ours in its last token reply.
     `token_timeout`: seconds for a token request, including the wait for a slot; one event loop sends at most
     `token_requests` at once, so that a thousand users whose tokens expire together do not open a thousand
-    connections. `save_timeout`: seconds for which a call waits until new tokens are saved in a store that is
-    unavailable, less than a store's lease; then the save continues in the background. `extra` keeps further keys of
-    the file.
+    connections. `leeway`: seconds before expiry at which a token is refreshed, at most a tenth of its remaining life.
+    `save_timeout`: seconds for which a call waits until new tokens are saved in a store that is unavailable, less than
+    a store's lease; then the save continues in the background. `extra` keeps further keys of the file.
 
     `resource` names the API that tokens are for (RFC 8707), one or several. `key` (a PEM path, PEM text, a JWK, or a
     callable that signs, with `key_alg`) and `key_id` are for `private_key_jwt`, and need the extra `[jose]`;
     `assertion_audience` replaces the issuer, or the token endpoint, as audience of its assertions. `certificate`: one
     PEM file, or a pair of certificate and key, presented to the provider and to the API (RFC 8705); then `mtls_aliases`
-    replace the endpoints that they name. `leeway`: seconds before expiry at which a token counts as due.
+    replace the endpoints that they name.
     """
 
     __module__ = "SlyAPI.oauth2"
@@ -85,29 +85,36 @@ class OAuth2App(Client):
         redirect_uri: str,
         scopes: Scopes,
         *,
+        prompt: Scopes | None = None,
+        login_hint: str | None = None,
+        max_age: int | None = None,
+        acr_values: Scopes | None = None,
         auth_params: Mapping[str, str | None] | None = None,
         resource: Resource | None = None,
         now: float | None = None,
     ) -> Login:
         """Begins a login: open its `url` in the user's browser, and keep its `to_dict()` in their session.
 
-        `redirect_uri` is registered with the provider; `scopes` and `auth_params` are those of
-        `auth_url_with_pkce`; `now` is in epoch seconds, None for the machine's clock. Raises `ConfigError`.
+        `redirect_uri` is registered with the provider; `scopes` and `auth_params` are those of `auth_url_with_pkce`.
+        `prompt`, `login_hint`, `max_age` (seconds since the user last signed in) and `acr_values` (text or lists) are
+        those of OpenID Connect Core §3.1.2.1 and RFC 9470, and override `auth_params`. `now` is in epoch seconds,
+        None for the machine's clock. Raises `ConfigError`.
         """
+        if max_age is not None and max_age < 0:
+            raise ConfigError("max_age is a number of seconds, 0 or more.")
+        named = {
+            "prompt": None if prompt is None else join_scopes(prompt),
+            "login_hint": login_hint,
+            "max_age": None if max_age is None else str(max_age),
+            "acr_values": None if acr_values is None else join_scopes(acr_values),
+        }
+        params = {**(auth_params or {}), **{name: text for name, text in named.items() if text is not None}}
         wanted = scopes if isinstance(scopes, str) else list(scopes)
         own = None if resource is None else tuple(resources_of(resource))
-        link = self.auth_url_with_pkce(redirect_uri, new_state(), wanted, auth_params=auth_params, resource=own)
-        return Login(
-            link.url,
-            link.state,
-            link.verifier,
-            redirect_uri,
-            split_scopes(wanted),
-            self.id,
-            self.issuer,
-            clock(now),
-            own,
-        )
+        link = self.auth_url_with_pkce(redirect_uri, new_state(), wanted, auth_params=params, resource=own)
+        requested = split_scopes(wanted)
+        issuer, began_at = self._redirect_issuer, clock(now)
+        return Login(link.url, link.state, link.verifier, redirect_uri, requested, self.id, issuer, began_at, own)
 
     @clean_traceback
     async def finish_login(
@@ -131,7 +138,7 @@ class OAuth2App(Client):
             redirect,
             self._finished,
             client_id=self.id,
-            issuer=self.issuer,
+            issuer=self._redirect_issuer,
             issuer_required=self.iss_in_redirect,
             lifetime=lifetime,
             now=clock(now),
@@ -155,9 +162,9 @@ class OAuth2App(Client):
         """Exchanges the redirect's code for the user's tokens (RFC 6749 §4.1.3).
 
         `scopes` are those requested, for the comparison; `redirect_uri` is byte for byte the one in the URL.
-        If the provider's client authentication is unknown, the form is tried first, then Basic, which the user
-        remembers. `now` in epoch seconds, None for the machine's clock. Raises `TokenError`, `BadReplyError`,
-        `NetworkError`.
+        If the provider's client authentication is unknown, Basic is tried first (RFC 6749 §2.3.1), then the form,
+        and the user remembers what worked. `now` in epoch seconds, None for the machine's clock. Raises
+        `TokenError`, `BadReplyError`, `NetworkError`.
         """
         form = exchange_form(code, verifier, redirect_uri)
         requested = self.all_scopes(scopes)

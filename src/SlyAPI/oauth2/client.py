@@ -3,6 +3,7 @@
 The rule: every grant is a form (`x_form`), this round trip, and a reader; the files beside this one add the grants.
 """
 
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -76,17 +77,21 @@ class Client:
     dpop_algs: list[str] | None = field(default=None, kw_only=True)
     dpop: bool = field(default=False, kw_only=True)
     profile: str | None = field(default=None, kw_only=True)
-    leeway: float | None = field(default=None, kw_only=True)
     allow_http: bool = field(default=False, kw_only=True)
     clock_skew: float = field(default=0.0, init=False, compare=False)
     token_timeout: float = field(default=transport.TOKEN_TIMEOUT, kw_only=True)
     token_requests: int = field(default=TOKEN_REQUESTS, kw_only=True)
+    leeway: float = field(default=30.0, kw_only=True)
     save_timeout: float = field(default=20.0, kw_only=True)
     extra: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
     _finished: FinishedLogins = field(default_factory=FinishedLogins, init=False, repr=False, compare=False)
     _slots: RequestSlots = field(default_factory=RequestSlots, init=False, repr=False, compare=False)
     _found_auth: ClientAuth | None = field(default=None, init=False, repr=False, compare=False)
     """The method that the token endpoint accepted, where the client does not name one."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.leeway < math.inf:
+            raise ConfigError("leeway is a number of seconds, 0 or more.")
 
     def __repr__(self) -> str:
         secret = "***" if self.secret else None
@@ -137,6 +142,11 @@ class Client:
         return self.provider or UNKNOWN
 
     @property
+    def _redirect_issuer(self) -> str | None:
+        """The issuer that a redirect's `iss` must name (RFC 9207)."""
+        return self.issuer or self._facts.issuer
+
+    @property
     def provider(self) -> Provider | None:
         """The provider in the table, if it is there."""
         return provider_of(self.token_uri, self.auth_uri)
@@ -167,19 +177,21 @@ class Client:
     async def _first_call(self, call: Callable[[ClientAuth], Awaitable[T]]) -> tuple[T, ClientAuth | None]:
         """The result of a call that a refused client may repeat, and the method to remember for its tokens.
 
-        If the provider's client authentication is unknown, the form is tried first, then Basic.
+        If the provider's client authentication is unknown, Basic is tried first, then the form (RFC 6749 §2.3.1).
         """
         known = self._known_client_auth()
-        first: ClientAuth = known or self._found_auth or "post"
+        if known is not None:
+            return await call(known), None
+        first: ClientAuth = self._found_auth or "basic"
         try:
-            return await call(first), None if known or first == "post" else first
+            result = await call(first)
         except TokenError as error:
-            if known is not None or not refuses_client_auth(error):
+            if not refuses_client_auth(error):
                 raise
-        second: ClientAuth = "basic" if first == "post" else "post"
-        result = await call(second)
-        self._found_auth = second
-        return result, second
+            first = "post" if first == "basic" else "basic"
+            result = await call(first)
+        self._found_auth = first
+        return result, first
 
     async def _token_call(
         self,

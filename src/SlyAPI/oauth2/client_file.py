@@ -3,6 +3,7 @@
 The rule: no value of the file is quoted.
 """
 
+import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from os import PathLike, fsdecode
@@ -13,6 +14,7 @@ from ..tokens.client_auth import read_client_auth
 from ..tokens.recognise import recognise
 from ..tokens.scopes import split_scopes
 from ..web.urls import check_endpoint, is_loopback_uri
+from .authorization_code import check_extras
 
 ENDPOINTS = {
     "revoke_uri": "revocation_endpoint",
@@ -67,7 +69,7 @@ def client_members(obj: Any, name: str) -> dict[str, Any]:
     elif isinstance(members.get("installed"), dict):
         members = {**members["installed"], "redirect_uri": "http://127.0.0.1:0"}  # Desktop clients: any free port
     members = {_RFC_7591.get(key, key): value for key, value in members.items()}
-    if not members.get("redirect_uri"):
+    if members.get("redirect_uri") in (None, ""):
         members["redirect_uri"] = _first_loopback(members.get("redirect_uris"))
     lacking = [key for key in ("id", "auth_uri", "token_uri") if not members.get(key)]
     other = members.get("type") in ("service_account", "authorized_user") or "token" in members
@@ -121,8 +123,8 @@ def _first_loopback(uris: Any) -> str | None:
 def read_members(members: Mapping[str, Any]) -> dict[str, Any]:
     """The attributes of the client with these members under our names. Raises `ConfigError`."""
     auth_uri = text_of(members, "auth_uri")
-    texts = ("redirect_uri", "issuer", *ENDPOINTS, "key", "key_id", "key_alg", "assertion_audience", "id_token_alg")
-    texts += ("registration_access_token", "registration_client_uri", "profile")
+    uris = {key: text_of(members, key) for key in (*ENDPOINTS, "registration_client_uri")}
+    texts = ("issuer", "key", "key_id", "key_alg", "assertion_audience", "id_token_alg", "profile")
     return {
         "id": text_of(members, "id"),
         "secret": text_of(members, "secret") or None,
@@ -130,11 +132,14 @@ def read_members(members: Mapping[str, Any]) -> dict[str, Any]:
         "token_uri": check_endpoint(text_of(members, "token_uri"), "token_uri", allow_http=True),
         "auth_params": texts_of(members, "auth_params"),
         "client_auth": read_client_auth(members.get("client_auth")),
-        "scopes": split_scopes(members.get("scopes")),
+        "scopes": _scopes(members.get("scopes")),
+        "redirect_uri": _redirect_uri(text_of(members, "redirect_uri")),
+        "registration_access_token": text_of(members, "registration_access_token") or None,
         "resource": text_of(members, "resource") if isinstance(members.get("resource"), str) else _several(members),
         "certificate": _certificate(members),
-        "mtls_aliases": texts_of(members, "mtls_aliases"),
+        "mtls_aliases": _checked(texts_of(members, "mtls_aliases")),
         "dpop_algs": list_of(members, "dpop_algs") or None,
+        **{key: uri or None for key, uri in _checked(uris).items()},
         **{key: text_of(members, key) or None for key in texts},
         **{key: flag_of(members, key) for key in ("pkce", "pkce_offered")},
         **{key: flag_of(members, key) or False for key in ("iss_in_redirect", "require_par", "dpop")},
@@ -201,4 +206,35 @@ def texts_of(members: Mapping[str, Any], key: str) -> dict[str, Any]:
         return {}
     if not isinstance(value, dict) or not all(isinstance(v, str | None) for v in value.values()):
         raise ConfigError(f"{key} is not an object of strings.")
+    if not all(text.isprintable() for pair in value.items() for text in pair if text):
+        raise ConfigError(f"{key} contains characters that a URL may not carry.")
+    check_extras(value)
     return dict(value)
+
+
+def _checked(uris: dict[str, Any]) -> dict[str, Any]:
+    """The endpoints, if secrets may be sent there. Raises `ConfigError`."""
+    for key, uri in uris.items():
+        if uri:
+            check_endpoint(uri, key, allow_http=True)
+    return uris
+
+
+def _scopes(value: Any) -> list[str]:
+    scopes = split_scopes(value)
+    if not all(scope.isprintable() for scope in scopes):
+        raise ConfigError("a scope contains characters that a URL may not carry.")
+    return scopes
+
+
+def _redirect_uri(uri: str) -> str | None:
+    if uri and not re.fullmatch(_REDIRECT_URI, uri):
+        raise ConfigError("redirect_uri is not a URI.", next_step="Copy the one that is registered.")
+    return uri or None
+
+
+# http with a host, or any other scheme but not `localhost:8080`; no fragment (RFC 6749 §3.1.2)
+_REDIRECT_URI = (
+    r"(?i)https?://(?:\[[0-9a-f:.]+\]|[^\s/?#\[\]:@]+)(?::\d{1,5})?(?:[/?][^\s#]*)?|"
+    r"(?!https?:)[a-z][a-z0-9+.-]*:(?!\d)[^\s#]+"
+)

@@ -1,5 +1,6 @@
 """RFC 8414 and OpenID Connect Discovery: an issuer's endpoints, from its identifier alone. Pure."""
 
+from ipaddress import ip_address
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -39,7 +40,7 @@ def read_metadata(reply: Reply, issuer: str) -> Metadata | None:
     """The metadata in a reply (RFC 8414 §3.2); None if this address has none.
 
     Raises `BadReplyError` for metadata without endpoints or of another issuer (§3.3),
-    `ConfigError` for an endpoint that is not an https URL.
+    `ConfigError` for an endpoint that is not an https URL, or is on this machine while the issuer is elsewhere.
     """
     if reply.status != 200:
         return None
@@ -58,11 +59,29 @@ def read_metadata(reply: Reply, issuer: str) -> Metadata | None:
     auth_uri, token_uri = metadata.get("authorization_endpoint"), metadata.get("token_endpoint")
     if not isinstance(auth_uri, str) or not isinstance(token_uri, str):
         raise BadReplyError(f"The metadata of {printable(issuer, 100)} name no endpoints.", kind="configuration")
+    revoke_uri = metadata.get("revocation_endpoint")
     return Metadata(
         issuer=str(metadata["issuer"]),
-        auth_uri=check_endpoint(auth_uri, "authorization_endpoint"),
-        token_uri=check_endpoint(token_uri, "token_endpoint"),
+        auth_uri=_endpoint(auth_uri, "authorization_endpoint", issuer),
+        token_uri=_endpoint(token_uri, "token_endpoint", issuer),
         client_auth=choose_from_metadata(metadata.get("token_endpoint_auth_methods_supported")),
         iss_in_redirect=metadata.get("authorization_response_iss_parameter_supported") is True,
-        revoke_uri=metadata["revocation_endpoint"] if isinstance(metadata.get("revocation_endpoint"), str) else None,
+        revoke_uri=_endpoint(revoke_uri, "revocation_endpoint", issuer) if isinstance(revoke_uri, str) else None,
     )
+
+
+def _endpoint(uri: str, name: str, issuer: str) -> str:
+    check_endpoint(uri, name)
+    if _is_here(uri) and not _is_here(issuer):  # a stranger's metadata must not direct secrets to a local service
+        raise ConfigError(f"{name} is on this machine, and the issuer is not.", next_step="Check the issuer.")
+    return uri
+
+
+def _is_here(uri: str) -> bool:
+    host = (urlsplit(uri).hostname or "").rstrip(".")
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")  # RFC 6761 §6.3
+    address = getattr(address, "ipv4_mapped", None) or address
+    return address.is_loopback or address.is_unspecified

@@ -3,17 +3,23 @@
 The rule: only a change in the store since we last read or wrote it is another program's doing, and is taken over.
 """
 
-import asyncio
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from ..errors import CredentialsError, CredentialsNotFoundError, DecryptionError, SaveError, SlyError
-from ..stores import StoredUser
+from ..errors import (
+    CredentialsError,
+    CredentialsNotFoundError,
+    DecryptionError,
+    SaveError,
+    SlyError,
+    UnavailableError,
+)
+from ..stores import FileStore, StoredUser
 from ..stores.locks import ThreadLocks
 from ..tokens.times import as_utc
 from ..tokens.user import OAuth2User
@@ -22,8 +28,6 @@ from ..web.masking import SecretJson, Secrets
 from .app import OnRefresh
 from .token_source import TokenSource
 
-LEEWAY = 30.0
-"""Seconds before expiry at which a token counts as due, but never more than a tenth of its life."""
 RETRY_PAUSE = 5.0
 """Seconds until a refresh that failed while the token is still good is tried again."""
 NOT_LOADED = OAuth2User("", expires_at=datetime.fromtimestamp(0, UTC))
@@ -46,7 +50,6 @@ class Rare:
     """Why the tokens in use are only in memory, if they are."""
     fallback: OAuth2User | None = None
     """Tokens of ours that another program's save superseded, in case the provider refuses theirs."""
-    saving: "asyncio.Task[None] | None" = None
     refreshes: list[Any] = field(default_factory=list[Any])
     """Each `Refresh` that has not ended, at most one in an event loop before its hooks."""
 
@@ -58,12 +61,20 @@ _NOTHING = Rare()
 class HeldUser:
     """The user, when the token is due, and in one slot whatever is rare."""
 
-    __slots__ = ("clock", "due_at", "rare", "source", "timed", "user")
+    __slots__ = ("clock", "due_at", "rare", "refusals", "signed", "source", "timed", "user")
 
     def __init__(self, source: TokenSource, user: OAuth2User = NOT_LOADED, clock: Callable[[], float] = time.time):
         self.source, self.clock = source, clock
         self.rare = _NOTHING
         self.take(user)
+
+    @property
+    def key(self) -> Hashable:
+        """What all objects of the same user in this process have in common."""
+        entry = self.rare.entry
+        if entry is None:
+            return id(self)
+        return entry.store.path(entry.name) if isinstance(entry.store, FileStore) else (id(entry.store), entry.name)
 
     def own(self) -> Rare:
         """The slot for what is rare, to be changed."""
@@ -74,6 +85,8 @@ class HeldUser:
     def take(self, user: OAuth2User) -> None:
         """Uses the user's tokens from now on."""
         self.user = user
+        self.signed = self.refusals = 0
+        """How many requests were signed with the token, and how many of them were refused."""
         self._note_due()
 
     def is_due(self) -> bool:
@@ -91,7 +104,7 @@ class HeldUser:
         self.timed = self.user.expires_at
         self.due_at = self.ends()
         if self.source.can_renew(self.user):
-            self.due_at -= min(LEEWAY, max(0.0, self.due_at - self.clock()) / 10)
+            self.due_at -= min(self.source.app.leeway, max(0.0, self.due_at - self.clock()) / 10)
 
     def keep_valid_token(self, error: SlyError) -> bool:
         """Whether to keep using a token that is due but still valid, because the refresh failed temporarily."""
@@ -109,8 +122,8 @@ class HeldUser:
     async def load(self) -> SecretJson | None:
         """Takes over what another program saved. The stored value, None if there is none, `BROKEN` if it is garbage.
 
-        A file that is gone or broken leaves the tokens in memory. Raises `DecryptionError`: what cannot be decrypted
-        may be newer.
+        A file that is gone or broken leaves the tokens in memory. Raises `DecryptionError`, and
+        `UnavailableError` or another transient error: what cannot be read now may be newer.
         """
         rare, entry = self.rare, self.rare.entry
         if entry is None:
@@ -119,7 +132,7 @@ class HeldUser:
             loaded = await entry.store.load(entry.name)
             value = SecretJson(loaded if isinstance(loaded, dict) else {})
             stored = OAuth2User.from_json_obj(value, repr(entry))
-        except DecryptionError:
+        except (DecryptionError, UnavailableError):
             raise
         except CredentialsError as error:
             gone = isinstance(error, CredentialsNotFoundError)
@@ -129,10 +142,17 @@ class HeldUser:
                 return None
             log.warning("The stored user cannot be read, so the tokens held in memory are used: %s", error)
             return BROKEN
+        except Exception as error:
+            raise error if isinstance(error, SlyError) else unavailable(self, error) from None
         if mark_of(stored) != rare.stored:
             rare.stored = mark_of(stored)
             self.take(stored)
         return value
+
+
+def unavailable(held: HeldUser, error: BaseException) -> UnavailableError:
+    """The error for a store that failed in a way of its own, whose words may hold tokens."""
+    return UnavailableError(f"{held.rare.entry!r} failed ({type(error).__name__}).")
 
 
 def mark_of(user: OAuth2User) -> Secrets:

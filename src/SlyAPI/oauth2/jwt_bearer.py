@@ -12,6 +12,8 @@ from ..web.masking import SecretForm
 GRANT_TYPE = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 LIFETIME = 3600
 """Seconds for which an assertion is valid; Google refuses longer ones."""
+_DATED_BACK = 60
+"""Seconds by which `iat` is before now: a provider whose clock is behind refuses an assertion from the future."""
 
 
 def claims(issuer: str, scopes: Iterable[str], audience: str, *, subject: str | None, now: float) -> dict[str, Any]:
@@ -19,7 +21,8 @@ def claims(issuer: str, scopes: Iterable[str], audience: str, *, subject: str | 
 
     Without `sub`, Google issues the token to the account itself. `scope` is Google's extension.
     """
-    stated: dict[str, Any] = {"iss": issuer, "aud": audience, "iat": int(now), "exp": int(now) + LIFETIME}
+    issued = int(now) - _DATED_BACK
+    stated: dict[str, Any] = {"iss": issuer, "aud": audience, "iat": issued, "exp": issued + LIFETIME}
     scope = " ".join(scopes)
     if scope:
         stated["scope"] = scope

@@ -1,6 +1,7 @@
 """One refresh, step by step: join or begin, lock and load again, request, save, and only then use.
 
-The rule: one refresh at a time for each user, however many calls wait, and no cancel loses a rotated token.
+The rule: one refresh at a time for each user, however many calls wait; what the provider rotated is saved as soon as
+the store works, and until then nobody else gets the lock.
 
 The seam on which every way to a token is built:
 
@@ -14,87 +15,106 @@ The seam on which every way to a token is built:
 import asyncio
 import inspect
 import math
+from collections.abc import Hashable
 from contextlib import AsyncExitStack
 from contextvars import ContextVar
 from enum import Enum, auto
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..errors import GrantEndedError, SaveError, SlyError, SupersededError, clean_traceback
+from ..errors import GrantEndedError, SaveError, SlyError, SupersededError, TokenError, clean_traceback
 from ..stores.contract import missing
 from ..tokens.user import OAuth2User
 from ..web.events import refresh_log as log
 from ..web.events import refreshed
 from ..web.masking import SecretJson, Secrets
 from .app import OnRefresh
-from .background_save import as_save_error, save_in_background, save_with_retries
-from .held_user import NOT_LOADED, HeldUser, mark_of
-from .uncancellable import LAST_TRY, uncancellable
+from .held_user import NOT_LOADED, HeldUser, mark_of, unavailable
+from .learned import known_error, learn_error, learn_renewed
+from .saving import save_with_retries
+from .uncancellable import LAST_TRY, is_cancelled, uncancellable
 
-_NONE = Secrets()
+NONE = Secrets()
 
 
-class Outcome(Enum):
-    """How a refresh ended that raised nothing."""
+class Saved(Enum):
+    """What became of new tokens on their way to the store."""
 
-    STORED_IS_GOOD = auto()
-    """Another program, thread or event loop had refreshed: no token request was sent."""
-    RENEWED = auto()
-    """New tokens are in use."""
-    ADOPTED = auto()
-    """Another program saved newer tokens during our request: those are in use."""
-    KEPT = auto()
-    """The refresh failed temporarily, and the old token is still valid."""
+    YES = auto()
+    NOT_YET = auto()
+    """The store refuses them for now."""
+    SUPERSEDED = auto()
+    """Another program saved newer tokens, which are in use."""
+    DELETED = auto()
+    """The user was deleted, and stays deleted."""
 
 
 class Refresh:
-    """One refresh of one user in one event loop. `rejected`: a token that was refused; `why`: for the log."""
+    """One refresh of one user in one event loop. `rejected`: a token that was refused; `why`: for the log.
+
+    `done` is what callers wait for. The task runs on beyond it for tokens that the store refuses for a while.
+    """
 
     def __init__(self, held: HeldUser, client: Any, why: str, rejected: Secrets) -> None:
         self.held, self.client, self.why, self.rejected = held, client, why, rejected
+        self.loop = asyncio.get_running_loop()
         self.known: SecretJson | None = None
         """The store's value before the request."""
-        self.renewed: OAuth2User | None = None
-        """The new tokens, as soon as they are in use: from then on nobody may join."""
-        self.task = asyncio.get_running_loop().create_task(self.run())
-        self.task.add_done_callback(_retrieve_exception)
+        self.joinable = True
+        self.renew_again: asyncio.Future[None] | None = None
+        """A caller that waits for tokens newer than those that are not saved yet."""
+        self.outer = _notifying.get()
+        self.done: asyncio.Future[None] = self.loop.create_future()
+        self.done.add_done_callback(_retrieve_exception)
         held.own().refreshes.append(self)
+        self.task = self.loop.create_task(self._run())
+        self.task.add_done_callback(self._ended)
 
-    async def run(self) -> None:
-        """The five steps; the first, to join one in flight, is `refresh`."""
-        try:
-            async with uncancellable() as self.steps:
-                outcome = await self._refresh()
-                if outcome is Outcome.RENEWED:
-                    # after unlocking: a hook that calls the API must not wait for the refresh that it reports
-                    app = self.held.source.app
-                    self.renewed = self.held.user
-                    refreshed(urlsplit(app.token_uri).hostname or "", self.why, self.renewed.expires_at)
-                    for hook in (app.on_refresh, self.held.rare.on_refresh):
-                        if hook is not None:
-                            await self.steps.finish(self._notify(hook, self.renewed), LAST_TRY)
-        finally:
-            self.held.rare.refreshes.remove(self)
+    async def _run(self) -> None:
+        async with uncancellable() as self.steps:
+            try:
+                await self._refresh()
+            except (SlyError, asyncio.CancelledError) as error:
+                if is_cancelled():
+                    raise
+                # a store that raises CancelledError by itself must not make its callers try again without end
+                self._fail(error if isinstance(error, SlyError) else unavailable(self.held, error))
 
-    async def _refresh(self) -> Outcome:
+    def _fail(self, error: SlyError) -> None:
+        if self.done.done():
+            log.error("The refresh ended after its new tokens were in use: %s", error)
+        elif self.rejected or not self.held.keep_valid_token(error):
+            self.done.set_exception(error)
+        else:
+            self.done.set_result(None)
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        self.held.rare.refreshes.remove(self)
+        error = None if task.cancelled() else task.exception()
+        if not self.done.done():
+            self.done.set_exception(error) if error is not None else self.done.cancel()
+
+    async def _refresh(self) -> None:
         held = self.held
-        try:
-            if held.user is NOT_LOADED:  # most often the stored token is good, and needs no lock
-                await held.load()
-                if not held.is_due():
-                    return Outcome.STORED_IS_GOOD
-            async with AsyncExitStack() as lock:
+        if held.user is NOT_LOADED:  # most often the stored token is good, and needs no lock
+            await held.load()
+            if not held.is_due():
+                return self.done.set_result(None)
+        async with AsyncExitStack() as lock:
+            try:
                 await lock.enter_async_context(held.lock())
-                if await self._stored_is_good():
-                    return Outcome.STORED_IS_GOOD
-                # a reply with a new refresh token is heard out; another is given up when the program ends
-                grace = math.inf if held.user.refresh_token else 0.0
-                fresh = await self.steps.finish(self._request(), grace)
-                return Outcome.ADOPTED if fresh is None else await self._save(fresh, lock)
-        except SlyError as error:
-            if self.rejected or not held.keep_valid_token(error):
-                raise
-            return Outcome.KEPT
+            except Exception as error:
+                raise error if isinstance(error, SlyError) else unavailable(held, error) from None
+            renewed = None if await self._stored_is_good() else await self._request()
+            if renewed is not None:
+                saved = await self._save(renewed)
+                if saved is Saved.NOT_YET:
+                    return await self._go_on_unsaved(renewed)
+                if saved is Saved.SUPERSEDED:
+                    renewed = None
+        if renewed is not None:
+            await self._use(renewed)
+        self.done.set_result(None)
 
     async def _stored_is_good(self) -> bool:
         """Step 2, in the lock: whether another program has refreshed meanwhile."""
@@ -102,12 +122,29 @@ class Refresh:
         self.known = await held.load()
         if self.known is None and rare.entry is not None and not rare.in_file and held.source.needs_grant:
             raise missing(rare.entry.store, rare.entry.name)  # signed out, maybe on another machine
-        return held.user.token not in self.rejected and not held.is_due()
+        if held.user.token not in self.rejected and not held.is_due():
+            return True
+        error = known_error(held.key, held.user.refresh_token, self.loop.time())
+        if error is not None:
+            raise error
+        return False
 
     async def _request(self) -> OAuth2User | None:
         """Step 3: new tokens from the source; None if another program saved good ones meanwhile."""
         held = self.held
-        asked = held.user
+        # a reply with a new refresh token is heard out; another is given up when the program ends
+        grace = math.inf if held.user.refresh_token else 0.0
+        try:
+            renewed = await self.steps.finish(self._new_tokens(), grace)
+        except TokenError as error:
+            learn_error(held.key, held.user.refresh_token, error, self.loop.time())
+            raise
+        if renewed is not None:
+            learn_renewed(held.key, renewed.token, bool(self.rejected), self.loop.time())
+        return renewed
+
+    async def _new_tokens(self) -> OAuth2User | None:
+        held, asked = self.held, self.held.user
         try:
             return await held.source.new_tokens(self.client, asked, held.clock())
         except GrantEndedError:
@@ -123,30 +160,39 @@ class Refresh:
                 raise
         return await held.source.new_tokens(self.client, held.user, held.clock())
 
-    async def _save(self, fresh: OAuth2User, lock: AsyncExitStack) -> Outcome:
-        """Step 4: saves the new tokens where the store holds what it held; they are used even if that fails."""
-        held, rare = self.held, self.held.rare
-        if rare.saving is not None:
-            rare.saving.cancel()  # its refresh token is used up
-        if rare.entry is not None:
-            try:
-                saving = save_with_retries(rare.entry, fresh, self.known, held.source.app.save_timeout)
-                await self.steps.finish(saving, LAST_TRY)
-                rare.stored, rare.not_saved, rare.fallback = mark_of(fresh), None, None
-            except SupersededError as error:
-                if await self._adopt_newer(fresh, error):
-                    return Outcome.ADOPTED
-            except Exception as error:  # of a store of somebody's own: whatever it is, the tokens must not be lost
-                failed = as_save_error(error)
-                self._report_not_saved(failed)
-                if failed.kind == "transient":
-                    saved = self._note_saved
-                    rare.saving = save_in_background(rare.entry, fresh, self.known, lock.pop_all(), saved)
-        held.take(fresh)
-        return Outcome.RENEWED
+    async def _save(self, renewed: OAuth2User, *, wait: bool = True) -> Saved:
+        """Step 4: saves the new tokens in the place of what the store held; with `wait`, only as long as callers may.
 
-    async def _adopt_newer(self, fresh: OAuth2User, error: SupersededError) -> bool:
-        """Takes over what somebody saved during our request; False where there is nothing: the user was deleted.
+        Callers wait for a store that is away, and not for one that refuses. At the end of the program both are tried
+        again for `LAST_TRY`.
+        """
+        rare, limit = self.held.rare, self.loop.time() + self.held.source.app.save_timeout
+
+        def give_up(error: SaveError) -> bool:
+            if not wait:
+                return self.renew_again is not None
+            return self.loop.time() >= limit or not (error.kind == "transient" or self.steps.ending)
+
+        if rare.entry is None:
+            return Saved.YES
+        try:
+            error = await self.steps.finish(
+                save_with_retries(rare.entry, renewed, self.known, self.steps, give_up), LAST_TRY
+            )
+        except SupersededError as superseded:
+            return await self._adopt_newer(renewed, superseded)
+        except asyncio.CancelledError:
+            self.held.take(renewed)
+            self._report_not_saved(SaveError("The program ended before the store took them."))
+            raise
+        if error is None:
+            rare.stored, rare.not_saved, rare.fallback = mark_of(renewed), None, None
+            return Saved.YES
+        self._report_not_saved(error)
+        return Saved.NOT_YET
+
+    async def _adopt_newer(self, renewed: OAuth2User, error: SupersededError) -> Saved:
+        """Takes over what another program saved during our request.
 
         Of two refreshes at once a provider may keep the refresh token of either alive. All programs use the stored
         one; ours is kept in case that one is refused.
@@ -158,17 +204,53 @@ class Refresh:
             log.warning("The stored user cannot be read: %s", unreadable)
         if rare.stored == before:
             self._report_not_saved(error)
-            return False
-        rare.fallback = fresh
-        return True
+            return Saved.DELETED
+        rare.fallback = renewed
+        return Saved.SUPERSEDED
 
     def _report_not_saved(self, error: SaveError) -> None:
         self.held.rare.not_saved = error
         # the old refresh token may be used up: memory holds all there is
         log.error("New tokens are in use but were not saved, and may be lost with this process: %s", error)
 
-    def _note_saved(self) -> None:
-        self.held.rare.not_saved = None
+    async def _go_on_unsaved(self, renewed: OAuth2User) -> None:
+        """Uses tokens that are not saved yet, and tries on with the lock kept; renews them when a caller needs that."""
+        key = self.held.key
+        _unsaved[key] = self
+        try:
+            await self._use(renewed)
+            self.done.set_result(None)
+            while (saved := await self._save(renewed, wait=False)) is Saved.NOT_YET:
+                again, self.renew_again = self.renew_again, None
+                if again is not None:
+                    renewed = await self._renew_again(renewed, again)
+        finally:
+            _unsaved.pop(key, None)
+            if self.renew_again is not None:
+                self.renew_again.cancel()
+        if saved is Saved.YES:
+            log.warning("The store is there again, and the new tokens are saved.")
+
+    async def _renew_again(self, before: OAuth2User, again: "asyncio.Future[None]") -> OAuth2User:
+        renewed = None
+        try:
+            renewed = await self._request()
+            if renewed is not None:
+                await self._use(renewed)
+            again.set_result(None)
+        except SlyError as error:
+            again.set_exception(error)
+        return renewed or before
+
+    async def _use(self, renewed: OAuth2User) -> None:
+        """Step 5: uses the new tokens and calls the hooks, which do not wait for this refresh if they call the API."""
+        held, app = self.held, self.held.source.app
+        held.take(renewed)
+        self.joinable = False
+        refreshed(urlsplit(app.token_uri).hostname or "", self.why, renewed.expires_at)
+        for hook in (app.on_refresh, held.rare.on_refresh):
+            if hook is not None:
+                await self.steps.finish(self._notify(hook, renewed), LAST_TRY)
 
     async def _notify(self, hook: OnRefresh, user: OAuth2User) -> None:
         """Calls a hook; its failure is reported to the event loop's handler."""
@@ -177,52 +259,94 @@ class Refresh:
             result = hook(user)
             if inspect.isawaitable(result):
                 await result
-        except Exception as error:
-            asyncio.get_running_loop().call_exception_handler(
+        except (Exception, asyncio.CancelledError) as error:
+            if is_cancelled():
+                raise
+            self.loop.call_exception_handler(
                 {"message": "on_refresh failed; the new tokens were saved and are in use", "exception": error}
             )
 
 
+_unsaved: dict[Hashable, Refresh] = {}
+"""By user, the refresh whose new tokens are not saved yet: other objects of the same user use them too."""
 _notifying: ContextVar[Refresh | None] = ContextVar("_notifying", default=None)
 """The refresh whose hook is calling."""
 
 
 def is_hook_of(held: HeldUser) -> bool:
-    """Whether the caller is a hook that a refresh of this user is waiting for."""
+    """Whether the caller is a hook that a refresh of this user waits for, or a hook within that hook."""
     refresh = _notifying.get()
-    return refresh is not None and refresh.held is held and not refresh.task.done()
+    while refresh is not None and (refresh.held.key != held.key or refresh.done.done()):
+        refresh = refresh.outer
+    return refresh is not None
 
 
 @clean_traceback
-async def refresh(held: HeldUser, client: Any, why: str = "due", rejected: Secrets = _NONE) -> None:
+async def refresh(held: HeldUser, client: Any, why: str = "due", rejected: Secrets = NONE) -> None:
     """Step 1: waits for the user's refresh in this event loop, and begins it if there is none.
 
-    A caller that is cancelled does not cancel it.
+    A caller that is cancelled does not cancel it. A hook of a refresh never begins another of the same user.
     """
-    loop, me = asyncio.get_running_loop(), asyncio.current_task()
+    if is_hook_of(held):
+        if held.user is NOT_LOADED:
+            await held.load()
+        return
+    me = asyncio.current_task()
     while True:
-        free = (one for one in _of_loop(held, loop) if one.renewed is None)
-        task = (next(free, None) or Refresh(held, client, why, rejected)).task
+        done = _unsaved_tokens(held, rejected) or _in_flight(held) or Refresh(held, client, why, rejected).done
         try:
-            return await asyncio.shield(task)
+            return await asyncio.shield(done)
         except asyncio.CancelledError:
-            if not task.cancelled() or (me is not None and me.cancelling()):
+            if not done.cancelled() or (me is not None and me.cancelling()):
                 raise  # else somebody cancelled the refresh, not us
+        finally:
+            _unsaved_tokens(held, NONE)
+
+
+def _in_flight(held: HeldUser) -> "asyncio.Future[None] | None":
+    return next((one.done for one in _of_loop(held) if one.joinable), None)
+
+
+def _unsaved_tokens(held: HeldUser, rejected: Secrets) -> "asyncio.Future[None] | None":
+    """Takes over the user's tokens that are not saved yet, renewed where they are no good; None if there are none."""
+    saving = _unsaved.get(held.key)
+    if saving is None or not saving.done.done() or saving.loop.is_closed():
+        return None
+    if held is not saving.held:
+        held.take(saving.held.user)
+    if not held.is_due() and held.user.token not in rejected:
+        return saving.done
+    if saving.loop is not asyncio.get_running_loop():
+        return None
+    if saving.renew_again is None:
+        saving.renew_again = saving.loop.create_future()
+        saving.renew_again.add_done_callback(_retrieve_exception)
+        saving.steps.hurry.set()
+    return saving.renew_again
 
 
 async def wait_for_refresh(held: HeldUser) -> None:
-    """Waits for the user's refresh in this event loop, its hooks too, unless the caller is one of them."""
-    if not is_hook_of(held):
-        tasks = {one.task for one in _of_loop(held, asyncio.get_running_loop())}
-        if tasks:
-            await asyncio.wait(tasks)
+    """Waits for the user's refresh in this event loop, its hooks too, unless the caller is one of them.
+
+    Tokens that the store refuses have `LAST_TRY` seconds to be saved.
+    """
+    if is_hook_of(held):
+        return
+    while callers := [one.done for one in _of_loop(held) if not one.done.done()]:
+        await asyncio.wait(callers)
+    saving = _of_loop(held)
+    if saving:
+        for one in saving:
+            one.steps.hurry.set()
+        await asyncio.wait([one.task for one in saving], timeout=LAST_TRY)
 
 
-def _of_loop(held: HeldUser, loop: asyncio.AbstractEventLoop) -> list[Refresh]:
-    return [one for one in list(held.rare.refreshes) if one.task.get_loop() is loop and not one.task.done()]
+def _of_loop(held: HeldUser) -> list[Refresh]:
+    loop = asyncio.get_running_loop()
+    return [one for one in list(held.rare.refreshes) if one.loop is loop and not one.task.done()]
 
 
-def _retrieve_exception(task: "asyncio.Task[None]") -> None:
+def _retrieve_exception(future: "asyncio.Future[None]") -> None:
     """For when all callers were cancelled: else asyncio reports that nobody retrieved the exception."""
-    if not task.cancelled():
-        task.exception()
+    if not future.cancelled():
+        future.exception()

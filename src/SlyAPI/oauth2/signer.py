@@ -3,6 +3,7 @@
 The rule: a call whose token is good takes no lock and waits for nothing.
 """
 
+import asyncio
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -18,6 +19,7 @@ from ..web.masking import Secrets
 from ..web.messages import Request
 from .app import OAuth2App, OnRefresh
 from .held_user import NOT_LOADED, HeldUser, mark_of
+from .learned import is_new
 from .refresh import is_hook_of, refresh, wait_for_refresh
 from .token_source import RefreshTokenSource
 
@@ -39,6 +41,7 @@ class Signer(Auth):
         held = self._held
         if held.is_due():
             await refresh(held, client)
+        held.signed += 1
         request.headers["Authorization"] = authorization(held.user)
         certificate = held.source.app.certificate
         if certificate is not None:  # RFC 8705 §3: the API sees that the token is ours
@@ -50,9 +53,12 @@ class Signer(Auth):
         held = self._held
         sent = Secrets((request.headers.get("Authorization", ""),))
         if authorization(held.user) in sent:
-            if is_hook_of(held):
-                return False  # new, and refused already: a hook that calls the API must not refresh for ever
-            if held.source.can_renew(held.user):
+            loop = asyncio.get_running_loop()
+            held.refusals += 1
+            accepted = held.signed > held.refusals  # before, or it will be
+            if is_hook_of(held) or is_new(held.key, held.user.token, accepted, loop.time()):
+                await held.load()  # another refresh would not help, unless another program did one
+            elif held.source.can_renew(held.user):
                 await refresh(held, client, "refused", Secrets((held.user.token,)))
             else:
                 await held.load()  # the person may have granted again

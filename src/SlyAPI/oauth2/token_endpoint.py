@@ -30,7 +30,16 @@ _CONFIGURATION = {
     "redirect_uri_mismatch": "Register exactly this redirect URI with the provider.",
     "invalid_request": "The provider found the request malformed; see its description.",
 }
-_TRANSIENT = {"temporarily_unavailable", "server_error", "slow_down", "rate_limited", "ratelimited"}
+_TRANSIENT = {408, 413, 421, 425, 429, 431}
+# Rarely needed: `re` compiles them at the first use and caches them.
+_RATE_LIMITED = r"rate.?limit|rate exceeded|too.?many|throttl|quota|exhausted|limit (?:was )?(?:reached|exceeded)"
+_PASSING = (
+    r"internal.?(?:server.?)?error|fatal.?error|server.?error|unavailable|time.?out|timed out|temporar|try again|"
+    r"slow.?down|busy|overload|maintenance"
+)
+_DEAD = r"refresh|invalid.token|token (?:is|was) (?:invalid|expired|revoked)"
+_OF_CODE = r"(?<![a-z])code(?![a-z])|verifier|redirect"
+_MARKUP = r"(?is)<(script|style)\b.*?</\1|<[^<>]*>?|>"
 
 
 def read_token_reply(
@@ -57,13 +66,17 @@ def read_token_reply(
     if twice := _repeated_member(reply.body):
         raise BadReplyError(f"{where} sent two different values of {twice}.", next_step=_CHECK_ADDRESS)
     try:
-        return OAuth2User.from_token_answer(
+        user = OAuth2User.from_token_answer(
             answer, now=now, requested=requested, previous=previous, refresh_life_unit=refresh_life_unit
         )
     except BadReplyError as error:
         error.args = (f"{where} answered HTTP {reply.status}, but {masked(str(error), secrets)}",)
         error.next_step = _CHECK_ADDRESS
         raise
+    tokens = (*secrets, user.token, user.refresh_token or "")
+    if masked(" ".join(user.scopes), tokens) != " ".join(user.scopes):  # scopes are printed, so no secret is one
+        user.scopes = [scope for scope in user.scopes if masked(scope, tokens) == scope]
+    return user
 
 
 def read_answer(reply: Reply) -> dict[str, Any] | None:
@@ -114,7 +127,10 @@ def _read_form(reply: Reply) -> dict[str, Any] | None:
 
 def is_error(answer: Mapping[str, Any] | None) -> bool:
     """Whether an answer is a refusal, whatever its status (GitHub, Slack and Reddit send HTTP 200)."""
-    return answer is not None and (bool(answer.get("error")) or answer.get("ok") is False)
+    if answer is None:
+        return False
+    failed = answer.get("error") or answer.get("ok") is False or answer.get("success") is False
+    return bool(failed or (answer.get("errors") and not answer.get("access_token")))
 
 
 def refusal(
@@ -127,8 +143,10 @@ def refusal(
     code, description = printable(code, 80), printable(description)
     kind, next_step = _what_helps(reply, code, description, refreshing)
     ended = refreshing and kind == "permanent"
+    kept = reply.without(secrets)
+    parts = [part for part in (code, description) if part] or [printable(re.sub(_MARKUP, " ", kept.text()), 200)]
     message = f"{where} refused{' to refresh' if refreshing else ''}: HTTP {reply.status}"
-    message += "".join(f", {part}" for part in (code, description) if part) + "."
+    message += "".join(f", {part}" for part in parts if part) + "."
     if 300 <= reply.status < 400:
         message = f"{where} redirects elsewhere (HTTP {reply.status}), and secrets do not follow redirects."
         kind, next_step, ended = "configuration", "Put the final address into token_uri.", False
@@ -136,7 +154,7 @@ def refusal(
         reply.status,
         code or f"http_{reply.status}",
         description,
-        reply.without(secrets),
+        kept,
         message=message,
         next_step=next_step,
         kind=kind,
@@ -155,30 +173,40 @@ def _tokens_in(reply: Reply) -> list[str]:
 
 
 def _error_of(answer: Mapping[str, Any]) -> tuple[str, str]:
-    """`(code, description)` in the formats of RFC 6749 §5.2, Facebook (an object), Twitch, Reddit and Zoom."""
-    error: Any = answer.get("error")
-    description: Any = answer.get("error_description") or answer.get("message") or answer.get("reason")
-    if isinstance(error, dict):
-        description = error.get("message") or description
-        error = error.get("type") or error.get("status") or error.get("code")
-    if isinstance(error, list | dict) or error is None:
-        error = ""
-    return str(error), description if isinstance(description, str) else ""
+    """`(code, description)` in the formats of RFC 6749 §5.2 and of many providers."""
+    texts = [answer.get(name) for name in ("error_description", "message", "reason", "error_message")]  # Twitch, Zoom
+    error, errors = answer.get("error"), answer.get("errors")
+    if not error and errors and isinstance(errors, list):
+        error = errors[0]  # Fitbit, Strava
+    if isinstance(error, dict):  # Facebook, Google, Yahoo
+        members: dict[str, Any] = error
+        texts.insert(0, members.get("message"))
+        named = [members[name] for name in ("errorType", "type", "status", "errorId") if members.get(name)]
+        place = [members[name] for name in ("resource", "field", "code") if isinstance(members.get(name), str)]
+        error = named[0] if named else " ".join(place) or members.get("code")
+    if not error:
+        error = next((text for text in (answer.get("error_type"), answer.get("status")) if isinstance(text, str)), "")
+    code = str(error) if isinstance(error, str | int) and not isinstance(error, bool) else ""  # Reddit: a number
+    return code, next((text for text in texts if text and isinstance(text, str)), "")
 
 
 def _what_helps(reply: Reply, code: str, description: str, refreshing: bool) -> tuple[Kind, str]:
-    status = reply.status
-    if status in (408, 425, 429) or status >= 500 or code.casefold() in _TRANSIENT:
-        return "transient", "Nothing is lost; try again later."
+    status, code = reply.status, code.casefold()
     text = f"{code} {description}".casefold()
-    dead = code == "invalid_grant" or "refresh" in text or "invalid token" in text
-    # our request is well-formed: Zoom reports a dead refresh token as an invalid request
+    final = code == "invalid_grant" or any(word in text for word in ("invalid", "expired", "revoked"))
+    passing = re.search(_RATE_LIMITED, text) or (not final and re.search(_PASSING, text))
+    if status in _TRANSIENT or status >= 500 or passing:
+        return "transient", "Nothing is lost; try again later."
+    dead = code == "invalid_grant" or re.search(_DEAD, text)
+    # our request is well-formed: Zoom and X report a dead refresh token as an invalid request
     if code in _CONFIGURATION and not (refreshing and dead and code == "invalid_request"):
         return "configuration", _CONFIGURATION[code]
     if not dead and (status == 401 or "client" in (code or description).casefold()):  # Slack's bad_client_secret
         return "configuration", _CONFIGURATION["invalid_client"]
     if not dead and status in (404, 405):
         return "configuration", _CHECK_ADDRESS
+    if not text.strip() and reply.body.lstrip().startswith(b"<"):
+        return "transient", "A proxy or firewall may have answered; try again later, and check token_uri."
     if refreshing and (dead or code or not reply.body.strip()):  # an empty 400 is a refused refresh too
         return "permanent", GRANT_AGAIN
     if code == "invalid_grant":
@@ -187,6 +215,12 @@ def _what_helps(reply: Reply, code: str, description: str, refreshing: bool) -> 
 
 
 def refuses_client_auth(error: TokenError) -> bool:
-    """Whether the token endpoint takes the secret in another place: the code is still valid then."""
-    text = f"{error.error} {error.error_description}".casefold()
-    return error.status == 401 or "invalid_client" in text or ("client" in text and error.error == "invalid_request")
+    """Whether a refused exchange may succeed with the other client authentication: the code is still valid then."""
+    code, text = error.error.casefold(), f"{error.error} {error.error_description}".casefold()
+    if code in ("invalid_client", "unauthorized_client"):
+        return error.status < 500
+    of_another = code == "invalid_grant" or re.search(_OF_CODE, text) or re.search(_RATE_LIMITED, text)
+    if error.status not in (200, 400, 401, 403) or of_another:
+        return False
+    empty = not error.response.body.strip()
+    return error.status in (401, 403) or empty or code == "invalid_request" or "client" in text

@@ -17,6 +17,8 @@ T = TypeVar("T")
 
 LAST_TRY = 5.0
 """Seconds that a save or a hook has left when its program ends."""
+SHORT_PAUSE = 0.25
+"""Seconds that such a step waits between two tries then, at most."""
 
 
 class uncancellable:
@@ -26,14 +28,15 @@ class uncancellable:
     outside of its steps can be cancelled as ever.
     """
 
-    _cancelled = False
+    ending = False
+    """Whether the surrounding task was cancelled."""
 
     async def __aenter__(self) -> Self:
         free_closed_loops()
         task = asyncio.current_task()
         assert task is not None
-        self.ending = asyncio.Event()
-        """Set when somebody cancels: what waits for a next try need not wait any longer."""
+        self.hurry = asyncio.Event()
+        """Ends a `pause`; set by a cancel too."""
         self._task = task
         _at_work.setdefault((os.getpid(), task.get_loop()), set()).add(task)
         return self
@@ -43,7 +46,7 @@ class uncancellable:
         _at_work[place].discard(self._task)
         if not _at_work[place]:
             del _at_work[place]
-        if self._cancelled:
+        if self.ending:
             raise asyncio.CancelledError
 
     async def finish(self, work: Coroutine[Any, Any, T], grace: float = math.inf) -> T:
@@ -54,19 +57,34 @@ class uncancellable:
         loop = asyncio.get_running_loop()
         step = loop.create_task(work)
         asyncio._unregister_task(step)
-        end = loop.time() + grace if self._cancelled else math.inf
+        end = loop.time() + grace if self.ending else math.inf
         while not step.done():
             try:
                 await asyncio.wait([step], timeout=None if end == math.inf else max(0.0, end - loop.time()))
             except asyncio.CancelledError:
-                if not self._cancelled:
+                if not self.ending:
                     end = loop.time() + grace
-                self._cancelled = True
-                self.ending.set()
+                self.ending = True
+                self.hurry.set()
             if not step.done() and loop.time() >= end:
                 step.cancel()
                 end = math.inf
         return step.result()
+
+    async def pause(self, seconds: float) -> None:
+        """Waits, within a step, for the next try: until `hurry` is set, and only briefly once the program ends."""
+        if self.ending:
+            return await asyncio.sleep(min(seconds, SHORT_PAUSE))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.hurry.wait()
+        self.hurry.clear()
+
+
+def is_cancelled() -> bool:
+    """Whether somebody cancelled the current task; else a `CancelledError` in it is some code's own doing."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 _at_work: dict[tuple[int, asyncio.AbstractEventLoop], set[asyncio.Task[Any]]] = {}

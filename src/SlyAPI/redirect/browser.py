@@ -19,9 +19,11 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from ..errors import ConfigError, printable
+from .child_process import child_environment, find_program
 
 _TEXT_BROWSERS = {"w3m", "lynx", "links", "links2", "elinks", "browsh", "www-browser", "carbonyl"}
 _ON_LINUX = ("xdg-open", "x-www-browser", "firefox", "google-chrome", "chromium", "chromium-browser")
+_SHELLS = {"sh", "bash", "dash", "ash", "zsh", "ksh", "mksh", "fish", "csh", "tcsh"}
 _RUNDLL = ("url.dll,FileProtocolHandler", "%s")
 _PATIENCE = 2.0
 _GLANCE = 0.05
@@ -43,7 +45,7 @@ class Opener:
 class NoBrowser:
     """Why no browser can be opened; `text` completes a sentence such as "No browser was opened: ..."."""
 
-    reason: Literal["ssh", "container", "no display", "text browser"]
+    reason: Literal["ssh", "container", "no display", "text browser", "shell"]
     text: str
 
 
@@ -58,7 +60,8 @@ def how_to_open(environ: Mapping[str, str], platform: str, proc_version: str = "
     if (environ.get("SSH_CONNECTION") or environ.get("SSH_TTY")) and not display:
         return NoBrowser("ssh", "this is a remote machine (SSH).")
     if platform == "win32":
-        return Opener((("rundll32", *_RUNDLL),))
+        system = ntpath.join(environ.get("SystemRoot") or r"C:\Windows", "System32")
+        return Opener(((ntpath.join(system, "rundll32.exe"), *_RUNDLL),))
     if platform == "darwin":
         return Opener((("/usr/bin/open",),))
     if "microsoft" in proc_version.lower():
@@ -76,7 +79,7 @@ def _chosen(browsers: str, platform: str) -> Opener | NoBrowser:
     """The commands of $BROWSER, separated as in $PATH; a trailing `&` is dropped (all run in the background)."""
     windows = platform == "win32"
     commands: list[tuple[str, ...]] = []
-    text_browser = ""
+    none = NoBrowser("text browser", "BROWSER names no program.")
     for command in browsers.split(";" if windows else ":"):
         try:
             words = [word for word in shlex.split(command, posix=not windows) if word != "&"]
@@ -87,12 +90,25 @@ def _chosen(browsers: str, platform: str) -> Opener | NoBrowser:
         if not words:
             continue
         if ntpath.basename(words[0]).removesuffix(".exe") in _TEXT_BROWSERS:
-            text_browser = words[0]
-            continue
-        commands.append(tuple(words))
-    if not commands:
-        return NoBrowser("text browser", f"{printable(text_browser, 80)} needs this terminal for itself.")
-    return Opener(tuple(commands))
+            none = NoBrowser("text browser", f"{printable(words[0], 80)} needs this terminal for itself.")
+        elif _is_shell_code(words, windows=windows):
+            none = NoBrowser("shell", "BROWSER passes the address to a shell, which would run parts of it.")
+        else:
+            commands.append(tuple(words))
+    return Opener(tuple(commands)) if commands else none
+
+
+def _is_shell_code(words: list[str], *, windows: bool) -> bool:
+    """Whether a shell parses the URL: an `&` in it would end the command and begin another one."""
+    names = [ntpath.basename(word).lower() for word in words]
+    if windows:  # cmd.exe runs batch files too, and parses their arguments
+        return bool({"cmd", "cmd.exe"} & set(names)) or names[0].endswith((".bat", ".cmd"))
+    if any("%s" in word and len(word.split()) > 1 for word in words):
+        return True
+    script = next((at + 1 for at, word in enumerate(words) if re.fullmatch(r"-[a-z]*c", word)), None)
+    if script is None or not _SHELLS & set(names[:script]):
+        return False
+    return "%s" in "".join(words[script : script + 1] or ["%s"])
 
 
 def ssh_hint(environ: Mapping[str, str], port: int) -> str:
@@ -134,7 +150,7 @@ async def open_browser(
     if isinstance(how, NoBrowser):
         return False
     for command in how.commands:
-        child = _start(command, url, environ)
+        child = _start(command, url, child_environment(environ))
         if child is not None and not await _exit_code(child, patience):
             return True
     return False
@@ -149,21 +165,24 @@ async def _exit_code(child: subprocess.Popen[bytes], patience: float) -> int | N
     return child.poll()
 
 
-def _start(command: tuple[str, ...], url: str, environ: Mapping[str, str]) -> subprocess.Popen[bytes] | None:
+def _start(command: tuple[str, ...], url: str, environ: dict[str, str]) -> subprocess.Popen[bytes] | None:
     """Starts one command in its own session, so that Ctrl-C in our terminal does not reach it."""
     words = [word.replace("%s", url) for word in command]
     if words == list(command):
         words.append(url)
+    program = find_program(words[0], environ, sys.platform)
+    if program is None:
+        return None
     flags = 0
     if sys.platform == "win32":
         flags = subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP
     try:
         child = subprocess.Popen(
-            words,
+            [program, *words[1:]],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            env=dict(environ),
+            env=environ,
             start_new_session=True,
             creationflags=flags,
         )

@@ -34,7 +34,11 @@ class TokenStore(ABC):
 
     @abstractmethod
     async def load(self, name: str) -> dict[str, Any]:
-        """The value last saved. Raises `CredentialsNotFoundError` if there is none."""
+        """The value last saved. Raises `CredentialsNotFoundError` if there is none.
+
+        A store that cannot be read at this moment raises an error of kind `transient`, such as `UnavailableError`:
+        it is neither missing nor broken.
+        """
 
     @abstractmethod
     async def save(self, name: str, value: dict[str, Any]) -> None:
@@ -74,7 +78,14 @@ class TokenStore(ABC):
         """Held during the refresh of one user, by one task of one process at a time.
 
         Released when its holder dies. A lease may expire while its holder is paused or cut off; `replace` then
-        refuses the holder's late save. After `LOCK_TIMEOUT` the block runs without the lock.
+        refuses the holder's late save. Raises an error of kind `transient`, such as `UnavailableError`, if the lock
+        cannot be taken; the block never runs without it.
+        """
+
+    async def check_writable(self, name: str) -> None:  # noqa: B027 - most stores cannot know
+        """Called with the lock held, before a refresh sends a refresh token that may then be used up.
+
+        Raises `SaveError` of kind `configuration` if a save could never succeed; what may pass is not an error here.
         """
 
     async def close(self) -> None:  # noqa: B027 - most stores hold nothing open
@@ -128,6 +139,10 @@ class StoredUser:
     async def delete(self) -> None:
         """Deletes the user from the store."""
         await self.store.delete(self.name)
+
+    async def check_writable(self) -> None:
+        """Raises `SaveError` if the user's tokens could never be saved (`TokenStore.check_writable`)."""
+        await self.store.check_writable(self.name)
 
     def lock(self) -> AbstractAsyncContextManager[None]:
         """The user's lock in the store."""

@@ -106,6 +106,10 @@ class EncryptedStore(TokenStore):
         """The names of all users, readable or not."""
         return await self.store.names()
 
+    async def check_writable(self, name: str) -> None:
+        """As the inner store does."""
+        await self.store.check_writable(name)
+
     def lock(self, name: str) -> AbstractAsyncContextManager[None]:
         """One user's lock, the inner store's."""
         return self.store.lock(name)

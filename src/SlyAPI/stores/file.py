@@ -4,23 +4,29 @@ The rule: a user's file is read, replaced and locked where all links lead; nothi
 """
 
 import asyncio
+import logging
 import os
 import re
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 from urllib.parse import unquote
 
 from ..errors import ConfigError, CredentialsError, CredentialsNotFoundError, SaveError, clean_traceback
-from ..json_file import StrPath, display_path, read_json_file, write_json_file
+from ..json_file import StrPath, check_writable, display_path, read_json_file, unavailable, write_json_file
 from ..web.masking import SecretJson
-from .contract import StoredUser, TokenStore, lasting_path, missing, real_path
-from .file_lock import file_lock
+from .contract import StoredUser, TokenStore, lasting_path, missing, real_path, superseded
+from .file_lock import file_lock, write_turn
+
+log = logging.getLogger("SlyAPI")
+
+_Stored = Callable[[], SecretJson | None]
+"""Reads what a user's file holds."""
 
 _PLAIN = re.compile(r"[a-z0-9_@+-][a-z0-9_@+.-]*")
 _LONGEST = 230  # file systems take 255 bytes, and a temporary name is longer than the name
-_TEMPORARY = r"\.[0-9a-f]{12}\.tmp"  # what `write_json_file` writes first; a process killed amid it leaves it
-_LONGEST_WRITE = 60.0  # seconds after which it is taken for such a one
+_TEMPORARY = r"\.[0-9a-f]{12}\.tmp"  # what `write_json_file` writes first; a killed process leaves it behind
+_LONGEST_WRITE = 60.0  # seconds after which it counts as left behind
 
 
 class FileStore(TokenStore):
@@ -36,7 +42,7 @@ class FileStore(TokenStore):
 
     def __init__(self, folder: StrPath) -> None:
         self.folder = lasting_path(folder)
-        self._swept = False
+        self._swept = self._reported = False
 
     def __repr__(self) -> str:
         return f"FileStore({display_path(self.folder)!r})"
@@ -48,11 +54,18 @@ class FileStore(TokenStore):
     @clean_traceback
     async def load(self, name: str) -> dict[str, Any]:
         """The value in the user's file. Raises `CredentialsError` if it does not hold a JSON object."""
+        value = self._read(name)
+        if value is None:
+            raise missing(self, name)
+        self._report_owner(self.path(name))
+        return value
+
+    def _read(self, name: str) -> SecretJson | None:
         path = self.path(name)
         try:
             value = read_json_file(path)
         except CredentialsNotFoundError:
-            raise missing(self, name) from None
+            return None
         if not isinstance(value, dict):
             raise CredentialsError(f"{display_path(path)} does not hold a user's tokens: it is not a JSON object.")
         return SecretJson(value)
@@ -60,27 +73,69 @@ class FileStore(TokenStore):
     @clean_traceback
     async def save(self, name: str, value: dict[str, Any]) -> None:
         """Replaces the user's file, off the event loop because fsync waits for the disk."""
-        await asyncio.to_thread(self._save, self.path(name), value)
+        await asyncio.to_thread(self._write, name, value, lambda _: True)
 
-    def _save(self, path: str, value: dict[str, Any]) -> None:
+    @clean_traceback
+    async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any]) -> None:
+        """Replaces the user's file if it still holds `old`, in one step. Raises `SupersededError`, `SaveError`."""
+        await asyncio.to_thread(self._write, name, new, lambda stored: stored() in (old, new))
+
+    async def check_writable(self, name: str) -> None:
+        """Raises `SaveError` if the user's file cannot be replaced, as one that is mounted by itself."""
         try:
-            _make_folder(self.folder)
+            check_writable(self.path(name))
+        except SaveError as error:
+            if error.kind != "transient" and self._has_folder():  # a missing one is made by the next save
+                raise
+
+    def _has_folder(self) -> bool:
+        return os.path.isdir(self.folder)
+
+    def _write(self, name: str, value: dict[str, Any], may_write: Callable[[_Stored], bool]) -> None:
+        path = self.path(name)
+        try:
+            make_folder(self.folder)
         except OSError as error:
             raise SaveError(f"The folder {display_path(self.folder)} cannot be made ({error.strerror}).") from None
-        write_json_file(path, value)
+        write_json_file(path, value, turn=self._turn(name, may_write))
         if not self._swept:
             self._swept = True
             _take_away_what_the_killed_left(real_path(path), self._files)
 
+    @contextmanager
+    def _turn(self, name: str, may_write: Callable[[_Stored], bool]) -> Generator[None, None, None]:
+        """Held while the new file takes the name, so that no other process writes between comparison and rename."""
+        with write_turn(os.path.dirname(real_path(self.path(name)))):
+            if not may_write(lambda: self._read(name)):
+                raise superseded(self, name)
+            yield
+
     async def delete(self, name: str) -> None:
-        """Takes the user's file away, and a link that leads to it."""
-        path = self.path(name)
+        """Deletes the user's file, and a link that leads to it."""
+        await asyncio.to_thread(self._delete, self.path(name))
+
+    def _delete(self, path: str) -> None:
+        if not self._has_folder():
+            return
         try:
-            for file in (real_path(path), path):
-                with suppress(FileNotFoundError):
-                    os.unlink(file)
+            with write_turn(os.path.dirname(real_path(path))):
+                for file in (real_path(path), path):
+                    with suppress(FileNotFoundError):
+                        os.unlink(file)
+        except SaveError:
+            raise
         except OSError as error:
             raise SaveError(f"{display_path(path)} could not be deleted ({error.strerror}).") from None
+
+    def _report_owner(self, path: str) -> None:
+        """Logs a file of another account, once: that account can read and change the tokens."""
+        if self._reported or not hasattr(os, "geteuid") or os.geteuid() == 0:
+            return
+        with suppress(OSError):
+            owner = os.stat(path).st_uid
+            self._reported = owner not in (0, os.geteuid())
+            if self._reported:
+                log.warning("%s belongs to another account (%d), which can use its tokens.", display_path(path), owner)
 
     async def names(self) -> list[str]:
         """The names of all users that have a file in the folder."""
@@ -88,8 +143,10 @@ class FileStore(TokenStore):
             found = os.listdir(self.folder)
         except FileNotFoundError:
             return []
-        except OSError as error:
+        except (NotADirectoryError, PermissionError) as error:
             raise CredentialsError(f"{display_path(self.folder)} cannot be read ({error.strerror}).") from None
+        except OSError as error:
+            raise unavailable(self.folder, "read", error) from None
         encoded = [file.removesuffix(".json") for file in found if file.endswith(".json")]
         names = [(unquote(part, errors="surrogatepass"), part) for part in encoded]
         return [name for name, part in names if name and _encoded(name) == part]
@@ -102,7 +159,7 @@ class FileStore(TokenStore):
 
 
 class _OneFile(FileStore):
-    """The store whose every name is the one file."""
+    """A store of one file, whatever the name."""
 
     _files = ""
 
@@ -122,10 +179,10 @@ def user_file(path: StrPath) -> StoredUser:
     return StoredUser(_OneFile(path), os.path.basename(os.fspath(path)))
 
 
-def _make_folder(folder: str) -> None:
+def make_folder(folder: str) -> None:
     """Makes what is missing of the path, each part for its owner alone (`os.makedirs` does so with the last)."""
     if folder and not os.path.isdir(folder):
-        _make_folder(os.path.dirname(folder))
+        make_folder(os.path.dirname(folder))
         with suppress(FileExistsError):
             os.mkdir(folder, 0o700)
 

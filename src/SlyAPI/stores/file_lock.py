@@ -1,21 +1,61 @@
-"""A lock between processes that its holder's death frees: `flock` on a file.
+"""A lock between processes that is released when its holder dies: an open file that the system locks.
 
-The rule: asked for without blocking, so that a waiting task can be cancelled and nothing hangs for ever.
+The rule: a lock is polled for without blocking, so that a waiting task can be cancelled; a lock that cannot be taken
+is an error. Only where there is nothing to lock does it hold within the process alone.
 """
 
 import asyncio
+import errno
 import os
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
+import time
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 
-from ..json_file import StrPath
+from ..errors import SaveError, UnavailableError
+from ..json_file import StrPath, display_path, unavailable
 from .contract import real_path
-from .locks import ThreadLocks, poll_until
+from .locks import LOCK_TIMEOUT, ThreadLocks, poll_until
 
 fcntl: Any = None
-with suppress(ImportError):  # Windows has none: there a lock holds within the process alone
+msvcrt: Any = None
+with suppress(ImportError):
     import fcntl
+with suppress(ImportError):
+    import msvcrt
+
+WRITE_TIMEOUT = 10.0
+"""Seconds to wait for the writes of other processes in the same folder, which take milliseconds."""
+
+
+@dataclass(frozen=True)
+class SystemLocks:
+    """How a system locks open files."""
+
+    take: Callable[[int], None]
+    """Locks an open file; raises an `OSError` of `held` if another handle has it."""
+    held: frozenset[int]
+    beside: bool
+    """Whether the lock needs a file of its own, since a locked file cannot be read or replaced."""
+
+
+def system_locks(fcntl: Any, msvcrt: Any) -> SystemLocks | None:
+    """The locks of a system that has these modules: `flock` on Unix, the first byte of a file on Windows."""
+    if fcntl is not None:
+        held = frozenset({errno.EWOULDBLOCK, errno.EAGAIN})
+        return SystemLocks(lambda handle: fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB), held, beside=False)
+    if msvcrt is not None:
+        held = frozenset({errno.EACCES, errno.EDEADLK})
+        return SystemLocks(lambda handle: msvcrt.locking(handle, msvcrt.LK_NBLCK, 1), held, beside=True)
+    return None
+
+
+SYSTEM = system_locks(fcntl, msvcrt)
+_NOTHING_TO_LOCK = {errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.EROFS}
+"""There is no file, or none that this account may open; then it cannot save either (`check_writable`)."""
+_NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF, errno.EINVAL}
+"""The file system does not support locks, as some NFS."""
 
 _within_process = ThreadLocks()
 _Handle = tuple[int, int]
@@ -24,37 +64,73 @@ _held: set[_Handle] = set()
 
 
 @asynccontextmanager
-async def file_lock(path: StrPath, *, temporary: bool = False) -> AsyncGenerator[None, None]:
-    """Holds the lock on the file at `path`; goes on without it after `LOCK_TIMEOUT`.
+async def file_lock(
+    path: StrPath, *, temporary: bool = False, timeout: float = LOCK_TIMEOUT, system: SystemLocks | None = SYSTEM
+) -> AsyncGenerator[None, None]:
+    """Holds the lock on the file at `path`.
 
-    A `temporary` file is made for the lock and taken away after it. Another one is not made: where it
-    does not exist, or its folder knows no locks (some NFS), the lock holds within this process alone.
+    A `temporary` file is made for the lock and removed after it; another one is not made. Raises
+    `UnavailableError` if the lock cannot be taken within `timeout` seconds or if the system refuses it, of kind
+    `configuration` for a file or link of another account in its place.
     """
     loop = asyncio.get_running_loop()
     began = loop.time()
-    async with _within_process.lock(real_path(path)):
+    if system is not None and system.beside and not temporary:
+        path, temporary = f"{real_path(path)}.lock", True
+    async with _within_process.lock(real_path(path), timeout):
         handles: list[_Handle] = []
-        await poll_until(lambda: _try(path, temporary, handles), loop.time() - began)
         try:
+            left = timeout - (loop.time() - began)
+            await poll_until(lambda: _try(path, temporary, handles, system), display_path(path), left)
             yield
         finally:
             for handle in handles:
-                _release(path, handle, temporary)
+                _release(path, handle, temporary, system)
 
 
-def _release(path: StrPath, handle: _Handle, temporary: bool) -> None:
+@contextmanager
+def write_turn(folder: str, *, system: SystemLocks | None = SYSTEM) -> Generator[None, None, None]:
+    """Held while a file in `folder` is compared and renamed, or deleted; blocks its thread.
+
+    The lock is on the folder itself, or on a temporary file in it. Raises `SaveError` of kind `transient` if it
+    cannot be taken.
+    """
+    beside = system is not None and system.beside
+    path = os.path.join(folder, ".slyapi.lock") if beside else folder
+    handles: list[_Handle] = []
+    give_up = time.monotonic() + WRITE_TIMEOUT
+    try:
+        while not _try(path, beside, handles, system):
+            if time.monotonic() > give_up:
+                raise SaveError(f"{display_path(folder)} is locked by another program.", kind="transient")
+            time.sleep(0.002)
+    except UnavailableError as error:
+        raise SaveError(str(error.args[0]), next_step=error.next_step, kind=error.kind) from None
+    try:
+        yield
+    finally:
+        for handle in handles:
+            _release(path, handle, beside, system)
+
+
+def _release(path: StrPath, handle: _Handle, temporary: bool, system: SystemLocks | None) -> None:
     if handle not in _held:
-        return  # a fork has let go of it
+        return  # a fork has released it
+    beside = system is not None and system.beside
+    if beside:  # Windows removes no open file
+        _close(handle)
     if temporary:
-        with suppress(OSError):  # before the handle closes: who waits finds that the name is gone, and asks anew
+        # on Unix before the handle closes: a process that waits finds the name gone, and opens the file anew
+        with suppress(OSError):
             os.unlink(path)
-    _close(handle)
+    if not beside:
+        _close(handle)
 
 
 def _open(path: StrPath, temporary: bool) -> _Handle:
-    flags = os.O_CLOEXEC | os.O_NONBLOCK
+    flags = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
     if temporary:
-        number = os.open(path, flags | os.O_NOFOLLOW | os.O_CREAT | os.O_RDWR, 0o600)
+        number = os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | os.O_CREAT | os.O_RDWR, 0o600)
     else:
         try:
             number = os.open(path, flags | os.O_RDWR)  # NFS locks only what is open for writing (flock(2))
@@ -67,41 +143,70 @@ def _open(path: StrPath, temporary: bool) -> _Handle:
 
 def _close(handle: _Handle) -> None:
     _held.discard(handle)
-    with suppress(OSError):  # it is closed whatever close() says (close(2))
+    with suppress(OSError):  # it is closed whatever close() reports (close(2))
         os.close(handle[1])
 
 
-def _try(path: StrPath, temporary: bool, handles: list[_Handle]) -> bool:
-    """Whether there is nothing to wait for: the lock is had (its handle in `handles`), or none can be had.
+def _try(path: StrPath, temporary: bool, handles: list[_Handle], system: SystemLocks | None) -> bool:
+    """Whether there is nothing to wait for: the lock is taken (its handle in `handles`), or there is nothing to lock.
 
-    A file may be replaced or taken away while its lock is waited for; a lock on what has lost the
-    name counts for nothing.
+    A file may be replaced or removed while its lock is waited for; a lock on a file that has lost the name does not
+    count. Raises `UnavailableError`.
     """
-    if fcntl is None:
+    if system is None:
         return True
     try:
         handle = _open(path, temporary)
-    except OSError:
-        return True
-    try:
-        fcntl.flock(handle[1], fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.path.samestat(os.fstat(handle[1]), os.stat(path)):
-            handles.append(handle)
+    except OSError as error:
+        if error.errno == errno.ELOOP or (temporary and error.errno == errno.EACCES and os.path.lexists(path)):
+            raise _foreign(path) from None
+        if error.errno in _NOTHING_TO_LOCK:
             return True
-    except (BlockingIOError, FileNotFoundError):
+        raise unavailable(path, "locked", error) from None
+    taken = False
+    try:
+        system.take(handle[1])
+        opened = os.fstat(handle[1])
+        if temporary and not _is_trusted(path, opened.st_uid):
+            raise _foreign(path)
+        taken = system.beside or os.path.samestat(opened, os.stat(path))
+    except FileNotFoundError:
         pass
-    except OSError:
-        _close(handle)
+    except UnavailableError:
+        raise
+    except OSError as error:
+        if error.errno in _NO_LOCKS:
+            return True
+        if error.errno not in system.held:
+            raise unavailable(path, "locked", error) from None
+    finally:
+        if taken:
+            handles.append(handle)
+        else:
+            _close(handle)
+    return taken
+
+
+def _is_trusted(path: StrPath, owner: int) -> bool:
+    """Whether a lock's file is ours, root's, or of the owner of its folder, who may do anything there."""
+    if not hasattr(os, "geteuid"):
         return True
-    _close(handle)
-    return False
+    return owner in (0, os.geteuid(), os.stat(os.path.dirname(os.path.abspath(path))).st_uid)
 
 
-def _let_go_after_fork() -> None:
+def _foreign(path: StrPath) -> UnavailableError:
+    return UnavailableError(
+        f"{display_path(path)} is not a lock of this account, but lies in the place of one.",
+        next_step="Remove it, or keep the users in a folder of their own.",
+        kind="configuration",
+    )
+
+
+def _release_after_fork() -> None:
     """A child shares its parent's locks as long as it holds their handles: it must not."""
     for handle in list(_held):
         _close(handle)
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_let_go_after_fork)
+    os.register_at_fork(after_in_child=_release_after_fork)

@@ -6,15 +6,16 @@ The rule: a keyring cannot list its entries, so the names are an entry of their 
 import asyncio
 import json
 import os
-import tempfile
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from hashlib import sha256
 from types import ModuleType
 from typing import Any
 
-from ..errors import CredentialsError, MissingExtraError, SaveError, clean_traceback
-from .contract import TokenStore, as_text, as_value, missing
+from ..errors import MissingExtraError, SaveError, UnavailableError, clean_traceback
+from ..json_file import unavailable
+from .contract import TokenStore, as_text, as_value, missing, superseded
+from .file import make_folder
 from .file_lock import file_lock
 
 _INDEX = "\x1fnames"
@@ -47,17 +48,32 @@ class KeyringStore(TokenStore):
     @clean_traceback
     async def save(self, name: str, value: dict[str, Any]) -> None:
         """Saves the value in the keyring. Raises `SaveError`."""
-        await self._call("set_password", name, as_text(self, value))
         async with self.lock(_INDEX):
-            known = await self.names()
-            if name not in known:
-                await self._call("set_password", _INDEX, json.dumps([*known, name]))
+            await self._put(name, as_text(self, value))
+
+    @clean_traceback
+    async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any]) -> None:
+        """Saves the value if `old` is still stored. Raises `SupersededError`, `SaveError`.
+
+        In one step among the programs that use this class; keyrings have no compare-and-set for others.
+        """
+        async with self.lock(_INDEX):
+            stored = await self._get(name)
+            if (None if stored is None else as_value(self, name, stored)) not in (old, new):
+                raise superseded(self, name)
+            await self._put(name, as_text(self, new))
+
+    async def _put(self, name: str, text: str) -> None:
+        await self._call("set_password", name, text)
+        known = await self.names()
+        if name not in known:
+            await self._call("set_password", _INDEX, json.dumps([*known, name]))
 
     async def delete(self, name: str) -> None:
         """Deletes a user."""
-        if await self._get(name) is not None:
-            await self._call("delete_password", name)
         async with self.lock(_INDEX):
+            if await self._get(name) is not None:
+                await self._call("delete_password", name)
             left = [known for known in await self.names() if known != name]
             await self._call("set_password", _INDEX, json.dumps(left))
 
@@ -71,10 +87,14 @@ class KeyringStore(TokenStore):
 
     @asynccontextmanager
     async def lock(self, name: str) -> AsyncGenerator[None, None]:
-        """One user's lock: a file in this account's part of the temporary folder."""
-        owner = str(os.getuid()) if hasattr(os, "getuid") else os.environ.get("USERNAME", "")
-        key = sha256(f"{owner}\0{self.service}\0{name}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
-        async with file_lock(os.path.join(tempfile.gettempdir(), f"slyapi-{key}.lock"), temporary=True):
+        """One user's lock: a file in a folder of this account's own (`lock_folder`)."""
+        folder = lock_folder(os.environ)
+        try:
+            make_folder(folder)
+        except OSError as error:
+            raise unavailable(folder, "made", error) from None
+        key = sha256(f"{self.service}\0{name}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
+        async with file_lock(os.path.join(folder, f"{key}.lock"), temporary=True):
             yield
 
     async def _get(self, name: str) -> str | None:
@@ -86,8 +106,16 @@ class KeyringStore(TokenStore):
             return await asyncio.to_thread(getattr(self._keyring, method), self.service, *values)
         except Exception as error:  # backends raise errors of their own libraries
             problem = type(error).__name__
-        kind = CredentialsError if method == "get_password" else SaveError
-        raise kind(f"{self!r}: the keyring refused ({problem}).", next_step="Unlock it, then try again.")
+        message, step = f"{self!r}: the keyring refused ({problem}).", "Unlock it, then try again."
+        if method == "get_password":
+            raise UnavailableError(message, next_step=step)
+        raise SaveError(message, next_step=step, kind="transient")
+
+
+def lock_folder(environ: Mapping[str, str]) -> str:
+    """Where the locks of keyrings lie: below the account's home, which every program of the account knows."""
+    home = environ.get("LOCALAPPDATA") or os.path.join(os.path.expanduser("~"), ".cache")
+    return os.path.join(home, "slyapi", "locks")
 
 
 def _keyring() -> ModuleType:

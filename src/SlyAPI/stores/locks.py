@@ -1,6 +1,6 @@
 """Locks by name within one process, and how long to wait for a lock.
 
-The rule: a lock is freed when its holder ends, and a thread that waits can be cancelled.
+The rule: a lock is released when its holder ends, and a task that waits can be cancelled.
 """
 
 import asyncio
@@ -9,23 +9,25 @@ import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
+from ..errors import UnavailableError, printable
+
 LOCK_TIMEOUT = 75.0
 """Seconds to wait for the refresh of another task or process, which sends up to two token requests."""
 
 
-async def poll_until(attempt: Callable[[], bool | Awaitable[bool]], waited: float = 0.0) -> bool:
-    """Whether `attempt` returned true within `LOCK_TIMEOUT`, `waited` seconds of which are over; with growing pauses.
+async def poll_until(attempt: Callable[[], bool | Awaitable[bool]], what: str, timeout: float = LOCK_TIMEOUT) -> None:
+    """Returns when `attempt` returns true; polls, since a thread that blocks in a lock cannot be cancelled.
 
-    Polling, because a thread that blocks in a lock cannot be cancelled.
+    Raises `UnavailableError`, which names `what` is locked, after `timeout` seconds.
     """
     loop = asyncio.get_running_loop()
-    give_up, pause = loop.time() + LOCK_TIMEOUT - waited, 0.002
+    give_up, pause = loop.time() + timeout, 0.002
     while True:
-        had = attempt()
-        if had if isinstance(had, bool) else await had:
-            return True
+        taken = attempt()
+        if taken if isinstance(taken, bool) else await taken:
+            return
         if loop.time() >= give_up:
-            return False
+            raise UnavailableError(f"{what} is still locked by another task or process.", next_step="Try again later.")
         await asyncio.sleep(pause)
         pause = min(pause * 1.5, 0.1)
 
@@ -42,13 +44,14 @@ class ThreadLocks:
         self._process = os.getpid()
 
     @asynccontextmanager
-    async def lock(self, name: str) -> AsyncGenerator[None, None]:
-        """Holds the lock of `name`; goes on without it after `LOCK_TIMEOUT`."""
-        mine, process = await poll_until(lambda: self._take(name)), os.getpid()
+    async def lock(self, name: str, timeout: float = LOCK_TIMEOUT) -> AsyncGenerator[None, None]:
+        """Holds the lock of `name`. Raises `UnavailableError` after `timeout` seconds."""
+        await poll_until(lambda: self._take(name), printable(name, 80), timeout)
+        process = os.getpid()
         try:
             yield
         finally:
-            if mine and process == os.getpid():  # in a forked child the name may be held by the child itself
+            if process == os.getpid():  # in a forked child the name may be held by the child itself
                 self._held.discard(name)
 
     def _take(self, name: str) -> bool:

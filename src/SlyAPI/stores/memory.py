@@ -3,11 +3,12 @@
 The rule: values are kept as text, so that no caller shares an object with the store.
 """
 
+import threading
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from ..errors import clean_traceback
-from .contract import TokenStore, as_text, as_value, missing
+from .contract import TokenStore, as_text, as_value, missing, superseded
 from .locks import ThreadLocks
 
 
@@ -18,6 +19,7 @@ class MemoryStore(TokenStore):
 
     def __init__(self) -> None:
         self._values: dict[str, str] = {}
+        self._guard = threading.Lock()
         self._locks = ThreadLocks()
 
     def __repr__(self) -> str:
@@ -34,11 +36,24 @@ class MemoryStore(TokenStore):
     @clean_traceback
     async def save(self, name: str, value: dict[str, Any]) -> None:
         """Stores a copy of the value."""
-        self._values[name] = as_text(self, value)
+        text = as_text(self, value)
+        with self._guard:
+            self._values[name] = text
+
+    @clean_traceback
+    async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any]) -> None:
+        """Stores a copy of the value if `old` is still stored, in one step. Raises `SupersededError`."""
+        text = as_text(self, new)
+        with self._guard:
+            stored = self._values.get(name)
+            if (None if stored is None else as_value(self, name, stored)) not in (old, new):
+                raise superseded(self, name)
+            self._values[name] = text
 
     async def delete(self, name: str) -> None:
         """Deletes a user."""
-        self._values.pop(name, None)
+        with self._guard:
+            self._values.pop(name, None)
 
     async def names(self) -> list[str]:
         """The names of all users."""

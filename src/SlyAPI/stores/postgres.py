@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import ConfigError, MissingExtraError, NetworkError, SlyError, clean_traceback, printable
 from ..web.masking import Secrets
-from .served import ServedStore
+from .served import LEASE, Lease, ServedStore
 
 _TABLE = re.compile(r"(?:[A-Za-z_]\w{0,62}\.)?[A-Za-z_]\w{0,55}", re.ASCII)
 _LONGEST = 2000  # an index takes entries of some 2,700 bytes
@@ -24,7 +24,8 @@ CREATE TABLE IF NOT EXISTS {table} (
 CREATE TABLE IF NOT EXISTS {locks} (
     name text COLLATE "C" PRIMARY KEY,
     holder text NOT NULL,
-    until timestamptz NOT NULL);
+    until timestamptz NOT NULL,
+    taken_from text);
 COMMENT ON TABLE {table} IS 'SlyAPI users, schema 1';
 """
 _LOAD = "SELECT value FROM {table} WHERE name = %s"
@@ -40,12 +41,14 @@ _NAMES = "SELECT name FROM {table}"
 _TAKE = """
 INSERT INTO {locks} AS held (name, holder, until)
 VALUES (%(name)s, %(holder)s, clock_timestamp() + make_interval(secs => %(lease)s))
-ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until
+ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until, taken_from = held.holder
 WHERE held.until < clock_timestamp() OR held.holder = excluded.holder
+RETURNING coalesce(taken_from, holder) <> holder
 """
 _RENEW = """
 UPDATE {locks} SET until = clock_timestamp() + make_interval(secs => %(lease)s)
 WHERE name = %(name)s AND holder = %(holder)s
+RETURNING false
 """
 _RELEASE = "DELETE FROM {locks} WHERE name = %s AND holder = %s"
 
@@ -64,7 +67,7 @@ class PostgresStore(ServedStore[Any]):
     __module__ = "SlyAPI.stores"
 
     @clean_traceback
-    def __init__(self, dsn: str, *, table: str = "slyapi_users", timeout: float = 10.0, lease: float = 30.0) -> None:
+    def __init__(self, dsn: str, *, table: str = "slyapi_users", timeout: float = 10.0, lease: float = LEASE) -> None:
         self._psycopg = _psycopg()
         self._address, self.table, self._dsn = _address(dsn), table, Secrets((dsn,))
         if not self._address:
@@ -125,9 +128,10 @@ class PostgresStore(ServedStore[Any]):
     async def _all_names(self, connection: Any) -> list[str]:
         return [row[0] for row in await (await self._execute(connection, _NAMES)).fetchall()]
 
-    async def _lease(self, connection: Any, name: str, holder: str, renew: bool) -> bool:
+    async def _lease(self, connection: Any, name: str, holder: str, renew: bool) -> Lease:
         values = {"name": name, "holder": holder, "lease": self.lease}
-        return bool((await self._execute(connection, _RENEW if renew else _TAKE, values)).rowcount)
+        row = await (await self._execute(connection, _RENEW if renew else _TAKE, values)).fetchone()
+        return Lease.REFUSED if row is None else Lease.TAKEN_OVER if row[0] else Lease.TAKEN
 
     async def _release(self, connection: Any, name: str, holder: str) -> None:
         await self._execute(connection, _RELEASE, (name, holder))

@@ -19,7 +19,7 @@ from ..errors import (
     printable,
 )
 from ..web.masking import Secrets
-from .served import ServedStore
+from .served import LEASE, Lease, ServedStore
 
 # KEYS: value; ARGV: the text that is stored as far as the caller knows ("" for none), the text to store
 _SWAP = """
@@ -28,14 +28,21 @@ if now ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[2])
 return 1
 """
-# KEYS: lock; ARGV: holder, milliseconds, '1' to renew
+# KEYS: lock; ARGV: holder, milliseconds, '1' to renew. The value is the holder and when its lease ends, by the
+# server's clock; it is kept for an hour more, so that a takeover is known as one
 _LEASE = """
-local holder = redis.call('GET', KEYS[1])
-if holder and holder ~= ARGV[1] or not holder and ARGV[3] == '1' then return 0 end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-return 1
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local holder, ends = string.match(redis.call('GET', KEYS[1]) or '', '^(%x+) (%d+)$')
+local mine = holder == ARGV[1]
+if not mine and (ARGV[3] == '1' or holder and tonumber(ends) > now) then return 0 end
+redis.call('SET', KEYS[1], string.format('%s %.0f', ARGV[1], now + ARGV[2]), 'PX', ARGV[2] + 3600000)
+return (mine or not holder) and 1 or 2
 """
-_RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end return 0"
+_RELEASE = """
+if string.match(redis.call('GET', KEYS[1]) or '', '^%x+') == ARGV[1] then redis.call('DEL', KEYS[1]) end
+return 0
+"""
 
 
 class RedisStore(ServedStore[Any]):
@@ -52,7 +59,7 @@ class RedisStore(ServedStore[Any]):
     __module__ = "SlyAPI.stores"
 
     @clean_traceback
-    def __init__(self, url: str, prefix: str = "slyapi:", *, timeout: float = 10.0, lease: float = 30.0) -> None:
+    def __init__(self, url: str, prefix: str = "slyapi:", *, timeout: float = 10.0, lease: float = LEASE) -> None:
         self._redis = _redis()
         self._address, self.prefix, self._url = _address(url), prefix, Secrets((url,))
         try:
@@ -101,9 +108,9 @@ class RedisStore(ServedStore[Any]):
     def _key(self, name: str, kind: str = "user") -> bytes:
         return f"{self.prefix}{kind}:{name}".encode("utf-8", "surrogatepass")
 
-    async def _lease(self, connection: Any, name: str, holder: str, renew: bool) -> bool:
+    async def _lease(self, connection: Any, name: str, holder: str, renew: bool) -> Lease:
         values = (holder, round(self.lease * 1000), int(renew))
-        return bool(await connection.eval(_LEASE, 1, self._key(name, "lock"), *values))
+        return Lease(await connection.eval(_LEASE, 1, self._key(name, "lock"), *values))
 
     async def _release(self, connection: Any, name: str, holder: str) -> None:
         await connection.eval(_RELEASE, 1, self._key(name, "lock"), holder)

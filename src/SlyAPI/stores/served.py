@@ -10,12 +10,13 @@ import secrets
 from abc import abstractmethod
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from enum import IntEnum
 from typing import Any, Generic, TypeVar
 
-from ..errors import NetworkError, RequestTimeoutError, SaveError, SlyError, clean_traceback
+from ..errors import NetworkError, RequestTimeoutError, SaveError, SlyError, clean_traceback, printable
 from ..transport.per_loop import PerLoop
 from .contract import TokenStore, as_text, as_value, missing, superseded
-from .locks import ThreadLocks, poll_until
+from .locks import LOCK_TIMEOUT, ThreadLocks, poll_until
 
 C = TypeVar("C")
 T = TypeVar("T")
@@ -26,6 +27,26 @@ RELEASE_SECONDS = 2.0
 """Timeout for releasing a lock and for closing a connection; then the release is retried in the background."""
 RELEASE_PAUSE = 0.25
 """Seconds between two tries to release a lock."""
+
+
+LEASE = 9.0
+"""Seconds for which a lock is held after its last renewal; a process that hangs for eight seconds keeps its lock."""
+RENEWAL = 1 / 12
+"""How often a lock is renewed, as a part of the lease."""
+TAKEOVER_PAUSE = 1 / 24
+"""How long a process that takes over an expired lock waits, as a part of the lease.
+
+A holder that was cut off from the server, with new tokens to save, tries four times a second and so saves first.
+"""
+
+
+class Lease(IntEnum):
+    """What came of taking or renewing a lock."""
+
+    REFUSED = 0
+    TAKEN = 1
+    TAKEN_OVER = 2
+    """Another holder's, who neither renewed nor released it."""
 
 
 class ServedStore(TokenStore, Generic[C]):
@@ -100,8 +121,10 @@ class ServedStore(TokenStore, Generic[C]):
         async with self._locks.lock(name):
             keeper: asyncio.Task[None] | None = None
             try:
-                if await poll_until(lambda: self._take(name, holder), loop.time() - began):
-                    keeper = loop.create_task(self._keep(name, holder))
+                taken = await self._taken(name, holder, LOCK_TIMEOUT - (loop.time() - began))
+                keeper = loop.create_task(self._keep(name, holder))
+                if taken is Lease.TAKEN_OVER:
+                    await asyncio.sleep(self.lease * TAKEOVER_PAUSE)
                 yield
             finally:
                 if process == os.getpid():  # in a forked child the lock is the parent's
@@ -109,13 +132,26 @@ class ServedStore(TokenStore, Generic[C]):
                         keeper.cancel()
                     await self._give_back(name, holder)
 
+    async def _taken(self, name: str, holder: str, timeout: float) -> Lease:
+        found = Lease.REFUSED
+
+        async def attempt() -> bool:
+            nonlocal found
+            found = await self._call(lambda connection: self._lease(connection, name, holder, False))
+            return found is not Lease.REFUSED
+
+        await poll_until(attempt, f"{self!r}: {printable(name, 80)!r}", timeout)
+        return found
+
     async def _keep(self, name: str, holder: str) -> None:
         """Renews the lease until it is lost, which nobody needs to know: `replace` refuses a save that is too late."""
-        renewed = True
-        while renewed:
-            await asyncio.sleep(self.lease / 3)
+        renewed = Lease.TAKEN
+        while renewed is not Lease.REFUSED:
+            await asyncio.sleep(self.lease * RENEWAL)
             with suppress(SlyError):
-                renewed = await self._take(name, holder, renew=True)
+                renewed = await self._call(
+                    lambda connection: self._lease(connection, name, holder, True), limit=self.lease / 3
+                )
 
     async def _give_back(self, name: str, holder: str) -> None:
         """Releases the lock, in the background if the server is away; without that it expires."""
@@ -138,9 +174,6 @@ class ServedStore(TokenStore, Generic[C]):
         except SlyError as error:
             return error.kind != "transient"
         return True
-
-    async def _take(self, name: str, holder: str, *, renew: bool = False) -> bool:
-        return await self._call(lambda connection: self._lease(connection, name, holder, renew))
 
     @clean_traceback  # a driver's frames hold secrets, and `lock`, a context manager, has no boundary of its own
     async def _call(self, work: Callable[[C], Awaitable[T]], *, saving: bool = False, limit: float = 0.0) -> T:
@@ -219,8 +252,8 @@ class ServedStore(TokenStore, Generic[C]):
         """The names of all users."""
 
     @abstractmethod
-    async def _lease(self, connection: C, name: str, holder: str, renew: bool) -> bool:
-        """Takes or renews the lock for `holder`; False if another holds it, or if a lock to renew is lost."""
+    async def _lease(self, connection: C, name: str, holder: str, renew: bool) -> Lease:
+        """Takes or renews the lock for `holder`; `REFUSED` if another holds it, or if a lock to renew is lost."""
 
     @abstractmethod
     async def _release(self, connection: C, name: str, holder: str) -> None:

@@ -7,6 +7,7 @@ that one user.
 import asyncio
 import os
 import sqlite3
+import stat
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, closing, suppress
@@ -14,8 +15,8 @@ from hashlib import sha256
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from ..errors import ConfigError, CredentialsError, SaveError, clean_traceback
-from ..json_file import StrPath, display_path
+from ..errors import ConfigError, CredentialsError, SaveError, UnavailableError, clean_traceback
+from ..json_file import StrPath, display_path, refuse_foreign_link
 from .contract import TokenStore, as_text, as_value, lasting_path, missing, real_path, superseded
 from .file_lock import file_lock
 
@@ -37,6 +38,7 @@ class SqliteStore(TokenStore):
 
     def __init__(self, path: StrPath) -> None:
         self.path = lasting_path(path)
+        self._private = False
         if "\0" in self.path or any("\ud800" <= char <= "\udbff" for char in self.path):
             raise ConfigError(f"{display_path(self.path)} is not a path.", next_step="Give the path of a file.")
 
@@ -88,6 +90,14 @@ class SqliteStore(TokenStore):
         rows = await self._read(lambda database: database.execute("SELECT name FROM slyapi_users").fetchall())
         return [row[0].decode("utf-8", "replace") for row in rows if isinstance(row[0], bytes)]
 
+    async def check_writable(self, name: str) -> None:
+        """Raises `SaveError` if the database may only be read."""
+        try:
+            await self._write(lambda database: database.execute("BEGIN IMMEDIATE"))
+        except SaveError as error:
+            if error.kind != "transient":
+                raise
+
     @asynccontextmanager
     async def lock(self, name: str) -> AsyncGenerator[None, None]:
         """One user's lock: a file beside the database for as long as it is held."""
@@ -100,23 +110,54 @@ class SqliteStore(TokenStore):
         try:
             return await asyncio.to_thread(self._with_database, query)
         except _SQLITE_ERRORS as error:
-            problem = _why(error)
+            problem, passing = _why(error), self._may_pass(error)
         with suppress(OSError, *_SQLITE_ERRORS):
             return await asyncio.to_thread(self._with_unwritable_database, query)
+        if passing:
+            raise UnavailableError(f"{self!r} cannot be read at this moment ({problem}).", next_step="Try again.")
         raise CredentialsError(f"{self!r} cannot be read ({problem}).", next_step="Check the path and its permissions.")
 
     async def _write(self, change: Callable[[sqlite3.Connection], T]) -> T:
         try:
             return await asyncio.to_thread(self._with_database, change)
         except _SQLITE_ERRORS as error:
-            problem = _why(error)
+            problem, passing = _why(error), self._may_pass(error, writing=True)
         raise SaveError(
             f"{self!r} could not be written ({problem}). What was there is untouched.",
             next_step="Free some space, or make the folder writable, then try again.",
+            kind="transient" if passing else "configuration",
         )
+
+    def _may_pass(self, error: Exception, *, writing: bool = False) -> bool:
+        """Whether the same call may succeed later. SQLite reports too many open files as SQLITE_CANTOPEN."""
+        code = getattr(error, "sqlite_errorname", "")
+        if os.path.exists(self.path) and not os.path.isfile(self.path):
+            return False
+        if code.startswith("SQLITE_CANTOPEN"):
+            folder = os.path.dirname(real_path(self.path))
+            return os.access(self.path, os.R_OK) and (not writing or os.access(folder, os.W_OK))
+        return code.startswith(_PASSING)
+
+    def _make_private(self) -> None:
+        """Makes a missing database before SQLite does, whose mode depends on the umask; removes the access of others.
+
+        The latter only once: closing a handle of the file releases the POSIX locks that SQLite has on it.
+        """
+        if self._private and os.path.exists(self.path):
+            return
+        with suppress(OSError, AttributeError):  # SQLite reports what cannot be opened
+            handle = os.open(real_path(self.path), os.O_CREAT | os.O_WRONLY | getattr(os, "O_NONBLOCK", 0), 0o600)
+            try:
+                status = os.fstat(handle)
+                if stat.S_ISREG(status.st_mode) and status.st_mode & 0o077 and status.st_uid == os.geteuid():
+                    os.fchmod(handle, status.st_mode & 0o600)
+            finally:
+                os.close(handle)
+        self._private = os.path.exists(self.path)
 
     def _with_unwritable_database(self, query: Callable[[sqlite3.Connection], T]) -> T:
         """Reads where the WAL's files cannot be made (full disk, read-only folder); not while others write."""
+        refuse_foreign_link(self.path)
         if os.path.exists(f"{self.path}-wal") and os.path.getsize(f"{self.path}-wal"):
             raise sqlite3.OperationalError
         with closing(sqlite3.connect(f"file:{quote(self.path)}?immutable=1", uri=True)) as database:
@@ -124,10 +165,8 @@ class SqliteStore(TokenStore):
             return query(database)
 
     def _with_database(self, use: Callable[[sqlite3.Connection], T]) -> T:
-        if not os.path.exists(self.path):
-            # before SQLite makes it, whose mode depends on the umask
-            with suppress(OSError):  # SQLite reports it again
-                os.close(os.open(self.path, os.O_CREAT | os.O_WRONLY, 0o600))
+        refuse_foreign_link(self.path)
+        self._make_private()
         with closing(sqlite3.connect(self.path, timeout=0)) as database:
             _use_wal(database)
             database.execute(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000:.0f}")
@@ -162,7 +201,9 @@ def _check(name: str) -> None:
         raise ConfigError("A user's name holds half a character.", next_step="Use a short id as name.")
 
 
-_SQLITE_ERRORS = (sqlite3.Error, UnicodeDecodeError)  # the latter: a message that quotes a broken file
+_SQLITE_ERRORS = (sqlite3.Error, ValueError)
+"""ValueError: of `refuse_foreign_link`, or a `UnicodeDecodeError` for a message that quotes a broken file."""
+_PASSING = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL", "SQLITE_IOERR", "SQLITE_NOMEM", "SQLITE_PROTOCOL")
 _MEANINGS = {
     "SQLITE_BUSY": "it is locked by another program",
     "SQLITE_CANTOPEN": "it cannot be opened or made",
@@ -176,5 +217,7 @@ _MEANINGS = {
 
 def _why(error: Exception) -> str:
     """The meaning of an SQLite error, whose own text may quote the file's content."""
+    if type(error) is ValueError:
+        return str(error)
     code = getattr(error, "sqlite_errorname", type(error).__name__)
     return next((meaning for name, meaning in _MEANINGS.items() if code.startswith(name)), code)

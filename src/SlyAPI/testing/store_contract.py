@@ -1,12 +1,14 @@
-"""What every store of tokens must do, as tests to run on yours: derive a class and give it a fixture `store`.
+"""The contract of a token store, as tests to run on yours: derive a class and give it a fixture `store`.
 
     class TestMyStore(StoreContract):
         @pytest.fixture
         def store(self):
             return MyStore(...)
 
-Needs pytest with pytest-asyncio (`asyncio_mode = "auto"`). A store that is served or on disk also gets
-the fixture `reopened`, a second object for the same place, to show that what was saved outlives the first.
+Needs pytest with pytest-asyncio (`asyncio_mode = "auto"`). `KeptStoreContract`, for a store on disk or on a server,
+also needs the fixture `reopened`, a second object for the same place.
+
+The rule: a test uses the public methods of a store only.
 """
 
 import asyncio
@@ -43,13 +45,13 @@ class StoreContract:
         assert await store.load("alice") == _tokens("2")
         assert await store.names() == ["alice"]
 
-    async def test_a_user_that_is_not_there_is_named(self, store: Any) -> None:
-        told = ""
+    async def test_an_error_about_a_missing_user_names_the_user(self, store: Any) -> None:
+        message = ""
         try:
             await store.load("nobody")
         except CredentialsNotFoundError as error:
-            told = str(error)
-        assert "nobody" in told
+            message = str(error)
+        assert "nobody" in message
 
     async def test_what_the_caller_changes_after_a_save_is_not_changed_in_the_store(self, store: Any) -> None:
         value = _tokens("1")
@@ -75,11 +77,11 @@ class StoreContract:
     async def test_an_empty_store_has_no_names(self, store: Any) -> None:
         assert await store.names() == []
 
-    async def test_what_is_there_is_replaced_by_who_knows_it(self, store: Any) -> None:
+    async def test_a_value_is_replaced_by_a_caller_that_knows_it(self, store: Any) -> None:
         await store.replace("alice", None, _tokens("1"))
         await store.replace("alice", await store.load("alice"), _tokens("2"))
         assert await store.load("alice") == _tokens("2")
-        await store.replace("alice", _tokens("1"), _tokens("2"))  # again, since the first answer was lost
+        await store.replace("alice", _tokens("1"), _tokens("2"))  # again, as after a lost reply
         assert await store.load("alice") == _tokens("2")
 
     async def test_what_is_newer_or_was_deleted_is_not_replaced(self, store: Any) -> None:
@@ -92,6 +94,12 @@ class StoreContract:
         await store.delete("alice")
         assert await _is_refused(store, _tokens("2"), _tokens("late"))
         assert await store.names() == []
+
+    async def test_a_store_that_can_be_written_is_not_reported_as_read_only(self, store: Any) -> None:
+        await store.save("alice", _tokens("1"))
+        await store.check_writable("alice")
+        assert await store.load("alice") == _tokens("1")
+        assert await store.names() == ["alice"]
 
     async def test_one_holder_at_a_time_has_a_lock(self, store: Any) -> None:
         await store.save("alice", _tokens("0"))
@@ -188,10 +196,6 @@ class KeptStoreContract(StoreContract):
         await asyncio.gather(count(store), count(reopened))
         assert (await store.load("alice"))["token"] == "8"
 
-
-class ServedStoreContract(KeptStoreContract):
-    """The same for a store that machines share; locks of `store` end half a second after their holder hangs."""
-
     async def test_of_many_who_replace_the_same_at_once_one_does(self, store: Any, reopened: Any) -> None:
         await store.save("alice", _tokens("0"))
         refused = await asyncio.gather(
@@ -205,6 +209,10 @@ class ServedStoreContract(KeptStoreContract):
             *(_is_refused(one, None, _tokens(f"{n}")) for n, one in enumerate([store, reopened] * 4, 1))
         )
         assert refused.count(False) == 1
+
+
+class ServedStoreContract(KeptStoreContract):
+    """The same for a store that several machines share; the lease of `store` is half a second."""
 
     async def test_a_holder_paused_past_its_lock_overwrites_nothing(self, store: Any, reopened: Any) -> None:
         await store.save("alice", _tokens("1"))
@@ -226,7 +234,8 @@ class ServedStoreContract(KeptStoreContract):
                 assert await holder
                 assert await reopened.load("alice") == _tokens("2")
                 inside = asyncio.create_task(_enters(store))
-                assert not (await asyncio.wait([inside], timeout=0.2))[0]  # the late one freed nobody else's lock
+                # the late holder did not release the lock of another
+                assert not (await asyncio.wait([inside], timeout=0.2))[0]
         finally:
             go_on.set()
         await inside

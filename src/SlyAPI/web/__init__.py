@@ -6,6 +6,7 @@ from ..names import on_demand as _on_demand
 
 if typing.TYPE_CHECKING:
     from ..errors import ApiError
+    from .challenges import Challenge
     from .json import JsonMap, JsonMapCo, JsonScalar, JsonType, JsonTypeCo, read_json
     from .messages import Method, ParamsDict, ParamType, Reply, Request
 else:  # for tools, a `__getattr__` would have every misspelt name be there
@@ -13,6 +14,7 @@ else:  # for tools, a `__getattr__` would have every misspelt name be there
         __name__,
         {
             "..errors": "ApiError",
+            "challenges": "Challenge",
             "json": "JsonMap JsonMapCo JsonScalar JsonType JsonTypeCo read_json",
             "messages": "Method ParamType ParamsDict Reply Request",
             **dict.fromkeys(("events", "masking", "params", "urls"), ""),
@@ -21,6 +23,7 @@ else:  # for tools, a `__getattr__` would have every misspelt name be there
 
 __all__ = [
     "ApiError",
+    "Challenge",
     "JsonMap",
     "JsonMapCo",
     "JsonScalar",

@@ -11,6 +11,7 @@ from email.utils import parsedate_to_datetime
 from enum import Enum, StrEnum
 from typing import Any
 
+from .challenges import Challenge, challenges_in
 from .masking import masked, without_half
 from .urls import bare_url
 
@@ -111,6 +112,11 @@ class Reply:
         except (LookupError, ValueError):
             return "utf-8"
         return "utf-8" if name in _NO_CHARSETS else name
+
+    @property
+    def challenges(self) -> list[Challenge]:
+        """The challenges of its `WWW-Authenticate` headers."""
+        return challenges_in(self.headers)
 
     def text(self) -> str:
         """The body as text, unreadable bytes replaced."""

@@ -46,6 +46,8 @@ def check_endpoint(uri: str, name: str, *, allow_http: bool = False) -> str:
     if not sound or parts.scheme not in ("http", "https") or "\\" in uri:
         # not quoted: a value in the wrong line of a client file may be its secret
         raise ConfigError(f"{name} is not an https URL.", next_step="Copy it from the provider's documentation.")
+    if "#" in uri:
+        raise ConfigError(f"{name} has a fragment (RFC 6749 §3.1).", next_step="Remove the # and what follows it.")
     if parts.scheme == "http" and not is_loopback_uri(uri) and not allow_http:
         raise ConfigError(
             f"{name} is plain http, so secrets would be sent unprotected to {printable(parts.hostname, 100)}.",

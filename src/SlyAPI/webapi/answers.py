@@ -1,12 +1,11 @@
 """JSON as the type that the caller names: dataclasses, TypedDicts, lists and unions of them. Pure.
 
-The rule: what does not fit is named by its path and by the kind found there; no value of a reply is ever told.
+The rule: an error names the path and the kind found there, never a value of the reply.
 """
 
 import sys
 import types
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
-from contextvars import ContextVar
 from dataclasses import MISSING, fields, is_dataclass
 from datetime import date, datetime
 from enum import Enum
@@ -16,9 +15,9 @@ from typing import Annotated, Any, ForwardRef, Literal, TypeVar, Union, get_args
 
 from ..errors import BadReplyError, ConfigError, SlyError, printable
 
-Read = Callable[[Any], Any]
+Read = Callable[[Any, "_Failures"], Any]
 Known = Mapping[Any, Any]
-"""What the type variables of a generic class stand for."""
+"""The type arguments of a generic class by their type variables."""
 
 _PLAIN: dict[Any, str] = {str: "str", int: "int", bool: "bool", list: "list", dict: "object", NoneType: "null"}
 _KINDS = {**_PLAIN, float: "float"}
@@ -28,11 +27,23 @@ _LISTS: dict[Any, Callable[[list[Any]], Any]] = {
     frozenset: frozenset,
 }
 _WRONG = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
-"""What a class of the caller's raises when a value is not for it."""
+"""What the caller's own classes raise for a value that they cannot take."""
+_MOST_FAILURES = 200_000
+
+
+class _Failures:
+    """Counts union members that failed below their top level, so that no reply takes exponential time."""
+
+    count = 0
+
+    def add(self) -> None:
+        self.count += 1
+        if self.count > _MOST_FAILURES:
+            raise RecursionError
 
 
 class _Misfit(Exception):
-    """A value that is not what was expected; `path` grows while the error climbs out of the structure."""
+    """A value that does not fit its type; `path` grows while the error propagates out of the structure."""
 
     def __init__(self, expected: str, value: Any, found: str = "") -> None:
         super().__init__(expected)
@@ -40,48 +51,37 @@ class _Misfit(Exception):
         self.found = found or _KINDS.get(type(value), "another value")
         self.path: list[str] = []
 
-    def copy(self) -> "_Misfit":
-        """The same from here on, without the way that it came."""
-        other = _Misfit(self.expected, None, self.found)
-        other.path = [*self.path]
-        return other
-
-    def told(self, place: str) -> str:
+    def describe(self, place: str) -> str:
         """As `items[3].name: expected str, found null`."""
-        where = f"{place}{''.join(reversed(self.path))}".lstrip(".") or "the answer"
+        where = f"{place}{''.join(reversed(self.path))}".lstrip(".") or "the reply"
         return f"{where}: expected {self.expected}, found {self.found}"
 
 
-def read_answer(returns: Any, value: Any, asked: str, place: str = "") -> Any:
-    """`value`, which is JSON, as `returns` says; `asked` names the request in messages, `place` where the value stood.
+def read_answer(returns: Any, value: Any, request_name: str, place: str = "") -> Any:
+    """`value`, which is JSON, as the type `returns`; messages contain `request_name`, and `place` before the path.
 
     Raises `BadReplyError` for a value of another shape, `ConfigError` for a type that JSON cannot become.
     """
-    problem = "the answer is nested too deeply"
-    trouble: SlyError | None = None
     try:
-        return reader_of(returns)(value)
-    except SlyError as error:
-        trouble = error.with_traceback(None)  # its frames have the value
+        return reader_of(returns)(value, _Failures())
     except _Misfit as misfit:
-        problem = misfit.told(place)
+        problem = misfit.describe(place)
     except RecursionError:
-        pass
-    del value  # so that no traceback shows what a server sent
-    raise trouble or BadReplyError(
-        f"{asked} was answered with JSON of another shape. {printable(problem, 500)}.",
-        next_step="Check what the API promises; a member that may be absent needs a default.",
+        problem = "the reply is nested too deeply"
+    raise BadReplyError(
+        f"{request_name} was answered with JSON of another shape. {printable(problem, 500)}.",
+        next_step="Check the API's documentation; a member that may be absent needs a default.",
         kind="configuration",
     )
 
 
-def admits_nothing(returns: Any) -> bool:
-    """Whether None is one of the values that `returns` stands for."""
+def admits_none(returns: Any) -> bool:
+    """Whether None is a value of the type `returns`."""
     return returns is NoneType or (get_origin(returns) in (Union, UnionType) and NoneType in get_args(returns))
 
 
 def reader_of(hint: Any, known: Known = types.MappingProxyType({})) -> Read:
-    """What turns JSON into the type. Raises `ConfigError` for one that JSON cannot become."""
+    """The function that converts JSON to the type. Raises `ConfigError` for a type that JSON cannot become."""
     hint = known.get(hint, hint) if isinstance(hint, TypeVar) else hint
     if hint in (Any, object, "JsonType") or (isinstance(hint, TypeVar | ForwardRef) and _is_open(hint)):
         return _as_it_is
@@ -117,13 +117,13 @@ def _class_reader(hint: Any, known: Known) -> Read:
         return partial(_list, _as_it_is, _LISTS[hint])
     if hint is Mapping:
         return partial(_plain, dict)
-    if hint.__module__ == "builtins":  # bytes(10**9) is no way to read a number
+    if hint.__module__ == "builtins":  # bytes(10**9) would be a gigabyte
         raise ConfigError(f"JSON cannot become {_name(hint)}.", next_step="Use str, or a class with from_json.")
     return partial(_made, hint, _name(hint))
 
 
 def _form_reader(hint: Any, known: Known) -> Read:
-    """Reads what is more than a class: `list[X]`, `X | None`, `Literal[...]`, a generic dataclass."""
+    """The reader for a type that is not a plain class: `list[X]`, `X | None`, `Literal[...]`, a generic dataclass."""
     origin, args = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
         return _union_reader(args, known)
@@ -152,19 +152,9 @@ def _union_reader(args: tuple[Any, ...], known: Known) -> Read:
     if len(others) == 1:
         return partial(_optional, reader_of(others[0], known))
     plain = [arg for arg in others if _is_plain(arg)]
-    # the plain ones last but exact: "red" of `Colour | str` is a Colour, and 1 of `float | int` an int
+    # plain types last, and exactly: "red" is a Colour in `Colour | str`, and 1 an int in `float | int`
     members = [reader_of(arg, known) for arg in others if arg not in plain]
-    fit = partial(_fit, tuple(plain), members, " or ".join(map(_name, args)))
-    return partial(_union, fit, _mark((args, frozenset(known.items())))) if len(members) > 1 else fit
-
-
-def _mark(what: object) -> object:
-    """What tells one union from others: the same each time that its reader is made, if what it is of has a hash."""
-    try:
-        hash(what)
-    except TypeError:
-        return object()
-    return what
+    return partial(_union, tuple(plain), members, " or ".join(map(_name, args)))
 
 
 def _tuple_reader(args: tuple[Any, ...], known: Known) -> Read:
@@ -176,17 +166,17 @@ def _tuple_reader(args: tuple[Any, ...], known: Known) -> Read:
 # --- reading: one function for each kind of type ---
 
 
-def _as_it_is(value: Any) -> Any:
+def _as_it_is(value: Any, failures: _Failures) -> Any:
     return value
 
 
-def _plain(kind: Any, value: Any) -> Any:
-    if type(value) is not kind:  # so that true is no int
+def _plain(kind: Any, value: Any, failures: _Failures) -> Any:
+    if type(value) is not kind:  # not isinstance: true is not an int
         raise _Misfit(_PLAIN[kind], value)
     return value
 
 
-def _float(value: Any) -> float:
+def _float(value: Any, failures: _Failures) -> float:
     if type(value) is float:
         return value
     if type(value) is not int:
@@ -194,106 +184,74 @@ def _float(value: Any) -> float:
     try:
         return float(value)
     except OverflowError:
-        pass
-    raise _Misfit("float", value, "an int too large for it")
+        raise _Misfit("float", value, "an int too large for it") from None
 
 
-def _list(read: Read, build: Callable[[list[Any]], Any], value: Any) -> Any:
+def _list(read: Read, build: Callable[[list[Any]], Any], value: Any, failures: _Failures) -> Any:
     if type(value) is not list:
         raise _Misfit("list", value)
     at, items = -1, []
     try:
-        for at, item in enumerate(value):  # noqa: B007 - told in the error
-            items.append(read(item))
+        for at, item in enumerate(value):  # noqa: B007 - used in the path
+            items.append(read(item, failures))
     except _Misfit as misfit:
         misfit.path.append(f"[{at}]")
         raise
-    return items if build is list else _made(build, build.__name__, items)  # a set of what cannot be in one
+    return items if build is list else _made(build, build.__name__, items, failures)  # a set refuses some items
 
 
-def _tuple(reads: list[Read], value: Any) -> Any:
+def _tuple(reads: list[Read], value: Any, failures: _Failures) -> Any:
     if type(value) is not list:
         raise _Misfit("list", value)
     if len(value) != len(reads):
         raise _Misfit(f"a list of {len(reads)}", value, f"a list of {len(value)}")
-    return tuple(_list(lambda pair: pair[0](pair[1]), list, [*map(list, zip(reads, value, strict=True))]))
+    left = iter(reads)
+    return tuple(_list(lambda item, failures: next(left)(item, failures), list, value, failures))
 
 
-def _dict(read_key: Read, read: Read, value: Any) -> Any:
+def _dict(read_key: Read, read: Read, value: Any, failures: _Failures) -> Any:
     if type(value) is not dict:
         raise _Misfit("object", value)
     at, found = -1, {}
     try:
-        for at, (key, item) in enumerate(value.items()):  # noqa: B007 - told in the error
-            found[read_key(key)] = read(item)
+        for at, (key, item) in enumerate(value.items()):  # noqa: B007 - used in the path
+            found[read_key(key, failures)] = read(item, failures)
     except _Misfit as misfit:
-        misfit.path.append(f"[key {at + 1}]")  # its name is the server's
+        misfit.path.append(f"[key {at + 1}]")  # by number: its name is a value of the reply
         raise
     return found
 
 
-def _optional(read: Read, value: Any) -> Any:
-    return None if value is None else read(value)
+def _optional(read: Read, value: Any, failures: _Failures) -> Any:
+    return None if value is None else read(value, failures)
 
 
-_in_unions: ContextVar[dict[Any, Any] | None] = ContextVar("_in_unions", default=None)
-"""What came of the values within the outermost union, by union and value."""
-
-
-def _union(fit: Read, mark: object, value: Any) -> Any:
-    """The value as the member that it fits; read once, however many members around it are tried in vain."""
-    if type(value) not in (dict, list):
-        return fit(value)
-    known, begun = _in_unions.get(), None
-    if known is None:
-        known = {}
-        begun = _in_unions.set(known)
-    try:
-        at = mark, id(value)
-        if at not in known:
-            misfit: _Misfit | None = None
-            found = None
-            try:
-                found = fit(value)
-            except _Misfit as trouble:
-                misfit = trouble.copy()
-            known[at] = found, misfit, value  # which keeps its id from being another's
-        found, misfit, _ = known[at]
-    finally:
-        if begun is not None:
-            _in_unions.reset(begun)
-    if misfit is not None:
-        raise misfit.copy()  # whose path grows
-    return found
-
-
-def _fit(plain: tuple[Any, ...], members: list[Read], names: str, value: Any) -> Any:
-    deepest: _Misfit | None = None
+def _union(plain: tuple[Any, ...], members: list[Read], names: str, value: Any, failures: _Failures) -> Any:
+    """The value as the first member that it fits; one of another kind of JSON fails at once, with an empty path."""
+    inside: list[_Misfit] = []
     for read in members:
         try:
-            return read(value)
+            return read(value, failures)
         except _Misfit as misfit:
-            if deepest is None or len(misfit.path) > len(deepest.path):
-                deepest = misfit
+            if misfit.path:
+                inside.append(misfit)
+                failures.add()
     if type(value) in plain:
         return value
     if type(value) is int and float in plain:
-        return _float(value)
-    # with one class of the name's kind its own trouble tells more than the list of all
-    if deepest is not None and len(members) == 1 and deepest.path:
-        raise deepest
-    raise _Misfit(names, value)
+        return _float(value, failures)
+    raise inside[0] if len(inside) == 1 else _Misfit(names, value)
 
 
-def _literal(args: tuple[Any, ...], value: Any) -> Any:
+def _literal(args: tuple[Any, ...], value: Any, failures: _Failures) -> Any:
     for arg in args:
-        told = arg.value if isinstance(arg, Enum) else arg
-        if type(told) is type(value) and told == value:
+        plain = arg.value if isinstance(arg, Enum) else arg
+        if type(plain) is type(value) and plain == value:
             return arg
     raise _Misfit(f"one of {', '.join(map(repr, args))}", value, _another(value))
 
 
-def _enum(kind: Any, value: Any) -> Any:
+def _enum(kind: Any, value: Any, failures: _Failures) -> Any:
     try:
         member = kind(value)
         if isinstance(member.value, bool) == isinstance(value, bool):  # true == 1
@@ -307,7 +265,7 @@ def _another(value: Any) -> str:
     return f"another {_KINDS[type(value)]}" if type(value) in (str, int, float) else ""
 
 
-def _time(kind: Any, value: Any) -> Any:
+def _time(kind: Any, value: Any, failures: _Failures) -> Any:
     try:
         if type(value) is str:
             return kind.fromisoformat(value)
@@ -316,33 +274,33 @@ def _time(kind: Any, value: Any) -> Any:
     raise _Misfit(f"a {kind.__name__} in ISO 8601", value, _another(value))
 
 
-def _made(build: Callable[[Any], Any], name: str, value: Any) -> Any:
-    problem = ""
+def _made(build: Callable[[Any], Any], name: str, value: Any, failures: _Failures) -> Any:
     try:
         return build(value)
-    except (_Misfit, SlyError):
+    except SlyError:
         raise
     except _WRONG as error:
         problem = type(error).__name__
+    # not in the handler: that error may quote the value
     raise _Misfit(f"what {name} takes", value, f"{_KINDS.get(type(value), 'a value')} ({problem})")
 
 
-def _later(hint: Any, known: Known, value: Any) -> Any:
-    """Reads a type that may have itself inside."""
-    return reader_of(hint, known)(value)
+def _later(hint: Any, known: Known, value: Any, failures: _Failures) -> Any:
+    """Reads a type that may contain itself."""
+    return reader_of(hint, known)(value, failures)
 
 
 Member = tuple[str, str, Read, bool]
-"""A member's name in Python, its name in JSON, what reads it, and whether it must be there."""
+"""A member's name in Python, its name in JSON, its reader, and whether it is required."""
 Plan = Callable[[], list[Member]]
 
 
-def _dataclass(kind: Any, plan: Plan, value: Any) -> Any:
-    members = _members(kind, plan, value)
-    return _made(lambda given: kind(**given), kind.__name__, members)
+def _dataclass(kind: Any, plan: Plan, value: Any, failures: _Failures) -> Any:
+    members = _members(kind, plan, value, failures)
+    return _made(lambda given: kind(**given), kind.__name__, members, failures)
 
 
-def _members(kind: Any, plan: Plan, value: Any) -> dict[str, Any]:
+def _members(kind: Any, plan: Plan, value: Any, failures: _Failures) -> dict[str, Any]:
     if type(value) is not dict:
         raise _Misfit(kind.__name__, value)
     members: dict[str, Any] = {}
@@ -350,7 +308,7 @@ def _members(kind: Any, plan: Plan, value: Any) -> dict[str, Any]:
     try:
         for name, key, read, required in plan():
             if key in value:
-                members[name] = read(value[key])
+                members[name] = read(value[key], failures)
             elif required:
                 raise _Misfit("a value", value, "nothing")
     except _Misfit as misfit:
@@ -360,7 +318,7 @@ def _members(kind: Any, plan: Plan, value: Any) -> dict[str, Any]:
 
 
 def _plan_of(kind: Any, known: Known) -> Plan:
-    """The members of a class, found when first asked for: it may have itself inside."""
+    """The members of a class, found at first use: it may contain itself."""
     return cache(partial(_planned, kind, known)) if known else partial(_plan, kind)
 
 
@@ -380,7 +338,8 @@ def _planned(kind: Any, known: Known) -> list[Member]:
             if field.init
         ]
     plan: list[Member] = []
-    for name, key, required in names:
+    # literals first: they tell the members of a union apart, before anything nested is read
+    for name, key, required in sorted(names, key=lambda each: get_origin(hints[each[0]]) is not Literal):
         try:
             plan.append((name, key, reader_of(hints[name], known), required))
         except ConfigError as error:
@@ -395,10 +354,10 @@ def _has_no_default(field: Any) -> bool:
 def _is_required(kind: Any, name: str, hints: Mapping[str, Any]) -> bool:
     hint = hints[name]
     while get_origin(hint) is not None:
-        told = getattr(get_origin(hint), "_name", "")
-        if told in ("Required", "NotRequired"):
-            return bool(told == "Required")
-        if told != "ReadOnly" and get_origin(hint) is not Annotated:
+        qualifier = getattr(get_origin(hint), "_name", "")
+        if qualifier in ("Required", "NotRequired"):
+            return bool(qualifier == "Required")
+        if qualifier != "ReadOnly" and get_origin(hint) is not Annotated:
             break
         hint = get_args(hint)[0]
     return name in kind.__required_keys__
@@ -407,21 +366,21 @@ def _is_required(kind: Any, name: str, hints: Mapping[str, Any]) -> bool:
 def _hints(kind: Any) -> dict[str, Any]:
     try:
         return get_type_hints(kind, include_extras=True)
-    except Exception as error:  # whatever evaluating the text of an annotation raises
-        named = type(error).__name__
+    except Exception as error:  # evaluating an annotation may raise anything
+        problem = type(error).__name__
     try:
-        # as it is written in `SlyAPI.web`: a name that a caller's module need not have
+        # `JsonMap` contains this forward reference, which the caller's module need not define
         return get_type_hints(kind, None, {**vars(kind), "JsonType": Any}, include_extras=True)
     except Exception:
         pass
     raise ConfigError(
-        f"{_unresolved(kind)}: its type cannot be found ({named}).",
+        f"{_unresolved(kind)}: its type cannot be found ({problem}).",
         next_step="Import the name at the top of the module, outside TYPE_CHECKING.",
     )
 
 
 def _unresolved(kind: Any) -> str:
-    """The class and the field whose annotation means nothing."""
+    """The class and the field whose annotation cannot be resolved."""
     for owner in kind.__mro__:
         space = vars(sys.modules.get(owner.__module__, SimpleNamespace()))
         for name, hint in vars(owner).get("__annotations__", {}).items():

@@ -1,7 +1,7 @@
-"""A reply's body into a file: whole or not at all under its name, and continued where an earlier one broke off.
+"""Downloads a reply's body into a file, complete or not at all, and continues an interrupted download.
 
-The rule: what was received counts only as the beginning of what is there now, by a validator that says so (RFC 9110
-§13.1.5); a file gets its name when it is complete, on disk.
+The rule: a part is continued only if a validator proves that the server's body is the same (RFC 9110 §13.1.5); a file
+gets its name when it is complete on disk.
 """
 
 import asyncio
@@ -18,16 +18,16 @@ from ..transport.streaming import Streamed
 from .part_file import Mark, PartFile
 
 Open = Callable[[Mapping[str, str]], AbstractAsyncContextManager[Streamed]]
-"""Asks for the body, with these headers."""
+"""Requests the body, with these headers."""
 LONGEST_PAUSE = 30.0
 """Seconds between two tries, at most."""
-_IDENTITY = {"Accept-Encoding": "identity"}  # a range of packed bytes is no range of the file
-_SURE_AFTER = 60.0
+_IDENTITY = {"Accept-Encoding": "identity"}  # a range of compressed bytes is not a range of the file
+_STRONG_AFTER = 60.0
 _RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
 
 
 class _OtherBodyError(Exception):
-    """The server has another body than the one that was begun, or cannot continue it."""
+    """The server's body has changed, or it cannot continue it."""
 
 
 async def download(
@@ -41,11 +41,11 @@ async def download(
     total: Total | None = None,
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> Path:
-    """The path of the file with the body in it. `key` stands for the request: what another one began is not continued.
+    """The path of the complete file. `key` identifies the request: a part of another one is not continued.
 
-    `tries`: how often to ask in all, while failures are transient. `limit` in bytes. Raises `SaveError`
-    where the file cannot be written, `BadReplyError` for a body that is too large or no file, and what
-    `open_reply` raises; `target` is then as it was.
+    `tries`: requests in all, while failures are transient. `limit` in bytes. Raises `SaveError` if the file
+    cannot be written, `BadReplyError` for a body that is too large or not a file, and what `open_reply`
+    raises; `target` is then unchanged.
     """
     with PartFile(target, key) as part:
         for tried in range(1, tries + 1):
@@ -62,7 +62,7 @@ async def download(
 
 
 def _wait(error: SlyError, tried: int, got_further: bool) -> float | None:
-    """Seconds before the next try; None where there should be none."""
+    """Seconds before the next try; None for no further try."""
     if error.kind != "transient" or (error.retry_after or 0) > LONGEST_PAUSE:
         return None
     if error.retry_after is not None:
@@ -73,12 +73,12 @@ def _wait(error: SlyError, tried: int, got_further: bool) -> float | None:
 async def _once(
     open_reply: Open, part: PartFile, limit: int | None, progress: Progress | None, total: Total | None
 ) -> None:
-    """One request for what is missing; a second one for all of it where that cannot be continued."""
-    part.leave_one_to_ask_for()
+    """One request for what is missing; a second one for all of it if the part cannot be continued."""
+    part.keep_one_byte_missing()
     if part.size:
-        going_on = {**_IDENTITY, "Range": f"bytes={part.size}-", "If-Range": part.mark.validator}
+        resume = {**_IDENTITY, "Range": f"bytes={part.size}-", "If-Range": part.mark.validator}
         try:
-            async with open_reply(going_on) as reply:
+            async with open_reply(resume) as reply:
                 _check_continues(reply, part)
                 return await _receive(reply, part, limit, progress, total)
         except _OtherBodyError:
@@ -96,10 +96,10 @@ def _check_continues(reply: Streamed, part: PartFile) -> None:
     if reply.status != 206:
         return
     mark = part.mark
-    told = _RANGE.fullmatch(reply.headers.get("Content-Range", ""))
-    if told is None or int(told[1]) != part.size or reply.packed:
+    sent = _RANGE.fullmatch(reply.headers.get("Content-Range", ""))
+    if sent is None or int(sent[1]) != part.size or reply.packed:
         raise _OtherBodyError
-    whole = mark.size if told[3] == "*" else int(told[3])
+    whole = mark.size if sent[3] == "*" else int(sent[3])
     named = reply.headers.get("ETag" if mark.validator.startswith('"') else "Last-Modified", mark.validator)
     if named != mark.validator or mark.size not in (None, whole):
         raise _OtherBodyError
@@ -110,9 +110,9 @@ async def _receive(
     reply: Streamed, part: PartFile, limit: int | None, progress: Progress | None, total: Total | None
 ) -> None:
     if reply.status == 206 and not part.size:
-        raise _no_file(reply, "a part of a body, which nobody asked for")
+        raise _not_a_file(reply, "a part of a body, although the request was for all of it")
     if reply.status not in (200, 203, 206):
-        raise _no_file(reply, f"HTTP {reply.status}, which is no file")
+        raise _not_a_file(reply, f"HTTP {reply.status}, which is not a file")
     if reply.status != 206:
         part.begin(Mark(_validator(reply), reply.size))
     size = part.mark.size
@@ -128,7 +128,6 @@ async def _receive(
         part.write(piece)
         if progress is not None:
             progress(len(piece))
-        del piece  # so that no traceback shows what a server echoed
     _check_whole(reply, part)
 
 
@@ -138,7 +137,7 @@ def _check_whole(reply: Streamed, part: PartFile) -> None:
         return
     if part.size > size:
         part.forget()
-        raise _no_file(reply, f"more than the {size} bytes that it announced")
+        raise _not_a_file(reply, f"more than the announced {size} bytes")
     raise NetworkError(f"GET {reply.url}: the body ended after {part.size} of {size} bytes.", next_step="Try again.")
 
 
@@ -147,12 +146,12 @@ def _too_large(reply: Streamed, part: PartFile, limit: int) -> BadReplyError:
     return BadReplyError(f"GET {reply.url}: the file is larger than {limit} bytes.", kind="permanent")
 
 
-def _no_file(reply: Streamed, what: str) -> BadReplyError:
+def _not_a_file(reply: Streamed, what: str) -> BadReplyError:
     return BadReplyError(f"GET {reply.url} was answered with {what}.", kind="permanent")
 
 
 def _validator(reply: Streamed) -> str:
-    """What tells this body from every other of its address (RFC 9110 §8.8); empty where nothing does for sure."""
+    """The strong validator of this body (RFC 9110 §8.8); empty without one."""
     headers = reply.headers
     if reply.packed or headers.get("Accept-Ranges", "").strip().lower() == "none":
         return ""
@@ -161,8 +160,8 @@ def _validator(reply: Streamed) -> str:
         return etag if re.fullmatch(r'"[\x21\x23-\x7e]{0,500}"', etag) else ""
     try:
         changed, date = (parsedate_to_datetime(headers[name]) for name in ("Last-Modified", "Date"))
-        # changed within the second that it was sent in, it may change again under the same time
-        sure = (date - changed).total_seconds() >= _SURE_AFTER
+        # RFC 9110 §8.8.2.2: a recent change may be followed by another within the same second
+        strong = (date - changed).total_seconds() >= _STRONG_AFTER
     except (KeyError, ValueError, TypeError, OverflowError):
         return ""
-    return headers["Last-Modified"] if sure else ""
+    return headers["Last-Modified"] if strong else ""

@@ -1,6 +1,6 @@
-"""Walks over the pages of one call, one page ahead if asked to.
+"""Walks over the pages of one call, optionally fetching one page ahead.
 
-The rule: nothing is asked for before it is needed, and nothing stays under way when the walk ends.
+The rule: no page is requested before it is needed, and no request outlives the walk.
 """
 
 import asyncio
@@ -8,135 +8,109 @@ from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any
 from urllib.parse import urljoin
 
-from ..errors import BadReplyError, SlyError
+from ..errors import BadReplyError, SlyError, clean_traceback
 from ..paging import Page, Pages
-from ..web.masking import SecretJson
-from ..web.messages import Method, ParamsDict, Request
+from ..web.messages import ParamsDict
 from ..web.urls import bare_url
-from .answers import read_answer
 
 MOST_EMPTY_PAGES = 1000
-"""Pages without items, one after the other, that a server may send before it is not believed to end."""
+"""Pages without items that a server may send in a row."""
 
-MOST_REMEMBERED = 1000
-"""Pages that are remembered, to know at once one that comes again; in a longer circle it is known later."""
-
-Ask = ParamsDict | Request
-"""Parameters, or what asks for the URL of a page; it prints no value that came from a server."""
-Fetch = Callable[[Ask], Coroutine[Any, Any, Page]]
+PageRequest = ParamsDict | str
+"""The parameters of a page, or its URL."""
+FetchPage = Callable[[PageRequest], Coroutine[Any, Any, Page]]
+ReadItems = Callable[[list[Any]], list[Any]]
 
 
+@clean_traceback
 async def walk(
-    fetch: Fetch, pages: Pages, params: ParamsDict, limit: int | None, prefetch: bool
-) -> AsyncGenerator[list[dict[str, Any]], None]:
-    """The items of page after page, `limit` of them at most. `fetch` takes parameters, or the request for a page.
+    fetch: FetchPage,
+    pages: Pages,
+    params: ParamsDict,
+    limit: int | None = None,
+    *,
+    prefetch: bool = False,
+    read: ReadItems | None = None,
+    most_empty: int = MOST_EMPTY_PAGES,
+) -> AsyncGenerator[list[Any], None]:
+    """The items of page after page, at most `limit`, through `read`; `params` are those of the first page.
 
-    What is wrong with a page's word on the next one is raised behind its items. Raises what `fetch`
-    raises, and `BadReplyError` for pages that would never end.
+    An unusable next page is an error after the items of its page. Raises what `fetch` and `read` raise, and
+    `BadReplyError` for pages that would never end.
     """
-    road = _Road(pages, params)
-    ask: Ask | None = params if limit is None or limit > 0 else None
+    guard = _CycleGuard(pages.counts, most_empty)
+    request: PageRequest | None = params if limit is None or limit > 0 else None
     ahead: asyncio.Task[Page] | None = None
     try:
-        while ask is not None:
-            page = await (ahead or fetch(ask))
-            if pages.counts or not page.items:
-                road.passes(page)
-            items, ask, trouble = page.items, None, None
+        while request is not None:
+            page = await (ahead or fetch(request))
+            guard.check_page(page)
+            items, problem = page.items, None
             if limit is not None:
                 items = items[:limit]
                 limit -= len(items)
+            request = None
             try:
-                ask = road.after(page) if limit != 0 else None
+                if limit != 0 and (request := _next(pages, page, params)) is not None:
+                    guard.check_next(page, request)
             except SlyError as error:
-                trouble = error
-            ahead = asyncio.ensure_future(fetch(ask)) if prefetch and ask is not None else None
-            yield items
-            items = []
-            if trouble is not None:
-                raise trouble
+                request, problem = None, error
+            ahead = asyncio.ensure_future(fetch(request)) if prefetch and request is not None else None
+            yield items if read is None else read(items)
+            if problem is not None:
+                raise problem
     finally:
         if ahead is not None:
-            await _end(ahead)
+            await _cancel(ahead)
 
 
-async def read_pages(
-    pages: AsyncGenerator[list[Any], None], returns: Any, asked: str
-) -> AsyncGenerator[list[Any], None]:
-    """The items of each page as `returns` says; raises what `read_answer` does, before any item of that page."""
+def _next(pages: Pages, page: Page, params: ParamsDict) -> PageRequest | None:
+    """The request for the page after this one. Raises `BadReplyError` for a URL that cannot be parsed."""
+    following = pages.after(page)
+    if following is None:
+        return None
+    if not isinstance(following, str):
+        return {**params, **following}
     try:
-        async for items in pages:
-            try:
-                items = read_answer(list[returns], items, asked, "items")
-            except SlyError:
-                items = []  # so that no traceback shows what a server echoed
-                raise
-            yield items
-            items = []
-    finally:
-        await pages.aclose()
-
-
-class _Road:
-    """The way through the pages, and enough of those that were passed to know one that comes again."""
-
-    def __init__(self, pages: Pages, params: ParamsDict) -> None:
-        self._pages = pages
-        self._params = params
-        self._asked = set[int]()  # hashes of the last that were asked for: a long walk stays small
-        self._milestone: int | None = None
-        self._passed = 0
-        self._empty = 0
-        self._before: Any = None
-
-    def passes(self, page: Page) -> None:
-        """Raises `BadReplyError` for a page that shows that there is no end."""
-        if not page.items:
-            self._empty += 1
-            if self._empty > MOST_EMPTY_PAGES:
-                raise _endless(page, f"{MOST_EMPTY_PAGES} pages without items came one after the other")
-        if self._pages.counts:
-            if page.items and page.body == self._before:
-                raise _endless(page, "two pages asked for by different numbers are the same")
-            self._before = page.body
-
-    def after(self, page: Page) -> Ask | None:
-        """What asks for the next page. Raises `BadReplyError` for one that was asked for before."""
-        if page.items:
-            self._empty = 0
-        told = self._pages.after(page)
-        if told is None:
-            return None
-        if isinstance(told, str):
-            following = _request(page, told)
-            ask: Ask = following
-            mark = hash(following.url)
-        else:
-            ask = SecretJson(self._params, **told)
-            mark = hash(tuple(told.items()))
-        told = None  # so that no traceback shows what a server echoed
-        if ask is _NOWHERE:
-            raise BadReplyError(f"GET {bare_url(page.url)}: a page names a next one by what is no URL.")
-        if mark in self._asked or mark == self._milestone:
-            raise _endless(page, "a page names as the next one a page that was read before")
-        self._passed += 1
-        if self._passed & (self._passed - 1) == 0:  # the 1st, 2nd, 4th, 8th ...: a circle of any length meets one
-            self._milestone = mark
-        if len(self._asked) == MOST_REMEMBERED:
-            self._asked.clear()
-        self._asked.add(mark)
-        return ask
-
-
-_NOWHERE = Request(Method.GET, "")
-
-
-def _request(page: Page, url: str) -> Request:
-    """What asks for the URL as a page names it; `_NOWHERE` for what is none."""
-    try:
-        return Request(Method.GET, urljoin(page.url, url)) if "\\" not in url else _NOWHERE  # some read it as a slash
+        if "\\" not in following:  # which some parsers read as a slash
+            return urljoin(page.url, following)
     except ValueError:
-        return _NOWHERE
+        pass
+    raise BadReplyError(f"GET {bare_url(page.url)}: the URL of the next page is not a URL.")
+
+
+class _CycleGuard:
+    """Notices pages that would never end.
+
+    A request that equals an earlier one is found by Brent's algorithm: compared with the 1st, 2nd, 4th, 8th ...
+    of the walk, so that a circle of any length is found, in constant memory.
+    """
+
+    def __init__(self, counts: bool, most_empty: int) -> None:
+        self._counts = counts
+        self._most_empty = most_empty
+        self._empty = 0
+        self._body: Any = None
+        self._milestone: PageRequest | None = None
+        self._requests = 0
+
+    def check_page(self, page: Page) -> None:
+        """Raises `BadReplyError` for too many pages without items, or the same page for another number."""
+        self._empty = 0 if page.items else self._empty + 1
+        if self._empty > self._most_empty:
+            raise _endless(page, f"{self._most_empty} pages without items came in a row")
+        if self._counts:
+            if page.items and page.body == self._body:
+                raise _endless(page, "requests with different numbers return the same page")
+            self._body = page.body
+
+    def check_next(self, page: Page, request: PageRequest) -> None:
+        """Raises `BadReplyError` for a next page that was read before."""
+        if request == self._milestone:
+            raise _endless(page, "a page names one that was read before as the next")
+        self._requests += 1
+        if self._requests & (self._requests - 1) == 0:  # a power of two
+            self._milestone = request
 
 
 def _endless(page: Page, why: str) -> BadReplyError:
@@ -147,8 +121,8 @@ def _endless(page: Page, why: str) -> BadReplyError:
     )
 
 
-async def _end(task: asyncio.Task[Page]) -> None:
-    """Leaves nothing of the task behind, neither itself nor an error that nobody asked for."""
+async def _cancel(task: asyncio.Task[Page]) -> None:
+    """Ends the task, and retrieves its exception, which nobody else does."""
     task.cancel()
     await asyncio.wait([task])
     if not task.cancelled():

@@ -1,6 +1,6 @@
-"""The file that a download grows in until it is whole, and what is noted beside it to go on later.
+"""The partial file of a download, and the note that makes it possible to continue later.
 
-The rule: `NAME.part` is there only with `NAME.part.json` that describes it, and only one download writes to it.
+The rule: `NAME.part` exists only with `NAME.part.json` that describes it, and only one download writes to it.
 """
 
 import asyncio
@@ -16,31 +16,31 @@ from ..errors import ConfigError, SaveError
 from ..json_file import display_path, sync_folder
 
 fcntl: Any = None
-with suppress(ImportError):  # Windows has none: there it refuses to replace what another has open
+with suppress(ImportError):  # Windows has no fcntl: it refuses to replace a file that another process has open
     import fcntl
 
 T = TypeVar("T")
 
 _LONGEST_NOTE = 1 << 16
-# not through a link that somebody laid there, and no waiting for who writes to a pipe
+# no symbolic link that somebody placed there, and no waiting for the writer of a pipe
 _SAFELY = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
 
 
 class Mark(NamedTuple):
-    """What tells a body from others (a validator, empty where there is none), and its size in bytes."""
+    """The validator of a body (empty without one), and its size in bytes."""
 
     validator: str
     size: int | None
 
 
 class PartFile:
-    """One download's file, as a context: left without `finish`, it stays only if it can be continued."""
+    """One download's file, as a context: without `finish`, it stays only if it can be continued."""
 
     def __init__(self, target: str | os.PathLike[str], key: str) -> None:
         path = os.fsdecode(target)
         try:
             self.target = Path(os.path.realpath(path))  # the caller's symbolic link stays one
-        except ValueError:  # NUL, or half a character
+        except ValueError:  # NUL, or an unpaired surrogate
             self.target = Path()
         if "\0" in path or not self.target.name:
             raise ConfigError(f"{display_path(path)} is not the path of a file.")
@@ -64,31 +64,31 @@ class PartFile:
         self._close()
 
     def begin(self, mark: Mark) -> None:
-        """Begins at the first byte, of what `mark` describes."""
+        """Starts at the first byte of the body that `mark` describes."""
         self.forget()
         self.mark = mark
         if mark.validator:
             self._do(self._write_note)
 
     def write(self, piece: bytes) -> None:
-        """Adds a piece. Raises `SaveError`, with all pieces before it kept."""
+        """Appends a piece. Raises `SaveError`; the pieces before it are kept."""
         self._do(lambda: self._write(piece))
 
-    def leave_one_to_ask_for(self) -> None:
-        """Takes the last byte off a part that is whole: a server can say nothing about a range of none."""
+    def keep_one_byte_missing(self) -> None:
+        """Removes the last byte of a complete part: an empty range is not a valid request (RFC 9110 §14.1.1)."""
         if self.size and self.size == self.mark.size:
             self._do(lambda: self._cut(self.size - 1))
 
     def forget(self) -> None:
-        """Begins with nothing."""
+        """Discards what was received."""
         self.mark = Mark("", None)
         with suppress(OSError):
             os.unlink(self._note)
         self._do(lambda: self._cut(0))
 
     async def finish(self) -> Path:
-        """Gives the file its name, once it is on disk."""
-        copy = self._do(lambda: os.dup(self._opened))  # a caller who is cancelled meanwhile closes the other one
+        """Renames the file to its name, once it is on disk."""
+        copy = self._do(lambda: os.dup(self._opened))  # a cancelled caller closes the other one
         await asyncio.to_thread(self._do, lambda: _sync(copy))
         self._do(self._finish)
         return self.target
@@ -101,14 +101,14 @@ class PartFile:
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise SaveError(
-            f"{display_path(self.target)} could not be written: {why}. What was there is as it was.",
+            f"{display_path(self.target)} could not be written: {why}. An existing file is unchanged.",
             next_step="Free some space, or choose another path, then try again.",
         )
 
     def _open(self) -> None:
         with suppress(FileNotFoundError):
             if not stat.S_ISREG(os.stat(self.target).st_mode):
-                raise ValueError("it is a folder, or no regular file")
+                raise ValueError("it is not a regular file")
         handle = os.open(self._part, os.O_RDWR | os.O_CREAT | _SAFELY, 0o666)
         try:
             self._lock(handle)
@@ -120,9 +120,9 @@ class PartFile:
         self._read_note(os.fstat(handle).st_size)
 
     def _lock(self, handle: int) -> None:
-        told = os.fstat(handle)
-        if not stat.S_ISREG(told.st_mode) or told.st_nlink > 1:
-            raise ValueError(f"{self._part.name} is no regular file, or a hard link to another")
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+            raise ValueError(f"{self._part.name} is not a regular file, or it has another hard link")
         if fcntl is None:
             return
         try:
@@ -130,33 +130,33 @@ class PartFile:
         except BlockingIOError:
             raise
         except OSError:
-            return  # a folder that knows no locks
+            return  # a file system without locks
         if not os.path.samestat(os.fstat(handle), os.stat(self._part)):
-            raise BlockingIOError  # another download has just finished
+            raise BlockingIOError  # another download just finished
 
     def _read_note(self, size: int) -> None:
-        """Takes up what is there, if the note beside it says that it is of the same request."""
+        """Continues the part if its note is of the same request."""
         with suppress(OSError, ValueError, RecursionError, TypeError, KeyError):
             with open(os.open(self._note, os.O_RDONLY | _SAFELY), "rb") as file:
-                told = json.loads(file.read(_LONGEST_NOTE))
-            mark = Mark(str(told["validator"]), told["size"])
+                note = json.loads(file.read(_LONGEST_NOTE))
+            mark = Mark(str(note["validator"]), note["size"])
             sound = mark.size is None or (type(mark.size) is int and size <= mark.size)
-            if told["key"] == self._key and mark.validator.isprintable() and mark.validator and sound:
+            if note["key"] == self._key and mark.validator.isprintable() and mark.validator and sound:
                 self._cut(size)
                 self.mark = mark
                 return
         self.forget()
 
     def _write_note(self) -> None:
-        beside = self._note.with_name(f"{self._note.name}.new")  # ours: we have the lock
+        new = self._note.with_name(f"{self._note.name}.new")  # nobody else writes it: we hold the lock
         with suppress(FileNotFoundError):
-            os.unlink(beside)
-        handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _SAFELY, 0o666)
+            os.unlink(new)
+        handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _SAFELY, 0o666)
         with open(handle, "w", encoding="utf-8") as file:
             json.dump({"key": self._key, "validator": self.mark.validator, "size": self.mark.size}, file)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(beside, self._note)
+        os.replace(new, self._note)
 
     def _write(self, piece: bytes) -> None:
         left = memoryview(piece)
@@ -171,16 +171,16 @@ class PartFile:
         self.size = size
 
     def _take_mode(self, handle: int, more: int = 0) -> None:
-        """Gives the part the mode of what it is to replace: no rewrite shows anybody more, not even meanwhile."""
-        with suppress(OSError, AttributeError):  # there is nothing, or no modes
+        """Gives the part the mode of the file that it replaces, so that nobody else can read it meanwhile."""
+        with suppress(OSError, AttributeError):  # there is no file, or the system has no modes
             os.fchmod(handle, stat.S_IMODE(os.stat(self.target).st_mode) | more)
 
     def _finish(self) -> None:
         self._take_mode(self._opened)
         with suppress(OSError):
-            os.unlink(self._note)  # before the lock is free for another download
+            os.unlink(self._note)  # before another download can take the lock
         if fcntl is None:
-            self._close()  # Windows renames nothing that is open
+            self._close()  # Windows cannot rename an open file
         os.replace(self._part, self.target)
         self._close()
         sync_folder(self.target.parent)
@@ -188,7 +188,7 @@ class PartFile:
     @property
     def _opened(self) -> int:
         if self._handle is None:
-            raise ValueError("the download is over")
+            raise ValueError("the download has ended")
         return self._handle
 
     def _close(self) -> None:

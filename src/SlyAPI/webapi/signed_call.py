@@ -1,20 +1,20 @@
-"""One signed call: sign, send, once more after a 401, redirects, and the error for a refusal.
+"""One signed call: sign, send, repeat once after a 401, follow redirects, and raise the error for a refusal.
 
 The rule: a credential goes to the base URL's origin and nowhere else.
 """
 
-from collections.abc import Awaitable, Callable, Iterator
-from functools import lru_cache
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from ..auth.contract import Auth
-from ..errors import ApiError, ConfigError, OriginError, SlyError, printable
+from ..errors import ApiError, ConfigError, OriginError, printable
 from ..transport.bodies import Body
 from ..transport.requests import REPLY_LIMIT, fetch
 from ..transport.sessions import session_on_same_connector
-from ..web.masking import Secrets, masked
+from ..web.masking import masked
 from ..web.messages import REDIRECTS, Method, Reply, Request, retry_after
 from ..web.urls import bare_url
+from .origin import Origin, is_public, parsed
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
@@ -23,54 +23,11 @@ if TYPE_CHECKING:
 _MOST_REDIRECTS = 10
 _ERROR_TEXT = 1 << 14
 _SENT_TWICE = (str, bytes, bytearray, memoryview, dict, list, tuple)
-_TELL_NOTHING = ("accept", "user-agent", "range", "if-range")
+_NOT_SECRET = ("accept", "accept-encoding", "accept-language", "user-agent", "range", "if-range")
+"""Names of headers that a redirect takes to another origin."""
 
 Fetch = Callable[["ClientSession", Request, int], Awaitable[Reply]]
 """Sends a request and reads its reply: `transport.fetch`, or `streaming.begin`."""
-
-
-class Origin:
-    """Where credentials may go: scheme, host and port of a base URL (RFC 6454 §4)."""
-
-    __slots__ = ("_origin", "base_url", "prefix")
-
-    def __init__(self, base_url: str) -> None:
-        self.base_url = base_url
-        self._origin = _origin(base_url)
-        self.prefix = f"{self._origin}/" if self._origin else ""
-
-    def admits(self, url: str) -> bool:
-        """Whether a credential may go to `url`: by its text, and by parsing where the text leaves a doubt."""
-        if self.prefix and url.startswith(self.prefix):
-            return True
-        return self._origin is not None and _origin(url) == self._origin
-
-    def refusal(self, url: str) -> OriginError:
-        """The error for a URL that is not admitted."""
-        return OriginError(
-            f"{printable(bare_url(url), 200)} is not of the origin of base_url "
-            f"({printable(bare_url(self.base_url), 200) or 'which is not set'}), so nothing was sent there.",
-            next_step="Set base_url to the API's address, or use another WebAPI for the other server.",
-        )
-
-
-def _parsed(url: str) -> "URL":
-    from yarl import URL  # which is imported with aiohttp
-
-    return URL(url)
-
-
-@lru_cache(maxsize=1024)
-def origin_of(base_url: str) -> Origin:
-    """The origin of a base URL, which many clients may have."""
-    return Origin(base_url)
-
-
-def _origin(url: str) -> "URL | None":
-    try:
-        return _parsed(url).origin() if url and "\\" not in url else None
-    except ValueError:
-        return None
 
 
 async def signed_call(
@@ -81,32 +38,36 @@ async def signed_call(
     limit: int = REPLY_LIMIT,
     fetch: "Fetch" = fetch,
 ) -> Reply:
-    """The reply to the request, signed; its body is at most `limit` bytes. `fetch` sends, and reads the reply.
+    """The reply to the signed request, with a body of at most `limit` bytes, sent and read by `fetch`.
 
     Raises `ApiError` for a status of 400 or more, `OriginError` before a credential would leave
     `origin`, and what `Auth.sign` and the transport raise.
     """
     if not origin.admits(request.url) and not auth._signs_nothing:
         raise origin.refusal(request.url)
-    plain = not (request.headers or request.query_params or request.data or request.data_is_json)
-    before: Iterator[Any] = iter((request.method, request.url)) if plain else _parts(request)
+    if ".." in request.url or "%" in request.url:
+        origin.check_path(request.url)
+    unsigned = _parts(request)
     request = await auth.sign(client, request)
     reply = await fetch(client, request, limit)
     if reply.status < 300:
         return reply
-    own = Request(*before)
-    spent = Secrets()
-    if reply.status == 401:
-        spent = _added(own, request)
-        if await auth.sign_again(client, request, reply.headers):
-            if not is_repeatable(request):
-                secrets = Secrets((*spent, *_added(own, request), *auth.secrets_to_mask()))
-                raise _spent(_refusal(request, reply, secrets))
-            reply = await fetch(client, request, limit)
+    own = Request(*unsigned)
+    replaced: list[str] = []
+    call_again = False
+    if reply.status == 401 or (reply.status == 403 and auth.answers_403 and _lacks_scope(reply)):
+        replaced = _added(own, request)
+        call_again = await auth.sign_again(client, request, reply.headers)
+        if call_again and is_repeatable(request):
+            reply, call_again = await fetch(client, request, limit), False
     if reply.status in REDIRECTS and "Location" in reply.headers:
         request, reply = await _follow(auth, client, own, request, reply, origin, limit, fetch)
     if reply.status >= 400:
-        raise _refusal(request, reply, Secrets((*spent, *_added(own, request), *auth.secrets_to_mask())))
+        error = _refusal(request, reply, [*replaced, *_added(own, request), *auth.secrets_to_mask()])
+        if call_again:
+            error.kind = "transient"
+            error.next_step = "The credential has been renewed: call again, with the body from its beginning."
+        raise error
     return reply
 
 
@@ -115,12 +76,11 @@ def copied(request: Request) -> Request:
     return Request(*_parts(request))
 
 
-def _parts(request: Request) -> Iterator[Any]:
-    """What makes a copy of a request, once; cheaper than the copy, which is wanted only where something went wrong.
-
-    An iterator, of which a traceback shows no content.
-    """
-    parts = (
+def _parts(request: Request) -> tuple[Any, ...]:
+    """What a copy of a request is made of: cheaper than the copy, which only a 3xx, 4xx or 5xx needs."""
+    if not (request.headers or request.query_params or request.data or request.data_is_json):
+        return request.method, request.url
+    return (
         request.method,
         request.url,
         request.query_params.copy(),
@@ -128,18 +88,17 @@ def _parts(request: Request) -> Iterator[Any]:
         request.data.copy() if type(request.data) is dict else request.data,
         request.data_is_json,
     )
-    return iter(parts)
 
 
-def _added(own: Request, signed: Request) -> Secrets:
-    """The values that signing put into a request: what neither another origin nor a message may see."""
+def _added(own: Request, signed: Request) -> list[str]:
+    """The values that signing put into a request, which neither another origin nor a message may see."""
     added = [value for name, value in signed.headers.items() if own.headers.get(name) != value]
     added += [str(value) for name, value in signed.query_params.items() if own.query_params.get(name) != value]
     if isinstance(signed.data, dict) and isinstance(own.data, dict):
         added += [str(value) for name, value in signed.data.items() if own.data.get(name) != value]
     elif isinstance(signed.data, str) and signed.data != own.data:
         added.append(signed.data)
-    return Secrets(part for value in added for part in (value, value.rpartition(" ")[2]))
+    return [part for value in added for part in (value, value.rpartition(" ")[2])]
 
 
 async def _follow(
@@ -152,85 +111,76 @@ async def _follow(
     limit: int,
     fetch: "Fetch",
 ) -> tuple[Request, Reply]:
-    """Follows redirects (RFC 9110 §15.4): signed within the origin, beyond it a GET with nothing of ours.
+    """Follows redirects (RFC 9110 §15.4): signed within the origin, beyond it a GET without our headers.
 
-    `own` is the request before it was signed as `request`, `reply` its answer.
+    `own` is the request before it was signed as `request`, `reply` its reply.
     """
     for _ in range(_MOST_REDIRECTS):
-        moved = _moved(own, reply, origin, _added(own, request))
-        if isinstance(moved, SlyError):
-            raise moved
-        own = moved
+        own = _moved(own, reply, origin, _added(own, request))
         if origin.admits(own.url):
             request = await auth.sign(client, copied(own))
             reply = await fetch(client, request, limit)
         else:
-            request = Request(Method.GET, own.url, headers=_for_strangers(own.headers))
-            async with session_on_same_connector(client) as stranger:
-                reply = await fetch(stranger, request, limit)
+            request = Request(Method.GET, own.url, headers=_not_secret(own.headers))
+            async with session_on_same_connector(client) as other:
+                reply = await fetch(other, request, limit)
         if reply.status not in REDIRECTS or "Location" not in reply.headers:
             return request, reply
-    raise ConfigError(f"{own.name} redirects without end.")
+    raise ConfigError(f"{own.name} redirects more than {_MOST_REDIRECTS} times.")
 
 
-def _moved(own: Request, reply: Reply, origin: Origin, secrets: Secrets) -> Request | SlyError:
-    """The request that a redirect asks for, or the error for one that must not be made."""
+def _moved(own: Request, reply: Reply, origin: Origin, secrets: list[str]) -> Request:
+    """The request for the target of a redirect. Raises `ConfigError` or `OriginError` if it must not be sent."""
     target = _target(own.url, reply)
     if target.scheme not in ("http", "https"):
-        return ConfigError(f"{own.name} redirects to what is not http.")
+        raise ConfigError(f"{own.name} redirects to a URL that is not http or https.")
     if reply.status == 303 or (reply.status in (301, 302) and own.method is Method.POST):
         moved = Request(Method.GET, str(target), headers=_without_body(own.headers))
     else:
         moved = Request(own.method, str(target), {}, dict(own.headers), own.data, own.data_is_json)
-    # within the origin a credential may be in the query, but never in the path, which messages and logs name
-    home = origin.admits(moved.url)
-    seen = bare_url(moved.url) if home else moved.url
-    why = "with the credential in it" if masked(seen, secrets) != seen else ""
-    if not home and moved.method is not Method.GET:
+    within = origin.admits(moved.url)
+    # within the origin the query may contain a credential, but not the path, which messages and logs show
+    shown = bare_url(moved.url) if within else moved.url
+    why = "with the credential in it" if masked(shown, secrets) != shown else ""
+    if not within and moved.method is not Method.GET:
         why = f"a {moved.method}"
-    if not why and not is_repeatable(moved):
-        return ConfigError(
-            f"{own.name} redirects, and this body cannot be sent twice.",
-            next_step=f"Send it to {printable(bare_url(seen), 200)}, or give a file.",
-        )
+    if not within and not is_public(target.host) and is_public(parsed(own.url).host):
+        why = "into a private network,"
     if why:
-        return OriginError(f"{_parsed(own.url).origin()} redirects {why} to {target.origin()}; not followed.")
+        raise OriginError(f"{parsed(own.url).origin()} redirects {why} to {target.origin()}; not followed.")
+    if not is_repeatable(moved):
+        raise ConfigError(
+            f"{own.name} redirects, and this body cannot be sent twice.",
+            next_step=f"Send it to {printable(bare_url(shown), 200)}, or give a file.",
+        )
     return moved
 
 
 def _target(url: str, reply: Reply) -> "URL":
     try:
-        return _parsed(url).join(_parsed(reply.headers["Location"]))
+        return parsed(url).join(parsed(reply.headers["Location"]))
     except ValueError:
-        return _parsed("invalid:")
+        return parsed("invalid:")
 
 
 def _without_body(headers: dict[str, str]) -> dict[str, str]:
     return {name: value for name, value in headers.items() if not name.lower().startswith("content-")}
 
 
-def _for_strangers(headers: dict[str, str]) -> dict[str, str]:
-    """Of the caller's headers those that hold no secret by their meaning."""
-    return {name: value for name, value in headers.items() if name.lower().startswith(_TELL_NOTHING)}
+def _not_secret(headers: dict[str, str]) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if name.lower() in _NOT_SECRET}
 
 
 def is_repeatable(request: Request) -> bool:
-    """Whether the body is there a second time: none, JSON, text, bytes, a form; of a `Body` what it says itself."""
+    """Whether the body can be sent twice: none, JSON, text, bytes, a form, or a `Body` that can be read again."""
     body = request.data
     if isinstance(body, Body):
         return body.again and body.failure is None
     return request.data_is_json or not body or isinstance(body, _SENT_TWICE)
 
 
-def _spent(error: ApiError) -> ApiError:
-    """The error for a 401 to a body that cannot be sent twice, after which the credential is a new one."""
-    error.kind = "transient"
-    error.next_step = "The credential has been renewed: call again, with the body from its beginning."
-    return error
-
-
-def _refusal(request: Request, reply: Reply, secrets: Secrets) -> ApiError:
-    """The error for a refused call; what signing added is masked wherever the reply echoes it."""
+def _refusal(request: Request, reply: Reply, secrets: list[str]) -> ApiError:
+    """The error for a refused call; credentials are masked wherever the reply echoes them."""
     reply = reply.without(secrets, _ERROR_TEXT)
     text = reply.text()
     shown = f": {printable(text)}" if text.strip() and not text.lstrip().startswith("<") else ""
@@ -240,17 +190,26 @@ def _refusal(request: Request, reply: Reply, secrets: Secrets) -> ApiError:
         text,
         reply,
         message=f"{request.method.value} {reply.url} was answered with HTTP {status}{shown}.",
-        next_step=_next_step(status, reply.headers.get("WWW-Authenticate", ""), wait),
+        next_step=_next_step(reply, wait),
         retry_after=wait,
     )
 
 
-def _next_step(status: int, challenge: str, wait: float | None) -> str:
+def _lacks_scope(reply: Reply) -> bool:
+    """Whether the challenge reports `insufficient_scope` (RFC 6750 §3.1)."""
+    getall = getattr(reply.headers, "getall", None)  # each challenge may have a header of its own
+    challenges = getall("WWW-Authenticate", ()) if getall else [reply.headers.get("WWW-Authenticate", "")]
+    return any("insufficient_scope" in challenge for challenge in challenges)
+
+
+def _next_step(reply: Reply, wait: float | None) -> str:
+    status = reply.status
     if status == 401:
-        return "The credential is not accepted; grant again: python -m SlyAPI grant"
+        return "The credential was refused; grant again: python -m SlyAPI grant"
     if status == 403:
-        scope = "insufficient_scope" in challenge
-        return "Grant again with the scope that this call needs." if scope else "This user or client may not do that."
+        if _lacks_scope(reply):
+            return "Grant again with the scope that this call needs."
+        return "This user or client may not do this."
     if status == 404:
         return "Check base_url and the path."
     if status == 429:

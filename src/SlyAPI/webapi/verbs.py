@@ -1,18 +1,18 @@
-"""Calls that say what comes back: `get`, `post`, `put`, `patch` and `delete`, and their siblings of SlyAPI 0.6.
+"""Calls with typed results: `get`, `post`, `put`, `patch` and `delete`, and their siblings of SlyAPI 0.6.
 
-The rule: `returns` is the type of the result, for the reader, the type checker and the parser alike.
+The rule: `returns` is the type of the result, for the reader, the type checker and the parser.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack, overload
 
-from ..errors import BadReplyError, ConfigError, SlyError
+from ..errors import BadReplyError, ConfigError, SlyError, clean_traceback
 from ..transport.bodies import Content, Files, Progress, Total, body_of, multipart
 from ..web.json import read_json
 from ..web.messages import Method, ParamsDict, Reply, Request
 from ..web.params import as_form
-from .answers import admits_nothing, read_answer
+from .answers import admits_none, read_answer
 from .signed_call import Fetch
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ Params = ParamsDict | None
 Headers = Mapping[str, str] | None
 
 
-class Asked(TypedDict, total=False):
+class RequestOptions(TypedDict, total=False):
     """What a call may send: one of `json` and `data`, or `files` with the fields of `data`."""
 
     json: Any
@@ -38,14 +38,14 @@ class Verbs:
     """The half of `WebAPI` whose methods take `returns`.
 
     `returns`: a dataclass, a TypedDict, a class with a classmethod `from_json`, `list[X]`, `dict[str, X]`,
-    `X | None` and what else JSON can become; `str`, the text; `bytes`, the body; None: the answer is
-    ignored. Without it the JSON as it is, None where the answer is empty. JSON of another shape is a
-    `BadReplyError` that says where.
+    `X | None` and other types that JSON can become; `str`, the text; `bytes`, the body; None: the reply is
+    ignored. Without it the JSON as it is, None if the reply is empty. JSON of another shape is a
+    `BadReplyError` with its path.
 
     What is sent, by keyword: `json`; `data`, which is a form (a mapping), text or bytes, a path, an open
     binary file, or an asynchronous iterable of bytes; `files`, a multipart form with the fields of
-    `data`; `headers`. `progress(n)` is told of `n` bytes more that were sent, `total(n)` of the size
-    (None: unknown) whenever the body begins.
+    `data`; `headers`. `progress(n)` gets each number of sent bytes, `total(n)` the size (None: unknown)
+    whenever the body begins.
     """
 
     use_form_data: bool
@@ -62,116 +62,109 @@ class Verbs:
         async def _send(self, request: Request, using: Fetch | None = None) -> Reply: ...
 
     @overload
+    async def get(self, path: str, params: Params = None, *, returns: type[T], **sent: Unpack[RequestOptions]) -> T: ...
+    @overload
+    async def get(self, path: str, params: Params = None, *, returns: None, **sent: Unpack[RequestOptions]) -> None: ...
+    @overload
     async def get(
-        self, path: str, params: Params = None, *, returns: type[T], **asked: Unpack[Asked]
+        self, path: str, params: Params = None, *, returns: "TypeForm[T]", **sent: Unpack[RequestOptions]
     ) -> T: ...
     @overload
     async def get(
-        self, path: str, params: Params = None, *, returns: None, **asked: Unpack[Asked]
-    ) -> None: ...
-    @overload
-    async def get(
-        self, path: str, params: Params = None, *, returns: "TypeForm[T]", **asked: Unpack[Asked]
-    ) -> T: ...
-    @overload
-    async def get(
-        self, path: str, params: Params = None, *, returns: object = ..., **asked: Unpack[Asked]
+        self, path: str, params: Params = None, *, returns: object = ..., **sent: Unpack[RequestOptions]
     ) -> Any: ...
-    async def get(
-        self, path: str, params: Params = None, *, returns: Any = Any, **asked: Unpack[Asked]
-    ) -> Any:
-        """GET, and the answer as `returns` says: `await api.get("/songs", returns=list[Song])`."""
-        return await self._answer(Method.GET, path, params, returns, asked)
+    @clean_traceback
+    async def get(self, path: str, params: Params = None, *, returns: Any = Any, **sent: Unpack[RequestOptions]) -> Any:
+        """GET, and the reply as `returns` says: `await api.get("/songs", returns=list[Song])`."""
+        return await self._typed(Method.GET, path, params, returns, sent)
 
     @overload
     async def post(
-        self, path: str, params: Params = None, *, returns: type[T], **asked: Unpack[Asked]
+        self, path: str, params: Params = None, *, returns: type[T], **sent: Unpack[RequestOptions]
     ) -> T: ...
     @overload
     async def post(
-        self, path: str, params: Params = None, *, returns: None, **asked: Unpack[Asked]
+        self, path: str, params: Params = None, *, returns: None, **sent: Unpack[RequestOptions]
     ) -> None: ...
     @overload
     async def post(
-        self, path: str, params: Params = None, *, returns: "TypeForm[T]", **asked: Unpack[Asked]
+        self, path: str, params: Params = None, *, returns: "TypeForm[T]", **sent: Unpack[RequestOptions]
     ) -> T: ...
     @overload
     async def post(
-        self, path: str, params: Params = None, *, returns: object = ..., **asked: Unpack[Asked]
+        self, path: str, params: Params = None, *, returns: object = ..., **sent: Unpack[RequestOptions]
     ) -> Any: ...
+    @clean_traceback
     async def post(
-        self, path: str, params: Params = None, *, returns: Any = Any, **asked: Unpack[Asked]
+        self, path: str, params: Params = None, *, returns: Any = Any, **sent: Unpack[RequestOptions]
     ) -> Any:
-        """POST what `asked` says (see `Verbs`), and the answer as for `get`."""
-        return await self._answer(Method.POST, path, params, returns, asked)
+        """POST what `sent` contains (see `Verbs`), and the reply as for `get`."""
+        return await self._typed(Method.POST, path, params, returns, sent)
 
     @overload
+    async def put(self, path: str, params: Params = None, *, returns: type[T], **sent: Unpack[RequestOptions]) -> T: ...
+    @overload
+    async def put(self, path: str, params: Params = None, *, returns: None, **sent: Unpack[RequestOptions]) -> None: ...
+    @overload
     async def put(
-        self, path: str, params: Params = None, *, returns: type[T], **asked: Unpack[Asked]
+        self, path: str, params: Params = None, *, returns: "TypeForm[T]", **sent: Unpack[RequestOptions]
     ) -> T: ...
     @overload
     async def put(
-        self, path: str, params: Params = None, *, returns: None, **asked: Unpack[Asked]
-    ) -> None: ...
-    @overload
-    async def put(
-        self, path: str, params: Params = None, *, returns: "TypeForm[T]", **asked: Unpack[Asked]
-    ) -> T: ...
-    @overload
-    async def put(
-        self, path: str, params: Params = None, *, returns: object = ..., **asked: Unpack[Asked]
+        self, path: str, params: Params = None, *, returns: object = ..., **sent: Unpack[RequestOptions]
     ) -> Any: ...
-    async def put(
-        self, path: str, params: Params = None, *, returns: Any = Any, **asked: Unpack[Asked]
-    ) -> Any:
+    @clean_traceback
+    async def put(self, path: str, params: Params = None, *, returns: Any = Any, **sent: Unpack[RequestOptions]) -> Any:
         """PUT, as `post`."""
-        return await self._answer(Method.PUT, path, params, returns, asked)
+        return await self._typed(Method.PUT, path, params, returns, sent)
 
     @overload
     async def patch(
-        self, path: str, params: Params = None, *, returns: type[T], **asked: Unpack[Asked]
+        self, path: str, params: Params = None, *, returns: type[T], **sent: Unpack[RequestOptions]
     ) -> T: ...
     @overload
     async def patch(
-        self, path: str, params: Params = None, *, returns: None, **asked: Unpack[Asked]
+        self, path: str, params: Params = None, *, returns: None, **sent: Unpack[RequestOptions]
     ) -> None: ...
     @overload
     async def patch(
-        self, path: str, params: Params = None, *, returns: "TypeForm[T]", **asked: Unpack[Asked]
+        self, path: str, params: Params = None, *, returns: "TypeForm[T]", **sent: Unpack[RequestOptions]
     ) -> T: ...
     @overload
     async def patch(
-        self, path: str, params: Params = None, *, returns: object = ..., **asked: Unpack[Asked]
+        self, path: str, params: Params = None, *, returns: object = ..., **sent: Unpack[RequestOptions]
     ) -> Any: ...
+    @clean_traceback
     async def patch(
-        self, path: str, params: Params = None, *, returns: Any = Any, **asked: Unpack[Asked]
+        self, path: str, params: Params = None, *, returns: Any = Any, **sent: Unpack[RequestOptions]
     ) -> Any:
         """PATCH, as `post`."""
-        return await self._answer(Method.PATCH, path, params, returns, asked)
+        return await self._typed(Method.PATCH, path, params, returns, sent)
 
     @overload
     async def delete(
-        self, path: str, params: Params = None, *, returns: type[T], **asked: Unpack[Asked]
+        self, path: str, params: Params = None, *, returns: type[T], **sent: Unpack[RequestOptions]
     ) -> T: ...
     @overload
     async def delete(
-        self, path: str, params: Params = None, *, returns: None, **asked: Unpack[Asked]
+        self, path: str, params: Params = None, *, returns: None, **sent: Unpack[RequestOptions]
     ) -> None: ...
     @overload
     async def delete(
-        self, path: str, params: Params = None, *, returns: "TypeForm[T]", **asked: Unpack[Asked]
+        self, path: str, params: Params = None, *, returns: "TypeForm[T]", **sent: Unpack[RequestOptions]
     ) -> T: ...
     @overload
     async def delete(
-        self, path: str, params: Params = None, *, returns: object = ..., **asked: Unpack[Asked]
+        self, path: str, params: Params = None, *, returns: object = ..., **sent: Unpack[RequestOptions]
     ) -> Any: ...
+    @clean_traceback
     async def delete(
-        self, path: str, params: Params = None, *, returns: Any = Any, **asked: Unpack[Asked]
+        self, path: str, params: Params = None, *, returns: Any = Any, **sent: Unpack[RequestOptions]
     ) -> Any:
         """DELETE, as `post`."""
-        return await self._answer(Method.DELETE, path, params, returns, asked)
+        return await self._typed(Method.DELETE, path, params, returns, sent)
 
-    # --- the names of 0.6: `data` is JSON, or a form when `use_form_data`; other classes are called with the JSON ---
+    # --- the names of 0.6: `data` is JSON, or a form with `use_form_data`; other classes are called with the JSON ---
 
     @overload
     async def _get(
@@ -181,11 +174,12 @@ class Verbs:
     async def _get(
         self, returns: None, path: str, params: Params = None, data: Any = None, headers: Headers = None
     ) -> None: ...
+    @clean_traceback
     async def _get(
         self, returns: Any, path: str, params: Params = None, data: Any = None, headers: Headers = None
     ) -> Any:
-        """GET, and the answer as `returns`: a class with `from_json`, `str`, None, or any one-argument constructor."""
-        return await self._request(Method.GET, returns, path, params, data, headers)
+        """GET, and the reply as `returns`: a class with `from_json`, `str`, None, or any one-argument constructor."""
+        return await self._request_as_in_0_6(Method.GET, returns, path, params, data, headers)
 
     @overload
     async def _post(
@@ -195,11 +189,12 @@ class Verbs:
     async def _post(
         self, returns: None, path: str, params: Params = None, data: Any = None, headers: Headers = None
     ) -> None: ...
+    @clean_traceback
     async def _post(
         self, returns: Any, path: str, params: Params = None, data: Any = None, headers: Headers = None
     ) -> Any:
-        """POST with `data` as JSON, or as a form when `use_form_data`; the answer as for `_get`."""
-        return await self._request(Method.POST, returns, path, params, data, headers)
+        """POST with `data` as JSON, or as a form with `use_form_data`; the reply as for `_get`."""
+        return await self._request_as_in_0_6(Method.POST, returns, path, params, data, headers)
 
     @overload
     async def _put(
@@ -209,11 +204,12 @@ class Verbs:
     async def _put(
         self, returns: None, path: str, params: Params = None, data: Any = None, headers: Headers = None
     ) -> None: ...
+    @clean_traceback
     async def _put(
         self, returns: Any, path: str, params: Params = None, data: Any = None, headers: Headers = None
     ) -> Any:
         """PUT, as `_post`."""
-        return await self._request(Method.PUT, returns, path, params, data, headers)
+        return await self._request_as_in_0_6(Method.PUT, returns, path, params, data, headers)
 
     @overload
     async def _patch(
@@ -223,11 +219,12 @@ class Verbs:
     async def _patch(
         self, returns: None, path: str, params: Params = None, data: Any = None, headers: Headers = None
     ) -> None: ...
+    @clean_traceback
     async def _patch(
         self, returns: Any, path: str, params: Params = None, data: Any = None, headers: Headers = None
     ) -> Any:
         """PATCH, as `_post`."""
-        return await self._request(Method.PATCH, returns, path, params, data, headers)
+        return await self._request_as_in_0_6(Method.PATCH, returns, path, params, data, headers)
 
     @overload
     async def _delete(
@@ -237,13 +234,14 @@ class Verbs:
     async def _delete(
         self, returns: None, path: str, params: Params = None, data: Any = None, headers: Headers = None
     ) -> None: ...
+    @clean_traceback
     async def _delete(
         self, returns: Any, path: str, params: Params = None, data: Any = None, headers: Headers = None
     ) -> Any:
         """DELETE, as `_post`."""
-        return await self._request(Method.DELETE, returns, path, params, data, headers)
+        return await self._request_as_in_0_6(Method.DELETE, returns, path, params, data, headers)
 
-    async def _request(
+    async def _request_as_in_0_6(
         self, method: Method, returns: Any, path: str, params: Params, data: Any, headers: Headers
     ) -> Any:
         create = self._create_form_request if self.use_form_data else self._create_request
@@ -253,14 +251,16 @@ class Verbs:
             return _result(returns, reply, request)
         return _construct(returns, read_json(reply.body, request), request)
 
-    async def _answer(self, method: Method, path: str, params: Params, returns: Any, asked: Asked) -> Any:
-        reply = await self._ask(method, path, params, asked, None)
+    async def _typed(self, method: Method, path: str, params: Params, returns: Any, options: RequestOptions) -> Any:
+        reply = await self._request(method, path, params, options)
         return _result(returns, reply, Request(method, reply.url))
 
-    async def _ask(self, method: Method, path: str, params: Params, asked: Asked, using: Fetch | None) -> Reply:
-        return await self._send(self._filled(method, path, params, **asked), using)
+    async def _request(
+        self, method: Method, path: str, params: Params, options: RequestOptions, using: Fetch | None = None
+    ) -> Reply:
+        return await self._send(self._with_body(method, path, params, **options), using)
 
-    def _filled(
+    def _with_body(
         self,
         method: Method,
         path: str,
@@ -277,17 +277,16 @@ class Verbs:
             raise ConfigError("A request has one body: json, or data, or files with the fields of data.")
         if files is not None:
             if not isinstance(data, Mapping | None):
-                raise ConfigError("Beside files, data has the form's fields: a mapping.")
-            fields = as_form(data or {})
-            body = multipart(fields, files, progress, total)
-        elif data is None or isinstance(data, Mapping):
-            if data is None:
-                return self._create_request(method, path, params, json, headers)
+                raise ConfigError("With files, data is a mapping: the other fields of the form.")
+            body = multipart(as_form(data or {}), files, progress, total)
+        elif data is None:
+            return self._create_request(method, path, params, json, headers)
+        elif isinstance(data, Mapping):
             return self._create_form_request(method, path, params, data, headers)
         else:
             body = body_of(data, progress, total)
         request = self._create_request(method, path, params, None, body.headers(headers))
-        # text and bytes as they are where nobody watches: an Auth may have to read a form in them
+        # text and bytes without progress stay as they are: an Auth may have to read a form in them
         request.data = data if isinstance(data, str | bytes) and not (progress or total) else body
         return request
 
@@ -299,13 +298,13 @@ def _result(returns: Any, reply: Reply, request: Request) -> Any:
         return reply.text()
     if returns is bytes:
         return reply.body
-    if not reply.body.strip() and (returns is Any or admits_nothing(returns)):
+    if not reply.body.strip() and (returns is Any or admits_none(returns)):
         return None
     return read_answer(returns, read_json(reply.body, request), request.name)
 
 
 def _has_fields(returns: Any) -> bool:
-    """Whether it is a dataclass that nobody could have called with one argument, as 0.6 does with any class."""
+    """Whether it is a dataclass that cannot be called with one argument, as 0.6 calls any class."""
     if not (isinstance(returns, type) and is_dataclass(returns)) or hasattr(returns, "from_json"):
         return False
     needed = [each for each in fields(returns) if each.default is MISSING and each.default_factory is MISSING]
@@ -314,7 +313,6 @@ def _has_fields(returns: Any) -> bool:
 
 def _construct(returns: Any, value: Any, request: Request) -> Any:
     build: Callable[[Any], Any] = getattr(returns, "from_json", returns)
-    problem = ""
     try:
         return build(value)
     except SlyError:
@@ -322,9 +320,9 @@ def _construct(returns: Any, value: Any, request: Request) -> Any:
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         problem = type(error).__name__
         if type(error).__module__ != "builtins":
-            raise  # the class says so in its own words
-    del value  # so that no traceback shows what a server echoed
+            raise  # an error of the class's own
+    # not in the handler: that error may quote the reply
+    name = getattr(returns, "__name__", "the type")
     raise BadReplyError(
-        f"{request.name} answered with JSON that is no {getattr(returns, '__name__', 'such value')} ({problem}).",
-        kind="configuration",
+        f"{request.name} was answered with JSON that does not fit {name} ({problem}).", kind="configuration"
     )

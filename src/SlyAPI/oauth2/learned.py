@@ -1,0 +1,87 @@
+"""What this process learned of a user at the provider: an ended grant, Retry-After, a new token that was refused.
+
+The rule: it is kept by entry, whichever object asks, until the stored tokens change or its time is over.
+"""
+
+import copy
+from collections.abc import Hashable
+from dataclasses import dataclass
+
+from ..errors import GrantEndedError, TokenError
+from ..web.masking import Secrets
+
+ENDED_FOR = 600.0
+"""Seconds until an ended grant is asked for again: a provider may take a mistake back."""
+LONGEST_RETRY_AFTER = 3600.0
+"""Seconds for which the token endpoint's Retry-After is obeyed, at most."""
+REFUSED_FOR = 60.0
+"""Seconds until another refresh for a token that was refused though a refresh for a refused token had brought it."""
+NEW = 5.0
+"""Seconds for which a token counts as new: if it is refused, another refresh would not help."""
+_MOST = 10_000
+
+
+@dataclass(slots=True)
+class Learned:
+    """Something about one token, until a moment in an event loop's time."""
+
+    token: Secrets
+    until: float
+    error: TokenError | None = None
+    strict: bool = False
+
+
+_learned: dict[Hashable, Learned] = {}
+
+
+def _learn(key: Hashable, learned: Learned, now: float) -> None:
+    _learned.pop(key, None)
+    while _learned:  # the oldest first, so that it stays small
+        first = next(iter(_learned))
+        if len(_learned) < _MOST and _learned[first].until > now:
+            break
+        _learned.pop(first, None)
+    _learned[key] = learned
+
+
+def _lookup(key: Hashable, token: str | None, now: float) -> Learned | None:
+    found = _learned.get(key)
+    if found is not None and (found.until <= now or (token or "") not in found.token):
+        _learned.pop(key, None)
+        return None
+    return found
+
+
+def learn_error(key: Hashable, refresh_token: str | None, error: TokenError, now: float) -> None:
+    """Remembers a refusal of the token endpoint that will not change soon."""
+    lasts = ENDED_FOR if isinstance(error, GrantEndedError) else min(error.retry_after or 0.0, LONGEST_RETRY_AFTER)
+    if lasts > 0:
+        kept = copy.copy(error)
+        kept.__traceback__ = kept.__context__ = kept.__cause__ = None
+        _learn((key, "error"), Learned(Secrets((refresh_token or "",)), now + lasts, kept), now)
+
+
+def known_error(key: Hashable, refresh_token: str | None, now: float) -> TokenError | None:
+    """The error that a token request would bring again."""
+    found = _lookup((key, "error"), refresh_token, now)
+    if found is None or found.error is None:
+        return None
+    error = copy.copy(found.error)
+    if error.retry_after is not None:
+        error.retry_after = found.until - now
+    return error
+
+
+def learn_renewed(key: Hashable, token: str, why_refused: bool, now: float) -> None:
+    """Remembers that a token is new; for longer if the one before it was refused."""
+    until = now + (REFUSED_FOR if why_refused else NEW)
+    _learn((key, "new"), Learned(Secrets((token,)), until, strict=why_refused), now)
+
+
+def is_new(key: Hashable, token: str, accepted: bool, now: float) -> bool:
+    """Whether the token is so new that another refresh would not help if it is refused; `accepted`: it was not before.
+
+    Of one that replaced a refused token nobody knows how often it was refused.
+    """
+    found = _lookup((key, "new"), token, now)
+    return found is not None and (found.strict or not accepted)
