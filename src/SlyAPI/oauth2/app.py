@@ -9,9 +9,11 @@ from ..tokens.user import OAuth2User
 from ..web.urls import check_endpoint
 from . import pkce
 from .authorization_code import AuthorizationURL, authorization_url, exchange_form
-from .client import Client, OnRefresh, clock
+from .client import OnRefresh, clock
 from .login import LIFETIME, Login, new_state, read_answer
+from .machine_calls import MachineCalls
 from .refresh_token import refresh_form
+from .registration_calls import RegistrationCalls
 from .resource import Resource, resources_of
 from .revocation import read_revocation_reply, revocation_form
 from .token_endpoint import GRANT_AGAIN
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["OAuth2App", "OnRefresh"]
 
 
-class OAuth2App(Client):
+class OAuth2App(MachineCalls, RegistrationCalls):
     """A client at one provider. `secret` is None or empty for a public client.
 
     `on_refresh` is called for every user of this client whose tokens were refreshed. `auth_params` are added to
