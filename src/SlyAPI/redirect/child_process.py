@@ -31,7 +31,7 @@ def find_program(
     endings = ("",) if not windows or name.lower().endswith((".exe", ".com")) else (".exe", ".com")
     for folder in environ.get("PATH", "").split(";" if windows else ":"):
         for ending in endings:
-            path = flavour.join(folder, name + ending)
+            path: str = flavour.join(folder, name + ending)
             if flavour.isabs(folder) and is_program(path):
                 return path
     return None
