@@ -14,6 +14,7 @@ from aiohttp import web
 from SlyAPI import OAuth2App
 from SlyAPI.cli.main import main
 from SlyAPI.oauth2.providers import PROVIDERS
+from SlyAPI.testing import PracticeProvider
 from tests.conftest import Serve
 from tests.support.place import Place, failure
 
@@ -230,14 +231,15 @@ async def test_the_practice_provider_is_found_by_its_issuer(place: Place) -> Non
 
 
 async def test_a_client_is_registered_with_its_issuer(place: Place) -> None:
-    place.provider.registration, place.provider.initial_access_token = True, "initial-5EC9E7"
-    words = ("--issuer", place.provider.origin, "--register", "--client-name", "Weather")
-    refused = await place.runs("scaffold", "new.json", *words)
-    assert (refused.code, "new.json" in place.files()) == (6, False)
-    ended = await place.runs("scaffold", "new.json", *words, "--initial-token-file", "-", lines=("initial-5EC9E7",))
+    provider = PracticeProvider(registration=True, initial_access_token="initial-5EC9E7")
+    async with provider.running() as origin:
+        words = ("--issuer", origin, "--register", "--client-name", "Weather")
+        refused = await place.runs("scaffold", "new.json", *words)
+        assert (refused.code, "new.json" in place.files()) == (6, False)
+        ended = await place.runs("scaffold", "new.json", *words, "--initial-token-file", "-", lines=("initial-5EC9E7",))
     assert ended.code == 0, ended
     client = place.reads("new.json")
-    registered = place.provider.ledger.clients[client["id"]]
+    registered = provider.ledger.clients[client["id"]]
     assert (registered.name, registered.redirect_uris) == ("Weather", (client["redirect_uri"],))
     assert client["registration_access_token"]
     assert client["registration_access_token"] not in ended.out + ended.err

@@ -1,4 +1,5 @@
 """How a client proves who it is at every endpoint: by secret, by signed assertion, by certificate."""
+
 from __future__ import annotations
 
 import json

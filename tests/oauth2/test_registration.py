@@ -1,4 +1,5 @@
 """How a program becomes a client: discovery, registration and its management, and metadata documents."""
+
 from __future__ import annotations
 
 import json

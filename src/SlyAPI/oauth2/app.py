@@ -10,6 +10,7 @@ from ..web.urls import check_endpoint
 from . import pkce
 from .authorization_code import AuthorizationURL, authorization_url, exchange_form
 from .client import OnRefresh, clock
+from .device_calls import DeviceCalls
 from .login import LIFETIME, Login, new_state, read_answer
 from .machine_calls import MachineCalls
 from .refresh_token import refresh_form
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["OAuth2App", "OnRefresh"]
 
 
-class OAuth2App(MachineCalls, RegistrationCalls):
+class OAuth2App(DeviceCalls, MachineCalls, RegistrationCalls):
     """A client at one provider. `secret` is None or empty for a public client.
 
     `on_refresh` is called for every user of this client whose tokens were refreshed. `auth_params` are added to

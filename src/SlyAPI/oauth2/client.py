@@ -90,8 +90,7 @@ class Client:
     """The method that the token endpoint accepted, where the client does not name one."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.leeway < math.inf:
-            raise ConfigError("leeway is a number of seconds, 0 or more.")
+        check_leeway(self.leeway)
 
     def __repr__(self) -> str:
         secret = "***" if self.secret else None
@@ -174,7 +173,11 @@ class Client:
             return self._facts.client_auth if self.provider else None
         return "tls_client_auth" if self.certificate is not None else self._facts.public_auth
 
-    async def _first_call(self, call: Callable[[ClientAuth], Awaitable[T]]) -> tuple[T, ClientAuth | None]:
+    async def _first_call(
+        self,
+        call: Callable[[ClientAuth], Awaitable[T]],
+        may_repeat: Callable[[TokenError], bool] = refuses_client_auth,
+    ) -> tuple[T, ClientAuth | None]:
         """The result of a call that a refused client may repeat, and the method to remember for its tokens.
 
         If the provider's client authentication is unknown, Basic is tried first, then the form (RFC 6749 §2.3.1).
@@ -186,11 +189,11 @@ class Client:
         try:
             result = await call(first)
         except TokenError as error:
-            if not refuses_client_auth(error):
+            if not may_repeat(error):
                 raise
             first = "post" if first == "basic" else "basic"
             result = await call(first)
-        self._found_auth = first
+        self._found_auth = first  # for this process; a user's tokens remember it across restarts
         return result, first
 
     async def _token_call(
@@ -309,6 +312,13 @@ _KINDS = {
     "userinfo_uri": "userinfo",
     "logout_uri": "logout",
 }
+
+
+def check_leeway(leeway: float) -> float:
+    """Seconds before expiry. Raises `ConfigError`."""
+    if not 0 <= leeway < math.inf:
+        raise ConfigError("leeway is a number of seconds, 0 or more.")
+    return leeway
 
 
 def clock(now: float | None) -> float:

@@ -91,9 +91,7 @@ def registration_request(
     return Request(Method.POST, register_uri, headers=_headers(initial_access_token), data=_json(metadata))
 
 
-def management_request(
-    uri: str, registration_access_token: str, metadata: Mapping[str, Any] | None = None
-) -> Request:
+def management_request(uri: str, registration_access_token: str, metadata: Mapping[str, Any] | None = None) -> Request:
     """The request that changes a registration to `metadata`, or reads it (RFC 7592 §2.1, §2.2)."""
     if metadata is None:
         return Request(Method.GET, uri, headers=_headers(registration_access_token))
