@@ -131,6 +131,21 @@ def test_a_uri_that_no_browser_should_see_is_refused(
     assert not (here / "app.json").exists()
 
 
+@pytest.mark.parametrize(
+    "flags",
+    [
+        *(["--redirect-uri", "callback"], ["--redirect-uri", "http://localhost:99999"], ["--redirect-uri", "a://b#c"]),
+        *(["--auth-uri", "http://a.example"], ["--token-uri", "http://a.example"], ["--id", "a\nb"]),
+        ["--secret-file", "secret"],
+    ],
+    ids=" ".join,
+)
+def test_what_no_command_could_use_is_not_written(here: Path, flags: list[str]) -> None:
+    (here / "secret").write_text("a\x1bb\n")
+    assert main(["scaffold", *flags]) == 2
+    assert not (here / "app.json").exists()
+
+
 # conversion
 
 
@@ -286,6 +301,25 @@ async def test_metadata_that_cannot_be_used_write_nothing(
 def test_an_issuer_that_is_no_https_address_is_refused(here: Path, issuer: str) -> None:
     assert main(["scaffold", "--issuer", issuer]) == 2
     assert list(here.iterdir()) == []
+
+
+PUBLIC = {"token_endpoint_auth_methods_supported": ["none"]}
+
+
+async def test_an_issuer_of_public_clients_leaves_no_secret_to_fill_in(place: Place, serve: Serve) -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        return web.json_response(metadata(server.origin, **PUBLIC))
+
+    server = await serve(handler)
+    ended = await place.runs("scaffold", "new.json", "--issuer", server.origin, "--id", "me", "--json")
+    assert (ended.code, json.loads(ended.out)["missing"]) == (0, [])
+    assert place.reads("new.json")["client_auth"] == "none"
+    ended = await place.runs("scaffold", "--force", "new.json", "--client-auth", "none", "--json")
+    assert json.loads(ended.out)["missing"] == ["id", "auth_uri", "token_uri"]
+    ended = await place.runs("scaffold", lines=("bare.json", server.origin, "me", "unasked"))
+    assert ended.code == 0
+    assert "secret" not in ended.err
+    assert place.reads("bare.json")["secret"] == ""
 
 
 # secrets

@@ -78,7 +78,7 @@ SAVE_ERRORS: dict[str, Callable[[Any], BaseException]] = {
 }
 LOAD_ERRORS: dict[str, Callable[[Any], BaseException]] = {
     "NetworkError": lambda sly: sly.errors.NetworkError("The store is away."),
-    "CredentialsError": lambda sly: sly.errors.CredentialsError("The file gives an error of the system."),
+    "UnavailableError": lambda sly: sly.errors.UnavailableError("The file gives an error of the system."),
     "EIO": lambda sly: os_error("EIO"),
     "RuntimeError": lambda sly: RuntimeError("a store's own"),
     "CancelledError": lambda sly: asyncio.CancelledError(),
@@ -104,7 +104,7 @@ def refused(scenario: "Scenario", op: Op) -> bool:
     """Whether a refusal in force strikes the operation, which then fails."""
     for refusal in scenario.refusals:
         if refusal.applies(op, scenario.universe.now):
-            if op.label in WRITES:
+            if op.label in (*WRITES, "load"):  # `replace` of a store like a folder loads first
                 scenario.saves_work_from = max(scenario.saves_work_from, scenario.universe.now)
             op.act = _raising(refusal.error)(op)
             return True
@@ -126,7 +126,8 @@ def _cancel_call(scenario: "Scenario", op: Op) -> None:
 def _cancel_task(scenario: "Scenario", op: Op) -> None:
     # a task that `all_tasks` does not list is out of reach; what can be cancelled then is every task of the library
     listed = asyncio.all_tasks(op.world.loop)
-    tasks = [op.task] if op.task in listed else sorted(listed - set(op.world.tasks), key=lambda task: task.get_name())
+    library = [task for task in listed if task.get_coro().__qualname__.startswith("Refresh")]  # type: ignore[union-attr]
+    tasks = [op.task] if op.task in listed else sorted(library, key=lambda task: task.get_name())
     for task in tasks:
         if task is not None:
             scenario.universe.say(f"{op.world.name}: the task {task.get_name()} is cancelled at {op!r}")
@@ -161,6 +162,7 @@ def _reply_lost(scenario: "Scenario", op: Op) -> None:
 
     def lose() -> None:
         _, rotation = act()
+        scenario.provider.unheard(op.world)
         if rotation is not None:
             rotation.excuse = "its reply was lost"
         raise aiohttp.ServerDisconnectedError

@@ -39,16 +39,12 @@ def _disk(*calls: str) -> Callable[[Found, str], bool]:
 
 KNOWN: tuple[Known, ...] = (
     Known(
-        "a lock that the system refuses is taken for one that was had",
-        4,
-        _disk("flock", "open", "fstat", "stat"),
-        Plan(store="disk", disk_fault="once", disk_error="ENOLCK", at=6),
-    ),
-    Known(
-        "a lock on a file that is held for longer than others wait is taken for one that was had",
-        4,
-        lambda found, problem: found.plan.store == "disk" and _struck(found, "pause 100", "late"),
-        Plan(store="disk", fault="pause 100 after", at=2),
+        "a program that cancels all tasks and goes on while its store refuses the save gives up the lock after 5 s",
+        2,
+        lambda found, problem: (
+            _struck(found, "cancel task") and _struck(found, "save", "load", "disk", "late", "pause")
+        ),
+        seed=4260,
     ),
     Known(
         "compare-and-set of a store like a file is two steps",

@@ -16,12 +16,14 @@ from typing import Any
 from ..errors import ConfigError, CredentialsError, WouldOverwriteError, printable
 from ..json_file import StrPath, display_path, read_json_file, write_json_file
 from ..oauth2 import OAuth2App
+from ..oauth2.client_file import read_members
 from ..oauth2.discovery import client_settings
 from ..oauth2.metadata_calls import issuer_metadata
 from ..oauth2.providers import PROVIDERS, Provider
-from ..tokens.client_auth import read_client_auth, registered_name
+from ..tokens.client_auth import registered_name
 from ..web.masking import SecretJson
 from ..web.urls import check_endpoint
+from .client_check import check_usable
 
 TEMPLATES: Mapping[str, Mapping[str, str]] = {
     "OAuth2": {"id": "", "secret": "", "auth_uri": "", "token_uri": ""},
@@ -62,11 +64,14 @@ def client_json(options: ScaffoldOptions) -> dict[str, Any]:
     if options.source is not None:
         client |= _of_file(options.source)
     client |= {key: value for key, value in options.given.items() if value is not None}
-    for key in ("auth_uri", "token_uri"):
-        if client[key]:
-            check_endpoint(client[key], key, allow_http=True)
-    read_client_auth(client.get("client_auth"))
+    check_values(client)
     return client
+
+
+def check_values(client: Mapping[str, Any]) -> None:
+    """Raises `ConfigError` for a value that no command could use; empty ones are still to be filled in."""
+    fillers = {"id": "id", "auth_uri": "https://a.example", "token_uri": "https://a.example"}
+    check_usable(OAuth2App(**read_members({**client, **{key: client[key] or value for key, value in fillers.items()}})))
 
 
 def find_provider(name: str) -> Provider:

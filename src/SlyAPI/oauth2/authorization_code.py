@@ -75,7 +75,11 @@ def authorization_url(
         if name not in ours and name not in extras
     ]
     pairs = [*kept, *ours.items(), *(("resource", resource) for resource in resources)]  # RFC 8707 §2
-    return urlunsplit((parts.scheme, parts.netloc, parts.path, urlencode(pairs), ""))
+    try:
+        return urlunsplit((parts.scheme, parts.netloc, parts.path, urlencode(pairs), ""))
+    except UnicodeEncodeError:
+        pass  # raised below: the codec's error, which holds the text, must not be its context
+    raise ConfigError("A parameter of the authorization URL contains an unpaired surrogate (U+D800 to U+DFFF).")
 
 
 @clean_traceback

@@ -53,10 +53,10 @@ class Signer(Auth):
         held = self._held
         sent = Secrets((request.headers.get("Authorization", ""),))
         if authorization(held.user) in sent:
-            loop = asyncio.get_running_loop()
             held.refusals += 1
             accepted = held.signed > held.refusals  # before, or it will be
-            if is_hook_of(held) or is_new(held.key, held.user.token, accepted, loop.time()):
+            new = is_new(held.key, held.user.token, accepted, asyncio.get_running_loop().time())
+            if is_hook_of(held) or (new and not held.is_due()):
                 await held.load()  # another refresh would not help, unless another program did one
             elif held.source.can_renew(held.user):
                 await refresh(held, client, "refused", Secrets((held.user.token,)))

@@ -75,7 +75,7 @@ def read_token_reply(
         raise
     tokens = (*secrets, user.token, user.refresh_token or "")
     if masked(" ".join(user.scopes), tokens) != " ".join(user.scopes):  # scopes are printed, so no secret is one
-        user.scopes = [scope for scope in user.scopes if masked(scope, tokens) == scope]
+        user.scopes = [scope for scope in user.scopes[:1000] if masked(scope, tokens) == scope]  # bounded work
     return user
 
 

@@ -45,6 +45,8 @@ def choose_from_metadata(methods: object) -> ClientAuth | None:
     """
     if not isinstance(methods, list):
         return None
+    if methods == ["none"]:
+        return "none"
     basic, post = "client_secret_basic" in methods, "client_secret_post" in methods
     if basic is not post:
         return "basic" if basic else "post"
