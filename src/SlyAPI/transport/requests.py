@@ -83,8 +83,18 @@ async def _send(session: "aiohttp.ClientSession", request: Request, timeout: flo
         data=request.data or None,
         timeout=aiohttp.ClientTimeout(total=timeout),
         allow_redirects=False,
+        **_tls(request),
     )
     return Reply(response.status, response.headers, await read_body(response, limit), bare_url(request.url))
+
+
+def _tls(request: Request) -> dict[str, Any]:
+    """aiohttp's argument for the certificate that a request presents, which few do."""
+    if request.certificate is None:
+        return {}
+    from .certificates import tls_context
+
+    return {"ssl": tls_context(request.certificate)}
 
 
 async def logged(request: Request, sending: Awaitable[Reply]) -> Reply:
@@ -136,6 +146,7 @@ def ask(
         allow_redirects=False,
         raise_for_status=False,
         timeout=timeout or client.timeout,
+        **(_tls(request) if request.certificate is not None else {}),
     )
 
 
