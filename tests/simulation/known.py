@@ -37,26 +37,7 @@ def _disk(*calls: str) -> Callable[[Found, str], bool]:
     return explains
 
 
-KNOWN: tuple[Known, ...] = (
-    Known(
-        "a lock that the system refuses is taken for one that was had",
-        4,
-        _disk("flock", "open", "fstat", "stat"),
-        Plan(store="disk", disk_fault="once", disk_error="ENOLCK", at=6),
-    ),
-    Known(
-        "a lock on a file that is held for longer than others wait is taken for one that was had",
-        4,
-        lambda found, problem: found.plan.store == "disk" and _struck(found, "pause 100", "late"),
-        Plan(store="disk", fault="pause 100 after", at=2),
-    ),
-    Known(
-        "compare-and-set of a store like a file is two steps",
-        5,
-        lambda found, problem: problem.startswith("older") and _struck(found, "admin"),
-        Plan(fault="admin grants", at=7),
-    ),
-)
+KNOWN: tuple[Known, ...] = ()
 
 
 def unknown(found: Found) -> list[str]:
