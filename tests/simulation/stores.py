@@ -13,7 +13,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from tests.simulation.universe import Footprint, Universe, World
+from tests.simulation.universe import Footprint, Universe
+from tests.simulation.worlds import World
 
 READ: Footprint = {"entry": False}
 WRITE: Footprint = {"entry": True}
@@ -98,7 +99,7 @@ class InRealTime:
 
 
 class _Kept:
-    """The methods that both stores share, compare-and-set in one step among them; mixed into a world's own `TokenStore`."""
+    """The methods that both stores share, `replace` in one step among them; mixed into a world's own `TokenStore`."""
 
     sly: Any
     shelf: Shelf

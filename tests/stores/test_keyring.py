@@ -1,4 +1,4 @@
-"""Users in a keyring, of which the contract does not say: whose locks, keyrings that refuse, programs that save at once."""
+"""KeyringStore: where its locks lie, and what a keyring that cannot be used says."""
 from __future__ import annotations
 
 import asyncio

@@ -1,5 +1,5 @@
 """Users in SQLite, of which the contract does not say: first use, other files, broken ones, modes, busy ones, names."""
-# ruff: noqa: ASYNC240 - a test may wait for a look at a file
+
 from __future__ import annotations
 
 import asyncio

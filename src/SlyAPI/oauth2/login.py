@@ -32,7 +32,8 @@ class Login:
     """One login in progress. Open `url` in the user's browser; keep `to_dict()` in their session (its key: `state`).
 
     `scopes` are those requested; `issuer` is the `iss` that the redirect must name (RFC 9207); `began_at` is in
-    epoch seconds. A login read from a session has no `url`.
+    epoch seconds; `resource` are the resources that this login alone asked for (RFC 8707). A login read from a session
+    has no `url`.
     """
 
     url: str
@@ -43,13 +44,15 @@ class Login:
     client_id: str
     issuer: str | None
     began_at: float
+    resource: tuple[str, ...] | None = None
 
     def __repr__(self) -> str:
         return f"Login({bare_url(self.url)!r}, redirect_uri={bare_url(self.redirect_uri)!r}, scopes={self.scopes!r})"
 
     def to_dict(self) -> dict[str, Any]:
         """The state to keep until the redirect, as JSON of about 400 bytes; prints only its names."""
-        return SecretJson({name: getattr(self, name) for name in _KEPT})
+        more = {} if self.resource is None else {"resource": [*self.resource]}
+        return SecretJson({name: getattr(self, name) for name in _KEPT} | more)
 
     @classmethod
     @clean_traceback
@@ -63,6 +66,7 @@ class Login:
         if not _is_sound(kept):
             raise RedirectError("The login kept in the session is broken.", next_step=_AGAIN)
         members = {name: kept[name] for name in _KEPT}
+        members["resource"] = None if kept.get("resource") is None else tuple(kept["resource"])
         return cls("", **{**members, "scopes": list(kept["scopes"]), "began_at": float(kept["began_at"])})
 
 
@@ -74,8 +78,10 @@ def _is_sound(kept: Any) -> bool:
     if not isinstance(kept, Mapping) or not all(name in kept for name in _KEPT):
         return False
     state, verifier, redirect_uri, scopes, client_id, issuer, began_at = (kept[name] for name in _KEPT)
+    resource = kept.get("resource")
     return (
-        isinstance(state, str)
+        (resource is None or (isinstance(resource, list | tuple) and all(map(_is_text, resource))))
+        and isinstance(state, str)
         and _STATE.fullmatch(state) is not None
         and isinstance(verifier, str)
         and _VERIFIER.fullmatch(verifier) is not None

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import SaveError, UnavailableError
-from ..json_file import StrPath, display_path, unavailable
+from ..json_file import StrPath, display_path, may_write_in, unavailable
 from .contract import real_path
 from .locks import LOCK_TIMEOUT, ThreadLocks, poll_until
 
@@ -136,7 +136,7 @@ class _Lock:
             denied = self.temporary and error.errno in _NO_RIGHT
             if error.errno == errno.ELOOP or (denied and os.path.lexists(self.path)):
                 raise _foreign(self.path) from None
-            if (denied and not _may_write_beside(self.path)) or error.errno in _NO_FILE:
+            if (denied and not may_write_in(os.path.dirname(os.path.abspath(self.path)))) or error.errno in _NO_FILE:
                 return True
             raise unavailable(self.path, "locked", error) from None
         try:
@@ -204,10 +204,6 @@ def _close(handle: _Handle) -> None:
     _held.discard(handle)
     with suppress(OSError):  # it is closed whatever close() reports (close(2))
         os.close(handle[1])
-
-
-def _may_write_beside(path: StrPath) -> bool:
-    return os.access(os.path.dirname(os.path.abspath(path)), os.W_OK)
 
 
 def _is_trusted(path: StrPath, owner: int) -> bool:
