@@ -198,6 +198,7 @@ _CODES: tuple[tuple[type[BaseException], int], ...] = (
     (SaveError, 3),
     (UnavailableError, 3),
     (RedirectError, 4),
+    (IdentityError, 4),
     (GrantTimeoutError, 5),
     (LimitError, 5),
     (ApiError, 6),
