@@ -11,7 +11,8 @@ from ..transport import requests as transport
 from ..web.urls import check_endpoint
 from . import pkce
 from .authorization_code import AuthorizationURL, authorization_url, exchange_form
-from .client import Client, OnRefresh, clock
+from .client import OnRefresh, clock
+from .identity_calls import IdentityCalls
 from .login import LIFETIME, Login, new_state, read_answer
 from .refresh_token import refresh_form
 from .revocation import read_revocation_reply, revocation_form
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["OAuth2App", "OnRefresh"]
 
 
-class OAuth2App(Client):
+class OAuth2App(IdentityCalls):
     """A client at one provider. `secret` is None or empty for a public client.
 
     `on_refresh` is called for every user of this client whose tokens were refreshed. `auth_params` are added to
@@ -93,6 +94,30 @@ class OAuth2App(Client):
         those of OpenID Connect Core §3.1.2.1 and RFC 9470, and override `auth_params`. `now` is in epoch seconds,
         None for the machine's clock. Raises `ConfigError`.
         """
+        return self._begun(
+            redirect_uri,
+            scopes,
+            prompt=prompt,
+            login_hint=login_hint,
+            max_age=max_age,
+            acr_values=acr_values,
+            auth_params=auth_params,
+            now=now,
+        )
+
+    def _begun(
+        self,
+        redirect_uri: str,
+        scopes: Scopes,
+        *,
+        prompt: Scopes | None = None,
+        login_hint: str | None = None,
+        max_age: int | None = None,
+        acr_values: Scopes | None = None,
+        auth_params: Mapping[str, str | None] | None = None,
+        now: float | None = None,
+    ) -> Login:
+        """A login whose `url` has the whole authorization request."""
         if max_age is not None and max_age < 0:
             raise ConfigError("max_age is a number of seconds, 0 or more.")
         named = {
@@ -103,10 +128,24 @@ class OAuth2App(Client):
         }
         params = {**(auth_params or {}), **{name: text for name, text in named.items() if text is not None}}
         wanted = scopes if isinstance(scopes, str) else list(scopes)
+        nonce = None
+        if "openid" in self.all_scopes(wanted):
+            params["nonce"] = nonce = params.get("nonce") or new_state()
         link = self.auth_url_with_pkce(redirect_uri, new_state(), wanted, auth_params=params)
         requested = split_scopes(wanted)
         issuer, began_at = self._redirect_issuer, clock(now)
-        return Login(link.url, link.state, link.verifier, redirect_uri, requested, self.id, issuer, began_at)
+        return Login(
+            link.url,
+            link.state,
+            link.verifier,
+            redirect_uri,
+            requested,
+            self.id,
+            issuer,
+            began_at,
+            nonce=nonce,
+            max_age=max_age,
+        )
 
     @clean_traceback
     async def finish_login(
@@ -124,6 +163,9 @@ class OAuth2App(Client):
         once. `lifetime` in seconds. Raises `StateMismatchError` for a redirect that this session did not request,
         `LoginEndedError` for a late or repeated one, `DeniedError` (its `denied`: whether the user refused),
         `RedirectError` for any other without a code, and the errors of `exchange_code`.
+
+        With `openid` among the scopes, the user's `identity` is who the person is, by an id_token that was verified.
+        Then raises `IdentityError` too, and nothing is left of the answer; the extra `[jose]` is needed.
         """
         code, login = read_answer(
             kept,
@@ -135,7 +177,16 @@ class OAuth2App(Client):
             lifetime=lifetime,
             now=clock(now),
         )
-        return await self.exchange_code(code, login.verifier, login.scopes, login.redirect_uri, client, now=now)
+        return await self.exchange_code(
+            code,
+            login.verifier,
+            login.scopes,
+            login.redirect_uri,
+            client,
+            nonce=login.nonce,
+            max_age=login.max_age,
+            now=now,
+        )
 
     @clean_traceback
     async def exchange_code(
@@ -146,6 +197,8 @@ class OAuth2App(Client):
         redirect_uri: str,
         client: "ClientSession | None" = None,
         *,
+        nonce: str | None = None,
+        max_age: float | None = None,
         now: float | None = None,
     ) -> OAuth2User:
         """Exchanges the redirect's code for the user's tokens (RFC 6749 §4.1.3).
@@ -153,21 +206,23 @@ class OAuth2App(Client):
         `scopes` are those requested, for the comparison; `redirect_uri` is byte for byte the one in the URL.
         If the provider's client authentication is unknown, Basic is tried first (RFC 6749 §2.3.1), then the form,
         and the user remembers what worked. `now` in epoch seconds, None for the machine's clock. Raises
-        `TokenError`, `BadReplyError`, `NetworkError`.
+        `TokenError`, `BadReplyError`, `NetworkError`. With the request's `nonce` (and `max_age`, in seconds) the
+        id_token is verified, as `finish_login` says.
         """
         form = exchange_form(code, verifier, redirect_uri)
         requested = self.all_scopes(scopes)
+        asked = self._asked(nonce, max_age)
         known = self._known_client_auth()
         if known is not None:
-            return await self._token_call(form, known, client, now, requested=requested)
+            return await self._token_call(form, known, client, now, requested=requested, asked=asked)
         method: ClientAuth = "basic"
         try:
-            user = await self._token_call(form, method, client, now, requested=requested)
+            user = await self._token_call(form, method, client, now, requested=requested, asked=asked)
         except TokenError as error:
             if not refuses_client_auth(error):
                 raise
             method = "post"
-            user = await self._token_call(form, method, client, now, requested=requested)
+            user = await self._token_call(form, method, client, now, requested=requested, asked=asked)
         user.client_auth = method
         return user
 

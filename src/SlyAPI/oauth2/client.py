@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from ..errors import ConfigError, CredentialsError, clean_traceback
 from ..json_file import StrPath, display_path, read_json_file
@@ -32,6 +32,13 @@ OnRefresh = Callable[[OAuth2User], Awaitable[None] | None]
 """Called with a user's new tokens after they were saved."""
 
 
+class Asked(NamedTuple):
+    """What a login asked of the id_token: its nonce, and how long ago (seconds) the person may have signed in."""
+
+    nonce: str
+    max_age: float | None = None
+
+
 @dataclass
 class Client:
     """The fields of `OAuth2App`, whose docstring explains them, and the round trip that all grants share."""
@@ -49,6 +56,14 @@ class Client:
     issuer: str | None = field(default=None, kw_only=True)
     iss_in_redirect: bool = field(default=False, kw_only=True)
     revoke_uri: str | None = field(default=None, kw_only=True)
+    par_uri: str | None = field(default=None, kw_only=True)
+    userinfo_uri: str | None = field(default=None, kw_only=True)
+    jwks_uri: str | None = field(default=None, kw_only=True)
+    logout_uri: str | None = field(default=None, kw_only=True)
+    require_par: bool = field(default=False, kw_only=True)
+    id_token_alg: str | None = field(default=None, kw_only=True)
+    dpop_algs: list[str] | None = field(default=None, kw_only=True)
+    dpop: bool = field(default=False, kw_only=True)
     allow_http: bool = field(default=False, kw_only=True)
     clock_skew: float = field(default=0.0, init=False, compare=False)
     token_timeout: float = field(default=transport.TOKEN_TIMEOUT, kw_only=True)
@@ -137,10 +152,24 @@ class Client:
         *,
         requested: list[str] | None = None,
         previous: OAuth2User | None = None,
+        asked: Asked | None = None,
     ) -> OAuth2User:
         request = token_request(self.token_uri, form, method, self.id, self.secret or "")
         sent = form.secrets((self.secret or "", previous.token if previous else "", basic_of(request)))
-        return await self._round_trip(request, client, clock(now), sent, requested=requested, previous=previous)
+        at = clock(now)
+        user = await self._round_trip(request, client, at, sent, requested=requested, previous=previous)
+        return await self._identified(user, previous, asked, client, at)
+
+    async def _identified(
+        self,
+        user: OAuth2User,
+        previous: OAuth2User | None,
+        asked: Asked | None,
+        client: "ClientSession | None",
+        now: float,
+    ) -> OAuth2User:
+        """The user of a token reply, with an identity that was verified; see `identity_calls.py`."""
+        raise NotImplementedError
 
     async def _round_trip(
         self,

@@ -28,6 +28,14 @@ OWN_KEYS = (
     "issuer",
     "iss_in_redirect",
     "revoke_uri",
+    "par_uri",
+    "userinfo_uri",
+    "jwks_uri",
+    "logout_uri",
+    "require_par",
+    "id_token_alg",
+    "dpop_algs",
+    "dpop",
 )
 """The members that SlyAPI reads, in the order of the file; `OAuth2App` has attributes of these names."""
 
@@ -67,10 +75,13 @@ _RFC_7591 = {
     "authorization_endpoint": "auth_uri",
     "token_endpoint": "token_uri",
     "revocation_endpoint": "revoke_uri",
+    "pushed_authorization_request_endpoint": "par_uri",
+    "userinfo_endpoint": "userinfo_uri",
+    "end_session_endpoint": "logout_uri",
     "token_endpoint_auth_method": "client_auth",
     "scope": "scopes",
 }
-_NEAR_BUT_RIGHT = ("redirect_uris", "client_uri", "tos_uri", "logo_uri", "jwks_uri")  # of Google and RFC 7591
+_NEAR_BUT_RIGHT = ("redirect_uris", "client_uri", "tos_uri", "logo_uri", "jwks")  # of Google and RFC 7591
 
 
 def misspelt(members: Mapping[str, Any]) -> dict[str, str]:
@@ -93,7 +104,7 @@ def _first_loopback(uris: Any) -> str | None:
 
 def read_members(members: Mapping[str, Any]) -> dict[str, Any]:
     """The attributes of the client with these members under our names. Raises `ConfigError`."""
-    revoke_uri = text_of(members, "revoke_uri")
+    uris = {key: text_of(members, key) for key in ("revoke_uri", "par_uri", "userinfo_uri", "jwks_uri", "logout_uri")}
     return {
         "id": text_of(members, "id"),
         "secret": text_of(members, "secret") or None,
@@ -106,7 +117,10 @@ def read_members(members: Mapping[str, Any]) -> dict[str, Any]:
         "scopes": _scopes(members.get("scopes")),
         "issuer": text_of(members, "issuer") or None,
         "iss_in_redirect": flag_of(members, "iss_in_redirect") or False,
-        "revoke_uri": check_endpoint(revoke_uri, "revoke_uri", allow_http=True) if revoke_uri else None,
+        **{key: check_endpoint(uri, key, allow_http=True) if uri else None for key, uri in uris.items()},
+        **{key: flag_of(members, key) or False for key in ("require_par", "dpop")},
+        "id_token_alg": text_of(members, "id_token_alg") or None,
+        "dpop_algs": list_of(members, "dpop_algs") or None,
         "extra": {key: value for key, value in members.items() if key not in OWN_KEYS},
     }
 
@@ -119,6 +133,15 @@ def text_of(members: Mapping[str, Any], key: str) -> str:
     if not isinstance(value, str) or not value.isprintable():
         raise ConfigError(f"{key} is not a string.")
     return value.strip()
+
+
+def list_of(members: Mapping[str, Any], key: str) -> list[str]:
+    """A member that is a string or a list of strings; empty if it is absent. Raises `ConfigError`."""
+    value = members.get(key)
+    texts = [value] if isinstance(value, str) else value if isinstance(value, list) else []
+    if (value is not None and not texts and value != []) or not all(isinstance(text, str) for text in texts):
+        raise ConfigError(f"{key} is neither a string nor a list of strings.")
+    return [text for text in texts if text]
 
 
 def flag_of(members: Mapping[str, Any], key: str) -> bool | None:
