@@ -34,6 +34,8 @@ class Expected(NamedTuple):
     jwks_uri: str
 
 
+_SHORTEST_SECRET = 14
+"""112 bits (NIST SP 800-131A)."""
 _SAME = {"EdDSA": ("EdDSA", "Ed25519"), "Ed25519": ("EdDSA", "Ed25519")}
 """Two names of one algorithm (RFC 9864)."""
 
@@ -205,8 +207,8 @@ class IdentityCalls(Client):
                 f"Who the person is cannot be verified: the client has no {' and no '.join(missing)}.",
                 next_step="Make the client from its issuer (scaffold --issuer), or leave out the scope openid.",
             )
-        if by_secret and not self.secret:
-            raise ConfigError("id_token_alg HS256 needs the client's secret.")
+        if by_secret and len(self.secret or "") < _SHORTEST_SECRET:
+            raise ConfigError(f"id_token_alg HS256 needs the client's secret, of {_SHORTEST_SECRET} characters or more.")
         if not by_secret:
             check_endpoint(jwks_uri, "jwks_uri", allow_http=self.allow_http)
         return Expected(issuer, _SAME.get(alg, (alg,)), jwks_uri)

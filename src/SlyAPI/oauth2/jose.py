@@ -225,8 +225,8 @@ _UNREAD = {"crit", "b64"}
 """Header parameters that change how a token is read (RFC 7515 §4.1.11, RFC 7797)."""
 _MOST_KEYS = 8
 """Keys of one id, or of none, that are tried for one token."""
-_SHORTEST_RSA = 2048
-"""Bits (RFC 7518 §3.3)."""
+_SHORTEST_RSA, _LONGEST_RSA = 2048, 16384 + 8
+"""Bits (RFC 7518 §3.3; what OpenSSL verifies with)."""
 _PRIVATE = {"d", "p", "q", "dp", "dq", "qi", "oth", "k"}
 
 
@@ -266,6 +266,8 @@ def _loaded(key: Mapping[str, Any]) -> Any:
     jwk, errors = _library("jwk"), _library("errors")
     if key.get("kty") != "oct" and _PRIVATE & key.keys():
         return None  # whoever reads it can sign
+    if key.get("kty") == "RSA" and not _SHORTEST_RSA <= 6 * len(str(key.get("n"))) <= _LONGEST_RSA:
+        return None
     try:
         return jwk.import_key(dict(key))
     except (errors.JoseError, ValueError, TypeError, AttributeError):
@@ -280,12 +282,10 @@ def _fits(key: Any, alg: str) -> bool:
     """Whether the key may verify signatures of this algorithm, by its kind, curve, size, `use`, `alg` and `key_ops`."""
     try:
         _algorithm(alg).check_key(key)
-        public = key.get_op_key("verify")
+        key.get_op_key("verify")
     except (_library("errors").JoseError, ValueError, TypeError):
         return False
-    if key.key_type == "OKP":
-        return bool(key.curve_name == "Ed25519")
-    return bool(key.key_type != "RSA" or public.key_size >= _SHORTEST_RSA)
+    return bool(key.key_type != "OKP" or key.curve_name == "Ed25519")
 
 
 def _holds(alg: str, signed: bytes, signature: bytes, key: Any) -> bool:
