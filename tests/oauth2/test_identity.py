@@ -237,7 +237,7 @@ async def test_a_user_file_keeps_identity_and_id_token(practise: Practise) -> No
         read = OAuth2User.from_json_obj(value)
         assert read == user
         assert (read.identity.claims, read.id_token) == (user.identity.claims, user.id_token)  # type: ignore[union-attr]
-    assert user.id_token not in repr(user)
+    assert str(user.id_token) not in repr(user)
 
 
 @pytest.mark.parametrize(
@@ -365,8 +365,7 @@ async def test_a_sign_in_that_is_cancelled_does_not_cut_the_others_short(practis
     practice = await practise(**OPENID)
     app = app_at(practice)
     tasks = [asyncio.create_task(sign_in(practice, app)) for _ in range(5)]
-    while not keys_asked(practice) and not any(task.done() for task in tasks):
-        await asyncio.sleep(0)
+    await asyncio.sleep(0)
     for task in tasks[:3]:
         task.cancel()
     assert all([(await task).identity for task in tasks[3:]])
@@ -536,6 +535,6 @@ async def test_a_logout_token_is_not_an_id_token(serve: Serve) -> None:
 @pytest.mark.parametrize("typ", ["logout+jwt", "application/logout+jwt", "LOGOUT+JWT", "JWT", None])
 async def test_a_logout_tokens_kind_may_be_spelled_in_every_way_in_use(serve: Serve, typ: str | None) -> None:
     issuer = await issuing(serve)
-    event = {"http://schemas.openid.net/event/backchannel-logout": {}}
+    event: dict[str, Any] = {"http://schemas.openid.net/event/backchannel-logout": {}}
     token = issuer.sign({**issuer.claims(None), "jti": "j", "events": event}, {"typ": typ})
     assert (await issuer.app().read_logout_token(token, now=NOW)).subject == "robin"

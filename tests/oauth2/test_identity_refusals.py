@@ -33,7 +33,7 @@ class Row(NamedTuple):
     make: Make
     alg: str = "RS256"
     error: type[Exception] = IdentityError
-    wishes: dict[str, Any] = {}  # noqa: RUF012 - never changed
+    wishes: dict[str, Any] = {}
 
 
 def claim(name: str, clause: str, wishes: dict[str, Any] | None = None, **changes: Any) -> Row:
@@ -262,7 +262,7 @@ async def issuing(serve: Serve, alg: str = "RS256") -> Issuer:
     return issuer
 
 
-def named(rows: list[Row]) -> Any:
+def named(rows: list[Row]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("row", rows, ids=[row.name for row in rows])
 
 

@@ -31,7 +31,7 @@ def private_key(alg: str, number: int = 0) -> Any:
     if alg in ("RS256", "PS256", "RS512"):
         return rsa.generate_private_key(65537, 2048)
     if alg == "RS256-short":
-        return rsa.generate_private_key(65537, 1024)  # noqa: S505 - it is to be refused
+        return rsa.generate_private_key(65537, 1024)
     if alg in ("ES256", "ES384"):
         return ec.generate_private_key(ec.SECP256R1() if alg == "ES256" else ec.SECP384R1())
     return ed25519.Ed25519PrivateKey.generate()

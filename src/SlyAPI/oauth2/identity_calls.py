@@ -208,7 +208,7 @@ class IdentityCalls(Client):
                 next_step="Make the client from its issuer (scaffold --issuer), or leave out the scope openid.",
             )
         if by_secret and len(self.secret or "") < _SHORTEST_SECRET:
-            raise ConfigError(f"id_token_alg HS256 needs the client's secret, of {_SHORTEST_SECRET} characters or more.")
+            raise ConfigError(f"id_token_alg HS256 needs the client's secret, {_SHORTEST_SECRET} characters or longer.")
         if not by_secret:
             check_endpoint(jwks_uri, "jwks_uri", allow_http=self.allow_http)
         return Expected(issuer, _SAME.get(alg, (alg,)), jwks_uri)

@@ -98,8 +98,13 @@ def secret_jwk(secret: str) -> SecretJson:
 
 def thumbprint(key: Mapping[str, Any]) -> str:
     """The SHA-256 thumbprint of a public key (RFC 7638)."""
-    value: str = _library("jwk").thumbprint(_public_members(key))
+    value: str = _library("jwk").thumbprint(public_members(key))
     return value
+
+
+def public_members(key: Mapping[str, Any]) -> dict[str, Any]:
+    """The members that make a public key what it is (RFC 7638 §3.2): no private part, and no `kid`, `alg` or `use`."""
+    return {name: key[name] for name in ("kty", "crv", "x", "y", "n", "e") if name in key}
 
 
 async def signed_jwt(claims: Mapping[str, Any], key: SigningKey, header: Mapping[str, Any] | None = None) -> str:
@@ -272,10 +277,6 @@ def _loaded(key: Mapping[str, Any]) -> Any:
         return jwk.import_key(dict(key))
     except (errors.JoseError, ValueError, TypeError, AttributeError):
         return None
-
-
-def _public_members(key: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in key.items() if name not in _PRIVATE}
 
 
 def _fits(key: Any, alg: str) -> bool:
