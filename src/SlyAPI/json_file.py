@@ -181,16 +181,16 @@ def _check_replaceable(target: str) -> None:
         raise ValueError(_STICKY)
 
 
-def _mount(path: str) -> str:
-    """The mount that holds a path (Linux, proc(5): fdinfo); "" if that is not known."""
+def _mount(path: str) -> bytes:
+    """The mount that holds a path (Linux, proc(5): fdinfo); empty if that is not known."""
     with suppress(OSError, AttributeError):
         handle = os.open(path, os.O_PATH)
         try:
-            with open(f"/proc/self/fdinfo/{handle}", encoding="ascii") as lines:
-                return next((line for line in lines if line.startswith("mnt_id")), "")
+            with open(f"/proc/self/fdinfo/{handle}", "rb") as lines:
+                return next((line for line in lines if line.startswith(b"mnt_id")), b"")
         finally:
             os.close(handle)
-    return ""
+    return b""
 
 
 def refuse_foreign_link(path: StrPath) -> None:

@@ -303,8 +303,7 @@ def _number_sent(page: Page, query: str) -> int:
     try:
         return int(number)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     except (TypeError, ValueError):
-        pass
-    raise ConfigError(f"The parameter {query!r} counts items or pages, but is not a number.")
+        raise ConfigError(f"The parameter {query!r} counts items or pages, but is not a number.") from None
 
 
 def _goes_on(page: Page, more: str | None, end: str | None, reached: int) -> bool:

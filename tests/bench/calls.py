@@ -11,9 +11,11 @@ from datetime import UTC, datetime
 import aiohttp
 
 from SlyAPI import OAuth2, OAuth2App, OAuth2User, WebAPI
+from SlyAPI.web import ParamsDict
 from tests.bench.driving import HEADERS, TOKEN, Call, Mode, drive
 
 PARAMS: dict[str, str | int] = {"q": "a b", "max": 50, "order": "date"}
+PARTS = ["id", "snippet"]
 PAGES, SIZE = 10, 20
 AT_ONCE = 64
 
@@ -88,7 +90,31 @@ def hand_pages(pages: int, size: int, *, listed: bool = False) -> Mode:
     return by_hand(make)
 
 
-def sly_get(path: str, params: dict[str, str | int] | None = None) -> Mode:
+def hand_new() -> Mode:
+    @asynccontextmanager
+    async def mode(url: str) -> AsyncGenerator[Call, None]:
+        async def call() -> object:
+            async with aiohttp.ClientSession() as session, session.get(f"{url}/small", headers=HEADERS) as reply:
+                return await reply.json()
+
+        yield call
+
+    return mode
+
+
+def sly_new() -> Mode:
+    @asynccontextmanager
+    async def mode(url: str) -> AsyncGenerator[Call, None]:
+        async def call() -> object:
+            async with api_at(url) as api:
+                return await api.get_json("/small")
+
+        yield call
+
+    return mode
+
+
+def sly_get(path: str, params: ParamsDict | None = None) -> Mode:
     return with_slyapi(lambda api: lambda: api.get_json(path, params))
 
 
@@ -137,6 +163,11 @@ MODES = of_the_table(
     {
         "small": (hand_get("/small"), sly_get("/small")),
         "params": (hand_get("/small", PARAMS), sly_get("/small", PARAMS)),
+        "list_param": (
+            hand_get("/small", {"part": ",".join(PARTS), "max": 50}),
+            sly_get("/small", {"part": PARTS, "max": 50}),
+        ),
+        "new": (hand_new(), sly_new()),
         "at_once": (hand_at_once(AT_ONCE), sly_at_once(AT_ONCE)),
         "pages": (hand_pages(PAGES, SIZE), sly_pages(PAGES, SIZE)),
         "list": (hand_pages(PAGES, SIZE, listed=True), sly_list(PAGES, SIZE)),

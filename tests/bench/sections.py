@@ -19,6 +19,8 @@ WITHOUT_ORJSON = (sys.executable, "-m", "tests.bench.without_orjson")
 SINGLE = {
     "small": ("small GET", 200),
     "params": ("with three parameters", 200),
+    "list_param": ("with a list and a number as parameters", 200),
+    "new": ("a new client, one call, close", 50),
     "at_once": (f"{AT_ONCE} at once", 4),
     "pages": (f"{PAGES} pages of {SIZE} items, one by one", 20),
     "list": (f"{PAGES} pages of {SIZE} items, as a list", 20),

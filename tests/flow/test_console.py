@@ -1,6 +1,7 @@
 """The console in this process: who is asked where, what an answer means, which code an error has."""
 from __future__ import annotations
 
+import asyncio
 import io
 import os
 from collections.abc import Iterator
@@ -51,7 +52,6 @@ def test_closed_streams_are_no_answer(console: Console, monkeypatch: pytest.Monk
     assert console.interactive is False
     assert console.ask("Client file", "--app", "app.json") == "app.json"
     console.say("into the void")
-    assert console.strong("text") == "text"
 
 
 @pytest.mark.parametrize(("text", "yes"), [("y\n", True), ("Yes\n", True), ("n\n", False), ("", False), ("x\n", False)])
@@ -149,6 +149,14 @@ async def test_lines_come_as_they_are_and_the_last_needs_no_end(monkeypatch: pyt
     assert await lines_of(b"one\r\n\n two \nthree", monkeypatch) == ["one", "", "two", "three"]
     assert await lines_of(b"\xff\xfe\n", monkeypatch) == ["\ufffd\ufffd"]
     assert await lines_of(b"", monkeypatch) == []
+
+
+async def test_lines_come_where_the_event_loop_watches_no_files_as_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_readers(*_: object) -> None:
+        raise NotImplementedError
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "add_reader", no_readers)
+    assert await lines_of(b"one\r\n\n two \nthree", monkeypatch) == ["one", "", "two", "three"]
 
 
 async def test_lines_of_a_file_or_of_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ class Person(Console):
     def interactive(self) -> bool:
         return self.answer is not None
 
-    def say(self, *lines: str) -> None:
+    def say(self, *lines: str, heading: str = "") -> None:
         self.said += lines
 
     def confirm(self, question: str) -> bool:

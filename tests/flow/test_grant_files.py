@@ -28,10 +28,49 @@ async def test_a_client_file_that_is_something_else_is_named(
 ) -> None:
     place.writes("app.json", content)
     ended = await place.grants()
-    assert ended.code in (2, 3)
-    failure(place, ended, ended.code, "app.json" if ended.code == 3 else "http", *words)
+    failure(place, ended, 3, "app.json", *words)
     assert "hush" not in ended.err
     assert place.browser.opened == []
+
+
+UNUSABLE: dict[str, Any] = {
+    "id": ["a\nb", 5, ["a"]],
+    "secret": ["a\x1bb", 5],
+    "auth_uri": ["javascript:1", "http://a.example", "https://a b", "--flag", 5, "https://u@a.example"],
+    "token_uri": ["file:///etc/passwd", "http://a.example", "", {}],
+    "revoke_uri": ["http://a.example", "--flag", 5],
+    "issuer": ["http://a.example", "a.example", 5],
+    "redirect_uri": ["callback", "localhost:8080", "http://localhost:99999", "http://localhost:8080/#x", "a b:c", 5],
+    "auth_params": [{"state": "mine"}, {"client_id": "x"}, {"x": 5}, "x"],
+    "client_auth": ["magic", 5],
+    "pkce": ["yes"],
+    "scopes": [5, [5]],
+}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [(key, value) for key, values in UNUSABLE.items() for value in values], ids=str
+)
+async def test_a_value_that_cannot_be_used_is_the_files_fault_in_every_command(
+    place: Place, key: str, value: object
+) -> None:
+    place.client(**{key: value})  # type: ignore[arg-type]
+    place.user(expires_at="2099-01-01T00:00:00Z")
+    for command in (("grant", "--force"), ("token",)):
+        ended = await place.runs(*command, "app.json", "user.json")
+        failure(place, ended, 3, "app.json")
+    assert not place.provider.log
+    assert not place.browser.opened
+
+
+@pytest.mark.parametrize("value", ["http://a.example", "ftp://a.example", 5])
+@pytest.mark.parametrize("key", ["request_uri", "authorize_uri", "access_uri"])
+async def test_a_value_that_cannot_be_used_in_oauth_1_is_the_files_fault_too(
+    place: Place, key: str, value: object
+) -> None:
+    uris = dict.fromkeys(("request_uri", "authorize_uri", "access_uri"), "https://p.example/x")
+    place.writes("one.json", {"key": "k", "secret": "its-secret", **uris, key: value})
+    failure(place, await place.runs("grant", "oauth1", "one.json", "user.json"), 3, "one.json")
 
 
 async def test_a_client_file_that_is_a_folder_is_named(place: Place) -> None:

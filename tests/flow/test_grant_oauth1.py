@@ -38,7 +38,7 @@ class Quiet(Console):
         self.shown = asyncio.Event()
         self.typed = typed
 
-    def say(self, *lines: str) -> None:
+    def say(self, *lines: str, heading: str = "") -> None:
         self.said += lines
         self.shown.set()
 

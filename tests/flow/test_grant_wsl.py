@@ -17,7 +17,7 @@ class Listener(Console):
         super().__init__()
         self.said = ""
 
-    def say(self, *lines: str) -> None:
+    def say(self, *lines: str, heading: str = "") -> None:
         self.said += "\n".join(lines) + "\n"
 
 

@@ -14,6 +14,7 @@ from aiohttp import web
 from SlyAPI import OAuth2App
 from SlyAPI.cli.main import main
 from SlyAPI.oauth2.providers import PROVIDERS
+from SlyAPI.testing import PracticeProvider
 from tests.conftest import Serve
 from tests.support.place import Place, failure
 
@@ -130,6 +131,21 @@ def test_a_uri_that_no_browser_should_see_is_refused(
     assert not (here / "app.json").exists()
 
 
+@pytest.mark.parametrize(
+    "flags",
+    [
+        *(["--redirect-uri", "callback"], ["--redirect-uri", "http://localhost:99999"], ["--redirect-uri", "a://b#c"]),
+        *(["--auth-uri", "http://a.example"], ["--token-uri", "http://a.example"], ["--id", "a\nb"]),
+        ["--secret-file", "secret"],
+    ],
+    ids=" ".join,
+)
+def test_what_no_command_could_use_is_not_written(here: Path, flags: list[str]) -> None:
+    (here / "secret").write_text("a\x1bb\n")
+    assert main(["scaffold", *flags]) == 2
+    assert not (here / "app.json").exists()
+
+
 # conversion
 
 
@@ -229,6 +245,35 @@ async def test_the_practice_provider_is_found_by_its_issuer(place: Place) -> Non
     assert "Fill in id, secret" in ended.err
 
 
+async def test_a_client_is_registered_with_its_issuer(place: Place) -> None:
+    provider = PracticeProvider(registration=True, initial_access_token="initial-5EC9E7")
+    async with provider.running() as origin:
+        words = ("--issuer", origin, "--register", "--client-name", "Weather")
+        refused = await place.runs("scaffold", "new.json", *words)
+        assert (refused.code, "new.json" in place.files()) == (6, False)
+        ended = await place.runs("scaffold", "new.json", *words, "--initial-token-file", "-", lines=("initial-5EC9E7",))
+    assert ended.code == 0, ended
+    client = place.reads("new.json")
+    registered = provider.ledger.clients[client["id"]]
+    assert (registered.name, registered.redirect_uris) == ("Weather", (client["redirect_uri"],))
+    assert client["registration_access_token"]
+    assert client["registration_access_token"] not in ended.out + ended.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--register"],
+        ["--client-name", "Weather"],
+        ["--issuer", "https://p.example", "--register", "--id", "me"],
+        ["--issuer", "https://p.example", "--initial-token-file", "-"],
+    ],
+)
+def test_a_registration_that_cannot_be_meant_is_refused(here: Path, words: list[str]) -> None:
+    assert main(["scaffold", *words]) == 2
+    assert list(here.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("answer", "code", "word"),
     [
@@ -256,6 +301,25 @@ async def test_metadata_that_cannot_be_used_write_nothing(
 def test_an_issuer_that_is_no_https_address_is_refused(here: Path, issuer: str) -> None:
     assert main(["scaffold", "--issuer", issuer]) == 2
     assert list(here.iterdir()) == []
+
+
+PUBLIC = {"token_endpoint_auth_methods_supported": ["none"]}
+
+
+async def test_an_issuer_of_public_clients_leaves_no_secret_to_fill_in(place: Place, serve: Serve) -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        return web.json_response(metadata(server.origin, **PUBLIC))
+
+    server = await serve(handler)
+    ended = await place.runs("scaffold", "new.json", "--issuer", server.origin, "--id", "me", "--json")
+    assert (ended.code, json.loads(ended.out)["missing"]) == (0, [])
+    assert place.reads("new.json")["client_auth"] == "none"
+    ended = await place.runs("scaffold", "--force", "new.json", "--client-auth", "none", "--json")
+    assert json.loads(ended.out)["missing"] == ["id", "auth_uri", "token_uri"]
+    ended = await place.runs("scaffold", lines=("bare.json", server.origin, "me", "unasked"))
+    assert ended.code == 0
+    assert "secret" not in ended.err
+    assert place.reads("bare.json")["secret"] == ""
 
 
 # secrets

@@ -54,6 +54,11 @@ def test_an_extra_replaces_the_endpoints_and_none_takes_it_out() -> None:
     assert "hd" not in told
 
 
+def test_text_that_no_url_can_carry_is_refused() -> None:
+    with pytest.raises(ConfigError, match="surrogate"):
+        url_of("https://p.example/a", login_hint="robin\ud800")
+
+
 @pytest.mark.parametrize("name", ["response_type", "client_id", "redirect_uri", "scope", "state", "code_challenge"])
 @pytest.mark.parametrize("value", ["x", None])
 def test_an_extra_may_not_override_the_protocol(name: str, value: str | None) -> None:

@@ -225,6 +225,50 @@ async def test_a_template_of_an_unknown_provider_says_which_address_to_use(serve
     assert "one tenant" in refused.value.next_step
 
 
+@pytest.mark.parametrize("how", ["all", "unknown", "gone"])
+async def test_a_rotated_key_costs_no_grant_while_the_keys_may_not_be_asked_again(serve: Serve, how: str) -> None:
+    issuer = await issuing(serve)
+    app = issuer.app()
+    user = await signed_in(issuer, app)
+    if how != "gone":
+        with pytest.raises(IdentityError):  # a stranger's token uses up the minute
+            await app.read_logout_token(issuer.sign(issuer.claims(), {"kid": "bogus"}), now=NOW)
+    else:
+        app.jwks_uri = f"{issuer.origin}/elsewhere"
+    issuer.access_token = "fresh"
+    issuer.keys = [jwk_of(private_key("RS256", 1), kid="k1")]
+    claims = issuer.claims(None, sub="kim" if how == "unknown" else "robin")
+    issuer.id_token = issuer.sign(claims, {"kid": "k1"}, key=private_key("RS256", 1))
+    if how == "unknown":
+        with pytest.raises(IdentityError):
+            await app.refresh(None, user, now=NOW)
+        return
+    fresh = await app.refresh(None, user, now=NOW)
+    assert (fresh.token, fresh.identity, fresh.id_token) == ("fresh", user.identity, user.id_token)
+    if how == "all":
+        again = await app.refresh(None, user, now=NOW + 61)
+        assert again.id_token == issuer.id_token
+
+
+async def test_what_cannot_be_verified_costs_no_refresh_token(serve: Serve) -> None:
+    issuer = await issuing(serve)
+    user = await signed_in(issuer, issuer.app())
+    before = len(issuer.seen)
+    with pytest.raises(ConfigError):
+        await issuer.app(jwks_uri=None).refresh(None, user, now=NOW)
+    assert len(issuer.seen) == before
+
+
+@pytest.mark.parametrize("alg", ["PS256", "ES256", "EdDSA"])
+async def test_where_the_metadata_offer_several_algorithms_each_is_accepted(practise: Practise, alg: str) -> None:
+    practice = await practise(**{**OPENID, "signing_algs": [alg, "ES384"]}, client_metadata={})
+    issuer = practice.provider.issuer
+    app = await OAuth2App.discover(issuer, "practice-client", CLIENT_SECRET)
+    assert (await sign_in(practice, app)).identity is not None
+    again = OAuth2App.from_json_obj(json.loads(json.dumps(app.to_dict())))
+    assert again.id_token_alg == app.id_token_alg
+
+
 # --- the user file ---
 
 

@@ -31,6 +31,28 @@ DOCUMENTED: dict[str, tuple[str, str, str]] = {
         "https://www.linkedin.com/oauth/v2/accessToken",
         "post",
     ),
+    "fitbit": ("https://www.fitbit.com/oauth2/authorize", "https://api.fitbit.com/oauth2/token", "basic"),
+    "strava": ("https://www.strava.com/oauth/authorize", "https://www.strava.com/oauth/token", "post"),
+    "hubspot": ("https://app.hubspot.com/oauth/authorize", "https://api.hubapi.com/oauth/v1/token", "post"),
+    "salesforce": (
+        "https://login.salesforce.com/services/oauth2/authorize",
+        "https://login.salesforce.com/services/oauth2/token",
+        "post",
+    ),
+    "x": ("https://x.com/i/oauth2/authorize", "https://api.x.com/2/oauth2/token", "basic"),
+    "yahoo": (
+        "https://api.login.yahoo.com/oauth2/request_auth",
+        "https://api.login.yahoo.com/oauth2/get_token",
+        "basic",
+    ),
+    "box": ("https://account.box.com/api/oauth2/authorize", "https://api.box.com/oauth2/token", "post"),
+    "bitbucket": (
+        "https://bitbucket.org/site/oauth2/authorize",
+        "https://bitbucket.org/site/oauth2/access_token",
+        "basic",
+    ),
+    "asana": ("https://app.asana.com/-/oauth_authorize", "https://app.asana.com/-/oauth_token", "post"),
+    "patreon": ("https://www.patreon.com/oauth2/authorize", "https://www.patreon.com/api/oauth2/token", "post"),
 }
 # what a refresh token needs
 EXTRAS: dict[str, dict[str, str]] = {
@@ -40,13 +62,23 @@ EXTRAS: dict[str, dict[str, str]] = {
     "atlassian": {"audience": "api.atlassian.com", "prompt": "consent"},
     "notion": {"owner": "user"},
 }
-SCOPES = {"microsoft": ("offline_access",), "atlassian": ("offline_access",)}
+SCOPES = {
+    "microsoft": ("offline_access",),
+    "atlassian": ("offline_access",),
+    "salesforce": ("refresh_token",),
+    "x": ("offline.access",),
+}
 REVOKE = {
     "google": "https://oauth2.googleapis.com/revoke",
     "discord": "https://discord.com/api/oauth2/token/revoke",
     "twitch": "https://id.twitch.tv/oauth2/revoke",
     "gitlab": "https://gitlab.com/oauth/revoke",
     "zoom": "https://zoom.us/oauth/revoke",
+    "fitbit": "https://api.fitbit.com/oauth2/revoke",
+    "salesforce": "https://login.salesforce.com/services/oauth2/revoke",
+    "x": "https://api.x.com/2/oauth2/revoke",
+    "box": "https://api.box.com/oauth2/revoke",
+    "asana": "https://app.asana.com/-/oauth_revoke",
 }
 ISSUERS = {
     "google": "https://accounts.google.com",
@@ -67,19 +99,20 @@ def test_a_row_says_what_the_documentation_says(name: str) -> None:
     assert row.scopes == SCOPES.get(name, ())
     assert row.issuer == ISSUERS.get(name)
     assert row.revoke_uri in (None, REVOKE.get(name))
-    assert row.delimiter == ("," if name == "slack" else " ")
+    assert row.delimiter == ("," if name in ("slack", "strava") else " ")
     assert row.pkce is (name != "linkedin")
 
 
 @pytest.mark.parametrize("name", DOCUMENTED)
 def test_every_address_in_a_row_is_https(name: str) -> None:
     row = PROVIDERS[name]
-    for uri in (row.auth_uri, row.token_uri, row.console, row.revoke_uri or row.token_uri):
+    for uri in (row.auth_uri, row.token_uri, row.console.partition("#")[0], row.revoke_uri or row.token_uri):
         check_endpoint(uri, name)
 
 
-def test_spotify_and_github_get_a_redirect_by_number_and_slack_an_https_one() -> None:
-    own = {"spotify": "http://127.0.0.1:8080", "github": "http://127.0.0.1:8080", "slack": "https://localhost:8080"}
+def test_some_get_a_redirect_by_number_and_some_an_https_one() -> None:
+    own = dict.fromkeys(("spotify", "github", "x"), "http://127.0.0.1:8080")
+    own |= dict.fromkeys(("slack", "yahoo"), "https://localhost:8080")
     for name, row in PROVIDERS.items():
         assert row.redirect_uri == own.get(name, "http://localhost:8080")
 

@@ -378,7 +378,7 @@ async def test_what_the_exchange_learned_of_the_client_auth_serves_the_refresh(
     practice.clock.now += 1000
     await practice.api(OAuth2(practice.app, str(path), clock=practice.clock)).get_json("/me")
     (refresh,) = [seen for seen in practice.provider.log if seen.parameters.get("grant_type") == "refresh_token"]
-    assert refresh.client_auth == ("basic" if wanted == "basic" else "post")
+    assert refresh.client_auth == ("post" if wanted == "post" else "basic")
 
 
 async def test_a_refresh_with_the_wrong_client_auth_is_an_error_and_never_tried_in_another_way(
@@ -400,7 +400,7 @@ async def test_an_exchange_over_the_callers_session_takes_nothing_of_it_but_conn
         return web.json_response({"access_token": "T", "token_type": "Bearer", "expires_in": 100})
 
     server = await serve(token)
-    app = OAuth2App("id", "secret", f"{server.origin}/a", f"{server.origin}/token")
+    app = OAuth2App("id", "secret", f"{server.origin}/a", f"{server.origin}/token", client_auth="post")
     auth = OAuth2(app, OAuth2User("their-token", "their-refresh", datetime.now(UTC) + timedelta(hours=1)))
     jar = aiohttp.CookieJar(unsafe=True)
     async with aiohttp.ClientSession(

@@ -377,14 +377,16 @@ async def test_tokens_that_cannot_be_saved_are_used_and_renewed_from_memory(
     assert [form["refresh_token"] for form in place.forms] == [REFRESH, "refresh-token-1"]
 
 
-async def test_a_user_file_that_became_a_folder_costs_no_call(place: Place) -> None:
+async def test_a_user_file_that_can_never_be_saved_is_noticed_before_a_token_request(place: Place) -> None:
     api = place.api(path := place.file())
     path.unlink()
     path.mkdir()
+    with pytest.raises(SaveError, match="is a folder"):
+        await api.get_json("/")
+    assert (place.sent, place.forms) == ([], [])
+    path.rmdir()
     await api.get_json("/")
-    place.clock.now += 1000
-    await api.get_json("/")
-    assert place.sent == ["new-token-1", "new-token-2"]
+    assert place.sent == ["new-token-1"]
 
 
 async def test_an_entry_of_a_store_is_loaded_with_the_first_call(place: Place) -> None:

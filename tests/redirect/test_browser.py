@@ -14,7 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from SlyAPI.errors import ConfigError
-from SlyAPI.redirect.browser import NoBrowser, Opener, checked_url, how_to_open, open_browser, ssh_hint
+from SlyAPI.redirect.browser import (
+    NoBrowser,
+    Opener,
+    checked_url,
+    creation_flags,
+    how_to_open,
+    open_browser,
+    ssh_hint,
+)
 
 URL = "https://auth.example/authorize?client_id=a&scope=b%20c&state=d"
 SSH = {"SSH_CONNECTION": "192.0.2.7 50000 192.0.2.9 22"}
@@ -285,3 +293,8 @@ def test_on_windows_the_systems_own_program_is_run_by_its_whole_path() -> None:
     how = how_to_open({"SystemRoot": r"D:\Win"}, "win32")
     assert isinstance(how, Opener)
     assert how.commands[0][0] == r"D:\Win\System32\rundll32.exe"
+
+
+def test_a_child_on_windows_has_no_console_of_ours() -> None:
+    assert creation_flags("win32") == 0x208
+    assert creation_flags("linux") == creation_flags("darwin") == 0

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import struct
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from SlyAPI.errors import ConfigError, ListenError
-from SlyAPI.redirect.loopback_address import Address, listening_sockets
+from SlyAPI.redirect.loopback_address import Address, linger, listening_sockets, reuse_option
 
 
 @pytest.mark.parametrize(
@@ -170,3 +171,10 @@ def test_an_address_of_another_machine_is_named() -> None:
 def test_a_place_that_is_none_is_a_configuration_error(port: int | None, bind: str | None) -> None:
     with pytest.raises(ConfigError):
         listening_sockets(Address.of("http://localhost:0"), port, bind)
+
+
+def test_socket_options_are_those_of_each_system() -> None:
+    assert reuse_option("win32") == getattr(socket, "SO_EXCLUSIVEADDRUSE", -5)
+    assert reuse_option("linux") == reuse_option("darwin") == socket.SO_REUSEADDR
+    assert linger(True, "win32") == b"\x01\0\0\0"  # two shorts (winsock2.h)
+    assert linger(True, "linux") == linger(True, "darwin") == struct.pack("ii", 1, 0)

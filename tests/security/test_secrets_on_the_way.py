@@ -252,7 +252,7 @@ class Typing(Console):
     def interactive(self) -> bool:
         return False
 
-    def say(self, *lines: str) -> None:
+    def say(self, *lines: str, heading: str = "") -> None:
         self.said += lines
 
     async def lines(self) -> AsyncIterator[str]:  # type: ignore[override]

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
 
-from tests.simulation.universe import OUTSIDE_CALL, Universe, World
+from tests.simulation.universe import Universe
+from tests.simulation.worlds import OUTSIDE_CALL, World
 
 Answer = tuple[int, dict[str, str], bytes]
 
@@ -55,6 +56,10 @@ class Provider:
         self.problems: list[str] = []
         self.storm_until = 0.0
         """Until then the API says 401, whatever it is shown."""
+        self.answered: dict[str, bytes] = {}
+        """The answer that a fault gave to a world's token request."""
+        self.ended: set[str] = set()
+        """Worlds that heard of the end of a grant."""
         self.wait_until: dict[str, float] = {}
         self.blind: set[str] = set()
         """Worlds that were paused for longer than their lease, until they lock again."""
@@ -62,6 +67,7 @@ class Provider:
         self._last_request: dict[str, float] = {}
         self._told_new: dict[str, set[str]] = {}
         self._refused_new: dict[str, set[str]] = {}
+        self._accepted: set[str] = set()
         self._count = 0
 
     def issue(self, grant: Grant | None = None) -> tuple[str, str]:
@@ -95,7 +101,7 @@ class Provider:
             self._problem("bounded", f"{world.name} asks again before Retry-After is over")
         if (world.name, refresh) in self._refused:
             self._problem("bounded", f"{world.name} sends {refresh} again, of which it heard that its grant has ended")
-        if self._refused_new.get(world.name) and now - self._last_request.get(world.name, -9e9) < 5.0:
+        if len(self._refused_new.get(world.name, ())) > 1 and now - self._last_request.get(world.name, -9e9) < 5.0:
             self._problem("bounded", f"{world.name} asks again, though the API refuses new tokens too")
         self._last_request[world.name] = now
         return refresh
@@ -123,12 +129,15 @@ class Provider:
         if world.name in self.blind:
             rotation.excuse = "it was paused for longer than its lease"
         self.rotations.append(rotation)
+        for other in [name for name in self._refused_new if name != world.name]:
+            del self._refused_new[other]  # the store will change, and what was learned of its tokens ends with that
         self.universe.say(f"  the provider rotates {refresh} to {new}")
         body = {"access_token": access, "refresh_token": new, "token_type": "Bearer", "expires_in": self.life}
         return _json(200, body), rotation
 
     def _ended(self, world: World, refresh: str) -> Answer:
         self._refused.add((world.name, refresh))
+        self.ended.add(world.name)
         self.universe.say(f"  the provider answers invalid_grant for {refresh}")
         return _json(400, {"error": "invalid_grant"})
 
@@ -144,8 +153,10 @@ class Provider:
             self._problem("no credential", f"{world.name} calls the API with {authorization!r}")
             return _json(401, {})
         if self.access.get(token, 0.0) > self.universe.now >= self.storm_until:
+            self._accepted.add(token)
             return _json(200, {"ok": True})
-        if self.universe.now < self.storm_until and token in self._told_new.get(world.name, set()):
+        new = self._told_new.get(world.name, set()) - self._accepted
+        if self.universe.now < self.storm_until and token in new:
             self._refused_new.setdefault(world.name, set()).add(token)
         return _json(401, {"error": "invalid_token"})
 
@@ -156,6 +167,10 @@ class Provider:
         self._told_new.setdefault(rotation.world.name, set()).add(f"access-{number}")
 
     # --- what may be lost ---
+
+    def unheard(self, world: World) -> None:
+        """The reply that a world waited for was lost: it did not hear that its grant has ended."""
+        self._refused = {(name, refresh) for name, refresh in self._refused if name != world.name}
 
     def excuse(self, world: World, why: str) -> None:
         """What a world had received, or was about to, and not saved, cannot be asked of it any more."""

@@ -1,10 +1,12 @@
 """Users in files, of which the contract does not say: names and modes on disk, links, other accounts, a full disk."""
 from __future__ import annotations
 
+import asyncio
 import errno
 import json
 import os
 import stat
+import subprocess
 import time
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -15,8 +17,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from SlyAPI import OAuth2, OAuth2User
-from SlyAPI.errors import ConfigError, CredentialsError, CredentialsNotFoundError, SaveError, UnavailableError
-from SlyAPI.stores import FileStore, user_file
+from SlyAPI.errors import (
+    ConfigError,
+    CredentialsError,
+    CredentialsNotFoundError,
+    SaveError,
+    SupersededError,
+    UnavailableError,
+)
+from SlyAPI.stores import FileStore, SqliteStore, user_file
+from tests.support.other_process import PLACES, Spawn, entry_of
 
 if TYPE_CHECKING:
     from tests.conftest import Practise
@@ -289,7 +299,7 @@ class Faults:
 async def test_a_refresh_during_which_any_call_of_the_system_fails_loses_nothing(
     practise: Practise, held: str, code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The call is answered, or fails before the provider is asked; the file is whole, and the next call works."""
+    """The call is answered, or fails before anything is sent; what is on disk is whole, and the next call works."""
     practice = await practise()
     entry = user_file(practice.folder / "user.json") if held == "file" else FileStore(practice.folder / "u").user("a")
     await entry.save(await practice.grant())
@@ -316,3 +326,193 @@ async def test_a_refresh_during_which_any_call_of_the_system_fails_loses_nothing
     assert number > 8
     left = [path.name for path in practice.folder.rglob("*.tmp")]
     assert len(left) <= 2  # where the very call failed that takes it away
+
+
+# What another account left, and what can never be replaced.
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> Path:
+    """A folder as /tmp: everybody may make files in it, and replace only those of their own."""
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared").chmod(0o1777)
+    return tmp_path / "shared"
+
+
+ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file away")
+
+
+@ROOT_ONLY
+@pytest.mark.parametrize("make", [user_file, lambda path: SqliteStore(path).user("alice")], ids=["file", "sqlite"])
+async def test_a_link_that_another_account_left_in_a_shared_folder_is_not_followed(
+    shared: Path, make: Callable[[Path], Any]
+) -> None:
+    await make(shared.parent / "real").save(OAuth2User("T", "R"))
+    before = (shared.parent / "real").read_bytes()
+    (shared / "link").symlink_to(shared.parent / "real")
+    assert (await make(shared / "link").load()).token == "T"
+    os.lchown(shared / "link", 12345, 12345)
+    with pytest.raises(CredentialsError, match="another account"):
+        await make(shared / "link").load()
+    for call in (make(shared / "link").save(OAuth2User("T2", "R")), make(shared / "link").check_writable()):
+        with pytest.raises(SaveError, match="another account") as caught:
+            await call
+        assert caught.value.kind == "configuration"
+    assert (shared.parent / "real").read_bytes() == before
+
+
+@ROOT_ONLY
+async def test_a_user_file_of_another_account_is_reported_once(shared: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = shared / "user.json"
+    path.write_text(json.dumps(OAuth2User("T", "R").to_dict()))
+    os.chown(path, 12345, 12345)
+    path.chmod(0o644)
+    entry = user_file(path)
+    for part in path.parents:
+        if part.stat().st_uid == 0 and not part.stat().st_mode & 0o001:
+            part.chmod(part.stat().st_mode | 0o055)
+    os.seteuid(65534)
+    try:
+        for _ in range(2):
+            assert (await entry.load()).token == "T"
+        with pytest.raises(SaveError, match="belongs to another account") as caught:
+            await entry.check_writable()
+        assert caught.value.kind == "configuration"
+    finally:
+        os.seteuid(0)
+    (record,) = caplog.records
+    assert "12345" in record.getMessage()
+    assert record.levelname == "WARNING"
+
+
+async def test_mode_and_owner_are_set_on_the_open_file_and_never_by_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = user_file(tmp_path / "user.json")
+    await entry.save(OAuth2User("T", "R"))
+    (tmp_path / "user.json").chmod(0o640)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("by path")
+
+    for name in ("chmod", "chown", "lchown"):
+        monkeypatch.setattr(os, name, refuse)
+    await entry.save(OAuth2User("T2", "R2"))
+    assert mode(tmp_path / "user.json") == 0o600
+
+
+@pytest.fixture
+def mounted_alone(tmp_path: Path) -> Generator[Path | None, None, None]:
+    """A user file that is bind-mounted alone, as into a container; None where we may not mount."""
+    for name in ("source.json", "user.json"):
+        (tmp_path / name).write_text(json.dumps(OAuth2User("T", "R").to_dict()))
+    mounted = os.geteuid() == 0 and not subprocess.run(
+        ["mount", "--bind", tmp_path / "source.json", tmp_path / "user.json"], check=False, capture_output=True
+    ).returncode
+    yield tmp_path / "user.json" if mounted else None
+    if mounted:
+        subprocess.run(["umount", tmp_path / "user.json"], check=True)
+
+
+async def test_a_file_that_is_mounted_alone_is_noticed_before_it_has_to_be_replaced(mounted_alone: Path | None) -> None:
+    if mounted_alone is None:
+        return
+    entry = user_file(mounted_alone)
+    with pytest.raises(SaveError, match="mounted by itself") as caught:
+        await entry.check_writable()
+    assert caught.value.kind == "configuration"
+    assert "Mount its folder" in caught.value.next_step
+    with pytest.raises(SaveError, match="Mount its folder"):
+        await entry.save(OAuth2User("T2", "R2"))
+    assert (await entry.load()).token == "T"
+    assert sorted(os.listdir(mounted_alone.parent)) == ["source.json", "user.json"]
+
+
+@pytest.fixture
+def read_only(tmp_path: Path) -> Generator[Path | None, None, None]:
+    """A folder with a user on a disk that is mounted read-only; None where we may not mount."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    (folder / "user.json").write_text(json.dumps(OAuth2User("T", "R").to_dict()))
+    words = (["--bind"], ["-o", "remount,bind,ro"])
+    mounted = os.geteuid() == 0 and not any(
+        subprocess.run(["mount", *more, folder, folder], check=False, capture_output=True).returncode for more in words
+    )
+    yield folder if mounted else None
+    subprocess.run(["umount", folder], check=False, capture_output=True)
+
+
+async def test_a_folder_that_is_read_only_is_noticed_before_a_file_in_it_has_to_be_replaced(
+    read_only: Path | None,
+) -> None:
+    if read_only is None:
+        return
+    with pytest.raises(SaveError, match="Mount its folder writable") as caught:
+        await user_file(read_only / "user.json").check_writable()
+    assert caught.value.kind == "configuration"
+
+
+async def test_a_store_whose_folder_is_yet_to_be_made_can_be_written(tmp_path: Path) -> None:
+    await FileStore(tmp_path / "a" / "users").user("alice").check_writable()
+    assert os.listdir(tmp_path) == []
+
+
+async def test_a_full_disk_is_no_reason_not_to_ask_since_it_may_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "open", full)
+    await user_file(tmp_path / "user.json").check_writable()
+
+
+# In one step, against a login's save in another process.
+
+LOGINS = """
+async def main():
+    say("ready")
+    for number in range(150):
+        await entry.save(OAuth2User(f"login{number}", "R"))
+        for _ in range(3):
+            kept = (await entry.load()).token.partition("+")[0]
+            assert kept == f"login{number}", (kept, number)
+    say("kept")
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("kind", sorted(PLACES))
+async def test_a_replace_never_overwrites_what_another_process_saved_since_it_was_loaded(
+    kind: str, tmp_path: Path, spawn: Spawn
+) -> None:
+    entry = entry_of(kind, tmp_path / PLACES[kind])
+    await entry.save(OAuth2User("login", "R"))
+    other = await spawn(LOGINS, kind, tmp_path / PLACES[kind])
+    await other.hears("ready")
+    kept = asyncio.create_task(other.says())
+    replaced = 0
+    while not kept.done():
+        known = await entry.store.load(entry.name)
+        try:
+            await entry.replace(known, OAuth2User(known["token"] + "+", "R"))
+            replaced += 1
+        except SupersededError:
+            pass
+    assert await kept == "kept"
+    assert replaced
+
+
+async def test_a_refresh_whose_file_is_mounted_alone_sends_nothing_and_says_what_to_mount(
+    practise: Practise, mounted_alone: Path | None
+) -> None:
+    if mounted_alone is None:
+        return
+    practice = await practise()
+    user = await practice.grant()
+    (mounted_alone.parent / "source.json").write_text(json.dumps(user.to_dict()))
+    api = practice.api(OAuth2(practice.app, mounted_alone, clock=practice.clock))
+    practice.clock.now += 10_000
+    with pytest.raises(SaveError, match="Mount its folder"):
+        await api.get_json("/me")
+    assert practice.provider.refreshes == 0

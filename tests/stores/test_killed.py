@@ -1,5 +1,5 @@
 """A process killed at any moment of a save, and a disk that is full: what is stored is whole, and no lock is held."""
-# ruff: noqa: ASYNC240 - a test may wait for a look at a file
+
 from __future__ import annotations
 
 import os

@@ -1,5 +1,5 @@
 """Users in SQLite, of which the contract does not say: first use, other files, broken ones, modes, busy ones, names."""
-# ruff: noqa: ASYNC240 - a test may wait for a look at a file
+
 from __future__ import annotations
 
 import asyncio
@@ -324,3 +324,37 @@ say(os.waitpid(child, 0)[1])
     await other.hears("0")
     assert (await entry_of("sqlite", path).load()).token in ("child9", "parent9")
     assert isinstance(await entry_of("sqlite", path).load(), OAuth2User)
+
+
+# Modes of what was there, and errors that pass.
+
+
+async def test_a_database_that_others_could_read_is_for_its_owner_alone_once_it_holds_tokens(path: Path) -> None:
+    execute(path, "CREATE TABLE orders (id INTEGER)")
+    path.chmod(0o664)
+    await SqliteStore(path).save("alice", VALUE)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+async def test_a_database_made_anew_by_the_same_object_is_for_its_owner_alone_again(path: Path) -> None:
+    store = SqliteStore(path)
+    await store.save("alice", VALUE)
+    path.unlink()
+    before = os.umask(0)
+    try:
+        await store.save("alice", VALUE)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+async def test_a_database_that_may_only_be_read_is_noticed_before_a_refresh(path: Path) -> None:
+    store = SqliteStore(path)
+    await store.save("alice", VALUE)
+    await store.check_writable("alice")
+    assert await store.load("alice") == VALUE
+    path.unlink()
+    path.write_bytes(b"this is not a database, it is a text of some length" * 100)
+    with pytest.raises(SaveError) as caught:
+        await store.check_writable("alice")
+    assert caught.value.kind == "configuration"

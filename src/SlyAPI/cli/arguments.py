@@ -42,7 +42,7 @@ def read_arguments(argv: Sequence[str]) -> SimpleNamespace:
     end = words.index("--") if "--" in words else len(words)
     # argparse reads flags behind `--` too (3.11). A NUL, which no argument contains, makes a plain word of each.
     plain = [f"\0{word}" for word in words[end + 1 :]]
-    args = _parser(words[0]).parse_intermixed_args([*words[1:end], *plain], SimpleNamespace())
+    args = parser_of(words[0]).parse_intermixed_args([*words[1:end], *plain], SimpleNamespace())
     for name, value in vars(args).items():
         setattr(args, name, _without_nul(value))
     args.command = words[0]
@@ -65,7 +65,7 @@ def _no_such_command(word: str) -> ConfigError:
     return ConfigError(f"Unknown command {printable(word, 40)!r}.", next_step=f"{hint}See: {ME} --help")
 
 
-def _parser(command: str) -> _Parser:
+def parser_of(command: str) -> _Parser:
     """The parser of one command."""
     text = COMMANDS[command]
     made = _Parser(
@@ -82,6 +82,8 @@ def _parser(command: str) -> _Parser:
     elif command == "demo":
         made.add_argument("--folder", metavar="DIR", help="the folder for the files (default: a new one here)")
         made.add_argument("--no-browser", action="store_true", help="consent without a browser")
+    elif command == "completion":
+        made.add_argument("shell", choices=["bash", "zsh", "fish"], help="the shell to print the script for")
     else:
         if command != "show":
             made.add_argument("app", metavar="APP.json", help="the client file")
@@ -105,6 +107,9 @@ def _add_scaffold(parser: _Parser) -> None:
     add("app", nargs="?", metavar="APP.json", help="the client file to write (default app.json)")
     add("--provider", metavar="NAME", help=f"fill in the URIs of one of: {', '.join(PROVIDERS)}")
     add("--issuer", metavar="URL", help="find the URIs in the issuer's metadata (RFC 8414, OpenID)")
+    add("--register", action="store_true", help="register a new client with the issuer (RFC 7591)")
+    add("--client-name", metavar="NAME", help="the name that the consent page shows, with --register (SlyAPI)")
+    add("--initial-token-file", metavar="PATH", help="a token that allows --register, from a file, or - for stdin")
     add("--from", dest="source", metavar="FILE", help="convert Google's download or an RFC 7591 file")
     add("--id", metavar="ID", help="the client id")
     add("--secret-file", metavar="PATH", help="read the client secret from a file, or - for stdin")
@@ -123,6 +128,8 @@ def _add_grant(parser: _Parser) -> None:
     add("words", nargs="*", metavar="APP.json USER.json SCOPE ...", help="what the flags below do not set")
     add("--app", metavar="APP.json", help="the client file")
     add("--user", metavar="USER.json", help="the user file to write; - for stdout")
+    add("--store", metavar="URL", help="save in this store instead of a user file, such as sqlite:users.db")
+    add("--name", metavar="NAME", help="the user's name in the store")
     add("--scope", action="append", default=[], metavar="SCOPE", help="request this scope (repeatable)")
     add("--redirect-uri", metavar="URI", help="the registered redirect URI, sent byte for byte")
     add("--port", type=_port, metavar="N", help="listen on this port (0: any free one)")
@@ -132,8 +139,8 @@ def _add_grant(parser: _Parser) -> None:
     add("--paste", action="store_true", help="do not listen; read the final address from stdin")
     add("--param", action="append", default=[], metavar="K=V", help="add to the URL of the consent page (repeatable)")
     add("--client-auth", choices=_CLIENT_AUTH, help="how the client authenticates at the token endpoint")
-    add("--if-needed", action="store_true", help="keep a valid user file, refresh an expired one")
-    add("--force", action="store_true", help="replace an existing user file")
+    add("--if-needed", action="store_true", help="keep a valid user, refresh an expired one")
+    add("--force", action="store_true", help="replace an existing user")
     add("--json", action="store_true", help=_JSON)
 
 

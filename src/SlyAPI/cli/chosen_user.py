@@ -21,11 +21,15 @@ _WHICH = f"Give USER.json, or --store URL (or {STORE_VARIABLE}) and --name NAME.
 
 
 class ChosenUser:
-    """Where a user is stored: `path` is the file, or "" for an entry of a store; `label` is for messages."""
+    """Where a user is stored: `path` is the file, or "" for an entry of a store; `label` is for messages.
 
-    def __init__(self, entry: StoredUser, path: str = "") -> None:
+    `store_path` is the file or folder of a store that `grant` may have to make, else "".
+    """
+
+    def __init__(self, entry: StoredUser, path: str = "", store_path: str = "") -> None:
         self.entry = entry
         self.path = path
+        self.store_path = store_path
         self.label = display_path(path) if path else repr(entry)
         self.status = unchanged(path) if path else f"{self.label} was not changed."
 
@@ -47,9 +51,9 @@ class ChosenUser:
         return OAuth2(app, self.path or self.entry)
 
     def check_writable(self) -> None:
-        """Raises `SaveError` if the file cannot be replaced."""
-        if self.path:
-            check_writable(self.path)
+        """Raises `SaveError` if the file, or that of a new store, cannot be written."""
+        if path := self.path or self.store_path:
+            check_writable(path if self.path or not os.path.isdir(path) else os.path.join(path, "user.json"))
 
 
 def chosen_user(args: Any) -> ChosenUser:
@@ -64,24 +68,43 @@ def chosen_user(args: Any) -> ChosenUser:
     return ChosenUser(chosen_store(args).user(args.name))
 
 
+def entry_to_make(args: Any) -> ChosenUser:
+    """The user of `--store` and `--name`, whose store need not exist. Raises `ConfigError`."""
+    store = _store(args)
+    return ChosenUser(_encrypted(store).user(args.name), store_path=_local_path(store))
+
+
 def chosen_store(args: Any) -> TokenStore:
     """The store of `--store` or of the environment; encrypted if the environment has keys.
 
     Raises `ConfigError`, and `CredentialsNotFoundError` if its file or folder does not exist.
     """
+    store = _store(args)
+    _check_there(store)
+    return _encrypted(store)
+
+
+def _store(args: Any) -> TokenStore:
     url = args.store or os.environ.get(STORE_VARIABLE, "")
     if not url:
         about_store = args.name or getattr(args, "expiring", None) is not None
         raise ConfigError("Which store?" if about_store else "Which user?", next_step=_WHICH)
+    return store_at(url)
+
+
+def _encrypted(store: TokenStore) -> TokenStore:
     keys = os.environ.get(KEYS_VARIABLE, "").split()
-    store = store_at(url)
-    _check_there(store)
     return EncryptedStore(store, keys) if keys else store
+
+
+def _local_path(store: TokenStore) -> str:
+    """The file or folder of a store; "" for a server or a keyring."""
+    return store.path if isinstance(store, SqliteStore) else store.folder if isinstance(store, FileStore) else ""
 
 
 def _check_there(store: TokenStore) -> None:
     # a store whose path is misspelt must not look like an empty one
-    path = store.path if isinstance(store, SqliteStore) else store.folder if isinstance(store, FileStore) else ""
+    path = _local_path(store)
     if not path:
         return
     try:
@@ -89,7 +112,7 @@ def _check_there(store: TokenStore) -> None:
     except FileNotFoundError:
         raise CredentialsNotFoundError(
             f"There is no store at {display_path(path)}.",
-            next_step="Check the path. A store is made when a program saves its first user.",
+            next_step="Check the path. Make the store with its first user: python -m SlyAPI grant --store URL.",
         ) from None
     except OSError:
         pass  # the store itself reports it in more detail

@@ -20,6 +20,7 @@ COMMANDS = {
     "token": "print a valid access token, refreshed if it is due (for curl)",
     "refresh": "refresh a user's tokens now",
     "revoke": "end the grant at the provider and delete the user's tokens",
+    "completion": "print a script that completes commands and flags in a shell",
     "demo": "scaffold, grant and call an API, against a practice provider",
 }
 FILES = {"show": ("user",), "token": ("app", "user"), "refresh": ("app", "user"), "revoke": ("app", "user")}
@@ -51,6 +52,6 @@ def plain_call(argv: Sequence[str]) -> SimpleNamespace | str | None:
 def _help() -> str:
     """The help of the whole program; argparse would make a parser for each command."""
     lines = [f"usage: {ME} COMMAND ...", "", _DESCRIPTION, "", "commands:"]
-    lines += [f"  {name:<10}{text}" for name, text in COMMANDS.items()]
+    lines += [f"  {name:<12}{text}" for name, text in COMMANDS.items()]
     lines += ["", "options:", "  -h, --help  this help; after a command, its own help", "  --version   the version"]
     return "\n".join([*lines, "", EXIT_CODES])

@@ -78,20 +78,17 @@ async def _demo(console: Console, *, folder: str | None = None, browser: bool = 
         consent="ask" if by_person else "allow",
     )
     async with provider.running() as origin:
-        console.say(
-            console.strong("1. A practice provider"),
-            f"   runs on {origin}: PKCE is required, codes work once, refresh tokens rotate.",
-        )
+        line = f"   runs on {origin}: PKCE is required, codes work once, refresh tokens rotate."
+        console.say(line, heading="1. A practice provider")
         app = _scaffold(here, origin, secret, console)
         await _grant(app, here, provider, console, by_person=by_person)
         await _call(here, origin, console)
         keep(provider, here / "provider.json")
     (here / "weather.py").write_text(_SCRIPT.format(origin=origin), encoding="utf-8")
     console.say(
-        console.strong("Try the files")
-        + " (the practice provider has stopped; weather.py starts it again):",
         f"   python {shlex.quote(display_path(here / 'weather.py'))}",
         f"   python -m SlyAPI show {shlex.quote(display_path(here / 'user.json'))}",
+        heading="Try the files (the practice provider has stopped; weather.py starts it again):",
     )
 
 
@@ -118,7 +115,7 @@ def _scaffold(here: Path, origin: str, secret: str, console: Console) -> OAuth2A
     given: dict[str, Any] = {"id": "practice-client", "secret": secret}
     given |= {"auth_uri": f"{origin}/authorize", "token_uri": f"{origin}/token", "redirect_uri": "http://127.0.0.1:0"}
     write_client(here / "app.json", client_json(ScaffoldOptions(given=given)), force=False)
-    console.say(console.strong("2. scaffold"), f"   wrote {display_path(here / 'app.json')}: who the program is.")
+    console.say(f"   wrote {display_path(here / 'app.json')}: who the program is.", heading="2. scaffold")
     return OAuth2App.from_json_file(here / "app.json")
 
 
@@ -136,7 +133,7 @@ async def _grant(
         visits.append(asyncio.create_task(_visit(url)))
         return not by_person
 
-    console.say(console.strong("3. grant"))
+    console.say(heading="3. grant")
     if by_person:
         console.say("   Consent on the practice provider's page in your browser (press Allow).")
         messages = console
@@ -156,7 +153,7 @@ class _Silent(Console):
     def interactive(self) -> bool:
         return False
 
-    def say(self, *lines: str) -> None:
+    def say(self, *lines: str, heading: str = "") -> None:
         pass
 
 
@@ -177,9 +174,9 @@ async def _call(here: Path, origin: str, console: Console) -> None:
     auth = OAuth2(here / "app.json", here / "user.json", on_refresh=refreshed.append)
     async with _Weather(auth) as weather:
         weather.base_url = origin
-        console.say(console.strong("4. a signed call"), f"   GET /api/forecast: {await weather.forecast()}")
+        console.say(f"   GET /api/forecast: {await weather.forecast()}", heading="4. a signed call")
         console.say(f"   Waiting {TOKEN_LIFETIME:g} s for the access token to expire ...")
         await asyncio.sleep(TOKEN_LIFETIME)
-        console.say(console.strong("5. the same call"), f"   GET /api/forecast: {await weather.forecast()}")
+        console.say(f"   GET /api/forecast: {await weather.forecast()}", heading="5. the same call")
     if refreshed:
         console.say("   The token was refreshed before the call, and user.json contains the new one.")

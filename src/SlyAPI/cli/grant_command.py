@@ -8,24 +8,25 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
-from ..errors import ConfigError, CredentialsError, GrantEndedError, SaveError, WouldOverwriteError
+from ..errors import ConfigError, CredentialsError, SaveError, WouldOverwriteError
 from ..flow.client_check import client_in, oauth1_client_in
 from ..flow.console import Console, unchanged
 from ..flow.grant import GrantOptions
-from ..flow.wizard import check_user_path, confirm_replacing, grant_oauth1_to_file, grant_to_file, say_missing
+from ..flow.wizard import check_user_path, confirm_replacing, grant_oauth1_to_file, grant_to_file
 from ..json_file import display_path
 from ..oauth1 import OAuth1App, OAuth1User
 from ..oauth2 import OAuth2App, OAuth2User
 from ..stores import user_file
 from ..tokens.client_auth import read_client_auth
 from .chosen_user import ChosenUser
-from .refreshing import refresh_if_due
+from .grant_to_store import grant_to_store
+from .refreshing import still_valid
 from .results import print_json, print_result
 from .user_summary import summary
 
 
 def grant(args: Any, console: Console) -> int:
-    """Has one user consent, and writes the user file."""
+    """Has one user consent, and writes the user file or the entry of a store."""
     words, options = list(args.words), _options(args)
     if args.kind == "oauth1":
         _check_oauth1(args, options)
@@ -34,6 +35,8 @@ def grant(args: Any, console: Console) -> int:
     app = oauth1_client_in(app_path) if args.kind == "oauth1" else client_in(app_path, console)
     if isinstance(app, OAuth2App):
         app.client_auth = options.client_auth or app.client_auth
+        if args.store or args.name:
+            return grant_to_store(args, app, words, options, console)
     named = args.user or (words.pop(0) if words else "")
     user_path = named or _ask_path(console, "User file to write", "--user USER.json", "user.json")
     _check_user_path(user_path, app_path, console)
@@ -51,14 +54,16 @@ def grant(args: Any, console: Console) -> int:
             user = asyncio.run(grant_to_file(app, user_path, scopes, options, console))
     fields = asdict(user) if isinstance(user, OAuth1User) else user.to_dict()
     if user_path == "-":
-        print_result(json.dumps(fields, indent=4))
+        print_result(*json.dumps(fields, indent=4).splitlines())
     else:
         print_json(args.json, {"user": user_path, **({} if isinstance(user, OAuth1User) else summary(user))})
     return 0
 
 
 def _check_oauth1(args: Any, options: GrantOptions) -> None:
-    """Raises `ConfigError` for scopes and `--client-auth`, which OAuth 1 does not have."""
+    """Raises `ConfigError` for what OAuth 1 does not have: scopes, `--client-auth`, users in a store."""
+    if args.store or args.name:
+        raise ConfigError("A store does not apply to OAuth 1.", next_step="Give a user file.")
     if options.client_auth or args.scope or len(args.words) > 2 - bool(args.app) - bool(args.user):
         what = "--client-auth does" if options.client_auth else "A scope does"
         raise ConfigError(f"{what} not apply to OAuth 1.", next_step="Leave it out.")
@@ -95,27 +100,12 @@ def _kept(
         return None
     with suppress(CredentialsError):
         if isinstance(app, OAuth2App):
-            return _refreshed(args, console, app, user_path, scopes)
+            before = OAuth2User.from_json_file(user_path)
+            args.force = True  # if it is no longer valid
+            return still_valid(app, console, ChosenUser(user_file(user_path), user_path), before, scopes)
         user = OAuth1User.from_json_file(user_path)
         console.say(f"{display_path(user_path)} exists; nothing to do.")
         return user
-    return None
-
-
-def _refreshed(args: Any, console: Console, app: OAuth2App, user_path: str, scopes: list[str]) -> OAuth2User | None:
-    """The user in the file, refreshed if it was due.
-
-    None, and `--force` from now on, where the grant has ended or a scope was never requested.
-    """
-    chosen = ChosenUser(user_file(user_path), user_path)
-    auth = chosen.signer(app)
-    args.force = True
-    if set(scopes) <= {*auth.user.scopes, *(auth.user.requested_scopes or ())}:
-        with suppress(GrantEndedError):
-            refresh_if_due(auth, console, chosen, auth.user)
-            console.say(f"{display_path(user_path)} is valid; nothing to do.")
-            say_missing(auth.user, console)
-            return auth.user
     return None
 
 

@@ -25,6 +25,7 @@ _HOMES = {
     "token": "token_commands",
     "refresh": "token_commands",
     "revoke": "token_commands",
+    "completion": "completion",
     "demo": "demo",
 }
 
@@ -35,7 +36,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         args = _read(argv)
         if isinstance(args, str):
-            print_result(args)
+            print_result(*args.split("\n"))
             return 0
         return _command(args.command)(args, console)
     except SystemExit as leave:  # argparse: --help

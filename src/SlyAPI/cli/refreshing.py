@@ -5,10 +5,13 @@ The rule: a refresh that was sent is waited for and saved.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
+from ..errors import GrantEndedError
 from ..flow.console import Console
 from ..flow.ctrl_c import second_ctrl_c_exits
-from ..oauth2 import OAuth2, OAuth2User
+from ..flow.wizard import say_missing
+from ..oauth2 import OAuth2, OAuth2App, OAuth2User
 from ..web.messages import Method, Request
 from .chosen_user import ChosenUser
 
@@ -18,6 +21,20 @@ def refresh_if_due(auth: OAuth2, console: Console, chosen: ChosenUser, before: O
     if auth.due:
         chosen.check_writable()
     run_saving_tokens(lambda: auth.sign(None, Request(Method.GET, auth.app.token_uri)), auth, console, chosen, before)
+
+
+def still_valid(
+    app: OAuth2App, console: Console, chosen: ChosenUser, user: OAuth2User, scopes: list[str]
+) -> OAuth2User | None:
+    """For `--if-needed`: the user, refreshed if that was due; None if the grant has ended or lacks one of `scopes`."""
+    auth = chosen.signer(app)
+    if set(scopes) <= {*user.scopes, *(user.requested_scopes or ())}:
+        with suppress(GrantEndedError):
+            refresh_if_due(auth, console, chosen, user)
+            console.say(f"{chosen.label} is valid; nothing to do.")
+            say_missing(auth.user, console)
+            return auth.user
+    return None
 
 
 def run_saving_tokens(

@@ -5,10 +5,12 @@ import sys
 from typing import Any
 
 from ..errors import SaveError
+from ..flow.console import printable_line
 
 
-def print_result(text: str) -> None:
-    """Writes a result to stdout. Raises `SaveError` if stdout cannot be written."""
+def print_result(*lines: str) -> None:
+    """Writes the lines of a result to stdout, safe for a terminal. Raises `SaveError` if stdout cannot be written."""
+    text = "\n".join(map(printable_line, lines))
     problem = "" if sys.stdout else "it is closed"
     try:
         print(text, flush=True)

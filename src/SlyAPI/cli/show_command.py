@@ -10,7 +10,7 @@ import time
 from types import SimpleNamespace
 from typing import Any
 
-from ..errors import ConfigError, CredentialsNotFoundError, printable
+from ..errors import ConfigError, CredentialsNotFoundError
 from ..flow.console import Console
 from ..json_file import display_path, read_json_file
 from ..tokens.recognise import recognise
@@ -35,7 +35,7 @@ def show(args: Any, console: Console) -> int:
     if args.json:
         print_json(True, {**chosen.result, **summary(user)})
     else:
-        print_result("\n".join([f"user:        {chosen.label}", *summary_lines(user)]))
+        print_result(f"user:        {chosen.label}", *summary_lines(user))
     return 0
 
 
@@ -58,7 +58,7 @@ def _show_file(args: Any, console: Console) -> int:
     if args.json:
         print_json(True, {"user": path, **what, "mode": f"{mode:04o}"})
         return 0
-    print_result("\n".join([f"user file:   {name} (mode {mode:04o})", *lines]))
+    print_result(f"user file:   {name} (mode {mode:04o})", *lines)
     if mode & 0o077 and os.name == "posix":
         console.say("Warning: other users of this machine may be able to read it. Fix it with:")
         console.say(f"    chmod 600 {shlex.quote(name)}")
@@ -74,7 +74,7 @@ def _show_names(args: Any, console: Console) -> int:
     if args.json:
         print_json(True, {"names": names})
     elif names:
-        print_result("\n".join(printable(name, 200) for name in names))
+        print_result(*names)
     else:
         days = f"{args.expiring:g} day{'' if args.expiring == 1 else 's'}" if args.expiring is not None else ""
         console.say(f"{store!r} has no user{days and f' whose refresh token is known to expire within {days}'}.")

@@ -7,11 +7,13 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from ..errors import CredentialsError, CredentialsNotFoundError
+from ..errors import ConfigError, CredentialsError, CredentialsNotFoundError
 from ..json_file import StrPath, display_path
 from ..oauth1 import OAuth1App
 from ..oauth2 import OAuth2App
 from ..oauth2.client_file import misspelt
+from ..redirect.loopback_address import check_redirect_uri
+from ..web.urls import check_endpoint
 from .console import Console
 
 _PLACEHOLDER = re.compile(
@@ -28,7 +30,7 @@ def client_in(path: StrPath, console: Console) -> OAuth2App:
 
     Raises `CredentialsError` for a missing file (with the command that writes one) and for placeholders.
     """
-    app = _read(OAuth2App.from_json_file, path, "")
+    app = _read(OAuth2App.from_json_file, path, "", check_usable)
     check_filled_in(display_path(path), {"id": app.id, "secret": app.secret})
     for key, meant in misspelt({**app.to_dict(), **app.extra}).items():
         console.say(f"Warning: {display_path(path)} has the unknown key {key!r}. Did you mean {meant}?")
@@ -37,17 +39,40 @@ def client_in(path: StrPath, console: Console) -> OAuth2App:
 
 def oauth1_client_in(path: StrPath) -> OAuth1App:
     """The OAuth 1 client in a file. Raises as `client_in`."""
-    app = _read(OAuth1App.from_json_file, path, "oauth1 ")
+    app = _read(OAuth1App.from_json_file, path, "oauth1 ", _check_oauth1_usable)
     check_filled_in(display_path(path), {"key": app.key, "secret": app.secret})
     return app
 
 
-def _read(read: Callable[[StrPath], App], path: StrPath, kind: str) -> App:
+def _read(read: Callable[[StrPath], App], path: StrPath, kind: str, check: Callable[[App], None]) -> App:
     try:
-        return read(path)
+        app = read(path)
+        check(app)
     except CredentialsNotFoundError as error:
         error.next_step = f"Make one with: python -m SlyAPI scaffold {kind}{display_path(path)}"
         raise
+    except CredentialsError:
+        raise
+    except ConfigError as error:
+        problem = f"{display_path(path)} cannot be used: {error.args[0]}"
+        raise CredentialsError(problem, next_step=error.next_step) from None
+    return app
+
+
+def check_usable(app: OAuth2App) -> None:
+    """Raises `ConfigError` for a value with which a command would fail later."""
+    uris = {"auth_uri": app.auth_uri, "token_uri": app.token_uri, "revoke_uri": app.revoke_uri, "issuer": app.issuer}
+    for name, uri in uris.items():
+        if uri:
+            check_endpoint(uri, name)
+    if app.redirect_uri:
+        check_redirect_uri(app.redirect_uri)
+    app.auth_url_with_pkce(app.redirect_uri or "", "", [])  # for `auth_params` and scopes
+
+
+def _check_oauth1_usable(app: OAuth1App) -> None:
+    for name in ("request_uri", "authorize_uri", "access_uri"):
+        check_endpoint(getattr(app, name), name)
 
 
 def placeholders(values: Mapping[str, str | None]) -> list[str]:

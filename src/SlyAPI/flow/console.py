@@ -15,6 +15,7 @@ from ..errors import (
     CredentialsError,
     DeniedError,
     GrantTimeoutError,
+    IdentityError,
     LimitError,
     ListenError,
     NetworkError,
@@ -26,6 +27,9 @@ from ..errors import (
     printable,
 )
 from ..json_file import StrPath, display_path
+
+_LONGEST_WORD = 1 << 16
+"""Characters: an address of a consent page is one word."""
 
 
 def unchanged(path: StrPath) -> str:
@@ -59,23 +63,17 @@ class Console:
             return sys.stdin is not None and sys.stdin.isatty()
         return False
 
-    def say(self, *lines: str) -> None:
-        """Writes lines to stderr; a closed stderr is not an error."""
+    def say(self, *lines: str, heading: str = "") -> None:
+        """Writes lines to stderr, a heading in bold before them; a closed stderr is not an error."""
+        text = "".join(f"{printable_line(line)}\n" for line in lines)
+        if heading:
+            text = f"{_bold(printable_line(heading))}\n{text}"
         with suppress(OSError, ValueError, AttributeError):
             try:
-                for line in lines:
-                    sys.stderr.write(line + "\n")
+                sys.stderr.write(text)
                 sys.stderr.flush()
             except RuntimeError:  # reentrant: Ctrl-C interrupted a write, and its handler writes too
-                os.write(2, "".join(f"{line}\n" for line in lines).encode())
-
-    def strong(self, text: str) -> str:
-        """`text` in bold, if stderr is a terminal and neither NO_COLOR nor TERM=dumb is set."""
-        plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
-        with suppress(ValueError, OSError, AttributeError):
-            if not plain and sys.stderr.isatty():
-                return f"\x1b[1m{text}\x1b[0m"
-        return text
+                os.write(2, text.encode())
 
     def ask(self, question: str, flag: str, default: str | None = None, *, hidden: bool = False) -> str:
         """One line of answer, stripped; `default` for an empty line or the end of the input.
@@ -86,7 +84,7 @@ class Console:
         self.unanswered = False
         try:
             with _ctrl_c_raises():
-                answer = self._read(f"{question}{offered}: ", hidden)
+                answer = self._read(f"{printable_line(question + offered)}: ", hidden)
         except EOFError:
             answer = ""
             self.unanswered = True
@@ -124,7 +122,7 @@ class Console:
     def choose_several(self, question: str, choices: Sequence[tuple[str, str]], flag: str) -> list[str]:
         """The values chosen from `(label, value)` by number; an empty answer chooses all."""
         width = max((len(label) for label, _ in choices), default=0)
-        self.say(self.strong(question))
+        self.say(heading=question)
         for number, (label, value) in enumerate(choices, 1):
             self.say(f"  {number:>2}  {label:<{width}}  {value}")
         while True:
@@ -141,6 +139,22 @@ class Console:
         from .typed_lines import typed_lines  # and the event loop with it
 
         return typed_lines()
+
+
+def printable_line(line: str) -> str:
+    """`line` with all its spaces, each word by `printable`: what a stranger chose cannot control the terminal."""
+    if line.isascii() and line.isprintable():
+        return line
+    return " ".join(printable(word, _LONGEST_WORD) for word in line.split(" "))
+
+
+def _bold(text: str) -> str:
+    """`text` in bold, if stderr is a terminal and neither NO_COLOR nor TERM=dumb is set."""
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    with suppress(ValueError, OSError, AttributeError):
+        if not plain and sys.stderr.isatty():
+            return f"\x1b[1m{text}\x1b[0m"
+    return text
 
 
 def _numbers(answer: str, most: int) -> list[int] | None:
@@ -188,6 +202,7 @@ _CODES: tuple[tuple[type[BaseException], int], ...] = (
     (LimitError, 5),
     (ApiError, 6),
     (BadReplyError, 6),
+    (IdentityError, 6),
     (NetworkError, 7),
     (ListenError, 8),
     (WouldOverwriteError, 9),

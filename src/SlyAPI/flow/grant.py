@@ -16,7 +16,6 @@ from typing import Generic, NamedTuple, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 from ..errors import (
-    ConfigError,
     DeniedError,
     GrantTimeoutError,
     RedirectError,
@@ -29,6 +28,7 @@ from ..oauth2 import OAuth2App, OAuth2User
 from ..oauth2.authorization_code import AuthorizationURL, read_redirect
 from ..redirect.browser import open_browser, proc_version
 from ..redirect.loopback import Loopback, Redirect, page
+from ..redirect.loopback_address import check_redirect_uri
 from ..tokens.client_auth import ClientAuth
 from ..web.urls import check_endpoint, is_loopback_uri
 from .console import Console, NoAnswerError
@@ -36,7 +36,6 @@ from .no_browser import Machine, ways_to_a_browser
 
 DEFAULT_REDIRECT_URI = "http://localhost:8080"
 _MAX_WRONG_PASTES = 3
-_WITH_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(?!\d)")  # not `localhost:8080`
 
 
 @dataclass
@@ -59,7 +58,8 @@ class GrantOptions:
 
 
 U = TypeVar("U")
-Save = Callable[[U], None]
+Save = Callable[[U], Awaitable[None] | None]
+"""Makes the tokens durable. Raises `SaveError`."""
 
 
 class Answer(NamedTuple):
@@ -146,11 +146,7 @@ async def grant(
     check_endpoint(app.token_uri, "token_uri", allow_http=app.allow_http)
 
     async def ask(redirect_uri: str) -> Question[OAuth2User]:
-        if not _WITH_SCHEME.match(redirect_uri):
-            raise ConfigError(
-                f"The redirect URI {printable(redirect_uri, 200)!r} is not an absolute URI.",
-                next_step=f"Give the registered one, such as {DEFAULT_REDIRECT_URI}.",
-            )
+        check_redirect_uri(redirect_uri)
         state = secrets.token_urlsafe(24)  # 192 bits; RFC 6749 §10.10 requires at least 128
         link = app.auth_url_with_pkce(redirect_uri, state, scopes, auth_params=options.auth_params)
         return _OAuth2Question(app, scopes, redirect_uri, options.client_auth, link)
@@ -208,8 +204,7 @@ async def _by_listening(ask: Ask[U], redirect_uri: str, options: GrantOptions, c
             typed = _pasted(question, console, codes=not opened, end_is_no_answer=False)
         answer = await _within(options.timeout, _first_answer(_redirected(question, loopback, console), typed))
         try:
-            user = await question.exchange(answer.code)
-            save(user)
+            user = await _exchanged(question, answer.code, save)
         except SlyError as error:
             if answer.redirect is not None:
                 await answer.redirect.answer(400, _failure_page("The sign-in could not be finished.", error))
@@ -232,13 +227,19 @@ async def _by_paste(ask: Ask[U], redirect_uri: str, options: GrantOptions, conso
         "press Enter:",
     )
     answer = await _within(options.timeout, _pasted(question, console, codes=True, end_is_no_answer=True))
-    user = await question.exchange(answer.code)
-    save(user)
+    return await _exchanged(question, answer.code, save)
+
+
+async def _exchanged(question: Question[U], code: str, save: Save[U]) -> U:
+    user = await question.exchange(code)
+    saving = save(user)
+    if saving is not None:
+        await saving
     return user
 
 
 def _show(console: Console, question: Question[U]) -> None:
-    console.say(console.strong("Open this page in a browser and consent:"), "", question.url, "")
+    console.say("", question.url, "", heading="Open this page in a browser and consent:")
 
 
 def _say_how(console: Console, redirect_uri: str, opened: bool, options: GrantOptions) -> None:

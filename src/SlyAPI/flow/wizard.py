@@ -23,7 +23,7 @@ from .ctrl_c import ctrl_c_as_interrupted
 from .git_guard import guard
 from .grant import GrantOptions, Save, grant
 from .grant_oauth1 import grant_oauth1
-from .scaffold import TEMPLATES, ScaffoldOptions, client_json, find_provider, is_filled_in
+from .scaffold import TEMPLATES, ScaffoldOptions, check_values, client_json, find_provider, is_filled_in
 
 _KINDS = {"oauth1": "OAuth1", "oauth2": "OAuth2"}
 
@@ -87,7 +87,7 @@ def scaffold_by_asking(console: Console) -> dict[str, Any] | None:
     path = _ask_client_path(console, silence_fails=True)
     if path is None:
         return None
-    console.say(textwrap.fill(f"Known providers: {', '.join(PROVIDERS)}.", 78))
+    console.say(*textwrap.wrap(f"Known providers: {', '.join(PROVIDERS)}.", 78))
     name, provider = _ask_provider(console)
     options = ScaffoldOptions()
     if provider is None:
@@ -96,12 +96,13 @@ def scaffold_by_asking(console: Console) -> dict[str, Any] | None:
         options.provider = name
         console.say("Register a client at", f"    {provider.console}", f"with the redirect URI {provider.redirect_uri}")
         if provider.note:
-            console.say(textwrap.fill(provider.note, 78))
-    options.given["id"] = console.ask("Client id; Enter to leave it blank", "--id", "")
-    options.given["secret"] = console.ask(
-        "Client secret (not shown); Enter to leave it blank", "--secret-file", "", hidden=True
-    )
-    client = client_json(options)
+            console.say(*textwrap.wrap(provider.note, 78))
+    client = client_json(options)  # an issuer's metadata may say that clients have no secret
+    client["id"] = console.ask("Client id; Enter to leave it blank", "--id", "")
+    if client.get("client_auth") != "none":
+        question = "Client secret (not shown); Enter to leave it blank"
+        client["secret"] = console.ask(question, "--secret-file", "", hidden=True)
+    check_values(client)
     write_json_file(path, client)
     say_written(path, console)
     guard(path, console)
@@ -118,7 +119,7 @@ def _ask_provider(console: Console) -> tuple[str, Provider | None]:
         except ConfigError as error:
             if not console.interactive:
                 raise
-            console.say(textwrap.fill(str(error), 78))
+            console.say(*textwrap.wrap(str(error), 78))
 
 
 def say_written(path: StrPath, console: Console) -> None:
@@ -135,7 +136,8 @@ def say_written(path: StrPath, console: Console) -> None:
 def to_fill_in(client: Mapping[str, Any]) -> list[str]:
     """The keys of a client file whose value is empty or a placeholder."""
     own = {key: value for key, value in client.items() if key in ("id", "key", "secret")}
-    return [key for key, value in client.items() if value == "" or key in placeholders(own)]
+    missing = [key for key, value in client.items() if value == "" or key in placeholders(own)]
+    return [key for key in missing if key != "secret" or client.get("client_auth") != "none"]
 
 
 async def grant_to_file(
@@ -145,9 +147,7 @@ async def grant_to_file(
     user = await _to_file(
         lambda save: grant(app, scopes, options, console, save), OAuth2User.to_dict, user_path, console
     )
-    say_missing(user, console)
-    if user.refresh_token is None and user.expires_at is not None:
-        console.say("The provider issued no refresh token: the grant ends when the access token expires.")
+    say_limits(user, console)
     return user
 
 
@@ -179,6 +179,13 @@ async def _to_file(
         console.say(f"Granted. {display_path(user_path)} was written (mode 0600).")
         guard(user_path, console)
     return user
+
+
+def say_limits(user: OAuth2User, console: Console) -> None:
+    """Says which requested scopes were not granted, and that a grant cannot be refreshed."""
+    say_missing(user, console)
+    if user.refresh_token is None and user.expires_at is not None:
+        console.say("The provider issued no refresh token: the grant ends when the access token expires.")
 
 
 def say_missing(user: OAuth2User, console: Console) -> None:

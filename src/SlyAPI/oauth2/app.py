@@ -3,21 +3,22 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ConfigError, GrantEndedError, TokenError, clean_traceback
-from ..tokens.client_auth import ClientAuth
+from ..errors import ConfigError, GrantEndedError, clean_traceback
 from ..tokens.scopes import Scopes, join_scopes, split_scopes
 from ..tokens.user import OAuth2User
-from ..transport import requests as transport
 from ..web.urls import check_endpoint
 from . import pkce
 from .authorization_code import AuthorizationURL, authorization_url, exchange_form
 from .client import OnRefresh, clock
+from .device_calls import DeviceCalls
 from .identity_calls import IdentityCalls
 from .login import LIFETIME, Login, new_state, read_answer
+from .machine_calls import MachineCalls
 from .refresh_token import refresh_form
+from .registration_calls import RegistrationCalls
+from .resource import Resource, resources_of
 from .revocation import read_revocation_reply, revocation_form
-from .token_endpoint import GRANT_AGAIN, refuses_client_auth
-from .token_request import basic_of, token_request
+from .token_endpoint import GRANT_AGAIN
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["OAuth2App", "OnRefresh"]
 
 
-class OAuth2App(IdentityCalls):
+class OAuth2App(IdentityCalls, DeviceCalls, MachineCalls, RegistrationCalls):
     """A client at one provider. `secret` is None or empty for a public client.
 
     `on_refresh` is called for every user of this client whose tokens were refreshed. `auth_params` are added to
@@ -40,6 +41,12 @@ class OAuth2App(IdentityCalls):
     connections. `leeway`: seconds before expiry at which a token is refreshed, at most a tenth of its remaining life.
     `save_timeout`: seconds for which a call waits until new tokens are saved in a store that is unavailable, less than
     a store's lease; then the save continues in the background. `extra` keeps further keys of the file.
+
+    `resource` names the API that tokens are for (RFC 8707), one or several. `key` (a PEM path, PEM text, a JWK, or a
+    callable that signs, with `key_alg`) and `key_id` are for `private_key_jwt`, and need the extra `[jose]`;
+    `assertion_audience` replaces the issuer, or the token endpoint, as audience of its assertions. `certificate`: one
+    PEM file, or a pair of certificate and key, presented to the provider and to the API (RFC 8705); then `mtls_aliases`
+    replace the endpoints that they name.
     """
 
     __module__ = "SlyAPI.oauth2"
@@ -52,6 +59,7 @@ class OAuth2App(IdentityCalls):
         scopes: Scopes,
         *,
         auth_params: Mapping[str, str | None] | None = None,
+        resource: Resource | None = None,
     ) -> AuthorizationURL:
         """The address to open in the user's browser (RFC 6749 §4.1.1 with RFC 7636, S256), and the verifier to keep.
 
@@ -71,6 +79,7 @@ class OAuth2App(IdentityCalls):
             scope=self._scope_parameter(scopes),
             challenge=challenge,
             extras={**facts.auth_params, **self.auth_params, **(auth_params or {})},
+            resources=self._resources(resource),
         )
         return AuthorizationURL(url, verifier, challenge)
 
@@ -85,6 +94,7 @@ class OAuth2App(IdentityCalls):
         max_age: int | None = None,
         acr_values: Scopes | None = None,
         auth_params: Mapping[str, str | None] | None = None,
+        resource: Resource | None = None,
         now: float | None = None,
     ) -> Login:
         """Begins a login: open its `url` in the user's browser, and keep its `to_dict()` in their session.
@@ -102,6 +112,7 @@ class OAuth2App(IdentityCalls):
             max_age=max_age,
             acr_values=acr_values,
             auth_params=auth_params,
+            resource=resource,
             now=now,
         )
 
@@ -115,6 +126,7 @@ class OAuth2App(IdentityCalls):
         max_age: int | None = None,
         acr_values: Scopes | None = None,
         auth_params: Mapping[str, str | None] | None = None,
+        resource: Resource | None = None,
         now: float | None = None,
     ) -> Login:
         """A login whose `url` has the whole authorization request."""
@@ -131,7 +143,8 @@ class OAuth2App(IdentityCalls):
         nonce = None
         if "openid" in self.all_scopes(wanted):
             params["nonce"] = nonce = params.get("nonce") or new_state()
-        link = self.auth_url_with_pkce(redirect_uri, new_state(), wanted, auth_params=params)
+        own = None if resource is None else tuple(resources_of(resource))
+        link = self.auth_url_with_pkce(redirect_uri, new_state(), wanted, auth_params=params, resource=own)
         requested = split_scopes(wanted)
         issuer, began_at = self._redirect_issuer, clock(now)
         return Login(
@@ -143,6 +156,7 @@ class OAuth2App(IdentityCalls):
             self.id,
             issuer,
             began_at,
+            own,
             nonce=nonce,
             max_age=max_age,
         )
@@ -183,6 +197,7 @@ class OAuth2App(IdentityCalls):
             login.scopes,
             login.redirect_uri,
             client,
+            resource=login.resource,
             nonce=login.nonce,
             max_age=login.max_age,
             now=now,
@@ -197,6 +212,7 @@ class OAuth2App(IdentityCalls):
         redirect_uri: str,
         client: "ClientSession | None" = None,
         *,
+        resource: Resource | None = None,
         nonce: str | None = None,
         max_age: float | None = None,
         now: float | None = None,
@@ -211,19 +227,15 @@ class OAuth2App(IdentityCalls):
         """
         form = exchange_form(code, verifier, redirect_uri)
         requested = self.all_scopes(scopes)
-        asked = self._asked(nonce, max_age)
-        known = self._known_client_auth()
-        if known is not None:
-            return await self._token_call(form, known, client, now, requested=requested, asked=asked)
-        method: ClientAuth = "basic"
-        try:
-            user = await self._token_call(form, method, client, now, requested=requested, asked=asked)
-        except TokenError as error:
-            if not refuses_client_auth(error):
-                raise
-            method = "post"
-            user = await self._token_call(form, method, client, now, requested=requested, asked=asked)
-        user.client_auth = method
+        resources, asked = self._resources(resource), self._asked(nonce, max_age)
+        user, remembered = await self._first_call(
+            lambda method: self._token_call(
+                form, method, client, now, resources=resources, requested=requested, asked=asked
+            )
+        )
+        user.client_auth = remembered
+        if resource is not None:
+            user.extra = {**(user.extra or {}), "resource": resources}
         return user
 
     def can_refresh(self, user: OAuth2User) -> bool:
@@ -232,7 +244,12 @@ class OAuth2App(IdentityCalls):
 
     @clean_traceback
     async def refresh(
-        self, client: "ClientSession | None", user: OAuth2User, *, now: float | None = None
+        self,
+        client: "ClientSession | None",
+        user: OAuth2User,
+        *,
+        resource: Resource | None = None,
+        now: float | None = None,
     ) -> OAuth2User:
         """The user with new tokens (RFC 6749 §6); the refresh token stays unless the reply has a new one.
 
@@ -246,9 +263,12 @@ class OAuth2App(IdentityCalls):
                 message="The access token has expired and there is no refresh token.",
                 next_step=GRANT_AGAIN,
             )
+        if user.identity is not None:
+            self._check_verifies()
         method = self._client_auth_for(user)
         form = refresh_form(user.refresh_token)
-        return await self._token_call(form, method, client, now, previous=user)
+        resources = self._resources(resource, user)
+        return await self._token_call(form, method, client, now, resources=resources, previous=user)
 
     @clean_traceback
     async def revoke(self, user: OAuth2User, client: "ClientSession | None" = None) -> None:
@@ -256,15 +276,6 @@ class OAuth2App(IdentityCalls):
 
         Raises `ConfigError` if no revocation endpoint is known, `TokenError`, `NetworkError`.
         """
-        uri = self.revoke_uri or self._facts.revoke_uri
-        if uri is None:
-            raise ConfigError(
-                "No revocation endpoint is known for this provider.",
-                next_step='Put "revoke_uri" into the client file, or end the access on the provider\'s site.',
-            )
-        check_endpoint(uri, "revoke_uri", allow_http=self.allow_http)
         form = revocation_form(user)
-        method = self._client_auth_for(user)
-        request = token_request(uri, form, method, self.id, self.secret or "")
-        reply = await transport.send(request, client, timeout=self.token_timeout)
-        read_revocation_reply(reply, form.secrets((self.secret or "", basic_of(request))))
+        reply, sent = await self._send("revoke_uri", form, self._client_auth_for(user), client, None)
+        read_revocation_reply(reply, sent)

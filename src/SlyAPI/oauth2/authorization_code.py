@@ -1,7 +1,7 @@
 """RFC 6749 §4.1, the authorization code grant with RFC 7636: the URL, the redirect, the exchange. Pure."""
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -49,6 +49,7 @@ def authorization_url(
     scope: str,
     challenge: str,
     extras: Mapping[str, str | None],
+    resources: Sequence[str] = (),
 ) -> str:
     """The authorization request (RFC 6749 §4.1.1, RFC 7636 §4.3). The query of `auth_uri` stays.
 
@@ -73,7 +74,12 @@ def authorization_url(
         for name, value in parse_qsl(parts.query, keep_blank_values=True)
         if name not in ours and name not in extras
     ]
-    return urlunsplit((parts.scheme, parts.netloc, parts.path, urlencode([*kept, *ours.items()]), ""))
+    pairs = [*kept, *ours.items(), *(("resource", resource) for resource in resources)]  # RFC 8707 §2
+    try:
+        return urlunsplit((parts.scheme, parts.netloc, parts.path, urlencode(pairs), ""))
+    except UnicodeEncodeError:
+        pass  # raised below: the codec's error, which holds the text, must not be its context
+    raise ConfigError("A parameter of the authorization URL contains an unpaired surrogate (U+D800 to U+DFFF).")
 
 
 @clean_traceback

@@ -53,7 +53,8 @@ async def dpop_proof(
         claims["nonce"] = nonce
     if access_token is not None:
         claims["ath"] = access_token_hash(access_token)
-    return await signed_jwt(claims, key._replace(key_id=None), {"typ": "dpop+jwt", "jwk": public_members(key.public or {})})
+    header = {"typ": "dpop+jwt", "jwk": public_members(key.public or {})}
+    return await signed_jwt(claims, key._replace(key_id=None), header)
 
 
 def access_token_hash(access_token: str) -> str:

@@ -26,6 +26,7 @@ from ..tokens.user import OAuth2User
 from ..web.events import refresh_log as log
 from ..web.masking import SecretJson, Secrets
 from .app import OnRefresh
+from .client import check_leeway
 from .token_source import TokenSource
 
 RETRY_PAUSE = 5.0
@@ -50,6 +51,8 @@ class Rare:
     """Why the tokens in use are only in memory, if they are."""
     fallback: OAuth2User | None = None
     """Tokens of ours that another program's save superseded, in case the provider refuses theirs."""
+    leeway: float | None = None
+    """Seconds before expiry at which a token counts as due; None for the client's."""
     refreshes: list[Any] = field(default_factory=list[Any])
     """Each `Refresh` that has not ended, at most one in an event loop before its hooks."""
 
@@ -63,9 +66,17 @@ class HeldUser:
 
     __slots__ = ("clock", "due_at", "rare", "refusals", "signed", "source", "timed", "user")
 
-    def __init__(self, source: TokenSource, user: OAuth2User = NOT_LOADED, clock: Callable[[], float] = time.time):
+    def __init__(
+        self,
+        source: TokenSource,
+        user: OAuth2User = NOT_LOADED,
+        clock: Callable[[], float] = time.time,
+        leeway: float | None = None,
+    ) -> None:
         self.source, self.clock = source, clock
         self.rare = _NOTHING
+        if leeway is not None:
+            self.own().leeway = check_leeway(leeway)
         self.take(user)
 
     @property
@@ -104,7 +115,8 @@ class HeldUser:
         self.timed = self.user.expires_at
         self.due_at = self.ends()
         if self.source.can_renew(self.user):
-            self.due_at -= min(self.source.app.leeway, max(0.0, self.due_at - self.clock()) / 10)
+            leeway = self.source.app.leeway if self.rare.leeway is None else self.rare.leeway
+            self.due_at -= min(leeway, max(0.0, self.due_at - self.clock()) / 10)
 
     def keep_valid_token(self, error: SlyError) -> bool:
         """Whether to keep using a token that is due but still valid, because the refresh failed temporarily."""
@@ -146,7 +158,8 @@ class HeldUser:
             raise error if isinstance(error, SlyError) else unavailable(self, error) from None
         if mark_of(stored) != rare.stored:
             rare.stored = mark_of(stored)
-            self.take(stored)
+            if self.source.fits(stored):
+                self.take(stored)
         return value
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlencode
 
 from ..errors import ApiError, ConfigError, IdentityError, SlyError, clean_traceback
+from ..tokens.identity import Identity
 from ..tokens.user import OAuth2User, authorization
 from ..transport import requests as transport
 from ..web.events import refresh_log as log
@@ -16,13 +17,14 @@ from ..web.masking import Secrets
 from ..web.messages import Method, Reply, Request, retry_after
 from ..web.urls import bare_url, check_endpoint
 from .client import Asked, Client, clock
+from .identity import LOGOUT_AGE, LogoutToken, read_id_token, read_logout_token, read_userinfo
+from .issuer_keys import LIMIT, IssuerKeys
+from .jose import ASYMMETRIC, read_jwt, require, secret_jwk, unverified
 from .login import FinishedLogins
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
 
-    from .identity import LogoutToken
-    from .issuer_keys import IssuerKeys
     from .jose import Jwt
 
 
@@ -44,7 +46,7 @@ _SAME = {"EdDSA": ("EdDSA", "Ed25519"), "Ed25519": ("EdDSA", "Ed25519")}
 class IdentityCalls(Client):
     """The calls of OpenID Connect Core, RP-Initiated Logout and Back-Channel Logout."""
 
-    _issuer_keys: "IssuerKeys | None" = field(default=None, init=False, compare=False)
+    _issuer_keys: IssuerKeys = field(default_factory=IssuerKeys, init=False, compare=False)
     _logouts: FinishedLogins = field(default_factory=FinishedLogins, init=False, compare=False)
 
     @clean_traceback
@@ -94,13 +96,11 @@ class IdentityCalls(Client):
     @clean_traceback
     async def read_logout_token(
         self, token: str, client: "ClientSession | None" = None, *, now: float | None = None
-    ) -> "LogoutToken":
+    ) -> LogoutToken:
         """Whose sessions end, by a logout token that the provider posted (Back-Channel Logout §2.6); each counts once.
 
         Raises `IdentityError`, to which the application answers HTTP 400.
         """
-        from .identity import LOGOUT_AGE, read_logout_token
-
         at = clock(now)
         expected = self._expected()
         logout = read_logout_token(
@@ -133,25 +133,23 @@ class IdentityCalls(Client):
 
     async def _refreshed_identity(
         self, user: OAuth2User, previous: OAuth2User, client: "ClientSession | None", now: float
-    ) -> Any:
+    ) -> Identity:
         """The identity in the id_token of a refresh (OpenID Connect Core §12.2)."""
-        from .identity import read_id_token
-        from .jose import unverified
-
+        before = previous.identity
+        assert before is not None
         try:
             return await self._identity(user, client, now, previous=previous)
-        except IdentityError:
-            raise
         except SlyError as error:
-            if error.kind != "transient":
+            if isinstance(error, IdentityError) and error.kind != "transient":
                 raise
             # the refresh token may be rotated: keys that cannot be fetched now must not lose it. Its claims are still
             # checked, which came by TLS from the token endpoint (§3.1.3.7, 6), and the identity stays as it was.
             expected = self._expected()
-            read_id_token(unverified(user.id_token), **self._terms(expected, now), previous=previous.identity)
+            terms = self._terms(expected, now)
+            read_id_token(unverified(user.id_token), **terms, access_token=user.token, previous=before)
             log.warning("The refreshed id_token is not kept, because the keys for it cannot be had: %s", error)
             user.id_token = previous.id_token
-            return previous.identity
+            return before
 
     async def _identity(
         self,
@@ -162,9 +160,7 @@ class IdentityCalls(Client):
         nonce: str | None = None,
         max_age: float | None = None,
         previous: OAuth2User | None = None,
-    ) -> Any:
-        from .identity import read_id_token
-
+    ) -> Identity:
         if user.id_token is None:
             raise IdentityError("The provider sent no id_token, though the scope openid asks for one.")
         expected = self._expected()
@@ -178,14 +174,16 @@ class IdentityCalls(Client):
         )
 
     def _asked(self, nonce: str | None, max_age: float | None) -> Asked | None:
-        """What the id_token must answer. Raises `ConfigError`, before a code is sent that would be lost."""
+        """What the id_token must answer."""
         if nonce is None:
             return None
-        from .jose import require
+        self._check_verifies()
+        return Asked(nonce, max_age)
 
+    def _check_verifies(self) -> None:
+        """Raises `ConfigError` where no id_token can be verified: before a code or refresh token is sent and lost."""
         require()
         self._expected()
-        return Asked(nonce, max_age)
 
     def _terms(self, expected: Expected, now: float) -> dict[str, Any]:
         return {
@@ -199,8 +197,9 @@ class IdentityCalls(Client):
         """Who issues this client's id_tokens, and how they are signed. Raises `ConfigError` where that is unknown."""
         issuer = self.issuer or self._facts.id_token_issuer or self._facts.issuer
         jwks_uri = self.jwks_uri or self._facts.jwks_uri or ""
-        alg = self.id_token_alg or "RS256"
-        by_secret = alg == "HS256"
+        wanted = self.id_token_alg or "RS256"
+        algs = {name for alg in ([wanted] if isinstance(wanted, str) else wanted) for name in _SAME.get(alg, (alg,))}
+        by_secret = algs == {"HS256"}
         missing = [name for name, value in (("issuer", issuer), ("jwks_uri", jwks_uri or by_secret)) if not value]
         if issuer is None or missing:
             raise ConfigError(
@@ -211,19 +210,16 @@ class IdentityCalls(Client):
             raise ConfigError(f"id_token_alg HS256 needs the client's secret, {_SHORTEST_SECRET} characters or longer.")
         if not by_secret:
             check_endpoint(jwks_uri, "jwks_uri", allow_http=self.allow_http)
-        return Expected(issuer, _SAME.get(alg, (alg,)), jwks_uri)
+        if not by_secret and not algs <= {*ASYMMETRIC}:
+            raise ConfigError(f"id_token_alg is one of {', '.join(ASYMMETRIC)}, or HS256 alone.")
+        return Expected(issuer, tuple(sorted(algs)), jwks_uri)
 
     async def _verified(
         self, token: str, expected: Expected, client: "ClientSession | None", now: float
     ) -> "Jwt":
         """The token, if its signature holds."""
-        from .issuer_keys import LIMIT, IssuerKeys
-        from .jose import read_jwt, secret_jwk
-
         if expected.algs == ("HS256",):
             return read_jwt(token, [secret_jwk(self.secret or "")], expected.algs)
-        if self._issuer_keys is None:
-            self._issuer_keys = IssuerKeys()
 
         async def fetch(request: Request) -> Reply:
             return await transport.send(request, client, timeout=self.token_timeout, limit=LIMIT)
@@ -231,9 +227,6 @@ class IdentityCalls(Client):
         return await self._issuer_keys.read(token, expected.algs, expected.jwks_uri, fetch, now)
 
     async def _signed_userinfo(self, reply: Reply, client: "ClientSession | None", now: float) -> dict[str, Any]:
-        from .identity import read_userinfo
-        from .jose import ASYMMETRIC
-
         expected = self._expected()
         if "HS256" not in expected.algs:  # its algorithm is registered on its own
             expected = expected._replace(algs=ASYMMETRIC)

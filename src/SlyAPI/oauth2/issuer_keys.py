@@ -50,8 +50,11 @@ class IssuerKeys:
             await self._shared(uri, fetch, now)
         try:
             return read_jwt(token, self._keys, algs)
-        except UnknownKeyError:
-            if not fresh or self._again_from - AGAIN <= now < self._again_from:
+        except UnknownKeyError as error:
+            if not fresh:
+                raise
+            if self._again_from - AGAIN <= now < self._again_from:  # newer keys might know it, in a while
+                error.kind, error.retry_after = "transient", self._again_from - now
                 raise
         self._again_from = now + AGAIN
         await self._shared(uri, fetch, now)

@@ -23,9 +23,9 @@ _MOST = 10_000
 
 @dataclass(slots=True)
 class Learned:
-    """Something about one token, until a moment in an event loop's time."""
+    """Something about one token (None: about all of the user's), until a moment in an event loop's time."""
 
-    token: Secrets
+    token: Secrets | None
     until: float
     error: TokenError | None = None
     strict: bool = False
@@ -46,7 +46,7 @@ def _learn(key: Hashable, learned: Learned, now: float) -> None:
 
 def _lookup(key: Hashable, token: str | None, now: float) -> Learned | None:
     found = _learned.get(key)
-    if found is not None and (found.until <= now or (token or "") not in found.token):
+    if found is not None and (found.until <= now or (found.token and (token or "") not in found.token)):
         _learned.pop(key, None)
         return None
     return found
@@ -54,11 +54,13 @@ def _lookup(key: Hashable, token: str | None, now: float) -> Learned | None:
 
 def learn_error(key: Hashable, refresh_token: str | None, error: TokenError, now: float) -> None:
     """Remembers a refusal of the token endpoint that will not change soon."""
-    lasts = ENDED_FOR if isinstance(error, GrantEndedError) else min(error.retry_after or 0.0, LONGEST_RETRY_AFTER)
+    ended = isinstance(error, GrantEndedError)
+    lasts = ENDED_FOR if ended else min(error.retry_after or 0.0, LONGEST_RETRY_AFTER)
     if lasts > 0:
         kept = copy.copy(error)
         kept.__traceback__ = kept.__context__ = kept.__cause__ = None
-        _learn((key, "error"), Learned(Secrets((refresh_token or "",)), now + lasts, kept), now)
+        token = Secrets((refresh_token or "",)) if ended else None
+        _learn((key, "error"), Learned(token, now + lasts, kept), now)
 
 
 def known_error(key: Hashable, refresh_token: str | None, now: float) -> TokenError | None:
@@ -74,8 +76,10 @@ def known_error(key: Hashable, refresh_token: str | None, now: float) -> TokenEr
 
 def learn_renewed(key: Hashable, token: str, why_refused: bool, now: float) -> None:
     """Remembers that a token is new; for longer if the one before it was refused."""
-    until = now + (REFUSED_FOR if why_refused else NEW)
-    _learn((key, "new"), Learned(Secrets((token,)), until, strict=why_refused), now)
+    before = _learned.get((key, "new"))
+    strict = why_refused or (before is not None and before.strict and before.until > now)
+    until = now + (REFUSED_FOR if strict else NEW)
+    _learn((key, "new"), Learned(Secrets((token,)), until, strict=strict), now)
 
 
 def is_new(key: Hashable, token: str, accepted: bool, now: float) -> bool:
@@ -84,4 +88,8 @@ def is_new(key: Hashable, token: str, accepted: bool, now: float) -> bool:
     Of one that replaced a refused token nobody knows how often it was refused.
     """
     found = _lookup((key, "new"), token, now)
-    return found is not None and (found.strict or not accepted)
+    if found is None or (accepted and not found.strict):
+        return False
+    if not found.strict:
+        found.strict, found.until = True, now + REFUSED_FOR
+    return True

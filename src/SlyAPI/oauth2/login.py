@@ -32,8 +32,8 @@ class Login:
     """One login in progress. Open `url` in the user's browser; keep `to_dict()` in their session (its key: `state`).
 
     `scopes` are those requested; `issuer` is the `iss` that the redirect must name (RFC 9207); `began_at` is in
-    epoch seconds; `nonce` and `max_age` (seconds) are what the id_token must answer. A login read from a session has no
-    `url`.
+    epoch seconds; `resource` are the resources that this login alone asked for (RFC 8707); `nonce` and `max_age`
+    (seconds) are what the id_token must answer. A login read from a session has no `url`.
     """
 
     url: str
@@ -44,6 +44,7 @@ class Login:
     client_id: str
     issuer: str | None
     began_at: float
+    resource: tuple[str, ...] | None = None
     nonce: str | None = None
     max_age: float | None = None
 
@@ -53,6 +54,7 @@ class Login:
     def to_dict(self) -> dict[str, Any]:
         """The state to keep until the redirect, as JSON of about 400 bytes; prints only its names."""
         more = {name: value for name in _KEPT_IF_SET if (value := getattr(self, name)) is not None}
+        more |= {} if self.resource is None else {"resource": [*self.resource]}
         return SecretJson({name: getattr(self, name) for name in _KEPT} | more)
 
     @classmethod
@@ -67,6 +69,7 @@ class Login:
         if not _is_sound(kept):
             raise RedirectError("The login kept in the session is broken.", next_step=_AGAIN)
         members = {name: kept[name] for name in _KEPT} | {name: kept.get(name) for name in _KEPT_IF_SET}
+        members["resource"] = None if kept.get("resource") is None else tuple(kept["resource"])
         return cls("", **{**members, "scopes": list(kept["scopes"]), "began_at": float(kept["began_at"])})
 
 
@@ -79,8 +82,10 @@ def _is_sound(kept: Any) -> bool:
     if not isinstance(kept, Mapping) or not all(name in kept for name in _KEPT):
         return False
     state, verifier, redirect_uri, scopes, client_id, issuer, began_at = (kept[name] for name in _KEPT)
+    resource = kept.get("resource")
     return (
-        isinstance(state, str)
+        (resource is None or (isinstance(resource, list | tuple) and all(map(_is_text, resource))))
+        and isinstance(state, str)
         and _STATE.fullmatch(state) is not None
         and isinstance(verifier, str)
         and _VERIFIER.fullmatch(verifier) is not None

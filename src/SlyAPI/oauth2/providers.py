@@ -189,6 +189,101 @@ _TABLE = (
         refresh_life_unit=60.0,  # its refresh_token_expires_in is in minutes: 525600 is a year
         note="Refresh tokens are for approved partners only.",
     ),
+    Provider(
+        "fitbit",
+        "https://www.fitbit.com/oauth2/authorize",
+        "https://api.fitbit.com/oauth2/token",
+        "basic",
+        "https://dev.fitbit.com/apps",
+        revoke_uri="https://api.fitbit.com/oauth2/revoke",
+        note="Refresh tokens are single-use. An app of type Client has no secret.",
+    ),
+    Provider(
+        "strava",
+        "https://www.strava.com/oauth/authorize",
+        "https://www.strava.com/oauth/token",
+        "post",
+        "https://www.strava.com/settings/api",
+        delimiter=",",
+        # its documentation does not mention PKCE; an unknown parameter is ignored (RFC 6749 §3.1)
+        note="Register the callback domain localhost. Scopes are separated by commas, such as read,activity:read.",
+    ),
+    Provider(
+        "hubspot",
+        "https://app.hubspot.com/oauth/authorize",
+        "https://api.hubapi.com/oauth/v1/token",
+        "post",
+        "https://developers.hubspot.com/",
+        note="The page refuses scopes that are not selected in the app's settings.",
+    ),
+    Provider(
+        "salesforce",
+        "https://login.salesforce.com/services/oauth2/authorize",
+        "https://login.salesforce.com/services/oauth2/token",
+        "post",
+        "https://login.salesforce.com/",
+        scopes=("refresh_token",),
+        revoke_uri="https://login.salesforce.com/services/oauth2/revoke",
+        note="Clients are in Setup, App Manager. "
+        "For a sandbox, change login to test in the URIs and request refresh_token. "
+        "API calls go to your organization's own address.",
+    ),
+    Provider(
+        "x",
+        "https://x.com/i/oauth2/authorize",
+        "https://api.x.com/2/oauth2/token",
+        "basic",
+        "https://developer.x.com/en/portal/dashboard",
+        scopes=("offline.access",),
+        revoke_uri="https://api.x.com/2/oauth2/revoke",
+        redirect_uri="http://127.0.0.1:8080",  # its documentation advises against localhost
+        note="A native app has no secret. Refresh tokens are single-use.",
+    ),
+    Provider(
+        "yahoo",
+        "https://api.login.yahoo.com/oauth2/request_auth",
+        "https://api.login.yahoo.com/oauth2/get_token",
+        "basic",
+        "https://developer.yahoo.com/apps/",
+        redirect_uri="https://localhost:8080",
+        # not confirmed by a page that was read: PKCE, and that only https redirect URIs are accepted
+        note="The redirect URI has to be https: paste the final address with --paste.",
+    ),
+    Provider(
+        "box",
+        "https://account.box.com/api/oauth2/authorize",
+        "https://api.box.com/oauth2/token",
+        "post",
+        "https://app.box.com/developers/console",
+        revoke_uri="https://api.box.com/oauth2/revoke",
+        # not confirmed by a page that was read: PKCE
+        note="Refresh tokens are single-use and end after 60 days.",
+    ),
+    Provider(
+        "bitbucket",
+        "https://bitbucket.org/site/oauth2/authorize",
+        "https://bitbucket.org/site/oauth2/access_token",
+        "basic",
+        "https://bitbucket.org/account/workspaces/",
+        # not confirmed by a page that was read: PKCE
+        note="Clients are OAuth consumers in a workspace's settings, with their scopes.",
+    ),
+    Provider(
+        "asana",
+        "https://app.asana.com/-/oauth_authorize",
+        "https://app.asana.com/-/oauth_token",
+        "post",
+        "https://app.asana.com/0/my-apps",
+        revoke_uri="https://app.asana.com/-/oauth_revoke",
+    ),
+    Provider(
+        "patreon",
+        "https://www.patreon.com/oauth2/authorize",
+        "https://www.patreon.com/api/oauth2/token",
+        "post",
+        "https://www.patreon.com/portal/registration/register-clients",
+        # not confirmed by a page that was read: PKCE
+    ),
 )
 
 UNKNOWN = Provider("", "", "", "post", "")

@@ -17,7 +17,7 @@ import inspect
 import math
 from collections.abc import Hashable
 from contextlib import AsyncExitStack
-from contextvars import ContextVar
+from contextvars import Context, ContextVar, copy_context
 from enum import Enum, auto
 from typing import Any
 from urllib.parse import urlsplit
@@ -63,6 +63,8 @@ class Refresh:
         self.joinable = True
         self.renew_again: asyncio.Future[None] | None = None
         """A caller that waits for tokens newer than those that are not saved yet."""
+        self.context: Context | None = None
+        """Of that caller; a tracer finds the token request below the call that needs it."""
         self.outer = _notifying.get()
         self.done: asyncio.Future[None] = self.loop.create_future()
         self.done.add_done_callback(_retrieve_exception)
@@ -105,7 +107,11 @@ class Refresh:
                 await lock.enter_async_context(held.lock())
             except Exception as error:
                 raise error if isinstance(error, SlyError) else unavailable(held, error) from None
-            renewed = None if await self._stored_is_good() else await self._request()
+            renewed = None
+            if not await self._stored_is_good():
+                if held.rare.entry is not None and held.user.refresh_token:
+                    await held.rare.entry.check_writable()  # the reply may be the only copy of a rotated token
+                renewed = await self._request()
             if renewed is not None:
                 saved = await self._save(renewed)
                 if saved is Saved.NOT_YET:
@@ -134,11 +140,7 @@ class Refresh:
         held = self.held
         # a reply with a new refresh token is heard out; another is given up when the program ends
         grace = math.inf if held.user.refresh_token else 0.0
-        try:
-            renewed = await self.steps.finish(self._new_tokens(), grace)
-        except TokenError as error:
-            learn_error(held.key, held.user.refresh_token, error, self.loop.time())
-            raise
+        renewed = await self.steps.finish(self._new_tokens(), grace, self.context)
         if renewed is not None:
             learn_renewed(held.key, renewed.token, bool(self.rejected), self.loop.time())
         return renewed
@@ -146,7 +148,7 @@ class Refresh:
     async def _new_tokens(self) -> OAuth2User | None:
         held, asked = self.held, self.held.user
         try:
-            return await held.source.new_tokens(self.client, asked, held.clock())
+            return await self._ask_source()
         except GrantEndedError:
             # a program that takes no lock may have rotated the refresh token meanwhile
             self.known = await held.load()
@@ -158,7 +160,15 @@ class Refresh:
                 held.rare.fallback = None
             else:
                 raise
-        return await held.source.new_tokens(self.client, held.user, held.clock())
+        return await self._ask_source()
+
+    async def _ask_source(self) -> OAuth2User:
+        held = self.held
+        try:
+            return await held.source.new_tokens(self.client, held.user, held.clock())
+        except TokenError as error:
+            learn_error(held.key, held.user.refresh_token, error, self.loop.time())
+            raise
 
     async def _save(self, renewed: OAuth2User, *, wait: bool = True) -> Saved:
         """Step 4: saves the new tokens in the place of what the store held; with `wait`, only as long as callers may.
@@ -221,9 +231,11 @@ class Refresh:
             await self._use(renewed)
             self.done.set_result(None)
             while (saved := await self._save(renewed, wait=False)) is Saved.NOT_YET:
-                again, self.renew_again = self.renew_again, None
-                if again is not None:
-                    renewed = await self._renew_again(renewed, again)
+                if self.renew_again is not None:
+                    renewed = await self._renew_again(self.renew_again, renewed)
+                    self.renew_again = None
+                    if not self.steps.ending:
+                        self.steps.hurry.clear()
         finally:
             _unsaved.pop(key, None)
             if self.renew_again is not None:
@@ -231,16 +243,15 @@ class Refresh:
         if saved is Saved.YES:
             log.warning("The store is there again, and the new tokens are saved.")
 
-    async def _renew_again(self, before: OAuth2User, again: "asyncio.Future[None]") -> OAuth2User:
-        renewed = None
+    async def _renew_again(self, again: "asyncio.Future[None]", before: OAuth2User) -> OAuth2User:
         try:
-            renewed = await self._request()
-            if renewed is not None:
-                await self._use(renewed)
+            renewed = await self._request() or before
+            await self._use(renewed)
             again.set_result(None)
         except SlyError as error:
             again.set_exception(error)
-        return renewed or before
+            return before
+        return renewed
 
     async def _use(self, renewed: OAuth2User) -> None:
         """Step 5: uses the new tokens and calls the hooks, which do not wait for this refresh if they call the API."""
@@ -293,33 +304,32 @@ async def refresh(held: HeldUser, client: Any, why: str = "due", rejected: Secre
         return
     me = asyncio.current_task()
     while True:
-        done = _unsaved_tokens(held, rejected) or _in_flight(held) or Refresh(held, client, why, rejected).done
+        saving = _unsaved.get(held.key)
+        if saving is not None and saving.done.done():
+            held.take(saving.held.user)
+            if not held.is_due() and held.user.token not in rejected:
+                return
+        done = _renewed_again(saving) or _in_flight(held) or Refresh(held, client, why, rejected).done
         try:
-            return await asyncio.shield(done)
+            await asyncio.shield(done)
+            if saving is not None:
+                held.take(saving.held.user)
+            return
         except asyncio.CancelledError:
             if not done.cancelled() or (me is not None and me.cancelling()):
                 raise  # else somebody cancelled the refresh, not us
-        finally:
-            _unsaved_tokens(held, NONE)
 
 
 def _in_flight(held: HeldUser) -> "asyncio.Future[None] | None":
     return next((one.done for one in _of_loop(held) if one.joinable), None)
 
 
-def _unsaved_tokens(held: HeldUser, rejected: Secrets) -> "asyncio.Future[None] | None":
-    """Takes over the user's tokens that are not saved yet, renewed where they are no good; None if there are none."""
-    saving = _unsaved.get(held.key)
-    if saving is None or not saving.done.done() or saving.loop.is_closed():
-        return None
-    if held is not saving.held:
-        held.take(saving.held.user)
-    if not held.is_due() and held.user.token not in rejected:
-        return saving.done
-    if saving.loop is not asyncio.get_running_loop():
+def _renewed_again(saving: Refresh | None) -> "asyncio.Future[None] | None":
+    """Asks a refresh of this event loop, which holds the user's lock, for tokens newer than those it cannot save."""
+    if saving is None or not saving.done.done() or saving.loop is not asyncio.get_running_loop():
         return None
     if saving.renew_again is None:
-        saving.renew_again = saving.loop.create_future()
+        saving.renew_again, saving.context = saving.loop.create_future(), copy_context()
         saving.renew_again.add_done_callback(_retrieve_exception)
         saving.steps.hurry.set()
     return saving.renew_again
@@ -339,6 +349,8 @@ async def wait_for_refresh(held: HeldUser) -> None:
         for one in saving:
             one.steps.hurry.set()
         await asyncio.wait([one.task for one in saving], timeout=LAST_TRY)
+        for one in saving:
+            one.steps.hurry.clear()
 
 
 def _of_loop(held: HeldUser) -> list[Refresh]:

@@ -21,7 +21,7 @@ from .app import OAuth2App, OnRefresh
 from .held_user import NOT_LOADED, HeldUser, mark_of
 from .learned import is_new
 from .refresh import is_hook_of, refresh, wait_for_refresh
-from .token_source import RefreshTokenSource
+from .token_source import RefreshTokenSource, TokenSource
 
 
 class Signer(Auth):
@@ -43,6 +43,9 @@ class Signer(Auth):
             await refresh(held, client)
         held.signed += 1
         request.headers["Authorization"] = authorization(held.user)
+        certificate = held.source.app.certificate
+        if certificate is not None:  # RFC 8705 §3: the API sees that the token is ours
+            request.certificate = certificate
         return request
 
     async def sign_again(self, client: Any, request: Request, headers: Mapping[str, str]) -> bool:
@@ -50,10 +53,10 @@ class Signer(Auth):
         held = self._held
         sent = Secrets((request.headers.get("Authorization", ""),))
         if authorization(held.user) in sent:
-            loop = asyncio.get_running_loop()
             held.refusals += 1
             accepted = held.signed > held.refusals  # before, or it will be
-            if is_hook_of(held) or is_new(held.key, held.user.token, accepted, loop.time()):
+            new = is_new(held.key, held.user.token, accepted, asyncio.get_running_loop().time())
+            if is_hook_of(held) or (new and not held.is_due()):
                 await held.load()  # another refresh would not help, unless another program did one
             elif held.source.can_renew(held.user):
                 await refresh(held, client, "refused", Secrets((held.user.token,)))
@@ -66,47 +69,13 @@ class Signer(Auth):
         """Waits for a refresh in flight, its hooks too: cut short, it could lose a rotated refresh token."""
         await wait_for_refresh(self._held)
 
-
-class OAuth2(Signer):
-    """Signs requests as one user of one client; `OAuth2("app.json", "user.json")`.
-
-    `app` and `user` are objects or paths. With a path or a store's entry (`store.user("alice")`) as
-    user, new tokens are saved there before they are used, and those that another process saved are
-    taken over; an entry is first read by the first request. One object serves any number of calls,
-    event loops and threads at once, and with a path or an entry a forked child too. After a fork, parent and
-    child each hold a copy of an in-memory user; with rotating refresh tokens the second refresh fails.
-    `on_refresh` is called with new tokens after the save, and may be a coroutine function. `clock` gives
-    epoch seconds. Raises `CredentialsError` for files that are something else.
-    """
-
-    __module__ = "SlyAPI.oauth2"
-
-    __slots__ = ()
-
-    def __init__(
-        self,
-        app: OAuth2App | StrPath,
-        user: OAuth2User | StoredUser | StrPath,
-        on_refresh: OnRefresh | None = None,
-        *,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        source = RefreshTokenSource(app if isinstance(app, OAuth2App) else OAuth2App.from_json_file(app))
-        if isinstance(user, OAuth2User):
-            held = HeldUser(source, user, clock)
-        elif isinstance(user, str | os.PathLike):
-            held = HeldUser(source, OAuth2User.from_json_file(user), clock)
-            held.own().entry, held.rare.in_file, held.rare.stored = user_file(user), True, mark_of(held.user)
-        else:
-            held = HeldUser(source, clock=clock)
-            held.own().entry = entry_of(user)
-        super().__init__(held)
-        if on_refresh is not None:
-            self.on_refresh = on_refresh
-
     def __repr__(self) -> str:
         held: HeldUser | None = getattr(self, "_held", None)  # none yet, in a traceback of `__init__`
-        return f"OAuth2({held.source.app!r}, {held.rare.entry or held.user!r})" if held else "OAuth2()"
+        name = type(self).__name__
+        if held is None:
+            return f"{name}()"
+        shown = held.rare.entry or (None if held.user is NOT_LOADED else held.user)
+        return f"{name}({held.source.app!r}, {shown!r})"
 
     @property
     def app(self) -> OAuth2App:
@@ -162,3 +131,62 @@ class OAuth2(Signer):
             await self.app.revoke(held.user, client)
             if held.rare.entry is not None:
                 await held.rare.entry.delete()
+
+
+class OAuth2(Signer):
+    """Signs requests as one user of one client; `OAuth2("app.json", "user.json")`.
+
+    `app` and `user` are objects or paths. With a path or a store's entry (`store.user("alice")`) as
+    user, new tokens are saved there before they are used, and those that another process saved are
+    taken over; an entry is first read by the first request. One object serves any number of calls,
+    event loops and threads at once, and with a path or an entry a forked child too. After a fork, parent and
+    child each hold a copy of an in-memory user; with rotating refresh tokens the second refresh fails.
+    `on_refresh` is called with new tokens after the save, and may be a coroutine function. `leeway`: seconds before
+    expiry at which the token is refreshed (None: the client's). `clock` gives epoch seconds. Raises `CredentialsError`
+    for files that are something else.
+    """
+
+    __module__ = "SlyAPI.oauth2"
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        app: OAuth2App | StrPath,
+        user: OAuth2User | StoredUser | StrPath,
+        on_refresh: OnRefresh | None = None,
+        *,
+        leeway: float | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        source = RefreshTokenSource(app if isinstance(app, OAuth2App) else OAuth2App.from_json_file(app))
+        super().__init__(held_user(source, user, clock, leeway, on_refresh))
+
+
+def held_user(
+    source: TokenSource,
+    user: OAuth2User | StoredUser | StrPath | None,
+    clock: Callable[[], float],
+    leeway: float | None,
+    on_refresh: OnRefresh | None,
+) -> HeldUser:
+    """The user of a signer: an object, a path, an entry of a store; None for tokens that only memory holds.
+
+    Raises `CredentialsError` for a file that is something else, or is missing where only a person can make it.
+    """
+    if user is None:
+        held = HeldUser(source, clock=clock, leeway=leeway)
+    elif isinstance(user, OAuth2User):
+        held = HeldUser(source, user, clock, leeway)
+    elif isinstance(user, str | os.PathLike):
+        loaded = OAuth2User.from_json_file(user) if source.needs_grant else NOT_LOADED
+        held = HeldUser(source, loaded, clock, leeway)
+        held.own().entry, held.rare.in_file = user_file(user), True
+        if loaded is not NOT_LOADED:
+            held.rare.stored = mark_of(loaded)
+    else:
+        held = HeldUser(source, clock=clock, leeway=leeway)
+        held.own().entry = entry_of(user)
+    if on_refresh is not None:
+        held.own().on_refresh = on_refresh
+    return held

@@ -26,6 +26,7 @@ _CONFIGURATION = {
     "unauthorized_client": "The provider does not allow this client this kind of grant; see its console.",
     "unsupported_grant_type": "The provider does not offer this kind of grant at this token_uri.",
     "invalid_scope": "Ask for scopes that the provider knows and this client may have.",
+    "invalid_target": "Ask for a resource that the provider knows, and that is part of this grant (RFC 8707).",
     "redirect_uri_mismatch": "Register exactly this redirect URI with the provider.",
     "invalid_request": "The provider found the request malformed; see its description.",
 }
@@ -74,7 +75,7 @@ def read_token_reply(
         raise
     tokens = (*secrets, user.token, user.refresh_token or "")
     if masked(" ".join(user.scopes), tokens) != " ".join(user.scopes):  # scopes are printed, so no secret is one
-        user.scopes = [scope for scope in user.scopes if masked(scope, tokens) == scope]
+        user.scopes = [scope for scope in user.scopes[:1000] if masked(scope, tokens) == scope]  # bounded work
     return user
 
 

@@ -11,6 +11,7 @@ import math
 import os
 from collections.abc import Coroutine
 from contextlib import suppress
+from contextvars import Context
 from typing import Any, Self, TypeVar
 
 T = TypeVar("T")
@@ -36,7 +37,7 @@ class uncancellable:
         task = asyncio.current_task()
         assert task is not None
         self.hurry = asyncio.Event()
-        """Ends a `pause`; set by a cancel too."""
+        """While it is set, each `pause` is short; set by a cancel too."""
         self._task = task
         _at_work.setdefault((os.getpid(), task.get_loop()), set()).add(task)
         return self
@@ -49,13 +50,15 @@ class uncancellable:
         if self.ending:
             raise asyncio.CancelledError
 
-    async def finish(self, work: Coroutine[Any, Any, T], grace: float = math.inf) -> T:
+    async def finish(
+        self, work: Coroutine[Any, Any, T], grace: float = math.inf, context: Context | None = None
+    ) -> T:
         """The result of `work`, which has `grace` seconds to end after the surrounding task is cancelled.
 
         Raises what `work` raises, and `CancelledError` where its time was over, or it cancelled itself.
         """
         loop = asyncio.get_running_loop()
-        step = loop.create_task(work)
+        step = loop.create_task(work, context=context)
         asyncio._unregister_task(step)
         end = loop.time() + grace if self.ending else math.inf
         while not step.done():
@@ -72,13 +75,12 @@ class uncancellable:
         return step.result()
 
     async def pause(self, seconds: float) -> None:
-        """Waits, within a step, for the next try: until `hurry` is set, and only briefly once the program ends."""
-        if self.ending:
+        """Waits, within a step, for the next try: not longer than `SHORT_PAUSE` while `hurry` is set."""
+        if self.hurry.is_set():
             return await asyncio.sleep(min(seconds, SHORT_PAUSE))
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self.hurry.wait()
-        self.hurry.clear()
 
 
 def is_cancelled() -> bool:

@@ -173,9 +173,6 @@ def _start(command: tuple[str, ...], url: str, environ: dict[str, str]) -> subpr
     program = find_program(words[0], environ, sys.platform)
     if program is None:
         return None
-    flags = 0
-    if sys.platform == "win32":
-        flags = subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP
     try:
         child = subprocess.Popen(
             [program, *words[1:]],
@@ -184,13 +181,19 @@ def _start(command: tuple[str, ...], url: str, environ: dict[str, str]) -> subpr
             stderr=subprocess.DEVNULL,
             env=environ,
             start_new_session=True,
-            creationflags=flags,
+            creationflags=creation_flags(sys.platform),
         )
     except (OSError, ValueError):
         return None
     # Reaps the child whenever it exits: no zombie process, and no ResourceWarning.
     threading.Thread(target=child.wait, name="browser", daemon=True).start()
     return child
+
+
+def creation_flags(platform: str) -> int:
+    """How Windows starts a child without our console, so that Ctrl-C does not reach it; 0 elsewhere."""
+    detached_process, create_new_process_group = 0x8, 0x200  # names that `subprocess` has on Windows alone
+    return detached_process | create_new_process_group if platform == "win32" else 0
 
 
 def proc_version() -> str:

@@ -13,9 +13,11 @@ import sys
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
-from ..errors import ConfigError, ListenError
+from ..errors import ConfigError, ListenError, printable
+from ..web.urls import is_loopback_uri
 
 _URI = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]+")
+_WITH_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(?!\d)")  # not `localhost:8080`
 _PORT_0 = re.compile(r"(?<=:)0+(?=[/?]|$)")
 _NO_SUCH_FAMILY = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT}
 _TRIES = 20
@@ -58,6 +60,17 @@ class Address:
         """The Host headers that a browser sends for this URI, in lower case (RFC 9110 §7.2)."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return frozenset({f"{host}:{self.port}"} | ({host} if self.port == 80 else set()))
+
+
+def check_redirect_uri(uri: str) -> None:
+    """Raises `ConfigError` unless it is an absolute URI without fragment (RFC 6749 §3.1.2), and usable on loopback."""
+    if not _WITH_SCHEME.match(uri) or not _URI.fullmatch(uri) or "#" in uri:
+        raise ConfigError(
+            f"The redirect URI {printable(uri, 200)!r} is not an absolute URI.",
+            next_step="Give the registered one, such as http://localhost:8080.",
+        )
+    if is_loopback_uri(uri):
+        Address.of(uri)
 
 
 def _loopback_host(host: str) -> str | None:
@@ -133,12 +146,7 @@ def _listen_on_all(hosts: list[str], port: int) -> list[socket.socket]:
 def _listen(host: str, port: int) -> socket.socket:
     sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
-        if sys.platform == "win32":
-            # On Windows, SO_REUSEADDR lets another program take over a port in use.
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
-        else:
-            # Elsewhere it only permits binding while connections of an earlier run are in TIME_WAIT.
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.SOL_SOCKET, reuse_option(sys.platform), 1)
         # Accepted connections inherit it: one that is dropped without an answer leaves no TIME_WAIT, which would
         # block the port for a minute.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger(True))
@@ -153,9 +161,18 @@ def _listen(host: str, port: int) -> socket.socket:
     return sock
 
 
-def linger(reset: bool) -> bytes:
+def reuse_option(platform: str) -> int:
+    """The option by which an earlier run does not block the port, and no other program takes it over.
+
+    On Windows that is SO_EXCLUSIVEADDRUSE, since SO_REUSEADDR lets another program bind a port in use. Elsewhere
+    SO_REUSEADDR only permits binding while connections of an earlier run are in TIME_WAIT.
+    """
+    return ~4 if platform == "win32" else socket.SO_REUSEADDR  # ws2def.h; `socket` has the name on Windows alone
+
+
+def linger(reset: bool, platform: str = sys.platform) -> bytes:
     """The value of SO_LINGER: whether closing resets the connection."""
-    return struct.pack("hh" if sys.platform == "win32" else "ii", reset, 0)
+    return struct.pack("hh" if platform == "win32" else "ii", reset, 0)
 
 
 def _cannot_listen(hosts: list[str], port: int, error: OSError) -> ListenError:

@@ -25,8 +25,8 @@ with suppress(ImportError):
 with suppress(ImportError):
     import msvcrt
 
-WRITE_TIMEOUT = 10.0
-"""Seconds to wait for the writes of other processes in the same folder, which take milliseconds."""
+WRITE_TRIES, WRITE_PAUSE = 5000, 0.002
+"""How often to try for the turn to write in a folder, which others have for milliseconds; seconds between two tries."""
 
 
 @dataclass(frozen=True)
@@ -98,12 +98,13 @@ def write_turn(folder: str, *, system: SystemLocks | None = SYSTEM) -> Generator
     beside = system is not None and system.beside
     path = os.path.join(folder, ".slyapi.lock") if beside else folder
     handles: list[_Handle] = []
-    give_up = time.monotonic() + WRITE_TIMEOUT
     try:
-        while not _try(path, beside, handles, system):
-            if time.monotonic() > give_up:
-                raise SaveError(f"{display_path(folder)} is locked by another program.", kind="transient")
-            time.sleep(0.002)
+        for _ in range(WRITE_TRIES):
+            if _try(path, beside, handles, system):
+                break
+            time.sleep(WRITE_PAUSE)
+        else:
+            raise SaveError(f"{display_path(folder)} is locked by another program.", kind="transient")
     except UnavailableError as error:
         raise SaveError(str(error.args[0]), next_step=error.next_step, kind=error.kind) from None
     try:

@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from ..errors import clean_traceback
-from .contract import TokenStore, as_text, as_value, missing, superseded
+from .contract import TokenStore, as_text, as_value, missing
 from .locks import ThreadLocks
 
 
@@ -19,7 +19,7 @@ class MemoryStore(TokenStore):
 
     def __init__(self) -> None:
         self._values: dict[str, str] = {}
-        self._guard = threading.Lock()
+        self._guard = threading.RLock()
         self._locks = ThreadLocks()
 
     def __repr__(self) -> str:
@@ -40,15 +40,10 @@ class MemoryStore(TokenStore):
         with self._guard:
             self._values[name] = text
 
-    @clean_traceback
     async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any]) -> None:
-        """Stores a copy of the value if `old` is still stored, in one step. Raises `SupersededError`."""
-        text = as_text(self, new)
-        with self._guard:
-            stored = self._values.get(name)
-            if (None if stored is None else as_value(self, name, stored)) not in (old, new):
-                raise superseded(self, name)
-            self._values[name] = text
+        """Stores a copy of the value if `old` is still stored, in one step."""
+        with self._guard:  # against other threads; within a loop nothing here suspends
+            await super().replace(name, old, new)
 
     async def delete(self, name: str) -> None:
         """Deletes a user."""

@@ -139,9 +139,9 @@ class SqliteStore(TokenStore):
         return code.startswith(_PASSING)
 
     def _make_private(self) -> None:
-        """Makes a missing database before SQLite does, whose mode depends on the umask; removes the access of others.
+        """Makes a missing database with mode 0600, which SQLite's own would not have; narrows that of a present one.
 
-        The latter only once: closing a handle of the file releases the POSIX locks that SQLite has on it.
+        Only once: closing a handle of the file releases the POSIX locks that SQLite has on it.
         """
         if self._private and os.path.exists(self.path):
             return

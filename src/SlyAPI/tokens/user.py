@@ -65,6 +65,12 @@ class OAuth2User:
         """Scopes that were requested and not granted."""
         return missing_scopes(self.requested_scopes or [], self.scopes)
 
+    @property
+    def issued_token_type(self) -> str | None:
+        """The kind of token that an exchange gave, as a URN (RFC 8693 §2.2.1); None after another grant."""
+        issued = (self.extra or {}).get("issued_token_type")
+        return issued if isinstance(issued, str) else None
+
     def to_dict(self) -> dict[str, Any]:
         """The file format: `{token, refresh_token, expires_at, token_type, scopes}`, then optional members if set."""
         saved: dict[str, Any] = {
@@ -142,6 +148,9 @@ class OAuth2User:
         if isinstance(answer.get("id_token"), str):
             fields["id_token"] = answer["id_token"]
         granted = fields.pop("scopes")
+        issued = answer.get("issued_token_type")
+        if previous is None and isinstance(issued, str):
+            fields["extra"] = {"issued_token_type": issued}
         if previous is None:
             if granted is None:  # RFC 6749 §5.1: granted as requested
                 return cls(**fields, scopes=requested or [])

@@ -104,7 +104,10 @@ def answer_fields(answer: Mapping[str, Any], now: float, refresh_life_unit: floa
         answer = answer["authed_user"]  # Slack, if only user scopes were requested
     token_type = answer.get("token_type")
     scheme = "bearer" if token_type in (None, "") else str(token_type).casefold()
-    if scheme not in ("bearer", "bot", "user"):  # Slack's bot and user are not schemes and mean Bearer
+    # RFC 8693 §2.2.1: the result of an exchange that is not for a header
+    not_applicable = scheme == "n_a" and isinstance(answer.get("issued_token_type"), str)
+    # Slack's bot and user are not schemes and mean Bearer
+    if scheme not in ("bearer", "bot", "user") and not not_applicable:
         named = f"type {token_type!r}" if re.fullmatch(_NAME, str(token_type)) else "an unreadable type"
         raise BadReplyError(
             f"the token is of {named}, which SlyAPI does not support (RFC 6749 §7.1).", kind="configuration"
@@ -116,7 +119,7 @@ def answer_fields(answer: Mapping[str, Any], now: float, refresh_life_unit: floa
         "token": _sendable("access_token", answer.get("access_token")),
         "refresh_token": _refresh_token(answer.get("refresh_token")),
         "expires_at": expiry(answer, now),
-        "token_type": "Bearer",
+        "token_type": "N_A" if not_applicable else "Bearer",
         "scopes": split_scopes(scope) if isinstance(scope, str | list) else None,
         "refresh_expires_at": refresh_expiry(answer, now, refresh_life_unit),
     }

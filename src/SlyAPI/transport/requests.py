@@ -44,10 +44,15 @@ class TranslatedErrors:
 
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
         if error is not None:
-            from .errors import AIOHTTP_ERRORS, translate_error
+            raise_translated(error, self._request, self._timeout)
 
-            if isinstance(error, AIOHTTP_ERRORS):
-                raise translate_error(error, self._request, self._timeout) from None
+
+def raise_translated(error: BaseException, request: Request, timeout: float | None = None) -> None:
+    """Raises the error of ours for one of aiohttp's, and nothing for another."""
+    from .errors import AIOHTTP_ERRORS, translate_error
+
+    if isinstance(error, AIOHTTP_ERRORS):
+        raise translate_error(error, request, timeout) from None
 
 
 async def send(
@@ -78,8 +83,18 @@ async def _send(session: "aiohttp.ClientSession", request: Request, timeout: flo
         data=request.data or None,
         timeout=aiohttp.ClientTimeout(total=timeout),
         allow_redirects=False,
+        **_tls(request),
     )
     return Reply(response.status, response.headers, await read_body(response, limit), bare_url(request.url))
+
+
+def _tls(request: Request) -> dict[str, Any]:
+    """aiohttp's argument for the certificate that a request presents, which few do."""
+    if request.certificate is None:
+        return {}
+    from .certificates import tls_context
+
+    return {"ssl": tls_context(request.certificate)}
 
 
 async def logged(request: Request, sending: Awaitable[Reply]) -> Reply:
@@ -102,9 +117,12 @@ async def fetch(client: "aiohttp.ClientSession", request: Request, limit: int = 
 
     Raises `NetworkError`, `RequestTimeoutError`, or `BadReplyError` for a body larger than `limit`.
     """
-    with TranslatedErrors(request, client.timeout.total):
-        sending = _fetch(client, request, limit)
+    sending = _fetch(client, request, limit)
+    try:
         return await (logged(request, sending) if request_log.isEnabledFor(logging.DEBUG) else sending)
+    except Exception as error:  # not `TranslatedErrors`, which costs 1.2 % of a GET's instructions
+        raise_translated(error, request, client.timeout.total)
+        raise
 
 
 async def _fetch(client: "aiohttp.ClientSession", request: Request, limit: int) -> Reply:
@@ -114,8 +132,10 @@ async def _fetch(client: "aiohttp.ClientSession", request: Request, limit: int) 
     return Reply(response.status, response.headers, body, request.url)
 
 
-def ask(client: "aiohttp.ClientSession", request: Request, **more: Any) -> "Awaitable[aiohttp.ClientResponse]":
-    """Sends an API request as it is; gives the response's head."""
+def ask(
+    client: "aiohttp.ClientSession", request: Request, timeout: "aiohttp.ClientTimeout | None" = None
+) -> "Awaitable[aiohttp.ClientResponse]":
+    """Sends an API request as it is; gives the response's head. Without `timeout` the session's applies."""
     return client.request(
         request.method,
         request.url,
@@ -125,7 +145,8 @@ def ask(client: "aiohttp.ClientSession", request: Request, **more: Any) -> "Awai
         data=None if request.data_is_json else request.data or None,
         allow_redirects=False,
         raise_for_status=False,
-        **more,
+        timeout=timeout or client.timeout,
+        **(_tls(request) if request.certificate is not None else {}),
     )
 
 

@@ -78,6 +78,7 @@ loads: Loads = _first
 """The value of JSON in UTF-8 without leading space. Raises `ValueError` or `RecursionError` for anything else."""
 
 
+@errors.clean_traceback
 def read_json(body: bytes, request: Request) -> Any:
     """The JSON value in the reply to `request`. Raises `BadReplyError`, which quotes nothing of the body."""
     try:

@@ -13,13 +13,26 @@ from urllib.parse import quote
 class SecretForm(dict[str, str]):
     """Form fields that carry secrets: prints their names alone, so that no traceback shows a value."""
 
+
     def __repr__(self) -> str:
         return f"<SecretForm {', '.join(self)}>"
 
     def secrets(self, more: Iterable[str] = ()) -> "Secrets":
         """The values that no message may repeat."""
-        named = ("code", "code_verifier", "refresh_token", "client_secret", "assertion", "token")
-        return Secrets((*(self[name] for name in named if name in self), *more))
+        return Secrets((*(self[name] for name in _SECRET_FIELDS if name in self), *more))
+
+
+_SECRET_FIELDS = (
+    *("code", "code_verifier", "refresh_token", "client_secret", "assertion", "client_assertion", "token"),
+    *("device_code", "subject_token", "actor_token"),
+)
+
+
+class SecretPairs(list[tuple[str, str]]):
+    """Form fields in their order, names repeated: prints their names alone."""
+
+    def __repr__(self) -> str:
+        return f"<SecretPairs {', '.join(name for name, _ in self)}>"
 
 
 class SecretJson(dict[str, Any]):

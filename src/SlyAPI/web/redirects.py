@@ -6,7 +6,7 @@ The rule: a doubtful spelling counts as the worst that a server could read in it
 from collections.abc import Mapping
 from urllib.parse import unquote, urlsplit
 
-HEADERS_FOR_ANY_ORIGIN = frozenset({"accept", "accept-language", "user-agent", "range", "if-range"})
+HEADERS_FOR_ANY_ORIGIN = frozenset({"accept", "accept-encoding", "accept-language", "user-agent", "range", "if-range"})
 """The headers of a caller that hold no secret by their meaning; only these follow a redirect to another origin."""
 _ROUNDS = 4
 
@@ -74,12 +74,13 @@ def _host(url: str) -> str:
 def is_private_host(host: str) -> bool:
     """Whether a host is this machine, or an address that is not reachable from the internet (RFC 6890).
 
-    `localhost` and names below it count (RFC 6761 §6.3), and every spelling of an IPv4 address that a resolver takes.
+    Names count that are local by definition (RFC 6761 §6.3, RFC 6762 §3, RFC 8375), and every spelling of an IPv4
+    address that a resolver takes.
     """
     import ipaddress  # only redirects to another host need it
 
     host = host.strip("[]").rstrip(".").partition("%")[0].lower()
-    if host == "localhost" or host.endswith((".localhost", ".local", ".internal")):
+    if host == "localhost" or host.endswith((".localhost", ".local", ".internal", ".home.arpa")):
         return True
     number = _ipv4_number(host)
     try:

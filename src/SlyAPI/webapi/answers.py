@@ -280,9 +280,8 @@ def _made(build: Callable[[Any], Any], name: str, value: Any, failures: _Failure
     except SlyError:
         raise
     except _WRONG as error:
-        problem = type(error).__name__
-    # not in the handler: that error may quote the value
-    raise _Misfit(f"what {name} takes", value, f"{_KINDS.get(type(value), 'a value')} ({problem})")
+        found = f"{_KINDS.get(type(value), 'a value')} ({type(error).__name__})"
+        raise _Misfit(f"what {name} takes", value, found) from None
 
 
 def _later(hint: Any, known: Known, value: Any, failures: _Failures) -> Any:

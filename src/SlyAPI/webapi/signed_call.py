@@ -11,10 +11,12 @@ from ..errors import ApiError, ConfigError, OriginError, printable
 from ..transport.bodies import Body
 from ..transport.requests import REPLY_LIMIT, fetch
 from ..transport.sessions import session_on_same_connector
+from ..web.challenges import next_step
 from ..web.masking import masked
 from ..web.messages import REDIRECTS, Method, Reply, Request, retry_after
+from ..web.redirects import headers_for_other_origin, leads_inside
 from ..web.urls import bare_url
-from .origin import Origin, is_public, parsed
+from .origin import Origin, parsed
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
@@ -23,8 +25,6 @@ if TYPE_CHECKING:
 _MOST_REDIRECTS = 10
 _ERROR_TEXT = 1 << 14
 _SENT_TWICE = (str, bytes, bytearray, memoryview, dict, list, tuple)
-_NOT_SECRET = ("accept", "accept-encoding", "accept-language", "user-agent", "range", "if-range")
-"""Names of headers that a redirect takes to another origin."""
 
 Fetch = Callable[["ClientSession", Request, int], Awaitable[Reply]]
 """Sends a request and reads its reply: `transport.fetch`, or `streaming.begin`."""
@@ -55,7 +55,7 @@ async def signed_call(
     own = Request(*unsigned)
     replaced: list[str] = []
     call_again = False
-    if reply.status == 401 or (reply.status == 403 and auth.answers_403 and _lacks_scope(reply)):
+    if reply.status in (401, 403) and auth.may_sign_again(reply.status, reply.headers):
         replaced = _added(own, request)
         call_again = await auth.sign_again(client, request, reply.headers)
         if call_again and is_repeatable(request):
@@ -121,7 +121,7 @@ async def _follow(
             request = await auth.sign(client, copied(own))
             reply = await fetch(client, request, limit)
         else:
-            request = Request(Method.GET, own.url, headers=_not_secret(own.headers))
+            request = Request(Method.GET, own.url, headers=headers_for_other_origin(own.headers))
             async with session_on_same_connector(client) as other:
                 reply = await fetch(other, request, limit)
         if reply.status not in REDIRECTS or "Location" not in reply.headers:
@@ -144,7 +144,7 @@ def _moved(own: Request, reply: Reply, origin: Origin, secrets: list[str]) -> Re
     why = "with the credential in it" if masked(shown, secrets) != shown else ""
     if not within and moved.method is not Method.GET:
         why = f"a {moved.method}"
-    if not within and not is_public(target.host) and is_public(parsed(own.url).host):
+    if not within and leads_inside(own.url, moved.url):
         why = "into a private network,"
     if why:
         raise OriginError(f"{parsed(own.url).origin()} redirects {why} to {target.origin()}; not followed.")
@@ -167,10 +167,6 @@ def _without_body(headers: dict[str, str]) -> dict[str, str]:
     return {name: value for name, value in headers.items() if not name.lower().startswith("content-")}
 
 
-def _not_secret(headers: dict[str, str]) -> dict[str, str]:
-    return {name: value for name, value in headers.items() if name.lower() in _NOT_SECRET}
-
-
 def is_repeatable(request: Request) -> bool:
     """Whether the body can be sent twice: none, JSON, text, bytes, a form, or a `Body` that can be read again."""
     body = request.data
@@ -190,25 +186,15 @@ def _refusal(request: Request, reply: Reply, secrets: list[str]) -> ApiError:
         text,
         reply,
         message=f"{request.method.value} {reply.url} was answered with HTTP {status}{shown}.",
-        next_step=_next_step(reply, wait),
+        next_step=next_step(reply.challenges) or _next_step(status, wait),
         retry_after=wait,
     )
 
 
-def _lacks_scope(reply: Reply) -> bool:
-    """Whether the challenge reports `insufficient_scope` (RFC 6750 §3.1)."""
-    getall = getattr(reply.headers, "getall", None)  # each challenge may have a header of its own
-    challenges = getall("WWW-Authenticate", ()) if getall else [reply.headers.get("WWW-Authenticate", "")]
-    return any("insufficient_scope" in challenge for challenge in challenges)
-
-
-def _next_step(reply: Reply, wait: float | None) -> str:
-    status = reply.status
+def _next_step(status: int, wait: float | None) -> str:
     if status == 401:
         return "The credential was refused; grant again: python -m SlyAPI grant"
     if status == 403:
-        if _lacks_scope(reply):
-            return "Grant again with the scope that this call needs."
         return "This user or client may not do this."
     if status == 404:
         return "Check base_url and the path."

@@ -3,7 +3,7 @@
 The rule: `returns` is the type of the result, for the reader, the type checker and the parser.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack, overload
 
@@ -59,7 +59,7 @@ class Verbs:
         def _create_form_request(
             self, method: Method, path: str, params: Params, data: Any, headers: Headers
         ) -> Request: ...
-        async def _send(self, request: Request, using: Fetch | None = None) -> Reply: ...
+        def _send(self, request: Request, using: Fetch | None = None) -> Awaitable[Reply]: ...
 
     @overload
     async def get(self, path: str, params: Params = None, *, returns: type[T], **sent: Unpack[RequestOptions]) -> T: ...
@@ -318,11 +318,9 @@ def _construct(returns: Any, value: Any, request: Request) -> Any:
     except SlyError:
         raise
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-        problem = type(error).__name__
         if type(error).__module__ != "builtins":
             raise  # an error of the class's own
-    # not in the handler: that error may quote the reply
-    name = getattr(returns, "__name__", "the type")
-    raise BadReplyError(
-        f"{request.name} was answered with JSON that does not fit {name} ({problem}).", kind="configuration"
-    )
+        problem = f"{getattr(returns, '__name__', 'the type')} ({type(error).__name__})"
+        raise BadReplyError(
+            f"{request.name} was answered with JSON that does not fit {problem}.", kind="configuration"
+        ) from None

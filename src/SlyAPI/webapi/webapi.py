@@ -131,7 +131,8 @@ class WebAPI(Verbs):
     @clean_traceback
     async def get_json(self, path: str, params: Params = None, json: Any = None, headers: Headers = None) -> JsonDict:
         """GET, and the JSON of the reply whatever its Content-Type is."""
-        return await self._json(self._create_request(GET, path, params, json, headers))
+        request = self._create_request(GET, path, params, json, headers)
+        return _json_of(request, await self._send(request))  # type: ignore[no-any-return]
 
     @clean_traceback
     async def post_json(self, path: str, params: Params = None, json: Any = None, headers: Headers = None) -> JsonDict:
@@ -346,18 +347,18 @@ class WebAPI(Verbs):
                 request.headers = request.data.headers(headers)
         return request
 
-    async def _send(self, request: Request, using: Fetch | None = None) -> Reply:
+    def _send(self, request: Request, using: Fetch | None = None) -> Awaitable[Reply]:
         """The signed round trip."""
         using = using or (fetch_patiently if isinstance(request.data, Body) else fetch)
         origin = origin_of(self.base_url)
         if self.retry is None and self.limits is None:
-            return await signed_call(self.auth, self._client, request, origin, self.reply_limit, using)
+            return signed_call(self.auth, self._client, request, origin, self.reply_limit, using)
         from .retried_call import retried_call
 
         def call(request: Request, fetch: Fetch) -> Awaitable[Reply]:
             return signed_call(self.auth, self._client, request, origin, self.reply_limit, fetch)
 
-        return await retried_call(call, request, using, self.retry, self.limits)
+        return retried_call(call, request, using, self.retry, self.limits)
 
     async def _json(self, request: Request) -> JsonDict:
         return _json_of(request, await self._send(request))  # type: ignore[no-any-return]

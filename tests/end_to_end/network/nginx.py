@@ -62,7 +62,7 @@ async def _listening(process: asyncio.subprocess.Process, port: int, log: Path) 
                 _, writer = await asyncio.open_connection("127.0.0.1", port)
             except OSError:
                 if process.returncode is not None:
-                    raise RuntimeError("nginx did not start:\n" + log.read_text()[-2000:]) from None  # noqa: ASYNC240
+                    raise RuntimeError("nginx did not start:\n" + log.read_text()[-2000:]) from None
                 await asyncio.sleep(0.02)
             else:
                 writer.close()
