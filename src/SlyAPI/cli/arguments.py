@@ -84,6 +84,7 @@ def parser_of(command: str) -> _Parser:
     elif command == "demo":
         made.add_argument("--folder", metavar="DIR", help="the folder for the files (default: a new one here)")
         made.add_argument("--no-browser", action="store_true", help="consent without a browser")
+        made.add_argument("--device", action="store_true", help="a second act: a device, and a token without a person")
     elif command == "completion":
         made.add_argument("shell", choices=["bash", "zsh", "fish"], help="the shell to print the script for")
     else:
