@@ -34,7 +34,6 @@ def is_left_out(name: str) -> bool:
 
 OPEN = {
     "OAuth1App.authorize_url": "an unpaired surrogate in a parameter is a UnicodeEncodeError that quotes it",
-    "OAuth2App.auth_url_with_pkce": "an unpaired surrogate in the state is a UnicodeEncodeError that quotes it",
     "OAuth2.sign_again": "its frame, with the reply's headers, is in the traceback: clean_traceback is missing",
 }
 """What the test of arguments finds and is not fixed yet."""

@@ -13,7 +13,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from tests.simulation.universe import Footprint, Universe, World
+from tests.simulation.universe import Footprint, Universe
+from tests.simulation.worlds import World
 
 READ: Footprint = {"entry": False}
 WRITE: Footprint = {"entry": True}
