@@ -174,7 +174,7 @@ def held_user(
 
     Raises `CredentialsError` for a file that is something else, or is missing where only a person can make it.
     """
-    if user is None:
+    if user is None and not source.needs_grant:
         held = HeldUser(source, clock=clock, leeway=leeway)
     elif isinstance(user, OAuth2User):
         held = HeldUser(source, user, clock, leeway)
