@@ -208,7 +208,7 @@ async def test_a_leeway_of_ones_own_moves_when_a_token_is_due(practise: Practise
     little = ClientCredentials(practice.app, ["notes"], leeway=2, clock=practice.clock)
     for auth in (none, usual, little):
         await auth.refresh_now()
-    due = {}
+    due: dict[int, tuple[bool, bool, bool]] = {}
     for second in (89, 91, 97, 99, 100):
         practice.clock.now += second - sum(due) if not due else second - max(due)
         due[second] = (none.due, little.due, usual.due)

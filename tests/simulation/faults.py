@@ -137,7 +137,7 @@ def _cancel_task(scenario: "Scenario", op: Op) -> None:
     tasks = [op.task] if op.task in listed else sorted(library, key=lambda task: task.get_name())
     for task in tasks:
         if task is not None:
-            scenario.universe.say(f"{op.world.name}: the task {task.get_name()} is cancelled at {op!r}")
+            scenario.universe.say(f"{op.world.name}: a task is cancelled at {op!r}")
             task.cancel()
 
 

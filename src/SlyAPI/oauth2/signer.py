@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..auth.contract import Auth
-from ..errors import SaveError
+from ..errors import SaveError, clean_traceback
 from ..json_file import StrPath
 from ..stores import StoredUser, user_file
 from ..stores.contract import entry_of
@@ -48,6 +48,7 @@ class Signer(Auth):
             request.certificate = certificate
         return request
 
+    @clean_traceback
     async def sign_again(self, client: Any, request: Request, headers: Mapping[str, str]) -> bool:
         """After a 401: signs with a newer token, from one refresh if there is none yet."""
         held = self._held
