@@ -91,8 +91,8 @@ def new_key(alg: str = "ES256") -> SecretJson:
 
 
 def thumbprint(key: Mapping[str, Any]) -> str:
-    """The SHA-256 thumbprint of a public key (RFC 7638)."""
-    value: str = _library("jwk").thumbprint(_public_members(key))
+    """The SHA-256 thumbprint of a public key (RFC 7638): of the members that its kind requires, and no others."""
+    value: str = _load(_public_members(key)).thumbprint()
     return value
 
 

@@ -129,6 +129,8 @@ class Signer(Auth):
         await self.wait_for_refresh()
         async with held.lock():
             await held.load()
+            if held.user is NOT_LOADED:
+                return  # a machine that has no token yet
             await self.app.revoke(held.user, client)
             if held.rare.entry is not None:
                 await held.rare.entry.delete()
