@@ -57,7 +57,7 @@ IO_LIBRARIES = {
     *("socket", "socketserver", "ssl", "select", "selectors", "sqlite3", "subprocess", "fcntl"),
 }
 OPTIONAL_LIBRARIES = {
-    *("redis", "asyncpg", "psycopg", "keyring", "jwt", "joserfc", "cryptography", "orjson", "httpx", "httpx2"),
+    *("redis", "asyncpg", "psycopg", "keyring", "jwt", "joserfc", "cryptography", "orjson", "httpx", "httpx2", "segno"),
     *("pytest", "hypothesis", "playwright"),
 }
 RANDOM_LIBRARIES = {"random", "secrets", "uuid"}

@@ -190,6 +190,13 @@ async def test_revoking_a_machines_token_ends_it_and_forgets_it(practise: Practi
     assert not where.exists()
 
 
+async def test_a_machine_without_a_token_has_nothing_to_revoke(practise: Practise) -> None:
+    practice = await machine(practise)
+    auth = ClientCredentials(practice.app, ["notes"], practice.folder / "machine.json", clock=practice.clock)
+    await auth.revoke()
+    assert not practice.provider.log
+
+
 async def test_microsofts_offline_scope_is_not_asked_for_by_a_machine(serve: Serve) -> None:
     async def token(request: web.Request) -> web.Response:
         return web.json_response({"access_token": "t", "expires_in": 100, "scope": (await request.post())["scope"]})

@@ -107,7 +107,7 @@ def test_methods_are_read_in_our_words_and_in_those_of_rfc_7591(named: object, m
 
 
 @pytest.mark.parametrize(
-    "named", ["private_key", "Basic", "client_secret_private_key_jwt", 5, True, ["basic"], {"a": 1}]
+    "named", ["private_key", "Basic", "client_secret_tls", 5, True, ["basic"], {"a": 1}]
 )
 def test_a_method_that_we_do_not_speak_is_refused(named: object) -> None:
     with pytest.raises(ConfigError, match="client_auth may be basic"):

@@ -51,6 +51,8 @@ class Rare:
     """Why the tokens in use are only in memory, if they are."""
     fallback: OAuth2User | None = None
     """Tokens of ours that another program's save superseded, in case the provider refuses theirs."""
+    identity: object = field(default_factory=object)
+    """Stands for a user in no store; no address, which an object made later may have again."""
     leeway: float | None = None
     """Seconds before expiry at which a token counts as due; None for the client's."""
     refreshes: list[Any] = field(default_factory=list[Any])
@@ -84,7 +86,7 @@ class HeldUser:
         """What all objects of the same user in this process have in common."""
         entry = self.rare.entry
         if entry is None:
-            return id(self)
+            return self.own().identity
         return entry.store.path(entry.name) if isinstance(entry.store, FileStore) else (id(entry.store), entry.name)
 
     def own(self) -> Rare:

@@ -97,8 +97,8 @@ def secret_jwk(secret: str) -> SecretJson:
 
 
 def thumbprint(key: Mapping[str, Any]) -> str:
-    """The SHA-256 thumbprint of a public key (RFC 7638)."""
-    value: str = _library("jwk").thumbprint(public_members(key))
+    """The SHA-256 thumbprint of a public key (RFC 7638): of the members that its kind requires, and no others."""
+    value: str = _load(public_members(key)).thumbprint()
     return value
 
 

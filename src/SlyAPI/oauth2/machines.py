@@ -3,6 +3,7 @@
 The rule: only the source of the tokens differs from a user's; store, lock, refresh and signature are the same.
 """
 
+import copy
 import inspect
 import os
 import time
@@ -121,7 +122,7 @@ class AssertionSource(MachineSource):
         if self.refused is not None:
             refused, error, until = self.refused
             if assertion in refused and now < until:
-                raise error
+                raise copy.copy(error)
         try:
             return await self.app.exchange_assertion(
                 assertion, self.scopes, resource=self.resource, client=client, now=now

@@ -129,6 +129,8 @@ class Signer(Auth):
         await self.wait_for_refresh()
         async with held.lock():
             await held.load()
+            if held.user is NOT_LOADED:
+                return  # a machine that has no token yet
             await self.app.revoke(held.user, client)
             if held.rare.entry is not None:
                 await held.rare.entry.delete()
@@ -175,7 +177,7 @@ def held_user(
 
     Raises `CredentialsError` for a file that is something else, or is missing where only a person can make it.
     """
-    if user is None:
+    if user is None and not source.needs_grant:
         held = HeldUser(source, clock=clock, leeway=leeway)
     elif isinstance(user, OAuth2User):
         held = HeldUser(source, user, clock, leeway)
