@@ -79,11 +79,34 @@ class RegistrationCalls(Client):
         `metadata` are further members of the registration; None leaves out one of our defaults. Raises `ConfigError`
         where the issuer registers no clients, `TokenError`, `BadReplyError`, `NetworkError`.
         """
-        server = await issuer_metadata(issuer, client)
+        return await cls.register_at(
+            await issuer_metadata(issuer, client),
+            client_name=client_name,
+            redirect_uris=redirect_uris,
+            scopes=scopes,
+            initial_access_token=initial_access_token,
+            client=client,
+            **metadata,
+        )
+
+    @classmethod
+    @clean_traceback
+    async def register_at(
+        cls,
+        server: Mapping[str, Any],
+        *,
+        client_name: str,
+        redirect_uris: Iterable[str] = (),
+        scopes: Scopes = (),
+        initial_access_token: str | None = None,
+        client: "ClientSession | None" = None,
+        **metadata: Any,
+    ) -> Self:
+        """As `register`, at the server of these metadata (RFC 8414), which were asked for before."""
         learned = client_settings(server)
         if "register_uri" not in learned:
             raise ConfigError(
-                f"{printable(issuer, 100)} registers no clients by itself (RFC 7591).",
+                f"{printable(server['issuer'], 100)} registers no clients by itself (RFC 7591).",
                 next_step="Register the client in the provider's console.",
             )
         asked = registration.client_metadata(client_name, redirect_uris, join_scopes(scopes), metadata, server)
