@@ -148,7 +148,7 @@ class Refresh:
         grace = math.inf if held.user.refresh_token and not held.source.begins_anew(held.user) else 0.0
         renewed = await self.steps.finish(self._new_tokens(), grace, self.context)
         if renewed is not None:
-            learn_renewed(held.key, renewed.token, bool(self.rejected), self.loop.time())
+            learn_renewed(held.key, renewed.token, any(self.rejected), self.loop.time())
         return renewed
 
     async def _new_tokens(self) -> OAuth2User | None:
