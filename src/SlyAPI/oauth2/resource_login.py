@@ -15,6 +15,9 @@ from ..json_file import StrPath, write_json_file
 from ..stores.contract import lasting_path, real_path
 from ..stores.file_lock import file_lock
 from ..tokens.user import OAuth2User
+from ..transport import requests as transport
+from ..web.masking import Secrets
+from ..web.messages import Method, Request
 from ..web.urls import check_endpoint
 from .app import OAuth2App
 from .metadata_calls import find_issuer_metadata, no_metadata, resource_metadata
@@ -24,6 +27,7 @@ from .resource_plan import (
     Plan,
     Wish,
     bound,
+    challenge_of,
     check_client,
     check_pkce,
     check_resource,
@@ -76,6 +80,11 @@ class ResourceLogin:
                 return
             if app != self.app:
                 self.app = app
+
+    async def first_refusal(self, client: "ClientSession | None" = None) -> Wish:
+        """What the resource answers to a request without a token. Raises `NetworkError`."""
+        reply = await transport.send(Request(Method.GET, self.url), client)
+        return Wish(challenge_of(reply.challenges), Secrets())
 
     async def metadata(self, wish: Wish, client: "ClientSession | None") -> ResourceMetadata | None:
         """What the resource publishes (RFC 9728); None where it publishes nothing."""
