@@ -68,9 +68,9 @@ SERVICES = {
 def account_id(me: Any, key: str) -> str:
     """The id of the account in an API's answer. Raises `BadReplyError` where it has none: two people would be one."""
     found = me.get(key) if isinstance(me, Mapping) else None
-    if isinstance(found, str) and found or isinstance(found, int) and not isinstance(found, bool):
-        return str(found)
-    raise BadReplyError(f"The API does not say who signed in: it has no {key}.")
+    if isinstance(found, bool) or not isinstance(found, str | int) or found == "":
+        raise BadReplyError(f"The API does not say who signed in: {key} is neither text nor a number.")
+    return str(found)
 
 
 class Cookie(NamedTuple):

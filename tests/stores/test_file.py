@@ -518,6 +518,10 @@ async def test_a_refresh_whose_file_is_mounted_alone_sends_nothing_and_says_what
     assert practice.provider.refreshes == 0
 
 
+def remount(folder: Path, how: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,bind,{how}", folder], check=True)
+
+
 async def test_a_secret_that_is_mounted_read_only_says_both_ways_out_and_the_second_one_works(
     practise: Practise, read_only: Path | None
 ) -> None:
@@ -525,11 +529,11 @@ async def test_a_secret_that_is_mounted_read_only_says_both_ways_out_and_the_sec
         return
     practice = await practise()
     user, path = await practice.grant(), read_only / "user.json"
-    subprocess.run(["mount", "-o", "remount,bind,rw", read_only], check=True)
+    remount(read_only, "rw")
     path.write_text(json.dumps(user.to_dict()))
-    subprocess.run(["mount", "-o", "remount,bind,ro", read_only], check=True)
+    remount(read_only, "ro")
     practice.clock.now += 10_000
-    with pytest.raises(SaveError, match="Mount its folder writable.*give OAuth2 the OAuth2User"):
+    with pytest.raises(SaveError, match=r"Mount its folder writable.*give OAuth2 the OAuth2User"):
         await practice.api(OAuth2(practice.app, path, clock=practice.clock)).get_json("/me")
     assert practice.provider.refreshes == 0
     in_memory = OAuth2(practice.app, OAuth2User.from_json_file(path), clock=practice.clock)
