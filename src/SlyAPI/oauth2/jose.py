@@ -116,6 +116,26 @@ def read_jwt(token: str, keys: Iterable[Mapping[str, Any]], algs: Collection[str
         raise IdentityError("The token is too long, or not a token.")
     if token.count(".") != 2:
         raise IdentityError("The token is not a signed JWT in compact form; encrypted tokens are not read.")
+    opened = _opened(token, algs)
+    if opened is None:
+        raise IdentityError("The token is not a signed JWT with an algorithm that is accepted here.")
+    header, algorithm, signed, signature, payload = opened
+    fitting = [key for key in map(_verifying, keys) if key is not None and _fits(key, header, algorithm)]
+    if not fitting:
+        raise UnknownKeyError("The token is signed by a key that the issuer does not publish.")
+    if not any(algorithm.verify(signed, signature, key) for key in fitting[:8]):
+        raise IdentityError("The token's signature does not hold.")
+    try:
+        claims = json.loads(payload)
+    except (ValueError, RecursionError):
+        claims = None
+    if not isinstance(claims, dict):
+        raise IdentityError("The token holds something else than claims.")
+    return Jwt(header, claims)
+
+
+def _opened(token: str, algs: Collection[str]) -> tuple[Mapping[str, Any], Any, bytes, bytes, bytes] | None:
+    """Header, algorithm, signed part, signature and payload, nothing of it verified; None for anything else."""
     jws, errors, util = _library("jws"), _library("errors"), _library("util")
     try:
         registry = jws.JWSRegistry(strict_check_header=False)  # RFC 7515 §4: unknown parameters are ignored
@@ -123,25 +143,13 @@ def read_jwt(token: str, keys: Iterable[Mapping[str, Any]], algs: Collection[str
         parts = jws.extract_compact(token.encode("ascii"), registry=registry)
         header = parts.headers()
         registry.check_header(header)
-        algorithm = _algorithm(header["alg"]) if header["alg"] in algs else None
+        if header["alg"] not in algs:
+            return None
+        signed = parts.segments["header"] + b"." + parts.segments["payload"]
         signature = util.urlsafe_b64decode(parts.segments["signature"])
+        return header, _algorithm(header["alg"]), signed, signature, parts.payload
     except (errors.JoseError, ValueError, TypeError, KeyError, RecursionError):
-        algorithm = None
-    if algorithm is None:
-        raise IdentityError("The token is not a signed JWT with an algorithm that is accepted here.")
-    fitting = [key for key in map(_verifying, keys) if key is not None and _fits(key, header, algorithm)]
-    if not fitting:
-        raise UnknownKeyError("The token is signed by a key that the issuer does not publish.")
-    signed = parts.segments["header"] + b"." + parts.segments["payload"]
-    if not any(algorithm.verify(signed, signature, key) for key in fitting[:8]):
-        raise IdentityError("The token's signature does not hold.")
-    try:
-        claims = json.loads(parts.payload)
-    except (ValueError, RecursionError):
-        claims = None
-    if not isinstance(claims, dict):
-        raise IdentityError("The token holds something else than claims.")
-    return Jwt(header, claims)
+        return None
 
 
 class UnknownKeyError(IdentityError):
