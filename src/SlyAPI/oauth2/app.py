@@ -126,6 +126,7 @@ class OAuth2App(DeviceCalls, MachineCalls, RegistrationCalls):
         redirect: str | Mapping[str, Any],
         client: "ClientSession | None" = None,
         *,
+        resource: Resource | None = None,
         lifetime: float = LIFETIME,
         now: float | None = None,
     ) -> OAuth2User:
@@ -147,7 +148,13 @@ class OAuth2App(DeviceCalls, MachineCalls, RegistrationCalls):
             now=clock(now),
         )
         return await self.exchange_code(
-            code, login.verifier, login.scopes, login.redirect_uri, client, resource=login.resource, now=now
+            code,
+            login.verifier,
+            login.scopes,
+            login.redirect_uri,
+            client,
+            resource=login.resource if resource is None else resource,
+            now=now,
         )
 
     @clean_traceback
