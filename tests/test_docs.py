@@ -1,6 +1,7 @@
 """README.md and docs/: every block of code runs, every command exists, every table says what the code says."""
 from __future__ import annotations
 
+import ast
 import asyncio
 import importlib
 import inspect
@@ -484,6 +485,55 @@ def test_the_architecture_has_one_line_for_every_wing() -> None:
     named = {row[0].strip("`") for row in rows_of("architecture.md")}
     entries = {path.stem for path in package.iterdir() if path.suffix != ".typed"}
     assert named == entries - {"__init__", "__main__", "__pycache__"}
+
+
+# --- messages and words ---
+
+
+def literals_of_src() -> list[str]:
+    """Every piece of text in the strings of src, in f-strings between the braces."""
+    found: list[str] = []
+    for path in (ROOT / "src" / "SlyAPI").rglob("*.py"):
+        nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        found += [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    return found
+
+
+def test_every_message_quoted_for_troubleshooting_exists() -> None:
+    words = [text.strip() for literal in literals_of_src() for text in re.split(r"\{\w+\}", literal)]
+    words = [text for text in words if " " in text and len(text) >= 9]
+    quoted = [block for block in blocks_of(ROOT / "docs" / "troubleshooting.md") if block.info == "text {seen}"]
+    lines = [line for block in quoted for line in block.text.splitlines()]
+    assert len(lines) > 25
+    assert [line for line in lines if not any(text in line for text in words)] == []
+
+
+DROPPED = [
+    r"(?<!\bthere )\b(?:is|are|was|were|be) no (?!longer\b|more\b|less\b)",  # is not an X
+    r"\b(?:told|tells|hears)\b",  # reports, contains, is called with
+    r"\b(?:whom|whoever)\b",
+    r"\b(?:amid|amidst|be it|but for|besides?)\b",  # during, except, next to, in addition to
+    r"\bmend(?:s|ed|ing)?\b",  # fix
+    r"\b(?:of no use|no news|dearer|borne|the asking)\b",
+]
+"""Habits of style that must not come back: say "is not an X", "reports", "contains", "in addition to", "fix"."""
+
+
+def dropped_in(text: str) -> list[str]:
+    """Each dropped phrase of a text, with the words around it."""
+    text = " ".join(text.split())
+    found = [match for habit in DROPPED for match in re.finditer(habit, text, re.IGNORECASE)]
+    return [text[max(0, match.start() - 30) : match.end() + 30] for match in found]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_page_uses_a_dropped_phrase(page: Path) -> None:
+    text = re.sub(r"`[^`\n]*`", "``", _FENCE.sub("", page.read_text(encoding="utf-8")))  # names of tests stay
+    assert dropped_in(text) == []
+
+
+def test_no_message_or_docstring_uses_a_dropped_phrase() -> None:
+    assert [text for text in literals_of_src() if dropped_in(text)] == []
 
 
 # --- links ---

@@ -13,8 +13,8 @@ from tests.simulation.worlds import World
 if TYPE_CHECKING:
     from tests.simulation.scenario import Scenario
 
-WRITING = ("open", "write", "fsync", "close", "replace", "stat")
-"""Calls without which there is no save."""
+WRITING = ("open", "write", "fsync", "close", "replace", "stat", "fstat", "read", "flock")
+"""Calls without which there is no save: it locks the folder and compares what is there."""
 
 
 class Trouble:

@@ -99,7 +99,7 @@ class InRealTime:
 
 
 class _Kept:
-    """The methods that both stores share; mixed into a world's own `TokenStore`."""
+    """The methods that both stores share, `replace` in one step among them; mixed into a world's own `TokenStore`."""
 
     sly: Any
     shelf: Shelf

@@ -11,6 +11,7 @@ from . import pkce
 from .authorization_code import AuthorizationURL, authorization_url, exchange_form
 from .client import OnRefresh, clock
 from .device_calls import DeviceCalls
+from .identity_calls import IdentityCalls
 from .login import LIFETIME, Login, new_state, read_answer
 from .machine_calls import MachineCalls
 from .refresh_token import refresh_form
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["OAuth2App", "OnRefresh"]
 
 
-class OAuth2App(DeviceCalls, MachineCalls, RegistrationCalls):
+class OAuth2App(IdentityCalls, DeviceCalls, MachineCalls, RegistrationCalls):
     """A client at one provider. `secret` is None or empty for a public client.
 
     `on_refresh` is called for every user of this client whose tokens were refreshed. `auth_params` are added to
@@ -103,6 +104,32 @@ class OAuth2App(DeviceCalls, MachineCalls, RegistrationCalls):
         those of OpenID Connect Core §3.1.2.1 and RFC 9470, and override `auth_params`. `now` is in epoch seconds,
         None for the machine's clock. Raises `ConfigError`.
         """
+        return self._begun(
+            redirect_uri,
+            scopes,
+            prompt=prompt,
+            login_hint=login_hint,
+            max_age=max_age,
+            acr_values=acr_values,
+            auth_params=auth_params,
+            resource=resource,
+            now=now,
+        )
+
+    def _begun(
+        self,
+        redirect_uri: str,
+        scopes: Scopes,
+        *,
+        prompt: Scopes | None = None,
+        login_hint: str | None = None,
+        max_age: int | None = None,
+        acr_values: Scopes | None = None,
+        auth_params: Mapping[str, str | None] | None = None,
+        resource: Resource | None = None,
+        now: float | None = None,
+    ) -> Login:
+        """A login whose `url` has the whole authorization request."""
         if max_age is not None and max_age < 0:
             raise ConfigError("max_age is a number of seconds, 0 or more.")
         named = {
@@ -113,11 +140,26 @@ class OAuth2App(DeviceCalls, MachineCalls, RegistrationCalls):
         }
         params = {**(auth_params or {}), **{name: text for name, text in named.items() if text is not None}}
         wanted = scopes if isinstance(scopes, str) else list(scopes)
+        nonce = None
+        if "openid" in self.all_scopes(wanted):
+            params["nonce"] = nonce = params.get("nonce") or new_state()
         own = None if resource is None else tuple(resources_of(resource))
         link = self.auth_url_with_pkce(redirect_uri, new_state(), wanted, auth_params=params, resource=own)
         requested = split_scopes(wanted)
         issuer, began_at = self._redirect_issuer, clock(now)
-        return Login(link.url, link.state, link.verifier, redirect_uri, requested, self.id, issuer, began_at, own)
+        return Login(
+            link.url,
+            link.state,
+            link.verifier,
+            redirect_uri,
+            requested,
+            self.id,
+            issuer,
+            began_at,
+            own,
+            nonce=nonce,
+            max_age=max_age,
+        )
 
     @clean_traceback
     async def finish_login(
@@ -136,6 +178,9 @@ class OAuth2App(DeviceCalls, MachineCalls, RegistrationCalls):
         once. `lifetime` in seconds. Raises `StateMismatchError` for a redirect that this session did not request,
         `LoginEndedError` for a late or repeated one, `DeniedError` (its `denied`: whether the user refused),
         `RedirectError` for any other without a code, and the errors of `exchange_code`.
+
+        With `openid` among the scopes, the user's `identity` is who the person is, by an id_token that was verified.
+        Then raises `IdentityError` too, and nothing is left of the answer; the extra `[jose]` is needed.
         """
         code, login = read_answer(
             kept,
@@ -154,6 +199,8 @@ class OAuth2App(DeviceCalls, MachineCalls, RegistrationCalls):
             login.redirect_uri,
             client,
             resource=login.resource if resource is None else resource,
+            nonce=login.nonce,
+            max_age=login.max_age,
             now=now,
         )
 
@@ -167,6 +214,8 @@ class OAuth2App(DeviceCalls, MachineCalls, RegistrationCalls):
         client: "ClientSession | None" = None,
         *,
         resource: Resource | None = None,
+        nonce: str | None = None,
+        max_age: float | None = None,
         now: float | None = None,
     ) -> OAuth2User:
         """Exchanges the redirect's code for the user's tokens (RFC 6749 §4.1.3).
@@ -174,13 +223,16 @@ class OAuth2App(DeviceCalls, MachineCalls, RegistrationCalls):
         `scopes` are those requested, for the comparison; `redirect_uri` is byte for byte the one in the URL.
         If the provider's client authentication is unknown, Basic is tried first (RFC 6749 §2.3.1), then the form,
         and the user remembers what worked. `now` in epoch seconds, None for the machine's clock. Raises
-        `TokenError`, `BadReplyError`, `NetworkError`.
+        `TokenError`, `BadReplyError`, `NetworkError`. With the request's `nonce` (and `max_age`, in seconds) the
+        id_token is verified, as `finish_login` says.
         """
         form = exchange_form(code, verifier, redirect_uri)
         requested = self.all_scopes(scopes)
-        resources = self._resources(resource)
+        resources, asked = self._resources(resource), self._asked(nonce, max_age)
         user, remembered = await self._first_call(
-            lambda method: self._token_call(form, method, client, now, resources=resources, requested=requested)
+            lambda method: self._token_call(
+                form, method, client, now, resources=resources, requested=requested, asked=asked
+            )
         )
         user.client_auth = remembered
         if resource is not None:
@@ -212,6 +264,8 @@ class OAuth2App(DeviceCalls, MachineCalls, RegistrationCalls):
                 message="The access token has expired and there is no refresh token.",
                 next_step=GRANT_AGAIN,
             )
+        if user.identity is not None:
+            self._check_verifies()
         method = self._client_auth_for(user)
         form = refresh_form(user.refresh_token)
         resources = self._resources(resource, user)

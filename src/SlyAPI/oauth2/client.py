@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
 from ..errors import ConfigError, CredentialsError, TokenError, clean_traceback
 from ..json_file import StrPath, display_path, read_json_file
@@ -36,6 +36,13 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 OnRefresh = Callable[[OAuth2User], Awaitable[None] | None]
 """Called with a user's new tokens after they were saved."""
+
+
+class Asked(NamedTuple):
+    """What a login asked of the id_token: its nonce, and how long ago (seconds) the person may have signed in."""
+
+    nonce: str
+    max_age: float | None = None
 
 
 @dataclass
@@ -73,7 +80,7 @@ class Client:
     registration_client_uri: str | None = field(default=None, kw_only=True)
     pkce_offered: bool | None = field(default=None, kw_only=True)
     require_par: bool = field(default=False, kw_only=True)
-    id_token_alg: str | None = field(default=None, kw_only=True)
+    id_token_alg: str | list[str] | None = field(default=None, kw_only=True)
     dpop_algs: list[str] | None = field(default=None, kw_only=True)
     dpop: bool = field(default=False, kw_only=True)
     profile: str | None = field(default=None, kw_only=True)
@@ -206,12 +213,25 @@ class Client:
         resources: Sequence[str] = (),
         requested: list[str] | None = None,
         previous: OAuth2User | None = None,
+        asked: Asked | None = None,
     ) -> OAuth2User:
         """The user in the token endpoint's reply to this form."""
         reply, sent = await self._send("token_uri", form, method, client, now, resources)
         if previous is not None:
             sent = Secrets((*sent, previous.token))
-        return self._read_tokens(reply, clock(now), sent, requested=requested, previous=previous)
+        user = self._read_tokens(reply, clock(now), sent, requested=requested, previous=previous)
+        return await self._identified(user, previous, asked, client, clock(now))
+
+    async def _identified(
+        self,
+        user: OAuth2User,
+        previous: OAuth2User | None,
+        asked: Asked | None,
+        client: "ClientSession | None",
+        now: float,
+    ) -> OAuth2User:
+        """The user of a token reply, with an identity that was verified; see `identity_calls.py`."""
+        raise NotImplementedError
 
     async def _send(
         self,

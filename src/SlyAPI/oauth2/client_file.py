@@ -122,9 +122,9 @@ def _first_loopback(uris: Any) -> str | None:
 
 def read_members(members: Mapping[str, Any]) -> dict[str, Any]:
     """The attributes of the client with these members under our names. Raises `ConfigError`."""
-    auth_uri = text_of(members, "auth_uri")
+    auth_uri, algs = text_of(members, "auth_uri"), list_of(members, "id_token_alg")
     uris = {key: text_of(members, key) for key in (*ENDPOINTS, "registration_client_uri")}
-    texts = ("issuer", "key", "key_id", "key_alg", "assertion_audience", "id_token_alg", "profile")
+    texts = ("issuer", "key", "key_id", "key_alg", "assertion_audience", "profile")
     return {
         "id": text_of(members, "id"),
         "secret": text_of(members, "secret") or None,
@@ -139,6 +139,7 @@ def read_members(members: Mapping[str, Any]) -> dict[str, Any]:
         "certificate": _certificate(members),
         "mtls_aliases": _checked(texts_of(members, "mtls_aliases")),
         "dpop_algs": list_of(members, "dpop_algs") or None,
+        "id_token_alg": algs[0] if len(algs) == 1 else algs or None,
         **{key: uri or None for key, uri in _checked(uris).items()},
         **{key: text_of(members, key) or None for key in texts},
         **{key: flag_of(members, key) for key in ("pkce", "pkce_offered")},

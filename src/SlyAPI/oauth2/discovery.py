@@ -102,11 +102,12 @@ def client_settings(metadata: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in learned.items() if value is not None}
 
 
-def _id_token_alg(offered: list[str] | None) -> str | None:
-    """RS256 where it is offered, which needs no mention, else the first that we read (OpenID Connect Discovery §3)."""
+def _id_token_alg(offered: list[str] | None) -> str | list[str] | None:
+    """RS256 where it is offered, which needs no mention, else all that we read (OpenID Connect Discovery §3)."""
     if not offered or "RS256" in offered:
         return None
-    return next((alg for alg in _ID_TOKEN_ALGS if alg in offered), None)
+    ours = [alg for alg in _ID_TOKEN_ALGS if alg in offered]
+    return ours[0] if len(ours) == 1 else ours or None
 
 
 def _texts(value: Any) -> list[str] | None:

@@ -5,12 +5,12 @@ The rule: a proof serves one request. Nonces are the server's, kept by origin.
 
 import hashlib
 from base64 import urlsafe_b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from secrets import token_urlsafe
 from typing import Any
 
 from ..errors import ConfigError
-from .jose import ASYMMETRIC, SigningKey, signed_jwt, thumbprint
+from .jose import ASYMMETRIC, SigningKey, public_members, signed_jwt, thumbprint
 
 PREFERRED = ("ES256", "Ed25519", "EdDSA", "ES384", "PS256", "RS256")
 
@@ -53,17 +53,11 @@ async def dpop_proof(
         claims["nonce"] = nonce
     if access_token is not None:
         claims["ath"] = access_token_hash(access_token)
-    return await signed_jwt(claims, key._replace(key_id=None), {"typ": "dpop+jwt", "jwk": _public(key)})
+    header = {"typ": "dpop+jwt", "jwk": public_members(key.public or {})}
+    return await signed_jwt(claims, key._replace(key_id=None), header)
 
 
 def access_token_hash(access_token: str) -> str:
     """`ath` (RFC 9449 §4.2): the base64url SHA-256 hash of the token."""
     digest = hashlib.sha256(access_token.encode("ascii", "replace")).digest()
     return urlsafe_b64encode(digest).rstrip(b"=").decode("ascii")
-
-
-_MEMBERS = ("kty", "crv", "x", "y", "n", "e")
-
-
-def _public(key: SigningKey) -> Mapping[str, Any]:
-    return {name: value for name, value in (key.public or {}).items() if name in _MEMBERS}

@@ -32,8 +32,8 @@ class Login:
     """One login in progress. Open `url` in the user's browser; keep `to_dict()` in their session (its key: `state`).
 
     `scopes` are those requested; `issuer` is the `iss` that the redirect must name (RFC 9207); `began_at` is in
-    epoch seconds; `resource` are the resources that this login alone asked for (RFC 8707). A login read from a session
-    has no `url`.
+    epoch seconds; `resource` are the resources that this login alone asked for (RFC 8707); `nonce` and `max_age`
+    (seconds) are what the id_token must answer. A login read from a session has no `url`.
     """
 
     url: str
@@ -45,13 +45,16 @@ class Login:
     issuer: str | None
     began_at: float
     resource: tuple[str, ...] | None = None
+    nonce: str | None = None
+    max_age: float | None = None
 
     def __repr__(self) -> str:
         return f"Login({bare_url(self.url)!r}, redirect_uri={bare_url(self.redirect_uri)!r}, scopes={self.scopes!r})"
 
     def to_dict(self) -> dict[str, Any]:
         """The state to keep until the redirect, as JSON of about 400 bytes; prints only its names."""
-        more = {} if self.resource is None else {"resource": [*self.resource]}
+        more = {name: value for name in _KEPT_IF_SET if (value := getattr(self, name)) is not None}
+        more |= {} if self.resource is None else {"resource": [*self.resource]}
         return SecretJson({name: getattr(self, name) for name in _KEPT} | more)
 
     @classmethod
@@ -65,12 +68,13 @@ class Login:
             raise StateMismatchError("No login was begun in this browser, or it has ended.", next_step=_AGAIN)
         if not _is_sound(kept):
             raise RedirectError("The login kept in the session is broken.", next_step=_AGAIN)
-        members = {name: kept[name] for name in _KEPT}
+        members = {name: kept[name] for name in _KEPT} | {name: kept.get(name) for name in _KEPT_IF_SET}
         members["resource"] = None if kept.get("resource") is None else tuple(kept["resource"])
         return cls("", **{**members, "scopes": list(kept["scopes"]), "began_at": float(kept["began_at"])})
 
 
 _KEPT = ("state", "verifier", "redirect_uri", "scopes", "client_id", "issuer", "began_at")
+_KEPT_IF_SET = ("nonce", "max_age")
 
 
 def _is_sound(kept: Any) -> bool:
@@ -89,10 +93,14 @@ def _is_sound(kept: Any) -> bool:
         and isinstance(scopes, list | tuple)
         and len(scopes) <= _MOST_SCOPES
         and all(_is_text(scope) for scope in scopes)
-        and isinstance(began_at, int | float)
-        and not isinstance(began_at, bool)
-        and 0 <= began_at < 1e12  # false for NaN
+        and _is_time(began_at)
+        and _is_text("" if kept.get("nonce") is None else kept["nonce"])
+        and _is_time(0 if kept.get("max_age") is None else kept["max_age"])
     )
+
+
+def _is_time(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e12  # false for NaN
 
 
 def _is_text(value: Any) -> bool:

@@ -11,13 +11,14 @@ from sys import intern
 from typing import Any
 
 from ..errors import BadReplyError, ConfigError, CredentialsError
+from ..web.masking import SecretJson
 from .client_auth import read_client_auth
 from .recognise import HINT, is_of_google_auth, recognise
 from .scopes import split_scopes
 from .times import expiry, read_time, refresh_expiry, seconds, write_time
 
 _OWN_KEYS = {"token", "refresh_token", "expires_at", "token_type", "scopes"}
-_MORE_KEYS = {"requested_scopes", "client_auth", "refresh_expires_at"}
+_MORE_KEYS = {"requested_scopes", "client_auth", "refresh_expires_at", "identity", "id_token", "dpop_key"}
 # Rarely needed: `re` compiles them at the first use and caches them.
 _NAME = r"[A-Za-z_-]{1,16}"  # a token_type that a message may quote
 _SCHEME = r"[A-Za-z0-9._-]+|[a-z][a-z0-9+.-]*:[\x21-\x7e]+"  # RFC 6749 A.13
@@ -86,6 +87,9 @@ def _own_fields(saved: Mapping[str, Any]) -> dict[str, Any]:
         "requested_scopes": None if requested is None else split_scopes(requested),
         "client_auth": read_client_auth(saved.get("client_auth")),
         "refresh_expires_at": read_time(saved.get("refresh_expires_at")),
+        "identity": read_identity(saved.get("identity")),
+        "id_token": _id_token(saved.get("id_token")),
+        "dpop_key": _dpop_key(saved.get("dpop_key")),
         "extra": {key: value for key, value in saved.items() if key not in _OWN_KEYS | _MORE_KEYS} or None,
     }
 
@@ -119,6 +123,32 @@ def answer_fields(answer: Mapping[str, Any], now: float, refresh_life_unit: floa
         "scopes": split_scopes(scope) if isinstance(scope, str | list) else None,
         "refresh_expires_at": refresh_expiry(answer, now, refresh_life_unit),
     }
+
+
+def read_identity(value: Any) -> Mapping[str, Any] | None:
+    """The members of an `Identity` in a file; None for null. Raises `ConfigError`."""
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        raise ConfigError(f"identity is {_kind(value)}, not an object.")
+    members: dict[str, Any] = value
+    texts = [members.get(name) for name in ("issuer", "subject")]
+    if not all(isinstance(text, str) and text for text in texts) or not isinstance(members.get("claims"), dict):
+        raise ConfigError("identity lacks issuer, subject or claims.")
+    read_time(members.get("authenticated_at"))
+    return members
+
+
+def _id_token(value: Any) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise ConfigError(f"id_token is {_kind(value)}, not a token.")
+    return value
+
+
+def _dpop_key(value: Any) -> SecretJson | None:
+    if value is not None and not (isinstance(value, dict) and isinstance(value.get("kty"), str)):
+        raise ConfigError("dpop_key is not a JWK.")
+    return None if value is None else SecretJson(value)
 
 
 def _sendable(name: str, token: Any) -> str:
