@@ -16,8 +16,8 @@ from ..tokens.scopes import Scopes, join_scopes, split_scopes
 from ..tokens.user import OAuth2User
 from ..transport import requests as transport
 from ..web.events import refresh_log as log
-from ..web.masking import SecretForm, Secrets
 from ..web.messages import Reply, Request, skew
+from ..web.secret_values import SecretForm, Secrets
 from ..web.urls import check_endpoint
 from .client_file import ENDPOINTS, OWN_KEYS, client_members, read_members, saved_path
 from .login import FinishedLogins

@@ -24,7 +24,7 @@ from ..stores.locks import ThreadLocks
 from ..tokens.times import as_utc
 from ..tokens.user import OAuth2User
 from ..web.events import refresh_log as log
-from ..web.masking import SecretJson, Secrets
+from ..web.secret_values import SecretJson, Secrets
 from .app import OnRefresh
 from .client import check_leeway
 from .token_source import TokenSource

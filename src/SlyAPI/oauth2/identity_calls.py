@@ -13,8 +13,8 @@ from ..tokens.user import OAuth2User, authorization
 from ..transport import requests as transport
 from ..web.events import refresh_log as log
 from ..web.json import read_json
-from ..web.masking import Secrets
 from ..web.messages import Method, Reply, Request, retry_after
+from ..web.secret_values import Secrets
 from ..web.urls import bare_url, check_endpoint
 from .client import Asked, Client, clock
 from .identity import LOGOUT_AGE, LogoutToken, read_id_token, read_logout_token, read_userinfo

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from ..errors import ConfigError, IdentityError, MissingExtraError, printable
 from ..json_file import StrPath, display_path
-from ..web.masking import SecretJson
+from ..web.secret_values import SecretJson
 
 Sign = Callable[[bytes], bytes | Awaitable[bytes]]
 KeyLike = StrPath | bytes | Mapping[str, Any] | Sign

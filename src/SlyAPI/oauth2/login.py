@@ -12,7 +12,7 @@ from typing import Any, Self
 from urllib.parse import urlencode
 
 from ..errors import ConfigError, LoginEndedError, RedirectError, StateMismatchError, clean_traceback
-from ..web.masking import SecretJson
+from ..web.secret_values import SecretJson
 from ..web.urls import bare_url
 from .authorization_code import read_redirect
 

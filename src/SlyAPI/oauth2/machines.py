@@ -16,7 +16,7 @@ from ..sources import from_file
 from ..stores import StoredUser
 from ..tokens.scopes import Scopes, split_scopes
 from ..tokens.user import OAuth2User
-from ..web.masking import Secrets
+from ..web.secret_values import Secrets
 from .app import OAuth2App, OnRefresh
 from .held_user import NOT_LOADED
 from .resource import Resource, resources_of

@@ -12,8 +12,8 @@ from ..errors import ConfigError, clean_traceback, printable
 from ..tokens.client_auth import registered_name
 from ..tokens.scopes import Scopes, join_scopes
 from ..transport import requests as transport
-from ..web.masking import Secrets
 from ..web.messages import Request
+from ..web.secret_values import Secrets
 from . import registration
 from .client import Client
 from .discovery import client_settings

@@ -15,8 +15,8 @@ from ..json_file import StrPath
 from ..stores import StoredUser, user_file
 from ..stores.contract import entry_of
 from ..tokens.user import OAuth2User, authorization
-from ..web.masking import Secrets
 from ..web.messages import Request
+from ..web.secret_values import Secrets
 from .app import OAuth2App, OnRefresh
 from .held_user import NOT_LOADED, HeldUser, mark_of
 from .learned import is_new

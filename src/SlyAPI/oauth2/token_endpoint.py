@@ -13,8 +13,9 @@ from urllib.parse import parse_qsl
 from ..errors import BadReplyError, GrantEndedError, Kind, TokenError, printable
 from ..tokens.user import OAuth2User
 from ..web.json import read_json
-from ..web.masking import Secrets, masked
+from ..web.masking import masked
 from ..web.messages import Method, Reply, Request, retry_after
+from ..web.secret_values import Secrets
 from ..web.urls import bare_url
 
 GRANT_AGAIN = "Grant again: python -m SlyAPI grant"

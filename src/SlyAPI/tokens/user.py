@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from ..errors import clean_traceback
 from ..json_file import StrPath, display_path, read_json_file
-from ..web.masking import SecretJson
+from ..web.secret_values import SecretJson
 from .client_auth import ClientAuth
 from .identity import Identity
 from .scopes import missing_scopes, split_scopes

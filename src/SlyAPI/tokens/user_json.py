@@ -11,7 +11,7 @@ from sys import intern
 from typing import Any
 
 from ..errors import BadReplyError, ConfigError, CredentialsError
-from ..web.masking import SecretJson
+from ..web.secret_values import SecretJson
 from .client_auth import read_client_auth
 from .recognise import HINT, is_of_google_auth, recognise
 from .scopes import split_scopes
