@@ -19,7 +19,8 @@ from ..errors import (
     SlyError,
     UnavailableError,
 )
-from ..stores import FileStore, StoredUser
+from ..stores.contract import StoredUser
+from ..stores.file import FileStore
 from ..stores.locks import ThreadLocks
 from ..tokens.times import as_utc
 from ..tokens.user import OAuth2User

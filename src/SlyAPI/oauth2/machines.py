@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import BadReplyError, ConfigError, TokenError
 from ..json_file import StrPath
 from ..sources import from_file
-from ..stores import StoredUser
+from ..stores.contract import StoredUser
 from ..tokens.scopes import Scopes, split_scopes
 from ..tokens.user import OAuth2User
 from ..web.secret_values import Secrets

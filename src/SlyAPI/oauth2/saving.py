@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Callable
 
 from ..errors import SaveError, SupersededError
-from ..stores import StoredUser
+from ..stores.contract import StoredUser
 from ..tokens.user import OAuth2User
 from ..web.secret_values import SecretJson
 from .held_user import BROKEN

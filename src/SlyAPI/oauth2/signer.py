@@ -12,8 +12,8 @@ from typing import Any
 from ..auth.contract import Auth
 from ..errors import SaveError, clean_traceback
 from ..json_file import StrPath
-from ..stores import StoredUser, user_file
-from ..stores.contract import entry_of
+from ..stores.contract import StoredUser, entry_of
+from ..stores.file import user_file
 from ..tokens.user import OAuth2User, authorization
 from ..web.messages import Request
 from ..web.secret_values import Secrets
