@@ -177,6 +177,7 @@ class OAuth2App(IdentityCalls, PushedLogin, DeviceCalls, MachineCalls, Registrat
         redirect: str | Mapping[str, Any],
         client: "ClientSession | None" = None,
         *,
+        resource: Resource | None = None,
         lifetime: float = LIFETIME,
         now: float | None = None,
     ) -> OAuth2User:
@@ -206,7 +207,7 @@ class OAuth2App(IdentityCalls, PushedLogin, DeviceCalls, MachineCalls, Registrat
             login.scopes,
             login.redirect_uri,
             client,
-            resource=login.resource,
+            resource=login.resource if resource is None else resource,
             nonce=login.nonce,
             max_age=login.max_age,
             dpop_key=login.dpop_key,
