@@ -19,8 +19,8 @@ from ..errors import (
     printable,
 )
 from ..tokens.times import seconds
-from ..web.masking import SecretForm, SecretJson, Secrets
 from ..web.messages import Reply
+from ..web.secret_values import SecretForm, SecretJson, Secrets
 from ..web.urls import bare_url, check_endpoint
 from .token_endpoint import is_error, read_answer, refusal
 

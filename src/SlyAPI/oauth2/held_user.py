@@ -19,14 +19,16 @@ from ..errors import (
     SlyError,
     UnavailableError,
 )
-from ..stores import FileStore, StoredUser
+from ..stores.contract import StoredUser
+from ..stores.file import FileStore
 from ..stores.locks import ThreadLocks
 from ..tokens.times import as_utc
 from ..tokens.user import OAuth2User
 from ..web.events import refresh_log as log
-from ..web.masking import SecretJson, Secrets
+from ..web.secret_values import SecretJson, Secrets
 from .app import OnRefresh
 from .client import check_leeway
+from .jose import SigningKey, load_signing_key
 from .token_source import TokenSource
 
 RETRY_PAUSE = 5.0
@@ -55,6 +57,8 @@ class Rare:
     """Stands for a user in no store; no address, which an object made later may have again."""
     leeway: float | None = None
     """Seconds before expiry at which a token counts as due; None for the client's."""
+    proof_key: tuple[SecretJson, SigningKey] | None = None
+    """The user's `dpop_key`, and that key ready to sign."""
     refreshes: list[Any] = field(default_factory=list[Any])
     """Each `Refresh` that has not ended, at most one in an event loop before its hooks."""
 
@@ -88,6 +92,16 @@ class HeldUser:
         if entry is None:
             return self.own().identity
         return entry.store.path(entry.name) if isinstance(entry.store, FileStore) else (id(entry.store), entry.name)
+
+    def proof_key(self) -> SigningKey | None:
+        """The key to which the user's token is bound (RFC 9449), if it is."""
+        jwk = self.user.dpop_key
+        if jwk is None:
+            return None
+        ready = self.rare.proof_key
+        if ready is None or ready[0] is not jwk:
+            ready = self.own().proof_key = (jwk, load_signing_key(jwk))
+        return ready[1]
 
     def own(self) -> Rare:
         """The slot for what is rare, to be changed."""

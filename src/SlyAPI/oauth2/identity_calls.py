@@ -13,13 +13,13 @@ from ..tokens.user import OAuth2User, authorization
 from ..transport import requests as transport
 from ..web.events import refresh_log as log
 from ..web.json import read_json
-from ..web.masking import Secrets
 from ..web.messages import Method, Reply, Request, retry_after
+from ..web.secret_values import Secrets
 from ..web.urls import bare_url, check_endpoint
 from .client import Asked, Client, clock
 from .identity import LOGOUT_AGE, LogoutToken, read_id_token, read_logout_token, read_userinfo
 from .issuer_keys import LIMIT, IssuerKeys
-from .jose import ASYMMETRIC, read_jwt, require, secret_jwk, unverified
+from .jose import ASYMMETRIC, load_signing_key, read_jwt, require, secret_jwk, unverified
 from .login import FinishedLogins
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class IdentityCalls(Client):
         check_endpoint(uri, "userinfo_uri", allow_http=self.allow_http)
         headers = {"Accept": "application/json, application/jwt", "Authorization": authorization(user)}
         request = Request(Method.GET, uri, headers=headers)
-        reply = await transport.send(request, client, timeout=self.token_timeout)
+        reply = await self._ask_userinfo(request, user, client, clock(now))
         if reply.status != 200:
             raise _refused(reply, Secrets((user.token,)))
         if reply.headers.get("Content-Type", "").partition(";")[0].strip().casefold() == "application/jwt":
@@ -76,6 +76,20 @@ class IdentityCalls(Client):
         if user.identity is not None and claims["sub"] != user.identity.subject:
             raise IdentityError("The userinfo are of another person (OpenID Connect Core §5.3.2).")
         return claims
+
+    async def _ask_userinfo(
+        self, request: Request, user: OAuth2User, client: "ClientSession | None", now: float
+    ) -> Reply:
+        """The reply to a request with the user's token; one with a proof is repeated once for a nonce (RFC 9449 §9)."""
+        if user.dpop_key is None:
+            return await transport.send(request, client, timeout=self.token_timeout)
+        key = load_signing_key(user.dpop_key)
+        request.headers["DPoP"] = await self._proof(key, request, now, user.token)
+        reply = await transport.send(request, client, timeout=self.token_timeout)
+        if self._nonces.take(request.url, reply.headers) and reply.status == 401:
+            request.headers["DPoP"] = await self._proof(key, request, now, user.token)
+            reply = await transport.send(request, client, timeout=self.token_timeout)
+        return reply
 
     @clean_traceback
     def logout_url(

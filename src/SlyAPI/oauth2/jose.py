@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from ..errors import ConfigError, IdentityError, MissingExtraError, printable
 from ..json_file import StrPath, display_path
-from ..web.masking import SecretJson
+from ..web.secret_values import SecretJson
 
 Sign = Callable[[bytes], bytes | Awaitable[bytes]]
 KeyLike = StrPath | bytes | Mapping[str, Any] | Sign
@@ -88,7 +88,7 @@ def new_key(alg: str = "ES256") -> SecretJson:
     jwk = _library("jwk")
     kinds = {made: kind for kind, made in _BY_KIND.items()} | {"PS256": ("RSA", ""), "Ed25519": ("OKP", "Ed25519")}
     kind, curve = kinds[alg]
-    return SecretJson(jwk.generate_key(kind, curve or 2048, private=True).as_dict(private=True))
+    return SecretJson(jwk.generate_key(kind, curve or 2048, private=True).as_dict(private=True), alg=alg)
 
 
 def secret_jwk(secret: str) -> SecretJson:

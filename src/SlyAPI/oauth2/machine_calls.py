@@ -10,7 +10,7 @@ from ..errors import TokenError, clean_traceback
 from ..tokens.client_auth import ClientAuth
 from ..tokens.scopes import Scopes, join_scopes, split_scopes
 from ..tokens.user import OAuth2User
-from ..web.masking import SecretForm
+from ..web.secret_values import SecretForm
 from .client import Client
 from .client_credentials import client_credentials_form
 from .jwt_bearer import jwt_bearer_form

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from ..errors import BadReplyError, ConfigError, TokenError, clean_traceback
 from ..json_file import StrPath
 from ..sources import from_file
-from ..stores import StoredUser
+from ..stores.contract import StoredUser
 from ..tokens.scopes import Scopes, split_scopes
 from ..tokens.user import OAuth2User
-from ..web.masking import Secrets
+from ..web.secret_values import Secrets
 from .app import OAuth2App, OnRefresh
 from .held_user import NOT_LOADED
 from .resource import Resource, resources_of

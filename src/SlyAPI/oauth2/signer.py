@@ -12,11 +12,12 @@ from typing import Any
 from ..auth.contract import Auth
 from ..errors import SaveError, clean_traceback
 from ..json_file import StrPath
-from ..stores import StoredUser, user_file
-from ..stores.contract import entry_of
+from ..stores.contract import StoredUser, entry_of
+from ..stores.file import user_file
 from ..tokens.user import OAuth2User, authorization
-from ..web.masking import Secrets
+from ..web.challenges import challenges_in
 from ..web.messages import Request
+from ..web.secret_values import Secrets
 from .app import OAuth2App, OnRefresh
 from .held_user import NOT_LOADED, HeldUser, mark_of
 from .learned import is_new
@@ -42,7 +43,7 @@ class Signer(Auth):
         if held.is_due():
             await refresh(held, client)
         held.signed += 1
-        request.headers["Authorization"] = authorization(held.user)
+        await self._show(request)
         certificate = held.source.app.certificate
         if certificate is not None:  # RFC 8705 §3: the API sees that the token is ours
             request.certificate = certificate
@@ -50,8 +51,13 @@ class Signer(Auth):
 
     @clean_traceback
     async def sign_again(self, client: Any, request: Request, headers: Mapping[str, str]) -> bool:
-        """After a 401: signs with a newer token, from one refresh if there is none yet."""
+        """After a 401: signs with a newer token, from one refresh if there is none yet, or with the server's nonce."""
         held = self._held
+        if held.user.dpop_key is not None and held.source.app._nonces.take(request.url, headers):
+            asked = [one.params.get("error") for one in challenges_in(headers) if one.is_scheme("DPoP")]
+            if "use_dpop_nonce" in asked:  # RFC 9449 §9: the token is good
+                await self._show(request)
+                return True
         sent = Secrets((request.headers.get("Authorization", ""),))
         if authorization(held.user) in sent:
             held.refusals += 1
@@ -63,8 +69,16 @@ class Signer(Auth):
                 await refresh(held, client, "refused", Secrets((held.user.token,)))
             else:
                 await held.load()  # the person may have granted again
-        request.headers["Authorization"] = authorization(held.user)
+        await self._show(request)
         return request.headers["Authorization"] not in sent
+
+    async def _show(self, request: Request) -> None:
+        """Puts the token into the request, with a proof of its key where it is bound to one."""
+        held = self._held
+        request.headers["Authorization"] = authorization(held.user)
+        key = held.proof_key()
+        if key is not None:
+            request.headers["DPoP"] = await held.source.app._proof(key, request, held.clock(), held.user.token)
 
     async def wait_for_refresh(self) -> None:
         """Waits for a refresh in flight, its hooks too: cut short, it could lose a rotated refresh token."""
