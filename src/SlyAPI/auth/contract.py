@@ -50,6 +50,9 @@ class Auth(ABC):
             status == 403 and self.answers_403 and needs_scope(challenges_in(headers)) is not None
         )
 
+    def note_accepted(self) -> None:  # noqa: B027 - most kinds have nothing to learn
+        """Called after a reply that did not refuse the credential."""
+
     def secrets_to_mask(self) -> Iterable[str]:
         """What no message may repeat, in addition to what signing added to the request."""
         return ()

@@ -21,6 +21,7 @@ class Signs(Protocol):
 
     async def sign(self, client: Any, request: Request) -> Request: ...
     async def sign_again(self, client: Any, request: Request, headers: Mapping[str, str]) -> bool: ...
+    def note_accepted(self) -> None: ...
     def may_sign_again(self, status: int, headers: Mapping[str, str]) -> bool: ...
 
 
@@ -48,6 +49,8 @@ async def _signed(
     _apply(await auth.sign(request.session, plain), request)
     response = await handler(request)
     if not auth.may_sign_again(response.status, response.headers) or not _can_repeat(request):
+        if response.status < 400:
+            auth.note_accepted()
         return response
     try:
         again = await auth.sign_again(request.session, plain, response.headers)

@@ -20,7 +20,7 @@ from ..web.messages import Request
 from ..web.secret_values import Secrets
 from .app import OAuth2App, OnRefresh
 from .held_user import NOT_LOADED, HeldUser, mark_of
-from .learned import is_new
+from .learned import forget_new, is_new
 from .refresh import is_hook_of, refresh, wait_for_refresh
 from .token_source import RefreshTokenSource, TokenSource
 
@@ -42,7 +42,6 @@ class Signer(Auth):
         held = self._held
         if held.is_due():
             await refresh(held, client)
-        held.signed += 1
         await self._show(request)
         certificate = held.source.app.certificate
         if certificate is not None:  # RFC 8705 §3: the API sees that the token is ours
@@ -60,9 +59,7 @@ class Signer(Auth):
                 return True
         sent = Secrets((request.headers.get("Authorization", ""),))
         if authorization(held.user) in sent:
-            held.refusals += 1
-            accepted = held.signed > held.refusals  # before, or it will be
-            new = is_new(held.key, held.user.token, accepted, asyncio.get_running_loop().time())
+            new = is_new(held.key, held.user.token, asyncio.get_running_loop().time())
             if is_hook_of(held) or (new and not held.is_due()):
                 await held.load()  # another refresh would not help, unless another program did one
             elif held.source.can_renew(held.user):
@@ -71,6 +68,13 @@ class Signer(Auth):
                 await held.load()  # the person may have granted again
         await self._show(request)
         return request.headers["Authorization"] not in sent
+
+    def note_accepted(self) -> None:
+        """Remembers that the token in use is good: if it is refused later, a refresh may help."""
+        held = self._held
+        if not held.accepted:
+            held.accepted = True
+            forget_new(held.key)
 
     async def _show(self, request: Request) -> None:
         """Puts the token into the request, with a proof of its key where it is bound to one."""

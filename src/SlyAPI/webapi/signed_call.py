@@ -51,6 +51,7 @@ async def signed_call(
     request = await auth.sign(client, request)
     reply = await fetch(client, request, limit)
     if reply.status < 300:
+        auth.note_accepted()
         return reply
     own = Request(*unsigned)
     replaced: list[str] = []
