@@ -36,10 +36,10 @@ WINGS: dict[str, str] = {
     "tokens": f"{_WORDS} json_file",
     "redirect": _WORDS,
     "stores": _IO,
-    "oauth1": f"{_IO} auth",
-    "oauth2": f"{_IO} auth stores redirect",
-    "webapi": f"{_WORDS} json_file transport auth paging limits retry",
     "sources": f"{_WORDS} json_file transport",
+    "oauth1": f"{_IO} auth",
+    "oauth2": f"{_IO} auth stores redirect sources",
+    "webapi": f"{_WORDS} json_file transport auth paging limits retry",
     "asyncy": "webapi",
     "service_account": "oauth2",
     "SlyAPI": "errors names auth webapi oauth1 oauth2",
@@ -57,7 +57,7 @@ IO_LIBRARIES = {
     *("socket", "socketserver", "ssl", "select", "selectors", "sqlite3", "subprocess", "fcntl"),
 }
 OPTIONAL_LIBRARIES = {
-    *("redis", "asyncpg", "psycopg", "keyring", "jwt", "joserfc", "cryptography", "orjson", "httpx", "httpx2"),
+    *("redis", "asyncpg", "psycopg", "keyring", "jwt", "joserfc", "cryptography", "orjson", "httpx", "httpx2", "segno"),
     *("pytest", "hypothesis", "playwright"),
 }
 RANDOM_LIBRARIES = {"random", "secrets", "uuid"}

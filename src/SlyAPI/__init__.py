@@ -8,7 +8,16 @@ if typing.TYPE_CHECKING:
     from .auth import Auth, HeaderApiKey, NoAuth, UrlApiKey
     from .errors import ApiError, GrantEndedError, SlyError, TokenError
     from .oauth1 import OAuth1, OAuth1App, OAuth1User
-    from .oauth2 import OAuth2, OAuth2App, OAuth2ServiceAccount, OAuth2User, requires_scopes
+    from .oauth2 import (
+        AssertionGrant,
+        ClientCredentials,
+        OAuth2,
+        OAuth2App,
+        OAuth2ServiceAccount,
+        OAuth2User,
+        TokenExchange,
+        requires_scopes,
+    )
     from .webapi import WebAPI
     from .webapi.lazy import AsyncLazy, AsyncTrans
 else:  # for tools, a `__getattr__` would have every misspelt name be there
@@ -18,18 +27,22 @@ else:  # for tools, a `__getattr__` would have every misspelt name be there
             "auth": "Auth HeaderApiKey NoAuth UrlApiKey",
             "errors": "ApiError GrantEndedError SlyError TokenError",
             "oauth1": "OAuth1 OAuth1App OAuth1User",
-            "oauth2": "OAuth2 OAuth2App OAuth2ServiceAccount OAuth2User requires_scopes",
+            "oauth2": "AssertionGrant ClientCredentials OAuth2 OAuth2App OAuth2ServiceAccount OAuth2User "
+            "TokenExchange requires_scopes",
             "webapi": "WebAPI",
             "webapi.lazy": "AsyncLazy AsyncTrans",
-            **dict.fromkeys(("asyncy", "json_file", "paging", "params", "service_account", "stores", "web"), ""),
+            **dict.fromkeys(("asyncy", "json_file", "paging", "params", "service_account"), ""),
+            **dict.fromkeys(("sources", "stores", "web"), ""),
         },
     )
 
 __all__ = [
     "ApiError",
+    "AssertionGrant",
     "AsyncLazy",
     "AsyncTrans",
     "Auth",
+    "ClientCredentials",
     "GrantEndedError",
     "HeaderApiKey",
     "NoAuth",
@@ -42,6 +55,7 @@ __all__ = [
     "OAuth2User",
     "SlyError",
     "TokenError",
+    "TokenExchange",
     "UrlApiKey",
     "WebAPI",
     "requires_scopes",

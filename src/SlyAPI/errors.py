@@ -270,35 +270,33 @@ def clean_traceback(function: F) -> F:
     environment keeps everything.
     """
     inner: Any = function
-    if inner.__code__.co_flags & _COROUTINE:
+    flags = inner.__code__.co_flags
 
-        @wraps(inner)
-        async def wrapper(*args: Any, **kwargs: Any) -> Any:
-            handled = sys.exc_info()[1]
-            try:
-                return await inner(*args, **kwargs)
-            except BaseException as error:
-                _clean(error, handled)
-                raise
+    @wraps(inner)
+    async def coroutine(*args: Any, **kwargs: Any) -> Any:
+        handled = sys.exc_info()[1]
+        try:
+            return await inner(*args, **kwargs)
+        except BaseException as error:
+            _clean(error, handled)
+            raise
 
-    elif inner.__code__.co_flags & _ASYNC_GENERATOR:
+    @wraps(inner)
+    def generator(*args: Any, **kwargs: Any) -> Any:
+        return _CleanItems(inner(*args, **kwargs))
 
-        @wraps(inner)
-        def wrapper(*args: Any, **kwargs: Any) -> Any:
-            return _CleanItems(inner(*args, **kwargs))
+    @wraps(inner)
+    def plain(*args: Any, **kwargs: Any) -> Any:
+        handled = sys.exc_info()[1]
+        try:
+            return inner(*args, **kwargs)
+        except BaseException as error:
+            _clean(error, handled)
+            raise
 
-    else:
-
-        @wraps(inner)
-        def wrapper(*args: Any, **kwargs: Any) -> Any:
-            handled = sys.exc_info()[1]
-            try:
-                return inner(*args, **kwargs)
-            except BaseException as error:
-                _clean(error, handled)
-                raise
-
-    return wrapper  # type: ignore[return-value]
+    if flags & _COROUTINE:
+        return coroutine  # type: ignore[return-value]
+    return generator if flags & _ASYNC_GENERATOR else plain  # type: ignore[return-value]
 
 
 _COROUTINE, _ASYNC_GENERATOR = 0x80, 0x200

@@ -174,7 +174,8 @@ def check_writable(path: StrPath) -> None:
 def _check_replaceable(target: str) -> None:
     """Raises `ValueError` for a file that cannot be renamed over, although its folder can be written."""
     folder = os.path.dirname(target)
-    if _mount(target) != _mount(folder):
+    mounts = {_mount(target), _mount(folder)}
+    if len(mounts) == 2 and b"" not in mounts:
         raise ValueError(_MOUNTED)
     place, owner = os.stat(folder), os.stat(target).st_uid
     if place.st_mode & stat.S_ISVTX and hasattr(os, "geteuid") and os.geteuid() not in (0, owner, place.st_uid):
@@ -207,6 +208,11 @@ def unavailable(path: StrPath, what: str, error: Exception) -> UnavailableError:
     problem = getattr(error, "strerror", None) or type(error).__name__
     message = f"{display_path(path)} cannot be {what} at this moment ({problem})."
     return UnavailableError(message, next_step="Try again.")
+
+
+def may_write_in(folder: StrPath) -> bool:
+    """Whether this account may make files in the folder, as access(2) reports it."""
+    return os.access(folder, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
 
 
 def display_path(path: StrPath) -> str:

@@ -20,7 +20,8 @@ pytestmark = pytest.mark.slow
 AS_NOBODY = """
 import os, sys
 # what is loaded late, and perhaps from where nobody may read
-import encodings.idna, encodings.utf_8_sig
+import encodings.ascii, encodings.idna, encodings.latin_1
+import encodings.punycode, encodings.unicode_escape, encodings.utf_8_sig
 import SlyAPI.cli.grant_command, SlyAPI.oauth2.app, SlyAPI.cli.token_commands
 import SlyAPI.transport.requests, SlyAPI.stores.file
 from SlyAPI.cli.main import main

@@ -180,7 +180,7 @@ async def test_a_no_is_told_to_the_person_and_to_the_browser(place: Place) -> No
     place.provider.consent = "deny"
     before = place.user()
     ended = await place.grants("--force")
-    failure(place, ended, 4, "the person said no", "user.json was not changed. Run it again to consent.", talk=True)
+    failure(place, ended, 4, "the person refused", "user.json was not changed. Run it again to consent.", talk=True)
     page = await place.browser.page()
     assert page.status == 403
     assert "Access was denied" in page.text

@@ -14,6 +14,7 @@ from aiohttp import web
 from SlyAPI import OAuth2App
 from SlyAPI.cli.main import main
 from SlyAPI.oauth2.providers import PROVIDERS
+from SlyAPI.testing import PracticeProvider
 from tests.conftest import Serve
 from tests.support.place import Place, failure
 
@@ -242,6 +243,35 @@ async def test_the_practice_provider_is_found_by_its_issuer(place: Place) -> Non
     assert ended.code == 0
     assert place.reads("new.json")["iss_in_redirect"] is True
     assert "Fill in id, secret" in ended.err
+
+
+async def test_a_client_is_registered_with_its_issuer(place: Place) -> None:
+    provider = PracticeProvider(registration=True, initial_access_token="initial-5EC9E7")
+    async with provider.running() as origin:
+        words = ("--issuer", origin, "--register", "--client-name", "Weather")
+        refused = await place.runs("scaffold", "new.json", *words)
+        assert (refused.code, "new.json" in place.files()) == (6, False)
+        ended = await place.runs("scaffold", "new.json", *words, "--initial-token-file", "-", lines=("initial-5EC9E7",))
+    assert ended.code == 0, ended
+    client = place.reads("new.json")
+    registered = provider.ledger.clients[client["id"]]
+    assert (registered.name, registered.redirect_uris) == ("Weather", (client["redirect_uri"],))
+    assert client["registration_access_token"]
+    assert client["registration_access_token"] not in ended.out + ended.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--register"],
+        ["--client-name", "Weather"],
+        ["--issuer", "https://p.example", "--register", "--id", "me"],
+        ["--issuer", "https://p.example", "--initial-token-file", "-"],
+    ],
+)
+def test_a_registration_that_cannot_be_meant_is_refused(here: Path, words: list[str]) -> None:
+    assert main(["scaffold", *words]) == 2
+    assert list(here.iterdir()) == []
 
 
 @pytest.mark.parametrize(

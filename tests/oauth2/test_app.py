@@ -152,7 +152,7 @@ OTHERS: list[tuple[object, str]] = [
     ({**OWN, "id": 5}, "id is not a string"),
     ({**OWN, "secret": ["s3cret"]}, "secret is not a string"),
     ({**OWN, "secret": "s3cret\nX"}, "secret is not a string"),
-    ({**OWN, "client_auth": "private_key_jwt"}, "client_auth"),
+    ({**OWN, "client_auth": "private_key"}, "client_auth"),
     ({**OWN, "auth_params": ["s3cret"]}, "auth_params"),
     ({**OWN, "auth_params": {"a": 5}}, "auth_params"),
     ({**OWN, "scopes": 5}, "scopes"),

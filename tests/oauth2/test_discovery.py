@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from SlyAPI.errors import BadReplyError, ConfigError, SlyError
-from SlyAPI.oauth2.discovery import metadata_requests, read_metadata
+from SlyAPI.oauth2.discovery import client_settings, merged, metadata_requests, read_metadata
 from SlyAPI.web import Method, Reply
 
 ISSUER = "https://server.example.com"
@@ -41,8 +41,8 @@ def reply(told: object, status: int = 200) -> Reply:
             "https://example.com/issuer1/",
             [
                 "https://example.com/.well-known/oauth-authorization-server/issuer1",
-                "https://example.com/issuer1/.well-known/openid-configuration",
                 "https://example.com/.well-known/openid-configuration/issuer1",
+                "https://example.com/issuer1/.well-known/openid-configuration",
             ],
         ),
         (
@@ -75,16 +75,59 @@ def test_what_is_no_issuer_is_refused_before_anything_is_asked(issuer: str) -> N
 def test_the_metadata_give_what_a_client_needs() -> None:
     found = read_metadata(reply(METADATA), ISSUER)
     assert found is not None
-    assert found.issuer == ISSUER
-    assert (found.auth_uri, found.token_uri) == (METADATA["authorization_endpoint"], METADATA["token_endpoint"])
-    assert found.client_auth == "basic"
-    assert found.iss_in_redirect
+    assert client_settings(found) == {
+        "issuer": ISSUER,
+        "auth_uri": METADATA["authorization_endpoint"],
+        "token_uri": METADATA["token_endpoint"],
+        "client_auth": "basic",
+        "iss_in_redirect": True,
+        "pkce_offered": False,
+    }
 
 
-def test_a_slash_at_the_end_is_no_other_issuer_and_the_servers_spelling_is_kept() -> None:
-    found = read_metadata(reply({**METADATA, "issuer": ISSUER + "/"}), ISSUER)
+@pytest.mark.parametrize(
+    ("member", "value", "setting", "learned"),
+    [
+        ("code_challenge_methods_supported", ["plain", "S256"], "pkce_offered", True),
+        ("code_challenge_methods_supported", ["plain"], "pkce_offered", False),
+        ("require_pushed_authorization_requests", True, "require_par", True),
+        ("dpop_signing_alg_values_supported", ["ES256", "RS256"], "dpop_algs", ["ES256", "RS256"]),
+        ("id_token_signing_alg_values_supported", ["ES256", "RS256"], "id_token_alg", None),
+        ("id_token_signing_alg_values_supported", ["HS256", "EdDSA", "ES256"], "id_token_alg", ["ES256", "EdDSA"]),
+        ("id_token_signing_alg_values_supported", ["none"], "id_token_alg", None),
+        ("mtls_endpoint_aliases", {"token_endpoint": f"{ISSUER}/m"}, "mtls_aliases", {"token_endpoint": f"{ISSUER}/m"}),
+        ("device_authorization_endpoint", f"{ISSUER}/d", "device_uri", f"{ISSUER}/d"),
+        ("pushed_authorization_request_endpoint", f"{ISSUER}/p", "par_uri", f"{ISSUER}/p"),
+        ("introspection_endpoint", f"{ISSUER}/i", "introspect_uri", f"{ISSUER}/i"),
+        ("end_session_endpoint", f"{ISSUER}/l", "logout_uri", f"{ISSUER}/l"),
+        ("jwks_uri", f"{ISSUER}/j", "jwks_uri", f"{ISSUER}/j"),
+        ("token_endpoint_auth_methods_supported", ["client_secret_jwt"], "client_auth", "client_secret_jwt"),
+        ("token_endpoint_auth_methods_supported", ["client_secret_basic", "client_secret_post"], "client_auth", None),
+    ],
+)
+def test_what_discovery_learns(member: str, value: object, setting: str, learned: object) -> None:
+    found = read_metadata(reply({**METADATA, member: value}), ISSUER)
     assert found is not None
-    assert found.issuer == ISSUER + "/"
+    assert client_settings(found).get(setting) == learned
+
+
+@pytest.mark.parametrize("theirs", [ISSUER + "/", ISSUER])
+def test_an_issuer_is_compared_as_it_is_written_and_the_error_shows_the_other_spelling(theirs: str) -> None:
+    ours = ISSUER if theirs.endswith("/") else ISSUER + "/"
+    with pytest.raises(BadReplyError) as caught:
+        read_metadata(reply({**METADATA, "issuer": theirs}), ours)
+    assert caught.value.next_step.rstrip(".").endswith(theirs)
+    assert read_metadata(reply({**METADATA, "issuer": theirs}), theirs) is not None
+
+
+def test_the_first_document_counts_and_the_next_fills_its_gaps() -> None:
+    first, second = {"token_endpoint": "1", "issuer": ISSUER}, {"token_endpoint": "2", "jwks_uri": "2"}
+    assert merged([first, second], ISSUER) == {"token_endpoint": "1", "issuer": ISSUER, "jwks_uri": "2"}
+
+
+def test_metadata_without_a_token_endpoint_are_of_no_use() -> None:
+    with pytest.raises(BadReplyError, match="endpoint"):
+        merged([{"issuer": ISSUER}], ISSUER)
 
 
 @pytest.mark.parametrize(
@@ -142,7 +185,7 @@ def test_an_issuer_on_this_machine_has_its_endpoints_here_too() -> None:
     members = {"issuer": here, "authorization_endpoint": f"{here}/a", "token_endpoint": f"{here}/t"}
     found = read_metadata(reply({**METADATA, **members}), here)
     assert found is not None
-    assert found.token_uri == f"{here}/t"
+    assert found["token_endpoint"] == f"{here}/t"
 
 
 values = st.none() | st.booleans() | st.integers() | st.text() | st.lists(st.text()) | st.just(ISSUER)

@@ -1,4 +1,5 @@
 """OAuth2ServiceAccount against a token endpoint judged by PyJWT: what it states, how often, and what fails."""
+
 from __future__ import annotations
 
 import asyncio
@@ -408,6 +409,4 @@ except MissingExtraError as error:
 
 def test_without_the_extra_the_import_works_and_the_error_names_it() -> None:
     ran = subprocess.run([sys.executable, "-c", WITHOUT], capture_output=True, text=True, timeout=60, check=True)
-    assert ran.stdout == (
-        "A service account needs the package cryptography. Install it with: pip install 'SlyAPI[jwt]'\n"
-    )
+    assert ran.stdout == ("Signed tokens need the package joserfc. Install it with: pip install 'SlyAPI[jose]'\n")

@@ -7,7 +7,6 @@
 """
 
 import argparse
-import logging
 import sys
 import time
 from collections import Counter
@@ -15,7 +14,8 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 
 from tests.simulation.explore import Found, all_orders, plans, random_run
-from tests.simulation.known import known_as
+from tests.simulation.known import known_as, unknown
+from tests.simulation.quiet import quiet
 
 CHUNK = 2000
 MOST = 10
@@ -24,17 +24,18 @@ MOST = 10
 
 def run_seeds(first: int, last: int) -> tuple[int, Counter[str], list[tuple[int, str]]]:
     """How many runs there were, the known findings among them, and what is new: the seed and the problems."""
-    logging.disable(logging.CRITICAL)  # what the package logs of its failures
     known: Counter[str] = Counter()
     new: list[tuple[int, str]] = []
-    for seed in range(first, last):
-        found = random_run(seed)
-        if found.result.problems:
+    with quiet():
+        for seed in range(first, last):
+            found = random_run(seed)
+            if not found.result.problems:
+                continue
             name = known_as(found)
             if name:
                 known[name] += 1
             else:
-                new.append((seed, f"{'; '.join(found.result.problems)} ({', '.join(found.result.faults)})"))
+                new.append((seed, f"{'; '.join(unknown(found))} ({', '.join(found.result.faults)})"))
     return last - first, known, new
 
 
@@ -50,10 +51,9 @@ def _chunks(first: int, count: int) -> Iterator[tuple[int, int]]:
 
 
 def _all() -> int:
-    logging.disable(logging.CRITICAL)
     runs, known, bad = 0, Counter[str](), 0
-    for plan in plans():
-        for found in all_orders(plan):
+    with quiet():
+        for found in (found for plan in plans() for found in all_orders(plan)):
             runs += 1
             if found.result.problems:
                 name = known_as(found)

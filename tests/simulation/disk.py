@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
-from tests.simulation.universe import World
+from tests.simulation.worlds import World
 
 ROOT = "/simulated"
 FOLDER = f"{ROOT}/users"
@@ -99,7 +99,7 @@ class Disk:
                 if now is not None:
                     self.synced_names[path] = now
         self.names = dict(self.synced_names)
-        for _, inode in sorted(self.names.items()):
+        for _, inode in sorted(self.names.items(), key=lambda item: item[0]):
             if inode.data != inode.synced:
                 inode.data = (inode.synced, inode.data[: len(inode.data) // 2], inode.data)[choose(3)]
             inode.synced = inode.data
@@ -164,6 +164,7 @@ class Calls:
         if inode is None:
             if not flags & real_os.O_CREAT:
                 raise FileNotFoundError(2, "No such file", path)
+            self.disk.strike(self.world, "create")
             inode = self.disk.names[path] = Inode(stat.S_IFREG | mode)
         elif flags & real_os.O_EXCL:
             raise FileExistsError(17, "File exists", path)

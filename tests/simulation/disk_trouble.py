@@ -8,13 +8,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tests.simulation.faults import DISK_ERRORS, os_error
-from tests.simulation.universe import World
+from tests.simulation.worlds import World
 
 if TYPE_CHECKING:
     from tests.simulation.scenario import Scenario
 
-WRITING = ("open", "write", "fsync", "close", "replace", "stat")
-"""Calls without which there is no save."""
+WRITING = ("open", "write", "fsync", "close", "replace", "stat", "fstat", "read", "flock")
+"""Calls without which there is no save: it locks the folder and compares what is there."""
 
 
 class Trouble:
@@ -31,7 +31,11 @@ class Trouble:
     def _strike(self, world: World, call: str) -> None:
         scenario, plan = self._scenario, self._scenario.plan
         way = None
-        if plan.disk_fault:
+        if plan.disk_fault == "always":
+            if call == ("replace" if plan.disk_error == "EBUSY" else "create"):
+                scenario.saves_work_from = scenario.universe.now + 1e6
+                raise os_error(plan.disk_error)
+        elif plan.disk_fault:
             if world.number == 0:
                 self._count += 1
                 if self._count == plan.at and (plan.disk_error in ("", *DISK_ERRORS.get(call, ()))):

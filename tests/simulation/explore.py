@@ -12,7 +12,7 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
-from tests.simulation.faults import DISK_ERRORS, DISK_FAULTS, FAULTS, Fault
+from tests.simulation.faults import DISK_ERRORS, DISK_FAULTS, FAULTS, REDIS, Fault
 from tests.simulation.scenario import Plan, Result, Scenario
 from tests.simulation.universe import Footprint, Op
 
@@ -175,7 +175,7 @@ def operations(plan: Plan) -> set[tuple[int, str]]:
 
 # --- the real file store, on a simulated disk ---
 
-SYSTEM_CALLS = 46
+SYSTEM_CALLS = 48
 """About as many as world A makes in a refresh."""
 
 
@@ -203,6 +203,19 @@ def on_disk(plan: Plan, order: int = 0) -> Found:
     return Found(plan, (order,), scenario.run())
 
 
+def like(plan: Plan) -> Iterator[Found]:
+    """Runs with the fault of a plan, whichever operation or system call it strikes: where that is may move."""
+    if plan.disk_fault == "always":
+        yield on_disk(plan)
+    elif plan.disk_fault:
+        yield from (on_disk(replace(plan, at=at)) for at in range(1, SYSTEM_CALLS))
+    elif plan.store == "disk":
+        yield from (on_disk(replace(plan, at=at)) for at in range(1, 8))
+    else:
+        for at in sorted(n for n, label in operations(plan) if label in FAULTS[plan.fault].labels):
+            yield from all_orders(replace(plan, at=at))
+
+
 # --- random runs ---
 
 
@@ -210,7 +223,7 @@ def random_run(seed: int, only: Callable[[Fault], bool] = lambda fault: True) ->
     """The run of a seed: its plan, its faults and its order."""
     chance = random.Random(seed)
     plan = Plan(
-        store=chance.choice(("file", "leased", "leased", "disk")),
+        store=chance.choice(("file", "leased", "leased", "disk", "redis")),
         grace=chance.choice((0.0, 0.0, 30.0)),
         starts=tuple(_starts(chance) for _ in range(chance.choice((1, 2, 2, 3)))),
         expires_in=chance.choice((-1.0, -1.0, 1.0, 20.0, 4000.0)),
@@ -223,7 +236,7 @@ def random_run(seed: int, only: Callable[[Fault], bool] = lambda fault: True) ->
     rate, left = chance.choice((0.05, 0.15, 0.4)), [chance.choice((1, 2, 3))]
     able = {
         label: [f for f in FAULTS.values() if label in f.labels and only(f)]
-        for label in ("load", "save", "replace", "lock", "token", "reply", "api", "thread")
+        for label in ("load", "save", "replace", "lock", "token", "reply", "api", "thread", *REDIS)
     }
     disk_rate = chance.choice((0.0, 0.01, 0.03))
 

@@ -8,18 +8,21 @@ import asyncio
 import errno
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
+from tests.simulation import redis_seam
 from tests.simulation.universe import Op
 
 if TYPE_CHECKING:
     from tests.simulation.scenario import Scenario
 
 STORE = ("load", "save", "replace", "lock")
-WRITES = ("save", "replace")
-ALL = (*STORE, "token", "reply", "api", "thread")
+WRITES = ("save", "replace", "set", "swap")
+REDIS = ("get", "set", "swap", "lease", "release")
+ALL = (*STORE, *REDIS, "token", "reply", "api", "thread")
 LEASE = 30.0
 """Seconds for which a leased lock outlives a holder that does not renew it."""
 Strike = Callable[["Scenario", Op], None]
@@ -94,7 +97,7 @@ def _refuse(labels: tuple[str, ...], make: Callable[[Any], BaseException], times
     def strike(scenario: "Scenario", op: Op) -> None:
         refusal = Refusal(labels, make, times, scenario.universe.now + seconds if seconds else 0.0)
         scenario.refusals.append(refusal)
-        if "replace" in labels and seconds:
+        if seconds:
             scenario.saves_work_from = max(scenario.saves_work_from, refusal.until)
 
     return strike
@@ -104,11 +107,15 @@ def refused(scenario: "Scenario", op: Op) -> bool:
     """Whether a refusal in force strikes the operation, which then fails."""
     for refusal in scenario.refusals:
         if refusal.applies(op, scenario.universe.now):
-            if op.label in (*WRITES, "load"):  # `replace` of a store like a folder loads first
+            if op.label in (*STORE, *REDIS):
                 scenario.saves_work_from = max(scenario.saves_work_from, scenario.universe.now)
             op.act = _raising(refusal.error)(op)
             return True
     return False
+
+
+def _call(fail: Callable[[], Exception], sly: Any) -> Exception:
+    return fail()
 
 
 def _crash(scenario: "Scenario", op: Op) -> None:
@@ -130,7 +137,7 @@ def _cancel_task(scenario: "Scenario", op: Op) -> None:
     tasks = [op.task] if op.task in listed else sorted(library, key=lambda task: task.get_name())
     for task in tasks:
         if task is not None:
-            scenario.universe.say(f"{op.world.name}: the task {task.get_name()} is cancelled at {op!r}")
+            scenario.universe.say(f"{op.world.name}: a task is cancelled at {op!r}")
             task.cancel()
 
 
@@ -151,7 +158,7 @@ def _pause(seconds: float) -> Strike:
 def _late(seconds: float) -> Strike:
     def strike(scenario: "Scenario", op: Op) -> None:
         op.not_before = scenario.universe.now + seconds
-        if op.label in (*STORE, "thread"):
+        if op.label in (*STORE, *REDIS, "thread"):
             scenario.saves_work_from = max(scenario.saves_work_from, op.not_before)
 
     return strike
@@ -179,6 +186,9 @@ def _answer(status: int, body: bytes, wait: float = 0.0) -> Strike:
         def answer() -> Any:
             if wait and op.label == "token":
                 scenario.provider.wait_until[op.world.name] = scenario.universe.now + wait
+            scenario.provider.answered[op.world.name] = body
+            if (status, body) in ENDING.values():
+                scenario.provider.ended.add(op.world.name)
             reply = status, {"Retry-After": f"{wait:g}"} if wait else {}, body
             return (reply, None) if op.label == "token" else reply
 
@@ -217,6 +227,23 @@ def _admin_grants(scenario: "Scenario", op: Op) -> None:
     scenario.admin_grants()
 
 
+PASSING: dict[str, tuple[int, bytes]] = {
+    "400 rate limit": (400, b'{"error":"rate_limit_exceeded","error_description":"Too many requests"}'),
+    "403 rate limit": (403, b'{"error":{"code":403,"message":"Rate limit exceeded"}}'),
+    "408": (408, b""),
+    "413 page": (413, b"<html>"),
+    "421": (421, b""),
+    "431": (431, b""),
+    "502 page": (502, b"<html>"),
+    "internal error": (200, b'{"ok":false,"error":"internal_error"}'),
+}
+"""Refusals of a refresh that may pass: none of them says that the grant is over."""
+ENDING: dict[str, tuple[int, bytes]] = {
+    "plain": (400, b'{"error":"invalid_grant"}'),
+    "Fitbit": (400, b'{"errors":[{"errorType":"invalid_grant","message":"Refresh token invalid"}],"success":false}'),
+    "Strava": (400, b'{"message":"Bad Request","errors":[{"resource":"RefreshToken","code":"invalid"}]}'),
+}
+"""Refusals that say that it is."""
 DISK_ERRORS: dict[str, tuple[str, ...]] = {
     "open": ("EMFILE", "EIO", "EACCES", "EROFS"),
     "read": ("EIO",),
@@ -252,9 +279,9 @@ def _all() -> list[Fault]:
     add("pause 100", ALL, _pause(100.0), both=True)
     for seconds in (8.0, 20.0, 40.0):
         add(f"late {seconds:g}", ("token", "reply", *STORE), _late(seconds))
-    add("late thread 20", ("thread",), _late(20.0))
+    add("late thread 20", ("thread", *REDIS), _late(20.0))
     for kinds, labels, what in (
-        (SAVE_ERRORS, WRITES, "save"),
+        (SAVE_ERRORS, ("save", "replace"), "save"),
         (LOAD_ERRORS, ("load",), "load"),
         (LOCK_ERRORS, ("lock",), "lock"),
     ):
@@ -263,11 +290,21 @@ def _all() -> list[Fault]:
                 add(f"{what} {kind} x{times}", labels, _refuse(labels, make, times, 0.0))
             for seconds in (3.0,) if kind == "CancelledError" else (3.0, 25.0, 70.0):
                 add(f"{what} {kind} {seconds:g}s", labels, _refuse(labels, make, 0, seconds))
-    add("save answer lost", WRITES, _save_answer_lost)
+    for kind, fail in redis_seam.ERRORS.items():
+        for label in REDIS if kind == "connection" else ("set", "swap"):
+            make = partial(_call, fail)
+            add(f"redis {label} {kind} x1", (label,), _refuse((label,), make, 1, 0.0))
+            for seconds in (3.0, 25.0, 70.0):
+                add(f"redis {label} {kind} {seconds:g}s", (label,), _refuse((label,), make, 0, seconds))
+    add("save answer lost", ("save", "replace"), _save_answer_lost)
     add("reply lost", ("token",), _reply_lost)
     add("not sent", ("token",), _not_sent)
     add("token 429", ("token",), _answer(429, b'{"error":"slow_down"}', 60.0))
     add("token 503", ("token",), _answer(503, b"<html>", 0.0))
+    for kind, (status, body) in PASSING.items():
+        add(f"token passing {kind}", ("token",), _answer(status, body))
+    for kind, (status, body) in ENDING.items():
+        add(f"token ending {kind}", ("token",), _answer(status, body))
     add("api 429", ("api",), _answer(429, b"{}", 60.0))
     add("api 401", ("api",), _answer(401, b"{}"))
     add("storm", ("api",), _storm)

@@ -14,7 +14,7 @@ import aiohttp
 from multidict import CIMultiDict
 
 from tests.simulation.provider import Answer, form_of
-from tests.simulation.universe import World
+from tests.simulation.worlds import World
 
 if TYPE_CHECKING:
     from tests.simulation.scenario import Scenario

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tests.simulation.universe import World
+    from tests.simulation.worlds import World
 
 
 _Loop: Any = asyncio.AbstractEventLoop
@@ -27,6 +27,8 @@ class VirtualLoop(_Loop):  # type: ignore[misc]
         self.ready: deque[asyncio.Handle] = deque()
         self.timers: list[tuple[float, int, asyncio.TimerHandle]] = []
         self.running = True
+        self.remains: list[Any] = []
+        """What would have run: kept until the run is judged, for a coroutine that is freed runs on to its end."""
         self._count = 0
         self._closed = False
         self.created: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
@@ -139,8 +141,13 @@ class VirtualLoop(_Loop):  # type: ignore[misc]
 
     def close(self) -> None:
         self._closed = True
+        self.remains += [*self.ready, *self.timers]
         self.ready.clear()
         self.timers.clear()
+
+    def close_for_good(self) -> None:
+        """Closes it, though the package may have its own `close` in the place of ours."""
+        VirtualLoop.close(self)
 
     def stop(self) -> None:
         self.running = False

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
 
-from tests.simulation.universe import OUTSIDE_CALL, Universe, World
+from tests.simulation.universe import Universe
+from tests.simulation.worlds import OUTSIDE_CALL, World
 
 Answer = tuple[int, dict[str, str], bytes]
 
@@ -55,6 +56,10 @@ class Provider:
         self.problems: list[str] = []
         self.storm_until = 0.0
         """Until then the API says 401, whatever it is shown."""
+        self.answered: dict[str, bytes] = {}
+        """The answer that a fault gave to a world's token request."""
+        self.ended: set[str] = set()
+        """Worlds that heard of the end of a grant."""
         self.wait_until: dict[str, float] = {}
         self.blind: set[str] = set()
         """Worlds that were paused for longer than their lease, until they lock again."""
@@ -132,6 +137,7 @@ class Provider:
 
     def _ended(self, world: World, refresh: str) -> Answer:
         self._refused.add((world.name, refresh))
+        self.ended.add(world.name)
         self.universe.say(f"  the provider answers invalid_grant for {refresh}")
         return _json(400, {"error": "invalid_grant"})
 

@@ -4,25 +4,29 @@ The rule: a run is a function of its `Plan` and of the choices of its chooser, s
 """
 
 import asyncio
-import gc
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from tests.simulation import http
+from tests.simulation import http, redis_seam
 from tests.simulation.disk import FOLDER, Calls, Disk
 from tests.simulation.disk_trouble import Trouble
-from tests.simulation.faults import FAULTS, LEASE, Fault, refused
+from tests.simulation.faults import ENDING, FAULTS, LEASE, Fault, refused
 from tests.simulation.packages import package
 from tests.simulation.provider import Provider
+from tests.simulation.quiet import without_collector
 from tests.simulation.stores import InUniverse, Shelf, free_locks_of, make_store
-from tests.simulation.universe import OUTSIDE_CALL, Call, Chooser, Op, Stopped, Universe, World
+from tests.simulation.universe import Chooser, Op, Stopped, Universe
+from tests.simulation.worlds import OUTSIDE_CALL, Call, World
 
 PATIENCE = 300.0
 """Seconds after which a call, or the end of a program, has waited for ever."""
+HOLD_UP = 10.0
+"""Seconds for which a lock whose holder has died may be held."""
+STILL = 8.0
+"""Seconds for which a holder's event loop may stand still without loss."""
 LAST_TRY = 5.0
 """Seconds for which a store has to work before all programs end, so that what was rotated is in it."""
 
@@ -74,6 +78,7 @@ class Scenario:
         self.provider = Provider(self.universe, plan.grace, plan.life)
         self.shelf = Shelf(wrote=self._wrote)
         self.disk = Disk(self._wrote)
+        self.redis = redis_seam.Server(self)
         self.trouble = Trouble(self)
         self.refusals: list[Any] = []
         self.saves_work_from = 0.0
@@ -98,7 +103,7 @@ class Scenario:
         return op.world.number == 0 and op.number == plan.at and self._fault is not None
 
     def _strike(self, op: Op) -> None:
-        if op.label == "lock":
+        if op.label in ("lock", "lease"):
             self.provider.blind.discard(op.world.name)
         if not op.struck:
             fault = None
@@ -123,7 +128,7 @@ class Scenario:
 
     def pause(self, world: World, seconds: float) -> None:
         """A leased lock is lost by a long pause: from then on the world cannot know what others did meanwhile."""
-        if self.plan.store == "leased" and seconds >= LEASE:
+        if (self.plan.store == "leased" and seconds >= LEASE) or (self.plan.store == "redis" and seconds > STILL):
             self.provider.excuse(world, "it was paused for longer than its lease")
             self.provider.blind.add(world.name)
         self.saves_work_from = max(self.saves_work_from, self.universe.now + seconds)  # for this program
@@ -195,6 +200,32 @@ class Scenario:
             had = f"{first.new} is lost, {first.world.name} had it{first.fate}"
             self._problem("stored", f"{stored} is in the store, {had}")
 
+    def _check_dead_holder(self) -> None:
+        """A program that died with the lock in hand holds up the others for seconds."""
+        died = [world.gone for world in self.universe.worlds if world.crashed and world.gone is not None]
+        if not died or self.plan.store == "leased" or not self.plan.fault.startswith("crash"):
+            return  # how long a lease of the simulated store is, is the simulation's own affair
+        for world in self.universe.worlds:
+            for call in world.calls:
+                if call.ended is not None and not world.crashed and call.ended - max(call.started, min(died)) > HOLD_UP:
+                    self._problem("dead holder", f"a call of {world.name} waits for the lock of a dead program")
+
+    def _check_ended(self) -> None:
+        """A grant has ended where the provider says so, in whatever words, and nowhere else."""
+        for world in self.universe.worlds:
+            answer = self.provider.answered.get(world.name)
+            ending = answer in [body for _, body in ENDING.values()]
+            outcomes = {call.outcome for call in world.calls}
+            if "GrantEndedError" in outcomes and not ending and world.name not in self.provider.ended:
+                self._problem("ended", f"{world.name} takes a refusal that may pass for the end of the grant")
+            if ending and len(self.plan.starts) == 1 and outcomes & {"TokenError", "BadReplyError"}:
+                self._problem("ended", f"{world.name} does not understand that the grant has ended")
+
+    def _check_writable(self) -> None:
+        """A file that can never be replaced is noticed before the provider is asked."""
+        if self.plan.disk_fault == "always" and self.provider.rotations:
+            self._problem("unwritable", "the provider was asked, though the new tokens could never be saved")
+
     def _check_calls(self) -> None:
         paused = sum(world.paused_for for world in self.universe.worlds)
         for world in self.universe.worlds:
@@ -207,7 +238,7 @@ class Scenario:
 
     def run(self) -> Result:
         """Runs it, and judges."""
-        with _without_collector(), http.sessions_of(self) as session:
+        with without_collector(), redis_seam.clients_of(self), http.sessions_of(self) as session:
             try:
                 self._begin(session)
                 self.universe.alarms.append(self._deadline)
@@ -216,8 +247,12 @@ class Scenario:
                 self._stopped = True
                 self._problem(*str(stopped).split(": "))
             finally:
-                self._check_stored()
-                self._check_calls()
+                if not self._stopped:  # else it was cut short in the middle of things
+                    self._check_stored()
+                    self._check_calls()
+                    self._check_dead_holder()
+                    self._check_ended()
+                    self._check_writable()
                 self.universe.over = True
                 for world in self.universe.worlds:
                     world.sweep()
@@ -243,7 +278,7 @@ class Scenario:
             return api
 
         async def hook(user: Any) -> None:
-            await (api if self.plan.hook == "call" else client()).get_json("/me")
+            await (api if self.plan.hook == "call" else client(hook)).get_json("/me")
 
         api = client(hook if self.plan.hook else None)
         world.before_close = api.close
@@ -253,6 +288,8 @@ class Scenario:
             call.task = world.spawn(self._call(world, call, start, partial(api.get_json, "/me")))
 
     def _store(self, world: World) -> Any:
+        if self.plan.store == "redis":
+            return world.sly.stores.RedisStore(redis_seam.URL)
         if self.plan.store != "disk":
             return make_store(world.sly, self.plan.store, self.shelf, InUniverse(self.universe, world), LEASE)
         calls = Calls(self.disk, world)
@@ -291,24 +328,3 @@ class Scenario:
         if not over and now >= self._deadline + sum(world.paused_for for world in self.universe.worlds):
             raise Stopped("for ever: programs that should have ended go on")
         return over
-
-
-_runs = 0
-
-
-@contextmanager
-def _without_collector() -> Iterator[None]:
-    """No finalizer runs at a moment that depends on earlier runs; the garbage of some runs is collected between two."""
-    global _runs
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        _runs += 1
-        if _runs == 1:
-            gc.freeze()  # the copies of the package need not be looked through each time
-        if _runs % 20 == 0:
-            gc.collect()
-        if was_on:
-            gc.enable()

@@ -13,7 +13,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from tests.simulation.universe import Footprint, Universe, World
+from tests.simulation.universe import Footprint, Universe
+from tests.simulation.worlds import World
 
 READ: Footprint = {"entry": False}
 WRITE: Footprint = {"entry": True}
@@ -98,7 +99,7 @@ class InRealTime:
 
 
 class _Kept:
-    """The methods that both stores share; mixed into a world's own `TokenStore`."""
+    """The methods that both stores share, `replace` in one step among them; mixed into a world's own `TokenStore`."""
 
     sly: Any
     shelf: Shelf
@@ -117,6 +118,20 @@ class _Kept:
     async def save(self, name: str, value: dict[str, Any]) -> None:
         text = json.dumps(value)
         await self.around.do("save", WRITE, lambda: self.shelf.write(self.owner, name, text))
+
+    async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any]) -> None:
+        text = json.dumps(new)
+
+        def swap() -> bool:
+            held = self.shelf.values.get(name)
+            now = None if held is None else json.loads(held)
+            if now not in (old, new):
+                return False
+            self.shelf.write(self.owner, name, text)
+            return True
+
+        if not await self.around.do("replace", WRITE, swap):
+            raise self.sly.errors.SupersededError(f"There is something newer for {name!r}, or nothing any more.")
 
     async def delete(self, name: str) -> None:
         await self.around.do("delete", WRITE, lambda: self.shelf.write(self.owner, name, None))
@@ -158,7 +173,7 @@ class _Kept:
 
 
 class _FileLike(_Kept):
-    """Replaced in one step by `save`, as a rename does; a lock that its holder's death frees, as `flock`."""
+    """A lock that its holder's death frees, as `flock`."""
 
     @asynccontextmanager
     async def lock(self, name: str) -> AsyncGenerator[None, None]:
@@ -171,23 +186,9 @@ class _FileLike(_Kept):
 
 
 class _Leased(_Kept):
-    """As on a server: compare-and-set is one step, a lock is a lease that its holder renews."""
+    """As on a server: a lock is a lease that its holder renews."""
 
     lease: float
-
-    async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any]) -> None:
-        text = json.dumps(new)
-
-        def swap() -> bool:
-            held = self.shelf.values.get(name)
-            now = None if held is None else json.loads(held)
-            if now not in (old, new):
-                return False
-            self.shelf.write(self.owner, name, text)
-            return True
-
-        if not await self.around.do("replace", WRITE, swap):
-            raise self.sly.errors.SupersededError(f"There is something newer for {name!r}, or nothing any more.")
 
     @asynccontextmanager
     async def lock(self, name: str) -> AsyncGenerator[None, None]:

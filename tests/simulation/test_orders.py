@@ -1,25 +1,18 @@
 """All orders of two worlds, one refresh and one fault; then random seeds for as long as there is time."""
 
-import logging
 import os
 import time
-from collections.abc import Iterator
+from itertools import chain
 
 import pytest
 
-from tests.simulation.explore import Found, all_orders, disk_plans, on_disk, plans, random_run, replayed
+from tests.simulation.explore import Found, all_orders, disk_plans, like, on_disk, plans, random_run, replayed
 from tests.simulation.known import KNOWN, Known, unknown
 from tests.simulation.scenario import Plan
 
-SECONDS = 40.0 if os.environ.get("CI") else 8.0
-"""For random seeds; all orders take some ten seconds more."""
-
-
-@pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
-    logging.disable(logging.CRITICAL)
-    yield
-    logging.disable(logging.NOTSET)
+CI = bool(os.environ.get("CI"))
+SECONDS = 15.0 if CI else 6.0
+"""For random seeds. All orders take 15 s more; without `CI`, with the stricter provider alone, 5 s."""
 
 
 def _new(found: Found) -> str:
@@ -27,7 +20,7 @@ def _new(found: Found) -> str:
     return str(found) if unknown(found) else ""
 
 
-@pytest.mark.parametrize("grace", [0.0, 30.0])
+@pytest.mark.parametrize("grace", [0.0, 30.0] if CI else [0.0])
 @pytest.mark.parametrize("store", ["file", "leased"])
 def test_no_order_of_two_worlds_one_refresh_and_one_fault_breaks_an_invariant(store: str, grace: float) -> None:
     for plan in plans((store,), (grace,)):
@@ -38,17 +31,17 @@ def test_no_order_of_two_worlds_one_refresh_and_one_fault_breaks_an_invariant(st
 def test_no_failing_system_call_and_no_power_cut_breaks_an_invariant() -> None:
     met = 0
     for plan in disk_plans():
-        for order in range(3):
+        for order in range(3 if CI else 1):
             found = on_disk(plan, order)
             if not found.result.faults:
                 break  # that call cannot fail so
             met += 1
             assert not _new(found)
-    assert met > 500
+    assert met > 200
 
 
 def test_no_random_seed_breaks_an_invariant() -> None:
-    end, seed = time.monotonic() + SECONDS, int(time.time()) % 1_000_000 * 1000 if os.environ.get("CI") else 0
+    end, seed = time.monotonic() + SECONDS, int(time.time()) % 1_000_000 * 1000 if CI else 0
     while time.monotonic() < end:
         assert not _new(random_run(seed))
         seed += 1
@@ -59,11 +52,13 @@ def test_no_random_seed_breaks_an_invariant() -> None:
     [
         pytest.param(known, id=known.name, marks=pytest.mark.xfail(strict=True, reason=f"point {known.point}"))
         for known in KNOWN
+        if known.plan is not None
     ],
 )
 def test_what_was_found_does_not_happen(known: Known) -> None:
-    found = random_run(known.seed) if known.seed is not None else replayed(known.plan, known.choices)
-    assert not [problem for problem in found.result.problems if known.explains(found, problem)]
+    assert known.plan is not None
+    for found in chain([replayed(known.plan, known.choices)], like(known.plan)):
+        assert not [problem for problem in found.result.problems if known.explains(found, problem)]
 
 
 def test_a_seed_and_a_list_of_choices_replay_a_run() -> None:

@@ -188,7 +188,9 @@ async def test_a_lock_of_a_file_asks_to_write_where_it_may_as_nfs_wants_it(
 
 
 @pytest.mark.parametrize("call", ["open", "flock"])
-@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.EIO, errno.ENOMEM, errno.ENOSPC, errno.EINTR])
+@pytest.mark.parametrize(
+    "code", [errno.EMFILE, errno.ENFILE, errno.EIO, errno.ENOMEM, errno.ENOSPC, errno.ENOLCK, errno.EACCES]
+)
 async def test_a_lock_that_the_system_refuses_is_a_passing_error_and_leaves_nothing(
     entry: StoredUser, call: str, code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -332,7 +334,7 @@ def test_a_turn_to_write_that_cannot_be_had_is_a_passing_error(tmp_path: Path, m
 # Without working locks.
 
 
-@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EBADF, errno.ENOTSUP])
+@pytest.mark.parametrize("code", [errno.EBADF, errno.ENOTSUP])
 async def test_where_there_are_no_locks_the_tasks_of_the_process_still_take_turns(
     entry: StoredUser, code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

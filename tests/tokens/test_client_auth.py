@@ -14,7 +14,7 @@ from SlyAPI.oauth2.refresh_token import refresh_form
 from SlyAPI.oauth2.token_request import token_request
 from SlyAPI.tokens.client_auth import ClientAuth, choose_from_metadata, read_client_auth
 from SlyAPI.web import Method, Request
-from SlyAPI.web.masking import SecretForm
+from SlyAPI.web.secret_values import SecretForm
 
 TOKEN_URI = "https://server.example.com/token"
 
@@ -106,9 +106,11 @@ def test_methods_are_read_in_our_words_and_in_those_of_rfc_7591(named: object, m
     assert read_client_auth(named) == method
 
 
-@pytest.mark.parametrize("named", ["private_key_jwt", "Basic", "client_secret_jwt", 5, True, ["basic"], {"a": 1}])
+@pytest.mark.parametrize(
+    "named", ["private_key", "Basic", "client_secret_tls", 5, True, ["basic"], {"a": 1}]
+)
 def test_a_method_that_we_do_not_speak_is_refused(named: object) -> None:
-    with pytest.raises(ConfigError, match="basic, post or none"):
+    with pytest.raises(ConfigError, match="client_auth may be basic"):
         read_client_auth(named)
 
 

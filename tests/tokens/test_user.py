@@ -47,7 +47,7 @@ users = st.builds(
     requested_scopes=st.none() | scope_lists,
     client_auth=st.sampled_from([None, "basic", "post", "none"]),
     refresh_expires_at=st.none() | st.datetimes(timezones=st.just(UTC)),
-    extra=st.none() | st.dictionaries(st.sampled_from(["note", "id_token", "ä"]), json_values, min_size=1),
+    extra=st.none() | st.dictionaries(st.sampled_from(["note", "memo", "ä"]), json_values, min_size=1),
 )
 
 

@@ -11,10 +11,11 @@ from typing import Any, NoReturn
 
 from ..errors import ConfigError, printable
 from ..oauth2.providers import PROVIDERS
+from ..tokens.client_auth import METHODS
 from .commands import COMMANDS, EXIT_CODES, ME
 
 _OLD_NAMES = {"oauth1-flow": ["grant", "oauth1"], "oauth2-flow": ["grant", "oauth2"]}
-_CLIENT_AUTH = ["auto", "basic", "post", "none"]
+_CLIENT_AUTH = ["auto", *METHODS]
 _JSON = "one JSON object on stdout"
 
 
@@ -36,8 +37,8 @@ def read_arguments(argv: Sequence[str]) -> SimpleNamespace:
     words = [*_OLD_NAMES.get(argv[0], [argv[0]]), *argv[1:]]
     if words[0] not in COMMANDS:
         raise _no_such_command(words[0])
-    kind = "oauth2"
-    if words[0] in ("scaffold", "grant") and words[1:2] in (["oauth1"], ["oauth2"]):
+    kind, older = "oauth2", words[0] in ("scaffold", "grant") and words[1:2] in (["oauth1"], ["oauth2"])
+    if older:
         kind = words.pop(1)
     end = words.index("--") if "--" in words else len(words)
     # argparse reads flags behind `--` too (3.11). A NUL, which no argument contains, makes a plain word of each.
@@ -47,6 +48,7 @@ def read_arguments(argv: Sequence[str]) -> SimpleNamespace:
         setattr(args, name, _without_nul(value))
     args.command = words[0]
     args.kind = kind
+    args.older = older
     args.bare = len(words) == 1
     return args
 
@@ -82,6 +84,7 @@ def parser_of(command: str) -> _Parser:
     elif command == "demo":
         made.add_argument("--folder", metavar="DIR", help="the folder for the files (default: a new one here)")
         made.add_argument("--no-browser", action="store_true", help="consent without a browser")
+        made.add_argument("--device", action="store_true", help="a second act: a device, and a token without a person")
     elif command == "completion":
         made.add_argument("shell", choices=["bash", "zsh", "fish"], help="the shell to print the script for")
     else:
@@ -107,13 +110,16 @@ def _add_scaffold(parser: _Parser) -> None:
     add("app", nargs="?", metavar="APP.json", help="the client file to write (default app.json)")
     add("--provider", metavar="NAME", help=f"fill in the URIs of one of: {', '.join(PROVIDERS)}")
     add("--issuer", metavar="URL", help="find the URIs in the issuer's metadata (RFC 8414, OpenID)")
+    add("--register", action="store_true", help="register a new client with the issuer (RFC 7591)")
+    add("--client-name", metavar="NAME", help="the name that the consent page shows, with --register (SlyAPI)")
+    add("--initial-token-file", metavar="PATH", help="a token that allows --register, from a file, or - for stdin")
     add("--from", dest="source", metavar="FILE", help="convert Google's download or an RFC 7591 file")
     add("--id", metavar="ID", help="the client id")
     add("--secret-file", metavar="PATH", help="read the client secret from a file, or - for stdin")
     add("--auth-uri", metavar="URI", help="the authorization endpoint (the consent page)")
     add("--token-uri", metavar="URI", help="the token endpoint")
     add("--redirect-uri", metavar="URI", help="the registered redirect URI")
-    add("--client-auth", choices=_CLIENT_AUTH, help="how the client authenticates at the token endpoint")
+    add("--client-auth", choices=_CLIENT_AUTH, metavar="METHOD", help="how the client authenticates itself")
     add("--blank", action="store_true", help="write the empty template")
     add("--force", action="store_true", help="overwrite a filled-in file")
     add("--json", action="store_true", help=_JSON)
@@ -131,11 +137,13 @@ def _add_grant(parser: _Parser) -> None:
     add("--redirect-uri", metavar="URI", help="the registered redirect URI, sent byte for byte")
     add("--port", type=_port, metavar="N", help="listen on this port (0: any free one)")
     add("--bind", metavar="ADDR", help="listen on this address, such as 0.0.0.0 in a container")
-    add("--timeout", type=_seconds, default=300.0, metavar="SEC", help="give up after SEC seconds (300)")
+    add("--timeout", type=_seconds, metavar="SEC", help="give up after SEC seconds (300; a device's code: its life)")
     add("--no-browser", action="store_true", help="print the address of the consent page, do not open it")
     add("--paste", action="store_true", help="do not listen; read the final address from stdin")
     add("--param", action="append", default=[], metavar="K=V", help="add to the URL of the consent page (repeatable)")
-    add("--client-auth", choices=_CLIENT_AUTH, help="how the client authenticates at the token endpoint")
+    add("--client-auth", choices=_CLIENT_AUTH, metavar="METHOD", help="how the client authenticates itself")
+    add("--device", action="store_true", help="show a code to enter on another device (RFC 8628)")
+    add("--client-credentials", action="store_true", help="a token of the program itself, without a user")
     add("--if-needed", action="store_true", help="keep a valid user, refresh an expired one")
     add("--force", action="store_true", help="replace an existing user")
     add("--json", action="store_true", help=_JSON)

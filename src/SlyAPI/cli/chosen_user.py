@@ -10,7 +10,8 @@ from typing import Any
 from ..errors import ConfigError, CredentialsNotFoundError
 from ..flow.console import unchanged
 from ..json_file import check_writable, display_path
-from ..oauth2 import OAuth2, OAuth2App, OAuth2User
+from ..oauth2 import ClientCredentials, OAuth2, OAuth2App, OAuth2User
+from ..oauth2.signer import Signer
 from ..stores import EncryptedStore, FileStore, SqliteStore, StoredUser, TokenStore, expiring, store_at, user_file
 
 STORE_VARIABLE = "SLYAPI_STORE"
@@ -46,8 +47,12 @@ class ChosenUser:
             error.next_step = error.next_step or "Make one with: python -m SlyAPI grant"
             raise
 
-    def signer(self, app: OAuth2App) -> OAuth2:
-        """Signs as this user, and saves refreshed tokens."""
+    def signer(self, app: OAuth2App, user: OAuth2User) -> Signer:
+        """Signs as this user, whose tokens were loaded, and saves new ones."""
+        known = user.extra or {}
+        if known.get("grant_type") == "client_credentials":
+            scopes, resource = user.requested_scopes or user.scopes, known.get("resource")
+            return ClientCredentials(app, scopes, self.path or self.entry, resource=resource)
         return OAuth2(app, self.path or self.entry)
 
     def check_writable(self) -> None:

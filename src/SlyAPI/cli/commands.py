@@ -46,7 +46,7 @@ def plain_call(argv: Sequence[str]) -> SimpleNamespace | str | None:
         return None
     values = dict(zip(names, files, strict=True)) | dict.fromkeys(("store", "name"))
     values |= {"expiring": None} if command == "show" else {}
-    return SimpleNamespace(command=command, kind="oauth2", bare=False, json="--json" in argv, **values)
+    return SimpleNamespace(command=command, kind="oauth2", older=False, bare=False, json="--json" in argv, **values)
 
 
 def _help() -> str:

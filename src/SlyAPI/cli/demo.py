@@ -8,6 +8,7 @@ import os
 import secrets
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,9 @@ from ..flow.wizard import grant_to_file
 from ..json_file import display_path
 from ..oauth2 import OAuth2, OAuth2App
 from ..redirect.browser import Opener, how_to_open, open_browser, proc_version
-from ..testing import PracticeProvider, keep
+from ..testing import GRANT_TYPES, PracticeProvider, keep
 from ..webapi.webapi import WebAPI
+from .demo_device import INTERVAL, second_act
 
 TOKEN_LIFETIME = 3.0
 """Seconds; short, so that the demo shows a refresh."""
@@ -60,12 +62,17 @@ asyncio.run(main())
 
 def demo(args: Any, console: Console) -> int:
     """Runs the demo."""
-    asyncio.run(_demo(console, folder=args.folder, browser=not args.no_browser))
+    asyncio.run(_demo(console, folder=args.folder, browser=not args.no_browser, device=args.device))
     return 0
 
 
-async def _demo(console: Console, *, folder: str | None = None, browser: bool = True) -> None:
-    """Scaffold, grant, a signed call, the expiry, a refreshed call; leaves the files in `folder`."""
+async def _demo(
+    console: Console, *, folder: str | None = None, browser: bool = True, device: bool = False
+) -> None:
+    """Scaffold, grant, a signed call, the expiry, a refreshed call; leaves the files in `folder`.
+
+    With `device` a second act shows a login on another device and a machine's token.
+    """
     here = _new_folder(folder)
     console.status = f"The files made so far are in {display_path(here)}."
     by_person = browser and isinstance(how_to_open(os.environ, sys.platform, proc_version()), Opener)
@@ -76,6 +83,8 @@ async def _demo(console: Console, *, folder: str | None = None, browser: bool = 
         redirect_uris=["http://127.0.0.1"],
         access_token_lifetime=TOKEN_LIFETIME,
         consent="ask" if by_person else "allow",
+        grant_types=GRANT_TYPES if device else GRANT_TYPES[:2],
+        device_interval=INTERVAL,
     )
     async with provider.running() as origin:
         line = f"   runs on {origin}: PKCE is required, codes work once, refresh tokens rotate."
@@ -83,6 +92,8 @@ async def _demo(console: Console, *, folder: str | None = None, browser: bool = 
         app = _scaffold(here, origin, secret, console)
         await _grant(app, here, provider, console, by_person=by_person)
         await _call(here, origin, console)
+        if device:
+            await second_act(app, here, provider, console, _Silent(), by_person=by_person)
         keep(provider, here / "provider.json")
     (here / "weather.py").write_text(_SCRIPT.format(origin=origin), encoding="utf-8")
     console.say(
@@ -155,6 +166,12 @@ class _Silent(Console):
 
     def say(self, *lines: str, heading: str = "") -> None:
         pass
+
+    def progress(self, text: str) -> None:
+        pass
+
+    def show_picture(self, lines: Sequence[str]) -> bool:
+        return False
 
 
 async def _visit(url: str) -> None:

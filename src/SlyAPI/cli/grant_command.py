@@ -11,7 +11,7 @@ from typing import Any
 from ..errors import ConfigError, CredentialsError, SaveError, WouldOverwriteError
 from ..flow.client_check import client_in, oauth1_client_in
 from ..flow.console import Console, unchanged
-from ..flow.grant import GrantOptions
+from ..flow.grant import GrantOptions, Way
 from ..flow.wizard import check_user_path, confirm_replacing, grant_oauth1_to_file, grant_to_file
 from ..json_file import display_path
 from ..oauth1 import OAuth1App, OAuth1User
@@ -49,7 +49,7 @@ def grant(args: Any, console: Console) -> int:
             user = asyncio.run(grant_oauth1_to_file(app, user_path, options, console))
         else:
             scopes = scopes or _scopes_before(args, user_path)
-            if not named and not scopes:
+            if not named and not scopes and options.way != "machine":
                 scopes = console.ask("Scopes, separated by spaces; Enter for none", "--scope", "").split()
             user = asyncio.run(grant_to_file(app, user_path, scopes, options, console))
     fields = asdict(user) if isinstance(user, OAuth1User) else user.to_dict()
@@ -130,6 +130,21 @@ def _may_replace(args: Any, console: Console, user_path: str) -> bool:
     )
 
 
+def _way(args: Any) -> Way:
+    """By flag, else the browser; a device's code only where nothing speaks of a redirect, which a browser follows."""
+    ways = {"--device": args.device, "--client-credentials": args.client_credentials}
+    flags = {"--redirect-uri": args.redirect_uri, "--port": args.port is not None, "--bind": args.bind}
+    flags |= {"--paste": args.paste, "--no-browser": args.no_browser, "--param": args.param}
+    chosen = [flag for flag, given in ways.items() if given]
+    others = [*chosen[1:], *(flag for flag, given in flags.items() if given)]
+    if chosen and (others or args.kind == "oauth1"):
+        other = others[0] if others else "OAuth 1"
+        raise ConfigError(f"{chosen[0]} and {other} exclude each other.", next_step="Leave one of them out.")
+    if chosen:
+        return "device" if args.device else "machine"
+    return "browser" if others or args.older else "browser or device"
+
+
 def _options(args: Any) -> GrantOptions:
     params: dict[str, str] = {}
     for pair in args.param:
@@ -141,7 +156,9 @@ def _options(args: Any) -> GrantOptions:
         redirect_uri=args.redirect_uri,
         port=args.port,
         bind=args.bind,
-        timeout=args.timeout,
+        timeout=args.timeout or 300.0,
+        way=_way(args),
+        device_timeout=args.timeout,
         browser=not args.no_browser,
         paste=args.paste,
         auth_params=params,

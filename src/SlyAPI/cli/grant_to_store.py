@@ -10,7 +10,8 @@ from typing import Any
 from ..errors import ConfigError, CredentialsError, CredentialsNotFoundError, SupersededError, WouldOverwriteError
 from ..flow.console import Console
 from ..flow.git_guard import guard
-from ..flow.grant import GrantOptions, grant
+from ..flow.grant import GrantOptions
+from ..flow.ways import grant_by_chosen_way
 from ..flow.wizard import say_limits
 from ..oauth2 import OAuth2App, OAuth2User
 from .chosen_user import ChosenUser, entry_to_make
@@ -76,7 +77,7 @@ async def _granted(
         console.status = f"{chosen.label} was saved."
 
     try:
-        user = await grant(app, scopes, options, console, save)
+        user = await grant_by_chosen_way(app, scopes, options, console, save)
     except SupersededError:
         step = "Run it again with --force to replace it."
         raise WouldOverwriteError(f"Another program saved {chosen.label} meanwhile.", next_step=step) from None

@@ -11,12 +11,13 @@ from ..errors import GrantEndedError
 from ..flow.console import Console
 from ..flow.ctrl_c import second_ctrl_c_exits
 from ..flow.wizard import say_missing
-from ..oauth2 import OAuth2, OAuth2App, OAuth2User
+from ..oauth2 import OAuth2App, OAuth2User
+from ..oauth2.signer import Signer
 from ..web.messages import Method, Request
 from .chosen_user import ChosenUser
 
 
-def refresh_if_due(auth: OAuth2, console: Console, chosen: ChosenUser, before: OAuth2User) -> None:
+def refresh_if_due(auth: Signer, console: Console, chosen: ChosenUser, before: OAuth2User) -> None:
     """Refreshes the tokens `before` if they are due. Raises `SaveError` where the file cannot be written, first."""
     if auth.due:
         chosen.check_writable()
@@ -27,7 +28,7 @@ def still_valid(
     app: OAuth2App, console: Console, chosen: ChosenUser, user: OAuth2User, scopes: list[str]
 ) -> OAuth2User | None:
     """For `--if-needed`: the user, refreshed if that was due; None if the grant has ended or lacks one of `scopes`."""
-    auth = chosen.signer(app)
+    auth = chosen.signer(app, user)
     if set(scopes) <= {*user.scopes, *(user.requested_scopes or ())}:
         with suppress(GrantEndedError):
             refresh_if_due(auth, console, chosen, user)
@@ -38,7 +39,7 @@ def still_valid(
 
 
 def run_saving_tokens(
-    work: Callable[[], Awaitable[object]], auth: OAuth2, console: Console, chosen: ChosenUser, before: OAuth2User
+    work: Callable[[], Awaitable[object]], auth: Signer, console: Console, chosen: ChosenUser, before: OAuth2User
 ) -> None:
     """Runs `work`, which may replace the tokens `before`. Raises `SaveError` if the new ones were not saved."""
 

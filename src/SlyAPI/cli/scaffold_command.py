@@ -42,6 +42,8 @@ def _client(args: Any, console: Console) -> dict[str, Any]:
     template = "OAuth1" if args.kind == "oauth1" else "OAuth2" if args.blank else ""
     if template:
         sources = {"--provider": args.provider, "--issuer": args.issuer, "--from": args.source}
+        sources |= {"--register": args.register, "--client-name": args.client_name}
+        sources |= {"--initial-token-file": args.initial_token_file}
         sources |= {"--secret-file": args.secret_file} | {f"--{k.replace('_', '-')}": v for k, v in given.items()}
         clash = next((flag for flag, value in sources.items() if value), None)
         if clash:
@@ -52,4 +54,9 @@ def _client(args: Any, console: Console) -> dict[str, Any]:
         given["secret"] = console.ask("Client secret (not shown)", "--secret-file", hidden=True)
     elif args.secret_file:
         given["secret"] = read_secret(args.secret_file)
-    return client_json(ScaffoldOptions(args.provider, args.issuer, args.source, given))
+    for flag in ("client_name", "initial_token_file"):
+        if getattr(args, flag) and not args.register:
+            raise ConfigError(f"--{flag.replace('_', '-')} is for --register.", next_step="Give --register too.")
+    name = (args.client_name or "SlyAPI") if args.register else None
+    token = read_secret(args.initial_token_file) if args.initial_token_file else None
+    return client_json(ScaffoldOptions(args.provider, args.issuer, args.source, name, token, given))

@@ -6,7 +6,8 @@ from typing import Any
 from ..errors import CredentialsError, SaveError
 from ..flow.client_check import client_in
 from ..flow.console import Console
-from ..oauth2 import OAuth2, OAuth2User
+from ..oauth2 import ClientCredentials, OAuth2User
+from ..oauth2.signer import Signer
 from ..oauth2.token_endpoint import GRANT_AGAIN
 from .chosen_user import ChosenUser, chosen_user
 from .refreshing import refresh_if_due, run_saving_tokens
@@ -14,13 +15,13 @@ from .results import print_json, print_result
 from .user_summary import summary, when
 
 
-def _signer(args: Any, console: Console) -> tuple[OAuth2, ChosenUser, OAuth2User]:
+def _signer(args: Any, console: Console) -> tuple[Signer, ChosenUser, OAuth2User]:
     """The signer of the chosen user, and the user's current tokens."""
     chosen = chosen_user(args)
     app = client_in(args.app, console)
     user = chosen.load()
     console.status = chosen.status
-    return chosen.signer(app), chosen, user
+    return chosen.signer(app, user), chosen, user
 
 
 def token(args: Any, console: Console) -> int:
@@ -37,7 +38,7 @@ def token(args: Any, console: Console) -> int:
 def refresh(args: Any, console: Console) -> int:
     """Refreshes a user's tokens now."""
     auth, chosen, user = _signer(args, console)
-    if not user.refresh_token:
+    if not (user.refresh_token or isinstance(auth, ClientCredentials)):
         raise CredentialsError(f"{chosen.label} contains no refresh token.", next_step=GRANT_AGAIN)
     chosen.check_writable()
     run_saving_tokens(auth.refresh_now, auth, console, chosen, user)

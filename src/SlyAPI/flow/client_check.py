@@ -67,7 +67,8 @@ def check_usable(app: OAuth2App) -> None:
             check_endpoint(uri, name)
     if app.redirect_uri:
         check_redirect_uri(app.redirect_uri)
-    app.auth_url_with_pkce(app.redirect_uri or "", "", [])  # for `auth_params` and scopes
+    if app.auth_uri:
+        app.auth_url_with_pkce(app.redirect_uri or "", "", [])  # for `auth_params` and scopes
 
 
 def _check_oauth1_usable(app: OAuth1App) -> None:

@@ -75,6 +75,25 @@ class Console:
             except RuntimeError:  # reentrant: Ctrl-C interrupted a write, and its handler writes too
                 os.write(2, text.encode())
 
+    def show_picture(self, lines: Sequence[str]) -> bool:
+        """Shows lines of block characters, black on white, if stderr is a terminal that can; whether it was."""
+        with suppress(OSError, ValueError, AttributeError, LookupError):
+            if not lines or not _is_capable():
+                return False
+            "".join(lines).encode(sys.stderr.encoding or "ascii")  # an encoding without them is a ValueError
+            # readers of QR codes want dark on light, whatever the colours of the terminal
+            sys.stderr.write("".join(f"\x1b[30;107m{line}\x1b[0m\n" for line in lines) + "\n")
+            sys.stderr.flush()
+            return True
+        return False
+
+    def progress(self, text: str) -> None:
+        """Shows `text` in place of the last progress, on a terminal alone; an empty text ends it."""
+        with suppress(OSError, ValueError, AttributeError, RuntimeError):
+            if _is_capable():
+                sys.stderr.write(f"\r\x1b[K{text}")
+                sys.stderr.flush()
+
     def ask(self, question: str, flag: str, default: str | None = None, *, hidden: bool = False) -> str:
         """One line of answer, stripped; `default` for an empty line or the end of the input.
 
@@ -150,11 +169,15 @@ def printable_line(line: str) -> str:
 
 def _bold(text: str) -> str:
     """`text` in bold, if stderr is a terminal and neither NO_COLOR nor TERM=dumb is set."""
-    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
     with suppress(ValueError, OSError, AttributeError):
-        if not plain and sys.stderr.isatty():
+        if not os.environ.get("NO_COLOR") and _is_capable():
             return f"\x1b[1m{text}\x1b[0m"
     return text
+
+
+def _is_capable() -> bool:
+    """Whether stderr is a terminal that knows escape sequences."""
+    return os.environ.get("TERM") != "dumb" and sys.stderr.isatty()
 
 
 def _numbers(answer: str, most: int) -> list[int] | None:

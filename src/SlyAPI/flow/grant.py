@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, Literal, NamedTuple, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 from ..errors import (
@@ -38,6 +38,10 @@ DEFAULT_REDIRECT_URI = "http://localhost:8080"
 _MAX_WRONG_PASTES = 3
 
 
+Way = Literal["browser", "device", "browser or device", "machine"]
+"""`browser or device`: a device's code where no browser can be opened. `machine`: without a person."""
+
+
 @dataclass
 class GrantOptions:
     """How to reach the user: `port` and `bind` are where to listen, `timeout` is in seconds.
@@ -52,6 +56,9 @@ class GrantOptions:
     browser: bool = True
     paste: bool = False
     client_auth: ClientAuth | None = None
+    way: Way = "browser"
+    device_timeout: float | None = None
+    """Seconds for a login on another device; None for the life of its code."""
     auth_params: Mapping[str, str] = field(default_factory=dict)
     open_page: Callable[[str], Awaitable[bool]] = open_browser
     machine: Machine = field(default_factory=lambda: Machine(os.environ, sys.platform, proc_version()))

@@ -17,10 +17,11 @@ from ..errors import ConfigError, CredentialsError, WouldOverwriteError, printab
 from ..json_file import StrPath, display_path, read_json_file, write_json_file
 from ..oauth2 import OAuth2App
 from ..oauth2.client_file import read_members
-from ..oauth2.discovery import Metadata, metadata_requests, read_metadata
+from ..oauth2.discovery import client_settings
+from ..oauth2.metadata_calls import issuer_metadata
 from ..oauth2.providers import PROVIDERS, Provider
-from ..transport.requests import send
-from ..web.masking import SecretJson
+from ..tokens.client_auth import registered_name
+from ..web.secret_values import SecretJson
 from ..web.urls import check_endpoint
 from .client_check import check_usable
 
@@ -37,6 +38,9 @@ class ScaffoldOptions:
     provider: str | None = None
     issuer: str | None = None
     source: StrPath | None = None
+    register_as: str | None = None
+    """The name under which the client is registered with the issuer (RFC 7591); None to register nothing."""
+    initial_access_token: str | None = field(repr=False, default=None)
     given: dict[str, Any] = field(repr=False, default_factory=dict)
 
 
@@ -51,8 +55,12 @@ def client_json(options: ScaffoldOptions) -> dict[str, Any]:
         provider = find_provider(options.provider)
         # only these: everything else is looked up in the table at run time, so that the file cannot become outdated
         client |= {"auth_uri": provider.auth_uri, "token_uri": provider.token_uri}
-    if options.issuer:
-        client |= _of_metadata(asyncio.run(discover(options.issuer)))
+    if options.issuer and options.register_as is not None:
+        client |= asyncio.run(_registered(options.issuer, options))
+    elif options.issuer:
+        client |= client_settings(asyncio.run(discover(options.issuer)))
+    elif options.register_as is not None:
+        raise ConfigError("--register needs an issuer.", next_step="Give --issuer URL.")
     if options.source is not None:
         client |= _of_file(options.source)
     client |= {key: value for key, value in options.given.items() if value is not None}
@@ -79,34 +87,44 @@ def find_provider(name: str) -> Provider:
     return found
 
 
-def _of_metadata(metadata: Metadata) -> dict[str, Any]:
-    client: dict[str, Any] = {"auth_uri": metadata.auth_uri, "token_uri": metadata.token_uri}
-    client["issuer"] = metadata.issuer
-    if metadata.client_auth:
-        client["client_auth"] = metadata.client_auth
-    if metadata.iss_in_redirect:
-        client["iss_in_redirect"] = True
-    if metadata.revoke_uri:
-        client["revoke_uri"] = metadata.revoke_uri
-    return client
-
-
 def _of_file(source: StrPath) -> dict[str, Any]:
     app = OAuth2App.from_json_file(source)
     return {key: value for key, value in app.to_dict().items() if key not in app.extra}
 
 
-async def discover(issuer: str) -> Metadata:
-    """The issuer's metadata, from the first well-known URL that has them (RFC 8414, OpenID Connect)."""
+async def discover(issuer: str) -> dict[str, Any]:
+    """The issuer's metadata (RFC 8414, OpenID Connect Discovery)."""
     check_endpoint(issuer, "--issuer")
-    for request in metadata_requests(issuer):
-        found = read_metadata(await send(request), issuer)
-        if found is not None:
-            return found
-    raise ConfigError(
-        f"{printable(issuer, 100)} publishes no metadata (RFC 8414, OpenID Connect).",
-        next_step="Give --auth-uri and --token-uri.",
+    try:
+        return await issuer_metadata(issuer)
+    except ConfigError as error:
+        if "auth_uri and token_uri" in error.next_step:
+            error.next_step = "Give --auth-uri and --token-uri."
+        raise
+
+
+async def _registered(issuer: str, options: ScaffoldOptions) -> dict[str, Any]:
+    """The members of a client that is now registered with the issuer (RFC 7591)."""
+    check_endpoint(issuer, "--issuer")
+    for key in ("id", "secret"):
+        if options.given.get(key):
+            raise ConfigError(
+                "--register brings a new id and secret from the issuer.", next_step=f"Leave --{key} out."
+            )
+    redirect_uri = options.given.get("redirect_uri") or _REDIRECT_URI
+    method = options.given.get("client_auth")
+    metadata: dict[str, Any] = {"token_endpoint_auth_method": registered_name(method)} if method else {}
+    app = await OAuth2App.register(
+        issuer,
+        client_name=options.register_as or "SlyAPI",
+        redirect_uris=[redirect_uri],
+        initial_access_token=options.initial_access_token,
+        **metadata,
     )
+    return app.to_dict()
+
+
+_REDIRECT_URI = "http://127.0.0.1:8080"
 
 
 def read_secret(source: str) -> str:

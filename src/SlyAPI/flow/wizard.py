@@ -21,9 +21,10 @@ from .client_check import client_in, oauth1_client_in, placeholders
 from .console import Console, Interrupted, report, unchanged
 from .ctrl_c import ctrl_c_as_interrupted
 from .git_guard import guard
-from .grant import GrantOptions, Save, grant
+from .grant import GrantOptions, Save
 from .grant_oauth1 import grant_oauth1
 from .scaffold import TEMPLATES, ScaffoldOptions, check_values, client_json, find_provider, is_filled_in
+from .ways import grant_by_chosen_way
 
 _KINDS = {"oauth1": "OAuth1", "oauth2": "OAuth2"}
 
@@ -145,7 +146,7 @@ async def grant_to_file(
 ) -> OAuth2User:
     """Grants, and writes the user file before success is reported; writes no file for `-`."""
     user = await _to_file(
-        lambda save: grant(app, scopes, options, console, save), OAuth2User.to_dict, user_path, console
+        lambda save: grant_by_chosen_way(app, scopes, options, console, save), OAuth2User.to_dict, user_path, console
     )
     say_limits(user, console)
     return user

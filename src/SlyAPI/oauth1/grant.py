@@ -20,8 +20,9 @@ from ..errors import (
     clean_traceback,
     printable,
 )
-from ..web.masking import SecretForm, Secrets, masked
+from ..web.masking import masked
 from ..web.messages import Method, Reply, Request, retry_after, skew
+from ..web.secret_values import SecretForm, Secrets
 from ..web.urls import bare_url, redirect_pairs
 from .signature import Signing
 from .user import OAuth1User, TemporaryCredentials
@@ -52,7 +53,11 @@ def authorize_url(authorize_uri: str, temporary: TemporaryCredentials, params: M
     parts = urlsplit(authorize_uri)
     ours = {"oauth_token": temporary.key, **params}
     kept = [(name, value) for name, value in parse_qsl(parts.query, keep_blank_values=True) if name not in ours]
-    return urlunsplit((parts.scheme, parts.netloc, parts.path, urlencode([*kept, *ours.items()]), ""))
+    try:
+        return urlunsplit((parts.scheme, parts.netloc, parts.path, urlencode([*kept, *ours.items()]), ""))
+    except UnicodeEncodeError:
+        pass  # raised below: the codec's error, which holds the text, must not be its context
+    raise ConfigError("A parameter of the authorization URL contains an unpaired surrogate (U+D800 to U+DFFF).")
 
 
 @clean_traceback

@@ -15,7 +15,7 @@ from yarl import URL
 
 from ..auth import rsa
 from ..errors import ConfigError
-from ..web.masking import SecretForm
+from ..web.secret_values import SecretForm
 from ..web.urls import is_loopback_uri
 
 SignatureMethod = Literal["HMAC-SHA1", "HMAC-SHA256", "RSA-SHA1", "PLAINTEXT"]

@@ -9,6 +9,9 @@ if typing.TYPE_CHECKING:
     from ..tokens.user import OAuth2User
     from .app import OAuth2App
     from .authorization_code import read_redirect
+    from .device import DeviceLogin
+    from .introspection import TokenInfo
+    from .machines import AssertionGrant, ClientCredentials, TokenExchange
     from .service_account import OAuth2ServiceAccount, ServiceAccount
     from .signer import OAuth2
 else:  # for tools, a `__getattr__` would have every misspelt name be there
@@ -17,6 +20,9 @@ else:  # for tools, a `__getattr__` would have every misspelt name be there
         {
             "app": "OAuth2App",
             "authorization_code": "read_redirect",
+            "device": "DeviceLogin",
+            "introspection": "TokenInfo",
+            "machines": "AssertionGrant ClientCredentials TokenExchange",
             "..tokens.scopes": "requires_scopes",
             "service_account": "OAuth2ServiceAccount ServiceAccount",
             "signer": "OAuth2",
@@ -26,11 +32,16 @@ else:  # for tools, a `__getattr__` would have every misspelt name be there
     )
 
 __all__ = [
+    "AssertionGrant",
+    "ClientCredentials",
+    "DeviceLogin",
     "OAuth2",
     "OAuth2App",
     "OAuth2ServiceAccount",
     "OAuth2User",
     "ServiceAccount",
+    "TokenExchange",
+    "TokenInfo",
     "read_redirect",
     "requires_scopes",
 ]

@@ -3,20 +3,25 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ConfigError, GrantEndedError, TokenError, clean_traceback
-from ..tokens.client_auth import ClientAuth
+from ..errors import ConfigError, GrantEndedError, clean_traceback
 from ..tokens.scopes import Scopes, join_scopes, split_scopes
 from ..tokens.user import OAuth2User
-from ..transport import requests as transport
+from ..web.secret_values import SecretJson
 from ..web.urls import check_endpoint
 from . import pkce
 from .authorization_code import AuthorizationURL, authorization_url, exchange_form
-from .client import Client, OnRefresh, clock
+from .client import OnRefresh, clock
+from .device_calls import DeviceCalls
+from .identity_calls import IdentityCalls
+from .jose import thumbprint
 from .login import LIFETIME, Login, new_state, read_answer
+from .machine_calls import MachineCalls
+from .pushed_login import PushedLogin, refuse_unpushed
 from .refresh_token import refresh_form
+from .registration_calls import RegistrationCalls
+from .resource import Resource, resources_of
 from .revocation import read_revocation_reply, revocation_form
-from .token_endpoint import GRANT_AGAIN, refuses_client_auth
-from .token_request import basic_of, token_request
+from .token_endpoint import GRANT_AGAIN
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
@@ -24,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["OAuth2App", "OnRefresh"]
 
 
-class OAuth2App(Client):
+class OAuth2App(IdentityCalls, PushedLogin, DeviceCalls, MachineCalls, RegistrationCalls):
     """A client at one provider. `secret` is None or empty for a public client.
 
     `on_refresh` is called for every user of this client whose tokens were refreshed. `auth_params` are added to
@@ -39,6 +44,12 @@ class OAuth2App(Client):
     connections. `leeway`: seconds before expiry at which a token is refreshed, at most a tenth of its remaining life.
     `save_timeout`: seconds for which a call waits until new tokens are saved in a store that is unavailable, less than
     a store's lease; then the save continues in the background. `extra` keeps further keys of the file.
+
+    `resource` names the API that tokens are for (RFC 8707), one or several. `key` (a PEM path, PEM text, a JWK, or a
+    callable that signs, with `key_alg`) and `key_id` are for `private_key_jwt`, and need the extra `[jose]`;
+    `assertion_audience` replaces the issuer, or the token endpoint, as audience of its assertions. `certificate`: one
+    PEM file, or a pair of certificate and key, presented to the provider and to the API (RFC 8705); then `mtls_aliases`
+    replace the endpoints that they name.
     """
 
     __module__ = "SlyAPI.oauth2"
@@ -51,6 +62,7 @@ class OAuth2App(Client):
         scopes: Scopes,
         *,
         auth_params: Mapping[str, str | None] | None = None,
+        resource: Resource | None = None,
     ) -> AuthorizationURL:
         """The address to open in the user's browser (RFC 6749 §4.1.1 with RFC 7636, S256), and the verifier to keep.
 
@@ -70,6 +82,7 @@ class OAuth2App(Client):
             scope=self._scope_parameter(scopes),
             challenge=challenge,
             extras={**facts.auth_params, **self.auth_params, **(auth_params or {})},
+            resources=self._resources(resource),
         )
         return AuthorizationURL(url, verifier, challenge)
 
@@ -84,6 +97,7 @@ class OAuth2App(Client):
         max_age: int | None = None,
         acr_values: Scopes | None = None,
         auth_params: Mapping[str, str | None] | None = None,
+        resource: Resource | None = None,
         now: float | None = None,
     ) -> Login:
         """Begins a login: open its `url` in the user's browser, and keep its `to_dict()` in their session.
@@ -93,6 +107,34 @@ class OAuth2App(Client):
         those of OpenID Connect Core §3.1.2.1 and RFC 9470, and override `auth_params`. `now` is in epoch seconds,
         None for the machine's clock. Raises `ConfigError`.
         """
+        if self.require_par:
+            raise refuse_unpushed()
+        return self._begun(
+            redirect_uri,
+            scopes,
+            prompt=prompt,
+            login_hint=login_hint,
+            max_age=max_age,
+            acr_values=acr_values,
+            auth_params=auth_params,
+            resource=resource,
+            now=now,
+        )
+
+    def _begun(
+        self,
+        redirect_uri: str,
+        scopes: Scopes,
+        *,
+        prompt: Scopes | None = None,
+        login_hint: str | None = None,
+        max_age: int | None = None,
+        acr_values: Scopes | None = None,
+        auth_params: Mapping[str, str | None] | None = None,
+        resource: Resource | None = None,
+        now: float | None = None,
+    ) -> Login:
+        """A login whose `url` has the whole authorization request."""
         if max_age is not None and max_age < 0:
             raise ConfigError("max_age is a number of seconds, 0 or more.")
         named = {
@@ -103,10 +145,30 @@ class OAuth2App(Client):
         }
         params = {**(auth_params or {}), **{name: text for name, text in named.items() if text is not None}}
         wanted = scopes if isinstance(scopes, str) else list(scopes)
-        link = self.auth_url_with_pkce(redirect_uri, new_state(), wanted, auth_params=params)
+        nonce = None
+        if "openid" in self.all_scopes(wanted):
+            params["nonce"] = nonce = params.get("nonce") or new_state()
+        dpop_key = self._new_dpop_key() if self.dpop else None
+        if dpop_key is not None:
+            params["dpop_jkt"] = thumbprint(dpop_key)
+        own = None if resource is None else tuple(resources_of(resource))
+        link = self.auth_url_with_pkce(redirect_uri, new_state(), wanted, auth_params=params, resource=own)
         requested = split_scopes(wanted)
         issuer, began_at = self._redirect_issuer, clock(now)
-        return Login(link.url, link.state, link.verifier, redirect_uri, requested, self.id, issuer, began_at)
+        return Login(
+            link.url,
+            link.state,
+            link.verifier,
+            redirect_uri,
+            requested,
+            self.id,
+            issuer,
+            began_at,
+            own,
+            nonce=nonce,
+            max_age=max_age,
+            dpop_key=dpop_key,
+        )
 
     @clean_traceback
     async def finish_login(
@@ -115,6 +177,7 @@ class OAuth2App(Client):
         redirect: str | Mapping[str, Any],
         client: "ClientSession | None" = None,
         *,
+        resource: Resource | None = None,
         lifetime: float = LIFETIME,
         now: float | None = None,
     ) -> OAuth2User:
@@ -124,6 +187,9 @@ class OAuth2App(Client):
         once. `lifetime` in seconds. Raises `StateMismatchError` for a redirect that this session did not request,
         `LoginEndedError` for a late or repeated one, `DeniedError` (its `denied`: whether the user refused),
         `RedirectError` for any other without a code, and the errors of `exchange_code`.
+
+        With `openid` among the scopes, the user's `identity` is who the person is, by an id_token that was verified.
+        Then raises `IdentityError` too, and nothing is left of the answer; the extra `[jose]` is needed.
         """
         code, login = read_answer(
             kept,
@@ -135,7 +201,18 @@ class OAuth2App(Client):
             lifetime=lifetime,
             now=clock(now),
         )
-        return await self.exchange_code(code, login.verifier, login.scopes, login.redirect_uri, client, now=now)
+        return await self.exchange_code(
+            code,
+            login.verifier,
+            login.scopes,
+            login.redirect_uri,
+            client,
+            resource=login.resource if resource is None else resource,
+            nonce=login.nonce,
+            max_age=login.max_age,
+            dpop_key=login.dpop_key,
+            now=now,
+        )
 
     @clean_traceback
     async def exchange_code(
@@ -146,6 +223,10 @@ class OAuth2App(Client):
         redirect_uri: str,
         client: "ClientSession | None" = None,
         *,
+        resource: Resource | None = None,
+        nonce: str | None = None,
+        max_age: float | None = None,
+        dpop_key: Mapping[str, Any] | None = None,
         now: float | None = None,
     ) -> OAuth2User:
         """Exchanges the redirect's code for the user's tokens (RFC 6749 §4.1.3).
@@ -153,22 +234,21 @@ class OAuth2App(Client):
         `scopes` are those requested, for the comparison; `redirect_uri` is byte for byte the one in the URL.
         If the provider's client authentication is unknown, Basic is tried first (RFC 6749 §2.3.1), then the form,
         and the user remembers what worked. `now` in epoch seconds, None for the machine's clock. Raises
-        `TokenError`, `BadReplyError`, `NetworkError`.
+        `TokenError`, `BadReplyError`, `NetworkError`. With the request's `nonce` (and `max_age`, in seconds) the
+        id_token is verified, as `finish_login` says; `dpop_key` is the private JWK of the request's `dpop_jkt`.
         """
         form = exchange_form(code, verifier, redirect_uri)
         requested = self.all_scopes(scopes)
-        known = self._known_client_auth()
-        if known is not None:
-            return await self._token_call(form, known, client, now, requested=requested)
-        method: ClientAuth = "basic"
-        try:
-            user = await self._token_call(form, method, client, now, requested=requested)
-        except TokenError as error:
-            if not refuses_client_auth(error):
-                raise
-            method = "post"
-            user = await self._token_call(form, method, client, now, requested=requested)
-        user.client_auth = method
+        resources, asked = self._resources(resource), self._asked(nonce, max_age)
+        key = None if dpop_key is None else SecretJson(dpop_key)
+        user, remembered = await self._first_call(
+            lambda method: self._token_call(
+                form, method, client, now, resources=resources, requested=requested, asked=asked, dpop_key=key
+            )
+        )
+        user.client_auth = remembered
+        if resource is not None:
+            user.extra = {**(user.extra or {}), "resource": resources}
         return user
 
     def can_refresh(self, user: OAuth2User) -> bool:
@@ -177,7 +257,12 @@ class OAuth2App(Client):
 
     @clean_traceback
     async def refresh(
-        self, client: "ClientSession | None", user: OAuth2User, *, now: float | None = None
+        self,
+        client: "ClientSession | None",
+        user: OAuth2User,
+        *,
+        resource: Resource | None = None,
+        now: float | None = None,
     ) -> OAuth2User:
         """The user with new tokens (RFC 6749 §6); the refresh token stays unless the reply has a new one.
 
@@ -191,9 +276,12 @@ class OAuth2App(Client):
                 message="The access token has expired and there is no refresh token.",
                 next_step=GRANT_AGAIN,
             )
+        if user.identity is not None:
+            self._check_verifies()
         method = self._client_auth_for(user)
         form = refresh_form(user.refresh_token)
-        return await self._token_call(form, method, client, now, previous=user)
+        resources = self._resources(resource, user)
+        return await self._token_call(form, method, client, now, resources=resources, previous=user)
 
     @clean_traceback
     async def revoke(self, user: OAuth2User, client: "ClientSession | None" = None) -> None:
@@ -201,15 +289,6 @@ class OAuth2App(Client):
 
         Raises `ConfigError` if no revocation endpoint is known, `TokenError`, `NetworkError`.
         """
-        uri = self.revoke_uri or self._facts.revoke_uri
-        if uri is None:
-            raise ConfigError(
-                "No revocation endpoint is known for this provider.",
-                next_step='Put "revoke_uri" into the client file, or end the access on the provider\'s site.',
-            )
-        check_endpoint(uri, "revoke_uri", allow_http=self.allow_http)
         form = revocation_form(user)
-        method = self._client_auth_for(user)
-        request = token_request(uri, form, method, self.id, self.secret or "")
-        reply = await transport.send(request, client, timeout=self.token_timeout)
-        read_revocation_reply(reply, form.secrets((self.secret or "", basic_of(request))))
+        reply, sent = await self._send("revoke_uri", form, self._client_auth_for(user), client, None)
+        read_revocation_reply(reply, sent)

@@ -1,12 +1,13 @@
 """RFC 6749 §4.1, the authorization code grant with RFC 7636: the URL, the redirect, the exchange. Pure."""
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from ..errors import ConfigError, DeniedError, RedirectError, StateMismatchError, clean_traceback, printable
-from ..web.masking import SecretForm, Secrets, masked
+from ..web.masking import masked
+from ..web.secret_values import SecretForm, Secrets
 from ..web.urls import redirect_pairs
 
 PROTOCOL_PARAMETERS = frozenset(
@@ -49,6 +50,7 @@ def authorization_url(
     scope: str,
     challenge: str,
     extras: Mapping[str, str | None],
+    resources: Sequence[str] = (),
 ) -> str:
     """The authorization request (RFC 6749 §4.1.1, RFC 7636 §4.3). The query of `auth_uri` stays.
 
@@ -73,8 +75,9 @@ def authorization_url(
         for name, value in parse_qsl(parts.query, keep_blank_values=True)
         if name not in ours and name not in extras
     ]
+    pairs = [*kept, *ours.items(), *(("resource", resource) for resource in resources)]  # RFC 8707 §2
     try:
-        return urlunsplit((parts.scheme, parts.netloc, parts.path, urlencode([*kept, *ours.items()]), ""))
+        return urlunsplit((parts.scheme, parts.netloc, parts.path, urlencode(pairs), ""))
     except UnicodeEncodeError:
         pass  # raised below: the codec's error, which holds the text, must not be its context
     raise ConfigError("A parameter of the authorization URL contains an unpaired surrogate (U+D800 to U+DFFF).")

@@ -5,31 +5,46 @@ The rule: every grant is a form (`x_form`), this round trip, and a reader; the f
 
 import math
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
-from ..errors import ConfigError, CredentialsError, clean_traceback
+from ..errors import ConfigError, CredentialsError, TokenError, clean_traceback
 from ..json_file import StrPath, display_path, read_json_file
-from ..tokens.client_auth import ClientAuth
+from ..tokens.client_auth import BY_ASSERTION, ClientAuth
 from ..tokens.scopes import Scopes, join_scopes, split_scopes
 from ..tokens.user import OAuth2User
 from ..transport import requests as transport
-from ..web.masking import SecretForm, Secrets
-from ..web.messages import Request, skew
+from ..web.events import refresh_log as log
+from ..web.messages import Reply, Request, skew
+from ..web.secret_values import SecretForm, SecretJson, Secrets
 from ..web.urls import check_endpoint
-from .client_file import OWN_KEYS, client_members, read_members
+from .client_file import ENDPOINTS, OWN_KEYS, client_members, read_members, saved_path
+from .dpop import Nonces, asks_for_nonce, choose_algorithm, dpop_proof
+from .jose import SigningKey, load_signing_key, new_key
 from .login import FinishedLogins
 from .providers import UNKNOWN, Provider, provider_of
 from .request_slots import TOKEN_REQUESTS, RequestSlots
-from .token_endpoint import read_token_reply
+from .resource import Resource, resources_of
+from .token_endpoint import read_token_reply, refuses_client_auth
 from .token_request import basic_of, token_request
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
 
+    from ..transport.certificates import Certificate
+    from .jose import KeyLike, SigningKey
+
+T = TypeVar("T")
 OnRefresh = Callable[[OAuth2User], Awaitable[None] | None]
 """Called with a user's new tokens after they were saved."""
+
+
+class Asked(NamedTuple):
+    """What a login asked of the id_token: its nonce, and how long ago (seconds) the person may have signed in."""
+
+    nonce: str
+    max_age: float | None = None
 
 
 @dataclass
@@ -48,7 +63,29 @@ class Client:
     scopes: list[str] = field(default_factory=list, kw_only=True)
     issuer: str | None = field(default=None, kw_only=True)
     iss_in_redirect: bool = field(default=False, kw_only=True)
+    resource: Resource | None = field(default=None, kw_only=True)
     revoke_uri: str | None = field(default=None, kw_only=True)
+    introspect_uri: str | None = field(default=None, kw_only=True)
+    device_uri: str | None = field(default=None, kw_only=True)
+    par_uri: str | None = field(default=None, kw_only=True)
+    register_uri: str | None = field(default=None, kw_only=True)
+    userinfo_uri: str | None = field(default=None, kw_only=True)
+    jwks_uri: str | None = field(default=None, kw_only=True)
+    logout_uri: str | None = field(default=None, kw_only=True)
+    mtls_aliases: Mapping[str, str] = field(default_factory=dict, kw_only=True)
+    key: "KeyLike | None" = field(default=None, kw_only=True)
+    key_id: str | None = field(default=None, kw_only=True)
+    key_alg: str | None = field(default=None, kw_only=True)
+    certificate: "Certificate | None" = field(default=None, kw_only=True)
+    assertion_audience: str | None = field(default=None, kw_only=True)
+    registration_access_token: str | None = field(default=None, kw_only=True)
+    registration_client_uri: str | None = field(default=None, kw_only=True)
+    pkce_offered: bool | None = field(default=None, kw_only=True)
+    require_par: bool = field(default=False, kw_only=True)
+    id_token_alg: str | list[str] | None = field(default=None, kw_only=True)
+    dpop_algs: list[str] | None = field(default=None, kw_only=True)
+    dpop: bool = field(default=False, kw_only=True)
+    profile: str | None = field(default=None, kw_only=True)
     allow_http: bool = field(default=False, kw_only=True)
     clock_skew: float = field(default=0.0, init=False, compare=False)
     token_timeout: float = field(default=transport.TOKEN_TIMEOUT, kw_only=True)
@@ -58,10 +95,12 @@ class Client:
     extra: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
     _finished: FinishedLogins = field(default_factory=FinishedLogins, init=False, repr=False, compare=False)
     _slots: RequestSlots = field(default_factory=RequestSlots, init=False, repr=False, compare=False)
+    _nonces: Nonces = field(default_factory=Nonces, init=False, repr=False, compare=False)
+    _found_auth: ClientAuth | None = field(default=None, init=False, repr=False, compare=False)
+    """The method that the token endpoint accepted, where the client does not name one."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.leeway < math.inf:
-            raise ConfigError("leeway is a number of seconds, 0 or more.")
+        check_leeway(self.leeway)
 
     def __repr__(self) -> str:
         secret = "***" if self.secret else None
@@ -88,11 +127,23 @@ class Client:
             raise CredentialsError(f"{name} cannot be used: {error}") from None
 
     def to_dict(self) -> dict[str, Any]:
-        """The file format: `{id, secret, auth_uri, token_uri}`, and further keys that were set."""
+        """The file format: `{id, secret, auth_uri, token_uri}`, and further keys that were set.
+
+        A `key` or `certificate` that is a path is written as a path. Key text and callables stay out; a warning in
+        the log says so.
+        """
         saved: dict[str, Any] = {"id": self.id, "secret": self.secret or ""}
         saved |= {"auth_uri": self.auth_uri, "token_uri": self.token_uri}
         more = {key: getattr(self, key) for key in OWN_KEYS[4:]}
-        saved |= {key: value for key, value in more.items() if value or (value is False and key == "pkce")}
+        for name in ("key", "certificate"):
+            if more[name] is not None and (path := saved_path(more[name])) != more[name]:
+                more[name] = path
+                if path is None:
+                    log.warning("The client's %s is not a path, so it is left out of the client file.", name)
+        if not isinstance(self.resource, str):
+            more["resource"] = resources_of(self.resource)
+        answers = ("pkce", "pkce_offered")  # where False differs from an absent one
+        saved |= {key: value for key, value in more.items() if value or (value is False and key in answers)}
         return saved | dict(self.extra)
 
     @property
@@ -126,7 +177,34 @@ class Client:
     def _known_client_auth(self) -> ClientAuth | None:
         if self.client_auth is not None:
             return self.client_auth
-        return (self._facts.client_auth if self.provider else None) if self.secret else self._facts.public_auth
+        if self.key is not None:
+            return "private_key_jwt"
+        if self.secret:
+            return self._facts.client_auth if self.provider else None
+        return "tls_client_auth" if self.certificate is not None else self._facts.public_auth
+
+    async def _first_call(
+        self,
+        call: Callable[[ClientAuth], Awaitable[T]],
+        may_repeat: Callable[[TokenError], bool] = refuses_client_auth,
+    ) -> tuple[T, ClientAuth | None]:
+        """The result of a call that a refused client may repeat, and the method to remember for its tokens.
+
+        If the provider's client authentication is unknown, Basic is tried first, then the form (RFC 6749 §2.3.1).
+        """
+        known = self._known_client_auth()
+        if known is not None:
+            return await call(known), None
+        first: ClientAuth = self._found_auth or "basic"
+        try:
+            result = await call(first)
+        except TokenError as error:
+            if not may_repeat(error):
+                raise
+            first = "post" if first == "basic" else "basic"
+            result = await call(first)
+        self._found_auth = first  # for this process; a user's tokens remember it across restarts
+        return result, first
 
     async def _token_call(
         self,
@@ -135,28 +213,153 @@ class Client:
         client: "ClientSession | None",
         now: float | None,
         *,
+        resources: Sequence[str] = (),
         requested: list[str] | None = None,
         previous: OAuth2User | None = None,
+        asked: Asked | None = None,
+        dpop_key: SecretJson | None = None,
     ) -> OAuth2User:
-        request = token_request(self.token_uri, form, method, self.id, self.secret or "")
-        sent = form.secrets((self.secret or "", previous.token if previous else "", basic_of(request)))
-        return await self._round_trip(request, client, clock(now), sent, requested=requested, previous=previous)
+        """The user in the token endpoint's reply to this form; its tokens are bound to `dpop_key` (RFC 9449).
 
-    async def _round_trip(
+        A user who is refreshed keeps their key, or none; new tokens of a client with `dpop` have a new key.
+        """
+        if previous is not None:
+            dpop_key = previous.dpop_key
+        elif self.dpop and dpop_key is None:
+            dpop_key = self._new_dpop_key()
+        reply, sent = await self._send("token_uri", form, method, client, now, resources, dpop_key=dpop_key)
+        if previous is not None:
+            sent = Secrets((*sent, previous.token))
+        user = self._read_tokens(
+            reply, clock(now), sent, requested=requested, previous=previous, dpop_key=dpop_key
+        )
+        return await self._identified(user, previous, asked, client, clock(now))
+
+    async def _identified(
         self,
-        request: Request,
+        user: OAuth2User,
+        previous: OAuth2User | None,
+        asked: Asked | None,
         client: "ClientSession | None",
+        now: float,
+    ) -> OAuth2User:
+        """The user of a token reply, with an identity that was verified; see `identity_calls.py`."""
+        raise NotImplementedError
+
+    async def _send(
+        self,
+        endpoint: str,
+        form: SecretForm,
+        method: ClientAuth,
+        client: "ClientSession | None",
+        now: float | None,
+        resources: Sequence[str] = (),
+        *,
+        dpop_key: SecretJson | None = None,
+    ) -> tuple[Reply, Secrets]:
+        """The reply of the endpoint (`token_uri`, `revoke_uri`, ...) to a form, and what no message may repeat.
+
+        All requests with the client's authentication go this way. One with a proof is repeated once where the server
+        wants its nonce in it.
+        """
+        key = None if dpop_key is None else load_signing_key(dpop_key)
+        reply, sent = await self._send_once(endpoint, form, method, client, now, resources, key)
+        if key is not None and self._nonces.take(reply.url, reply.headers) and asks_for_nonce(reply):
+            reply, sent = await self._send_once(endpoint, form, method, client, now, resources, key)
+            self._nonces.take(reply.url, reply.headers)
+        return reply, sent
+
+    async def _send_once(
+        self,
+        endpoint: str,
+        form: SecretForm,
+        method: ClientAuth,
+        client: "ClientSession | None",
+        now: float | None,
+        resources: Sequence[str],
+        key: SigningKey | None,
+    ) -> tuple[Reply, Secrets]:
+        uri = self._endpoint(endpoint)
+        if method in BY_ASSERTION:
+            form = SecretForm(form | await self._assertion(method, clock(now) + self.clock_skew))
+        request = token_request(uri, form, method, self.id, self.secret or "", resources=resources)
+        request.certificate = self.certificate
+        if key is not None:
+            request.headers["DPoP"] = await self._proof(key, request, clock(now))
+        reply = await self._round_trip(request, client, clock(now))
+        return reply, form.secrets((self.secret or "", basic_of(request)))
+
+    async def _proof(self, key: SigningKey, request: Request, now: float, access_token: str | None = None) -> str:
+        """The `DPoP` header of a request, dated by the provider's clock."""
+        nonce = self._nonces.of(request.url)
+        return await dpop_proof(
+            key, request.method.value, request.url, now=now + self.clock_skew, nonce=nonce, access_token=access_token
+        )
+
+    def _new_dpop_key(self) -> SecretJson:
+        """A key for one user's tokens. Raises `ConfigError` where the provider takes none of ours."""
+        return new_key(choose_algorithm(self.dpop_algs))
+
+    async def _assertion(self, method: ClientAuth, now: float) -> dict[str, str]:
+        """The form fields that prove who the client is (RFC 7523 §2.2)."""
+        from .client_assertion import client_assertion, secret_key  # imports the reader of keys, which few need
+
+        if method == "private_key_jwt":
+            key = self._signing_key()
+        elif self.secret:
+            key = secret_key(self.secret)
+        else:
+            raise ConfigError("client_secret_jwt needs the client's secret.")
+        # RFC 7523 §3 leaves the audience open; the issuer cannot be confused with another server's endpoint
+        return await client_assertion(self.id, self.assertion_audience or self.issuer or self.token_uri, key, now=now)
+
+    def _signing_key(self) -> "SigningKey":
+        from .jose import load_signing_key
+
+        if self.key is None:
+            raise ConfigError(
+                "The client authenticates by private_key_jwt, but has no key.",
+                next_step='Give OAuth2App(..., key="KEY.pem"), or put "key" into the client file.',
+            )
+        return load_signing_key(self.key, alg=self.key_alg, key_id=self.key_id)
+
+    def _endpoint(self, name: str) -> str:
+        """The address of `token_uri`, `revoke_uri` or another endpoint, with a certificate its alias (RFC 8705 §5)."""
+        uri = getattr(self, name) or (self._facts.revoke_uri if name == "revoke_uri" else None)
+        if self.certificate is not None:
+            uri = self.mtls_aliases.get(ENDPOINTS.get(name, "token_endpoint")) or uri
+        if not uri:
+            raise ConfigError(
+                f"No {_KINDS.get(name, 'token')} endpoint is known for this provider.",
+                next_step=f'Put "{name}" into the client file'
+                + (", or end the access on the provider's site." if name == "revoke_uri" else "."),
+            )
+        return check_endpoint(uri, name, allow_http=self.allow_http)
+
+    def _resources(self, resource: Resource | None, user: OAuth2User | None = None) -> list[str]:
+        """The resources of a call: its own, else those of the grant, else the client's (RFC 8707 §2)."""
+        if resource is None and user is not None:
+            resource = (user.extra or {}).get("resource")
+        return resources_of(self.resource if resource is None else resource)
+
+    async def _round_trip(self, request: Request, client: "ClientSession | None", now: float) -> Reply:
+        """The one way to the provider: at most so many requests at once; notes how far its clock is ahead."""
+        check_endpoint(request.url, "token_uri", allow_http=self.allow_http)
+        async with self._slots.slot(request.name, self.token_requests, self.token_timeout) as left:
+            reply = await transport.send(request, client, timeout=left)
+        self.clock_skew = skew(reply.headers, now)
+        return reply
+
+    def _read_tokens(
+        self,
+        reply: Reply,
         now: float,
         sent: Secrets,
         *,
         requested: list[str] | None = None,
         previous: OAuth2User | None = None,
+        dpop_key: SecretJson | None = None,
     ) -> OAuth2User:
-        """The round trip that all grants share; messages mask `sent`."""
-        check_endpoint(self.token_uri, "token_uri", allow_http=self.allow_http)
-        async with self._slots.slot(request.name, self.token_requests, self.token_timeout) as left:
-            reply = await transport.send(request, client, timeout=left)
-        self.clock_skew = skew(reply.headers, now)
         return read_token_reply(
             reply,
             now=now + self.clock_skew,
@@ -164,7 +367,26 @@ class Client:
             previous=previous,
             secrets=sent,
             refresh_life_unit=self._facts.refresh_life_unit,
+            dpop_key=dpop_key,
         )
+
+
+_KINDS = {
+    "revoke_uri": "revocation",
+    "introspect_uri": "introspection",
+    "device_uri": "device authorization",
+    "par_uri": "pushed authorization request",
+    "register_uri": "registration",
+    "userinfo_uri": "userinfo",
+    "logout_uri": "logout",
+}
+
+
+def check_leeway(leeway: float) -> float:
+    """Seconds before expiry. Raises `ConfigError`."""
+    if not 0 <= leeway < math.inf:
+        raise ConfigError("leeway is a number of seconds, 0 or more.")
+    return leeway
 
 
 def clock(now: float | None) -> float:

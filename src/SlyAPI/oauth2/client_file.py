@@ -6,6 +6,7 @@ The rule: no value of the file is quoted.
 import re
 from collections.abc import Mapping
 from difflib import get_close_matches
+from os import PathLike, fsdecode
 from typing import Any
 
 from ..errors import ConfigError, CredentialsError, printable
@@ -15,6 +16,17 @@ from ..tokens.scopes import split_scopes
 from ..web.urls import check_endpoint, is_loopback_uri
 from .authorization_code import check_extras
 
+ENDPOINTS = {
+    "revoke_uri": "revocation_endpoint",
+    "introspect_uri": "introspection_endpoint",
+    "device_uri": "device_authorization_endpoint",
+    "par_uri": "pushed_authorization_request_endpoint",
+    "register_uri": "registration_endpoint",
+    "userinfo_uri": "userinfo_endpoint",
+    "jwks_uri": "jwks_uri",
+    "logout_uri": "end_session_endpoint",
+}
+"""The endpoints that not every client needs, with the names that metadata give them (RFC 8414 §2)."""
 OWN_KEYS = (
     "id",
     "secret",
@@ -27,7 +39,22 @@ OWN_KEYS = (
     "scopes",
     "issuer",
     "iss_in_redirect",
-    "revoke_uri",
+    "resource",
+    *ENDPOINTS,
+    "mtls_aliases",
+    "key",
+    "key_id",
+    "key_alg",
+    "certificate",
+    "assertion_audience",
+    "registration_access_token",
+    "registration_client_uri",
+    "pkce_offered",
+    "require_par",
+    "id_token_alg",
+    "dpop_algs",
+    "dpop",
+    "profile",
 )
 """The members that SlyAPI reads, in the order of the file; `OAuth2App` has attributes of these names."""
 
@@ -49,8 +76,10 @@ def client_members(obj: Any, name: str) -> dict[str, Any]:
     if other or (len(lacking) == 3 and ("secret" not in members or "key" in members)):  # OAuth 1 has key and secret
         what = recognise(obj)
         raise CredentialsError(f"{name} is not a client file: it is {what}. {_HINTS.get(what, _HINT)}")
-    if lacking:
-        wrong = "".join(f"{key!r} is unknown, use {meant}. " for key, meant in misspelt(members).items())
+    near = misspelt(members) if lacking else {}
+    needless = ["auth_uri"] if "auth_uri" not in near.values() else []  # a client of machines opens no consent page
+    if lacking and lacking != needless:
+        wrong = "".join(f"{key!r} is unknown, use {meant}. " for key, meant in near.items())
         step = wrong or "The provider's console has it."
         raise CredentialsError(f"{name} is not filled in: {', '.join(lacking)} missing.", next_step=step)
     return members
@@ -66,11 +95,11 @@ _RFC_7591 = {
     "client_secret": "secret",
     "authorization_endpoint": "auth_uri",
     "token_endpoint": "token_uri",
-    "revocation_endpoint": "revoke_uri",
+    **{theirs: ours for ours, theirs in ENDPOINTS.items()},
     "token_endpoint_auth_method": "client_auth",
     "scope": "scopes",
 }
-_NEAR_BUT_RIGHT = ("redirect_uris", "client_uri", "tos_uri", "logo_uri", "jwks_uri")  # of Google and RFC 7591
+_NEAR_BUT_RIGHT = ("redirect_uris", "client_uri", "tos_uri", "logo_uri", "jwks")  # of Google and RFC 7591
 
 
 def misspelt(members: Mapping[str, Any]) -> dict[str, str]:
@@ -93,22 +122,64 @@ def _first_loopback(uris: Any) -> str | None:
 
 def read_members(members: Mapping[str, Any]) -> dict[str, Any]:
     """The attributes of the client with these members under our names. Raises `ConfigError`."""
-    revoke_uri = text_of(members, "revoke_uri")
+    auth_uri, algs = text_of(members, "auth_uri"), list_of(members, "id_token_alg")
+    uris = {key: text_of(members, key) for key in (*ENDPOINTS, "registration_client_uri")}
+    texts = ("issuer", "key", "key_id", "key_alg", "assertion_audience", "profile")
     return {
         "id": text_of(members, "id"),
         "secret": text_of(members, "secret") or None,
-        "auth_uri": check_endpoint(text_of(members, "auth_uri"), "auth_uri", allow_http=True),
+        "auth_uri": check_endpoint(auth_uri, "auth_uri", allow_http=True) if auth_uri else "",
         "token_uri": check_endpoint(text_of(members, "token_uri"), "token_uri", allow_http=True),
-        "auth_params": texts_of(members.get("auth_params")),
+        "auth_params": texts_of(members, "auth_params"),
         "client_auth": read_client_auth(members.get("client_auth")),
-        "pkce": flag_of(members, "pkce"),
-        "redirect_uri": _redirect_uri(text_of(members, "redirect_uri")),
         "scopes": _scopes(members.get("scopes")),
-        "issuer": text_of(members, "issuer") or None,
-        "iss_in_redirect": flag_of(members, "iss_in_redirect") or False,
-        "revoke_uri": check_endpoint(revoke_uri, "revoke_uri", allow_http=True) if revoke_uri else None,
+        "redirect_uri": _redirect_uri(text_of(members, "redirect_uri")),
+        "registration_access_token": text_of(members, "registration_access_token") or None,
+        "resource": text_of(members, "resource") if isinstance(members.get("resource"), str) else _several(members),
+        "certificate": _certificate(members),
+        "mtls_aliases": _checked(texts_of(members, "mtls_aliases")),
+        "dpop_algs": list_of(members, "dpop_algs") or None,
+        "id_token_alg": algs[0] if len(algs) == 1 else algs or None,
+        **{key: uri or None for key, uri in _checked(uris).items()},
+        **{key: text_of(members, key) or None for key in texts},
+        **{key: flag_of(members, key) for key in ("pkce", "pkce_offered")},
+        **{key: flag_of(members, key) or False for key in ("iss_in_redirect", "require_par", "dpop")},
         "extra": {key: value for key, value in members.items() if key not in OWN_KEYS},
     }
+
+
+def _several(members: Mapping[str, Any]) -> list[str] | None:
+    return list_of(members, "resource") or None
+
+
+def _certificate(members: Mapping[str, Any]) -> str | tuple[str, str] | None:
+    """One path, or those of certificate and key. Raises `ConfigError`."""
+    if isinstance(members.get("certificate"), list):
+        paths = list_of(members, "certificate")
+        if len(paths) != 2:
+            raise ConfigError("certificate is neither a path nor a pair of paths.")
+        return paths[0], paths[1]
+    return text_of(members, "certificate") or None
+
+
+def list_of(members: Mapping[str, Any], key: str) -> list[str]:
+    """A member that is a string or a list of strings; empty if it is absent. Raises `ConfigError`."""
+    value = members.get(key)
+    texts = [value] if isinstance(value, str) else value if isinstance(value, list) else []
+    if (value is not None and not texts and value != []) or not all(isinstance(text, str) for text in texts):
+        raise ConfigError(f"{key} is neither a string nor a list of strings.")
+    return [text for text in texts if text]
+
+
+def saved_path(value: Any) -> Any:
+    """A path, or a pair of them, as a client file has it; None for anything else, which may be a key itself."""
+    if isinstance(value, tuple):
+        paths = [saved_path(path) for path in value]
+        return None if None in paths else paths
+    if not isinstance(value, str | PathLike):
+        return None
+    path = fsdecode(value)
+    return None if path.lstrip().startswith("-----BEGIN") else path
 
 
 def text_of(members: Mapping[str, Any], key: str) -> str:
@@ -129,16 +200,25 @@ def flag_of(members: Mapping[str, Any], key: str) -> bool | None:
     return value
 
 
-def texts_of(value: Any) -> dict[str, str | None]:
+def texts_of(members: Mapping[str, Any], key: str) -> dict[str, Any]:
     """A member that is an object of strings; empty if it is absent. Raises `ConfigError`."""
+    value = members.get(key)
     if value is None:
         return {}
     if not isinstance(value, dict) or not all(isinstance(v, str | None) for v in value.values()):
-        raise ConfigError("auth_params is not an object of strings.")
+        raise ConfigError(f"{key} is not an object of strings.")
     if not all(text.isprintable() for pair in value.items() for text in pair if text):
-        raise ConfigError("auth_params contains characters that a URL may not carry.")
+        raise ConfigError(f"{key} contains characters that a URL may not carry.")
     check_extras(value)
     return dict(value)
+
+
+def _checked(uris: dict[str, Any]) -> dict[str, Any]:
+    """The endpoints, if secrets may be sent there. Raises `ConfigError`."""
+    for key, uri in uris.items():
+        if uri:
+            check_endpoint(uri, key, allow_http=True)
+    return uris
 
 
 def _scopes(value: Any) -> list[str]:

@@ -10,8 +10,8 @@ from typing import Any, Self
 
 from ..errors import BadReplyError, ConfigError, DeniedError, LoginEndedError, SlyError, TokenError, printable
 from ..tokens.times import seconds
-from ..web.masking import SecretForm, SecretJson, Secrets
 from ..web.messages import Reply
+from ..web.secret_values import SecretForm, SecretJson, Secrets
 from ..web.urls import bare_url, check_endpoint
 from .token_endpoint import is_error, read_answer, refusal
 
@@ -41,6 +41,7 @@ class DeviceLogin:
     expires_at: datetime
     interval: float = INTERVAL
     scopes: tuple[str, ...] = ()
+    resource: tuple[str, ...] | None = None
 
     def __repr__(self) -> str:
         return f"DeviceLogin(user_code={self.user_code!r}, verification_uri={self.verification_uri!r})"
@@ -55,6 +56,7 @@ class DeviceLogin:
             expires_at=self.expires_at.timestamp(),
             interval=self.interval,
             scopes=[*self.scopes],
+            **({} if self.resource is None else {"resource": [*self.resource]}),
         )
 
     @classmethod
@@ -69,6 +71,7 @@ class DeviceLogin:
                 expires_at=datetime.fromtimestamp(float(value["expires_at"]), UTC),
                 interval=float(value["interval"]),
                 scopes=tuple(map(str, value.get("scopes", ()))),
+                resource=None if value.get("resource") is None else tuple(map(str, value["resource"])),
             )
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError, OSError):
             pass
@@ -80,7 +83,15 @@ def device_form(scope: str = "") -> SecretForm:
     return SecretForm(scope=scope) if scope else SecretForm()
 
 
-def read_device_reply(reply: Reply, *, now: float, scopes: list[str], secrets: Secrets) -> DeviceLogin:
+def read_device_reply(
+    reply: Reply,
+    *,
+    now: float,
+    scopes: list[str],
+    secrets: Secrets,
+    resource: tuple[str, ...] | None = None,
+    allow_http: bool = False,
+) -> DeviceLogin:
     """The login that the device authorization endpoint begins (RFC 8628 §3.2); `now` in epoch seconds.
 
     Raises `TokenError` for a refusal, `BadReplyError` for an answer that lacks what the person needs.
@@ -96,26 +107,29 @@ def read_device_reply(reply: Reply, *, now: float, scopes: list[str], secrets: S
     # some servers write verification_url, as Google did before the RFC
     uri = found.get("verification_uri") or found.get("verification_url")
     lifetime = seconds(found.get("expires_in"))
-    if not (isinstance(device_code, str) and isinstance(user_code, str) and isinstance(uri, str) and lifetime):
+    texts = (device_code, user_code, uri)
+    if not all(isinstance(text, str) and text for text in texts) or lifetime is None or lifetime <= 0:
         raise BadReplyError(
             f"{where} answered without device_code, user_code, verification_uri or expires_in.",
             next_step="Check device_uri in the client file.",
         )
     interval = seconds(found.get("interval"))
     return DeviceLogin(
-        device_code=device_code,
+        device_code=str(device_code),
         user_code=printable(user_code, 80),
-        verification_uri=check_endpoint(uri, "verification_uri"),
-        verification_uri_complete=_complete(found.get("verification_uri_complete")),
+        verification_uri=check_endpoint(str(uri), "verification_uri", allow_http=allow_http),
+        verification_uri_complete=_complete(found.get("verification_uri_complete"), allow_http),
         expires_at=datetime.fromtimestamp(now + min(lifetime, LONGEST_LIFETIME), UTC),
         interval=min(interval, LONGEST_INTERVAL) if interval is not None and interval > 0 else INTERVAL,
         scopes=tuple(scopes),
+        resource=resource,
     )
 
 
-def _complete(uri: object) -> str | None:
+def _complete(uri: object, allow_http: bool) -> str | None:
     try:
-        return check_endpoint(uri, "verification_uri_complete") if isinstance(uri, str) else None
+        name = "verification_uri_complete"
+        return check_endpoint(uri, name, allow_http=allow_http) if isinstance(uri, str) else None
     except ConfigError:
         return None  # the person can type the code
 
@@ -125,25 +139,27 @@ def poll_form(device: DeviceLogin) -> SecretForm:
     return SecretForm(grant_type=GRANT_TYPE, device_code=device.device_code)
 
 
-def after_refusal(device: DeviceLogin, error: SlyError) -> DeviceLogin:
-    """How to go on polling after this refusal (RFC 8628 §3.5): the interval that counts from now on.
+def after_refusal(device: DeviceLogin, error: SlyError, waited: float) -> tuple[DeviceLogin, float]:
+    """How to go on polling after this refusal (RFC 8628 §3.5): the login, and the seconds to wait now.
 
-    Raises `DeniedError` where the person said no, `LoginEndedError` where the code ran out, and `error` itself where
-    waiting does not help. A connection that broke, 429 and 5xx back off and go on.
+    `waited` are the seconds before this poll. Raises `DeniedError` where the person said no, `LoginEndedError` where
+    the code ran out, and `error` itself where waiting does not help. A connection that broke, 429 and 5xx back off
+    and go on; `Retry-After` is kept.
     """
     code = error.error if isinstance(error, TokenError) else ""
+    at_least = error.retry_after or 0.0
     if code == "authorization_pending":
-        return device
+        return device, max(device.interval, at_least)
     if code == "slow_down":
-        return replace(device, interval=device.interval + SLOW_DOWN)
+        slower = replace(device, interval=device.interval + SLOW_DOWN)
+        return slower, max(slower.interval, at_least)
     if code == "access_denied":
         raise DeniedError("The person declined the request.", error=code, denied=True)
     if code == "expired_token":
         raise ended()
     if error.kind == "transient":
         # RFC 8628 §3.5: on a connection timeout, reduce the polling frequency
-        wait = max(device.interval * 2, error.retry_after or 0.0)
-        return replace(device, interval=min(wait, LONGEST_INTERVAL))
+        return device, max(device.interval, min(waited * 2, LONGEST_INTERVAL), at_least)
     raise error
 
 

@@ -1,46 +1,47 @@
-"""RFC 8414 and OpenID Connect Discovery: an issuer's endpoints, from its identifier alone. Pure."""
+"""RFC 8414 and OpenID Connect Discovery: an issuer's endpoints and abilities, from its identifier alone. Pure.
 
+The rule: the issuer in the metadata is the one that was asked for, character by character.
+"""
+
+from collections.abc import Mapping, Sequence
 from ipaddress import ip_address
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlsplit
 
 from ..errors import BadReplyError, ConfigError, printable
-from ..tokens.client_auth import ClientAuth, choose_from_metadata
+from ..tokens.client_auth import choose_from_metadata
 from ..web.json import read_json
 from ..web.messages import Method, Reply, Request
 from ..web.urls import check_endpoint
+from .client_file import ENDPOINTS
+
+SETTINGS = {"auth_uri": "authorization_endpoint", "token_uri": "token_endpoint", **ENDPOINTS}
+"""The endpoints of a client, with the names that metadata give them."""
+_ID_TOKEN_ALGS = ("RS256", "PS256", "ES256", "ES384", "Ed25519", "EdDSA")
 
 
-class Metadata(NamedTuple):
-    """The authorization server metadata that a client needs."""
+def metadata_requests(issuer: str, *, allow_http: bool = False) -> list[Request]:
+    """The requests, by precedence: RFC 8414 §3.1, then OpenID Connect Discovery §4.1, its path inserted or appended.
 
-    issuer: str
-    auth_uri: str
-    token_uri: str
-    client_auth: ClientAuth | None
-    iss_in_redirect: bool
-    revoke_uri: str | None
-
-
-def metadata_requests(issuer: str) -> list[Request]:
-    """The requests to try in turn: RFC 8414 §3.1, then OpenID Connect Discovery §4.1. Raises `ConfigError`."""
-    parts = urlsplit(check_endpoint(issuer, "issuer"))
+    Raises `ConfigError` for what is not an issuer.
+    """
+    parts = urlsplit(check_endpoint(issuer, "issuer", allow_http=allow_http))
     if parts.query or parts.fragment:
         raise ConfigError(f"{printable(issuer, 100)!r} is not an issuer: it must be an https URL without query.")
     root, path = f"{parts.scheme}://{parts.netloc}", parts.path.rstrip("/")
     well_known = [
         f"{root}/.well-known/oauth-authorization-server{path}",
-        f"{root}{path}/.well-known/openid-configuration",
         f"{root}/.well-known/openid-configuration{path}",
+        f"{root}{path}/.well-known/openid-configuration",
     ]
     return [Request(Method.GET, url, headers={"Accept": "application/json"}) for url in dict.fromkeys(well_known)]
 
 
-def read_metadata(reply: Reply, issuer: str) -> Metadata | None:
+def read_metadata(reply: Reply, issuer: str, *, allow_http: bool = False) -> dict[str, Any] | None:
     """The metadata in a reply (RFC 8414 §3.2); None if this address has none.
 
-    Raises `BadReplyError` for metadata without endpoints or of another issuer (§3.3),
-    `ConfigError` for an endpoint that is not an https URL, or is on this machine while the issuer is elsewhere.
+    Raises `BadReplyError` for metadata of another issuer (§3.3), `ConfigError` for an endpoint that is not an https
+    URL, or is on this machine while the issuer is elsewhere.
     """
     if reply.status != 200:
         return None
@@ -50,31 +51,75 @@ def read_metadata(reply: Reply, issuer: str) -> Metadata | None:
         return None  # a web application sends its page for every address
     if not isinstance(metadata, dict):
         raise BadReplyError(f"The metadata of {printable(issuer, 100)} are not a JSON object.", kind="configuration")
-    if str(metadata.get("issuer", "")).rstrip("/") != issuer.rstrip("/"):
+    theirs = metadata.get("issuer")
+    if theirs != issuer:
+        near = isinstance(theirs, str) and theirs.rstrip("/") == issuer.rstrip("/")
+        spelling = f"The issuer's own spelling is {printable(theirs, 100)}" if near else "Use the issuer's own name"
         raise BadReplyError(
-            f"The metadata at {printable(issuer, 100)} are those of {printable(metadata.get('issuer'), 100)!r}.",
-            next_step="Use the issuer's own name.",
+            f"The metadata at {printable(issuer, 100)} are those of {printable(theirs, 100)!r}.",
+            next_step=f"{spelling}.",
             kind="configuration",
         )
-    auth_uri, token_uri = metadata.get("authorization_endpoint"), metadata.get("token_endpoint")
-    if not isinstance(auth_uri, str) or not isinstance(token_uri, str):
+    for name in SETTINGS.values():
+        if name in metadata:
+            _check_endpoint(metadata[name], name, issuer, allow_http)
+    aliases = metadata.get("mtls_endpoint_aliases")
+    for name, uri in (aliases if isinstance(aliases, dict) else {}).items():
+        _check_endpoint(uri, printable(name, 80), issuer, allow_http)
+    return metadata
+
+
+def merged(found: Sequence[Mapping[str, Any]], issuer: str) -> dict[str, Any]:
+    """The metadata of one issuer from its documents: the first counts, the next ones fill its gaps.
+
+    Raises `BadReplyError` where none names a token endpoint.
+    """
+    metadata = {name: value for document in reversed(found) for name, value in document.items()}
+    if "token_endpoint" not in metadata:
         raise BadReplyError(f"The metadata of {printable(issuer, 100)} name no endpoints.", kind="configuration")
-    revoke_uri = metadata.get("revocation_endpoint")
-    return Metadata(
-        issuer=str(metadata["issuer"]),
-        auth_uri=_endpoint(auth_uri, "authorization_endpoint", issuer),
-        token_uri=_endpoint(token_uri, "token_endpoint", issuer),
-        client_auth=choose_from_metadata(metadata.get("token_endpoint_auth_methods_supported")),
-        iss_in_redirect=metadata.get("authorization_response_iss_parameter_supported") is True,
-        revoke_uri=_endpoint(revoke_uri, "revocation_endpoint", issuer) if isinstance(revoke_uri, str) else None,
-    )
+    return metadata
 
 
-def _endpoint(uri: str, name: str, issuer: str) -> str:
-    check_endpoint(uri, name)
+def client_settings(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """What a client learns from an issuer's metadata, by the names of `OAuth2App`'s attributes."""
+    flags = {
+        "iss_in_redirect": "authorization_response_iss_parameter_supported",
+        "require_par": "require_pushed_authorization_requests",
+    }
+    pkce = metadata.get("code_challenge_methods_supported")
+    aliases = metadata.get("mtls_endpoint_aliases")
+    learned: dict[str, Any] = {
+        "issuer": metadata["issuer"],
+        "auth_uri": metadata.get("authorization_endpoint", ""),
+        **{ours: metadata[theirs] for ours, theirs in SETTINGS.items() if theirs in metadata},
+        **{ours: True for ours, theirs in flags.items() if metadata.get(theirs) is True},
+        "client_auth": choose_from_metadata(metadata.get("token_endpoint_auth_methods_supported")),
+        "pkce_offered": isinstance(pkce, list) and "S256" in pkce,
+        "dpop_algs": _texts(metadata.get("dpop_signing_alg_values_supported")),
+        "id_token_alg": _id_token_alg(_texts(metadata.get("id_token_signing_alg_values_supported"))),
+        "mtls_aliases": aliases if isinstance(aliases, dict) else None,
+    }
+    return {name: value for name, value in learned.items() if value is not None}
+
+
+def _id_token_alg(offered: list[str] | None) -> str | list[str] | None:
+    """RS256 where it is offered, which needs no mention, else all that we read (OpenID Connect Discovery §3)."""
+    if not offered or "RS256" in offered:
+        return None
+    ours = [alg for alg in _ID_TOKEN_ALGS if alg in offered]
+    return ours[0] if len(ours) == 1 else ours or None
+
+
+def _texts(value: Any) -> list[str] | None:
+    return [text for text in value if isinstance(text, str)] if isinstance(value, list) else None
+
+
+def _check_endpoint(uri: Any, name: str, issuer: str, allow_http: bool) -> None:
+    if not isinstance(uri, str):
+        raise ConfigError(f"{name} is not an https URL.", next_step="Check the issuer.")
+    check_endpoint(uri, name, allow_http=allow_http)
     if _is_here(uri) and not _is_here(issuer):  # a stranger's metadata must not direct secrets to a local service
         raise ConfigError(f"{name} is on this machine, and the issuer is not.", next_step="Check the issuer.")
-    return uri
 
 
 def _is_here(uri: str) -> bool:

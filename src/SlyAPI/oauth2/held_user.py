@@ -19,13 +19,16 @@ from ..errors import (
     SlyError,
     UnavailableError,
 )
-from ..stores import FileStore, StoredUser
+from ..stores.contract import StoredUser
+from ..stores.file import FileStore
 from ..stores.locks import ThreadLocks
 from ..tokens.times import as_utc
 from ..tokens.user import OAuth2User
 from ..web.events import refresh_log as log
-from ..web.masking import SecretJson, Secrets
+from ..web.secret_values import SecretJson, Secrets
 from .app import OnRefresh
+from .client import check_leeway
+from .jose import SigningKey, load_signing_key
 from .token_source import TokenSource
 
 RETRY_PAUSE = 5.0
@@ -50,6 +53,12 @@ class Rare:
     """Why the tokens in use are only in memory, if they are."""
     fallback: OAuth2User | None = None
     """Tokens of ours that another program's save superseded, in case the provider refuses theirs."""
+    identity: object = field(default_factory=object)
+    """Stands for a user in no store; no address, which an object made later may have again."""
+    leeway: float | None = None
+    """Seconds before expiry at which a token counts as due; None for the client's."""
+    proof_key: tuple[SecretJson, SigningKey] | None = None
+    """The user's `dpop_key`, and that key ready to sign."""
     refreshes: list[Any] = field(default_factory=list[Any])
     """Each `Refresh` that has not ended, at most one in an event loop before its hooks."""
 
@@ -63,9 +72,17 @@ class HeldUser:
 
     __slots__ = ("clock", "due_at", "rare", "refusals", "signed", "source", "timed", "user")
 
-    def __init__(self, source: TokenSource, user: OAuth2User = NOT_LOADED, clock: Callable[[], float] = time.time):
+    def __init__(
+        self,
+        source: TokenSource,
+        user: OAuth2User = NOT_LOADED,
+        clock: Callable[[], float] = time.time,
+        leeway: float | None = None,
+    ) -> None:
         self.source, self.clock = source, clock
         self.rare = _NOTHING
+        if leeway is not None:
+            self.own().leeway = check_leeway(leeway)
         self.take(user)
 
     @property
@@ -73,8 +90,18 @@ class HeldUser:
         """What all objects of the same user in this process have in common."""
         entry = self.rare.entry
         if entry is None:
-            return id(self)
+            return self.own().identity
         return entry.store.path(entry.name) if isinstance(entry.store, FileStore) else (id(entry.store), entry.name)
+
+    def proof_key(self) -> SigningKey | None:
+        """The key to which the user's token is bound (RFC 9449), if it is."""
+        jwk = self.user.dpop_key
+        if jwk is None:
+            return None
+        ready = self.rare.proof_key
+        if ready is None or ready[0] is not jwk:
+            ready = self.own().proof_key = (jwk, load_signing_key(jwk))
+        return ready[1]
 
     def own(self) -> Rare:
         """The slot for what is rare, to be changed."""
@@ -104,7 +131,8 @@ class HeldUser:
         self.timed = self.user.expires_at
         self.due_at = self.ends()
         if self.source.can_renew(self.user):
-            self.due_at -= min(self.source.app.leeway, max(0.0, self.due_at - self.clock()) / 10)
+            leeway = self.source.app.leeway if self.rare.leeway is None else self.rare.leeway
+            self.due_at -= min(leeway, max(0.0, self.due_at - self.clock()) / 10)
 
     def keep_valid_token(self, error: SlyError) -> bool:
         """Whether to keep using a token that is due but still valid, because the refresh failed temporarily."""
@@ -146,7 +174,8 @@ class HeldUser:
             raise error if isinstance(error, SlyError) else unavailable(self, error) from None
         if mark_of(stored) != rare.stored:
             rare.stored = mark_of(stored)
-            self.take(stored)
+            if self.source.fits(stored):
+                self.take(stored)
         return value
 
 

@@ -8,12 +8,14 @@ import hmac
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any, Self
+from typing import Any
 
 from ..errors import IdentityError, printable
-from ..tokens.times import from_epoch, read_time, write_time
+from ..tokens.identity import Identity
+from ..tokens.times import from_epoch
 from .jose import Jwt
+
+__all__ = ["Identity", "LogoutToken", "read_id_token", "read_logout_token", "read_userinfo"]
 
 LEEWAY = 60.0
 """Seconds by which clocks may differ."""
@@ -21,33 +23,6 @@ LOGOUT_AGE = 120.0
 """Seconds for which a logout token is taken (OpenID Connect Back-Channel Logout §2.6 recommends a short time)."""
 _LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout"
 _HASHES = {"RS256": "sha256", "PS256": "sha256", "ES256": "sha256", "HS256": "sha256", "ES384": "sha384"}
-
-
-@dataclass(frozen=True)
-class Identity:
-    """Who a person is: `issuer` and `subject` together name one person for good; an e-mail address does not.
-
-    `claims` are those of the id_token; `authenticated_at` (aware, UTC) is when the person signed in, or None.
-    """
-
-    __module__ = "SlyAPI.oauth2"
-
-    issuer: str
-    subject: str
-    claims: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
-    authenticated_at: datetime | None = field(default=None, compare=False)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The identity as a user file has it."""
-        at = None if self.authenticated_at is None else write_time(self.authenticated_at)
-        return {"issuer": self.issuer, "subject": self.subject, "claims": {**self.claims}, "authenticated_at": at}
-
-    @classmethod
-    def from_dict(cls, value: Mapping[str, Any]) -> Self:
-        """The identity that `to_dict` wrote. Raises `ConfigError`, `KeyError` or `TypeError` for anything else."""
-        return cls(
-            str(value["issuer"]), str(value["subject"]), {**value["claims"]}, read_time(value["authenticated_at"])
-        )
 
 
 @dataclass(frozen=True)
@@ -80,6 +55,7 @@ def read_id_token(
     `template_claim` names the claim that fills `{...}` in an issuer. Raises `IdentityError`.
     """
     claims = token.claims
+    _check_kind(token, ())
     _check_issuer(claims, issuer, template_claim)
     _check_audience(claims, client_id)
     _check_times(claims, now)
@@ -99,18 +75,37 @@ def read_id_token(
     identity = Identity(
         str(claims["iss"]), subject, claims, None if authenticated_at is None else from_epoch(authenticated_at)
     )
-    if previous is not None and identity != previous:
-        raise IdentityError("The refresh brought the id_token of another person (OpenID Connect Core §12.2).")
+    if previous is not None:
+        _check_same(identity, previous)
     return identity
 
 
-def read_logout_token(token: Jwt, *, issuer: str, client_id: str, now: float) -> LogoutToken:
+def _check_same(identity: Identity, previous: Identity) -> None:
+    """OpenID Connect Core §12.2: a refresh brings the same person, and no nonce but that of the login."""
+    if identity != previous:
+        raise IdentityError("The refresh brought the id_token of another person (OpenID Connect Core §12.2).")
+    nonce = identity.claims.get("nonce")
+    if nonce is not None and not _same(nonce, str(previous.claims.get("nonce", ""))):
+        raise IdentityError("The refreshed id_token has the nonce of another login (OpenID Connect Core §12.2).")
+
+
+def read_userinfo(
+    token: Jwt, *, issuer: str, client_id: str, template_claim: str | None = None
+) -> dict[str, Any]:
+    """The claims of signed userinfo, with issuer and audience (OpenID Connect Core §5.3.2). Raises `IdentityError`."""
+    _check_kind(token, ())
+    _check_issuer(token.claims, issuer, template_claim)
+    _check_audience(token.claims, client_id)
+    return dict(token.claims)
+
+
+def read_logout_token(
+    token: Jwt, *, issuer: str, client_id: str, now: float, template_claim: str | None = None
+) -> LogoutToken:
     """The logout in a token whose signature holds (Back-Channel Logout §2.6). Raises `IdentityError`."""
     claims = token.claims
-    typ = token.header.get("typ")
-    if typ is not None and str(typ).casefold().removeprefix("application/") != "logout+jwt":
-        raise IdentityError("The token is not a logout token: typ names another kind.")
-    _check_issuer(claims, issuer, None)
+    _check_kind(token, ("logout+jwt",))
+    _check_issuer(claims, issuer, template_claim)
     _check_audience(claims, client_id)
     issued = _number(claims, "iat")
     if issued is None or not -LEEWAY <= now - issued <= LOGOUT_AGE:
@@ -134,6 +129,13 @@ def read_logout_token(token: Jwt, *, issuer: str, client_id: str, now: float) ->
     )
 
 
+def _check_kind(token: Jwt, kinds: tuple[str, ...]) -> None:
+    """RFC 8725 §3.11: a token of another kind is not taken, where its `typ` says so."""
+    typ = token.header.get("typ", "JWT")
+    if str(typ).casefold().removeprefix("application/") not in ("jwt", *kinds):
+        raise IdentityError("The token is of another kind (typ).")
+
+
 def _check_issuer(claims: Mapping[str, Any], issuer: str, template_claim: str | None) -> None:
     expected = issuer
     if "{" in issuer:
@@ -146,8 +148,11 @@ def _check_issuer(claims: Mapping[str, Any], issuer: str, template_claim: str | 
             )
         expected = f"{begin}{value}{rest.partition('}')[2]}"
     if claims.get("iss") != expected:
+        # theirs is quoted only where it is nearly ours, because it may be anything
+        near = str(claims.get("iss")).rstrip("/") == expected.rstrip("/")
         raise IdentityError(
-            f"The token is issued by {printable(claims.get('iss'), 100)!r}, not by {printable(expected, 100)!r}."
+            f"The token is not issued by {printable(expected, 100)!r} (iss).",
+            next_step=f"The issuer spells itself {printable(claims['iss'], 100)!r}." if near else "",
         )
 
 

@@ -6,13 +6,14 @@ never by the header of a token; a header's `jku`, `jwk`, `x5u` and `x5c` are ign
 
 import inspect
 import json
+import re
 from base64 import urlsafe_b64encode
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from ..errors import ConfigError, IdentityError, MissingExtraError, printable
 from ..json_file import StrPath, display_path
-from ..web.masking import SecretJson
+from ..web.secret_values import SecretJson
 
 Sign = Callable[[bytes], bytes | Awaitable[bytes]]
 KeyLike = StrPath | bytes | Mapping[str, Any] | Sign
@@ -60,7 +61,7 @@ def load_signing_key(key: KeyLike, *, alg: str | None = None, key_id: str | None
     Text that begins with `-----BEGIN` is PEM, any other text is a path. Raises `ConfigError`, which quotes nothing of
     the key, and `MissingExtraError` without the extra.
     """
-    if alg is not None and alg not in (*ASYMMETRIC, "HS256"):
+    if alg is not None and alg not in _ALL:
         raise ConfigError(f"key_alg may be one of {', '.join(ASYMMETRIC)}.")
     if callable(key):
         if alg is None:
@@ -87,13 +88,23 @@ def new_key(alg: str = "ES256") -> SecretJson:
     jwk = _library("jwk")
     kinds = {made: kind for kind, made in _BY_KIND.items()} | {"PS256": ("RSA", ""), "Ed25519": ("OKP", "Ed25519")}
     kind, curve = kinds[alg]
-    return SecretJson(jwk.generate_key(kind, curve or 2048, private=True).as_dict(private=True))
+    return SecretJson(jwk.generate_key(kind, curve or 2048, private=True).as_dict(private=True), alg=alg)
+
+
+def secret_jwk(secret: str) -> SecretJson:
+    """A client's secret as the key of HS256 (OpenID Connect Core §10.1)."""
+    return SecretJson(kty="oct", k=_base64url(secret.encode()))
 
 
 def thumbprint(key: Mapping[str, Any]) -> str:
-    """The SHA-256 thumbprint of a public key (RFC 7638)."""
-    value: str = _library("jwk").thumbprint(_public_members(key))
+    """The SHA-256 thumbprint of a public key (RFC 7638): of the members that its kind requires, and no others."""
+    value: str = _load(public_members(key)).thumbprint()
     return value
+
+
+def public_members(key: Mapping[str, Any]) -> dict[str, Any]:
+    """The members that make a public key what it is (RFC 7638 §3.2): no private part, and no `kid`, `alg` or `use`."""
+    return {name: key[name] for name in ("kty", "crv", "x", "y", "n", "e") if name in key}
 
 
 async def signed_jwt(claims: Mapping[str, Any], key: SigningKey, header: Mapping[str, Any] | None = None) -> str:
@@ -106,42 +117,36 @@ async def signed_jwt(claims: Mapping[str, Any], key: SigningKey, header: Mapping
     return f"{signing_input}.{_base64url(_as_jose(signature, key.alg))}"
 
 
-def read_jwt(token: str, keys: Iterable[Mapping[str, Any]], algs: Collection[str]) -> Jwt:
-    """The token's header and claims, if one of `keys` (public JWKs) made its signature with one of `algs`.
+def read_jwt(token: object, keys: Iterable[Mapping[str, Any]], algs: Collection[str]) -> Jwt:
+    """The token's header and claims, if one of `keys` (JWKs) made its signature with one of `algs`.
 
-    A key that names another `kid`, `use` or `alg` does not count. Raises `IdentityError`, which quotes nothing of the
-    token; `UnknownKeyError` where no key fits, so that newer keys may help.
+    A key that names another `kid`, `use`, `alg` or kind does not count, nor does one that is published with its private
+    part. Raises `IdentityError`, which quotes nothing of the token; `UnknownKeyError` where no key fits, so that newer
+    keys may help.
     """
-    if not isinstance(token, str) or len(token) > LONGEST_TOKEN or not token.isascii():
+    if not isinstance(token, str) or len(token) > LONGEST_TOKEN:
         raise IdentityError("The token is too long, or not a token.")
-    if token.count(".") != 2:
+    if re.fullmatch(_COMPACT, token) is None:
         raise IdentityError("The token is not a signed JWT in compact form; encrypted tokens are not read.")
-    jws, errors, util = _library("jws"), _library("errors"), _library("util")
-    try:
-        registry = jws.JWSRegistry(strict_check_header=False)  # RFC 7515 §4: unknown parameters are ignored
-        registry.max_header_length = LONGEST_HEADER
-        parts = jws.extract_compact(token.encode("ascii"), registry=registry)
-        header = parts.headers()
-        registry.check_header(header)
-        algorithm = _algorithm(header["alg"]) if header["alg"] in algs else None
-        signature = util.urlsafe_b64decode(parts.segments["signature"])
-    except (errors.JoseError, ValueError, TypeError, KeyError, RecursionError):
-        algorithm = None
-    if algorithm is None:
+    header, payload, signature = _opened(token)
+    alg = header.get("alg")
+    if not isinstance(alg, str) or alg not in algs or alg not in _ALL or _UNREAD & header.keys():
         raise IdentityError("The token is not a signed JWT with an algorithm that is accepted here.")
-    fitting = [key for key in map(_verifying, keys) if key is not None and _fits(key, header, algorithm)]
+    fitting = [key for key in map(_loaded, _candidates(header, alg, keys)) if key is not None and _fits(key, alg)]
     if not fitting:
         raise UnknownKeyError("The token is signed by a key that the issuer does not publish.")
-    signed = parts.segments["header"] + b"." + parts.segments["payload"]
-    if not any(algorithm.verify(signed, signature, key) for key in fitting[:8]):
+    signed = token.rpartition(".")[0].encode("ascii")
+    if not any(_holds(alg, signed, signature, key) for key in fitting):
         raise IdentityError("The token's signature does not hold.")
-    try:
-        claims = json.loads(parts.payload)
-    except (ValueError, RecursionError):
-        claims = None
-    if not isinstance(claims, dict):
-        raise IdentityError("The token holds something else than claims.")
-    return Jwt(header, claims)
+    return Jwt(header, _claims(payload))
+
+
+def unverified(token: object) -> Jwt:
+    """Header and claims of a token whose signature nobody checked. Raises `IdentityError`."""
+    if not isinstance(token, str) or len(token) > LONGEST_TOKEN or re.fullmatch(_COMPACT, token) is None:
+        raise IdentityError("The token is not a signed JWT in compact form.")
+    header, payload, _ = _opened(token)
+    return Jwt(header, _claims(payload))
 
 
 class UnknownKeyError(IdentityError):
@@ -149,6 +154,11 @@ class UnknownKeyError(IdentityError):
 
 
 # --- joserfc ---
+
+
+def require() -> None:
+    """Raises `MissingExtraError` where the package is not installed."""
+    _library("jws")
 
 
 def _library(module: str) -> Any:
@@ -213,31 +223,77 @@ def _load(content: bytes | Mapping[str, Any]) -> Any:
     )
 
 
-def _verifying(key: Mapping[str, Any]) -> Any:
-    """A published key to verify with, None for one that cannot be used; a private part that it echoes is ignored."""
-    jwk, errors = _library("jwk"), _library("errors")
+_COMPACT = r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+){2}"
+_ALL = (*ASYMMETRIC, "HS256")
+_KINDS = {"RS": "RSA", "PS": "RSA", "ES": "EC", "Ed": "OKP", "HS": "oct"}
+_UNREAD = {"crit", "b64"}
+"""Header parameters that change how a token is read (RFC 7515 §4.1.11, RFC 7797)."""
+_MOST_KEYS = 8
+"""Keys of one id, or of none, that are tried for one token."""
+_SHORTEST_RSA, _LONGEST_RSA = 2048, 16384 + 8
+"""Bits (RFC 7518 §3.3; what OpenSSL verifies with)."""
+_PRIVATE = {"d", "p", "q", "dp", "dq", "qi", "oth", "k"}
+
+
+def _opened(token: str) -> tuple[dict[str, Any], bytes, bytes]:
+    """Header, payload and signature, decoded. Raises `IdentityError`."""
+    decode = _library("util").urlsafe_b64decode
     try:
-        return jwk.import_key(dict(key) if key.get("kty") == "oct" else _public_members(key))
+        head, payload, signature = (decode(part.encode("ascii")) for part in token.split("."))
+        header = json.loads(head) if len(head) <= LONGEST_HEADER else None
+    except (ValueError, RecursionError):
+        header = None
+    if not isinstance(header, dict):
+        raise IdentityError("The token is not a signed JWT in compact form.")
+    return header, payload, signature
+
+
+def _claims(payload: bytes) -> dict[str, Any]:
+    try:
+        claims = json.loads(payload)
+    except (ValueError, RecursionError):
+        claims = None
+    if not isinstance(claims, dict):
+        raise IdentityError("The token holds something else than claims.")
+    return claims
+
+
+def _candidates(header: Mapping[str, Any], alg: str, keys: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The first keys that the token may mean: of its kind, and of its `kid` if both have one."""
+    kid, kind = header.get("kid"), _KINDS[alg[:2]]
+    return [
+        key for key in keys if key.get("kty") == kind and (kid is None or key.get("kid") in (None, kid))
+    ][:_MOST_KEYS]
+
+
+def _loaded(key: Mapping[str, Any]) -> Any:
+    """A published key to verify with; None for one that cannot be used, or that is published whole."""
+    jwk, errors = _library("jwk"), _library("errors")
+    if key.get("kty") != "oct" and _PRIVATE & key.keys():
+        return None  # whoever reads it can sign
+    if key.get("kty") == "RSA" and not _SHORTEST_RSA <= 6 * len(str(key.get("n"))) <= _LONGEST_RSA:
+        return None
+    try:
+        return jwk.import_key(dict(key))
     except (errors.JoseError, ValueError, TypeError, AttributeError):
         return None
 
 
-_PRIVATE = {"d", "p", "q", "dp", "dq", "qi", "oth", "k"}
-
-
-def _public_members(key: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in key.items() if name not in _PRIVATE}
-
-
-def _fits(key: Any, header: Mapping[str, Any], algorithm: Any) -> bool:
-    kid = header.get("kid")
-    if kid is not None and key.kid is not None and key.kid != kid:
-        return False
+def _fits(key: Any, alg: str) -> bool:
+    """Whether the key may verify signatures of this algorithm, by its kind, curve, size, `use`, `alg` and `key_ops`."""
     try:
-        algorithm.check_key(key)
-    except _library("errors").JoseError:
+        _algorithm(alg).check_key(key)
+        key.get_op_key("verify")
+    except (_library("errors").JoseError, ValueError, TypeError):
         return False
-    return True
+    return bool(key.key_type != "OKP" or key.curve_name == "Ed25519")
+
+
+def _holds(alg: str, signed: bytes, signature: bytes, key: Any) -> bool:
+    try:
+        return bool(_algorithm(alg).verify(signed, signature, key))
+    except (_library("errors").JoseError, ValueError, TypeError):
+        return False
 
 
 def _as_jose(signature: bytes, alg: str) -> bytes:

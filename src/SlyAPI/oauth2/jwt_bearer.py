@@ -1,13 +1,10 @@
 """RFC 7523 §2.1, the JWT bearer grant: a signed assertion in exchange for a token. Pure."""
 
-import json
-from base64 import urlsafe_b64encode
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
-from ..auth import rsa
 from ..errors import BadReplyError, Kind, TokenError
-from ..web.masking import SecretForm
+from ..web.secret_values import SecretForm
 
 GRANT_TYPE = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 LIFETIME = 3600
@@ -31,23 +28,12 @@ def claims(issuer: str, scopes: Iterable[str], audience: str, *, subject: str | 
     return stated
 
 
-def assertion_form(stated: Mapping[str, Any], key: Any, key_id: str = "") -> SecretForm:
-    """The form that exchanges the claims, signed by a key from `rsa.load`, for a token.
-
-    The JWS compact form with RS256 (RFC 7515 §3.1, RFC 7518 §3.3); `key_id` becomes `kid`.
-    """
-    header = {"alg": "RS256", "typ": "JWT"} | ({"kid": key_id} if key_id else {})
-    signed = f"{_encoded(_written(header))}.{_encoded(_written(stated))}"
-    signature = rsa.sign(key, signed.encode("ascii"), "SHA256")
-    return SecretForm(grant_type=GRANT_TYPE, assertion=f"{signed}.{_encoded(signature)}")
-
-
-def _written(value: Mapping[str, Any]) -> bytes:
-    return json.dumps(value, separators=(",", ":")).encode("ascii")
-
-
-def _encoded(raw: bytes) -> str:
-    return urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")
+def jwt_bearer_form(assertion: str, scope: str = "") -> SecretForm:
+    """The form that exchanges an assertion for a token."""
+    form = SecretForm(grant_type=GRANT_TYPE, assertion=assertion)
+    if scope:
+        form["scope"] = scope
+    return form
 
 
 _DELEGATION = "Have the domain's administrator allow the account exactly these scopes (domain-wide delegation)."

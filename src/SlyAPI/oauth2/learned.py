@@ -8,7 +8,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 
 from ..errors import GrantEndedError, TokenError
-from ..web.masking import Secrets
+from ..web.secret_values import Secrets
 
 ENDED_FOR = 600.0
 """Seconds until an ended grant is asked for again: a provider may take a mistake back."""

@@ -96,8 +96,10 @@ def read_resource_metadata(reply: Reply, place: Place, *, allow_http: bool = Fal
             next_step="Use the resource's own URL, character by character.",
             kind="configuration",
         )
-    servers = found.get("authorization_servers")
-    issuers = [check_endpoint(str(server), "authorization_servers", allow_http=allow_http) for server in servers or ()]
+    servers = found.get("authorization_servers") or []
+    if not isinstance(servers, list):
+        raise BadReplyError(f"{place.request.name}: authorization_servers is not a list.", kind="configuration")
+    issuers = [check_endpoint(str(server), "authorization_servers", allow_http=allow_http) for server in servers]
     return ResourceMetadata(
         resource,
         issuers,

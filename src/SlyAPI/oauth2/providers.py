@@ -29,6 +29,11 @@ class Provider:
     pkce: bool = True
     public_auth: ClientAuth = "none"
     issuer: str | None = None
+    id_token_issuer: str | None = None
+    """The `iss` of its id_tokens where that is not `issuer`; `{...}` in it stands for the claim `issuer_claim`."""
+    issuer_claim: str | None = None
+    jwks_uri: str | None = None
+    userinfo_uri: str | None = None
     revoke_uri: str | None = None
     redirect_uri: str = "http://localhost:8080"
     refresh_life_unit: float = 1.0
@@ -44,6 +49,8 @@ _TABLE = (
         "https://console.cloud.google.com/apis/credentials",
         auth_params={"access_type": "offline", "prompt": "consent"},
         issuer="https://accounts.google.com",
+        jwks_uri="https://www.googleapis.com/oauth2/v3/certs",
+        userinfo_uri="https://openidconnect.googleapis.com/v1/userinfo",
         revoke_uri="https://oauth2.googleapis.com/revoke",
         note="Create a client of type Desktop app. While the project is in Testing, grants end after 7 days.",
     ),
@@ -71,6 +78,10 @@ _TABLE = (
         "post",
         "https://entra.microsoft.com/#view/Microsoft_AAD_RegisteredApps/ApplicationsListBlade",
         scopes=("offline_access",),
+        id_token_issuer="https://login.microsoftonline.com/{tenantid}/v2.0",
+        issuer_claim="tid",
+        jwks_uri="https://login.microsoftonline.com/common/discovery/v2.0/keys",
+        userinfo_uri="https://graph.microsoft.com/oidc/userinfo",
         note="A mobile and desktop application has no secret. For one tenant, put its name for common.",
     ),
     Provider(
@@ -89,6 +100,8 @@ _TABLE = (
         "post",
         "https://dev.twitch.tv/console/apps",
         issuer="https://id.twitch.tv/oauth2",
+        jwks_uri="https://id.twitch.tv/oauth2/keys",
+        userinfo_uri="https://id.twitch.tv/oauth2/userinfo",
         revoke_uri="https://id.twitch.tv/oauth2/revoke",
         note="API calls also want the header Client-Id.",
     ),

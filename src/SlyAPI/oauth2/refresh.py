@@ -27,7 +27,7 @@ from ..stores.contract import missing
 from ..tokens.user import OAuth2User
 from ..web.events import refresh_log as log
 from ..web.events import refreshed
-from ..web.masking import SecretJson, Secrets
+from ..web.secret_values import SecretJson, Secrets
 from .app import OnRefresh
 from .held_user import NOT_LOADED, HeldUser, mark_of, unavailable
 from .learned import known_error, learn_error, learn_renewed

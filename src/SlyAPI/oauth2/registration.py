@@ -8,26 +8,41 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..errors import BadReplyError, SlyError, TokenError, printable
+from ..tokens.client_auth import read_client_auth
+from ..tokens.scopes import split_scopes
 from ..web.json import read_json
-from ..web.masking import SecretJson, Secrets, masked
+from ..web.masking import masked
 from ..web.messages import Method, Reply, Request
+from ..web.secret_values import SecretJson, Secrets
 from ..web.urls import bare_url, check_endpoint, is_loopback_uri
 
-OPTIONAL = ("registration_access_token", "registration_client_uri")
+_MANAGED = ("registration_access_token", "registration_client_uri")
+_NEVER_SENT = (*_MANAGED, "client_secret_expires_at", "client_id_issued_at")
 
 
 def client_metadata(
-    client_name: str, redirect_uris: Iterable[str], scope: str = "", more: Mapping[str, Any] | None = None
+    client_name: str,
+    redirect_uris: Iterable[str],
+    scope: str = "",
+    more: Mapping[str, Any] | None = None,
+    server: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What a client says of itself (RFC 7591 §2), with our defaults; a None in `more` leaves a member out.
 
     `application_type` is native where all redirects are loopback ones (OpenID Connect Registration §2, RFC 8252).
+    `server` is the server's metadata, within which the defaults stay.
     """
     uris = [*redirect_uris]
+    supported = server or {}
+    grants = ["authorization_code", "refresh_token"] if uris else ["client_credentials"]
+    if "refresh_token" not in supported.get("grant_types_supported", grants):
+        grants = grants[:1]
+    methods = ["none", *_WITH_SECRET] if uris else _WITH_SECRET
+    offered = supported.get("token_endpoint_auth_methods_supported", methods)
     metadata: dict[str, Any] = {
         "client_name": client_name,
-        "grant_types": ["authorization_code", "refresh_token"] if uris else ["client_credentials"],
-        "token_endpoint_auth_method": "none" if uris else "client_secret_basic",
+        "grant_types": grants,
+        "token_endpoint_auth_method": next((method for method in methods if method in offered), methods[0]),
     }
     if uris:
         metadata |= {
@@ -41,6 +56,35 @@ def client_metadata(
     return {name: value for name, value in metadata.items() if value is not None}
 
 
+_WITH_SECRET = ["client_secret_basic", "client_secret_post"]
+
+
+def changed_metadata(current: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The metadata of a registration with changes (RFC 7592 §2.2: all of them are sent); None removes one."""
+    asked = {name: value for name, value in current.items() if name not in _NEVER_SENT} | dict(changes)
+    return {name: value for name, value in asked.items() if value is not None}
+
+
+def registered_settings(registered: Mapping[str, Any]) -> dict[str, Any]:
+    """A registered client by the names of `OAuth2App`'s attributes. Raises `ConfigError` for an unknown method."""
+    uris = registered.get("redirect_uris")
+    method = registered.get("token_endpoint_auth_method")
+    settings: dict[str, Any] = {
+        "id": registered["client_id"],
+        "client_auth": read_client_auth(method),
+        "redirect_uri": next((uri for uri in uris if isinstance(uri, str)), None) if isinstance(uris, list) else None,
+        "scopes": split_scopes(registered.get("scope")),
+        "id_token_alg": registered.get("id_token_signed_response_alg"),
+        "dpop": registered.get("dpop_bound_access_tokens") is True or None,
+        "require_par": registered.get("require_pushed_authorization_requests") is True or None,
+        **{name: registered.get(name) for name in _MANAGED},
+    }
+    settings = {name: value for name, value in settings.items() if value is not None}
+    if "client_secret" in registered or method == "none":
+        settings["secret"] = registered.get("client_secret") or None
+    return settings
+
+
 def registration_request(
     register_uri: str, metadata: Mapping[str, Any], initial_access_token: str | None = None
 ) -> Request:
@@ -48,9 +92,7 @@ def registration_request(
     return Request(Method.POST, register_uri, headers=_headers(initial_access_token), data=_json(metadata))
 
 
-def management_request(
-    uri: str, registration_access_token: str, metadata: Mapping[str, Any] | None = None
-) -> Request:
+def management_request(uri: str, registration_access_token: str, metadata: Mapping[str, Any] | None = None) -> Request:
     """The request that changes a registration to `metadata`, or reads it (RFC 7592 §2.1, §2.2)."""
     if metadata is None:
         return Request(Method.GET, uri, headers=_headers(registration_access_token))
@@ -71,7 +113,9 @@ def _json(metadata: Mapping[str, Any]) -> bytes:
     return json.dumps(metadata).encode("ascii")
 
 
-def read_registration(reply: Reply, asked: Mapping[str, Any], secrets: Secrets) -> dict[str, Any]:
+def read_registration(
+    reply: Reply, asked: Mapping[str, Any], secrets: Secrets, *, allow_http: bool = False
+) -> dict[str, Any]:
     """The registered client, with RFC 7591's names; `asked` is the metadata that were sent.
 
     Where the reply names no authentication method, the one asked for counts. Raises `TokenError` for a refusal,
@@ -91,10 +135,13 @@ def read_registration(reply: Reply, asked: Mapping[str, Any], secrets: Secrets) 
             next_step="Register redirect URIs that this server takes.",
             kind="configuration",
         )
-    managed = client.get("registration_client_uri")
+    managed, token = (client.get(name) for name in ("registration_client_uri", "registration_access_token"))
     if managed is not None:
-        check_endpoint(str(managed), "registration_client_uri")
-    client.setdefault("token_endpoint_auth_method", asked.get("token_endpoint_auth_method"))
+        check_endpoint(str(managed), "registration_client_uri", allow_http=allow_http)
+    if not isinstance(token, str | None) or not (token or "").isprintable():
+        raise BadReplyError(f"{where} answered with a registration_access_token that is not a token.")
+    if client.get("token_endpoint_auth_method") is None and "token_endpoint_auth_method" in asked:
+        client["token_endpoint_auth_method"] = asked["token_endpoint_auth_method"]
     return client
 
 

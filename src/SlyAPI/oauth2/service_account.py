@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakKeyDictionary
 
-from ..auth import rsa
-from ..errors import BadReplyError, ConfigError, CredentialsError, TokenError, clean_traceback
+from ..errors import BadReplyError, ConfigError, CredentialsError, MissingExtraError, TokenError, clean_traceback
 from ..json_file import StrPath, display_path, read_json_file
 from ..tokens.recognise import recognise
 from ..tokens.scopes import split_scopes
@@ -21,7 +20,8 @@ from ..web.urls import check_endpoint
 from .app import OAuth2App
 from .client_file import text_of
 from .held_user import HeldUser
-from .jwt_bearer import assertion_form, claims, what_helps
+from .jose import load_signing_key, signed_jwt
+from .jwt_bearer import claims, jwt_bearer_form, what_helps
 from .signer import Signer
 from .token_source import TokenSource
 
@@ -96,8 +96,9 @@ class OAuth2ServiceAccount(Signer):
     `account` is a path, the JSON object in such a file, or a `ServiceAccount`. `subject` is the user
     in whose name the account acts, by domain-wide delegation. One grant serves any number of calls,
     event loops and threads, and all objects alive with the same account, scopes and subject; tokens
-    are held in memory alone. `clock` gives epoch seconds. Needs the extra `[jwt]`: raises
-    `MissingExtraError` without it, `CredentialsError` for what is not an account. `sign` raises `TokenError`
+    are held in memory alone. `leeway`: seconds before expiry at which a token is renewed; the first object of
+    an account decides. `clock` gives epoch seconds. Needs the extra `[jose]`: raises `MissingExtraError`
+    without it, `CredentialsError` for what is not an account. `sign` raises `TokenError`
     where the provider refuses, `NetworkError` or `BadReplyError`.
     """
 
@@ -110,6 +111,7 @@ class OAuth2ServiceAccount(Signer):
         scopes: list[str],
         *,
         subject: str | None = None,
+        leeway: float | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         if isinstance(account, str | os.PathLike):
@@ -120,7 +122,9 @@ class OAuth2ServiceAccount(Signer):
         held_users = _HELD.setdefault(self.account, {})
         alike = (frozenset(self.scopes), subject, id(clock))
         if alike not in held_users:
-            held_users[alike] = HeldUser(AssertionSource(self.account, self.scopes, subject), clock=clock)
+            held_users[alike] = HeldUser(
+                AccountSource(self.account, self.scopes, subject), clock=clock, leeway=leeway
+            )
         super().__init__(held_users[alike])
 
     def __repr__(self) -> str:
@@ -129,7 +133,7 @@ class OAuth2ServiceAccount(Signer):
         return f"OAuth2ServiceAccount({fields.get('account')!r}, {fields.get('scopes')!r}{subject})"
 
 
-class AssertionSource(TokenSource):
+class AccountSource(TokenSource):
     """An assertion that the account signs itself."""
 
     needs_grant = False
@@ -137,8 +141,20 @@ class AssertionSource(TokenSource):
     def __init__(self, account: ServiceAccount, scopes: list[str], subject: str | None) -> None:
         super().__init__(OAuth2App(account.client_email, None, account.auth_uri, account.token_uri, scopes=scopes))
         check_endpoint(account.token_uri, "token_uri")
-        self._key = rsa.load(account.private_key, "SHA256")
-        self._key_id = account.private_key_id
+        problem: ConfigError | None = None
+        try:
+            key_id = account.private_key_id or None
+            # as bytes, which are never a path
+            self._key = load_signing_key(account.private_key.encode("ascii", "replace"), alg="RS256", key_id=key_id)
+        except MissingExtraError:
+            raise
+        except ConfigError:
+            problem = ConfigError(
+                "private_key is not an RSA private key in PEM that can sign with SHA256 here, or it has a password.",
+                next_step="Convert it with: openssl rsa -in KEY -out KEY.pem",
+            )
+        if problem is not None:
+            raise problem
         self._subject = subject
 
     async def new_tokens(self, client: "ClientSession | None", user: OAuth2User, now: float) -> OAuth2User:
@@ -153,11 +169,14 @@ class AssertionSource(TokenSource):
     async def _grant(self, client: "ClientSession | None", now: float) -> OAuth2User:
         app = self.app
         stated = claims(app.id, app.scopes, app.token_uri, subject=self._subject, now=now + app.clock_skew)
-        form = assertion_form(stated, self._key, self._key_id)
+        form = jwt_bearer_form(await signed_jwt(stated, self._key, {"typ": "JWT"}))
         request = Request(Method.POST, app.token_uri, headers={"Accept": "application/json"}, data=form)
         sent = form.secrets((form["assertion"].rpartition(".")[2],))
         try:
-            return await app._round_trip(request, client, now, sent, requested=app.scopes)
+            reply = await app._round_trip(request, client, now)
+            user = app._read_tokens(reply, now, sent, requested=app.scopes)
+            user.id_token = None  # nobody verified it
+            return user
         except (TokenError, BadReplyError) as error:
             error.kind, error.next_step = what_helps(error, self._subject)
             raise

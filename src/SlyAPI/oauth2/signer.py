@@ -10,18 +10,19 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..auth.contract import Auth
-from ..errors import SaveError
+from ..errors import SaveError, clean_traceback
 from ..json_file import StrPath
-from ..stores import StoredUser, user_file
-from ..stores.contract import entry_of
+from ..stores.contract import StoredUser, entry_of
+from ..stores.file import user_file
 from ..tokens.user import OAuth2User, authorization
-from ..web.masking import Secrets
+from ..web.challenges import challenges_in
 from ..web.messages import Request
+from ..web.secret_values import Secrets
 from .app import OAuth2App, OnRefresh
 from .held_user import NOT_LOADED, HeldUser, mark_of
 from .learned import is_new
 from .refresh import is_hook_of, refresh, wait_for_refresh
-from .token_source import RefreshTokenSource
+from .token_source import RefreshTokenSource, TokenSource
 
 
 class Signer(Auth):
@@ -42,12 +43,21 @@ class Signer(Auth):
         if held.is_due():
             await refresh(held, client)
         held.signed += 1
-        request.headers["Authorization"] = authorization(held.user)
+        await self._show(request)
+        certificate = held.source.app.certificate
+        if certificate is not None:  # RFC 8705 §3: the API sees that the token is ours
+            request.certificate = certificate
         return request
 
+    @clean_traceback
     async def sign_again(self, client: Any, request: Request, headers: Mapping[str, str]) -> bool:
-        """After a 401: signs with a newer token, from one refresh if there is none yet."""
+        """After a 401: signs with a newer token, from one refresh if there is none yet, or with the server's nonce."""
         held = self._held
+        if held.user.dpop_key is not None and held.source.app._nonces.take(request.url, headers):
+            asked = [one.params.get("error") for one in challenges_in(headers) if one.is_scheme("DPoP")]
+            if "use_dpop_nonce" in asked:  # RFC 9449 §9: the token is good
+                await self._show(request)
+                return True
         sent = Secrets((request.headers.get("Authorization", ""),))
         if authorization(held.user) in sent:
             held.refusals += 1
@@ -59,54 +69,28 @@ class Signer(Auth):
                 await refresh(held, client, "refused", Secrets((held.user.token,)))
             else:
                 await held.load()  # the person may have granted again
-        request.headers["Authorization"] = authorization(held.user)
+        await self._show(request)
         return request.headers["Authorization"] not in sent
+
+    async def _show(self, request: Request) -> None:
+        """Puts the token into the request, with a proof of its key where it is bound to one."""
+        held = self._held
+        request.headers["Authorization"] = authorization(held.user)
+        key = held.proof_key()
+        if key is not None:
+            request.headers["DPoP"] = await held.source.app._proof(key, request, held.clock(), held.user.token)
 
     async def wait_for_refresh(self) -> None:
         """Waits for a refresh in flight, its hooks too: cut short, it could lose a rotated refresh token."""
         await wait_for_refresh(self._held)
 
-
-class OAuth2(Signer):
-    """Signs requests as one user of one client; `OAuth2("app.json", "user.json")`.
-
-    `app` and `user` are objects or paths. With a path or a store's entry (`store.user("alice")`) as
-    user, new tokens are saved there before they are used, and those that another process saved are
-    taken over; an entry is first read by the first request. One object serves any number of calls,
-    event loops and threads at once, and with a path or an entry a forked child too. After a fork, parent and
-    child each hold a copy of an in-memory user; with rotating refresh tokens the second refresh fails.
-    `on_refresh` is called with new tokens after the save, and may be a coroutine function. `clock` gives
-    epoch seconds. Raises `CredentialsError` for files that are something else.
-    """
-
-    __module__ = "SlyAPI.oauth2"
-
-    __slots__ = ()
-
-    def __init__(
-        self,
-        app: OAuth2App | StrPath,
-        user: OAuth2User | StoredUser | StrPath,
-        on_refresh: OnRefresh | None = None,
-        *,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        source = RefreshTokenSource(app if isinstance(app, OAuth2App) else OAuth2App.from_json_file(app))
-        if isinstance(user, OAuth2User):
-            held = HeldUser(source, user, clock)
-        elif isinstance(user, str | os.PathLike):
-            held = HeldUser(source, OAuth2User.from_json_file(user), clock)
-            held.own().entry, held.rare.in_file, held.rare.stored = user_file(user), True, mark_of(held.user)
-        else:
-            held = HeldUser(source, clock=clock)
-            held.own().entry = entry_of(user)
-        super().__init__(held)
-        if on_refresh is not None:
-            self.on_refresh = on_refresh
-
     def __repr__(self) -> str:
         held: HeldUser | None = getattr(self, "_held", None)  # none yet, in a traceback of `__init__`
-        return f"OAuth2({held.source.app!r}, {held.rare.entry or held.user!r})" if held else "OAuth2()"
+        name = type(self).__name__
+        if held is None:
+            return f"{name}()"
+        shown = held.rare.entry or (None if held.user is NOT_LOADED else held.user)
+        return f"{name}({held.source.app!r}, {shown!r})"
 
     @property
     def app(self) -> OAuth2App:
@@ -159,6 +143,67 @@ class OAuth2(Signer):
         await self.wait_for_refresh()
         async with held.lock():
             await held.load()
+            if held.user is NOT_LOADED:
+                return  # a machine that has no token yet
             await self.app.revoke(held.user, client)
             if held.rare.entry is not None:
                 await held.rare.entry.delete()
+
+
+class OAuth2(Signer):
+    """Signs requests as one user of one client; `OAuth2("app.json", "user.json")`.
+
+    `app` and `user` are objects or paths. With a path or a store's entry (`store.user("alice")`) as
+    user, new tokens are saved there before they are used, and those that another process saved are
+    taken over; an entry is first read by the first request. One object serves any number of calls,
+    event loops and threads at once, and with a path or an entry a forked child too. After a fork, parent and
+    child each hold a copy of an in-memory user; with rotating refresh tokens the second refresh fails.
+    `on_refresh` is called with new tokens after the save, and may be a coroutine function. `leeway`: seconds before
+    expiry at which the token is refreshed (None: the client's). `clock` gives epoch seconds. Raises `CredentialsError`
+    for files that are something else.
+    """
+
+    __module__ = "SlyAPI.oauth2"
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        app: OAuth2App | StrPath,
+        user: OAuth2User | StoredUser | StrPath,
+        on_refresh: OnRefresh | None = None,
+        *,
+        leeway: float | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        source = RefreshTokenSource(app if isinstance(app, OAuth2App) else OAuth2App.from_json_file(app))
+        super().__init__(held_user(source, user, clock, leeway, on_refresh))
+
+
+def held_user(
+    source: TokenSource,
+    user: OAuth2User | StoredUser | StrPath | None,
+    clock: Callable[[], float],
+    leeway: float | None,
+    on_refresh: OnRefresh | None,
+) -> HeldUser:
+    """The user of a signer: an object, a path, an entry of a store; None for tokens that only memory holds.
+
+    Raises `CredentialsError` for a file that is something else, or is missing where only a person can make it.
+    """
+    if user is None and not source.needs_grant:
+        held = HeldUser(source, clock=clock, leeway=leeway)
+    elif isinstance(user, OAuth2User):
+        held = HeldUser(source, user, clock, leeway)
+    elif isinstance(user, str | os.PathLike):
+        loaded = OAuth2User.from_json_file(user) if source.needs_grant else NOT_LOADED
+        held = HeldUser(source, loaded, clock, leeway)
+        held.own().entry, held.rare.in_file = user_file(user), True
+        if loaded is not NOT_LOADED:
+            held.rare.stored = mark_of(loaded)
+    else:
+        held = HeldUser(source, clock=clock, leeway=leeway)
+        held.own().entry = entry_of(user)
+    if on_refresh is not None:
+        held.own().on_refresh = on_refresh
+    return held

@@ -4,17 +4,28 @@ The rule: one method per request, and never a guess on a refresh (a refused one 
 """
 
 from base64 import b64encode
+from collections.abc import Sequence
 from urllib.parse import quote
 
 from ..tokens.client_auth import ClientAuth
-from ..web.masking import SecretForm
 from ..web.messages import Method, Request
+from ..web.secret_values import SecretForm, SecretPairs
 
 
 def token_request(
-    token_uri: str, form: SecretForm, method: ClientAuth, client_id: str, client_secret: str
+    token_uri: str,
+    form: SecretForm,
+    method: ClientAuth,
+    client_id: str,
+    client_secret: str,
+    *,
+    resources: Sequence[str] = (),
 ) -> Request:
-    """A POST to the token endpoint, with the client authentication in the one place that `method` names."""
+    """A POST to the token endpoint, with the client authentication in the one place that `method` names.
+
+    An assertion (RFC 7523 §2.2) is in `form` already; a certificate (RFC 8705 §2) is presented by the connection.
+    `resources` are repeated parameters (RFC 8707 §2).
+    """
     fields = SecretForm(form)
     headers = {"Accept": "application/json"}  # GitHub answers form-encoded without it
     if method == "basic":
@@ -26,7 +37,10 @@ def token_request(
         fields["client_id"] = client_id
         if method == "post":
             fields["client_secret"] = client_secret
-    return Request(Method.POST, token_uri, headers=headers, data=fields)
+    if not resources:
+        return Request(Method.POST, token_uri, headers=headers, data=fields)
+    pairs = SecretPairs([*fields.items(), *(("resource", resource) for resource in resources)])
+    return Request(Method.POST, token_uri, headers=headers, data=pairs)
 
 
 def basic_of(request: Request) -> str:

@@ -28,6 +28,10 @@ class TokenSource(ABC):
         """Whether `new_tokens` can succeed for the user."""
         return True
 
+    def fits(self, user: OAuth2User) -> bool:
+        """Whether stored tokens are what this source would ask for."""
+        return True
+
     @abstractmethod
     async def new_tokens(self, client: "ClientSession | None", user: OAuth2User, now: float) -> OAuth2User:
         """The user with new tokens. `client` lends its connections, `now` is in epoch seconds.

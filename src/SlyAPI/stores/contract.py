@@ -20,7 +20,7 @@ from ..errors import (
 )
 from ..json_file import StrPath
 from ..tokens.user import OAuth2User
-from ..web.masking import SecretJson
+from ..web.secret_values import SecretJson
 
 
 class TokenStore(ABC):

@@ -19,7 +19,7 @@ from ..errors import (
     clean_traceback,
     printable,
 )
-from ..web.masking import SecretJson
+from ..web.secret_values import SecretJson
 from .contract import TokenStore, as_text, superseded
 
 _KEY_BYTES, _NONCE_BYTES = 32, 12

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 from ..errors import ConfigError, CredentialsError, CredentialsNotFoundError, SaveError, clean_traceback
 from ..json_file import StrPath, check_writable, display_path, read_json_file, unavailable, write_json_file
-from ..web.masking import SecretJson
+from ..web.secret_values import SecretJson
 from .contract import StoredUser, TokenStore, lasting_path, missing, real_path, superseded
 from .file_lock import file_lock, write_turn
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import SaveError, UnavailableError
-from ..json_file import StrPath, display_path, unavailable
+from ..json_file import StrPath, display_path, may_write_in, unavailable
 from .contract import real_path
 from .locks import LOCK_TIMEOUT, ThreadLocks, poll_until
 
@@ -40,11 +40,14 @@ class SystemLocks:
     """Whether the lock needs a file of its own, since a locked file cannot be read or replaced."""
 
 
+def _flock(handle: int) -> None:
+    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
 def system_locks(fcntl: Any, msvcrt: Any) -> SystemLocks | None:
     """The locks of a system that has these modules: `flock` on Unix, the first byte of a file on Windows."""
     if fcntl is not None:
-        held = frozenset({errno.EWOULDBLOCK, errno.EAGAIN})
-        return SystemLocks(lambda handle: fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB), held, beside=False)
+        return SystemLocks(_flock, frozenset({errno.EWOULDBLOCK, errno.EAGAIN}), beside=False)
     if msvcrt is not None:
         held = frozenset({errno.EACCES, errno.EDEADLK})
         return SystemLocks(lambda handle: msvcrt.locking(handle, msvcrt.LK_NBLCK, 1), held, beside=True)
@@ -52,9 +55,11 @@ def system_locks(fcntl: Any, msvcrt: Any) -> SystemLocks | None:
 
 
 SYSTEM = system_locks(fcntl, msvcrt)
-_NOTHING_TO_LOCK = {errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.EROFS}
-"""There is no file, or none that this account may open; then it cannot save either (`check_writable`)."""
-_NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF, errno.EINVAL}
+_NO_FILE = {errno.ENOENT, errno.ENOTDIR}
+"""There is nothing to lock."""
+_NO_RIGHT = {errno.EACCES, errno.EPERM, errno.EROFS}
+"""No file can be made here, for a lock or for a save (`check_writable`)."""
+_NO_LOCKS = {errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF, errno.EINVAL}
 """The file system does not support locks, as some NFS."""
 
 _within_process = ThreadLocks()
@@ -78,14 +83,12 @@ async def file_lock(
     if system is not None and system.beside and not temporary:
         path, temporary = f"{real_path(path)}.lock", True
     async with _within_process.lock(real_path(path), timeout):
-        handles: list[_Handle] = []
+        lock = _Lock(path, temporary, system)
         try:
-            left = timeout - (loop.time() - began)
-            await poll_until(lambda: _try(path, temporary, handles, system), display_path(path), left)
+            await poll_until(lock.take, display_path(path), timeout - (loop.time() - began))
             yield
         finally:
-            for handle in handles:
-                _release(path, handle, temporary, system)
+            lock.release()
 
 
 @contextmanager
@@ -96,11 +99,10 @@ def write_turn(folder: str, *, system: SystemLocks | None = SYSTEM) -> Generator
     cannot be taken.
     """
     beside = system is not None and system.beside
-    path = os.path.join(folder, ".slyapi.lock") if beside else folder
-    handles: list[_Handle] = []
+    lock = _Lock(os.path.join(folder, ".slyapi.lock") if beside else folder, beside, system)
     try:
         for _ in range(WRITE_TRIES):
-            if _try(path, beside, handles, system):
+            if lock.take():
                 break
             time.sleep(WRITE_PAUSE)
         else:
@@ -110,22 +112,78 @@ def write_turn(folder: str, *, system: SystemLocks | None = SYSTEM) -> Generator
     try:
         yield
     finally:
-        for handle in handles:
-            _release(path, handle, beside, system)
+        lock.release()
 
 
-def _release(path: StrPath, handle: _Handle, temporary: bool, system: SystemLocks | None) -> None:
-    if handle not in _held:
-        return  # a fork has released it
-    beside = system is not None and system.beside
-    if beside:  # Windows removes no open file
-        _close(handle)
-    if temporary:
-        # on Unix before the handle closes: a process that waits finds the name gone, and opens the file anew
-        with suppress(OSError):
-            os.unlink(path)
-    if not beside:
-        _close(handle)
+class _Lock:
+    """One lock of a file, taken or not."""
+
+    def __init__(self, path: StrPath, temporary: bool, system: SystemLocks | None) -> None:
+        self.path, self.temporary, self.system = path, temporary, system
+        self.handle: _Handle | None = None
+
+    def take(self) -> bool:
+        """Whether there is nothing to wait for: the lock is taken, or there is nothing to lock.
+
+        A file may be replaced or removed while its lock is waited for; a lock on a file that has lost the name does
+        not count. Raises `UnavailableError`.
+        """
+        if self.system is None:
+            return True
+        try:
+            handle = _open(self.path, self.temporary)
+        except OSError as error:
+            denied = self.temporary and error.errno in _NO_RIGHT
+            if error.errno == errno.ELOOP or (denied and os.path.lexists(self.path)):
+                raise _foreign(self.path) from None
+            if (denied and not may_write_in(os.path.dirname(os.path.abspath(self.path)))) or error.errno in _NO_FILE:
+                return True
+            raise unavailable(self.path, "locked", error) from None
+        try:
+            if self._locks(handle[1], self.system):
+                self.handle = handle
+            return self.handle is not None
+        except FileNotFoundError:
+            return False
+        except _NoLocksError:
+            return True
+        except OSError as error:
+            raise error if isinstance(error, UnavailableError) else unavailable(self.path, "locked", error) from None
+        finally:
+            if self.handle is None:
+                _close(handle)
+
+    def _locks(self, number: int, system: SystemLocks) -> bool:
+        """Whether the open file is locked now, and is the one that has the name."""
+        try:
+            system.take(number)
+        except OSError as error:
+            if error.errno in _NO_LOCKS:
+                raise _NoLocksError from None
+            if error.errno in system.held:
+                return False
+            raise
+        opened = os.fstat(number)
+        if self.temporary and not _is_trusted(self.path, opened.st_uid):
+            raise _foreign(self.path)
+        return system.beside or os.path.samestat(opened, os.stat(self.path))
+
+    def release(self) -> None:
+        """Releases the lock, unless a fork has done so."""
+        if self.handle not in _held or self.handle is None or self.system is None:
+            return
+        if self.system.beside:  # Windows removes no open file
+            _close(self.handle)
+        if self.temporary:
+            # on Unix before the handle closes: a process that waits finds the name gone, and opens the file anew
+            with suppress(OSError):
+                os.unlink(self.path)
+        if not self.system.beside:
+            _close(self.handle)
+
+
+class _NoLocksError(OSError):
+    """The file system does not support locks."""
 
 
 def _open(path: StrPath, temporary: bool) -> _Handle:
@@ -146,46 +204,6 @@ def _close(handle: _Handle) -> None:
     _held.discard(handle)
     with suppress(OSError):  # it is closed whatever close() reports (close(2))
         os.close(handle[1])
-
-
-def _try(path: StrPath, temporary: bool, handles: list[_Handle], system: SystemLocks | None) -> bool:
-    """Whether there is nothing to wait for: the lock is taken (its handle in `handles`), or there is nothing to lock.
-
-    A file may be replaced or removed while its lock is waited for; a lock on a file that has lost the name does not
-    count. Raises `UnavailableError`.
-    """
-    if system is None:
-        return True
-    try:
-        handle = _open(path, temporary)
-    except OSError as error:
-        if error.errno == errno.ELOOP or (temporary and error.errno == errno.EACCES and os.path.lexists(path)):
-            raise _foreign(path) from None
-        if error.errno in _NOTHING_TO_LOCK:
-            return True
-        raise unavailable(path, "locked", error) from None
-    taken = False
-    try:
-        system.take(handle[1])
-        opened = os.fstat(handle[1])
-        if temporary and not _is_trusted(path, opened.st_uid):
-            raise _foreign(path)
-        taken = system.beside or os.path.samestat(opened, os.stat(path))
-    except FileNotFoundError:
-        pass
-    except UnavailableError:
-        raise
-    except OSError as error:
-        if error.errno in _NO_LOCKS:
-            return True
-        if error.errno not in system.held:
-            raise unavailable(path, "locked", error) from None
-    finally:
-        if taken:
-            handles.append(handle)
-        else:
-            _close(handle)
-    return taken
 
 
 def _is_trusted(path: StrPath, owner: int) -> bool:

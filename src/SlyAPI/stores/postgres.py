@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any
 
 from ..errors import ConfigError, MissingExtraError, NetworkError, SlyError, clean_traceback, printable
-from ..web.masking import Secrets
+from ..web.secret_values import Secrets
 from .served import LEASE, Lease, ServedStore
 
 _TABLE = re.compile(r"(?:[A-Za-z_]\w{0,62}\.)?[A-Za-z_]\w{0,55}", re.ASCII)

@@ -18,7 +18,7 @@ from ..errors import (
     clean_traceback,
     printable,
 )
-from ..web.masking import Secrets
+from ..web.secret_values import Secrets
 from .served import LEASE, Lease, ServedStore
 
 # KEYS: value; ARGV: the text that is stored as far as the caller knows ("" for none), the text to store

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from ..errors import ConfigError, CredentialsError, SaveError, UnavailableError, clean_traceback
-from ..json_file import StrPath, display_path, refuse_foreign_link
+from ..json_file import StrPath, display_path, may_write_in, refuse_foreign_link
 from .contract import TokenStore, as_text, as_value, lasting_path, missing, real_path, superseded
 from .file_lock import file_lock
 
@@ -135,7 +135,7 @@ class SqliteStore(TokenStore):
             return False
         if code.startswith("SQLITE_CANTOPEN"):
             folder = os.path.dirname(real_path(self.path))
-            return os.access(self.path, os.R_OK) and (not writing or os.access(folder, os.W_OK))
+            return os.access(self.path, os.R_OK) and (not writing or may_write_in(folder))
         return code.startswith(_PASSING)
 
     def _make_private(self) -> None:

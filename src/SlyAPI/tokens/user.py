@@ -11,7 +11,9 @@ from typing import Any, Self
 
 from ..errors import clean_traceback
 from ..json_file import StrPath, display_path, read_json_file
+from ..web.secret_values import SecretJson
 from .client_auth import ClientAuth
+from .identity import Identity
 from .scopes import missing_scopes, split_scopes
 from .times import as_utc, read_time, write_time
 from .user_json import answer_fields, google_auth_fields, user_fields
@@ -24,6 +26,8 @@ class OAuth2User:
     `expires_at` is aware and in UTC (a naive time is read as UTC), or None if the provider does not report it.
     `scopes` are those granted; `requested_scopes` those requested, if that differs. `client_auth` is the method
     that the grant used. `refresh_expires_at` is when the refresh token expires, if the provider reports it.
+    `identity` is who the person is, verified, and `id_token` the token that says so (OpenID Connect Core);
+    `dpop_key` is the private JWK to which the tokens are bound (RFC 9449).
     `extra` holds further keys of the file, which survive a rewrite; `expires_as_read` is the file's spelling of
     `expires_at`, written again while it names the same moment.
     """
@@ -39,6 +43,9 @@ class OAuth2User:
     client_auth: ClientAuth | None = None
     refresh_expires_at: datetime | None = None
     extra: dict[str, Any] | None = None
+    identity: Identity | None = None
+    id_token: str | None = None
+    dpop_key: SecretJson | None = None
     expires_as_read: str | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
@@ -58,6 +65,12 @@ class OAuth2User:
         """Scopes that were requested and not granted."""
         return missing_scopes(self.requested_scopes or [], self.scopes)
 
+    @property
+    def issued_token_type(self) -> str | None:
+        """The kind of token that an exchange gave, as a URN (RFC 8693 §2.2.1); None after another grant."""
+        issued = (self.extra or {}).get("issued_token_type")
+        return issued if isinstance(issued, str) else None
+
     def to_dict(self) -> dict[str, Any]:
         """The file format: `{token, refresh_token, expires_at, token_type, scopes}`, then optional members if set."""
         saved: dict[str, Any] = {
@@ -73,6 +86,12 @@ class OAuth2User:
             saved["client_auth"] = self.client_auth
         if self.refresh_expires_at is not None:
             saved["refresh_expires_at"] = write_time(self.refresh_expires_at)
+        if self.identity is not None:
+            saved["identity"] = self.identity.to_dict()
+        if self.id_token is not None:
+            saved["id_token"] = self.id_token
+        if self.dpop_key is not None:
+            saved["dpop_key"] = dict(self.dpop_key)
         return saved | (self.extra or {})
 
     def _expires_text(self) -> str | None:
@@ -95,7 +114,12 @@ class OAuth2User:
         `name` is for messages; `now` (epoch seconds) is when a reply without `created_at` arrived.
         Raises `CredentialsError`, which names what the object is instead.
         """
-        return cls(**user_fields(obj, time.time() if now is None else now, name))
+        fields = user_fields(obj, time.time() if now is None else now, name)
+        if fields.get("identity") is not None:
+            fields["identity"] = Identity.from_dict(fields["identity"])
+        if fields.get("dpop_key") is not None:
+            fields["dpop_key"] = SecretJson(fields["dpop_key"])
+        return cls(**fields)
 
     @classmethod
     @clean_traceback
@@ -116,13 +140,23 @@ class OAuth2User:
         requested: list[str] | None = None,
         previous: Self | None = None,
         refresh_life_unit: float = 1.0,
+        dpop_key: SecretJson | None = None,
     ) -> Self:
         """The user in a successful token reply (RFC 6749 §5.1) to a request sent at `now` (epoch seconds).
 
-        `previous` is the user refreshed: what the reply omits stays (§6). Raises `BadReplyError`.
+        `previous` is the user refreshed: what the reply omits stays (§6). Its `id_token` is not verified yet.
+        `dpop_key`: the key of the request's proof, to which the token must be bound.
+        Raises `BadReplyError`.
         """
-        fields = answer_fields(answer, now, refresh_life_unit)
+        fields = answer_fields(answer, now, refresh_life_unit, bound=dpop_key is not None)
+        if dpop_key is not None:
+            fields["dpop_key"] = dpop_key
+        if isinstance(answer.get("id_token"), str):
+            fields["id_token"] = answer["id_token"]
         granted = fields.pop("scopes")
+        issued = answer.get("issued_token_type")
+        if previous is None and isinstance(issued, str):
+            fields["extra"] = {"issued_token_type": issued}
         if previous is None:
             if granted is None:  # RFC 6749 §5.1: granted as requested
                 return cls(**fields, scopes=requested or [])

@@ -17,7 +17,7 @@ from .scopes import split_scopes
 from .times import expiry, read_time, refresh_expiry, seconds, write_time
 
 _OWN_KEYS = {"token", "refresh_token", "expires_at", "token_type", "scopes"}
-_MORE_KEYS = {"requested_scopes", "client_auth", "refresh_expires_at"}
+_MORE_KEYS = {"requested_scopes", "client_auth", "refresh_expires_at", "identity", "id_token", "dpop_key"}
 # Rarely needed: `re` compiles them at the first use and caches them.
 _NAME = r"[A-Za-z_-]{1,16}"  # a token_type that a message may quote
 _SCHEME = r"[A-Za-z0-9._-]+|[a-z][a-z0-9+.-]*:[\x21-\x7e]+"  # RFC 6749 A.13
@@ -86,21 +86,32 @@ def _own_fields(saved: Mapping[str, Any]) -> dict[str, Any]:
         "requested_scopes": None if requested is None else split_scopes(requested),
         "client_auth": read_client_auth(saved.get("client_auth")),
         "refresh_expires_at": read_time(saved.get("refresh_expires_at")),
+        "identity": read_identity(saved.get("identity")),
+        "id_token": _id_token(saved.get("id_token")),
+        "dpop_key": _dpop_key(saved.get("dpop_key")),
         "extra": {key: value for key, value in saved.items() if key not in _OWN_KEYS | _MORE_KEYS} or None,
     }
 
 
-def answer_fields(answer: Mapping[str, Any], now: float, refresh_life_unit: float = 1.0) -> dict[str, Any]:
+def answer_fields(
+    answer: Mapping[str, Any], now: float, refresh_life_unit: float = 1.0, *, bound: bool = False
+) -> dict[str, Any]:
     """The user's fields in a successful token reply (RFC 6749 §5.1) to a request sent at `now` (epoch seconds).
 
-    Reads only the protocol's names; `scopes` is None if the reply names none. `refresh_life_unit` in seconds.
+    Reads only the protocol's names; `scopes` is None if the reply names none. `refresh_life_unit` in seconds. `bound`:
+    the request had a proof, so that the token must be bound to its key (RFC 9449 §5).
     Raises `BadReplyError` for a token or a scheme that cannot be used.
     """
     if not answer.get("access_token") and isinstance(answer.get("authed_user"), dict):
         answer = answer["authed_user"]  # Slack, if only user scopes were requested
     token_type = answer.get("token_type")
     scheme = "bearer" if token_type in (None, "") else str(token_type).casefold()
-    if scheme not in ("bearer", "bot", "user"):  # Slack's bot and user are not schemes and mean Bearer
+    # RFC 8693 §2.2.1: the result of an exchange that is not for a header
+    not_applicable = scheme == "n_a" and isinstance(answer.get("issued_token_type"), str)
+    if bound and scheme != "dpop":
+        raise BadReplyError("the token is not bound to the key of the proof (RFC 9449 §5).", kind="configuration")
+    # Slack's bot and user are not schemes and mean Bearer
+    if scheme not in ("bearer", "bot", "user") and not not_applicable and not bound:
         named = f"type {token_type!r}" if re.fullmatch(_NAME, str(token_type)) else "an unreadable type"
         raise BadReplyError(
             f"the token is of {named}, which SlyAPI does not support (RFC 6749 §7.1).", kind="configuration"
@@ -112,10 +123,36 @@ def answer_fields(answer: Mapping[str, Any], now: float, refresh_life_unit: floa
         "token": _sendable("access_token", answer.get("access_token")),
         "refresh_token": _refresh_token(answer.get("refresh_token")),
         "expires_at": expiry(answer, now),
-        "token_type": "Bearer",
+        "token_type": "DPoP" if bound else "N_A" if not_applicable else "Bearer",
         "scopes": split_scopes(scope) if isinstance(scope, str | list) else None,
         "refresh_expires_at": refresh_expiry(answer, now, refresh_life_unit),
     }
+
+
+def read_identity(value: Any) -> Mapping[str, Any] | None:
+    """The members of an `Identity` in a file; None for null. Raises `ConfigError`."""
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        raise ConfigError(f"identity is {_kind(value)}, not an object.")
+    members: dict[str, Any] = value
+    texts = [members.get(name) for name in ("issuer", "subject")]
+    if not all(isinstance(text, str) and text for text in texts) or not isinstance(members.get("claims"), dict):
+        raise ConfigError("identity lacks issuer, subject or claims.")
+    read_time(members.get("authenticated_at"))
+    return members
+
+
+def _id_token(value: Any) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise ConfigError(f"id_token is {_kind(value)}, not a token.")
+    return value
+
+
+def _dpop_key(value: Any) -> dict[str, Any] | None:
+    if value is not None and not (isinstance(value, dict) and isinstance(value.get("kty"), str)):
+        raise ConfigError("dpop_key is not a JWK.")
+    return value
 
 
 def _sendable(name: str, token: Any) -> str:

@@ -52,7 +52,8 @@ class Request:
     """One request before it is sent. An `Auth` may change `query_params`, `headers` and `data`.
 
     `url` is complete except for `query_params`; `data` is a form (mapping), JSON (when `data_is_json`),
-    or text and bytes sent as they are; an empty mapping means no body.
+    or text and bytes sent as they are; an empty mapping means no body. `certificate` names the files of a client
+    certificate that the connection presents (RFC 8705), if any.
     """
 
     __module__ = "SlyAPI.web"
@@ -63,6 +64,7 @@ class Request:
     headers: dict[str, str] = field(default_factory=dict)
     data: Any = field(default_factory=dict)
     data_is_json: bool = False
+    certificate: Any = None
 
     @property
     def name(self) -> str:

@@ -1,0 +1,85 @@
+"""A grant on another device (RFC 8628): the address and the code are shown here, and the person consents there.
+
+The rule: nothing is saved before the person has consented.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+from ..errors import DeniedError, GrantTimeoutError, LoginEndedError, clean_traceback
+from ..oauth2 import DeviceLogin, OAuth2App, OAuth2User
+from .console import Console
+from .grant import GrantOptions, Save
+from .qr_code import qr_lines
+
+Sleep = Callable[[float], Awaitable[object]]
+
+
+@clean_traceback
+async def grant_by_device(
+    app: OAuth2App,
+    scopes: list[str],
+    options: GrantOptions,
+    console: Console,
+    save: Save[OAuth2User],
+    *,
+    clock: Callable[[], float] = time.time,
+    sleep: Sleep = asyncio.sleep,
+) -> OAuth2User:
+    """The user who consented on another device, already saved. `clock` gives epoch seconds.
+
+    Raises `DeniedError`, `GrantTimeoutError` where the code ran out, `TokenError`, and the errors of `save`.
+    """
+    device = await app.begin_device(scopes)
+    end = device.expires_at.timestamp()
+    if options.device_timeout is not None:
+        end = min(end, clock() + options.device_timeout)
+    _show(device, console, end - clock())
+
+    async def wait(seconds: float) -> None:
+        until = clock() + seconds
+        while (left := until - clock()) > 0:
+            if clock() >= end:
+                raise LoginEndedError("")
+            console.progress(f"{time_left(end - clock())} left ")
+            await sleep(min(1.0, left))
+
+    try:
+        user = await app.finish_device(device, clock=clock, sleep=wait)
+    except LoginEndedError:
+        raise GrantTimeoutError(
+            "The code ran out before anybody entered it.", next_step="Run grant again for a new code."
+        ) from None
+    except DeniedError as error:
+        error.next_step = "Run it again to consent."
+        raise
+    finally:
+        console.progress("")
+    user.client_auth = options.client_auth or user.client_auth
+    save(user)
+    return user
+
+
+def _show(device: DeviceLogin, console: Console, seconds: float) -> None:
+    """What the person needs: the address, the code in groups, a QR code where the terminal can show one, the time."""
+    console.say("", f"    {device.verification_uri}", "", heading="Open this page on any device, and enter the code:")
+    console.say("", heading=f"    {grouped(device.user_code)}")
+    if device.verification_uri_complete is not None:
+        console.show_picture(qr_lines(device.verification_uri_complete))
+        console.say("Or open this page, where the code is filled in:", "", device.verification_uri_complete, "")
+    console.say(f"The code is good for {time_left(seconds)}. Waiting for your consent (Ctrl-C stops).")
+
+
+def grouped(code: str) -> str:
+    """A code that is easy to read: long ones in groups, unless the provider groups them itself (RFC 8628 §6.1)."""
+    if not code.isalnum() or len(code) < 6:
+        return code
+    size = 3 if len(code) % 3 == 0 and len(code) % 4 else 4
+    return "-".join(code[start : start + size] for start in range(0, len(code), size))
+
+
+def time_left(seconds: float) -> str:
+    """Minutes and seconds, as a clock shows them."""
+    minutes, rest = divmod(max(0, round(seconds)), 60)
+    return f"{minutes}:{rest:02} min" if minutes else f"{rest} s"

@@ -1,0 +1,260 @@
+"""Who the person is: verifies id_tokens by the issuer's keys, asks for userinfo, ends sessions (OpenID Connect).
+
+The rule: what is not verified is not kept; an answer that names another person is not saved.
+"""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlencode
+
+from ..errors import ApiError, ConfigError, IdentityError, SlyError, clean_traceback
+from ..tokens.identity import Identity
+from ..tokens.user import OAuth2User, authorization
+from ..transport import requests as transport
+from ..web.events import refresh_log as log
+from ..web.json import read_json
+from ..web.messages import Method, Reply, Request, retry_after
+from ..web.secret_values import Secrets
+from ..web.urls import bare_url, check_endpoint
+from .client import Asked, Client, clock
+from .identity import LOGOUT_AGE, LogoutToken, read_id_token, read_logout_token, read_userinfo
+from .issuer_keys import LIMIT, IssuerKeys
+from .jose import ASYMMETRIC, load_signing_key, read_jwt, require, secret_jwk, unverified
+from .login import FinishedLogins
+
+if TYPE_CHECKING:
+    from aiohttp import ClientSession
+
+    from .jose import Jwt
+
+
+class Expected(NamedTuple):
+    """What an id_token must say to be ours: by whom it is issued, and how it is signed."""
+
+    issuer: str
+    algs: tuple[str, ...]
+    jwks_uri: str
+
+
+_SHORTEST_SECRET = 14
+"""112 bits (NIST SP 800-131A)."""
+_SAME = {"EdDSA": ("EdDSA", "Ed25519"), "Ed25519": ("EdDSA", "Ed25519")}
+"""Two names of one algorithm (RFC 9864)."""
+
+
+@dataclass(repr=False)
+class IdentityCalls(Client):
+    """The calls of OpenID Connect Core, RP-Initiated Logout and Back-Channel Logout."""
+
+    _issuer_keys: IssuerKeys = field(default_factory=IssuerKeys, init=False, compare=False)
+    _logouts: FinishedLogins = field(default_factory=FinishedLogins, init=False, compare=False)
+
+    @clean_traceback
+    async def userinfo(
+        self, user: OAuth2User, client: "ClientSession | None" = None, *, now: float | None = None
+    ) -> dict[str, Any]:
+        """What the provider says of the person (OpenID Connect Core §5.3), who is the one of `user.identity`.
+
+        Raises `IdentityError` for another person or a signed answer that does not verify, `ApiError` for a refusal,
+        `ConfigError` where no endpoint is known.
+        """
+        uri = self.userinfo_uri or self._facts.userinfo_uri
+        if not uri:
+            raise ConfigError("No userinfo endpoint is known.", next_step='Put "userinfo_uri" into the client file.')
+        check_endpoint(uri, "userinfo_uri", allow_http=self.allow_http)
+        headers = {"Accept": "application/json, application/jwt", "Authorization": authorization(user)}
+        request = Request(Method.GET, uri, headers=headers)
+        reply = await self._ask_userinfo(request, user, client, clock(now))
+        if reply.status != 200:
+            raise _refused(reply, Secrets((user.token,)))
+        if reply.headers.get("Content-Type", "").partition(";")[0].strip().casefold() == "application/jwt":
+            claims = await self._signed_userinfo(reply, client, clock(now))
+        else:
+            claims = read_json(reply.body, request)
+        if not isinstance(claims, dict) or not isinstance(claims.get("sub"), str):
+            raise IdentityError("The userinfo do not say who the person is: sub is missing (OpenID Connect Core §5.3).")
+        if user.identity is not None and claims["sub"] != user.identity.subject:
+            raise IdentityError("The userinfo are of another person (OpenID Connect Core §5.3.2).")
+        return claims
+
+    async def _ask_userinfo(
+        self, request: Request, user: OAuth2User, client: "ClientSession | None", now: float
+    ) -> Reply:
+        """The reply to a request with the user's token; one with a proof is repeated once for a nonce (RFC 9449 §9)."""
+        if user.dpop_key is None:
+            return await transport.send(request, client, timeout=self.token_timeout)
+        key = load_signing_key(user.dpop_key)
+        request.headers["DPoP"] = await self._proof(key, request, now, user.token)
+        reply = await transport.send(request, client, timeout=self.token_timeout)
+        if self._nonces.take(request.url, reply.headers) and reply.status == 401:
+            request.headers["DPoP"] = await self._proof(key, request, now, user.token)
+            reply = await transport.send(request, client, timeout=self.token_timeout)
+        return reply
+
+    def logout_url(
+        self, user: OAuth2User, post_logout_redirect_uri: str | None = None, state: str | None = None
+    ) -> str:
+        """The address that ends the person's session at the provider, for their browser (RP-Initiated Logout §2).
+
+        Asks nobody. The browser comes back to `post_logout_redirect_uri`, which is registered, with `state`.
+        Raises `ConfigError` where no endpoint is known.
+        """
+        if not self.logout_uri:
+            raise ConfigError("No logout endpoint is known.", next_step='Put "logout_uri" into the client file.')
+        uri = check_endpoint(self.logout_uri, "logout_uri", allow_http=self.allow_http)
+        who: dict[str, str | None] = {"id_token_hint": user.id_token} if user.id_token else {"client_id": self.id}
+        params = who | {"post_logout_redirect_uri": post_logout_redirect_uri, "state": state}
+        query = urlencode({name: text for name, text in params.items() if text is not None})
+        return f"{uri}{'&' if '?' in uri else '?'}{query}"
+
+    @clean_traceback
+    async def read_logout_token(
+        self, token: str, client: "ClientSession | None" = None, *, now: float | None = None
+    ) -> LogoutToken:
+        """Whose sessions end, by a logout token that the provider posted (Back-Channel Logout §2.6); each counts once.
+
+        Raises `IdentityError`, to which the application answers HTTP 400.
+        """
+        at = clock(now)
+        expected = self._expected()
+        logout = read_logout_token(
+            await self._verified(token, expected, client, at),
+            issuer=expected.issuer,
+            client_id=self.id,
+            now=at + self.clock_skew,
+            template_claim=self._facts.issuer_claim,
+        )
+        if not self._logouts.ends(f"{logout.issuer} {logout.claims['jti']}", at + 2 * LOGOUT_AGE, at):
+            raise IdentityError("This logout token came before (jti).")
+        return logout
+
+    async def _identified(
+        self,
+        user: OAuth2User,
+        previous: OAuth2User | None,
+        asked: Asked | None,
+        client: "ClientSession | None",
+        now: float,
+    ) -> OAuth2User:
+        """The user of a token reply, whose id_token is verified where a login asked for it, and dropped elsewhere."""
+        if asked is not None:
+            user.identity = await self._identity(user, client, now, nonce=asked.nonce, max_age=asked.max_age)
+        elif previous is None or previous.identity is None:
+            user.id_token = None if previous is None else previous.id_token
+        elif user.id_token != previous.id_token:
+            user.identity = await self._refreshed_identity(user, previous, client, now)
+        return user
+
+    async def _refreshed_identity(
+        self, user: OAuth2User, previous: OAuth2User, client: "ClientSession | None", now: float
+    ) -> Identity:
+        """The identity in the id_token of a refresh (OpenID Connect Core §12.2)."""
+        before = previous.identity
+        assert before is not None
+        try:
+            return await self._identity(user, client, now, previous=previous)
+        except SlyError as error:
+            if isinstance(error, IdentityError) and error.kind != "transient":
+                raise
+            # the refresh token may be rotated: keys that cannot be fetched now must not lose it. Its claims are still
+            # checked, which came by TLS from the token endpoint (§3.1.3.7, 6), and the identity stays as it was.
+            expected = self._expected()
+            terms = self._terms(expected, now)
+            read_id_token(unverified(user.id_token), **terms, access_token=user.token, previous=before)
+            log.warning("The refreshed id_token is not kept, because the keys for it cannot be had: %s", error)
+            user.id_token = previous.id_token
+            return before
+
+    async def _identity(
+        self,
+        user: OAuth2User,
+        client: "ClientSession | None",
+        now: float,
+        *,
+        nonce: str | None = None,
+        max_age: float | None = None,
+        previous: OAuth2User | None = None,
+    ) -> Identity:
+        if user.id_token is None:
+            raise IdentityError("The provider sent no id_token, though the scope openid asks for one.")
+        expected = self._expected()
+        return read_id_token(
+            await self._verified(user.id_token, expected, client, now),
+            **self._terms(expected, now),
+            nonce=nonce,
+            access_token=user.token,
+            max_age=max_age,
+            previous=None if previous is None else previous.identity,
+        )
+
+    def _asked(self, nonce: str | None, max_age: float | None) -> Asked | None:
+        """What the id_token must answer."""
+        if nonce is None:
+            return None
+        self._check_verifies()
+        return Asked(nonce, max_age)
+
+    def _check_verifies(self) -> None:
+        """Raises `ConfigError` where no id_token can be verified: before a code or refresh token is sent and lost."""
+        require()
+        self._expected()
+
+    def _terms(self, expected: Expected, now: float) -> dict[str, Any]:
+        return {
+            "issuer": expected.issuer,
+            "client_id": self.id,
+            "now": now + self.clock_skew,
+            "template_claim": self._facts.issuer_claim,
+        }
+
+    def _expected(self) -> Expected:
+        """Who issues this client's id_tokens, and how they are signed. Raises `ConfigError` where that is unknown."""
+        issuer = self.issuer or self._facts.id_token_issuer or self._facts.issuer
+        jwks_uri = self.jwks_uri or self._facts.jwks_uri or ""
+        wanted = self.id_token_alg or "RS256"
+        algs = {name for alg in ([wanted] if isinstance(wanted, str) else wanted) for name in _SAME.get(alg, (alg,))}
+        by_secret = algs == {"HS256"}
+        missing = [name for name, value in (("issuer", issuer), ("jwks_uri", jwks_uri or by_secret)) if not value]
+        if issuer is None or missing:
+            raise ConfigError(
+                f"Who the person is cannot be verified: the client has no {' and no '.join(missing)}.",
+                next_step="Make the client from its issuer (scaffold --issuer), or leave out the scope openid.",
+            )
+        if by_secret and len(self.secret or "") < _SHORTEST_SECRET:
+            raise ConfigError(f"id_token_alg HS256 needs the client's secret, {_SHORTEST_SECRET} characters or longer.")
+        if not by_secret:
+            check_endpoint(jwks_uri, "jwks_uri", allow_http=self.allow_http)
+        if not by_secret and not algs <= {*ASYMMETRIC}:
+            raise ConfigError(f"id_token_alg is one of {', '.join(ASYMMETRIC)}, or HS256 alone.")
+        return Expected(issuer, tuple(sorted(algs)), jwks_uri)
+
+    async def _verified(
+        self, token: str, expected: Expected, client: "ClientSession | None", now: float
+    ) -> "Jwt":
+        """The token, if its signature holds."""
+        if expected.algs == ("HS256",):
+            return read_jwt(token, [secret_jwk(self.secret or "")], expected.algs)
+
+        async def fetch(request: Request) -> Reply:
+            return await transport.send(request, client, timeout=self.token_timeout, limit=LIMIT)
+
+        return await self._issuer_keys.read(token, expected.algs, expected.jwks_uri, fetch, now)
+
+    async def _signed_userinfo(self, reply: Reply, client: "ClientSession | None", now: float) -> dict[str, Any]:
+        expected = self._expected()
+        if "HS256" not in expected.algs:  # its algorithm is registered on its own
+            expected = expected._replace(algs=ASYMMETRIC)
+        token = await self._verified(reply.text().strip(), expected, client, now)
+        return read_userinfo(token, issuer=expected.issuer, client_id=self.id, template_claim=self._facts.issuer_claim)
+
+
+def _refused(reply: Reply, secrets: Secrets) -> ApiError:
+    kept = reply.without(secrets)
+    return ApiError(
+        reply.status,
+        kept.text()[:300],
+        kept,
+        message=f"The userinfo at {bare_url(reply.url)} were refused: HTTP {reply.status}.",
+        next_step="The token may have ended, or lacks the scope openid." if reply.status in (401, 403) else "",
+        retry_after=retry_after(reply.headers),
+    )
