@@ -50,6 +50,12 @@ class Auth(ABC):
             status == 403 and self.answers_403 and needs_scope(challenges_in(headers)) is not None
         )
 
+    def take_nonce(self, url: str, headers: Mapping[str, str]) -> None:  # noqa: B027 - most kinds send no proof
+        """Remembers the nonce that a server wants in the next proof (RFC 9449 §8.2).
+
+        Called with the headers of each reply that has one, to a request that signing gave a `DPoP` header.
+        """
+
     def secrets_to_mask(self) -> Iterable[str]:
         """What no message may repeat, in addition to what signing added to the request."""
         return ()

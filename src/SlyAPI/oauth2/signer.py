@@ -71,6 +71,10 @@ class Signer(Auth):
         await self._show(request)
         return request.headers["Authorization"] not in sent
 
+    def take_nonce(self, url: str, headers: Mapping[str, str]) -> None:
+        """Remembers the server's nonce for the next proof (RFC 9449 §8.2)."""
+        self._held.source.app._nonces.take(url, headers)
+
     async def _show(self, request: Request) -> None:
         """Puts the token into the request, with a proof of its key where it is bound to one."""
         held = self._held

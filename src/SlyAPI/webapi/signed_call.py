@@ -50,6 +50,8 @@ async def signed_call(
     unsigned = _parts(request)
     request = await auth.sign(client, request)
     reply = await fetch(client, request, limit)
+    if "DPoP" in request.headers and "DPoP-Nonce" in reply.headers and reply.status != 401:
+        auth.take_nonce(request.url, reply.headers)
     if reply.status < 300:
         return reply
     own = Request(*unsigned)
