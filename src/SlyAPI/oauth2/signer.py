@@ -69,12 +69,14 @@ class Signer(Auth):
         await self._show(request)
         return request.headers["Authorization"] not in sent
 
-    def note_accepted(self) -> None:
-        """Remembers that the token in use is good: if it is refused later, a refresh may help."""
+    def note_reply(self, url: str, status: int, headers: Mapping[str, str]) -> None:
+        """Remembers that the token is good, so that a later refusal is worth a refresh, and the server's nonce."""
         held = self._held
-        if not held.accepted:
+        if status < 400 and not held.accepted:
             held.accepted = True
             forget_new(held.key)
+        if held.user.dpop_key is not None and status != 401:
+            held.source.app._nonces.take(url, headers)  # RFC 9449 §8.2
 
     async def _show(self, request: Request) -> None:
         """Puts the token into the request, with a proof of its key where it is bound to one."""

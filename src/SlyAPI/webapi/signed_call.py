@@ -50,8 +50,8 @@ async def signed_call(
     unsigned = _parts(request)
     request = await auth.sign(client, request)
     reply = await fetch(client, request, limit)
+    auth.note_reply(request.url, reply.status, reply.headers)
     if reply.status < 300:
-        auth.note_accepted()
         return reply
     own = Request(*unsigned)
     replaced: list[str] = []
