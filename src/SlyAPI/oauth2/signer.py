@@ -42,10 +42,9 @@ class Signer(Auth):
         held = self._held
         if held.is_due():
             await refresh(held, client)
-        await self._show(request)
-        certificate = held.source.app.certificate
-        if certificate is not None:  # RFC 8705 §3: the API sees that the token is ours
-            request.certificate = certificate
+        request.headers["Authorization"] = authorization(held.user)
+        if held.user.dpop_key is not None or held.source.app.certificate is not None:
+            await self._prove(request)
         return request
 
     @clean_traceback
@@ -55,7 +54,7 @@ class Signer(Auth):
         if held.user.dpop_key is not None and held.source.app._nonces.take(request.url, headers):
             asked = [one.params.get("error") for one in challenges_in(headers) if one.is_scheme("DPoP")]
             if "use_dpop_nonce" in asked:  # RFC 9449 §9: the token is good
-                await self._show(request)
+                await self._prove(request)
                 return True
         sent = Secrets((request.headers.get("Authorization", ""),))
         if authorization(held.user) in sent:
@@ -66,7 +65,8 @@ class Signer(Auth):
                 await refresh(held, client, "refused", Secrets((held.user.token,)))
             else:
                 await held.load()  # the person may have granted again
-        await self._show(request)
+        request.headers["Authorization"] = authorization(held.user)
+        await self._prove(request)
         return request.headers["Authorization"] not in sent
 
     def note_reply(self, url: str, status: int, headers: Mapping[str, str]) -> None:
@@ -78,13 +78,14 @@ class Signer(Auth):
         if held.user.dpop_key is not None and status != 401:
             held.source.app._nonces.take(url, headers)  # RFC 9449 §8.2
 
-    async def _show(self, request: Request) -> None:
-        """Puts the token into the request, with a proof of its key where it is bound to one."""
+    async def _prove(self, request: Request) -> None:
+        """Adds what a token that is bound to a key needs: a DPoP proof (RFC 9449 §7.1), a certificate (RFC 8705 §3)."""
         held = self._held
-        request.headers["Authorization"] = authorization(held.user)
         key = held.proof_key()
         if key is not None:
             request.headers["DPoP"] = await held.source.app._proof(key, request, held.clock(), held.user.token)
+        if held.source.app.certificate is not None:
+            request.certificate = held.source.app.certificate
 
     async def wait_for_refresh(self) -> None:
         """Waits for a refresh in flight, its hooks too: cut short, it could lose a rotated refresh token."""
