@@ -124,9 +124,9 @@ def _whole(text: str, name: str) -> str:
     token = text.removesuffix("\n").removesuffix("\r")
     problem: SlyError
     if not token:
-        problem = CredentialsError(f"{name} holds no token.")
+        problem = CredentialsError(f"{name} contains no token.")
     elif len(token) > _LONGEST or not token.isascii() or not token.isprintable() or " " in token:
-        problem = CredentialsError(f"{name} holds something else than one token.")
+        problem = CredentialsError(f"{name} does not contain exactly one token.")
     else:
         return token
     raise problem

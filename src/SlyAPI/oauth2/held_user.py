@@ -185,7 +185,7 @@ def unavailable(held: HeldUser, error: BaseException) -> UnavailableError:
 
 
 def mark_of(user: OAuth2User) -> Secrets:
-    """What tells one state of a user's tokens from another, though the program changes the object."""
+    """A value that identifies this state of a user's tokens, although the program may change the object."""
     return Secrets((user.token, user.refresh_token or "", str(user.expires_at)))
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class Expected(NamedTuple):
-    """What an id_token must say to be ours: by whom it is issued, and how it is signed."""
+    """What an id_token must contain: its issuer, and how it is signed."""
 
     issuer: str
     algs: tuple[str, ...]
@@ -72,7 +72,7 @@ class IdentityCalls(Client):
         else:
             claims = read_json(reply.body, request)
         if not isinstance(claims, dict) or not isinstance(claims.get("sub"), str):
-            raise IdentityError("The userinfo do not say who the person is: sub is missing (OpenID Connect Core §5.3).")
+            raise IdentityError("The userinfo reply identifies nobody: sub is missing (OpenID Connect Core §5.3).")
         if user.identity is not None and claims["sub"] != user.identity.subject:
             raise IdentityError("The userinfo are of another person (OpenID Connect Core §5.3.2).")
         return claims

@@ -137,7 +137,7 @@ def read_jwt(token: object, keys: Iterable[Mapping[str, Any]], algs: Collection[
         raise UnknownKeyError("The token is signed by a key that the issuer does not publish.")
     signed = token.rpartition(".")[0].encode("ascii")
     if not any(_holds(alg, signed, signature, key) for key in fitting):
-        raise IdentityError("The token's signature does not hold.")
+        raise IdentityError("The token's signature is not valid.")
     return Jwt(header, _claims(payload))
 
 
@@ -254,7 +254,7 @@ def _claims(payload: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         claims = None
     if not isinstance(claims, dict):
-        raise IdentityError("The token holds something else than claims.")
+        raise IdentityError("The token does not contain claims.")
     return claims
 
 

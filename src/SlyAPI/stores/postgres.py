@@ -147,7 +147,7 @@ class PostgresStore(ServedStore[Any]):
 
     def _check_name(self, name: str) -> None:
         if "\0" in name or any("\ud800" <= char <= "\udfff" for char in name):
-            raise ConfigError("A user's name holds NUL or half a character.", next_step="Use a short id as name.")
+            raise ConfigError("A user's name contains NUL or a lone surrogate.", next_step="Use a short id as name.")
         if len(name.encode()) > _LONGEST:
             raise ConfigError(f"A user's name is longer than {_LONGEST} bytes.", next_step="Use a short id as name.")
 
