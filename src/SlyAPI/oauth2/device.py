@@ -8,7 +8,16 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Self
 
-from ..errors import BadReplyError, ConfigError, DeniedError, LoginEndedError, SlyError, TokenError, printable
+from ..errors import (
+    BadReplyError,
+    ConfigError,
+    DeniedError,
+    LoginEndedError,
+    SlyError,
+    TokenError,
+    clean_traceback,
+    printable,
+)
 from ..tokens.times import seconds
 from ..web.messages import Reply
 from ..web.secret_values import SecretForm, SecretJson, Secrets
@@ -60,6 +69,7 @@ class DeviceLogin:
         )
 
     @classmethod
+    @clean_traceback
     def from_dict(cls, value: Mapping[str, Any]) -> Self:
         """The login that `to_dict` wrote. Raises `ConfigError` for anything else."""
         try:

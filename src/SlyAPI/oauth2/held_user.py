@@ -70,7 +70,7 @@ _NOTHING = Rare()
 class HeldUser:
     """The user, when the token is due, and in one slot whatever is rare."""
 
-    __slots__ = ("clock", "due_at", "rare", "refusals", "signed", "source", "timed", "user")
+    __slots__ = ("accepted", "clock", "due_at", "rare", "source", "timed", "user")
 
     def __init__(
         self,
@@ -112,8 +112,8 @@ class HeldUser:
     def take(self, user: OAuth2User) -> None:
         """Uses the user's tokens from now on."""
         self.user = user
-        self.signed = self.refusals = 0
-        """How many requests were signed with the token, and how many of them were refused."""
+        self.accepted = False
+        """Whether a reply showed that the token is good."""
         self._note_due()
 
     def is_due(self) -> bool:

@@ -91,6 +91,7 @@ class IdentityCalls(Client):
             reply = await transport.send(request, client, timeout=self.token_timeout)
         return reply
 
+    @clean_traceback
     def logout_url(
         self, user: OAuth2User, post_logout_redirect_uri: str | None = None, state: str | None = None
     ) -> str:
@@ -104,8 +105,12 @@ class IdentityCalls(Client):
         uri = check_endpoint(self.logout_uri, "logout_uri", allow_http=self.allow_http)
         who: dict[str, str | None] = {"id_token_hint": user.id_token} if user.id_token else {"client_id": self.id}
         params = who | {"post_logout_redirect_uri": post_logout_redirect_uri, "state": state}
-        query = urlencode({name: text for name, text in params.items() if text is not None})
-        return f"{uri}{'&' if '?' in uri else '?'}{query}"
+        try:
+            query = urlencode({name: text for name, text in params.items() if text is not None})
+            return f"{uri}{'&' if '?' in uri else '?'}{query}"
+        except UnicodeEncodeError:
+            pass  # raised below: the codec's error, which holds the text, must not be its context
+        raise ConfigError("A parameter of the logout address contains an unpaired surrogate (U+D800 to U+DFFF).")
 
     @clean_traceback
     async def read_logout_token(

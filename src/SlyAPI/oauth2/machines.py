@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from ..errors import BadReplyError, ConfigError, TokenError
+from ..errors import BadReplyError, ConfigError, TokenError, clean_traceback
 from ..json_file import StrPath
 from ..sources import from_file
 from ..stores.contract import StoredUser
@@ -169,6 +169,7 @@ class ClientCredentials(Signer):
 
     __slots__ = ()
 
+    @clean_traceback
     def __init__(
         self,
         app: OAuth2App | StrPath,
@@ -195,6 +196,7 @@ class TokenExchange(Signer):
 
     __slots__ = ()
 
+    @clean_traceback
     def __init__(
         self,
         app: OAuth2App | StrPath,
@@ -232,6 +234,7 @@ class AssertionGrant(Signer):
 
     __slots__ = ()
 
+    @clean_traceback
     def __init__(
         self,
         app: OAuth2App | StrPath,
