@@ -72,7 +72,7 @@ def _read_regular(path: StrPath) -> bytes:
             raise ValueError("is not a regular file")
         raw = file.read(_LARGEST + 1)
     if len(raw) > _LARGEST:
-        raise ValueError("is larger than 1 MiB, which no credentials file is")
+        raise ValueError("is larger than 1 MiB, too large for a credentials file")
     return raw
 
 

@@ -103,7 +103,7 @@ def github_actions(audience: str) -> Source:
         url, bearer = (os.environ.get(f"ACTIONS_ID_TOKEN_REQUEST_{name}", "") for name in ("URL", "TOKEN"))
         if not url or not bearer:
             raise CredentialsError(
-                "This is not a job of GitHub Actions that may ask for an OpenID token.",
+                "This is not a job of GitHub Actions that may request an OpenID token.",
                 next_step="Add to the job: permissions: {id-token: write}",
             )
         check_endpoint(url, "ACTIONS_ID_TOKEN_REQUEST_URL")

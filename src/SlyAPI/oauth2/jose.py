@@ -70,7 +70,7 @@ def load_signing_key(key: KeyLike, *, alg: str | None = None, key_id: str | None
     loaded = _load(_content(key))
     chosen = alg or loaded.get("alg") or _BY_KIND.get((loaded.key_type, str(loaded.get("crv") or "")))
     if chosen is None:
-        raise ConfigError("This kind of key signs none of our algorithms.", next_step="Use an EC key on P-256.")
+        raise ConfigError("None of our algorithms works with this kind of key.", next_step="Use an EC key on P-256.")
     algorithm = _algorithm(chosen)
     try:
         algorithm.check_key(loaded)
@@ -308,7 +308,7 @@ def _as_jose(signature: bytes, alg: str) -> bytes:
         return r.to_bytes(size, "big") + s.to_bytes(size, "big")
     except (ValueError, OverflowError):
         pass
-    raise ConfigError(f"What the key's callable gave is not a signature of {alg}.")
+    raise ConfigError(f"The key's callable returned no signature of {alg}.")
 
 
 def _encoded(value: Mapping[str, Any]) -> str:
