@@ -1,4 +1,4 @@
-"""RFC 9449, DPoP: a proof that the sender of a token has the key to which it is bound. Pure but for its jti.
+"""RFC 9449, DPoP: a proof that the sender of a token has the key to which it is bound. Pure, except for its jti.
 
 The rule: a proof serves one request. Nonces are the server's, kept by origin.
 """
@@ -25,7 +25,7 @@ def choose_algorithm(offered: Sequence[str] | None) -> str:
     for alg in PREFERRED:
         if alg in offered and alg in ASYMMETRIC:
             return alg
-    raise ConfigError("The server takes DPoP proofs with none of our algorithms (dpop_signing_alg_values_supported).")
+    raise ConfigError("The server accepts none of our DPoP algorithms (dpop_signing_alg_values_supported).")
 
 
 def target_uri(url: str) -> str:
