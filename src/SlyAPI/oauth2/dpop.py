@@ -1,4 +1,4 @@
-"""RFC 9449, DPoP: a proof that the sender of a token has the key to which it is bound. Pure but for its jti.
+"""RFC 9449, DPoP: a proof that the sender of a token has the key to which it is bound. Pure, except for its jti.
 
 The rule: a proof serves one request. Nonces are the server's, kept by origin.
 """

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class Expected(NamedTuple):
-    """What an id_token must say to be ours: by whom it is issued, and how it is signed."""
+    """What an id_token must say to be ours: who issued it, and how it is signed."""
 
     issuer: str
     algs: tuple[str, ...]
