@@ -23,6 +23,7 @@ _HOMES = {
     "grant": "grant_command",
     "show": "show_command",
     "token": "token_commands",
+    "call": "call_command",
     "refresh": "token_commands",
     "revoke": "token_commands",
     "completion": "completion",
