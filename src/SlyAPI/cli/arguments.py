@@ -83,6 +83,10 @@ def parser_of(command: str) -> _Parser:
         _add_grant(made)
     elif command == "call":
         _add_call(made)
+    elif command == "doctor":
+        made.add_argument("app", metavar="APP.json", help="the client file")
+        _add_user(made)
+        made.add_argument("--refresh", action="store_true", help="refresh the user's tokens now, and save them")
     elif command == "demo":
         made.add_argument("--folder", metavar="DIR", help="the folder for the files (default: a new one here)")
         made.add_argument("--no-browser", action="store_true", help="consent without a browser")

@@ -23,6 +23,7 @@ COMMANDS = {
     "call": "make one signed request; the reply goes to stdout",
     "refresh": "refresh a user's tokens now",
     "revoke": "end the grant at the provider and delete the user's tokens",
+    "doctor": "check a set-up point by point: files, network, clock, scopes",
     "completion": "print a script that completes commands and flags in a shell",
     "demo": "scaffold, grant and call an API, against a practice provider",
 }

@@ -26,6 +26,7 @@ _HOMES = {
     "call": "call_command",
     "refresh": "token_commands",
     "revoke": "token_commands",
+    "doctor": "doctor_command",
     "completion": "completion",
     "demo": "demo",
 }
