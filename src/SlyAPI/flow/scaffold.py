@@ -21,7 +21,7 @@ from ..oauth2.discovery import client_settings
 from ..oauth2.metadata_calls import issuer_metadata
 from ..oauth2.providers import PROVIDERS, Provider
 from ..tokens.client_auth import registered_name
-from ..web.masking import SecretJson
+from ..web.secret_values import SecretJson
 from ..web.urls import check_endpoint
 from .client_check import check_usable
 

@@ -19,7 +19,7 @@ from ..errors import (
     clean_traceback,
     printable,
 )
-from ..web.masking import SecretJson
+from ..web.secret_values import SecretJson
 from .contract import TokenStore, as_text, superseded
 
 _KEY_BYTES, _NONCE_BYTES = 32, 12
@@ -131,7 +131,7 @@ class EncryptedStore(TokenStore):
         whose = f"{self!r}: {printable(name, 80)!r}"
         if not _is_sealed(kept):
             raise DecryptionError(
-                f"{whose} is not encrypted.", next_step="If that is right: await store.reencrypt(plain=True)"
+                f"{whose} is not encrypted.", next_step="If that is intended: await store.reencrypt(plain=True)"
             )
         key = str(kept["key"])
         if kept["slyapi_encrypted"] != 1 or key not in self._ciphers.all:
@@ -141,7 +141,7 @@ class EncryptedStore(TokenStore):
             )
         value = self._ciphers.decrypt(key, kept, _bound(key, name))
         if value is None:
-            raise DecryptionError(f"{whose} was changed, or moved from another name.", next_step="Grant again.")
+            raise DecryptionError(f"{whose} was changed, or moved from another user.", next_step="Grant again.")
         return value
 
 
