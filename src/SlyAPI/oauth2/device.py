@@ -175,4 +175,4 @@ def after_refusal(device: DeviceLogin, error: SlyError, waited: float) -> tuple[
 
 def ended() -> LoginEndedError:
     """The error for a code that ran out."""
-    return LoginEndedError("The code ran out before the person entered it.", next_step="Begin again.")
+    return LoginEndedError("The code expired before the person entered it.", next_step="Begin again.")

@@ -26,7 +26,7 @@ def choose_algorithm(offered: Sequence[str] | None) -> str:
     for alg in PREFERRED:
         if alg in offered and alg in ASYMMETRIC:
             return alg
-    raise ConfigError("The server takes DPoP proofs with none of our algorithms (dpop_signing_alg_values_supported).")
+    raise ConfigError("The server accepts none of our DPoP algorithms (dpop_signing_alg_values_supported).")
 
 
 def target_uri(url: str) -> str:

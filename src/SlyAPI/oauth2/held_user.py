@@ -138,7 +138,7 @@ class HeldUser:
         """Whether to keep using a token that is due but still valid, because the refresh failed temporarily."""
         if error.kind != "transient" or self.clock() >= self.ends():
             return False
-        log.warning("The refresh failed and the token is still good for a while: %s", error)
+        log.warning("The refresh failed, and the token, which is still valid, stays in use: %s", error)
         self.due_at = min(self.ends(), self.clock() + RETRY_PAUSE)
         return True
 
@@ -185,7 +185,7 @@ def unavailable(held: HeldUser, error: BaseException) -> UnavailableError:
 
 
 def mark_of(user: OAuth2User) -> Secrets:
-    """What tells one state of a user's tokens from another, though the program changes the object."""
+    """A value that identifies this state of a user's tokens, although the program may change the object."""
     return Secrets((user.token, user.refresh_token or "", str(user.expires_at)))
 
 

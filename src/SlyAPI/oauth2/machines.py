@@ -98,7 +98,7 @@ class ExchangeSource(MachineSource):
         )
         if user.token_type == "N_A":
             raise BadReplyError(
-                "The exchange gave a token that signs no requests (token_type N_A).",
+                "The exchange returned a token that cannot sign requests (token_type N_A).",
                 next_step="Get it with OAuth2App.exchange_token.",
                 kind="configuration",
             )
@@ -144,7 +144,7 @@ async def read_token(token: TokenLike, name: str) -> str:
     if inspect.isawaitable(text):
         text = await text
     if not isinstance(text, str) or not text:
-        raise ConfigError(f"{name} gave no token: it is {'empty' if text == '' else 'not text'}.")
+        raise ConfigError(f"{name} returned no token: it is {'empty' if text == '' else 'not text'}.")
     return text
 
 

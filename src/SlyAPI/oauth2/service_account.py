@@ -74,7 +74,7 @@ class ServiceAccount:
             raise CredentialsError(f"{name} is not the key of a service account: it is {recognise(obj)}. {_HINT}")
         if lacking:
             missing = ", ".join(lacking)
-            raise CredentialsError(f"{name} is not a whole key of a service account: {missing} missing. {_HINT}")
+            raise CredentialsError(f"{name} is not a complete service account key: {missing} missing. {_HINT}")
         try:
             key = obj["private_key"]
             return cls(

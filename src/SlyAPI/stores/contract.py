@@ -173,7 +173,7 @@ def as_value(store: TokenStore, name: str, text: str | bytes) -> SecretJson:
     with suppress(ValueError, TypeError, RecursionError):
         value = json.loads(text)
     if not isinstance(value, dict):
-        raise CredentialsError(f"{store!r} does not hold a JSON object for {printable(name, 80)!r}.")
+        raise CredentialsError(f"{store!r} does not contain a JSON object for {printable(name, 80)!r}.")
     return SecretJson(value)
 
 
@@ -181,7 +181,7 @@ def as_text(store: TokenStore, value: dict[str, Any]) -> str:
     """The value as JSON text. Raises `SaveError`, which quotes nothing of it, for what JSON cannot hold."""
     with suppress(ValueError, TypeError, RecursionError):
         return json.dumps(value, separators=(",", ":"))
-    raise SaveError(f"{store!r} was given a value that JSON cannot hold. What was there is untouched.")
+    raise SaveError(f"{store!r} was given a value that JSON cannot hold. The stored value is unchanged.")
 
 
 def real_path(path: StrPath) -> str:
@@ -203,6 +203,6 @@ def missing(store: TokenStore, name: str) -> CredentialsNotFoundError:
 def superseded(store: TokenStore, name: str) -> SupersededError:
     """The error if the stored value is not the one to be replaced."""
     return SupersededError(
-        f"{store!r} holds something newer for {printable(name, 80)!r}, or the user was deleted. Nothing was changed.",
+        f"{store!r} contains a newer value for {printable(name, 80)!r}, or the user was deleted. Nothing was changed.",
         next_step="Load the user again.",
     )

@@ -127,7 +127,7 @@ class EncryptedStore(TokenStore):
         whose = f"{self!r}: {printable(name, 80)!r}"
         if not _is_sealed(kept):
             raise DecryptionError(
-                f"{whose} is not encrypted.", next_step="If that is right: await store.reencrypt(plain=True)"
+                f"{whose} is not encrypted.", next_step="If that is intended: await store.reencrypt(plain=True)"
             )
         key = str(kept["key"])
         if kept["slyapi_encrypted"] != 1 or key not in self._ciphers.all:
@@ -137,7 +137,7 @@ class EncryptedStore(TokenStore):
             )
         value = self._ciphers.decrypt(key, kept, _bound(key, name))
         if value is None:
-            raise DecryptionError(f"{whose} was changed, or moved from another name.", next_step="Grant again.")
+            raise DecryptionError(f"{whose} was changed, or moved from another user.", next_step="Grant again.")
         return value
 
 

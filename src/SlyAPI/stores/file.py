@@ -67,7 +67,7 @@ class FileStore(TokenStore):
         except CredentialsNotFoundError:
             return None
         if not isinstance(value, dict):
-            raise CredentialsError(f"{display_path(path)} does not hold a user's tokens: it is not a JSON object.")
+            raise CredentialsError(f"{display_path(path)} does not contain a user's tokens: it is not a JSON object.")
         return SecretJson(value)
 
     @clean_traceback
@@ -188,7 +188,7 @@ def make_folder(folder: str) -> None:
 
 
 def _take_away_what_the_killed_left(path: str, files: str) -> None:
-    """Removes old temporary files beside the one just written: they hold tokens, and nobody will finish them."""
+    """Removes old temporary files of killed processes in the folder: they contain tokens."""
     temporary = re.compile(rf"\.({files or re.escape(os.path.basename(path))}){_TEMPORARY}")
     with suppress(OSError):
         old = os.stat(path).st_mtime - _LONGEST_WRITE

@@ -148,7 +148,7 @@ class RedisStore(ServedStore[Any]):
         if isinstance(error, errors.ReadOnlyError):
             return self._away("the server is a read-only replica now")
         if said.startswith("WRONGTYPE"):
-            return CredentialsError(f"{self!r} has a key that does not hold text.")
+            return CredentialsError(f"{self!r} has a key whose value is not text.")
         if isinstance(error, errors.OutOfMemoryError):
             return SaveError(f"{self!r}: the server's memory is full.", next_step="Give it more, or delete users.")
         if isinstance(error, errors.ConnectionError | OSError):
