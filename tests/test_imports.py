@@ -26,7 +26,8 @@ from SlyAPI.errors import SlyError
 OPTIONAL = {"cryptography", "jwt", "keyring", "orjson", "redis", "asyncpg", "psycopg"}
 NETWORK = {"aiohttp", "yarl", "multidict", "ssl", "socket", "asyncio", "sqlite3", "http", "email", "concurrent"}
 DEAR = {"dataclasses", "inspect", "logging", "argparse", "shutil", "pathlib", "secrets", "hashlib", "getpass", "urllib"}
-LAZY_PACKAGES = ["SlyAPI", *(f"SlyAPI.{name}" for name in ("oauth1", "oauth2", "flow", "stores", "web", "webapi"))]
+_LAZY_WINGS = ("oauth1", "oauth2", "flow", "stores", "testing", "web", "webapi")
+LAZY_PACKAGES = ["SlyAPI", *(f"SlyAPI.{name}" for name in _LAZY_WINGS)]
 
 
 def loaded(*words: str, allowed: tuple[int, ...] = (0,)) -> set[str]:
