@@ -13,13 +13,13 @@ from ..tokens.user import OAuth2User, authorization
 from ..transport import requests as transport
 from ..web.events import refresh_log as log
 from ..web.json import read_json
-from ..web.masking import Secrets
 from ..web.messages import Method, Reply, Request, retry_after
+from ..web.secret_values import Secrets
 from ..web.urls import bare_url, check_endpoint
 from .client import Asked, Client, clock
 from .identity import LOGOUT_AGE, LogoutToken, read_id_token, read_logout_token, read_userinfo
 from .issuer_keys import LIMIT, IssuerKeys
-from .jose import ASYMMETRIC, read_jwt, require, secret_jwk, unverified
+from .jose import ASYMMETRIC, load_signing_key, read_jwt, require, secret_jwk, unverified
 from .login import FinishedLogins
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class Expected(NamedTuple):
-    """What an id_token must say to be ours: by whom it is issued, and how it is signed."""
+    """What an id_token must contain: its issuer, and how it is signed."""
 
     issuer: str
     algs: tuple[str, ...]
@@ -64,7 +64,7 @@ class IdentityCalls(Client):
         check_endpoint(uri, "userinfo_uri", allow_http=self.allow_http)
         headers = {"Accept": "application/json, application/jwt", "Authorization": authorization(user)}
         request = Request(Method.GET, uri, headers=headers)
-        reply = await transport.send(request, client, timeout=self.token_timeout)
+        reply = await self._ask_userinfo(request, user, client, clock(now))
         if reply.status != 200:
             raise _refused(reply, Secrets((user.token,)))
         if reply.headers.get("Content-Type", "").partition(";")[0].strip().casefold() == "application/jwt":
@@ -72,11 +72,27 @@ class IdentityCalls(Client):
         else:
             claims = read_json(reply.body, request)
         if not isinstance(claims, dict) or not isinstance(claims.get("sub"), str):
-            raise IdentityError("The userinfo do not say who the person is: sub is missing (OpenID Connect Core §5.3).")
+            raise IdentityError("The userinfo reply identifies nobody: sub is missing (OpenID Connect Core §5.3).")
         if user.identity is not None and claims["sub"] != user.identity.subject:
             raise IdentityError("The userinfo are of another person (OpenID Connect Core §5.3.2).")
         return claims
 
+    async def _ask_userinfo(
+        self, request: Request, user: OAuth2User, client: "ClientSession | None", now: float
+    ) -> Reply:
+        """The reply to a request with the user's token; one with a proof is repeated once for a nonce (RFC 9449 §9)."""
+        if user.dpop_key is None:
+            return await transport.send(request, client, timeout=self.token_timeout)
+        key = load_signing_key(user.dpop_key)
+        request.headers["DPoP"] = await self._proof(key, request, now, user.token)
+        reply = await transport.send(request, client, timeout=self.token_timeout)
+        if self._nonces.take(request.url, reply.headers) and reply.status == 401:
+            request.headers["DPoP"] = await self._proof(key, request, now, user.token)
+            reply = await transport.send(request, client, timeout=self.token_timeout)
+        return reply
+
+    @clean_traceback
+    @clean_traceback
     def logout_url(
         self, user: OAuth2User, post_logout_redirect_uri: str | None = None, state: str | None = None
     ) -> str:
@@ -90,8 +106,12 @@ class IdentityCalls(Client):
         uri = check_endpoint(self.logout_uri, "logout_uri", allow_http=self.allow_http)
         who: dict[str, str | None] = {"id_token_hint": user.id_token} if user.id_token else {"client_id": self.id}
         params = who | {"post_logout_redirect_uri": post_logout_redirect_uri, "state": state}
-        query = urlencode({name: text for name, text in params.items() if text is not None})
-        return f"{uri}{'&' if '?' in uri else '?'}{query}"
+        try:
+            query = urlencode({name: text for name, text in params.items() if text is not None})
+            return f"{uri}{'&' if '?' in uri else '?'}{query}"
+        except UnicodeEncodeError:
+            pass  # raised below: the codec's error, which holds the text, must not be its context
+        raise ConfigError("A parameter of the logout address contains an unpaired surrogate (U+D800 to U+DFFF).")
 
     @clean_traceback
     async def read_logout_token(
@@ -111,7 +131,7 @@ class IdentityCalls(Client):
             template_claim=self._facts.issuer_claim,
         )
         if not self._logouts.ends(f"{logout.issuer} {logout.claims['jti']}", at + 2 * LOGOUT_AGE, at):
-            raise IdentityError("This logout token came before (jti).")
+            raise IdentityError("This logout token was received before (jti).")
         return logout
 
     async def _identified(
@@ -147,7 +167,7 @@ class IdentityCalls(Client):
             expected = self._expected()
             terms = self._terms(expected, now)
             read_id_token(unverified(user.id_token), **terms, access_token=user.token, previous=before)
-            log.warning("The refreshed id_token is not kept, because the keys for it cannot be had: %s", error)
+            log.warning("The refreshed id_token is not kept, because its keys are not available: %s", error)
             user.id_token = previous.id_token
             return before
 
@@ -203,7 +223,7 @@ class IdentityCalls(Client):
         missing = [name for name, value in (("issuer", issuer), ("jwks_uri", jwks_uri or by_secret)) if not value]
         if issuer is None or missing:
             raise ConfigError(
-                f"Who the person is cannot be verified: the client has no {' and no '.join(missing)}.",
+                f"The person's identity cannot be verified: the client has no {' and no '.join(missing)}.",
                 next_step="Make the client from its issuer (scaffold --issuer), or leave out the scope openid.",
             )
         if by_secret and len(self.secret or "") < _SHORTEST_SECRET:

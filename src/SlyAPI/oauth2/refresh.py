@@ -27,7 +27,7 @@ from ..stores.contract import missing
 from ..tokens.user import OAuth2User
 from ..web.events import refresh_log as log
 from ..web.events import refreshed
-from ..web.masking import SecretJson, Secrets
+from ..web.secret_values import SecretJson, Secrets
 from .app import OnRefresh
 from .held_user import NOT_LOADED, HeldUser, mark_of, unavailable
 from .learned import known_error, learn_error, learn_renewed
@@ -193,7 +193,7 @@ class Refresh:
             return await self._adopt_newer(renewed, superseded)
         except asyncio.CancelledError:
             self.held.take(renewed)
-            self._report_not_saved(SaveError("The program ended before the store took them."))
+            self._report_not_saved(SaveError("The program ended before the store accepted them."))
             raise
         if error is None:
             rare.stored, rare.not_saved, rare.fallback = mark_of(renewed), None, None
@@ -241,7 +241,7 @@ class Refresh:
             if self.renew_again is not None:
                 self.renew_again.cancel()
         if saved is Saved.YES:
-            log.warning("The store is there again, and the new tokens are saved.")
+            log.warning("The store works again, and the new tokens are saved.")
 
     async def _renew_again(self, again: "asyncio.Future[None]", before: OAuth2User) -> OAuth2User:
         try:

@@ -7,14 +7,14 @@ import asyncio
 import logging
 import os
 import re
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator, Hashable
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 from urllib.parse import unquote
 
 from ..errors import ConfigError, CredentialsError, CredentialsNotFoundError, SaveError, clean_traceback
 from ..json_file import StrPath, check_writable, display_path, read_json_file, unavailable, write_json_file
-from ..web.masking import SecretJson
+from ..web.secret_values import SecretJson
 from .contract import StoredUser, TokenStore, lasting_path, missing, real_path, superseded
 from .file_lock import file_lock, write_turn
 
@@ -51,6 +51,10 @@ class FileStore(TokenStore):
         """The file of one user."""
         return os.path.join(self.folder, _file_name(name))
 
+    def entry_key(self, name: str) -> Hashable:
+        """The file of one user, where all links lead."""
+        return "file", real_path(self.path(name))
+
     @clean_traceback
     async def load(self, name: str) -> dict[str, Any]:
         """The value in the user's file. Raises `CredentialsError` if it does not hold a JSON object."""
@@ -67,7 +71,7 @@ class FileStore(TokenStore):
         except CredentialsNotFoundError:
             return None
         if not isinstance(value, dict):
-            raise CredentialsError(f"{display_path(path)} does not hold a user's tokens: it is not a JSON object.")
+            raise CredentialsError(f"{display_path(path)} does not contain a user's tokens: it is not a JSON object.")
         return SecretJson(value)
 
     @clean_traceback
@@ -188,7 +192,7 @@ def make_folder(folder: str) -> None:
 
 
 def _take_away_what_the_killed_left(path: str, files: str) -> None:
-    """Removes old temporary files beside the one just written: they hold tokens, and nobody will finish them."""
+    """Removes old temporary files of killed processes in the folder: they contain tokens."""
     temporary = re.compile(rf"\.({files or re.escape(os.path.basename(path))}){_TEMPORARY}")
     with suppress(OSError):
         old = os.stat(path).st_mtime - _LONGEST_WRITE
