@@ -31,7 +31,8 @@ def read_json_file(path: StrPath) -> Any:
 
     Raises `CredentialsNotFoundError` if there is no file; `CredentialsError` for a folder, a pipe, an empty or huge
     file, bytes that are not UTF-8, text that is not JSON, and another account's link in a shared folder;
-    `UnavailableError` if the system cannot read it at this moment (too many open files, a disk error).
+    `UnavailableError` if the system cannot read it at this moment (too many open files, a disk error), or does not let
+    this account read it (kind `configuration`).
     """
     try:
         raw = _read_regular(path)
@@ -40,6 +41,9 @@ def read_json_file(path: StrPath) -> Any:
     except (OSError, ValueError) as error:
         if _may_pass(error):
             raise unavailable(path, "read", error) from None
+        if isinstance(error, PermissionError):  # what it holds may be newer than what a program has in memory
+            message, step = f"{display_path(path)} {_FORBIDDEN}.", "Give it to the account that runs the program."
+            raise UnavailableError(message, next_step=step, kind="configuration") from None
         raise CredentialsError(f"{display_path(path)} {_why(error)}.") from None
     value, problem = _parsed(raw)
     if problem:

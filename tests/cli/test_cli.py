@@ -18,8 +18,8 @@ from tests.support.place import Place, failure, place_at, secrets_in
 
 pytestmark = pytest.mark.slow
 
-CODES = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 130)
-COMMANDS = ("scaffold", "grant", "show", "token", "refresh", "revoke", "demo")
+CODES = (*range(12), 130)
+COMMANDS = ("scaffold", "grant", "show", "token", "call", "refresh", "revoke", "demo")
 
 
 @pytest.fixture

@@ -92,6 +92,7 @@ class IdentityCalls(Client):
         return reply
 
     @clean_traceback
+    @clean_traceback
     def logout_url(
         self, user: OAuth2User, post_logout_redirect_uri: str | None = None, state: str | None = None
     ) -> str:

@@ -5,6 +5,7 @@ The rule: it is kept by entry, whichever object asks, until the stored tokens ch
 
 import copy
 from collections.abc import Hashable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from ..errors import GrantEndedError, TokenError
@@ -36,11 +37,12 @@ _learned: dict[Hashable, Learned] = {}
 
 def _learn(key: Hashable, learned: Learned, now: float) -> None:
     _learned.pop(key, None)
-    while _learned:  # the oldest first, so that it stays small
-        first = next(iter(_learned))
-        if len(_learned) < _MOST and _learned[first].until > now:
-            break
-        _learned.pop(first, None)
+    with suppress(LookupError, RuntimeError, StopIteration):  # another thread changes it just now
+        while True:  # the oldest first, so that it stays small
+            first = next(iter(_learned))
+            if len(_learned) < _MOST and _learned[first].until > now:
+                break
+            _learned.pop(first, None)
     _learned[key] = learned
 
 

@@ -6,6 +6,7 @@ The rule: `save` returns when the value would survive a crash, and a lock never 
 import json
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Hashable
 from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any, Self
 
@@ -88,6 +89,14 @@ class TokenStore(ABC):
         Raises `SaveError` of kind `configuration` if a save could never succeed; what may pass is not an error here.
         """
 
+    def entry_key(self, name: str) -> Hashable:
+        """What all objects for this user's entry in this process have in common, however they were made.
+
+        What was learned of a user is remembered by it. By default each store object is a store of its own; one that is
+        known by an address, such as a path or a URL, says which.
+        """
+        return self.__dict__.setdefault("_own_key", object()), name  # no id(), which another object may have later
+
     async def close(self) -> None:  # noqa: B027 - most stores hold nothing open
         """Closes what the store has open in the running event loop. The store can be used again."""
 
@@ -143,6 +152,11 @@ class StoredUser:
     async def check_writable(self) -> None:
         """Raises `SaveError` if the user's tokens could never be saved (`TokenStore.check_writable`)."""
         await self.store.check_writable(self.name)
+
+    @property
+    def key(self) -> Hashable:
+        """What all objects for this entry in this process have in common (`TokenStore.entry_key`)."""
+        return self.store.entry_key(self.name)
 
     def lock(self) -> AbstractAsyncContextManager[None]:
         """The user's lock in the store."""

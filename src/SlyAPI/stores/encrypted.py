@@ -6,7 +6,7 @@ The rule: a value that cannot be decrypted is an error, and is never overwritten
 import json
 import secrets
 from base64 import b64decode, b64encode, urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from contextlib import AbstractAsyncContextManager, suppress
 from hashlib import sha256
 from typing import Any
@@ -109,6 +109,10 @@ class EncryptedStore(TokenStore):
     async def check_writable(self, name: str) -> None:
         """As the inner store does."""
         await self.store.check_writable(name)
+
+    def entry_key(self, name: str) -> Hashable:
+        """The inner store's."""
+        return self.store.entry_key(name)
 
     def lock(self, name: str) -> AbstractAsyncContextManager[None]:
         """One user's lock, the inner store's."""

@@ -7,7 +7,7 @@ import asyncio
 import logging
 import os
 import re
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator, Hashable
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 from urllib.parse import unquote
@@ -50,6 +50,10 @@ class FileStore(TokenStore):
     def path(self, name: str) -> str:
         """The file of one user."""
         return os.path.join(self.folder, _file_name(name))
+
+    def entry_key(self, name: str) -> Hashable:
+        """The file of one user, where all links lead."""
+        return "file", real_path(self.path(name))
 
     @clean_traceback
     async def load(self, name: str) -> dict[str, Any]:

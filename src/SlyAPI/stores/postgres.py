@@ -5,6 +5,7 @@ one on another connection; no database lock is held during a token request.
 """
 
 import re
+from collections.abc import Hashable
 from functools import cache
 from typing import Any
 
@@ -110,6 +111,10 @@ class PostgresStore(ServedStore[Any]):
 
     async def _execute(self, connection: Any, statement: str, values: Any = ()) -> Any:
         return await connection.execute(statement.format(**self._names), values)
+
+    def entry_key(self, name: str) -> Hashable:
+        """The user in that database and table."""
+        return "postgres", self._dsn, self.table, name
 
     async def _get(self, connection: Any, name: str) -> str | None:
         row = await (await self._execute(connection, _LOAD, (name,))).fetchone()

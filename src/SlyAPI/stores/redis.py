@@ -4,6 +4,7 @@ The rule: whatever must hold between two clients is one script on the server.
 """
 
 import ssl
+from collections.abc import Hashable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -76,6 +77,10 @@ class RedisStore(ServedStore[Any]):
 
     def __repr__(self) -> str:
         return f"RedisStore({self._address!r}, {self.prefix!r})"
+
+    def entry_key(self, name: str) -> Hashable:
+        """The user at the URL, below the prefix."""
+        return "redis", self._url, self.prefix, name
 
     async def _get(self, connection: Any, name: str) -> str | None:
         stored = await connection.execute_command("GET", self._key(name))

@@ -9,7 +9,7 @@ import os
 import sqlite3
 import stat
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Hashable
 from contextlib import asynccontextmanager, closing, suppress
 from hashlib import sha256
 from typing import Any, TypeVar
@@ -44,6 +44,10 @@ class SqliteStore(TokenStore):
 
     def __repr__(self) -> str:
         return f"SqliteStore({display_path(self.path)!r})"
+
+    def entry_key(self, name: str) -> Hashable:
+        """The user in the database, where all links lead."""
+        return "sqlite", real_path(self.path), name
 
     @clean_traceback
     async def load(self, name: str) -> dict[str, Any]:
