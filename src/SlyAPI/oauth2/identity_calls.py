@@ -86,9 +86,10 @@ class IdentityCalls(Client):
         key = load_signing_key(user.dpop_key)
         request.headers["DPoP"] = await self._proof(key, request, now, user.token)
         reply = await transport.send(request, client, timeout=self.token_timeout)
-        if self._nonces.take(request.url, reply.headers) and reply.status == 401:
+        if reply.status == 401 and self._nonces.asked_for(request.url, reply.headers):
             request.headers["DPoP"] = await self._proof(key, request, now, user.token)
             reply = await transport.send(request, client, timeout=self.token_timeout)
+        self._nonces.take(request.url, reply.headers)
         return reply
 
     @clean_traceback

@@ -15,7 +15,6 @@ from ..json_file import StrPath
 from ..stores.contract import StoredUser, entry_of
 from ..stores.file import user_file
 from ..tokens.user import OAuth2User, authorization
-from ..web.challenges import challenges_in
 from ..web.messages import Request
 from ..web.secret_values import Secrets
 from .app import OAuth2App, OnRefresh
@@ -51,11 +50,9 @@ class Signer(Auth):
     async def sign_again(self, client: Any, request: Request, headers: Mapping[str, str]) -> bool:
         """After a 401: signs with a newer token, from one refresh if there is none yet, or with the server's nonce."""
         held = self._held
-        if held.user.dpop_key is not None and held.source.app._nonces.take(request.url, headers):
-            asked = [one.params.get("error") for one in challenges_in(headers) if one.is_scheme("DPoP")]
-            if "use_dpop_nonce" in asked:  # RFC 9449 §9: the token is good
-                await self._prove(request)
-                return True
+        if held.user.dpop_key is not None and held.source.app._nonces.asked_for(request.url, headers):
+            await self._prove(request)  # RFC 9449 §9: the token is good
+            return True
         sent = Secrets((request.headers.get("Authorization", ""),))
         if authorization(held.user) in sent:
             new = is_new(held.key, held.user.token, asyncio.get_running_loop().time())
