@@ -15,7 +15,6 @@ from ..tokens.scopes import Scopes, join_scopes
 from ..transport import requests as transport
 from ..web.messages import Request
 from ..web.secret_values import Secrets
-from . import registration
 from .client import Client
 
 if TYPE_CHECKING:
@@ -80,6 +79,7 @@ class RegistrationCalls(Client):
         `metadata` are further members of the registration; None leaves out one of our defaults. Raises `ConfigError`
         where the issuer registers no clients, `TokenError`, `BadReplyError`, `NetworkError`.
         """
+        from . import registration
         from .discovery import client_settings
         from .metadata_calls import issuer_metadata
 
@@ -104,6 +104,8 @@ class RegistrationCalls(Client):
         Raises `ConfigError` for a client that cannot be managed, `TokenError`, `BadReplyError`, `NetworkError`.
         """
 
+        from . import registration
+
         current = await self._manage(None, client)
         changed = await self._manage(registration.changed_metadata(current, metadata), client)
         return replace(self, **registration.registered_settings(changed))
@@ -112,12 +114,16 @@ class RegistrationCalls(Client):
     async def delete_registration(self, *, client: "ClientSession | None" = None) -> None:
         """Ends the registration, and with it every grant (RFC 7592 §2.3). Raises as `update_registration`."""
 
+        from . import registration
+
         uri, token = self._registration()
         reply = await transport.send(registration.deletion_request(uri, token), client, timeout=self.token_timeout)
         registration.read_deletion(reply, Secrets((token,)))
 
     async def _manage(self, metadata: Mapping[str, Any] | None, client: "ClientSession | None") -> dict[str, Any]:
         """The registration as it is, or changed to `metadata`; keeps the access token that the reply renews."""
+
+        from . import registration
 
         uri, token = self._registration()
         request: Request = registration.management_request(uri, token, metadata)
@@ -145,6 +151,8 @@ class RegistrationCalls(Client):
 
         With a `key` it names the key's public half. Raises `ConfigError` for an `id` that is not such a URL.
         """
+
+        from . import registration
 
         parts = urlsplit(self.id)
         if parts.scheme != "https" or not parts.hostname or len(parts.path) < 2 or parts.fragment or parts.username:
