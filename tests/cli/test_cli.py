@@ -19,7 +19,7 @@ from tests.support.place import Place, failure, place_at, secrets_in
 pytestmark = pytest.mark.slow
 
 CODES = (*range(12), 130)
-COMMANDS = ("scaffold", "grant", "show", "token", "call", "refresh", "revoke", "demo")
+COMMANDS = ("scaffold", "grant", "show", "token", "call", "refresh", "revoke", "doctor", "demo")
 
 
 @pytest.fixture

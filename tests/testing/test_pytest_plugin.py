@@ -39,7 +39,7 @@ RunPytest = Callable[..., None]
 
 @pytest.fixture
 def run_pytest(tmp_path: Path) -> RunPytest:
-    """Runs pytest on a test file (and a conftest) in a project where SlyAPI is installed; expects `passed=3, error=1`."""
+    """Runs pytest on a test file and a conftest, with SlyAPI installed: `run(tests, *arguments, passed=3, error=1)`."""
     project, installed = tmp_path / "project", tmp_path / "installed"
     facts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     info = installed / "slyapi-9.dist-info"
