@@ -27,6 +27,7 @@ _HOMES = {
     "revoke": "token_commands",
     "completion": "completion",
     "demo": "demo",
+    "new": "new_command",
 }
 
 
