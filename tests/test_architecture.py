@@ -45,7 +45,7 @@ WINGS: dict[str, str] = {
     "SlyAPI": "errors names auth webapi oauth1 oauth2",
     "testing": "errors names",
     "flow": f"{_IO} auth stores redirect oauth1 oauth2",
-    "cli": f"{_IO} auth stores redirect oauth1 oauth2 webapi flow testing",
+    "cli": f"{_IO} auth paging stores redirect oauth1 oauth2 webapi flow testing",
     "__main__": "cli",
 }
 OWN_ARROWS: dict[str, set[str]] = {

@@ -67,7 +67,7 @@ def test_importing_names_loads_neither_aiohttp_nor_an_optional_library(names: st
 def test_ways_to_a_token_that_a_program_does_not_use_cost_no_import() -> None:
     code = "import sys\nfrom SlyAPI import OAuth2, OAuth2App, WebAPI\nprint(*sys.modules)"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
-    unused = "device introspection registration discovery metadata_calls protected_resource machines jose"
+    unused = "device introspection discovery metadata_calls protected_resource machines client_assertion"
     assert not {f"SlyAPI.oauth2.{name}" for name in unused.split()} & {*ran.stdout.split()}
     assert not {"SlyAPI.sources", "SlyAPI.transport.certificates", "joserfc"} & {*ran.stdout.split()}
 

@@ -1,4 +1,5 @@
 """Where an issuer's endpoints are: RFC 8414 and OpenID Connect Discovery."""
+
 from __future__ import annotations
 
 import json

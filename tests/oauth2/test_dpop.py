@@ -12,7 +12,7 @@ import jwt
 import pytest
 from aiohttp import web
 
-from SlyAPI import OAuth2, OAuth2App, OAuth2User
+from SlyAPI import OAuth2, OAuth2App, OAuth2User, WebAPI
 from SlyAPI.errors import ApiError, BadReplyError, ConfigError, GrantEndedError, TokenError
 from SlyAPI.oauth2.jose import thumbprint
 from SlyAPI.stores import EncryptedStore, FileStore, MemoryStore
@@ -79,6 +79,49 @@ async def test_a_new_nonce_costs_one_repeat_and_no_refresh(practise: Practise, w
     assert len(asked(practice, "api/me")) == 1
 
 
+async def test_many_calls_at_once_learn_one_new_nonce_without_a_refresh(practise: Practise) -> None:
+    practice = await practise(**DPOP, dpop_nonces=True)
+    practice.app = app_at(practice)
+    api = practice.api(practice.auth(await sign_in(practice, practice.app)))
+    for _ in range(3):
+        practice.provider.demand_dpop_nonces()
+        await asyncio.gather(*(api.get_json("/me") for _ in range(10)))
+    assert practice.provider.refreshes == 0
+
+
+async def test_many_token_requests_at_once_learn_one_new_nonce(practise: Practise) -> None:
+    practice = await practise(**DPOP, dpop_nonces=True)
+    app = app_at(practice)
+    users = [await sign_in(practice, app) for _ in range(10)]
+    practice.provider.demand_dpop_nonces()
+    fresh = await asyncio.gather(*(app.refresh(None, user, now=practice.clock()) for user in users))
+    assert len({user.token for user in fresh}) == 10
+    assert [user.dpop_key for user in fresh] == [user.dpop_key for user in users]
+
+
+@pytest.mark.parametrize("by", ["WebAPI", "middleware"])
+async def test_the_nonce_of_a_good_answer_is_the_next_ones(serve: Serve, by: str) -> None:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        return web.json_response({}, headers={"DPoP-Nonce": f"after-{request.path[1:]}"})
+
+    server = await serve(handle)
+    app = OAuth2App("c", None, "https://p.example/auth", "https://p.example/token", dpop=True)
+    auth = OAuth2(app, OAuth2User("t", token_type="DPoP", dpop_key=app._new_dpop_key()))
+    if by == "WebAPI":
+        api = WebAPI(auth)
+        api.base_url = server.origin
+        for path in ("/1", "/2"):
+            await api.get_json(path)
+    else:
+        async with aiohttp.ClientSession(middlewares=(auth,)) as session:
+            for path in ("/1", "/2"):
+                async with session.get(server.origin + path):
+                    pass
+    claims = [jwt.decode(seen.headers["DPoP"], options={"verify_signature": False}) for seen in server.seen]
+    assert [one.get("nonce") for one in claims] == [None, "after-1"]
+    assert [one["htu"] for one in claims] == [server.origin + "/1", server.origin + "/2"]
+
+
 async def test_a_nonce_that_is_always_another_one_costs_one_repeat_and_no_grant(serve: Serve) -> None:
     numbers = iter(range(100))
 
@@ -99,8 +142,6 @@ async def test_the_proof_of_each_request_is_its_own(serve: Serve) -> None:
     server = await serve()
     app = OAuth2App("c", None, "https://p.example/auth", "https://p.example/token", dpop=True)
     user = OAuth2User("t", token_type="DPoP", dpop_key=app._new_dpop_key())
-    from SlyAPI import WebAPI
-
     api = WebAPI(OAuth2(app, user))
     api.base_url = server.origin
     for _ in range(2):

@@ -48,8 +48,8 @@ async def test_a_pushed_login_with_identity_proofs_and_nonces(practise: Practise
     practice = await practise(require_par=True, resources=["https://api.example/a"], **features)
     origin = practice.provider.origin
     app = app_at(practice, dpop=True, issuer=origin, jwks_uri=f"{origin}/jwks", id_token_alg="ES256")
-    resource = "https://api.example/a"
-    login = await app.push_login(REDIRECT_URI, "openid", max_age=60, resource=resource, now=practice.clock())
+    wishes: Any = {"max_age": 60, "resource": "https://api.example/a", "now": practice.clock()}
+    login = await app.push_login(REDIRECT_URI, "openid", **wishes)
     user = await app.finish_login(login.to_dict(), await redirect_of(login.url), now=practice.clock())
     assert user.identity is not None
     assert user.token_type == "DPoP"

@@ -26,6 +26,7 @@ from ..errors import (
 )
 from ..oauth2 import OAuth2App, OAuth2User
 from ..oauth2.authorization_code import AuthorizationURL, read_redirect
+from ..oauth2.login import Login
 from ..redirect.browser import open_browser, proc_version
 from ..redirect.loopback import Loopback, Redirect, page
 from ..redirect.loopback_address import check_redirect_uri
@@ -115,7 +116,7 @@ class _OAuth2Question(Question[OAuth2User]):
     scopes: list[str]
     redirect_uri: str
     client_auth: ClientAuth | None
-    link: AuthorizationURL
+    link: AuthorizationURL | Login
 
     @property
     def url(self) -> str:
@@ -131,7 +132,8 @@ class _OAuth2Question(Question[OAuth2User]):
         return bool(self.link.verifier)  # PKCE instead of the state
 
     async def exchange(self, code: str) -> OAuth2User:
-        user = await self.app.exchange_code(code, self.link.verifier, self.scopes, self.redirect_uri)
+        key = getattr(self.link, "dpop_key", None)
+        user = await self.app.exchange_code(code, self.link.verifier, self.scopes, self.redirect_uri, dpop_key=key)
         user.client_auth = self.client_auth or user.client_auth
         return user
 
@@ -154,6 +156,10 @@ async def grant(
 
     async def ask(redirect_uri: str) -> Question[OAuth2User]:
         check_redirect_uri(redirect_uri)
+        link: AuthorizationURL | Login
+        if app.require_par:
+            link = await app.push_login(redirect_uri, scopes, auth_params=options.auth_params)
+            return _OAuth2Question(app, scopes, redirect_uri, options.client_auth, link)
         state = secrets.token_urlsafe(24)  # 192 bits; RFC 6749 §10.10 requires at least 128
         link = app.auth_url_with_pkce(redirect_uri, state, scopes, auth_params=options.auth_params)
         return _OAuth2Question(app, scopes, redirect_uri, options.client_auth, link)

@@ -60,7 +60,7 @@ class OAuth1App:
                 raise CredentialsError(f"{name} cannot be used: {member} is not a string.")
             members[member] = value.strip()
         if not members["key"]:
-            raise CredentialsError(f"{name} is not filled in: key missing. The provider's console has it.")
+            raise CredentialsError(f"{name} is not filled in: key missing. The provider's console shows it.")
         try:
             for uri in _URIS:
                 if members[uri]:

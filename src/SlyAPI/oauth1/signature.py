@@ -1,4 +1,4 @@
-"""RFC 5849 §3: the signature of one request, and the header that carries it. Pure but for the nonce.
+"""RFC 5849 §3: the signature of one request, and the header that carries it. Pure, except for the nonce.
 
 The rule: every text is decoded once and encoded once, and the signed URL is the one on the wire.
 """

@@ -1,6 +1,6 @@
 """What a client is at one provider, how it authenticates, and the one round trip to its token endpoint.
 
-The rule: every grant is a form (`x_form`), this round trip, and a reader; the files beside this one add the grants.
+The rule: every grant is a form (`x_form`), this round trip, and a reader; other files add the grants.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""RFC 9449, DPoP: a proof that the sender of a token has the key to which it is bound. Pure but for its jti.
+"""RFC 9449, DPoP: a proof that the sender of a token has the key to which it is bound. Pure, except for its jti.
 
 The rule: a proof serves one request. Nonces are the server's, kept by origin.
 """
@@ -11,6 +11,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 from ..errors import ConfigError
+from ..web.challenges import challenges_in
 from ..web.messages import Reply
 from .jose import ASYMMETRIC, SigningKey, public_members, signed_jwt, thumbprint
 from .token_endpoint import read_answer
@@ -25,7 +26,7 @@ def choose_algorithm(offered: Sequence[str] | None) -> str:
     for alg in PREFERRED:
         if alg in offered and alg in ASYMMETRIC:
             return alg
-    raise ConfigError("The server takes DPoP proofs with none of our algorithms (dpop_signing_alg_values_supported).")
+    raise ConfigError("The server accepts none of our DPoP algorithms (dpop_signing_alg_values_supported).")
 
 
 def target_uri(url: str) -> str:
@@ -48,16 +49,21 @@ class Nonces:
         """The nonce for a request to this URL."""
         return self._by_origin.get(_origin(url))
 
+    def asked_for(self, url: str, headers: Mapping[str, str]) -> bool:
+        """Whether a 401 from this URL refuses the proof for want of a nonce, which is then remembered (RFC 9449 §9)."""
+        errors = [challenge.params.get("error") for challenge in challenges_in(headers) if challenge.is_scheme("DPoP")]
+        return self.take(url, headers) and "use_dpop_nonce" in errors
+
     def take(self, url: str, headers: Mapping[str, str]) -> bool:
-        """Remembers the nonce in a reply from this URL; whether there is one, and it is new."""
+        """Remembers the nonce in a reply from this URL; whether there is one."""
         nonce, origin = headers.get("DPoP-Nonce", ""), _origin(url)
         if not nonce or len(nonce) > _LONGEST_NONCE or not (nonce.isascii() and nonce.isprintable()):
             return False
-        new = self._by_origin.pop(origin, None) != nonce
+        self._by_origin.pop(origin, None)
         while len(self._by_origin) >= _MOST_ORIGINS:
             del self._by_origin[next(iter(self._by_origin))]
         self._by_origin[origin] = nonce
-        return new
+        return True
 
 
 _LONGEST_NONCE = 1024

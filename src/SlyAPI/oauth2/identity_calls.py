@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class Expected(NamedTuple):
-    """What an id_token must say to be ours: by whom it is issued, and how it is signed."""
+    """What an id_token must contain: its issuer, and how it is signed."""
 
     issuer: str
     algs: tuple[str, ...]
@@ -72,7 +72,7 @@ class IdentityCalls(Client):
         else:
             claims = read_json(reply.body, request)
         if not isinstance(claims, dict) or not isinstance(claims.get("sub"), str):
-            raise IdentityError("The userinfo do not say who the person is: sub is missing (OpenID Connect Core §5.3).")
+            raise IdentityError("The userinfo reply identifies nobody: sub is missing (OpenID Connect Core §5.3).")
         if user.identity is not None and claims["sub"] != user.identity.subject:
             raise IdentityError("The userinfo are of another person (OpenID Connect Core §5.3.2).")
         return claims
@@ -86,11 +86,14 @@ class IdentityCalls(Client):
         key = load_signing_key(user.dpop_key)
         request.headers["DPoP"] = await self._proof(key, request, now, user.token)
         reply = await transport.send(request, client, timeout=self.token_timeout)
-        if self._nonces.take(request.url, reply.headers) and reply.status == 401:
+        if reply.status == 401 and self._nonces.asked_for(request.url, reply.headers):
             request.headers["DPoP"] = await self._proof(key, request, now, user.token)
             reply = await transport.send(request, client, timeout=self.token_timeout)
+        self._nonces.take(request.url, reply.headers)
         return reply
 
+    @clean_traceback
+    @clean_traceback
     def logout_url(
         self, user: OAuth2User, post_logout_redirect_uri: str | None = None, state: str | None = None
     ) -> str:
@@ -104,8 +107,12 @@ class IdentityCalls(Client):
         uri = check_endpoint(self.logout_uri, "logout_uri", allow_http=self.allow_http)
         who: dict[str, str | None] = {"id_token_hint": user.id_token} if user.id_token else {"client_id": self.id}
         params = who | {"post_logout_redirect_uri": post_logout_redirect_uri, "state": state}
-        query = urlencode({name: text for name, text in params.items() if text is not None})
-        return f"{uri}{'&' if '?' in uri else '?'}{query}"
+        try:
+            query = urlencode({name: text for name, text in params.items() if text is not None})
+            return f"{uri}{'&' if '?' in uri else '?'}{query}"
+        except UnicodeEncodeError:
+            pass  # raised below: the codec's error, which holds the text, must not be its context
+        raise ConfigError("A parameter of the logout address contains an unpaired surrogate (U+D800 to U+DFFF).")
 
     @clean_traceback
     async def read_logout_token(
@@ -125,7 +132,7 @@ class IdentityCalls(Client):
             template_claim=self._facts.issuer_claim,
         )
         if not self._logouts.ends(f"{logout.issuer} {logout.claims['jti']}", at + 2 * LOGOUT_AGE, at):
-            raise IdentityError("This logout token came before (jti).")
+            raise IdentityError("This logout token was received before (jti).")
         return logout
 
     async def _identified(
@@ -161,7 +168,7 @@ class IdentityCalls(Client):
             expected = self._expected()
             terms = self._terms(expected, now)
             read_id_token(unverified(user.id_token), **terms, access_token=user.token, previous=before)
-            log.warning("The refreshed id_token is not kept, because the keys for it cannot be had: %s", error)
+            log.warning("The refreshed id_token is not kept, because its keys are not available: %s", error)
             user.id_token = previous.id_token
             return before
 
@@ -217,7 +224,7 @@ class IdentityCalls(Client):
         missing = [name for name, value in (("issuer", issuer), ("jwks_uri", jwks_uri or by_secret)) if not value]
         if issuer is None or missing:
             raise ConfigError(
-                f"Who the person is cannot be verified: the client has no {' and no '.join(missing)}.",
+                f"The person's identity cannot be verified: the client has no {' and no '.join(missing)}.",
                 next_step="Make the client from its issuer (scaffold --issuer), or leave out the scope openid.",
             )
         if by_secret and len(self.secret or "") < _SHORTEST_SECRET:

@@ -76,7 +76,7 @@ class Login:
         if kept is None:
             raise StateMismatchError("No login was begun in this browser, or it has ended.", next_step=_AGAIN)
         if not _is_sound(kept):
-            raise RedirectError("The login kept in the session is broken.", next_step=_AGAIN)
+            raise RedirectError("The login kept in the session is damaged.", next_step=_AGAIN)
         members = {name: kept[name] for name in _KEPT} | {name: kept.get(name) for name in _KEPT_IF_SET}
         if members["dpop_key"] is not None:
             members["dpop_key"] = SecretJson(members["dpop_key"])

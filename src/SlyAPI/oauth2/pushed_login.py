@@ -112,7 +112,7 @@ def read_pushed_reply(reply: Reply, now: float, secrets: Secrets) -> tuple[str, 
 def refuse_unpushed() -> ConfigError:
     """The error for a request that has to be pushed."""
     return ConfigError(
-        "This provider takes pushed authorization requests only (RFC 9126).",
+        "This provider accepts pushed authorization requests only (RFC 9126).",
         next_step="Use: await app.push_login(...), with the same arguments.",
     )
 

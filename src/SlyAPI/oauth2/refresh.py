@@ -193,7 +193,7 @@ class Refresh:
             return await self._adopt_newer(renewed, superseded)
         except asyncio.CancelledError:
             self.held.take(renewed)
-            self._report_not_saved(SaveError("The program ended before the store took them."))
+            self._report_not_saved(SaveError("The program ended before the store accepted them."))
             raise
         if error is None:
             rare.stored, rare.not_saved, rare.fallback = mark_of(renewed), None, None
@@ -241,7 +241,7 @@ class Refresh:
             if self.renew_again is not None:
                 self.renew_again.cancel()
         if saved is Saved.YES:
-            log.warning("The store is there again, and the new tokens are saved.")
+            log.warning("The store works again, and the new tokens are saved.")
 
     async def _renew_again(self, again: "asyncio.Future[None]", before: OAuth2User) -> OAuth2User:
         try:

@@ -131,7 +131,7 @@ def read_registration(
     echoed = client.get("redirect_uris", uris)
     if uris is not None and not (isinstance(echoed, list) and set(uris) <= set(map(str, echoed))):
         raise BadReplyError(
-            f"{where} registered other redirect URIs than asked for.",
+            f"{where} registered other redirect URIs than requested.",
             next_step="Register redirect URIs that this server takes.",
             kind="configuration",
         )

@@ -87,7 +87,7 @@ class RegistrationCalls(Client):
         learned = client_settings(server)
         if "register_uri" not in learned:
             raise ConfigError(
-                f"{printable(issuer, 100)} registers no clients by itself (RFC 7591).",
+                f"{printable(issuer, 100)} does not offer client registration (RFC 7591).",
                 next_step="Register the client in the provider's console.",
             )
         asked = registration.client_metadata(client_name, redirect_uris, join_scopes(scopes), metadata, server)

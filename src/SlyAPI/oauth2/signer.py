@@ -15,12 +15,11 @@ from ..json_file import StrPath
 from ..stores.contract import StoredUser, entry_of
 from ..stores.file import user_file
 from ..tokens.user import OAuth2User, authorization
-from ..web.challenges import challenges_in
 from ..web.messages import Request
 from ..web.secret_values import Secrets
 from .app import OAuth2App, OnRefresh
 from .held_user import NOT_LOADED, HeldUser, mark_of
-from .learned import is_new
+from .learned import forget_new, is_new
 from .refresh import is_hook_of, refresh, wait_for_refresh
 from .token_source import RefreshTokenSource, TokenSource
 
@@ -42,43 +41,48 @@ class Signer(Auth):
         held = self._held
         if held.is_due():
             await refresh(held, client)
-        held.signed += 1
-        await self._show(request)
-        certificate = held.source.app.certificate
-        if certificate is not None:  # RFC 8705 §3: the API sees that the token is ours
-            request.certificate = certificate
+        request.headers["Authorization"] = authorization(held.user)
+        if held.user.dpop_key is not None or held.source.app.certificate is not None:
+            await self._prove(request)
         return request
 
     @clean_traceback
     async def sign_again(self, client: Any, request: Request, headers: Mapping[str, str]) -> bool:
         """After a 401: signs with a newer token, from one refresh if there is none yet, or with the server's nonce."""
         held = self._held
-        if held.user.dpop_key is not None and held.source.app._nonces.take(request.url, headers):
-            asked = [one.params.get("error") for one in challenges_in(headers) if one.is_scheme("DPoP")]
-            if "use_dpop_nonce" in asked:  # RFC 9449 §9: the token is good
-                await self._show(request)
-                return True
+        if held.user.dpop_key is not None and held.source.app._nonces.asked_for(request.url, headers):
+            await self._prove(request)  # RFC 9449 §9: the token is good
+            return True
         sent = Secrets((request.headers.get("Authorization", ""),))
         if authorization(held.user) in sent:
-            held.refusals += 1
-            accepted = held.signed > held.refusals  # before, or it will be
-            new = is_new(held.key, held.user.token, accepted, asyncio.get_running_loop().time())
+            new = is_new(held.key, held.user.token, asyncio.get_running_loop().time())
             if is_hook_of(held) or (new and not held.is_due()):
                 await held.load()  # another refresh would not help, unless another program did one
             elif held.source.can_renew(held.user):
                 await refresh(held, client, "refused", Secrets((held.user.token,)))
             else:
                 await held.load()  # the person may have granted again
-        await self._show(request)
+        request.headers["Authorization"] = authorization(held.user)
+        await self._prove(request)
         return request.headers["Authorization"] not in sent
 
-    async def _show(self, request: Request) -> None:
-        """Puts the token into the request, with a proof of its key where it is bound to one."""
+    def note_reply(self, url: str, status: int, headers: Mapping[str, str]) -> None:
+        """Remembers that the token is good, so that a later refusal is worth a refresh, and the server's nonce."""
         held = self._held
-        request.headers["Authorization"] = authorization(held.user)
+        if status < 400 and not held.accepted:
+            held.accepted = True
+            forget_new(held.key)
+        if held.user.dpop_key is not None and status != 401:
+            held.source.app._nonces.take(url, headers)  # RFC 9449 §8.2
+
+    async def _prove(self, request: Request) -> None:
+        """Adds what a token that is bound to a key needs: a DPoP proof (RFC 9449 §7.1), a certificate (RFC 8705 §3)."""
+        held = self._held
         key = held.proof_key()
         if key is not None:
             request.headers["DPoP"] = await held.source.app._proof(key, request, held.clock(), held.user.token)
+        if held.source.app.certificate is not None:
+            request.certificate = held.source.app.certificate
 
     async def wait_for_refresh(self) -> None:
         """Waits for a refresh in flight, its hooks too: cut short, it could lose a rotated refresh token."""

@@ -43,11 +43,11 @@ def user_fields(obj: Any, now: float, name: str) -> dict[str, Any]:
                 fields["expires_at"] = read_time(members["expires_at"])
             return fields
     except (ConfigError, BadReplyError) as error:
-        raise CredentialsError(f"{name} does not hold a user's tokens: {error}") from None
+        raise CredentialsError(f"{name} does not contain a user's tokens: {error}") from None
     if "slyapi_encrypted" in members:
         step = "Open it with its key: EncryptedStore, or SLYAPI_STORE_KEYS on the command line."
         raise CredentialsError(f"{name} is encrypted.", next_step=step)
-    raise CredentialsError(f"{name} does not hold a user's tokens: it is {recognise(members)}. {HINT}")
+    raise CredentialsError(f"{name} does not contain a user's tokens: it is {recognise(members)}. {HINT}")
 
 
 def google_auth_fields(value: Mapping[str, Any]) -> dict[str, Any]:
