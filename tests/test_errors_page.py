@@ -10,7 +10,7 @@ import pytest
 from SlyAPI import ApiError, GrantEndedError, OAuth2User, SlyError, TokenError
 from SlyAPI.oauth2.token_endpoint import read_token_reply
 from SlyAPI.web import Reply
-from SlyAPI.web.masking import Secrets
+from SlyAPI.web.secret_values import Secrets
 
 PAGE = Path(__file__).parent.parent / "docs" / "errors.md"
 _ROW = re.compile(r"^\| `(\w+)` \| ([^|]+) \| `(\w+)` \|$", re.MULTILINE)

@@ -26,7 +26,8 @@ from SlyAPI.errors import SlyError
 OPTIONAL = {"cryptography", "jwt", "keyring", "orjson", "redis", "asyncpg", "psycopg"}
 NETWORK = {"aiohttp", "yarl", "multidict", "ssl", "socket", "asyncio", "sqlite3", "http", "email", "concurrent"}
 DEAR = {"dataclasses", "inspect", "logging", "argparse", "shutil", "pathlib", "secrets", "hashlib", "getpass", "urllib"}
-LAZY_PACKAGES = ["SlyAPI", "SlyAPI.oauth1", "SlyAPI.oauth2", "SlyAPI.flow"]
+_LAZY_WINGS = ("oauth1", "oauth2", "flow", "stores", "testing", "web", "webapi")
+LAZY_PACKAGES = ["SlyAPI", *(f"SlyAPI.{name}" for name in _LAZY_WINGS)]
 
 
 def loaded(*words: str, allowed: tuple[int, ...] = (0,)) -> set[str]:
@@ -61,6 +62,14 @@ def test_importing_names_loads_neither_aiohttp_nor_an_optional_library(names: st
     modules = loaded("-c", f"from SlyAPI import {names}")
     assert not modules & OPTIONAL
     assert "aiohttp" not in modules
+
+
+def test_ways_to_a_token_that_a_program_does_not_use_cost_no_import() -> None:
+    code = "import sys\nfrom SlyAPI import OAuth2, OAuth2App, WebAPI\nprint(*sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    unused = "device introspection discovery metadata_calls protected_resource machines client_assertion"
+    assert not {f"SlyAPI.oauth2.{name}" for name in unused.split()} & {*ran.stdout.split()}
+    assert not {"SlyAPI.sources", "SlyAPI.transport.certificates", "joserfc"} & {*ran.stdout.split()}
 
 
 @pytest.mark.parametrize("words", [[], ["--help"], ["-h"]], ids=str)

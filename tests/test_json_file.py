@@ -257,7 +257,7 @@ def test_a_full_disk_or_a_read_only_folder_leaves_the_old_file(
     assert read_json_file(file) == OLD
     assert names(file.parent) == {"user.json"}, "no temporary file is left"
     assert "user.json could not be written" in str(caught.value)
-    assert "The file is as it was" in str(caught.value)
+    assert "The file is unchanged" in str(caught.value)
     assert number == errno.EACCES or os.strerror(number) in str(caught.value)
     assert "s3cret" not in str(caught.value)
     assert isinstance(caught.value, OSError)

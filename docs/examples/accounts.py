@@ -1,7 +1,7 @@
-"""Who is signed in, for any web framework: cookies in, cookies out, and each person's tokens in the store.
+"""Signing in and out, for any web framework: cookies in, cookies out, and each person's tokens in the store.
 
-The rule: a cookie says who somebody is, signed and of one size. No token is in it, and it is worth nothing once the
-person has signed out.
+The rule: a signed cookie of constant size identifies the person. It contains no token, and is invalid after the person
+has signed out.
 """
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from SlyAPI import OAuth2, OAuth2App, OAuth2User, SlyError, WebAPI
-from SlyAPI.errors import CredentialsNotFoundError
+from SlyAPI.errors import BadReplyError, CredentialsNotFoundError
 from SlyAPI.paging import LinkPages, Pages, TokenPages
 from SlyAPI.stores import StoredUser, TokenStore
 
 SESSION_SECONDS = 30 * 24 * 3600
-LOGIN_SECONDS = 3600  # longer than a login may take, so that one that took too long is told so
-MOST_LOGINS = 5  # tabs of one browser in which a login may be going on
+LOGIN_SECONDS = 3600  # longer than a login may take, so that a late one gets its own error
+MOST_LOGINS = 5  # tabs of one browser with a login in progress
 MOST_SESSIONS = 10  # browsers in which one person may be signed in
 
 
@@ -40,12 +40,12 @@ class Service:
     api: str
     scopes: tuple[str, ...]
     me: str
-    """Who the person is."""
+    """The path that returns the person."""
     id_key: str
-    """What in that answer never changes, and is never given to anybody else. An address is no such thing."""
+    """The key of the permanent id in that reply; an e-mail address is not permanent."""
     name_key: str
     listed: str = ""
-    """What /list walks through, page by page."""
+    """The path whose pages /list shows."""
     pages: Pages = field(default_factory=TokenPages)
     notes: str = ""
 
@@ -65,8 +65,16 @@ SERVICES = {
 }  # fmt: skip
 
 
+def account_id(me: Any, key: str) -> str:
+    """The id of the account in an API's answer. Raises `BadReplyError` where it has none: two people would be one."""
+    found = me.get(key) if isinstance(me, Mapping) else None
+    if isinstance(found, bool) or not isinstance(found, str | int) or found == "":
+        raise BadReplyError(f"The API does not say who signed in: {key} is neither text nor a number.")
+    return str(found)
+
+
 class Cookie(NamedTuple):
-    """A cookie to set; of 0 seconds: to take away."""
+    """A cookie to set; 0 seconds deletes it."""
 
     name: str
     value: str
@@ -97,12 +105,12 @@ class Accounts:
         self._key = key
         self._clock = clock
         secure = url.startswith("https:")
-        # a browser takes a cookie of this name over https alone, and from no neighbouring subdomain
+        # a browser accepts a cookie of this name over https only, and not from another subdomain
         self._prefix = "__Host-" if secure else ""
         self.cookie_flags: dict[str, Any] = {"path": "/", "httponly": True, "secure": secure, "samesite": "Lax"}
 
     async def __aenter__(self) -> Self:
-        # one pool of connections for all people, and no jar: a cookie of the API's would go from one to the next
+        # one pool of connections, without a cookie jar: cookies of the API must not go from one person to another
         self._http = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
         return self
 
@@ -112,7 +120,7 @@ class Accounts:
     # --- signing in ---
 
     def begin(self, cookies: Mapping[str, str]) -> tuple[str, list[Cookie]]:
-        """Where to send the browser, and what it keeps: the login is its own, and each tab has another."""
+        """The URL to redirect to, and the cookies for this browser; each tab has its own login."""
         login = self.app.begin_login(self.redirect_uri, self.service.scopes, now=self._clock())
         going_on = {name: kept["began_at"] for name in cookies if (kept := self._kept(name, cookies))}
         oldest = sorted(going_on, key=lambda name: going_on[name])[: max(0, len(going_on) - MOST_LOGINS + 1)]
@@ -120,13 +128,15 @@ class Accounts:
         return login.url, [keep, *(Cookie(name, "", 0) for name in oldest)]
 
     async def finish(self, cookies: Mapping[str, str], query: Mapping[str, str]) -> list[Cookie]:
-        """Who comes back from the provider is signed in from now on, in this browser. Raises `SlyError`."""
+        """Signs the person in, in this browser, after the redirect from the provider. Raises `SlyError`."""
         kept = self._kept(self._login_name(query.get("state", "")), cookies)
         user = await self.app.finish_login(kept, query, self._http, now=self._clock())
-        told = await self._api(OAuth2(self.app, user, clock=self._clock)).get_json(self.service.me)
-        name, session = str(told[self.service.name_key]), secrets.token_urlsafe(18)
-        entry = self.store.user(f"{self.service.name}-{told[self.service.id_key]}")
-        async with entry.lock():  # whoever refreshes this person's older tokens just now, saves before us
+        auth = OAuth2(self.app, user, clock=self._clock)
+        me = await self._api(auth).get_json(self.service.me)
+        entry = self.store.user(f"{self.service.name}-{account_id(me, self.service.id_key)}")
+        name, session = str(me.get(self.service.name_key) or "Somebody"), secrets.token_urlsafe(18)
+        async with entry.lock():  # a refresh of this person's older tokens that is in flight saves first
+            user = auth.user  # the call above may have refreshed them
             user.extra = {"name": name, "sessions": [*await _sessions(entry), session][-MOST_SESSIONS:]}
             await entry.save(user)
         ends = self._clock() + SESSION_SECONDS
@@ -134,14 +144,14 @@ class Accounts:
         return [Cookie(f"{self._prefix}session", signed, SESSION_SECONDS), *self.forget_login(query)]
 
     def forget_login(self, query: Mapping[str, str]) -> list[Cookie]:
-        """What to take away once a login has ended, well or not."""
+        """The cookies to delete once a login has ended, successful or not."""
         name = self._login_name(query.get("state", ""))
         return [Cookie(name, "", 0)] if name else []
 
     # --- who it is ---
 
     async def person(self, cookies: Mapping[str, str]) -> Person | None:
-        """Who is signed in in this browser, if anybody is."""
+        """The person who is signed in in this browser, if any."""
         told = self._read("session", cookies.get(f"{self._prefix}session", ""))
         if told is None or told["ends"] < self._clock():
             return None
@@ -149,18 +159,18 @@ class Accounts:
         try:
             user = await entry.load()
         except CredentialsNotFoundError:
-            return None  # signed out, maybe elsewhere
+            return None  # signed out, maybe in another browser
         extra = user.extra or {}
         return Person(extra.get("name", ""), entry, user) if told["session"] in extra.get("sessions", ()) else None
 
     async def person_if_known(self, cookies: Mapping[str, str]) -> Person | None:
-        """The same for a page that must be shown in any case, also while the store is away."""
+        """The same for a page that must be shown in any case, also while the store is down."""
         with suppress(SlyError):
             return await self.person(cookies)
         return None
 
     def api(self, person: Person) -> WebAPI:
-        """The API in this person's name. Tokens are refreshed, and saved, on the way."""
+        """The API on behalf of this person. Due tokens are refreshed and saved."""
         return self._api(OAuth2(self.app, person.entry, clock=self._clock))
 
     def _api(self, auth: OAuth2) -> WebAPI:
@@ -171,21 +181,21 @@ class Accounts:
     # --- signing out ---
 
     def is_from_here(self, headers: Mapping[str, str]) -> bool:
-        """Whether one of our own pages sent this form; no other site may act for the person (CSRF)."""
+        """Whether one of our own pages sent this form: other sites must not act for the person (CSRF)."""
         told = headers.get("Sec-Fetch-Site")
         return told == "same-origin" if told is not None else headers.get("Origin") == self._origin
 
     async def sign_out(self, person: Person) -> bool:
-        """Ends the grant at the provider and forgets the tokens; whether the provider could be told."""
+        """Ends the grant at the provider and deletes the tokens; returns whether the provider confirmed the end."""
         try:
             await OAuth2(self.app, person.entry, clock=self._clock).revoke(self._http)
-        except SlyError:  # it is away, or has no endpoint for that; the person wants to be out all the same
+        except SlyError:  # it is down, or has no such endpoint; the person is signed out in any case
             await person.entry.delete()
             return False
         return True
 
     def forget_session(self) -> list[Cookie]:
-        """What to take away from a browser in which nobody is signed in any more."""
+        """The cookies to delete after signing out."""
         return [Cookie(f"{self._prefix}session", "", 0)]
 
     # --- cookies ---
@@ -204,7 +214,7 @@ class Accounts:
         return f"{text}.{self._signature(purpose, text)}"
 
     def _read(self, purpose: str, cookie: str) -> dict[str, Any] | None:
-        """The value of a cookie of ours; None for any other, and for one of another purpose."""
+        """The value of a cookie that we signed for this purpose; None for any other."""
         text, _, signature = cookie.partition(".")
         if not hmac.compare_digest(signature.encode("utf-8", "replace"), self._signature(purpose, text).encode()):
             return None

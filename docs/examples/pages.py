@@ -21,7 +21,7 @@ HEADERS = {
     "base-uri 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
-    "Cache-Control": "no-store",  # else the back button shows the pages of somebody who has signed out
+    "Cache-Control": "no-store",  # otherwise the back button shows pages after signing out
 }
 STREAMED = {**HEADERS, "Content-Type": "text/html; charset=utf-8", "X-Accel-Buffering": "no"}  # nginx: pass on at once
 RETRY_SECONDS = 5
@@ -44,12 +44,12 @@ _END = "</main></body></html>"
 
 
 def welcome() -> str:
-    """For somebody who is not signed in."""
+    """For a visitor who is not signed in."""
     return f"{_top('Your weather, your notes', None)}<p>Sign in to see them. You say what is shared.</p>{SIGN_IN}{_END}"
 
 
 def home(person: Person, service: Service, me: Mapping[str, Any], notes: Sequence[Mapping[str, Any]] | None) -> str:
-    """What the API says of the person, and their notes where they share them."""
+    """The person as the API reports them, and their notes if they share them."""
     facts = "".join(
         f"<li>{escape(key)} <b>{escape(', '.join(map(str, told)) if isinstance(told, list) else str(told))}</b></li>"
         for key, told in list(me.items())[:12]
@@ -72,7 +72,7 @@ def home(person: Person, service: Service, me: Mapping[str, Any], notes: Sequenc
 
 
 async def everything(person: Person, api: WebAPI, service: Service) -> AsyncGenerator[str, None]:
-    """A page that grows while the API's pages are walked; each piece is to be sent at once."""
+    """A page that grows while the API's pages arrive; send each piece at once."""
     yield f"{_top('Everything', person)}<p class='working'>Still coming ...</p><section><ol>"
     count = 0
     try:
@@ -96,7 +96,7 @@ def problem(error: SlyError, person: Person | None) -> tuple[int, str, dict[str,
 
 
 def what_to_do(error: SlyError, *, signed_in: bool) -> tuple[int, str, str, str]:
-    """Status, title, text and link. The error's own words are for the log: they speak to whoever runs this."""
+    """Status, title, text and link. The error's message is for the log, because it addresses the operator."""
     again = '<a class="button yes" href="/login">Sign in again</a>'
     on = GO_ON if signed_in else again
     match error:
@@ -125,7 +125,7 @@ def signed_out(told: bool) -> str:
 
 
 def no_such_page() -> str:
-    """For an address that is none, or that takes a form alone."""
+    """For an unknown address, or one that accepts forms only."""
     text = "The address may be mistyped, or the link old."
     return f"{_top('There is no such page', None)}<p>{text}</p>{GO_ON}{_END}"
 

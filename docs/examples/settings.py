@@ -1,4 +1,4 @@
-"""What an example is started with, and the practice provider to sign in at where no other is named.
+"""The settings of an example, and the practice provider to sign in at if no other is named.
 
     --provider github --client github.json     at GitHub; its callback URL is http://127.0.0.1:8000/callback
     --provider google --client google.json     at Google; a client of the type "Web application"
@@ -46,12 +46,12 @@ def read_settings(argv: Sequence[str] | None = None) -> argparse.Namespace:
 @asynccontextmanager
 async def accounts_for(settings: argparse.Namespace) -> AsyncGenerator[Accounts, None]:
     """The accounts of this application, at the provider that the settings name."""
-    # without a key of one's own, everybody signs in again after a restart
+    # without SESSION_KEY, everybody signs in again after a restart
     key = os.environ.get("SESSION_KEY", "").encode() or secrets.token_bytes(32)
     store, service = store_at(settings.store), SERVICES[settings.provider]
     async with AsyncExitStack() as stack:
         if isinstance(store, RedisStore | PostgresStore):
-            await stack.enter_async_context(store)  # which closes its connections at the end
+            await stack.enter_async_context(store)  # closes its connections at the end
         if isinstance(store, PostgresStore):
             await store.migrate()
         yield await _accounts(settings, store, service, key, stack)
@@ -62,7 +62,7 @@ async def _accounts(
 ) -> Accounts:
     if settings.client:
         app = OAuth2App.from_json_file(settings.client)
-        if not service.api:  # a practice provider of yours, which runs elsewhere
+        if not service.api:  # your own practice provider, which runs elsewhere
             service = replace(service, api=app.token_uri.removesuffix("/token") + "/api")
         return await stack.enter_async_context(Accounts(app, service, store, settings.url, key))
     secret = secrets.token_urlsafe(24)

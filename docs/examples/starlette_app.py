@@ -76,7 +76,7 @@ async def add_note(request: Request) -> Response:
     body = b""
     async for part in request.stream():
         body += part
-        if len(body) > 10_000:  # Starlette itself would read on without end
+        if len(body) > 10_000:  # Starlette itself has no limit
             raise HTTPException(413, "The note is too long.")
     text = parse_qs(body.decode("utf-8", "replace")).get("text", [""])[0]
     await accounts.api(person).post_json(accounts.service.notes, json={"text": text[:200]})

@@ -54,7 +54,7 @@ async def callback(request: web.Request) -> web.StreamResponse:
         log.warning("a login failed: %s", error)
         status, html, headers = pages.problem(error, await accounts.person_if_known(request.cookies))
         return with_cookies(page(html, status, headers), accounts, accounts.forget_login(request.query))
-    return with_cookies(to("/"), accounts, cookies)  # 303: the code is gone from the address, and from the history
+    return with_cookies(to("/"), accounts, cookies)  # 303: neither the address bar nor the history keeps the code
 
 
 async def logout(request: web.Request) -> web.StreamResponse:
@@ -64,7 +64,7 @@ async def logout(request: web.Request) -> web.StreamResponse:
 
 
 async def signed_in(request: web.Request, *, form: bool = False) -> Person:
-    """Who asks. Everybody else is sent to the front door; a `form` has to come from one of our pages."""
+    """The person who is signed in; others are redirected to the home page. A `form` must come from one of our pages."""
     accounts = request.app[ACCOUNTS]
     if form and not accounts.is_from_here(request.headers):
         html = pages.refused("The form did not come from one of our pages.")
@@ -75,7 +75,7 @@ async def signed_in(request: web.Request, *, form: bool = False) -> Person:
     return person
 
 
-# --- what people come for ---
+# --- the pages ---
 
 
 async def home(request: web.Request) -> web.StreamResponse:
@@ -149,7 +149,7 @@ async def main(settings: Namespace) -> None:
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
         print(f"Open {settings.url} (Ctrl-C stops)", flush=True)
         try:
-            await stop.wait()  # then whoever waits for a page still gets it, and refreshes are saved
+            await stop.wait()  # then running requests are answered, and refreshes are saved
         finally:
             await runner.cleanup()
 

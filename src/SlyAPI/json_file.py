@@ -31,7 +31,8 @@ def read_json_file(path: StrPath) -> Any:
 
     Raises `CredentialsNotFoundError` if there is no file; `CredentialsError` for a folder, a pipe, an empty or huge
     file, bytes that are not UTF-8, text that is not JSON, and another account's link in a shared folder;
-    `UnavailableError` if the system cannot read it at this moment (too many open files, a disk error).
+    `UnavailableError` if the system cannot read it at this moment (too many open files, a disk error), or does not let
+    this account read it (kind `configuration`).
     """
     try:
         raw = _read_regular(path)
@@ -40,6 +41,9 @@ def read_json_file(path: StrPath) -> Any:
     except (OSError, ValueError) as error:
         if _may_pass(error):
             raise unavailable(path, "read", error) from None
+        if isinstance(error, PermissionError):  # what it holds may be newer than what a program has in memory
+            message, step = f"{display_path(path)} {_FORBIDDEN}.", "Give it to the account that runs the program."
+            raise UnavailableError(message, next_step=step, kind="configuration") from None
         raise CredentialsError(f"{display_path(path)} {_why(error)}.") from None
     value, problem = _parsed(raw)
     if problem:
@@ -72,7 +76,7 @@ def _read_regular(path: StrPath) -> bytes:
             raise ValueError("is not a regular file")
         raw = file.read(_LARGEST + 1)
     if len(raw) > _LARGEST:
-        raise ValueError("is larger than 1 MiB, which no credentials file is")
+        raise ValueError("is larger than 1 MiB, too large for a credentials file")
     return raw
 
 
@@ -87,12 +91,12 @@ def write_json_file(path: StrPath, value: Any, *, turn: AbstractContextManager[N
     try:
         text = json.dumps(value, indent=4, ensure_ascii=False) + "\n"
     except (ValueError, TypeError, RecursionError) as error:
-        problem = "would hold itself" if "Circular" in str(error) else "would hold a value that JSON cannot"
+        problem = "would contain itself" if "Circular" in str(error) else "would contain a value other than JSON"
     else:
         # an unpaired surrogate, which JSON may hold and UTF-8 may not, becomes JSON's escape for it
         _replace(path, text.encode("utf-8", "backslashreplace"), turn or nullcontext())
         return
-    raise SaveError(f"{display_path(path)} could not be written: it {problem}. The file is as it was.")
+    raise SaveError(f"{display_path(path)} could not be written: it {problem}. The file is unchanged.")
 
 
 def _replace(path: StrPath, raw: bytes, turn: AbstractContextManager[None]) -> None:
@@ -109,7 +113,7 @@ def _replace(path: StrPath, raw: bytes, turn: AbstractContextManager[None]) -> N
     except SlyError:
         raise
     except (OSError, ValueError) as error:
-        raise _save_error(path, error, " The file is as it was.") from None
+        raise _save_error(path, error, " The file is unchanged.") from None
 
 
 def _places(path: StrPath) -> tuple[str, str]:
@@ -222,7 +226,7 @@ def display_path(path: StrPath) -> str:
 
 _NO_FOLDER = "lies in a folder that does not exist"
 _FORBIDDEN = "may not be opened by this user (permission denied)"
-_OF_SYSTEM = "gives an error of the system"
+_OF_SYSTEM = "causes a system error"
 _READ_ONLY = f"{_OF_SYSTEM} ({os.strerror(errno.EROFS)})"
 _MOUNTED = "is mounted by itself, so that no new file can take its place"
 _STICKY = "belongs to another account, in a folder where only the owner of a file may replace it"
@@ -262,4 +266,4 @@ def _why(error: Exception) -> str:
         return _FORBIDDEN
     if isinstance(error, OSError):
         return _MOUNTED if error.errno == errno.EBUSY else f"{_OF_SYSTEM} ({error.strerror or type(error).__name__})"
-    return "is not a path (it holds a NUL)" if "null" in str(error) else str(error)
+    return "is not a path (it contains a NUL)" if "null" in str(error) else str(error)

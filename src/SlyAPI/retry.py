@@ -49,7 +49,7 @@ class Retry:
             raise ConfigError("Retry.methods is a collection of methods, such as {'GET', 'POST'}.")
         if refused := sorted(s for s in self.statuses if not (s in _MAY_BE_RETRIED or 500 <= s <= 599)):
             raise ConfigError(
-                f"Retry.statuses has {', '.join(map(str, refused))}, which a repeated request gets again.",
+                f"Retry.statuses has {', '.join(map(str, refused))}, for which a repeated request does not help.",
                 next_step="Give only 408, 425, 429 and 5xx.",
             )
 

@@ -103,7 +103,7 @@ def github_actions(audience: str) -> Source:
         url, bearer = (os.environ.get(f"ACTIONS_ID_TOKEN_REQUEST_{name}", "") for name in ("URL", "TOKEN"))
         if not url or not bearer:
             raise CredentialsError(
-                "This is not a job of GitHub Actions that may ask for an OpenID token.",
+                "This is not a job of GitHub Actions that may request an OpenID token.",
                 next_step="Add to the job: permissions: {id-token: write}",
             )
         check_endpoint(url, "ACTIONS_ID_TOKEN_REQUEST_URL")
@@ -124,9 +124,9 @@ def _whole(text: str, name: str) -> str:
     token = text.removesuffix("\n").removesuffix("\r")
     problem: SlyError
     if not token:
-        problem = CredentialsError(f"{name} holds no token.")
+        problem = CredentialsError(f"{name} contains no token.")
     elif len(token) > _LONGEST or not token.isascii() or not token.isprintable() or " " in token:
-        problem = CredentialsError(f"{name} holds something else than one token.")
+        problem = CredentialsError(f"{name} does not contain exactly one token.")
     else:
         return token
     raise problem

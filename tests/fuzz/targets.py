@@ -26,8 +26,9 @@ from SlyAPI.redirect.loopback_http import LONGEST_HEAD, Head, Refusal, read_head
 from SlyAPI.tokens.times import expiry, from_epoch, read_time, refresh_expiry, write_time
 from SlyAPI.web import Reply
 from SlyAPI.web.challenges import next_step, read_challenges
-from SlyAPI.web.masking import Secrets, masked
+from SlyAPI.web.masking import masked
 from SlyAPI.web.messages import retry_after, skew
+from SlyAPI.web.secret_values import Secrets
 
 NOW = 1_800_000_000.0
 PLANTED = "pl4nted/5ecret+q=1"

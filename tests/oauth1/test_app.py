@@ -30,7 +30,7 @@ from SlyAPI.oauth1.grant import read_access_reply, read_redirect
 from SlyAPI.oauth1.signature import SignatureMethod
 from SlyAPI.oauth1.user import TemporaryCredentials
 from SlyAPI.web import Reply
-from SlyAPI.web.masking import Secrets
+from SlyAPI.web.secret_values import Secrets
 from tests.oauth1.conftest import api_of
 from tests.oauth1.test_signature import PEM, PUBLIC
 from tests.support.oauth1_judge import CLIENT_KEY, CLIENT_SECRET, Judge

@@ -26,7 +26,7 @@ from SlyAPI.oauth2 import DeviceLogin
 from SlyAPI.oauth2.device import after_refusal, read_device_reply
 from SlyAPI.testing import GRANT_TYPES
 from SlyAPI.web import Reply
-from SlyAPI.web.masking import Secrets
+from SlyAPI.web.secret_values import Secrets
 
 if TYPE_CHECKING:
     from tests.conftest import Clock, Practice, Practise

@@ -1,4 +1,5 @@
 """Where an issuer's endpoints are: RFC 8414 and OpenID Connect Discovery."""
+
 from __future__ import annotations
 
 import json
@@ -93,7 +94,7 @@ def test_the_metadata_give_what_a_client_needs() -> None:
         ("require_pushed_authorization_requests", True, "require_par", True),
         ("dpop_signing_alg_values_supported", ["ES256", "RS256"], "dpop_algs", ["ES256", "RS256"]),
         ("id_token_signing_alg_values_supported", ["ES256", "RS256"], "id_token_alg", None),
-        ("id_token_signing_alg_values_supported", ["HS256", "EdDSA", "ES256"], "id_token_alg", "ES256"),
+        ("id_token_signing_alg_values_supported", ["HS256", "EdDSA", "ES256"], "id_token_alg", ["ES256", "EdDSA"]),
         ("id_token_signing_alg_values_supported", ["none"], "id_token_alg", None),
         ("mtls_endpoint_aliases", {"token_endpoint": f"{ISSUER}/m"}, "mtls_aliases", {"token_endpoint": f"{ISSUER}/m"}),
         ("device_authorization_endpoint", f"{ISSUER}/d", "device_uri", f"{ISSUER}/d"),

@@ -10,7 +10,7 @@ from SlyAPI.errors import GrantEndedError, TokenError, clean_traceback
 from SlyAPI.oauth2 import OAuth2User
 from SlyAPI.oauth2.token_endpoint import read_token_reply
 from SlyAPI.web import Reply
-from SlyAPI.web.masking import Secrets
+from SlyAPI.web.secret_values import Secrets
 
 SECRETS = Secrets(("sent-s3cret", "old-access-token"))
 BEFORE = OAuth2User("old-access-token", "sent-s3cret")

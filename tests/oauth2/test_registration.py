@@ -15,7 +15,7 @@ from SlyAPI.errors import BadReplyError, ConfigError, NetworkError, SlyError, To
 from SlyAPI.oauth2.registration import client_metadata, read_registration
 from SlyAPI.testing import GRANT_TYPES, PracticeProvider
 from SlyAPI.web import Reply
-from SlyAPI.web.masking import Secrets
+from SlyAPI.web.secret_values import Secrets
 from tests.support.serving import all_by, served
 from tests.testing.signing import ClientKey
 

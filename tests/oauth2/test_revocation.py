@@ -13,7 +13,7 @@ from SlyAPI.oauth2.revocation import read_revocation_reply, revocation_form
 from SlyAPI.stores import MemoryStore
 from SlyAPI.testing import PracticeProvider
 from SlyAPI.web import Method, Reply, Request
-from SlyAPI.web.masking import Secrets
+from SlyAPI.web.secret_values import Secrets
 
 if TYPE_CHECKING:
     from tests.conftest import Practice, Practise

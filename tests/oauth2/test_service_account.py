@@ -280,7 +280,7 @@ async def test_a_server_that_is_out_of_order_is_borne_while_the_token_is_good(
     clock.now += 95
     judge.answer = lambda request, form: web.Response(status=503)
     assert await api.get_json("/x")
-    assert "still good" in caplog.text
+    assert "still valid" in caplog.text
     clock.now += 6
     with pytest.raises(TokenError):
         await api.get_json("/x")

@@ -13,7 +13,7 @@ from SlyAPI.errors import BadReplyError, GrantEndedError, Kind, SlyError, TokenE
 from SlyAPI.oauth2 import OAuth2User
 from SlyAPI.oauth2.token_endpoint import GRANT_AGAIN, read_token_reply
 from SlyAPI.web import Reply
-from SlyAPI.web.masking import Secrets
+from SlyAPI.web.secret_values import Secrets
 
 NOW = 1_700_000_000.0
 SAMPLES = Path(__file__).parent.parent / "samples"

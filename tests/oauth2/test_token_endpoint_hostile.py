@@ -18,7 +18,7 @@ from SlyAPI.errors import ApiError, SlyError, TokenError, clean_traceback
 from SlyAPI.oauth2 import OAuth2User
 from SlyAPI.oauth2.token_endpoint import read_token_reply
 from SlyAPI.web import Reply
-from SlyAPI.web.masking import Secrets
+from SlyAPI.web.secret_values import Secrets
 
 NOW = 1_700_000_000.0
 SECRET = "GOCSPX-s3cr&t/+\"<ü>='%' x"

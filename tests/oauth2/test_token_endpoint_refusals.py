@@ -11,7 +11,7 @@ from SlyAPI.errors import BadReplyError, GrantEndedError, TokenError
 from SlyAPI.oauth2 import OAuth2User
 from SlyAPI.oauth2.token_endpoint import GRANT_AGAIN, read_token_reply
 from SlyAPI.web import Reply
-from SlyAPI.web.masking import Secrets
+from SlyAPI.web.secret_values import Secrets
 
 NOW = 1_700_000_000.0
 BEFORE = OAuth2User("old", "kept")

@@ -18,6 +18,7 @@ LEFT_OUT = {
     "oauth2:requires_scopes": "as above",
     **dict.fromkeys(("AsyncTrans", "AsyncLazy"), "made of a generator of the caller's"),
     **dict.fromkeys(("Auth", "NoAuth", "TokenStore", "Challenge", "Method", "Reply"), "plain, or abstract"),
+    **dict.fromkeys(("Identity", "LogoutToken"), "plain"),
     **dict.fromkeys(("KeyringStore", "PostgresStore", "RedisStore"), "stores/ has them, with their servers"),
 }
 """Names, and the beginnings of names of methods, with the reason."""

@@ -78,6 +78,14 @@ FAILURES: dict[str, tuple[tuple[str, ...], dict[str, Any], int]] = {
     "a user for a client": (("token", "user.json", "user.json"), {}, 3),
     "a grant that is over": (("token", "app.json", "user.json"), {}, 6),
     "a refresh that is refused": (("refresh", "app.json", "user.json"), {}, 6),
+    "a call whose refresh is refused": (("call", "app.json", "user.json", "http://127.0.0.1:1", "--verbose"), {}, 6),
+    "a call without the client": (("call", "user.json", "http://127.0.0.1:1"), {}, 3),
+    "a set-up with a wrong secret": (
+        ("doctor", "app.json", "user.json", "--refresh"),
+        {"secret": f"wrong-{SECRET}", "revoke_uri": "http://127.0.0.1:1/revoke"},
+        3,
+    ),
+    "a set-up in JSON": (("doctor", "app.json", "user.json", "--json"), {"token_uri": "http://127.0.0.1:1/t"}, 3),
     "a secret among the words": (("grant", "app.json", "user.json", f"--secret={SECRET}"), {}, 2),
     "a file that would be overwritten": (("scaffold", "app.json", "--secret-file", "secret.txt"), {}, 9),
     "a folder that is not there": (("scaffold", "no/app.json", "--secret-file", "secret.txt"), {}, 3),
@@ -115,7 +123,11 @@ async def test_what_a_command_was_told_in_private_stays_private(place: Place) ->
 async def test_debug_output_shows_no_secret(place: Place) -> None:
     """What a person turns on to find a mistake: asyncio's debug mode, warnings, the traceback of a mistake of ours."""
     place.env |= {"PYTHONASYNCIODEBUG": "1", "PYTHONWARNINGS": "always", "SLYAPI_TRACEBACK": "1", "PYTHONDEVMODE": "1"}
-    for argv in (("grant", "app.json", "user.json", "notes"), ("refresh", "app.json", "user.json")):
+    url = f"{place.provider.origin}/api/me"
+    for argv in (
+        *(("grant", "app.json", "user.json", "notes"), ("refresh", "app.json", "user.json")),
+        *(("call", "app.json", "user.json", url), ("call", "app.json", "user.json", url, "--verbose")),
+    ):
         code, said, told = await watched(place, *argv)
         assert code == 0, said
         assert secrets_in(place, said, *told) == []

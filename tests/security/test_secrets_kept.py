@@ -25,7 +25,7 @@ from SlyAPI.oauth2.login import Login
 from SlyAPI.oauth2.token_request import token_request
 from SlyAPI.stores import FileStore, KeyringStore, MemoryStore, SqliteStore, StoredUser, TokenStore, user_file
 from SlyAPI.web import Method, Reply, Request
-from SlyAPI.web.masking import Secrets
+from SlyAPI.web.secret_values import Secrets
 from tests.support.echoing_server import echoing
 from tests.support.secret_holders import GOOD, HTTPS, app_at, caught, expired, user, written
 from tests.support.secret_search import (

@@ -7,6 +7,7 @@ is told to `strike` first, which may make it fail.
 
 import builtins
 import fcntl as real_fcntl
+import io
 import os as real_os
 import stat
 from collections.abc import Callable, Iterator
@@ -58,6 +59,8 @@ class Disk:
     synced_names: dict[str, Inode] = field(default_factory=dict)
     handles: dict[int, Handle] = field(default_factory=dict)
     calls: int = 0
+    file_is_mounted: bool = False
+    """Whether the user's file is a mount of its own, as in a container."""
 
     def __post_init__(self) -> None:
         for path in (ROOT, FOLDER):
@@ -277,6 +280,10 @@ class Calls:
         """`open`: of a handle of ours, or whatever the system has."""
         if isinstance(file, int) and file >= FIRST_HANDLE:
             return _File(self, file)
+        number = str(file).removeprefix("/proc/self/fdinfo/")
+        if number.isdigit() and int(number) >= FIRST_HANDLE:  # proc(5): which mount an open file is on
+            mounted = self.disk.file_is_mounted and self.disk.handles[int(number)].path == FILE
+            return io.BytesIO(b"pos:\t0\nmnt_id:\t2\n" if mounted else b"pos:\t0\nmnt_id:\t1\n")
         return builtins.open(file, mode, *more, **options)
 
     def flock(self, number: int, how: int) -> None:

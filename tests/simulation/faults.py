@@ -169,7 +169,6 @@ def _reply_lost(scenario: "Scenario", op: Op) -> None:
 
     def lose() -> None:
         _, rotation = act()
-        scenario.provider.unheard(op.world)
         if rotation is not None:
             rotation.excuse = "its reply was lost"
         raise aiohttp.ServerDisconnectedError

@@ -97,6 +97,7 @@ class Session:
         def receive() -> Answer:
             if rotation is not None:
                 provider.received(rotation)
+            provider.heard(world, refresh, answer)
             return answer  # type: ignore[no-any-return]
 
         try:

@@ -136,10 +136,8 @@ class Provider:
         return _json(200, body), rotation
 
     def _ended(self, world: World, refresh: str) -> Answer:
-        self._refused.add((world.name, refresh))
-        self.ended.add(world.name)
         self.universe.say(f"  the provider answers invalid_grant for {refresh}")
-        return _json(400, {"error": "invalid_grant"})
+        return ENDED
 
     # --- the API ---
 
@@ -160,17 +158,19 @@ class Provider:
             self._refused_new.setdefault(world.name, set()).add(token)
         return _json(401, {"error": "invalid_token"})
 
+    def heard(self, world: World, refresh: str, answer: Answer) -> None:
+        """A reply reached the program: it knows from now on if its grant has ended."""
+        if answer == ENDED:
+            self._refused.add((world.name, refresh))
+            self.ended.add(world.name)
+
     def received(self, rotation: Rotation) -> None:
-        """The reply reached the program."""
+        """New tokens reached the program."""
         rotation.received = True
         number = rotation.new.partition("-")[2]
         self._told_new.setdefault(rotation.world.name, set()).add(f"access-{number}")
 
     # --- what may be lost ---
-
-    def unheard(self, world: World) -> None:
-        """The reply that a world waited for was lost: it did not hear that its grant has ended."""
-        self._refused = {(name, refresh) for name, refresh in self._refused if name != world.name}
 
     def excuse(self, world: World, why: str) -> None:
         """What a world had received, or was about to, and not saved, cannot be asked of it any more."""
@@ -206,3 +206,7 @@ def _value(access: str, refresh: str, expires_at: float) -> dict[str, Any]:
 
 def _json(status: int, body: dict[str, Any], **headers: str) -> Answer:
     return status, headers, json.dumps(body).encode()
+
+
+ENDED = _json(400, {"error": "invalid_grant"})
+"""The answer for a refresh token of a grant that has ended."""

@@ -78,6 +78,7 @@ class Scenario:
         self.provider = Provider(self.universe, plan.grace, plan.life)
         self.shelf = Shelf(wrote=self._wrote)
         self.disk = Disk(self._wrote)
+        self.disk.file_is_mounted = plan.disk_fault == "always" and plan.disk_error == "EBUSY"
         self.redis = redis_seam.Server(self)
         self.trouble = Trouble(self)
         self.refusals: list[Any] = []

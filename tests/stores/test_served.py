@@ -113,7 +113,7 @@ async def test_a_server_that_hangs_gives_an_error_in_time_and_is_used_again_late
         late = await refused(store.save("alice", VALUE))
         assert isinstance(late, SaveError)
         assert "not known" in str(late), "the server may carry it out yet"
-        assert "untouched" not in str(late)
+        assert "unchanged" not in str(late)
         cancelled = asyncio.create_task(store.load("alice"))
         await asyncio.sleep(0.1)
         cancelled.cancel()

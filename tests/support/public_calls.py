@@ -9,12 +9,27 @@ import json
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from SlyAPI import HeaderApiKey, OAuth1, OAuth1App, OAuth1User, OAuth2, OAuth2App, OAuth2User, UrlApiKey, WebAPI
+from SlyAPI import (
+    AssertionGrant,
+    ClientCredentials,
+    HeaderApiKey,
+    OAuth1,
+    OAuth1App,
+    OAuth1User,
+    OAuth2,
+    OAuth2App,
+    OAuth2User,
+    TokenExchange,
+    UrlApiKey,
+    WebAPI,
+)
 from SlyAPI.oauth1.user import TemporaryCredentials
+from SlyAPI.oauth2 import DeviceLogin
 from SlyAPI.oauth2.login import Login
 from SlyAPI.stores import EncryptedStore, FileStore, MemoryStore, SqliteStore, TokenStore
 from SlyAPI.web import Method, Request
@@ -56,8 +71,19 @@ class Place:
 
     def app(self, **more: Any) -> OAuth2App:
         app = OAuth2App("client@id", CLIENT_SECRET, f"{self.origin}/auth", f"{self.origin}/token", **more)
-        app.revoke_uri = f"{self.origin}/revoke"
+        for name in ("revoke", "device", "introspect", "register"):
+            setattr(app, f"{name}_uri", f"{self.origin}/{name}")
+        app.registration_client_uri, app.registration_access_token = f"{self.origin}/register/c", ACCESS
         return app
+
+    def device(self) -> DeviceLogin:
+        """One that has ended, so that nobody waits for it."""
+        return DeviceLogin(
+            device_code=CODE,
+            user_code="WDJB-MJHT",
+            verification_uri=f"{self.origin}/device",
+            expires_at=datetime.fromtimestamp(1, UTC),
+        )
 
     def app1(self) -> OAuth1App:
         return OAuth1App("key", CLIENT_SECRET, *(f"{self.origin}/{name}" for name in ("request", "auth", "access")))
@@ -110,6 +136,10 @@ class Place:
         return {
             "OAuth2App": [self.app()],
             "OAuth2": [OAuth2(self.app(), OAuth2User.from_json_obj(self.user_json()))],
+            "ClientCredentials": [ClientCredentials(self.app())],
+            "TokenExchange": [TokenExchange(self.app(), ACCESS)],
+            "AssertionGrant": [AssertionGrant(self.app(), ACCESS)],
+            "DeviceLogin": [self.device()],
             "OAuth2User": [OAuth2User.from_json_obj(self.user_json())],
             "OAuth1App": [self.app1()],
             "OAuth1": [OAuth1(self.app1(), OAuth1User(ACCESS, REFRESH))],
@@ -139,6 +169,9 @@ def arguments(place: Place) -> dict[str, list[Any]]:
         **{name: texts(CODE) for name in ("code", "verifier")},
         **{name: texts(CLIENT_SECRET) for name in ("secret", "private_key")},
         **{name: texts(ACCESS) for name in ("token", "refresh_token", "key")},
+        **{name: texts(ACCESS) for name in ("subject", "subject_token", "actor_token", "assertion")},
+        "issuer": [place.origin, f"{place.origin}/?{ACCESS}", f"javascript:{ACCESS}"],
+        "device": [place.device()],
         "app": [place.app(), *files],
         "user": [user, OAuth2User(f"{ACCESS}\r\n", f"{REFRESH}\ud800"), OAuth1User(ACCESS, REFRESH), *files],
         "account": [place.account_json(), *place.wrong_objects(), *files],

@@ -14,7 +14,7 @@ from SlyAPI.oauth2.refresh_token import refresh_form
 from SlyAPI.oauth2.token_request import token_request
 from SlyAPI.tokens.client_auth import ClientAuth, choose_from_metadata, read_client_auth
 from SlyAPI.web import Method, Request
-from SlyAPI.web.masking import SecretForm
+from SlyAPI.web.secret_values import SecretForm
 
 TOKEN_URI = "https://server.example.com/token"
 

@@ -20,7 +20,7 @@ from SlyAPI import HeaderApiKey, OAuth2App, OAuth2User, SlyError, UrlApiKey, Web
 from SlyAPI.errors import ApiError, BadReplyError, ConfigError, NetworkError, RequestTimeoutError, TokenError
 from SlyAPI.transport.requests import send
 from SlyAPI.web import Method, Request
-from SlyAPI.web.masking import SecretForm
+from SlyAPI.web.secret_values import SecretForm
 
 if TYPE_CHECKING:
     from tests.conftest import Serve

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 
 from SlyAPI.errors import BadReplyError, ConfigError
 from SlyAPI.web import JsonMap, JsonType, Method, Reply, Request, read_json
-from SlyAPI.web.masking import SecretForm, Secrets, masked
+from SlyAPI.web.masking import masked
 from SlyAPI.web.messages import retry_after
+from SlyAPI.web.secret_values import SecretForm, Secrets
 from SlyAPI.web.urls import bare_url, check_endpoint, is_loopback_uri
 
 ASKED = Request(Method.GET, "https://api.example/me?key=s3cret")

@@ -6,8 +6,8 @@ The rule: a key prints its parameter's name, never its value.
 from typing import Any
 from urllib.parse import unquote_plus
 
-from ..web.masking import SecretForm
 from ..web.messages import Request
+from ..web.secret_values import SecretForm
 from .contract import Auth
 
 

@@ -50,6 +50,11 @@ class Auth(ABC):
             status == 403 and self.answers_403 and needs_scope(challenges_in(headers)) is not None
         )
 
+    def note_reply(  # noqa: B027 - most kinds have nothing to learn
+        self, url: str, status: int, headers: Mapping[str, str]
+    ) -> None:
+        """Called with each reply to a signed request, before `sign_again`: what can be learned from it."""
+
     def secrets_to_mask(self) -> Iterable[str]:
         """What no message may repeat, in addition to what signing added to the request."""
         return ()

@@ -22,6 +22,7 @@ class Signs(Protocol):
     async def sign(self, client: Any, request: Request) -> Request: ...
     async def sign_again(self, client: Any, request: Request, headers: Mapping[str, str]) -> bool: ...
     def may_sign_again(self, status: int, headers: Mapping[str, str]) -> bool: ...
+    def note_reply(self, url: str, status: int, headers: Mapping[str, str]) -> None: ...
 
 
 async def send_signed(auth: Signs, request: "ClientRequest", handler: "ClientHandlerType") -> "ClientResponse":
@@ -47,6 +48,7 @@ async def _signed(
 ) -> "ClientResponse":
     _apply(await auth.sign(request.session, plain), request)
     response = await handler(request)
+    auth.note_reply(plain.url, response.status, response.headers)
     if not auth.may_sign_again(response.status, response.headers) or not _can_repeat(request):
         return response
     try:

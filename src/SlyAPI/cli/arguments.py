@@ -81,10 +81,21 @@ def parser_of(command: str) -> _Parser:
         _add_scaffold(made)
     elif command == "grant":
         _add_grant(made)
+    elif command == "call":
+        _add_call(made)
+    elif command == "doctor":
+        made.add_argument("app", metavar="APP.json", help="the client file")
+        _add_user(made)
+        made.add_argument("--refresh", action="store_true", help="refresh the user's tokens now, and save them")
     elif command == "demo":
         made.add_argument("--folder", metavar="DIR", help="the folder for the files (default: a new one here)")
         made.add_argument("--no-browser", action="store_true", help="consent without a browser")
         made.add_argument("--device", action="store_true", help="a second act: a device, and a token without a person")
+    elif command == "new":
+        made.add_argument("name", metavar="NAME", help="the name of the project, such as weather")
+        made.add_argument("--folder", metavar="DIR", help="the folder to write (default: the name, here)")
+        made.add_argument("--provider", metavar="NAME", help="fill in the addresses of a provider, as scaffold does")
+        made.add_argument("--json", action="store_true", help=_JSON)
     elif command == "completion":
         made.add_argument("shell", choices=["bash", "zsh", "fish"], help="the shell to print the script for")
     else:
@@ -99,9 +110,27 @@ def parser_of(command: str) -> _Parser:
 
 def _add_user(parser: _Parser) -> None:
     parser.add_argument("user", nargs="?", metavar="USER.json", help="the user file")
+    _add_store(parser)
+    parser.add_argument("--json", action="store_true", help=_JSON)
+
+
+def _add_store(parser: _Parser) -> None:
     parser.add_argument("--store", metavar="URL", help="or a store, such as sqlite:users.db (default $SLYAPI_STORE)")
     parser.add_argument("--name", metavar="NAME", help="the user's name in the store")
-    parser.add_argument("--json", action="store_true", help=_JSON)
+
+
+def _add_call(parser: _Parser) -> None:
+    parser.usage = "%(prog)s [APP.json] USER.json [METHOD] URL [options]"
+    add = parser.add_argument
+    add("words", nargs="+", metavar="APP.json USER.json METHOD URL", help="APP.json: an expired token is refreshed")
+    _add_store(parser)
+    add("--data", action="append", default=[], metavar="BODY", help="JSON, NAME=VALUE&..., @FILE, or @- for stdin")
+    add("--header", action="append", default=[], metavar="NAME:VALUE", help="send this header (repeatable)")
+    add("--paginate", action="store_true", help="the items of every page, as JSON lines")
+    add("--items", metavar="PATH", help="the path of a page's items (default: the page, items or data)")
+    add("--output", metavar="FILE", help="download into this file; continues an interrupted download")
+    add("--include", action="store_true", help="write the reply's status and headers before its body")
+    add("--verbose", action="store_true", help="show requests and replies on stderr, secrets masked")
 
 
 def _add_scaffold(parser: _Parser) -> None:

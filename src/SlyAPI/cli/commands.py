@@ -11,17 +11,22 @@ exit codes:
   0 done; 1 internal error; 2 usage, or a value is missing and nobody can be
   asked; 3 client or user file (or stdout) unusable; 4 denied by the user or
   the provider; 5 timed out; 6 the token endpoint refused; 7 network or TLS;
-  8 cannot listen on the port; 9 would overwrite a file; 130 Ctrl-C."""
+  8 cannot listen on the port; 9 would overwrite a file; 10 an API answered
+  with a 4xx status (call); 11 an API answered with a 5xx status (call);
+  130 Ctrl-C."""
 
 COMMANDS = {
     "scaffold": "write a client file (a wizard without arguments)",
     "grant": "have one user consent in a browser (a wizard without arguments)",
     "show": "show a user's scopes and expiry, without secrets",
     "token": "print a valid access token, refreshed if it is due (for curl)",
+    "call": "make one signed request; the reply goes to stdout",
     "refresh": "refresh a user's tokens now",
     "revoke": "end the grant at the provider and delete the user's tokens",
+    "doctor": "check a set-up point by point: files, network, clock, scopes",
     "completion": "print a script that completes commands and flags in a shell",
     "demo": "scaffold, grant and call an API, against a practice provider",
+    "new": "write the project of a new API client, with tests",
 }
 FILES = {"show": ("user",), "token": ("app", "user"), "refresh": ("app", "user"), "revoke": ("app", "user")}
 """The files of the commands that need nothing but files."""

@@ -36,7 +36,7 @@ async def second_act(
     machine = here / "machine.json"
     await grant_to_file(app, machine, SCOPES, GrantOptions(way="machine"), silent)
     console.say(
-        f"   wrote {display_path(machine)}: a token of the program itself, for which nobody is asked.",
+        f"   wrote {display_path(machine)}: a token of the program itself, without a user's consent.",
         heading="7. grant --client-credentials",
     )
     async with WebAPI(ClientCredentials(app, SCOPES, machine)) as weather:

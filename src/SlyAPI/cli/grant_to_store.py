@@ -7,7 +7,14 @@ import asyncio
 import os
 from typing import Any
 
-from ..errors import ConfigError, CredentialsError, CredentialsNotFoundError, SupersededError, WouldOverwriteError
+from ..errors import (
+    ConfigError,
+    CredentialsError,
+    CredentialsNotFoundError,
+    SupersededError,
+    UnavailableError,
+    WouldOverwriteError,
+)
 from ..flow.console import Console
 from ..flow.git_guard import guard
 from ..flow.grant import GrantOptions
@@ -56,7 +63,7 @@ def _stored(chosen: ChosenUser, args: Any) -> tuple[bool, OAuth2User | None]:
         return True, chosen.load()
     except CredentialsNotFoundError:
         return False, None
-    except CredentialsError:
+    except (CredentialsError, UnavailableError):
         if not args.force:
             raise
         return True, None

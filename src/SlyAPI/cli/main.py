@@ -23,10 +23,13 @@ _HOMES = {
     "grant": "grant_command",
     "show": "show_command",
     "token": "token_commands",
+    "call": "call_command",
     "refresh": "token_commands",
     "revoke": "token_commands",
+    "doctor": "doctor_command",
     "completion": "completion",
     "demo": "demo",
+    "new": "new_command",
 }
 
 

@@ -22,6 +22,21 @@ def print_result(*lines: str) -> None:
         raise SaveError(f"stdout could not be written: {problem}.")
 
 
+def write_data(data: bytes) -> None:
+    """Writes bytes to stdout as they are. Raises `SaveError` if stdout cannot be written."""
+    if sys.stdout is None:
+        raise SaveError("stdout could not be written: it is closed.")
+    try:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except (OSError, ValueError) as error:
+        problem = getattr(error, "strerror", None) or "it is closed"
+    else:
+        return
+    raise SaveError(f"stdout could not be written: {problem}.")
+
+
 def print_json(wanted: bool, result: dict[str, Any]) -> None:
     """Writes one JSON object to stdout if `--json` was given."""
     if wanted:

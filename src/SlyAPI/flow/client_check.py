@@ -26,15 +26,26 @@ App = TypeVar("App", OAuth1App, OAuth2App)
 
 
 def client_in(path: StrPath, console: Console) -> OAuth2App:
-    """The client in a file; warns of keys that look misspelt.
+    """The client in a file; warns of keys that look misspelt. Raises as `checked_client`."""
+    app = checked_client(path)
+    for key, meant in misspelt_keys(app).items():
+        console.say(f"Warning: {display_path(path)} has the unknown key {key!r}. Did you mean {meant}?")
+    return app
+
+
+def checked_client(path: StrPath) -> OAuth2App:
+    """The client in a file.
 
     Raises `CredentialsError` for a missing file (with the command that writes one) and for placeholders.
     """
     app = _read(OAuth2App.from_json_file, path, "", check_usable)
     check_filled_in(display_path(path), {"id": app.id, "secret": app.secret})
-    for key, meant in misspelt({**app.to_dict(), **app.extra}).items():
-        console.say(f"Warning: {display_path(path)} has the unknown key {key!r}. Did you mean {meant}?")
     return app
+
+
+def misspelt_keys(app: OAuth2App) -> dict[str, str]:
+    """Unknown keys of a client file that resemble a missing one, with the name of that one."""
+    return misspelt({**app.to_dict(), **app.extra})
 
 
 def oauth1_client_in(path: StrPath) -> OAuth1App:

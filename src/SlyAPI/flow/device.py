@@ -49,7 +49,7 @@ async def grant_by_device(
         user = await app.finish_device(device, clock=clock, sleep=wait)
     except LoginEndedError:
         raise GrantTimeoutError(
-            "The code ran out before anybody entered it.", next_step="Run grant again for a new code."
+            "The code expired before anybody entered it.", next_step="Run grant again for a new code."
         ) from None
     except DeniedError as error:
         error.next_step = "Run it again to consent."
@@ -68,7 +68,7 @@ def _show(device: DeviceLogin, console: Console, seconds: float) -> None:
     if device.verification_uri_complete is not None:
         console.show_picture(qr_lines(device.verification_uri_complete))
         console.say("Or open this page, where the code is filled in:", "", device.verification_uri_complete, "")
-    console.say(f"The code is good for {time_left(seconds)}. Waiting for your consent (Ctrl-C stops).")
+    console.say(f"The code is valid for {time_left(seconds)}. Waiting for your consent (Ctrl-C stops).")
 
 
 def grouped(code: str) -> str:

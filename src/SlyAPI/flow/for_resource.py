@@ -26,7 +26,7 @@ async def grant_for_resource(
     async def ask(redirect_uri: str) -> Question[OAuth2User]:
         plan = await login.plan(wish, None, None)
         app = await login.client_for(plan, redirect_uri, None)
-        link = new_link(app, redirect_uri, plan.scopes, options, plan.resource)
+        link = await new_link(app, redirect_uri, plan.scopes, options, plan.resource)
         return _ResourceQuestion(app, plan.scopes, redirect_uri, options.client_auth, link, plan.resource)
 
     return await grant_by(ask, login.app.redirect_uri or DEFAULT_REDIRECT_URI, options, console, save)

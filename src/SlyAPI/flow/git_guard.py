@@ -60,11 +60,16 @@ def guard(path: StrPath, console: Console) -> None:
         console.say(f"Warning: git tracks {display_path(path)}, which contains a secret. Remove it with:")
         console.say(f"    git rm --cached {shlex.quote(display_path(path))}")
     elif found == "untracked":
-        line = "/" + re.sub(r"([\\\[*?]| +$)", r"\\\1", Path(path).name)  # gitignore(5): escape its special characters
+        line = ignore_line(path)
         if console.interactive and console.confirm(f"git would commit {display_path(path)}. Add {line} to .gitignore?"):
             _ignore(Path(os.path.abspath(path)).parent / ".gitignore", line, console)
         else:
             console.say(f"Warning: git would commit {display_path(path)}. Add the line {line} to .gitignore.")
+
+
+def ignore_line(path: StrPath) -> str:
+    """The line of `.gitignore`, in the file's own folder, that ignores this one file (gitignore(5))."""
+    return "/" + re.sub(r"([\\\[*?]| +$)", r"\\\1", Path(path).name)
 
 
 def _ignore(file: Path, line: str, console: Console) -> None:

@@ -26,6 +26,7 @@ from ..errors import (
 )
 from ..oauth2 import OAuth2App, OAuth2User
 from ..oauth2.authorization_code import AuthorizationURL, read_redirect
+from ..oauth2.login import Login
 from ..oauth2.resource_login import ResourceLogin
 from ..redirect.browser import open_browser, proc_version
 from ..redirect.loopback import Loopback, Redirect, page
@@ -120,7 +121,7 @@ class OAuth2Question(Question[OAuth2User]):
     scopes: list[str]
     redirect_uri: str
     client_auth: ClientAuth | None
-    link: AuthorizationURL
+    link: AuthorizationURL | Login
     resource: str | None = None
 
     @property
@@ -137,8 +138,9 @@ class OAuth2Question(Question[OAuth2User]):
         return bool(self.link.verifier)  # PKCE instead of the state
 
     async def exchange(self, code: str) -> OAuth2User:
+        key = getattr(self.link, "dpop_key", None)
         user = await self.app.exchange_code(
-            code, self.link.verifier, self.scopes, self.redirect_uri, resource=self.resource
+            code, self.link.verifier, self.scopes, self.redirect_uri, resource=self.resource, dpop_key=key
         )
         user.client_auth = self.client_auth or user.client_auth
         return user
@@ -161,7 +163,7 @@ async def grant(
     check_endpoint(app.token_uri, "token_uri", allow_http=app.allow_http)
 
     async def ask(redirect_uri: str) -> Question[OAuth2User]:
-        link = new_link(app, redirect_uri, scopes, options)
+        link = await new_link(app, redirect_uri, scopes, options)
         return OAuth2Question(app, scopes, redirect_uri, options.client_auth, link)
 
     known = app.provider
@@ -169,13 +171,16 @@ async def grant(
     return await grant_by(ask, usual, options, console, save)
 
 
-def new_link(
+async def new_link(
     app: OAuth2App, redirect_uri: str, scopes: list[str], options: GrantOptions, resource: str | None = None
-) -> AuthorizationURL:
-    """The address of the consent page, with a fresh state. Raises `ConfigError`."""
+) -> AuthorizationURL | Login:
+    """The address of the consent page, with a fresh state; pushed where the server requires it (RFC 9126)."""
     check_redirect_uri(redirect_uri)
+    params = options.auth_params
+    if app.require_par:
+        return await app.push_login(redirect_uri, scopes, auth_params=params, resource=resource)
     state = secrets.token_urlsafe(24)  # 192 bits; RFC 6749 §10.10 requires at least 128
-    return app.auth_url_with_pkce(redirect_uri, state, scopes, auth_params=options.auth_params, resource=resource)
+    return app.auth_url_with_pkce(redirect_uri, state, scopes, auth_params=params, resource=resource)
 
 
 async def grant_by(ask: Ask[U], usual_redirect_uri: str, options: GrantOptions, console: Console, save: Save[U]) -> U:

@@ -1,6 +1,6 @@
 """A QR code in the characters of a terminal, by the package segno: the extra `[qr]`. Pure.
 
-The rule: the picture is a convenience; without the package there is none, and the address stands beside it anyway.
+The rule: the picture is a convenience; without the package there is none, and the address is printed in any case.
 """
 
 from importlib import import_module

@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from ..errors import ConfigError, CredentialsError, WouldOverwriteError, printable
+from ..errors import ConfigError, CredentialsError, UnavailableError, WouldOverwriteError, printable
 from ..json_file import StrPath, display_path, read_json_file, write_json_file
 from ..oauth2 import OAuth2App
 from ..oauth2.client_file import read_members
@@ -21,7 +21,7 @@ from ..oauth2.discovery import client_settings
 from ..oauth2.metadata_calls import issuer_metadata
 from ..oauth2.providers import PROVIDERS, Provider
 from ..tokens.client_auth import registered_name
-from ..web.masking import SecretJson
+from ..web.secret_values import SecretJson
 from ..web.urls import check_endpoint
 from .client_check import check_usable
 
@@ -153,7 +153,7 @@ def is_filled_in(path: StrPath) -> bool:
         return False
     try:
         client = read_json_file(path)
-    except CredentialsError:
+    except (CredentialsError, UnavailableError):
         return not (os.path.isfile(path) and os.path.getsize(path) == 0)
     if not isinstance(client, dict):
         return True

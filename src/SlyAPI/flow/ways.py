@@ -27,7 +27,7 @@ async def grant_by_chosen_way(
         except TokenError as error:
             if error.error != "unauthorized_client":
                 raise
-        console.say("The provider allows this client no login on another device.")
+        console.say("The provider does not allow this client a login on another device.")
     return await grant(app, scopes, options, console, save)
 
 

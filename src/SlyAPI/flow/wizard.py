@@ -11,7 +11,7 @@ from dataclasses import asdict
 from enum import Enum
 from typing import Any, TypeVar
 
-from ..errors import ConfigError, CredentialsError, SlyError, WouldOverwriteError, clean_traceback
+from ..errors import ConfigError, CredentialsError, SlyError, UnavailableError, WouldOverwriteError, clean_traceback
 from ..json_file import StrPath, check_writable, display_path, read_json_file, write_json_file
 from ..oauth1 import OAuth1App, OAuth1User
 from ..oauth2 import OAuth2App, OAuth2User
@@ -216,7 +216,7 @@ def confirm_replacing(user_path: StrPath, console: Console) -> bool:
     try:
         found = read_json_file(user_path)
         what = recognise(found) if isinstance(found, dict) else "not a JSON object"
-    except CredentialsError as error:
+    except (CredentialsError, UnavailableError) as error:
         what = str(error)
     return console.confirm(f"{display_path(user_path)} exists ({what}). Replace it?")
 

@@ -10,8 +10,8 @@ from ..errors import ConfigError, CredentialsError, clean_traceback
 from ..json_file import StrPath, display_path, read_json_file
 from ..tokens.recognise import recognise
 from ..transport import requests as transport
-from ..web.masking import SecretForm, Secrets
 from ..web.messages import Reply
+from ..web.secret_values import SecretForm, Secrets
 from ..web.urls import check_endpoint
 from . import grant
 from .signature import SignatureMethod, Signing, checked_method, new_nonce
@@ -60,7 +60,7 @@ class OAuth1App:
                 raise CredentialsError(f"{name} cannot be used: {member} is not a string.")
             members[member] = value.strip()
         if not members["key"]:
-            raise CredentialsError(f"{name} is not filled in: key missing. The provider's console has it.")
+            raise CredentialsError(f"{name} is not filled in: key missing. The provider's console shows it.")
         try:
             for uri in _URIS:
                 if members[uri]:

@@ -20,8 +20,9 @@ from ..errors import (
     clean_traceback,
     printable,
 )
-from ..web.masking import SecretForm, Secrets, masked
+from ..web.masking import masked
 from ..web.messages import Method, Reply, Request, retry_after, skew
+from ..web.secret_values import SecretForm, Secrets
 from ..web.urls import bare_url, redirect_pairs
 from .signature import Signing
 from .user import OAuth1User, TemporaryCredentials

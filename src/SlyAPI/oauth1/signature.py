@@ -1,4 +1,4 @@
-"""RFC 5849 §3: the signature of one request, and the header that carries it. Pure but for the nonce.
+"""RFC 5849 §3: the signature of one request, and the header that carries it. Pure, except for the nonce.
 
 The rule: every text is decoded once and encoded once, and the signed URL is the one on the wire.
 """
@@ -15,7 +15,7 @@ from yarl import URL
 
 from ..auth import rsa
 from ..errors import ConfigError
-from ..web.masking import SecretForm
+from ..web.secret_values import SecretForm
 from ..web.urls import is_loopback_uri
 
 SignatureMethod = Literal["HMAC-SHA1", "HMAC-SHA256", "RSA-SHA1", "PLAINTEXT"]

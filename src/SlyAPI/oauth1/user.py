@@ -52,7 +52,7 @@ class OAuth1User:
             problem = f"{names[0]} is empty."
         else:
             return cls(obj[names[0]], obj[names[1]])
-        raise CredentialsError(f"{name} does not hold a user's token: {problem} {_HINT}")
+        raise CredentialsError(f"{name} does not contain a user's token: {problem} {_HINT}")
 
 
 @dataclass(repr=False)

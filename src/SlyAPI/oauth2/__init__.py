@@ -5,11 +5,13 @@ import typing
 from ..names import on_demand as _on_demand
 
 if typing.TYPE_CHECKING:
+    from ..tokens.identity import Identity
     from ..tokens.scopes import requires_scopes
     from ..tokens.user import OAuth2User
     from .app import OAuth2App
     from .authorization_code import read_redirect
     from .device import DeviceLogin
+    from .identity import LogoutToken
     from .introspection import TokenInfo
     from .machines import AssertionGrant, ClientCredentials, TokenExchange
     from .service_account import OAuth2ServiceAccount, ServiceAccount
@@ -21,8 +23,10 @@ else:  # for tools, a `__getattr__` would have every misspelt name be there
             "app": "OAuth2App",
             "authorization_code": "read_redirect",
             "device": "DeviceLogin",
+            "identity": "LogoutToken",
             "introspection": "TokenInfo",
             "machines": "AssertionGrant ClientCredentials TokenExchange",
+            "..tokens.identity": "Identity",
             "..tokens.scopes": "requires_scopes",
             "service_account": "OAuth2ServiceAccount ServiceAccount",
             "signer": "OAuth2",
@@ -35,6 +39,8 @@ __all__ = [
     "AssertionGrant",
     "ClientCredentials",
     "DeviceLogin",
+    "Identity",
+    "LogoutToken",
     "OAuth2",
     "OAuth2App",
     "OAuth2ServiceAccount",

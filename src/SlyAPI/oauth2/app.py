@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ConfigError, GrantEndedError, clean_traceback
 from ..tokens.scopes import Scopes, join_scopes, split_scopes
 from ..tokens.user import OAuth2User
+from ..web.secret_values import SecretJson
 from ..web.urls import check_endpoint
 from . import pkce
 from .authorization_code import AuthorizationURL, authorization_url, exchange_form
@@ -14,6 +15,7 @@ from .device_calls import DeviceCalls
 from .identity_calls import IdentityCalls
 from .login import LIFETIME, Login, new_state, read_answer
 from .machine_calls import MachineCalls
+from .pushed_login import PushedLogin, refuse_unpushed
 from .refresh_token import refresh_form
 from .registration_calls import RegistrationCalls
 from .resource import Resource, resources_of
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["OAuth2App", "OnRefresh"]
 
 
-class OAuth2App(IdentityCalls, DeviceCalls, MachineCalls, RegistrationCalls):
+class OAuth2App(IdentityCalls, PushedLogin, DeviceCalls, MachineCalls, RegistrationCalls):
     """A client at one provider. `secret` is None or empty for a public client.
 
     `on_refresh` is called for every user of this client whose tokens were refreshed. `auth_params` are added to
@@ -104,6 +106,8 @@ class OAuth2App(IdentityCalls, DeviceCalls, MachineCalls, RegistrationCalls):
         those of OpenID Connect Core §3.1.2.1 and RFC 9470, and override `auth_params`. `now` is in epoch seconds,
         None for the machine's clock. Raises `ConfigError`.
         """
+        if self.require_par:
+            raise refuse_unpushed()
         return self._begun(
             redirect_uri,
             scopes,
@@ -143,6 +147,11 @@ class OAuth2App(IdentityCalls, DeviceCalls, MachineCalls, RegistrationCalls):
         nonce = None
         if "openid" in self.all_scopes(wanted):
             params["nonce"] = nonce = params.get("nonce") or new_state()
+        dpop_key = self._new_dpop_key() if self.dpop else None
+        if dpop_key is not None:
+            from .jose import thumbprint
+
+            params["dpop_jkt"] = thumbprint(dpop_key)
         own = None if resource is None else tuple(resources_of(resource))
         link = self.auth_url_with_pkce(redirect_uri, new_state(), wanted, auth_params=params, resource=own)
         requested = split_scopes(wanted)
@@ -159,6 +168,7 @@ class OAuth2App(IdentityCalls, DeviceCalls, MachineCalls, RegistrationCalls):
             own,
             nonce=nonce,
             max_age=max_age,
+            dpop_key=dpop_key,
         )
 
     @clean_traceback
@@ -168,6 +178,7 @@ class OAuth2App(IdentityCalls, DeviceCalls, MachineCalls, RegistrationCalls):
         redirect: str | Mapping[str, Any],
         client: "ClientSession | None" = None,
         *,
+        resource: Resource | None = None,
         lifetime: float = LIFETIME,
         now: float | None = None,
     ) -> OAuth2User:
@@ -197,9 +208,10 @@ class OAuth2App(IdentityCalls, DeviceCalls, MachineCalls, RegistrationCalls):
             login.scopes,
             login.redirect_uri,
             client,
-            resource=login.resource,
+            resource=login.resource if resource is None else resource,
             nonce=login.nonce,
             max_age=login.max_age,
+            dpop_key=login.dpop_key,
             now=now,
         )
 
@@ -215,6 +227,7 @@ class OAuth2App(IdentityCalls, DeviceCalls, MachineCalls, RegistrationCalls):
         resource: Resource | None = None,
         nonce: str | None = None,
         max_age: float | None = None,
+        dpop_key: Mapping[str, Any] | None = None,
         now: float | None = None,
     ) -> OAuth2User:
         """Exchanges the redirect's code for the user's tokens (RFC 6749 §4.1.3).
@@ -223,14 +236,15 @@ class OAuth2App(IdentityCalls, DeviceCalls, MachineCalls, RegistrationCalls):
         If the provider's client authentication is unknown, Basic is tried first (RFC 6749 §2.3.1), then the form,
         and the user remembers what worked. `now` in epoch seconds, None for the machine's clock. Raises
         `TokenError`, `BadReplyError`, `NetworkError`. With the request's `nonce` (and `max_age`, in seconds) the
-        id_token is verified, as `finish_login` says.
+        id_token is verified, as `finish_login` says; `dpop_key` is the private JWK of the request's `dpop_jkt`.
         """
         form = exchange_form(code, verifier, redirect_uri)
         requested = self.all_scopes(scopes)
         resources, asked = self._resources(resource), self._asked(nonce, max_age)
+        key = None if dpop_key is None else SecretJson(dpop_key)
         user, remembered = await self._first_call(
             lambda method: self._token_call(
-                form, method, client, now, resources=resources, requested=requested, asked=asked
+                form, method, client, now, resources=resources, requested=requested, asked=asked, dpop_key=key
             )
         )
         user.client_auth = remembered

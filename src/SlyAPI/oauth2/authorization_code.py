@@ -6,7 +6,8 @@ from typing import NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from ..errors import ConfigError, DeniedError, RedirectError, StateMismatchError, clean_traceback, printable
-from ..web.masking import SecretForm, Secrets, masked
+from ..web.masking import masked
+from ..web.secret_values import SecretForm, Secrets
 from ..web.urls import redirect_pairs
 
 PROTOCOL_PARAMETERS = frozenset(

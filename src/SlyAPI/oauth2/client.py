@@ -1,6 +1,6 @@
 """What a client is at one provider, how it authenticates, and the one round trip to its token endpoint.
 
-The rule: every grant is a form (`x_form`), this round trip, and a reader; the files beside this one add the grants.
+The rule: every grant is a form (`x_form`), this round trip, and a reader; other files add the grants.
 """
 
 import math
@@ -16,10 +16,12 @@ from ..tokens.scopes import Scopes, join_scopes, split_scopes
 from ..tokens.user import OAuth2User
 from ..transport import requests as transport
 from ..web.events import refresh_log as log
-from ..web.masking import SecretForm, Secrets
 from ..web.messages import Reply, Request, skew
+from ..web.secret_values import SecretForm, SecretJson, Secrets
 from ..web.urls import check_endpoint
 from .client_file import ENDPOINTS, OWN_KEYS, client_members, read_members, saved_path
+from .dpop import Nonces, asks_for_nonce, choose_algorithm, dpop_proof
+from .issuer_keys import IssuerKeys
 from .login import FinishedLogins
 from .providers import UNKNOWN, Provider, provider_of
 from .request_slots import TOKEN_REQUESTS, RequestSlots
@@ -93,6 +95,9 @@ class Client:
     extra: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
     _finished: FinishedLogins = field(default_factory=FinishedLogins, init=False, repr=False, compare=False)
     _slots: RequestSlots = field(default_factory=RequestSlots, init=False, repr=False, compare=False)
+    _nonces: Nonces = field(default_factory=Nonces, init=False, repr=False, compare=False)
+    _issuer_keys: IssuerKeys = field(default_factory=IssuerKeys, init=False, repr=False, compare=False)
+    _logouts: FinishedLogins = field(default_factory=FinishedLogins, init=False, repr=False, compare=False)
     _found_auth: ClientAuth | None = field(default=None, init=False, repr=False, compare=False)
     """The method that the token endpoint accepted, where the client does not name one."""
 
@@ -214,12 +219,22 @@ class Client:
         requested: list[str] | None = None,
         previous: OAuth2User | None = None,
         asked: Asked | None = None,
+        dpop_key: SecretJson | None = None,
     ) -> OAuth2User:
-        """The user in the token endpoint's reply to this form."""
-        reply, sent = await self._send("token_uri", form, method, client, now, resources)
+        """The user in the token endpoint's reply to this form; its tokens are bound to `dpop_key` (RFC 9449).
+
+        A user who is refreshed keeps their key, or none; new tokens of a client with `dpop` have a new key.
+        """
+        if previous is not None:
+            dpop_key = previous.dpop_key
+        elif self.dpop and dpop_key is None:
+            dpop_key = self._new_dpop_key()
+        reply, sent = await self._send("token_uri", form, method, client, now, resources, dpop_key=dpop_key)
         if previous is not None:
             sent = Secrets((*sent, previous.token))
-        user = self._read_tokens(reply, clock(now), sent, requested=requested, previous=previous)
+        user = self._read_tokens(
+            reply, clock(now), sent, requested=requested, previous=previous, dpop_key=dpop_key
+        )
         return await self._identified(user, previous, asked, client, clock(now))
 
     async def _identified(
@@ -241,18 +256,57 @@ class Client:
         client: "ClientSession | None",
         now: float | None,
         resources: Sequence[str] = (),
+        *,
+        dpop_key: SecretJson | None = None,
     ) -> tuple[Reply, Secrets]:
         """The reply of the endpoint (`token_uri`, `revoke_uri`, ...) to a form, and what no message may repeat.
 
-        All requests with the client's authentication go this way.
+        All requests with the client's authentication go this way. One with a proof is repeated once where the server
+        wants its nonce in it.
         """
+        key = None
+        if dpop_key is not None:
+            from .jose import load_signing_key  # few need it
+
+            key = load_signing_key(dpop_key)
+        reply, sent = await self._send_once(endpoint, form, method, client, now, resources, key)
+        if key is not None and self._nonces.take(reply.url, reply.headers) and asks_for_nonce(reply):
+            reply, sent = await self._send_once(endpoint, form, method, client, now, resources, key)
+            self._nonces.take(reply.url, reply.headers)
+        return reply, sent
+
+    async def _send_once(
+        self,
+        endpoint: str,
+        form: SecretForm,
+        method: ClientAuth,
+        client: "ClientSession | None",
+        now: float | None,
+        resources: Sequence[str],
+        key: "SigningKey | None",
+    ) -> tuple[Reply, Secrets]:
         uri = self._endpoint(endpoint)
         if method in BY_ASSERTION:
             form = SecretForm(form | await self._assertion(method, clock(now) + self.clock_skew))
         request = token_request(uri, form, method, self.id, self.secret or "", resources=resources)
         request.certificate = self.certificate
+        if key is not None:
+            request.headers["DPoP"] = await self._proof(key, request, clock(now))
         reply = await self._round_trip(request, client, clock(now))
         return reply, form.secrets((self.secret or "", basic_of(request)))
+
+    async def _proof(self, key: "SigningKey", request: Request, now: float, access_token: str | None = None) -> str:
+        """The `DPoP` header of a request, dated by the provider's clock."""
+        nonce = self._nonces.of(request.url)
+        return await dpop_proof(
+            key, request.method.value, request.url, now=now + self.clock_skew, nonce=nonce, access_token=access_token
+        )
+
+    def _new_dpop_key(self) -> SecretJson:
+        """A key for one user's tokens. Raises `ConfigError` where the provider takes none of ours."""
+        from .jose import new_key
+
+        return new_key(choose_algorithm(self.dpop_algs))
 
     async def _assertion(self, method: ClientAuth, now: float) -> dict[str, str]:
         """The form fields that prove who the client is (RFC 7523 §2.2)."""
@@ -312,6 +366,7 @@ class Client:
         *,
         requested: list[str] | None = None,
         previous: OAuth2User | None = None,
+        dpop_key: SecretJson | None = None,
     ) -> OAuth2User:
         return read_token_reply(
             reply,
@@ -320,6 +375,7 @@ class Client:
             previous=previous,
             secrets=sent,
             refresh_life_unit=self._facts.refresh_life_unit,
+            dpop_key=dpop_key,
         )
 
 

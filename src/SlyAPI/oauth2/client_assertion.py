@@ -1,4 +1,4 @@
-"""RFC 7523 §2.2: a client proves who it is by a signed statement. Pure but for a key that signs elsewhere.
+"""RFC 7523 §2.2: a client authenticates with a signed assertion. Pure, except for a key that signs elsewhere.
 
 The rule: a statement serves one request, and ends a minute from now.
 """

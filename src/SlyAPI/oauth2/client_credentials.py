@@ -1,6 +1,6 @@
 """RFC 6749 §4.4, the client credentials grant: a token for the program itself. Pure."""
 
-from ..web.masking import SecretForm
+from ..web.secret_values import SecretForm
 
 
 def client_credentials_form(scope: str = "") -> SecretForm:

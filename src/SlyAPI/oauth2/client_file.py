@@ -80,7 +80,7 @@ def client_members(obj: Any, name: str) -> dict[str, Any]:
     needless = ["auth_uri"] if "auth_uri" not in near.values() else []  # a client of machines opens no consent page
     if lacking and lacking != needless:
         wrong = "".join(f"{key!r} is unknown, use {meant}. " for key, meant in near.items())
-        step = wrong or "The provider's console has it."
+        step = wrong or "The provider's console shows it."
         raise CredentialsError(f"{name} is not filled in: {', '.join(lacking)} missing.", next_step=step)
     return members
 

@@ -8,10 +8,19 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Self
 
-from ..errors import BadReplyError, ConfigError, DeniedError, LoginEndedError, SlyError, TokenError, printable
+from ..errors import (
+    BadReplyError,
+    ConfigError,
+    DeniedError,
+    LoginEndedError,
+    SlyError,
+    TokenError,
+    clean_traceback,
+    printable,
+)
 from ..tokens.times import seconds
-from ..web.masking import SecretForm, SecretJson, Secrets
 from ..web.messages import Reply
+from ..web.secret_values import SecretForm, SecretJson, Secrets
 from ..web.urls import bare_url, check_endpoint
 from .token_endpoint import is_error, read_answer, refusal
 
@@ -60,6 +69,7 @@ class DeviceLogin:
         )
 
     @classmethod
+    @clean_traceback
     def from_dict(cls, value: Mapping[str, Any]) -> Self:
         """The login that `to_dict` wrote. Raises `ConfigError` for anything else."""
         try:
@@ -165,4 +175,4 @@ def after_refusal(device: DeviceLogin, error: SlyError, waited: float) -> tuple[
 
 def ended() -> LoginEndedError:
     """The error for a code that ran out."""
-    return LoginEndedError("The code ran out before the person entered it.", next_step="Begin again.")
+    return LoginEndedError("The code expired before the person entered it.", next_step="Begin again.")

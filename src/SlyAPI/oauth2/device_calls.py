@@ -1,6 +1,7 @@
 """The device flow (RFC 8628): the person consents on another device while the program asks from time to time.
 
-The rule: waits before each question, and one deadline ends it all.
+The rule: waits before each question, and one deadline ends it all. `device` is imported where it is used, so that a
+program without devices does not pay for it.
 """
 
 import asyncio
@@ -13,11 +14,12 @@ from ..tokens.client_auth import ClientAuth
 from ..tokens.scopes import Scopes, split_scopes
 from ..tokens.user import OAuth2User
 from .client import Client, clock
-from .device import DeviceLogin, after_refusal, device_form, ended, poll_form, read_device_reply
 from .resource import Resource
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
+
+    from .device import DeviceLogin
 
 
 class DeviceCalls(Client):
@@ -31,17 +33,19 @@ class DeviceCalls(Client):
         resource: Resource | None = None,
         client: "ClientSession | None" = None,
         now: float | None = None,
-    ) -> DeviceLogin:
+    ) -> "DeviceLogin":
         """Begins a login on another device: show its `user_code` and `verification_uri`, then `finish_device`.
 
         `client` lends its connections, `now` is in epoch seconds. Raises `ConfigError` where no device endpoint is
         known, `TokenError`, `BadReplyError`, `NetworkError`.
         """
+        from .device import device_form, read_device_reply
+
         own = None if resource is None else tuple(self._resources(resource))
         wanted = scopes if isinstance(scopes, str) else list(scopes)
         form = device_form(self._scope_parameter(wanted))
 
-        async def ask(method: ClientAuth) -> DeviceLogin:
+        async def ask(method: ClientAuth) -> "DeviceLogin":
             reply, sent = await self._send("device_uri", form, method, client, now, self._resources(own))
             return read_device_reply(
                 reply,
@@ -57,8 +61,9 @@ class DeviceCalls(Client):
     @clean_traceback
     async def finish_device(
         self,
-        device: DeviceLogin,
+        device: "DeviceLogin",
         *,
+        resource: Resource | None = None,
         client: "ClientSession | None" = None,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
@@ -68,24 +73,31 @@ class DeviceCalls(Client):
         `clock` gives epoch seconds. Raises `DeniedError` where the person declined, `LoginEndedError` where the code
         ran out, and what else the token endpoint refuses for.
         """
+        from .device import after_refusal, ended
+
         end, wait = device.expires_at.timestamp(), device.interval
         while True:
             await sleep(max(0.0, min(wait, end - clock())))
             if clock() >= end:
                 raise ended()
             try:
-                return await self._poll(device, client, clock())
+                return await self._poll(device, resource, client, clock())
             except (TokenError, NetworkError, BadReplyError) as error:
                 device, wait = after_refusal(device, error, wait)
 
-    async def _poll(self, device: DeviceLogin, client: "ClientSession | None", now: float) -> OAuth2User:
-        resources = self._resources(device.resource)
+    async def _poll(
+        self, device: "DeviceLogin", resource: Resource | None, client: "ClientSession | None", now: float
+    ) -> OAuth2User:
+        from .device import poll_form
+
+        own = device.resource if resource is None else resource
+        resources = self._resources(own)
         requested = self.all_scopes(list(device.scopes))
         form = poll_form(device)
         user, user_auth = await self._first_call(
             lambda method: self._token_call(form, method, client, now, resources=resources, requested=requested)
         )
         user.client_auth = user_auth
-        if device.resource is not None:
+        if own is not None:
             user.extra = {**(user.extra or {}), "resource": resources}
         return user

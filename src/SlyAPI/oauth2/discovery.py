@@ -12,7 +12,7 @@ from ..errors import BadReplyError, ConfigError, printable
 from ..tokens.client_auth import choose_from_metadata
 from ..web.json import read_json
 from ..web.messages import Method, Reply, Request
-from ..web.urls import check_endpoint
+from ..web.urls import bare_url, check_endpoint
 from .client_file import ENDPOINTS
 
 SETTINGS = {"auth_uri": "authorization_endpoint", "token_uri": "token_endpoint", **ENDPOINTS}
@@ -27,7 +27,8 @@ def metadata_requests(issuer: str, *, allow_http: bool = False) -> list[Request]
     """
     parts = urlsplit(check_endpoint(issuer, "issuer", allow_http=allow_http))
     if parts.query or parts.fragment:
-        raise ConfigError(f"{printable(issuer, 100)!r} is not an issuer: it must be an https URL without query.")
+        shown = printable(bare_url(issuer), 100)
+        raise ConfigError(f"{shown!r} with a query or fragment is not an issuer.", next_step="Leave them out.")
     root, path = f"{parts.scheme}://{parts.netloc}", parts.path.rstrip("/")
     well_known = [
         f"{root}/.well-known/oauth-authorization-server{path}",

@@ -1,16 +1,22 @@
-"""RFC 9449, DPoP: a proof that the sender of a token has the key to which it is bound. Pure but for its jti.
+"""RFC 9449, DPoP: a proof that the sender of a token has the key to which it is bound. Pure, except for its jti.
 
 The rule: a proof serves one request. Nonces are the server's, kept by origin.
 """
 
 import hashlib
 from base64 import urlsafe_b64encode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from secrets import token_urlsafe
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlsplit
 
 from ..errors import ConfigError
-from .jose import ASYMMETRIC, SigningKey, public_members, signed_jwt, thumbprint
+from ..web.challenges import challenges_in
+from ..web.messages import Reply
+from .token_endpoint import read_answer
+
+if TYPE_CHECKING:
+    from .jose import SigningKey
 
 PREFERRED = ("ES256", "Ed25519", "EdDSA", "ES384", "PS256", "RS256")
 
@@ -20,23 +26,72 @@ def choose_algorithm(offered: Sequence[str] | None) -> str:
     if offered is None:
         return "ES256"
     for alg in PREFERRED:
-        if alg in offered and alg in ASYMMETRIC:
+        if alg in offered:
             return alg
-    raise ConfigError("The server takes DPoP proofs with none of our algorithms (dpop_signing_alg_values_supported).")
+    raise ConfigError("The server accepts none of our DPoP algorithms (dpop_signing_alg_values_supported).")
 
 
 def target_uri(url: str) -> str:
-    """The `htu` of a request (RFC 9449 §4.2): its URL without query and fragment."""
-    return url.partition("?")[0].partition("#")[0]
+    """The `htu` of a request (RFC 9449 §4.2): its URL as it is sent, without query and fragment."""
+    from yarl import URL  # aiohttp's own
+
+    return str(URL(url).with_query(None).with_fragment(None))
 
 
-def key_thumbprint(key: SigningKey) -> str:
+class Nonces:
+    """The last nonce of each server, by origin (RFC 9449 §8 and §9). A copy is empty."""
+
+    def __init__(self) -> None:
+        self._by_origin: dict[str, str] = {}
+
+    def __reduce__(self) -> tuple[type[Self], tuple[()]]:
+        return type(self), ()
+
+    def of(self, url: str) -> str | None:
+        """The nonce for a request to this URL."""
+        return self._by_origin.get(_origin(url))
+
+    def asked_for(self, url: str, headers: Mapping[str, str]) -> bool:
+        """Whether a 401 from this URL refuses the proof for want of a nonce, which is then remembered (RFC 9449 §9)."""
+        errors = [challenge.params.get("error") for challenge in challenges_in(headers) if challenge.is_scheme("DPoP")]
+        return self.take(url, headers) and "use_dpop_nonce" in errors
+
+    def take(self, url: str, headers: Mapping[str, str]) -> bool:
+        """Remembers the nonce in a reply from this URL; whether there is one."""
+        nonce, origin = headers.get("DPoP-Nonce", ""), _origin(url)
+        if not nonce or len(nonce) > _LONGEST_NONCE or not (nonce.isascii() and nonce.isprintable()):
+            return False
+        self._by_origin.pop(origin, None)
+        while len(self._by_origin) >= _MOST_ORIGINS:
+            del self._by_origin[next(iter(self._by_origin))]
+        self._by_origin[origin] = nonce
+        return True
+
+
+_LONGEST_NONCE = 1024
+_MOST_ORIGINS = 1000
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}".lower()
+
+
+def asks_for_nonce(reply: Reply) -> bool:
+    """Whether an authorization server refused a request for want of its nonce (RFC 9449 §8)."""
+    answer = read_answer(reply) if reply.status in (400, 401) else None
+    return answer is not None and answer.get("error") == "use_dpop_nonce"
+
+
+def key_thumbprint(key: "SigningKey") -> str:
     """`dpop_jkt` of an authorization request (RFC 9449 §10)."""
+    from .jose import thumbprint
+
     return thumbprint(key.public or {})
 
 
 async def dpop_proof(
-    key: SigningKey,
+    key: "SigningKey",
     method: str,
     url: str,
     *,
@@ -53,6 +108,8 @@ async def dpop_proof(
         claims["nonce"] = nonce
     if access_token is not None:
         claims["ath"] = access_token_hash(access_token)
+    from .jose import public_members, signed_jwt
+
     header = {"typ": "dpop+jwt", "jwk": public_members(key.public or {})}
     return await signed_jwt(claims, key._replace(key_id=None), header)
 

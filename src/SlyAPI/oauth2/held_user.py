@@ -9,7 +9,8 @@ from collections.abc import Callable, Hashable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from itertools import count
+from typing import TYPE_CHECKING, Any
 
 from ..errors import (
     CredentialsError,
@@ -19,15 +20,18 @@ from ..errors import (
     SlyError,
     UnavailableError,
 )
-from ..stores import FileStore, StoredUser
+from ..stores.contract import StoredUser
 from ..stores.locks import ThreadLocks
 from ..tokens.times import as_utc
 from ..tokens.user import OAuth2User
 from ..web.events import refresh_log as log
-from ..web.masking import SecretJson, Secrets
+from ..web.secret_values import SecretJson, Secrets
 from .app import OnRefresh
 from .client import check_leeway
 from .token_source import TokenSource
+
+if TYPE_CHECKING:
+    from .jose import SigningKey
 
 RETRY_PAUSE = 5.0
 """Seconds until a refresh that failed while the token is still good is tried again."""
@@ -51,10 +55,12 @@ class Rare:
     """Why the tokens in use are only in memory, if they are."""
     fallback: OAuth2User | None = None
     """Tokens of ours that another program's save superseded, in case the provider refuses theirs."""
-    identity: object = field(default_factory=object)
-    """Stands for a user in no store; no address, which an object made later may have again."""
+    number: int = field(default_factory=count().__next__)
+    """Stands for a user in no store; an id() would be that of another object later."""
     leeway: float | None = None
     """Seconds before expiry at which a token counts as due; None for the client's."""
+    proof_key: "tuple[SecretJson, SigningKey] | None" = None
+    """The user's `dpop_key`, and that key ready to sign."""
     refreshes: list[Any] = field(default_factory=list[Any])
     """Each `Refresh` that has not ended, at most one in an event loop before its hooks."""
 
@@ -66,7 +72,7 @@ _NOTHING = Rare()
 class HeldUser:
     """The user, when the token is due, and in one slot whatever is rare."""
 
-    __slots__ = ("clock", "due_at", "rare", "refusals", "signed", "source", "timed", "user")
+    __slots__ = ("accepted", "clock", "due_at", "rare", "source", "timed", "user")
 
     def __init__(
         self,
@@ -85,9 +91,19 @@ class HeldUser:
     def key(self) -> Hashable:
         """What all objects of the same user in this process have in common."""
         entry = self.rare.entry
-        if entry is None:
-            return self.own().identity
-        return entry.store.path(entry.name) if isinstance(entry.store, FileStore) else (id(entry.store), entry.name)
+        return entry.key if entry is not None else self.own().number
+
+    def proof_key(self) -> "SigningKey | None":
+        """The key to which the user's token is bound (RFC 9449), if it is."""
+        jwk = self.user.dpop_key
+        if jwk is None:
+            return None
+        ready = self.rare.proof_key
+        if ready is None or ready[0] is not jwk:
+            from .jose import load_signing_key  # few need it
+
+            ready = self.own().proof_key = (jwk, load_signing_key(jwk))
+        return ready[1]
 
     def own(self) -> Rare:
         """The slot for what is rare, to be changed."""
@@ -98,8 +114,8 @@ class HeldUser:
     def take(self, user: OAuth2User) -> None:
         """Uses the user's tokens from now on."""
         self.user = user
-        self.signed = self.refusals = 0
-        """How many requests were signed with the token, and how many of them were refused."""
+        self.accepted = False
+        """Whether a reply showed that the token is good."""
         self._note_due()
 
     def is_due(self) -> bool:
@@ -124,14 +140,14 @@ class HeldUser:
         """Whether to keep using a token that is due but still valid, because the refresh failed temporarily."""
         if error.kind != "transient" or self.clock() >= self.ends():
             return False
-        log.warning("The refresh failed and the token is still good for a while: %s", error)
+        log.warning("The refresh failed, and the token, which is still valid, stays in use: %s", error)
         self.due_at = min(self.ends(), self.clock() + RETRY_PAUSE)
         return True
 
     def lock(self) -> AbstractAsyncContextManager[None]:
         """The user's lock: in the store, or among this process's threads for a user in memory."""
         entry = self.rare.entry
-        return self.source.lock(entry) if entry is not None else _locks.lock(str(id(self)))
+        return self.source.lock(entry) if entry is not None else _locks.lock(str(self.own().number))
 
     async def load(self) -> SecretJson | None:
         """Takes over what another program saved. The stored value, None if there is none, `BROKEN` if it is garbage.
@@ -171,7 +187,7 @@ def unavailable(held: HeldUser, error: BaseException) -> UnavailableError:
 
 
 def mark_of(user: OAuth2User) -> Secrets:
-    """What tells one state of a user's tokens from another, though the program changes the object."""
+    """A value that identifies this state of a user's tokens, although the program may change the object."""
     return Secrets((user.token, user.refresh_token or "", str(user.expires_at)))
 
 

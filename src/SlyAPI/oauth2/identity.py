@@ -61,7 +61,7 @@ def read_id_token(
     _check_times(claims, now)
     subject = claims.get("sub")
     if not isinstance(subject, str) or not subject or len(subject) > 255:
-        raise IdentityError("The id_token does not say who the person is: sub is missing (OpenID Connect Core §2).")
+        raise IdentityError("The id_token does not identify the person: sub is missing (OpenID Connect Core §2).")
     if nonce is not None and not _same(claims.get("nonce"), nonce):
         raise IdentityError("The id_token's nonce is not the one of this login (OpenID Connect Core §3.1.3.7).")
     if access_token is not None and "at_hash" in claims:
@@ -109,11 +109,11 @@ def read_logout_token(
     _check_audience(claims, client_id)
     issued = _number(claims, "iat")
     if issued is None or not -LEEWAY <= now - issued <= LOGOUT_AGE:
-        raise IdentityError("The logout token was not issued just now.")
+        raise IdentityError("The logout token is too old, or its iat is missing or in the future.")
     if (end := _number(claims, "exp")) is not None and end + LEEWAY <= now:
-        raise IdentityError("The logout token has ended.")
+        raise IdentityError("The logout token has expired.")
     if not isinstance(claims.get("events"), Mapping) or not isinstance(claims["events"].get(_LOGOUT_EVENT), Mapping):
-        raise IdentityError("The token is not a logout token: events does not say so.")
+        raise IdentityError("The token is not a logout token: its events claim does not contain the logout event.")
     if "nonce" in claims:
         raise IdentityError("A logout token has no nonce; this one may be an id_token.")
     subject, session = claims.get("sub"), claims.get("sid")
@@ -143,7 +143,7 @@ def _check_issuer(claims: Mapping[str, Any], issuer: str, template_claim: str | 
         value = claims.get(template_claim or "")
         if not isinstance(value, str) or not value.replace("-", "").isalnum():
             raise IdentityError(
-                "The issuer is a template, and the id_token does not say what fills it.",
+                "The issuer is a template, and the id_token has no value for it.",
                 next_step="Use the issuer of one tenant.",
             )
         expected = f"{begin}{value}{rest.partition('}')[2]}"
@@ -169,11 +169,11 @@ def _check_audience(claims: Mapping[str, Any], client_id: str) -> None:
 def _check_times(claims: Mapping[str, Any], now: float) -> None:
     end, issued, begin = (_number(claims, name) for name in ("exp", "iat", "nbf"))
     if end is None or issued is None:
-        raise IdentityError("The id_token does not say when it was issued and when it ends (iat, exp).")
+        raise IdentityError("The id_token lacks its issue time or expiry (iat, exp).")
     if end + LEEWAY <= now:
-        raise IdentityError("The id_token has ended.", next_step="Check this machine's clock.")
+        raise IdentityError("The id_token has expired.", next_step="Check this machine's clock.")
     if max(issued, begin or issued) - LEEWAY > now:
-        raise IdentityError("The id_token begins in the future.", next_step="Check this machine's clock.")
+        raise IdentityError("The id_token is not valid yet.", next_step="Check this machine's clock.")
 
 
 def _check_hash(claim: object, access_token: str, alg: str) -> None:

@@ -3,7 +3,6 @@
 The rule: what is not verified is not kept; an answer that names another person is not saved.
 """
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlencode
 
@@ -13,23 +12,21 @@ from ..tokens.user import OAuth2User, authorization
 from ..transport import requests as transport
 from ..web.events import refresh_log as log
 from ..web.json import read_json
-from ..web.masking import Secrets
 from ..web.messages import Method, Reply, Request, retry_after
+from ..web.secret_values import Secrets
 from ..web.urls import bare_url, check_endpoint
 from .client import Asked, Client, clock
-from .identity import LOGOUT_AGE, LogoutToken, read_id_token, read_logout_token, read_userinfo
-from .issuer_keys import LIMIT, IssuerKeys
-from .jose import ASYMMETRIC, read_jwt, require, secret_jwk, unverified
-from .login import FinishedLogins
+from .issuer_keys import LIMIT
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
 
+    from .identity import LogoutToken
     from .jose import Jwt
 
 
 class Expected(NamedTuple):
-    """What an id_token must say to be ours: by whom it is issued, and how it is signed."""
+    """What an id_token must contain: its issuer, and how it is signed."""
 
     issuer: str
     algs: tuple[str, ...]
@@ -42,12 +39,8 @@ _SAME = {"EdDSA": ("EdDSA", "Ed25519"), "Ed25519": ("EdDSA", "Ed25519")}
 """Two names of one algorithm (RFC 9864)."""
 
 
-@dataclass(repr=False)
 class IdentityCalls(Client):
     """The calls of OpenID Connect Core, RP-Initiated Logout and Back-Channel Logout."""
-
-    _issuer_keys: IssuerKeys = field(default_factory=IssuerKeys, init=False, compare=False)
-    _logouts: FinishedLogins = field(default_factory=FinishedLogins, init=False, compare=False)
 
     @clean_traceback
     async def userinfo(
@@ -64,7 +57,7 @@ class IdentityCalls(Client):
         check_endpoint(uri, "userinfo_uri", allow_http=self.allow_http)
         headers = {"Accept": "application/json, application/jwt", "Authorization": authorization(user)}
         request = Request(Method.GET, uri, headers=headers)
-        reply = await transport.send(request, client, timeout=self.token_timeout)
+        reply = await self._ask_userinfo(request, user, client, clock(now))
         if reply.status != 200:
             raise _refused(reply, Secrets((user.token,)))
         if reply.headers.get("Content-Type", "").partition(";")[0].strip().casefold() == "application/jwt":
@@ -72,11 +65,30 @@ class IdentityCalls(Client):
         else:
             claims = read_json(reply.body, request)
         if not isinstance(claims, dict) or not isinstance(claims.get("sub"), str):
-            raise IdentityError("The userinfo do not say who the person is: sub is missing (OpenID Connect Core §5.3).")
+            raise IdentityError("The userinfo reply identifies nobody: sub is missing (OpenID Connect Core §5.3).")
         if user.identity is not None and claims["sub"] != user.identity.subject:
             raise IdentityError("The userinfo are of another person (OpenID Connect Core §5.3.2).")
         return claims
 
+    async def _ask_userinfo(
+        self, request: Request, user: OAuth2User, client: "ClientSession | None", now: float
+    ) -> Reply:
+        """The reply to a request with the user's token; one with a proof is repeated once for a nonce (RFC 9449 §9)."""
+        from .jose import load_signing_key
+
+        if user.dpop_key is None:
+            return await transport.send(request, client, timeout=self.token_timeout)
+        key = load_signing_key(user.dpop_key)
+        request.headers["DPoP"] = await self._proof(key, request, now, user.token)
+        reply = await transport.send(request, client, timeout=self.token_timeout)
+        if reply.status == 401 and self._nonces.asked_for(request.url, reply.headers):
+            request.headers["DPoP"] = await self._proof(key, request, now, user.token)
+            reply = await transport.send(request, client, timeout=self.token_timeout)
+        self._nonces.take(request.url, reply.headers)
+        return reply
+
+    @clean_traceback
+    @clean_traceback
     def logout_url(
         self, user: OAuth2User, post_logout_redirect_uri: str | None = None, state: str | None = None
     ) -> str:
@@ -90,17 +102,23 @@ class IdentityCalls(Client):
         uri = check_endpoint(self.logout_uri, "logout_uri", allow_http=self.allow_http)
         who: dict[str, str | None] = {"id_token_hint": user.id_token} if user.id_token else {"client_id": self.id}
         params = who | {"post_logout_redirect_uri": post_logout_redirect_uri, "state": state}
-        query = urlencode({name: text for name, text in params.items() if text is not None})
-        return f"{uri}{'&' if '?' in uri else '?'}{query}"
+        try:
+            query = urlencode({name: text for name, text in params.items() if text is not None})
+            return f"{uri}{'&' if '?' in uri else '?'}{query}"
+        except UnicodeEncodeError:
+            pass  # raised below: the codec's error, which holds the text, must not be its context
+        raise ConfigError("A parameter of the logout address contains an unpaired surrogate (U+D800 to U+DFFF).")
 
     @clean_traceback
     async def read_logout_token(
         self, token: str, client: "ClientSession | None" = None, *, now: float | None = None
-    ) -> LogoutToken:
+    ) -> "LogoutToken":
         """Whose sessions end, by a logout token that the provider posted (Back-Channel Logout §2.6); each counts once.
 
         Raises `IdentityError`, to which the application answers HTTP 400.
         """
+        from .identity import LOGOUT_AGE, read_logout_token
+
         at = clock(now)
         expected = self._expected()
         logout = read_logout_token(
@@ -111,7 +129,7 @@ class IdentityCalls(Client):
             template_claim=self._facts.issuer_claim,
         )
         if not self._logouts.ends(f"{logout.issuer} {logout.claims['jti']}", at + 2 * LOGOUT_AGE, at):
-            raise IdentityError("This logout token came before (jti).")
+            raise IdentityError("This logout token was received before (jti).")
         return logout
 
     async def _identified(
@@ -135,6 +153,9 @@ class IdentityCalls(Client):
         self, user: OAuth2User, previous: OAuth2User, client: "ClientSession | None", now: float
     ) -> Identity:
         """The identity in the id_token of a refresh (OpenID Connect Core §12.2)."""
+        from .identity import read_id_token
+        from .jose import unverified
+
         before = previous.identity
         assert before is not None
         try:
@@ -147,7 +168,7 @@ class IdentityCalls(Client):
             expected = self._expected()
             terms = self._terms(expected, now)
             read_id_token(unverified(user.id_token), **terms, access_token=user.token, previous=before)
-            log.warning("The refreshed id_token is not kept, because the keys for it cannot be had: %s", error)
+            log.warning("The refreshed id_token is not kept, because its keys are not available: %s", error)
             user.id_token = previous.id_token
             return before
 
@@ -161,6 +182,8 @@ class IdentityCalls(Client):
         max_age: float | None = None,
         previous: OAuth2User | None = None,
     ) -> Identity:
+        from .identity import read_id_token
+
         if user.id_token is None:
             raise IdentityError("The provider sent no id_token, though the scope openid asks for one.")
         expected = self._expected()
@@ -182,6 +205,8 @@ class IdentityCalls(Client):
 
     def _check_verifies(self) -> None:
         """Raises `ConfigError` where no id_token can be verified: before a code or refresh token is sent and lost."""
+        from .jose import require
+
         require()
         self._expected()
 
@@ -195,6 +220,8 @@ class IdentityCalls(Client):
 
     def _expected(self) -> Expected:
         """Who issues this client's id_tokens, and how they are signed. Raises `ConfigError` where that is unknown."""
+        from .jose import ASYMMETRIC
+
         issuer = self.issuer or self._facts.id_token_issuer or self._facts.issuer
         jwks_uri = self.jwks_uri or self._facts.jwks_uri or ""
         wanted = self.id_token_alg or "RS256"
@@ -203,7 +230,7 @@ class IdentityCalls(Client):
         missing = [name for name, value in (("issuer", issuer), ("jwks_uri", jwks_uri or by_secret)) if not value]
         if issuer is None or missing:
             raise ConfigError(
-                f"Who the person is cannot be verified: the client has no {' and no '.join(missing)}.",
+                f"The person's identity cannot be verified: the client has no {' and no '.join(missing)}.",
                 next_step="Make the client from its issuer (scaffold --issuer), or leave out the scope openid.",
             )
         if by_secret and len(self.secret or "") < _SHORTEST_SECRET:
@@ -218,6 +245,8 @@ class IdentityCalls(Client):
         self, token: str, expected: Expected, client: "ClientSession | None", now: float
     ) -> "Jwt":
         """The token, if its signature holds."""
+        from .jose import read_jwt, secret_jwk
+
         if expected.algs == ("HS256",):
             return read_jwt(token, [secret_jwk(self.secret or "")], expected.algs)
 
@@ -227,6 +256,9 @@ class IdentityCalls(Client):
         return await self._issuer_keys.read(token, expected.algs, expected.jwks_uri, fetch, now)
 
     async def _signed_userinfo(self, reply: Reply, client: "ClientSession | None", now: float) -> dict[str, Any]:
+        from .identity import read_userinfo
+        from .jose import ASYMMETRIC
+
         expected = self._expected()
         if "HS256" not in expected.algs:  # its algorithm is registered on its own
             expected = expected._replace(algs=ASYMMETRIC)

@@ -8,8 +8,8 @@ from typing import Any
 from ..errors import BadReplyError, SlyError
 from ..tokens.scopes import split_scopes
 from ..tokens.times import read_time
-from ..web.masking import SecretForm, Secrets
 from ..web.messages import Reply
+from ..web.secret_values import SecretForm, Secrets
 from ..web.urls import bare_url
 from .token_endpoint import is_error, read_answer, refusal
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from ..errors import ConfigError, IdentityError, MissingExtraError, printable
 from ..json_file import StrPath, display_path
-from ..web.masking import SecretJson
+from ..web.secret_values import SecretJson
 
 Sign = Callable[[bytes], bytes | Awaitable[bytes]]
 KeyLike = StrPath | bytes | Mapping[str, Any] | Sign
@@ -70,7 +70,7 @@ def load_signing_key(key: KeyLike, *, alg: str | None = None, key_id: str | None
     loaded = _load(_content(key))
     chosen = alg or loaded.get("alg") or _BY_KIND.get((loaded.key_type, str(loaded.get("crv") or "")))
     if chosen is None:
-        raise ConfigError("This kind of key signs none of our algorithms.", next_step="Use an EC key on P-256.")
+        raise ConfigError("None of our algorithms works with this kind of key.", next_step="Use an EC key on P-256.")
     algorithm = _algorithm(chosen)
     try:
         algorithm.check_key(loaded)
@@ -88,7 +88,7 @@ def new_key(alg: str = "ES256") -> SecretJson:
     jwk = _library("jwk")
     kinds = {made: kind for kind, made in _BY_KIND.items()} | {"PS256": ("RSA", ""), "Ed25519": ("OKP", "Ed25519")}
     kind, curve = kinds[alg]
-    return SecretJson(jwk.generate_key(kind, curve or 2048, private=True).as_dict(private=True))
+    return SecretJson(jwk.generate_key(kind, curve or 2048, private=True).as_dict(private=True), alg=alg)
 
 
 def secret_jwk(secret: str) -> SecretJson:
@@ -137,7 +137,7 @@ def read_jwt(token: object, keys: Iterable[Mapping[str, Any]], algs: Collection[
         raise UnknownKeyError("The token is signed by a key that the issuer does not publish.")
     signed = token.rpartition(".")[0].encode("ascii")
     if not any(_holds(alg, signed, signature, key) for key in fitting):
-        raise IdentityError("The token's signature does not hold.")
+        raise IdentityError("The token's signature is not valid.")
     return Jwt(header, _claims(payload))
 
 
@@ -238,6 +238,7 @@ _PRIVATE = {"d", "p", "q", "dp", "dq", "qi", "oth", "k"}
 def _opened(token: str) -> tuple[dict[str, Any], bytes, bytes]:
     """Header, payload and signature, decoded. Raises `IdentityError`."""
     decode = _library("util").urlsafe_b64decode
+    payload = signature = b""
     try:
         head, payload, signature = (decode(part.encode("ascii")) for part in token.split("."))
         header = json.loads(head) if len(head) <= LONGEST_HEADER else None
@@ -254,7 +255,7 @@ def _claims(payload: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         claims = None
     if not isinstance(claims, dict):
-        raise IdentityError("The token holds something else than claims.")
+        raise IdentityError("The token does not contain claims.")
     return claims
 
 
@@ -308,7 +309,7 @@ def _as_jose(signature: bytes, alg: str) -> bytes:
         return r.to_bytes(size, "big") + s.to_bytes(size, "big")
     except (ValueError, OverflowError):
         pass
-    raise ConfigError(f"What the key's callable gave is not a signature of {alg}.")
+    raise ConfigError(f"The key's callable returned no signature of {alg}.")
 
 
 def _encoded(value: Mapping[str, Any]) -> str:

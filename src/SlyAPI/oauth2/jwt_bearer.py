@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..errors import BadReplyError, Kind, TokenError
-from ..web.masking import SecretForm
+from ..web.secret_values import SecretForm
 
 GRANT_TYPE = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 LIFETIME = 3600

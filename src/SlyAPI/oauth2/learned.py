@@ -5,10 +5,11 @@ The rule: it is kept by entry, whichever object asks, until the stored tokens ch
 
 import copy
 from collections.abc import Hashable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from ..errors import GrantEndedError, TokenError
-from ..web.masking import Secrets
+from ..web.secret_values import Secrets
 
 ENDED_FOR = 600.0
 """Seconds until an ended grant is asked for again: a provider may take a mistake back."""
@@ -36,11 +37,12 @@ _learned: dict[Hashable, Learned] = {}
 
 def _learn(key: Hashable, learned: Learned, now: float) -> None:
     _learned.pop(key, None)
-    while _learned:  # the oldest first, so that it stays small
-        first = next(iter(_learned))
-        if len(_learned) < _MOST and _learned[first].until > now:
-            break
-        _learned.pop(first, None)
+    with suppress(LookupError, RuntimeError, StopIteration):  # another thread changes it just now
+        while True:  # the oldest first, so that it stays small
+            first = next(iter(_learned))
+            if len(_learned) < _MOST and _learned[first].until > now:
+                break
+            _learned.pop(first, None)
     _learned[key] = learned
 
 
@@ -82,13 +84,15 @@ def learn_renewed(key: Hashable, token: str, why_refused: bool, now: float) -> N
     _learn((key, "new"), Learned(Secrets((token,)), until, strict=strict), now)
 
 
-def is_new(key: Hashable, token: str, accepted: bool, now: float) -> bool:
-    """Whether the token is so new that another refresh would not help if it is refused; `accepted`: it was not before.
+def forget_new(key: Hashable) -> None:
+    """Forgets that the user's token is new: an API accepted it."""
+    _learned.pop((key, "new"), None)
 
-    Of one that replaced a refused token nobody knows how often it was refused.
-    """
+
+def is_new(key: Hashable, token: str, now: float) -> bool:
+    """Whether no API has accepted the token since the refresh that brought it, so that another would not help."""
     found = _lookup((key, "new"), token, now)
-    if found is None or (accepted and not found.strict):
+    if found is None:
         return False
     if not found.strict:
         found.strict, found.until = True, now + REFUSED_FOR

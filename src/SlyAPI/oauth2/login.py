@@ -6,13 +6,14 @@ The rule: a redirect is checked against the kept state before anything in it is 
 import re
 import secrets
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from hashlib import sha256
 from typing import Any, Self
 from urllib.parse import urlencode
 
 from ..errors import ConfigError, LoginEndedError, RedirectError, StateMismatchError, clean_traceback
-from ..web.masking import SecretJson
+from ..web.secret_values import SecretJson
 from ..web.urls import bare_url
 from .authorization_code import read_redirect
 
@@ -33,7 +34,9 @@ class Login:
 
     `scopes` are those requested; `issuer` is the `iss` that the redirect must name (RFC 9207); `began_at` is in
     epoch seconds; `resource` are the resources that this login alone asked for (RFC 8707); `nonce` and `max_age`
-    (seconds) are what the id_token must answer. A login read from a session has no `url`.
+    (seconds) are what the id_token must answer; `dpop_key` is the private key of the tokens to come (RFC 9449), so that
+    `to_dict()` must stay on the server or be encrypted. `expires_at` is when a pushed login's `url` ends (RFC 9126).
+    A login read from a session has neither.
     """
 
     url: str
@@ -47,9 +50,15 @@ class Login:
     resource: tuple[str, ...] | None = None
     nonce: str | None = None
     max_age: float | None = None
+    dpop_key: SecretJson | None = None
+    expires_at: datetime | None = None
 
     def __repr__(self) -> str:
         return f"Login({bare_url(self.url)!r}, redirect_uri={bare_url(self.redirect_uri)!r}, scopes={self.scopes!r})"
+
+    def pushed(self, url: str, expires_at: datetime | None) -> Self:
+        """The same login with the address of its pushed request."""
+        return replace(self, url=url, expires_at=expires_at)
 
     def to_dict(self) -> dict[str, Any]:
         """The state to keep until the redirect, as JSON of about 400 bytes; prints only its names."""
@@ -67,14 +76,16 @@ class Login:
         if kept is None:
             raise StateMismatchError("No login was begun in this browser, or it has ended.", next_step=_AGAIN)
         if not _is_sound(kept):
-            raise RedirectError("The login kept in the session is broken.", next_step=_AGAIN)
+            raise RedirectError("The login kept in the session is damaged.", next_step=_AGAIN)
         members = {name: kept[name] for name in _KEPT} | {name: kept.get(name) for name in _KEPT_IF_SET}
+        if members["dpop_key"] is not None:
+            members["dpop_key"] = SecretJson(members["dpop_key"])
         members["resource"] = None if kept.get("resource") is None else tuple(kept["resource"])
         return cls("", **{**members, "scopes": list(kept["scopes"]), "began_at": float(kept["began_at"])})
 
 
 _KEPT = ("state", "verifier", "redirect_uri", "scopes", "client_id", "issuer", "began_at")
-_KEPT_IF_SET = ("nonce", "max_age")
+_KEPT_IF_SET = ("nonce", "max_age", "dpop_key")
 
 
 def _is_sound(kept: Any) -> bool:
@@ -95,6 +106,7 @@ def _is_sound(kept: Any) -> bool:
         and all(_is_text(scope) for scope in scopes)
         and _is_time(began_at)
         and _is_text("" if kept.get("nonce") is None else kept["nonce"])
+        and (kept.get("dpop_key") is None or isinstance(kept["dpop_key"], Mapping))
         and _is_time(0 if kept.get("max_age") is None else kept["max_age"])
     )
 

@@ -10,10 +10,9 @@ from ..errors import TokenError, clean_traceback
 from ..tokens.client_auth import ClientAuth
 from ..tokens.scopes import Scopes, join_scopes, split_scopes
 from ..tokens.user import OAuth2User
-from ..web.masking import SecretForm
+from ..web.secret_values import SecretForm
 from .client import Client
 from .client_credentials import client_credentials_form
-from .introspection import TokenInfo, introspection_form, read_introspection_reply
 from .jwt_bearer import jwt_bearer_form
 from .resource import Resource
 from .token_endpoint import GRANT_AGAIN, refuses_client_auth
@@ -21,6 +20,8 @@ from .token_exchange import exchange_token_form
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
+
+    from .introspection import TokenInfo
 
 
 class MachineCalls(Client):
@@ -91,11 +92,13 @@ class MachineCalls(Client):
         return await self._machine_call(form, scopes, resource, client, now)
 
     @clean_traceback
-    async def introspect(self, token: str, *, client: "ClientSession | None" = None) -> TokenInfo:
+    async def introspect(self, token: str, *, client: "ClientSession | None" = None) -> "TokenInfo":
         """What the provider knows of a token (RFC 7662). Raises `ConfigError`, `TokenError`, `BadReplyError`."""
+        from .introspection import introspection_form, read_introspection_reply  # which few need
+
         form = introspection_form(token)
 
-        async def ask(method: ClientAuth) -> TokenInfo:
+        async def ask(method: ClientAuth) -> "TokenInfo":
             reply, sent = await self._send("introspect_uri", form, method, client, None)
             return read_introspection_reply(reply, sent)
 

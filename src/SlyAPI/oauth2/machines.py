@@ -10,13 +10,13 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from ..errors import BadReplyError, ConfigError, TokenError
+from ..errors import BadReplyError, ConfigError, TokenError, clean_traceback
 from ..json_file import StrPath
 from ..sources import from_file
-from ..stores import StoredUser
+from ..stores.contract import StoredUser
 from ..tokens.scopes import Scopes, split_scopes
 from ..tokens.user import OAuth2User
-from ..web.masking import Secrets
+from ..web.secret_values import Secrets
 from .app import OAuth2App, OnRefresh
 from .held_user import NOT_LOADED
 from .resource import Resource, resources_of
@@ -98,7 +98,7 @@ class ExchangeSource(MachineSource):
         )
         if user.token_type == "N_A":
             raise BadReplyError(
-                "The exchange gave a token that signs no requests (token_type N_A).",
+                "The exchange returned a token that cannot sign requests (token_type N_A).",
                 next_step="Get it with OAuth2App.exchange_token.",
                 kind="configuration",
             )
@@ -144,7 +144,7 @@ async def read_token(token: TokenLike, name: str) -> str:
     if inspect.isawaitable(text):
         text = await text
     if not isinstance(text, str) or not text:
-        raise ConfigError(f"{name} gave no token: it is {'empty' if text == '' else 'not text'}.")
+        raise ConfigError(f"{name} returned no token: it is {'empty' if text == '' else 'not text'}.")
     return text
 
 
@@ -169,6 +169,7 @@ class ClientCredentials(Signer):
 
     __slots__ = ()
 
+    @clean_traceback
     def __init__(
         self,
         app: OAuth2App | StrPath,
@@ -195,6 +196,7 @@ class TokenExchange(Signer):
 
     __slots__ = ()
 
+    @clean_traceback
     def __init__(
         self,
         app: OAuth2App | StrPath,
@@ -232,6 +234,7 @@ class AssertionGrant(Signer):
 
     __slots__ = ()
 
+    @clean_traceback
     def __init__(
         self,
         app: OAuth2App | StrPath,

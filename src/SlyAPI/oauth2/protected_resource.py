@@ -91,7 +91,7 @@ def read_resource_metadata(reply: Reply, place: Place, *, allow_http: bool = Fal
     resource = found.get("resource")
     if not isinstance(resource, str) or resource not in place.resources:
         raise BadReplyError(
-            f"{place.request.name} holds the metadata of {printable(resource, 200)!r}, "
+            f"{place.request.name} contains the metadata of {printable(resource, 200)!r}, "
             f"not of {printable(place.resources[0], 200)!r}.",
             next_step="Use the resource's own URL, character by character.",
             kind="configuration",

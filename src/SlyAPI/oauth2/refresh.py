@@ -27,7 +27,7 @@ from ..stores.contract import missing
 from ..tokens.user import OAuth2User
 from ..web.events import refresh_log as log
 from ..web.events import refreshed
-from ..web.masking import SecretJson, Secrets
+from ..web.secret_values import SecretJson, Secrets
 from .app import OnRefresh
 from .held_user import NOT_LOADED, HeldUser, mark_of, unavailable
 from .learned import is_new, known_error, learn_error, learn_renewed
@@ -199,7 +199,7 @@ class Refresh:
             return await self._adopt_newer(renewed, superseded)
         except asyncio.CancelledError:
             self.held.take(renewed)
-            self._report_not_saved(SaveError("The program ended before the store took them."))
+            self._report_not_saved(SaveError("The program ended before the store accepted them."))
             raise
         if error is None:
             rare.stored, rare.not_saved, rare.fallback = mark_of(renewed), None, None
@@ -247,7 +247,7 @@ class Refresh:
             if self.renew_again is not None:
                 self.renew_again.cancel()
         if saved is Saved.YES:
-            log.warning("The store is there again, and the new tokens are saved.")
+            log.warning("The store works again, and the new tokens are saved.")
 
     async def _renew_again(self, again: "asyncio.Future[None]", before: OAuth2User) -> OAuth2User:
         try:
@@ -328,9 +328,7 @@ async def refresh(held: HeldUser, client: Any, why: str = "due", rejected: Secre
 
 async def renew_refused(held: HeldUser, client: Any) -> None:
     """After a 401 for the token in use: one refresh, unless the token is new or another program has a newer one."""
-    held.refusals += 1
-    accepted = held.signed > held.refusals  # before, or it will be
-    new = is_new(held.key, held.user.token, accepted, asyncio.get_running_loop().time())
+    new = is_new(held.key, held.user.token, asyncio.get_running_loop().time())
     if is_hook_of(held) or (new and not held.is_due()):
         await held.load()  # another refresh would not help, unless another program did one
     elif held.source.can_renew(held.user):

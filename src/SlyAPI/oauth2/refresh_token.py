@@ -1,6 +1,6 @@
 """RFC 6749 §6, the refresh token grant. Pure."""
 
-from ..web.masking import SecretForm
+from ..web.secret_values import SecretForm
 
 
 def refresh_form(refresh_token: str) -> SecretForm:

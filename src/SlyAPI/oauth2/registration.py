@@ -11,8 +11,9 @@ from ..errors import BadReplyError, SlyError, TokenError, printable
 from ..tokens.client_auth import read_client_auth
 from ..tokens.scopes import split_scopes
 from ..web.json import read_json
-from ..web.masking import SecretJson, Secrets, masked
+from ..web.masking import masked
 from ..web.messages import Method, Reply, Request
+from ..web.secret_values import SecretJson, Secrets
 from ..web.urls import bare_url, check_endpoint, is_loopback_uri
 
 _MANAGED = ("registration_access_token", "registration_client_uri")
@@ -130,7 +131,7 @@ def read_registration(
     echoed = client.get("redirect_uris", uris)
     if uris is not None and not (isinstance(echoed, list) and set(uris) <= set(map(str, echoed))):
         raise BadReplyError(
-            f"{where} registered other redirect URIs than asked for.",
+            f"{where} registered other redirect URIs than requested.",
             next_step="Register redirect URIs that this server takes.",
             kind="configuration",
         )

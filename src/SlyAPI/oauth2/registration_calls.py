@@ -1,6 +1,7 @@
 """How a program becomes a client: by an issuer's metadata, by registering, by a document of its own.
 
-The rule: what discovery and registration learned is in the client's fields, so that its file keeps it.
+The rule: what discovery and registration learned is in the client's fields, so that its file keeps it. The readers are
+imported where they are used, so that a program with a client file does not pay for them.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,13 +13,9 @@ from ..errors import ConfigError, clean_traceback, printable
 from ..tokens.client_auth import registered_name
 from ..tokens.scopes import Scopes, join_scopes
 from ..transport import requests as transport
-from ..web.masking import Secrets
 from ..web.messages import Request
-from . import registration
+from ..web.secret_values import Secrets
 from .client import Client
-from .discovery import client_settings
-from .metadata_calls import issuer_metadata, resource_metadata
-from .registration import read_deletion, read_registration, registered_settings
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
@@ -44,6 +41,9 @@ class RegistrationCalls(Client):
         `settings` are `OAuth2App`'s, and override what the metadata say. With `resource` alone, the resource's own
         metadata (RFC 9728) name the issuer. Raises `ConfigError`, `BadReplyError`, `NetworkError`.
         """
+        from .discovery import client_settings
+        from .metadata_calls import issuer_metadata, resource_metadata
+
         allow_http = bool(settings.get("allow_http"))
         if issuer is None:
             if resource is None:
@@ -79,6 +79,8 @@ class RegistrationCalls(Client):
         `metadata` are further members of the registration; None leaves out one of our defaults. Raises `ConfigError`
         where the issuer registers no clients, `TokenError`, `BadReplyError`, `NetworkError`.
         """
+        from .metadata_calls import issuer_metadata
+
         return await cls.register_at(
             await issuer_metadata(issuer, client),
             client_name=client_name,
@@ -103,18 +105,21 @@ class RegistrationCalls(Client):
         **metadata: Any,
     ) -> Self:
         """As `register`, at the server of these metadata (RFC 8414), which were asked for before."""
+        from . import registration
+        from .discovery import client_settings
+
         learned = client_settings(server)
         if "register_uri" not in learned:
             raise ConfigError(
-                f"{printable(server['issuer'], 100)} registers no clients by itself (RFC 7591).",
+                f"{printable(server['issuer'], 100)} does not offer client registration (RFC 7591).",
                 next_step="Register the client in the provider's console.",
             )
         asked = registration.client_metadata(client_name, redirect_uris, join_scopes(scopes), metadata, server)
         request = registration.registration_request(learned["register_uri"], asked, initial_access_token)
         reply = await transport.send(request, client)
-        registered = read_registration(reply, asked, Secrets((initial_access_token or "",)))
+        registered = registration.read_registration(reply, asked, Secrets((initial_access_token or "",)))
         learned.pop("client_auth", None)
-        return cls(**{"secret": None, **learned, **registered_settings(registered)})
+        return cls(**{"secret": None, **learned, **registration.registered_settings(registered)})
 
     @clean_traceback
     async def update_registration(self, *, client: "ClientSession | None" = None, **metadata: Any) -> Self:
@@ -122,24 +127,33 @@ class RegistrationCalls(Client):
 
         Raises `ConfigError` for a client that cannot be managed, `TokenError`, `BadReplyError`, `NetworkError`.
         """
+
+        from . import registration
+
         current = await self._manage(None, client)
         changed = await self._manage(registration.changed_metadata(current, metadata), client)
-        return replace(self, **registered_settings(changed))
+        return replace(self, **registration.registered_settings(changed))
 
     @clean_traceback
     async def delete_registration(self, *, client: "ClientSession | None" = None) -> None:
         """Ends the registration, and with it every grant (RFC 7592 §2.3). Raises as `update_registration`."""
+
+        from . import registration
+
         uri, token = self._registration()
         reply = await transport.send(registration.deletion_request(uri, token), client, timeout=self.token_timeout)
-        read_deletion(reply, Secrets((token,)))
+        registration.read_deletion(reply, Secrets((token,)))
 
     async def _manage(self, metadata: Mapping[str, Any] | None, client: "ClientSession | None") -> dict[str, Any]:
         """The registration as it is, or changed to `metadata`; keeps the access token that the reply renews."""
+
+        from . import registration
+
         uri, token = self._registration()
         request: Request = registration.management_request(uri, token, metadata)
         reply = await transport.send(request, client, timeout=self.token_timeout)
         secrets = Secrets((token, self.secret or ""))
-        registered = read_registration(reply, metadata or {}, secrets, allow_http=self.allow_http)
+        registered = registration.read_registration(reply, metadata or {}, secrets, allow_http=self.allow_http)
         # at once: the one before may have ended, whatever becomes of the next request
         self.registration_access_token = registered.get("registration_access_token") or token
         self.registration_client_uri = registered.get("registration_client_uri") or uri
@@ -161,6 +175,9 @@ class RegistrationCalls(Client):
 
         With a `key` it names the key's public half. Raises `ConfigError` for an `id` that is not such a URL.
         """
+
+        from . import registration
+
         parts = urlsplit(self.id)
         if parts.scheme != "https" or not parts.hostname or len(parts.path) < 2 or parts.fragment or parts.username:
             raise ConfigError(

@@ -16,8 +16,8 @@ from ..stores.contract import lasting_path, real_path
 from ..stores.file_lock import file_lock
 from ..tokens.user import OAuth2User
 from ..transport import requests as transport
-from ..web.masking import Secrets
 from ..web.messages import Method, Request
+from ..web.secret_values import Secrets
 from ..web.urls import check_endpoint
 from .app import OAuth2App
 from .metadata_calls import find_issuer_metadata, no_metadata, resource_metadata

@@ -12,7 +12,7 @@ from ..errors import BadReplyError, ConfigError, printable
 from ..tokens.scopes import split_scopes
 from ..tokens.user import OAuth2User
 from ..web.challenges import Challenge
-from ..web.masking import Secrets
+from ..web.secret_values import Secrets
 from .app import OAuth2App
 from .discovery import client_settings
 from .protected_resource import ResourceMetadata, origin_of

@@ -16,7 +16,7 @@ from ..stores.file_lock import file_lock
 from ..tokens.scopes import Scopes, split_scopes
 from ..tokens.user import OAuth2User, authorization
 from ..web.challenges import Challenge, challenges_in, needs_scope
-from ..web.masking import Secrets
+from ..web.secret_values import Secrets
 from .browser_consent import TIMEOUT, browser_consent
 from .held_user import NOT_LOADED, HeldUser
 from .refresh import is_hook_of, refresh, renew_refused

@@ -1,8 +1,8 @@
 """RFC 7009, token revocation: the request that ends a grant at the provider, and its reply. Pure."""
 
 from ..tokens.user import OAuth2User
-from ..web.masking import SecretForm, Secrets
 from ..web.messages import Reply
+from ..web.secret_values import SecretForm, Secrets
 from ..web.urls import bare_url
 from .token_endpoint import is_error, read_answer, refusal
 

@@ -7,9 +7,9 @@ import asyncio
 from collections.abc import Callable
 
 from ..errors import SaveError, SupersededError
-from ..stores import StoredUser
+from ..stores.contract import StoredUser
 from ..tokens.user import OAuth2User
-from ..web.masking import SecretJson
+from ..web.secret_values import SecretJson
 from .held_user import BROKEN
 from .uncancellable import SHORT_PAUSE, is_cancelled, uncancellable
 

@@ -74,7 +74,7 @@ class ServiceAccount:
             raise CredentialsError(f"{name} is not the key of a service account: it is {recognise(obj)}. {_HINT}")
         if lacking:
             missing = ", ".join(lacking)
-            raise CredentialsError(f"{name} is not a whole key of a service account: {missing} missing. {_HINT}")
+            raise CredentialsError(f"{name} is not a complete service account key: {missing} missing. {_HINT}")
         try:
             key = obj["private_key"]
             return cls(
@@ -122,6 +122,8 @@ class OAuth2ServiceAccount(Signer):
         held_users = _HELD.setdefault(self.account, {})
         alike = (frozenset(self.scopes), subject, id(clock))
         if alike not in held_users:
+            while len(held_users) >= _MOST_HELD:
+                held_users.pop(next(iter(held_users)), None)  # whatever uses it holds it
             held_users[alike] = HeldUser(
                 AccountSource(self.account, self.scopes, subject), clock=clock, leeway=leeway
             )
@@ -184,5 +186,7 @@ class AccountSource(TokenSource):
 
 _NOTICEABLE = 60.0
 """Seconds by which a clock has to be off before a refusal is attributed to it."""
+_MOST_HELD = 1000
+"""Users of one account whose tokens are remembered for objects made later; then the oldest are forgotten."""
 _HELD: WeakKeyDictionary[ServiceAccount, dict[tuple[frozenset[str], str | None, int], HeldUser]] = WeakKeyDictionary()
 """Each account's tokens, by scopes, subject and clock, as long as a program holds the account."""

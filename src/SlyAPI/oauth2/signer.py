@@ -11,15 +11,16 @@ from typing import Any, Self
 from ..auth.contract import Auth
 from ..errors import GrantEndedError, SaveError, clean_traceback
 from ..json_file import StrPath
-from ..stores import StoredUser, user_file
-from ..stores.contract import entry_of
+from ..stores.contract import StoredUser, entry_of
+from ..stores.file import user_file
 from ..tokens.scopes import Scopes
 from ..tokens.user import OAuth2User, authorization
 from ..web.challenges import challenges_in, needs_scope
-from ..web.masking import Secrets
 from ..web.messages import Request
+from ..web.secret_values import Secrets
 from .app import OAuth2App, OnRefresh
 from .held_user import NOT_LOADED, HeldUser, mark_of
+from .learned import forget_new
 from .refresh import refresh, renew_refused, wait_for_refresh
 from .token_source import RefreshTokenSource, TokenSource
 
@@ -46,11 +47,9 @@ class Signer(Auth):
                 if not held.source.logs_in:
                     raise
                 return request  # unsigned: the challenge that answers it says how to log in
-        held.signed += 1
         request.headers["Authorization"] = authorization(held.user)
-        certificate = held.source.app.certificate
-        if certificate is not None:  # RFC 8705 §3: the API sees that the token is ours
-            request.certificate = certificate
+        if held.user.dpop_key is not None or held.source.app.certificate is not None:
+            await self._prove(request)
         return request
 
     def may_sign_again(self, status: int, headers: Mapping[str, str]) -> bool:
@@ -61,8 +60,11 @@ class Signer(Auth):
 
     @clean_traceback
     async def sign_again(self, client: Any, request: Request, headers: Mapping[str, str]) -> bool:
-        """After a 401: signs with a newer token, from one refresh if there is none yet."""
+        """After a 401: signs with a newer token, from one refresh if there is none yet, or with the server's nonce."""
         held = self._held
+        if held.user.dpop_key is not None and held.source.app._nonces.asked_for(request.url, headers):
+            await self._prove(request)  # RFC 9449 §9: the token is good
+            return True
         sent = Secrets((request.headers.get("Authorization", ""),))
         if held.source.logs_in:
             await held.source.answer(held, client, sent, headers)
@@ -71,7 +73,26 @@ class Signer(Auth):
         elif authorization(held.user) in sent:
             await renew_refused(held, client)
         request.headers["Authorization"] = authorization(held.user)
+        await self._prove(request)
         return request.headers["Authorization"] not in sent
+
+    def note_reply(self, url: str, status: int, headers: Mapping[str, str]) -> None:
+        """Remembers that the token is good, so that a later refusal is worth a refresh, and the server's nonce."""
+        held = self._held
+        if status < 400 and not held.accepted:
+            held.accepted = True
+            forget_new(held.key)
+        if held.user.dpop_key is not None and status != 401:
+            held.source.app._nonces.take(url, headers)  # RFC 9449 §8.2
+
+    async def _prove(self, request: Request) -> None:
+        """Adds what a token that is bound to a key needs: a DPoP proof (RFC 9449 §7.1), a certificate (RFC 8705 §3)."""
+        held = self._held
+        key = held.proof_key()
+        if key is not None:
+            request.headers["DPoP"] = await held.source.app._proof(key, request, held.clock(), held.user.token)
+        if held.source.app.certificate is not None:
+            request.certificate = held.source.app.certificate
 
     async def wait_for_refresh(self) -> None:
         """Waits for a refresh in flight, its hooks too: cut short, it could lose a rotated refresh token."""

@@ -13,8 +13,9 @@ from urllib.parse import parse_qsl
 from ..errors import BadReplyError, GrantEndedError, Kind, TokenError, printable
 from ..tokens.user import OAuth2User
 from ..web.json import read_json
-from ..web.masking import Secrets, masked
+from ..web.masking import masked
 from ..web.messages import Method, Reply, Request, retry_after
+from ..web.secret_values import SecretJson, Secrets
 from ..web.urls import bare_url
 
 GRANT_AGAIN = "Grant again: python -m SlyAPI grant"
@@ -28,6 +29,7 @@ _CONFIGURATION = {
     "invalid_scope": "Ask for scopes that the provider knows and this client may have.",
     "invalid_target": "Ask for a resource that the provider knows, and that is part of this grant (RFC 8707).",
     "redirect_uri_mismatch": "Register exactly this redirect URI with the provider.",
+    "invalid_dpop_proof": "The provider refused the proof of the key; check this machine's clock.",
     "invalid_request": "The provider found the request malformed; see its description.",
 }
 _TRANSIENT = {408, 413, 421, 425, 429, 431}
@@ -50,12 +52,14 @@ def read_token_reply(
     previous: OAuth2User | None = None,
     secrets: Secrets,
     refresh_life_unit: float = 1.0,
+    dpop_key: SecretJson | None = None,
 ) -> OAuth2User:
     """The user in a token endpoint's reply.
 
     `now` is when the request was sent (epoch seconds, by the provider's clock if known), `previous` the user
-    refreshed; messages mask `secrets`, those of the request; `refresh_life_unit` in seconds. Raises `TokenError`
-    (`GrantEndedError` if the refresh token is refused for good) or `BadReplyError`.
+    refreshed; messages mask `secrets`, those of the request; `refresh_life_unit` in seconds; `dpop_key` is the key of
+    the request's proof. Raises `TokenError` (`GrantEndedError` if the refresh token is refused for good) or
+    `BadReplyError`.
     """
     where = f"The token endpoint {bare_url(reply.url)}"
     answer = read_answer(reply)
@@ -67,7 +71,12 @@ def read_token_reply(
         raise BadReplyError(f"{where} sent two different values of {twice}.", next_step=_CHECK_ADDRESS)
     try:
         user = OAuth2User.from_token_answer(
-            answer, now=now, requested=requested, previous=previous, refresh_life_unit=refresh_life_unit
+            answer,
+            now=now,
+            requested=requested,
+            previous=previous,
+            refresh_life_unit=refresh_life_unit,
+            dpop_key=dpop_key,
         )
     except BadReplyError as error:
         error.args = (f"{where} answered HTTP {reply.status}, but {masked(str(error), secrets)}",)
@@ -95,7 +104,7 @@ def _repeated_member(body: bytes) -> str:
         json.loads(body, object_pairs_hook=objects.append)
     except (ValueError, RecursionError):
         return ""  # a form, whose reader refuses repeated fields
-    for name in ("access_token", "refresh_token", "token_type", "error"):
+    for name in ("access_token", "refresh_token", "id_token", "token_type", "error"):
         if len({repr(value) for member, value in objects[-1] if member == name}) > 1:
             return name
     return ""
@@ -195,7 +204,7 @@ def _what_helps(reply: Reply, code: str, description: str, refreshing: bool) -> 
     text = f"{code} {description}".casefold()
     final = code == "invalid_grant" or any(word in text for word in ("invalid", "expired", "revoked"))
     passing = re.search(_RATE_LIMITED, text) or (not final and re.search(_PASSING, text))
-    if status in _TRANSIENT or status >= 500 or passing:
+    if code == "use_dpop_nonce" or status in _TRANSIENT or status >= 500 or passing:
         return "transient", "Nothing is lost; try again later."
     dead = code == "invalid_grant" or re.search(_DEAD, text)
     # our request is well-formed: Zoom and X report a dead refresh token as an invalid request

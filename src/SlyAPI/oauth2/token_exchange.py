@@ -1,7 +1,7 @@
 """RFC 8693, token exchange: one token in exchange for another, for another audience or in another's name. Pure."""
 
 from ..errors import ConfigError, printable
-from ..web.masking import SecretForm
+from ..web.secret_values import SecretForm
 
 GRANT_TYPE = "urn:ietf:params:oauth:grant-type:token-exchange"
 _PREFIX = "urn:ietf:params:oauth:token-type:"

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from urllib.parse import quote
 
 from ..tokens.client_auth import ClientAuth
-from ..web.masking import SecretForm, SecretPairs
 from ..web.messages import Method, Request
+from ..web.secret_values import SecretForm, SecretPairs
 
 
 def token_request(

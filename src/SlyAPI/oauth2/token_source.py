@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..stores import StoredUser
 from ..tokens.user import OAuth2User
-from ..web.masking import Secrets
+from ..web.secret_values import Secrets
 from .app import OAuth2App
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ The rule: `save` returns when the value would survive a crash, and a lock never 
 import json
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Hashable
 from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any, Self
 
@@ -20,7 +21,7 @@ from ..errors import (
 )
 from ..json_file import StrPath
 from ..tokens.user import OAuth2User
-from ..web.masking import SecretJson
+from ..web.secret_values import SecretJson
 
 
 class TokenStore(ABC):
@@ -88,6 +89,14 @@ class TokenStore(ABC):
         Raises `SaveError` of kind `configuration` if a save could never succeed; what may pass is not an error here.
         """
 
+    def entry_key(self, name: str) -> Hashable:
+        """What all objects for this user's entry in this process have in common, however they were made.
+
+        What was learned of a user is remembered by it. By default each store object is a store of its own; one that is
+        known by an address, such as a path or a URL, says which.
+        """
+        return self.__dict__.setdefault("_own_key", object()), name  # no id(), which another object may have later
+
     async def close(self) -> None:  # noqa: B027 - most stores hold nothing open
         """Closes what the store has open in the running event loop. The store can be used again."""
 
@@ -144,6 +153,11 @@ class StoredUser:
         """Raises `SaveError` if the user's tokens could never be saved (`TokenStore.check_writable`)."""
         await self.store.check_writable(self.name)
 
+    @property
+    def key(self) -> Hashable:
+        """What all objects for this entry in this process have in common (`TokenStore.entry_key`)."""
+        return self.store.entry_key(self.name)
+
     def lock(self) -> AbstractAsyncContextManager[None]:
         """The user's lock in the store."""
         return self.store.lock(self.name)
@@ -173,7 +187,7 @@ def as_value(store: TokenStore, name: str, text: str | bytes) -> SecretJson:
     with suppress(ValueError, TypeError, RecursionError):
         value = json.loads(text)
     if not isinstance(value, dict):
-        raise CredentialsError(f"{store!r} does not hold a JSON object for {printable(name, 80)!r}.")
+        raise CredentialsError(f"{store!r} does not contain a JSON object for {printable(name, 80)!r}.")
     return SecretJson(value)
 
 
@@ -181,7 +195,7 @@ def as_text(store: TokenStore, value: dict[str, Any]) -> str:
     """The value as JSON text. Raises `SaveError`, which quotes nothing of it, for what JSON cannot hold."""
     with suppress(ValueError, TypeError, RecursionError):
         return json.dumps(value, separators=(",", ":"))
-    raise SaveError(f"{store!r} was given a value that JSON cannot hold. What was there is untouched.")
+    raise SaveError(f"{store!r} was given a value that JSON cannot hold. The stored value is unchanged.")
 
 
 def real_path(path: StrPath) -> str:
@@ -203,6 +217,6 @@ def missing(store: TokenStore, name: str) -> CredentialsNotFoundError:
 def superseded(store: TokenStore, name: str) -> SupersededError:
     """The error if the stored value is not the one to be replaced."""
     return SupersededError(
-        f"{store!r} holds something newer for {printable(name, 80)!r}, or the user was deleted. Nothing was changed.",
+        f"{store!r} contains a newer value for {printable(name, 80)!r}, or the user was deleted. Nothing was changed.",
         next_step="Load the user again.",
     )

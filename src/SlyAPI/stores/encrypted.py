@@ -6,7 +6,7 @@ The rule: a value that cannot be decrypted is an error, and is never overwritten
 import json
 import secrets
 from base64 import b64decode, b64encode, urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from contextlib import AbstractAsyncContextManager, suppress
 from hashlib import sha256
 from typing import Any
@@ -19,7 +19,7 @@ from ..errors import (
     clean_traceback,
     printable,
 )
-from ..web.masking import SecretJson
+from ..web.secret_values import SecretJson
 from .contract import TokenStore, as_text, superseded
 
 _KEY_BYTES, _NONCE_BYTES = 32, 12
@@ -110,6 +110,10 @@ class EncryptedStore(TokenStore):
         """As the inner store does."""
         await self.store.check_writable(name)
 
+    def entry_key(self, name: str) -> Hashable:
+        """The inner store's."""
+        return self.store.entry_key(name)
+
     def lock(self, name: str) -> AbstractAsyncContextManager[None]:
         """One user's lock, the inner store's."""
         return self.store.lock(name)
@@ -127,7 +131,7 @@ class EncryptedStore(TokenStore):
         whose = f"{self!r}: {printable(name, 80)!r}"
         if not _is_sealed(kept):
             raise DecryptionError(
-                f"{whose} is not encrypted.", next_step="If that is right: await store.reencrypt(plain=True)"
+                f"{whose} is not encrypted.", next_step="If that is intended: await store.reencrypt(plain=True)"
             )
         key = str(kept["key"])
         if kept["slyapi_encrypted"] != 1 or key not in self._ciphers.all:
@@ -137,7 +141,7 @@ class EncryptedStore(TokenStore):
             )
         value = self._ciphers.decrypt(key, kept, _bound(key, name))
         if value is None:
-            raise DecryptionError(f"{whose} was changed, or moved from another name.", next_step="Grant again.")
+            raise DecryptionError(f"{whose} was changed, or moved from another user.", next_step="Grant again.")
         return value
 
 

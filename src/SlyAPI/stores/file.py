@@ -7,14 +7,14 @@ import asyncio
 import logging
 import os
 import re
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator, Hashable
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 from urllib.parse import unquote
 
 from ..errors import ConfigError, CredentialsError, CredentialsNotFoundError, SaveError, clean_traceback
 from ..json_file import StrPath, check_writable, display_path, read_json_file, unavailable, write_json_file
-from ..web.masking import SecretJson
+from ..web.secret_values import SecretJson
 from .contract import StoredUser, TokenStore, lasting_path, missing, real_path, superseded
 from .file_lock import file_lock, write_turn
 
@@ -26,6 +26,10 @@ _Stored = Callable[[], SecretJson | None]
 _PLAIN = re.compile(r"[a-z0-9_@+-][a-z0-9_@+.-]*")
 _LONGEST = 230  # file systems take 255 bytes, and a temporary name is longer than the name
 _TEMPORARY = r"\.[0-9a-f]{12}\.tmp"  # what `write_json_file` writes first; a killed process leaves it behind
+_IN_MEMORY = (
+    "If the provider never changes the refresh token, load the user and give OAuth2 the OAuth2User: "
+    "new tokens then stay in memory."
+)
 _LONGEST_WRITE = 60.0  # seconds after which it counts as left behind
 
 
@@ -51,6 +55,10 @@ class FileStore(TokenStore):
         """The file of one user."""
         return os.path.join(self.folder, _file_name(name))
 
+    def entry_key(self, name: str) -> Hashable:
+        """The file of one user, where all links lead."""
+        return "file", real_path(self.path(name))
+
     @clean_traceback
     async def load(self, name: str) -> dict[str, Any]:
         """The value in the user's file. Raises `CredentialsError` if it does not hold a JSON object."""
@@ -67,7 +75,7 @@ class FileStore(TokenStore):
         except CredentialsNotFoundError:
             return None
         if not isinstance(value, dict):
-            raise CredentialsError(f"{display_path(path)} does not hold a user's tokens: it is not a JSON object.")
+            raise CredentialsError(f"{display_path(path)} does not contain a user's tokens: it is not a JSON object.")
         return SecretJson(value)
 
     @clean_traceback
@@ -86,6 +94,7 @@ class FileStore(TokenStore):
             check_writable(self.path(name))
         except SaveError as error:
             if error.kind != "transient" and self._has_folder():  # a missing one is made by the next save
+                error.next_step = f"{error.next_step} {_IN_MEMORY}"
                 raise
 
     def _has_folder(self) -> bool:
@@ -188,7 +197,7 @@ def make_folder(folder: str) -> None:
 
 
 def _take_away_what_the_killed_left(path: str, files: str) -> None:
-    """Removes old temporary files beside the one just written: they hold tokens, and nobody will finish them."""
+    """Removes old temporary files of killed processes in the folder: they contain tokens."""
     temporary = re.compile(rf"\.({files or re.escape(os.path.basename(path))}){_TEMPORARY}")
     with suppress(OSError):
         old = os.stat(path).st_mtime - _LONGEST_WRITE

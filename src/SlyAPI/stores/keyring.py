@@ -6,7 +6,7 @@ The rule: a keyring cannot list its entries, so the names are an entry of their 
 import asyncio
 import json
 import os
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Hashable, Mapping
 from contextlib import asynccontextmanager
 from hashlib import sha256
 from types import ModuleType
@@ -32,10 +32,15 @@ class KeyringStore(TokenStore):
 
     def __init__(self, service: str = "SlyAPI", backend: Any = None) -> None:
         self.service = service
-        self._keyring = backend if backend is not None else _keyring()
+        self._given = backend is not None
+        self._keyring = backend if self._given else _keyring()
 
     def __repr__(self) -> str:
         return f"KeyringStore({self.service!r})"
+
+    def entry_key(self, name: str) -> Hashable:
+        """The user in the service of that name; a backend that was given is a keyring of its own."""
+        return super().entry_key(name) if self._given else ("keyring", self.service, name)
 
     @clean_traceback
     async def load(self, name: str) -> dict[str, Any]:

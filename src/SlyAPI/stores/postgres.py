@@ -5,11 +5,12 @@ one on another connection; no database lock is held during a token request.
 """
 
 import re
+from collections.abc import Hashable
 from functools import cache
 from typing import Any
 
 from ..errors import ConfigError, MissingExtraError, NetworkError, SlyError, clean_traceback, printable
-from ..web.masking import Secrets
+from ..web.secret_values import Secrets
 from .served import LEASE, Lease, ServedStore
 
 _TABLE = re.compile(r"(?:[A-Za-z_]\w{0,62}\.)?[A-Za-z_]\w{0,55}", re.ASCII)
@@ -111,6 +112,10 @@ class PostgresStore(ServedStore[Any]):
     async def _execute(self, connection: Any, statement: str, values: Any = ()) -> Any:
         return await connection.execute(statement.format(**self._names), values)
 
+    def entry_key(self, name: str) -> Hashable:
+        """The user in that database and table."""
+        return "postgres", self._dsn, self.table, name
+
     async def _get(self, connection: Any, name: str) -> str | None:
         row = await (await self._execute(connection, _LOAD, (name,))).fetchone()
         return None if row is None else row[0]
@@ -147,7 +152,7 @@ class PostgresStore(ServedStore[Any]):
 
     def _check_name(self, name: str) -> None:
         if "\0" in name or any("\ud800" <= char <= "\udfff" for char in name):
-            raise ConfigError("A user's name holds NUL or half a character.", next_step="Use a short id as name.")
+            raise ConfigError("A user's name contains NUL or a lone surrogate.", next_step="Use a short id as name.")
         if len(name.encode()) > _LONGEST:
             raise ConfigError(f"A user's name is longer than {_LONGEST} bytes.", next_step="Use a short id as name.")
 
@@ -156,10 +161,10 @@ class PostgresStore(ServedStore[Any]):
 
     def _translated(self, error: Exception) -> SlyError:
         if isinstance(error, self._psycopg.errors.UndefinedTable | self._psycopg.errors.UndefinedColumn):
-            return ConfigError(f"{self!r}: the table is not there yet.", next_step="Call once: await store.migrate()")
+            return ConfigError(f"{self!r}: the table does not exist.", next_step="Call once: await store.migrate()")
         code, said = getattr(error, "sqlstate", None) or "", str(error)
         if code.startswith("42501"):
-            return ConfigError(f"{self!r}: the account lacks the right.", next_step="GRANT it in the database.")
+            return ConfigError(f"{self!r}: the account lacks a permission.", next_step="GRANT it in the database.")
         if code == "25006":
             return self._away("the server takes no writes now: a replica, or set to be read only")
         if code.startswith(("53", "40", "57")):

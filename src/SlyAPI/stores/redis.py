@@ -4,6 +4,7 @@ The rule: whatever must hold between two clients is one script on the server.
 """
 
 import ssl
+from collections.abc import Hashable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,7 +19,7 @@ from ..errors import (
     clean_traceback,
     printable,
 )
-from ..web.masking import Secrets
+from ..web.secret_values import Secrets
 from .served import LEASE, Lease, ServedStore
 
 # KEYS: value; ARGV: the text that is stored as far as the caller knows ("" for none), the text to store
@@ -76,6 +77,10 @@ class RedisStore(ServedStore[Any]):
 
     def __repr__(self) -> str:
         return f"RedisStore({self._address!r}, {self.prefix!r})"
+
+    def entry_key(self, name: str) -> Hashable:
+        """The user at the URL, below the prefix."""
+        return "redis", self._url, self.prefix, name
 
     async def _get(self, connection: Any, name: str) -> str | None:
         stored = await connection.execute_command("GET", self._key(name))
@@ -148,7 +153,7 @@ class RedisStore(ServedStore[Any]):
         if isinstance(error, errors.ReadOnlyError):
             return self._away("the server is a read-only replica now")
         if said.startswith("WRONGTYPE"):
-            return CredentialsError(f"{self!r} has a key that does not hold text.")
+            return CredentialsError(f"{self!r} has a key whose value is not text.")
         if isinstance(error, errors.OutOfMemoryError):
             return SaveError(f"{self!r}: the server's memory is full.", next_step="Give it more, or delete users.")
         if isinstance(error, errors.ConnectionError | OSError):

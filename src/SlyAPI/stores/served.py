@@ -195,7 +195,7 @@ class ServedStore(TokenStore, Generic[C]):
         except Exception as error:
             problem = self._translated(error)
             if not self._is_lost(error):
-                effect = "What was there is untouched."
+                effect = "The stored value is unchanged."
         # outside the handlers: a driver's error, as context, would bring its message along
         if saving:
             said = str(problem.args[0]).removesuffix(".")

@@ -9,7 +9,7 @@ import os
 import sqlite3
 import stat
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Hashable
 from contextlib import asynccontextmanager, closing, suppress
 from hashlib import sha256
 from typing import Any, TypeVar
@@ -44,6 +44,10 @@ class SqliteStore(TokenStore):
 
     def __repr__(self) -> str:
         return f"SqliteStore({display_path(self.path)!r})"
+
+    def entry_key(self, name: str) -> Hashable:
+        """The user in the database, where all links lead."""
+        return "sqlite", real_path(self.path), name
 
     @clean_traceback
     async def load(self, name: str) -> dict[str, Any]:
@@ -100,7 +104,7 @@ class SqliteStore(TokenStore):
 
     @asynccontextmanager
     async def lock(self, name: str) -> AsyncGenerator[None, None]:
-        """One user's lock: a file beside the database for as long as it is held."""
+        """One user's lock: a file next to the database for as long as it is held."""
         key = sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:32]
         # programs may reach the database by different names, such as a link
         async with file_lock(f"{real_path(self.path)}.{key}.lock", temporary=True):
@@ -123,7 +127,7 @@ class SqliteStore(TokenStore):
         except _SQLITE_ERRORS as error:
             problem, passing = _why(error), self._may_pass(error, writing=True)
         raise SaveError(
-            f"{self!r} could not be written ({problem}). What was there is untouched.",
+            f"{self!r} could not be written ({problem}). The stored value is unchanged.",
             next_step="Free some space, or make the folder writable, then try again.",
             kind="transient" if passing else "configuration",
         )
@@ -198,7 +202,7 @@ def _use_wal(database: sqlite3.Connection) -> None:
 def _check(name: str) -> None:
     """Raises `ConfigError` for a name that SQLite cannot keep."""
     if any("\ud800" <= char <= "\udfff" for char in name):
-        raise ConfigError("A user's name holds half a character.", next_step="Use a short id as name.")
+        raise ConfigError("A user's name contains an unpaired surrogate.", next_step="Use a short id as name.")
 
 
 _SQLITE_ERRORS = (sqlite3.Error, ValueError)

@@ -59,7 +59,7 @@ class FeatureSettings:
       metadata, and in id_tokens; None removes one. They make a provider that does something wrong.
     - `resource_metadata`: where the API's metadata (RFC 9728) are found: "challenge" (every 401 and 403 names the
       place), "path" (only at the well-known place with the API's path inserted) or "root".
-    - `resources`: accepted values of `resource` (RFC 8707) besides the API's own URLs; `require_resource` demands one.
+    - `resources`: further accepted values of `resource` (RFC 8707); `require_resource` demands one.
     - `registration`: RFC 7591 and 7592; with `initial_access_token` only for clients that send it.
     - `client_metadata_documents`: a `client_id` may be the URL of the client's metadata.
     - `assertion_audience`: which `aud` a client assertion needs: the issuer, the endpoint's URL, or either.

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Self
 
+from ..errors import clean_traceback
 from .times import read_time, write_time
 
 
@@ -31,6 +32,7 @@ class Identity:
         return {"issuer": self.issuer, "subject": self.subject, "claims": {**self.claims}, "authenticated_at": at}
 
     @classmethod
+    @clean_traceback
     def from_dict(cls, value: Mapping[str, Any]) -> Self:
         """The identity that `to_dict` wrote, as `user_json.read_identity` checked it."""
         return cls(value["issuer"], value["subject"], {**value["claims"]}, read_time(value.get("authenticated_at")))

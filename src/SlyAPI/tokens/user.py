@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from ..errors import clean_traceback
 from ..json_file import StrPath, display_path, read_json_file
-from ..web.masking import SecretJson
+from ..web.secret_values import SecretJson
 from .client_auth import ClientAuth
 from .identity import Identity
 from .scopes import missing_scopes, split_scopes
@@ -117,6 +117,8 @@ class OAuth2User:
         fields = user_fields(obj, time.time() if now is None else now, name)
         if fields.get("identity") is not None:
             fields["identity"] = Identity.from_dict(fields["identity"])
+        if fields.get("dpop_key") is not None:
+            fields["dpop_key"] = SecretJson(fields["dpop_key"])
         return cls(**fields)
 
     @classmethod
@@ -138,13 +140,17 @@ class OAuth2User:
         requested: list[str] | None = None,
         previous: Self | None = None,
         refresh_life_unit: float = 1.0,
+        dpop_key: SecretJson | None = None,
     ) -> Self:
         """The user in a successful token reply (RFC 6749 §5.1) to a request sent at `now` (epoch seconds).
 
         `previous` is the user refreshed: what the reply omits stays (§6). Its `id_token` is not verified yet.
+        `dpop_key`: the key of the request's proof, to which the token must be bound.
         Raises `BadReplyError`.
         """
-        fields = answer_fields(answer, now, refresh_life_unit)
+        fields = answer_fields(answer, now, refresh_life_unit, bound=dpop_key is not None)
+        if dpop_key is not None:
+            fields["dpop_key"] = dpop_key
         if isinstance(answer.get("id_token"), str):
             fields["id_token"] = answer["id_token"]
         granted = fields.pop("scopes")

@@ -11,7 +11,6 @@ from sys import intern
 from typing import Any
 
 from ..errors import BadReplyError, ConfigError, CredentialsError
-from ..web.masking import SecretJson
 from .client_auth import read_client_auth
 from .recognise import HINT, is_of_google_auth, recognise
 from .scopes import split_scopes
@@ -44,11 +43,11 @@ def user_fields(obj: Any, now: float, name: str) -> dict[str, Any]:
                 fields["expires_at"] = read_time(members["expires_at"])
             return fields
     except (ConfigError, BadReplyError) as error:
-        raise CredentialsError(f"{name} does not hold a user's tokens: {error}") from None
+        raise CredentialsError(f"{name} does not contain a user's tokens: {error}") from None
     if "slyapi_encrypted" in members:
         step = "Open it with its key: EncryptedStore, or SLYAPI_STORE_KEYS on the command line."
         raise CredentialsError(f"{name} is encrypted.", next_step=step)
-    raise CredentialsError(f"{name} does not hold a user's tokens: it is {recognise(members)}. {HINT}")
+    raise CredentialsError(f"{name} does not contain a user's tokens: it is {recognise(members)}. {HINT}")
 
 
 def google_auth_fields(value: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,10 +93,13 @@ def _own_fields(saved: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def answer_fields(answer: Mapping[str, Any], now: float, refresh_life_unit: float = 1.0) -> dict[str, Any]:
+def answer_fields(
+    answer: Mapping[str, Any], now: float, refresh_life_unit: float = 1.0, *, bound: bool = False
+) -> dict[str, Any]:
     """The user's fields in a successful token reply (RFC 6749 §5.1) to a request sent at `now` (epoch seconds).
 
-    Reads only the protocol's names; `scopes` is None if the reply names none. `refresh_life_unit` in seconds.
+    Reads only the protocol's names; `scopes` is None if the reply names none. `refresh_life_unit` in seconds. `bound`:
+    the request had a proof, so that the token must be bound to its key (RFC 9449 §5).
     Raises `BadReplyError` for a token or a scheme that cannot be used.
     """
     if not answer.get("access_token") and isinstance(answer.get("authed_user"), dict):
@@ -106,8 +108,10 @@ def answer_fields(answer: Mapping[str, Any], now: float, refresh_life_unit: floa
     scheme = "bearer" if token_type in (None, "") else str(token_type).casefold()
     # RFC 8693 §2.2.1: the result of an exchange that is not for a header
     not_applicable = scheme == "n_a" and isinstance(answer.get("issued_token_type"), str)
+    if bound and scheme != "dpop":
+        raise BadReplyError("the token is not bound to the key of the proof (RFC 9449 §5).", kind="configuration")
     # Slack's bot and user are not schemes and mean Bearer
-    if scheme not in ("bearer", "bot", "user") and not not_applicable:
+    if scheme not in ("bearer", "bot", "user") and not not_applicable and not bound:
         named = f"type {token_type!r}" if re.fullmatch(_NAME, str(token_type)) else "an unreadable type"
         raise BadReplyError(
             f"the token is of {named}, which SlyAPI does not support (RFC 6749 §7.1).", kind="configuration"
@@ -119,7 +123,7 @@ def answer_fields(answer: Mapping[str, Any], now: float, refresh_life_unit: floa
         "token": _sendable("access_token", answer.get("access_token")),
         "refresh_token": _refresh_token(answer.get("refresh_token")),
         "expires_at": expiry(answer, now),
-        "token_type": "N_A" if not_applicable else "Bearer",
+        "token_type": "DPoP" if bound else "N_A" if not_applicable else "Bearer",
         "scopes": split_scopes(scope) if isinstance(scope, str | list) else None,
         "refresh_expires_at": refresh_expiry(answer, now, refresh_life_unit),
     }
@@ -145,10 +149,10 @@ def _id_token(value: Any) -> str | None:
     return value
 
 
-def _dpop_key(value: Any) -> SecretJson | None:
+def _dpop_key(value: Any) -> dict[str, Any] | None:
     if value is not None and not (isinstance(value, dict) and isinstance(value.get("kty"), str)):
         raise ConfigError("dpop_key is not a JWK.")
-    return None if value is None else SecretJson(value)
+    return value
 
 
 def _sendable(name: str, token: Any) -> str:

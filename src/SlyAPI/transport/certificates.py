@@ -21,7 +21,7 @@ def tls_context(certificate: Certificate) -> ssl.SSLContext:
     try:
         return _context(names, tuple(os.stat(name).st_mtime_ns for name in names))
     except ssl.SSLError:
-        problem = "holds no certificate with its private key, or the key has a password"
+        problem = "contains no certificate with its private key, or the key has a password"
     except (OSError, ValueError) as error:
         problem = f"cannot be read ({getattr(error, 'strerror', None) or 'not a path'})"
     raise ConfigError(

@@ -18,6 +18,8 @@ from ..web.urls import bare_url
 from .sessions import in_use, session_on_same_connector
 
 if TYPE_CHECKING:
+    import ssl
+
     import aiohttp
 
 TOKEN_TIMEOUT = 30.0
@@ -83,18 +85,16 @@ async def _send(session: "aiohttp.ClientSession", request: Request, timeout: flo
         data=request.data or None,
         timeout=aiohttp.ClientTimeout(total=timeout),
         allow_redirects=False,
-        **_tls(request),
+        ssl=True if request.certificate is None else _tls(request),
     )
     return Reply(response.status, response.headers, await read_body(response, limit), bare_url(request.url))
 
 
-def _tls(request: Request) -> dict[str, Any]:
-    """aiohttp's argument for the certificate that a request presents, which few do."""
-    if request.certificate is None:
-        return {}
+def _tls(request: Request) -> "ssl.SSLContext":
+    """What presents the certificate of a request, which few have."""
     from .certificates import tls_context
 
-    return {"ssl": tls_context(request.certificate)}
+    return tls_context(request.certificate)
 
 
 async def logged(request: Request, sending: Awaitable[Reply]) -> Reply:
@@ -146,7 +146,7 @@ def ask(
         allow_redirects=False,
         raise_for_status=False,
         timeout=timeout or client.timeout,
-        **(_tls(request) if request.certificate is not None else {}),
+        ssl=True if request.certificate is None else _tls(request),
     )
 
 

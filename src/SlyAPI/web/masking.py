@@ -1,52 +1,12 @@
-"""Secrets that do not print, and texts with the secrets in them replaced by `***`.
+"""Texts with the secrets in them replaced by `***`.
 
-The rule: a container of secrets prints names or a count, never a value.
+The rule: the text is normalised once, so that no spelling of a secret is missed and the time is linear.
 """
 
 import re
 from base64 import b64encode
 from collections.abc import Iterable
-from typing import Any
 from urllib.parse import quote
-
-
-class SecretForm(dict[str, str]):
-    """Form fields that carry secrets: prints their names alone, so that no traceback shows a value."""
-
-
-    def __repr__(self) -> str:
-        return f"<SecretForm {', '.join(self)}>"
-
-    def secrets(self, more: Iterable[str] = ()) -> "Secrets":
-        """The values that no message may repeat."""
-        return Secrets((*(self[name] for name in _SECRET_FIELDS if name in self), *more))
-
-
-_SECRET_FIELDS = (
-    *("code", "code_verifier", "refresh_token", "client_secret", "assertion", "client_assertion", "token"),
-    *("device_code", "subject_token", "actor_token"),
-)
-
-
-class SecretPairs(list[tuple[str, str]]):
-    """Form fields in their order, names repeated: prints their names alone."""
-
-    def __repr__(self) -> str:
-        return f"<SecretPairs {', '.join(name for name, _ in self)}>"
-
-
-class SecretJson(dict[str, Any]):
-    """A JSON object that carries secrets: prints its names alone."""
-
-    def __repr__(self) -> str:
-        return f"<SecretJson {', '.join(map(str, self))}>"
-
-
-class Secrets(tuple[str, ...]):
-    """Values that no message may repeat; prints none of them."""
-
-    def __repr__(self) -> str:
-        return f"<{len(self)} secrets>"
 
 
 def masked(text: str, secrets: Iterable[str]) -> str:

@@ -50,6 +50,7 @@ async def signed_call(
     unsigned = _parts(request)
     request = await auth.sign(client, request)
     reply = await fetch(client, request, limit)
+    auth.note_reply(request.url, reply.status, reply.headers)
     if reply.status < 300:
         return reply
     own = Request(*unsigned)

@@ -1,0 +1,155 @@
+"""The command that makes one signed request: call.
+
+The rule: stdout carries the reply and nothing else; the token goes to the origin of the URL and nowhere else.
+"""
+
+import json
+import sys
+from contextlib import nullcontext, suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any
+
+from ..errors import ApiError, ConfigError, CredentialsError, OriginError, TokenError
+from ..flow.client_check import client_in
+from ..flow.console import Console
+from ..json_file import display_path
+from ..oauth2 import OAuth2, OAuth2App, OAuth2User
+from ..oauth2.signer import Signer
+from ..transport.streaming import Streamed
+from ..web.messages import Reply
+from ..web.urls import bare_url
+from ..webapi import WebAPI
+from .call_pages import AnyPages
+from .call_request import CallRequest, read_call
+from .chosen_user import ChosenUser, chosen_user
+from .progress import DownloadProgress
+from .refreshing import run_saving_tokens
+from .results import print_result, write_data
+from .verbose import traces
+
+TRIES = 3
+"""Requests of a download, in which each continues what the last one received."""
+_WITH_CLIENT = "Give the client file too, so that the token is refreshed: call APP.json USER.json URL"
+
+
+def call(args: Any, console: Console) -> int:
+    """Sends one signed request, and writes the reply to stdout."""
+    request = read_call(args)
+    args.user = request.user
+    chosen = chosen_user(args)
+    app = client_in(request.app, console) if request.app else None
+    user = chosen.load()
+    console.status = chosen.status
+    auth = _signer(app, chosen, user)
+    if app is not None and auth.due:
+        chosen.check_writable()
+    with traces(console, auth) if args.verbose else nullcontext() as trace:
+        api = WebAPI(auth, trace_configs=[trace] if trace else ())
+        api.base_url = request.origin
+        try:
+            run_saving_tokens(lambda: _send(api, request, args, console), auth, console, chosen, user)
+        except TokenError:
+            raise
+        except ApiError as error:
+            return _refused(request, error, args, console)
+        except OriginError as error:
+            error.next_step = "Call that URL by itself, if the token belongs there."
+            raise
+    return 0
+
+
+def _signer(app: OAuth2App | None, chosen: ChosenUser, user: OAuth2User) -> Signer:
+    """Without a client file, signs with the token as it is."""
+    if app is not None:
+        return chosen.signer(app, user)
+    if user.expires_at is not None and user.expires_at <= datetime.now(UTC):
+        raise CredentialsError(f"The token of {chosen.label} has expired.", next_step=_WITH_CLIENT)
+    return OAuth2(OAuth2App("", None, "", ""), replace(user, refresh_token=None))
+
+
+async def _send(api: WebAPI, request: CallRequest, args: Any, console: Console) -> None:
+    async with api:
+        if args.paginate:
+            path, params = request.paging()
+            pages = AnyPages(args.items)
+            async for item in api.paginated(path, params, pages=pages, items=args.items, headers=request.headers):
+                print_result(json.dumps(item))
+        elif args.output and args.output != "-":
+            with DownloadProgress(console) as shown:
+                await api.download(
+                    request.path, args.output, None, headers=request.headers, tries=TRIES, progress=shown.add,
+                    total=shown.begin,
+                )  # fmt: skip
+            console.say(f"{display_path(args.output)} was written.")
+        else:
+            sent: Any = {"method": request.method, "headers": request.headers, "data": request.data}
+            async with api.stream(request.path, **sent) as reply:
+                if args.include:
+                    _print_head(reply)
+                await _print_body(reply)
+
+
+def _refused(request: CallRequest, error: ApiError, args: Any, console: Console) -> int:
+    """Writes the API's refusal: its body is data too, unless stdout holds pages or nothing."""
+    reply = error.response
+    if args.paginate or (args.output and args.output != "-"):
+        console.say(str(error.args[0]))
+    else:
+        if args.include:
+            _print_head(reply)
+        _print_whole(reply)
+        console.say(f"{request.method} {bare_url(reply.url)} was answered with HTTP {error.status}.")
+    step = "Check the URL." if error.status == 404 else error.next_step
+    step = _WITH_CLIENT if error.status == 401 and not request.app else step
+    console.say(f"{console.status} {step}".strip())
+    return 10 if error.status < 500 else 11
+
+
+def _print_head(reply: Reply) -> None:
+    phrase = next((known.phrase for known in HTTPStatus if known == reply.status), "")
+    head = [f"{name}: {value}" for name, value in reply.headers.items()]
+    print_result(f"HTTP/1.1 {reply.status} {phrase}".strip(), *head, "")
+
+
+def _on_terminal() -> bool:
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
+async def _print_body(reply: Streamed) -> None:
+    """The body as it arrives: its bytes, or on a terminal its text, which cannot control the terminal."""
+    if not _on_terminal():
+        async for piece in reply.pieces():
+            write_data(piece)
+    elif _is_json(reply):
+        reply.body = await reply.read(WebAPI.reply_limit)
+        _print_whole(reply)
+    else:
+        async for line in reply.lines():
+            _check_text(line)
+            print_result(line)
+
+
+def _print_whole(reply: Reply) -> None:
+    """A body that was read whole; JSON is indented on a terminal."""
+    if not _on_terminal():
+        write_data(reply.body)
+        return
+    text = reply.text()
+    _check_text(text)
+    if _is_json(reply):
+        with suppress(ValueError, RecursionError):
+            text = json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+    if text.strip():
+        print_result(*text.rstrip("\n").split("\n"))
+
+
+def _is_json(reply: Reply) -> bool:
+    kind = reply.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    return kind == "application/json" or kind.endswith("+json")
+
+
+def _check_text(text: str) -> None:
+    if "\0" in text:
+        raise ConfigError("The reply is not text.", next_step="Give --output FILE, or send stdout to a file.")

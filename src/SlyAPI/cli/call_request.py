@@ -1,0 +1,142 @@
+"""The request of `call`, from its words and flags. Opens no connection.
+
+The rule: the body is sent as it was given, and a header that cannot be sent is a usage error.
+"""
+
+import json
+import os
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+from ..errors import ConfigError
+from ..web.messages import FORM, ParamsDict
+from ..web.urls import check_endpoint
+
+_METHOD = re.compile(r"[A-Z]+")
+_HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*(.*)")
+_OF_THE_CALL = {"authorization", "host", "content-length", "transfer-encoding"}
+"""Headers that signing and sending set."""
+_URL = re.compile(r"(https?://[^/?#]+)([^#]*)", re.IGNORECASE)
+
+
+@dataclass(slots=True)
+class CallRequest:
+    """One request: `origin` is scheme and host, `path` the rest of the URL; `app` and `user` are files or empty."""
+
+    app: str
+    user: str
+    method: str
+    origin: str
+    path: str
+    headers: dict[str, str] = field(repr=False)
+    data: bytes | Path | None = field(repr=False)
+
+    def paging(self) -> tuple[str, ParamsDict]:
+        """Path and query apart, so that a page replaces the parameters of its name; repeated ones stay in the path."""
+        path, _, query = self.path.partition("?")
+        pairs = parse_qsl(query, keep_blank_values=True)
+        names = [name for name, _ in pairs]
+        repeated = [pair for pair in pairs if names.count(pair[0]) > 1]
+        single = {name: value for name, value in pairs if names.count(name) == 1}
+        return (f"{path}?{urlencode(repeated)}" if repeated else path), single
+
+
+def read_call(args: Any) -> CallRequest:
+    """The request that the arguments describe; reads standard input for `--data @-`. Raises `ConfigError`."""
+    app, user, method, url = _words(args.words, in_store=bool(args.store or args.name))
+    check_endpoint(url.partition("#")[0], "URL")
+    parts = _URL.match(url)
+    if parts is None:
+        raise ConfigError("URL is not an https URL.")
+    headers = _headers(args.header)
+    data = _body(args.data, headers) if args.data else None
+    method = method or ("GET" if data is None else "POST")
+    if (args.output or args.paginate) and (method != "GET" or data is not None):
+        flag = "--output" if args.output else "--paginate"
+        raise ConfigError(f"{flag} is for GET without --data.", next_step=f"Leave {flag} out.")
+    clash = {"--output": args.output, "--paginate": args.paginate, "--include": args.include}
+    given = [flag for flag, value in clash.items() if value]
+    if given[1:]:
+        raise ConfigError(f"{given[0]} and {given[1]} exclude each other.", next_step="Leave one of them out.")
+    if args.items and not args.paginate:
+        raise ConfigError("--items is for --paginate.", next_step="Give --paginate too.")
+    path = parts[2] if parts[2].startswith("/") else f"/{parts[2]}"
+    return CallRequest(app, user, method, parts[1], path, headers, data)
+
+
+def _words(words: Sequence[str], *, in_store: bool) -> tuple[str, str, str, str]:
+    """Client file, user file, method and URL; empty where there is none. Raises `ConfigError`."""
+    *files, url = words
+    method = files.pop() if files and _METHOD.fullmatch(files[-1]) else ""
+    most = 1 if in_store else 2
+    if len(files) > most:
+        raise ConfigError("call has too many words.", next_step="See: python -m SlyAPI call --help")
+    user = "" if in_store or not files else files.pop()
+    return (files[0] if files else ""), user, method, url
+
+
+def _headers(given: Sequence[str]) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for text in given:
+        parts = _HEADER.fullmatch(text.strip())
+        if parts is None or not parts[2].isprintable():
+            raise ConfigError("--header does not have the form NAME: VALUE.")
+        if parts[1].lower() in _OF_THE_CALL:
+            raise ConfigError(f"The header {parts[1]} is set by the call itself.", next_step="Leave it out.")
+        headers[parts[1]] = parts[2].strip()
+    return headers
+
+
+def _body(given: Sequence[str], headers: dict[str, str]) -> bytes | Path:
+    """The body of `--data`, and its Content-Type in `headers` unless that is there."""
+    if given[1:] and any(text.startswith("@") for text in given):
+        raise ConfigError("--data @FILE is the whole body.", next_step="Give one --data.")
+    text = "&".join(given)
+    typed = any(name.lower() == "content-type" for name in headers)
+    if text == "@-":
+        body = sys.stdin.buffer.read() if sys.stdin is not None else b""
+    elif text.startswith("@"):
+        return _file(Path(text[1:]), headers, typed)
+    else:
+        body = text.encode("utf-8", "surrogateescape")
+    if typed:
+        return body
+    kind, body = _recognised(body)
+    headers["Content-Type"] = kind
+    return body
+
+
+def _recognised(body: bytes) -> tuple[str, bytes]:
+    """Content-Type and body: JSON as it is, a form with its values encoded. Raises `ConfigError` for anything else."""
+    try:
+        json.loads(body)
+        return "application/json", body
+    except (ValueError, RecursionError):
+        pass
+    try:
+        return FORM, urlencode(parse_qsl(body.decode().strip(), keep_blank_values=True, strict_parsing=True)).encode()
+    except ValueError:
+        pass
+    raise ConfigError(
+        "--data is neither JSON nor a form (NAME=VALUE&...).",
+        next_step="Correct it, or name its type: --header 'Content-Type: ...'.",
+    )
+
+
+def _file(path: Path, headers: dict[str, str], typed: bool) -> Path:
+    try:
+        with open(path, "rb"):
+            pass
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or type(error).__name__
+        raise ConfigError(f"--data: the file cannot be read ({why}).", next_step="Check the path.") from None
+    if not typed:
+        import mimetypes  # its tables are large
+
+        headers["Content-Type"] = mimetypes.guess_type(os.fspath(path))[0] or "application/octet-stream"
+    return path

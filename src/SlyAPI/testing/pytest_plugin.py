@@ -1,0 +1,123 @@
+"""Fixtures of pytest: a practice provider, a user who has granted, a client that signs as them, and a clock.
+
+The rule: loaded at each start of pytest, so it imports nothing else until a fixture is used. The one module here that
+uses the client, by its public names as a program does; nothing else here imports it, so the judge stays apart.
+"""
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pytest
+
+if TYPE_CHECKING:
+    from SlyAPI import OAuth2App, OAuth2User, WebAPI
+
+    from .clock import Clock
+    from .provider import PracticeProvider
+
+T = TypeVar("T")
+
+CLIENT_ID = "practice-client"
+CLIENT_SECRET = "practice-secret"
+REDIRECT_URI = "http://127.0.0.1"
+_MARKER = "practice_provider(**settings): settings of the practice provider, of SlyAPI.testing.PracticeProvider"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Registers the marker, for `--strict-markers`."""
+    config.addinivalue_line("markers", _MARKER)
+
+
+@pytest.fixture
+def _practice_clock() -> Clock:
+    """The clock of the provider, apart from `clock`, which may be a fixture of the project instead."""
+    from .clock import Clock
+
+    return Clock()
+
+
+@pytest.fixture
+def clock(_practice_clock: Clock) -> Clock:
+    """The clock of `practice_provider` and `signed_client`: `clock.advance(seconds)`, and `clock()` since 1970."""
+    return _practice_clock
+
+
+@pytest.fixture
+def practice_provider(request: pytest.FixtureRequest, _practice_clock: Clock) -> Iterator[PracticeProvider]:
+    """A `PracticeProvider` on loopback, in a thread of its own, that consents by itself.
+
+    Its client is `practice-client` with the secret `practice-secret`; access tokens live an hour.
+    `@pytest.mark.practice_provider(...)` on a test, class or module changes its settings.
+    """
+    from .in_thread import entered_in_thread
+    from .provider import PracticeProvider
+
+    settings: dict[str, Any] = {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET, "clock": _practice_clock}
+    settings |= {"redirect_uris": [REDIRECT_URI, "http://localhost"], "consent": "allow"}
+    settings |= {"access_token_lifetime": 3600.0}
+    for marker in reversed(list(request.node.iter_markers("practice_provider"))):  # the nearest one counts
+        settings |= marker.kwargs
+    provider = PracticeProvider(**settings)
+    with entered_in_thread(provider.running()):
+        yield provider
+
+
+@pytest.fixture
+def practice_app(practice_provider: PracticeProvider) -> OAuth2App:
+    """The client of `practice_provider`, with all its endpoints."""
+    (client,) = practice_provider.ledger.clients.values()
+    return _run(_discovered(practice_provider, client.client_id, client.secret or None))
+
+
+@pytest.fixture
+def granted_user(practice_provider: PracticeProvider, practice_app: OAuth2App) -> OAuth2User:
+    """The tokens of a user who has granted all scopes to `practice_app`, now."""
+    return _run(_granted(practice_provider, practice_app))
+
+
+@pytest.fixture
+def signed_client(
+    practice_provider: PracticeProvider, practice_app: OAuth2App, granted_user: OAuth2User, _practice_clock: Clock
+) -> WebAPI:
+    """A `WebAPI` at the API of `practice_provider`, signed as `granted_user`, with `clock` as its clock."""
+    from SlyAPI import OAuth2, WebAPI
+
+    client = WebAPI(OAuth2(practice_app, granted_user, clock=_practice_clock))
+    client.base_url = practice_provider.api_url
+    return client
+
+
+def _run(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Its result, from an event loop in a thread: the test's own loop, if it has one, notices nothing."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, coroutine).result()
+
+
+async def _discovered(provider: PracticeProvider, client_id: str, secret: str | None) -> OAuth2App:
+    from SlyAPI import OAuth2App
+
+    seen = len(provider.log)
+    dpop = provider.dpop == "required"
+    app = await OAuth2App.discover(provider.issuer, client_id, secret, redirect_uri=REDIRECT_URI, dpop=dpop)
+    del provider.log[seen:]  # a test finds there what its program sent, and nothing else
+    return app
+
+
+async def _granted(provider: PracticeProvider, app: OAuth2App) -> OAuth2User:
+    import aiohttp
+
+    seen, consent = len(provider.log), provider.consent
+    provider.consent = "allow"
+    scopes = list(provider.scopes)
+    if provider.require_par:
+        login = await app.push_login(REDIRECT_URI, scopes)
+    else:
+        login = app.begin_login(REDIRECT_URI, scopes)
+    async with aiohttp.ClientSession() as browser, browser.get(login.url, allow_redirects=False) as page:
+        user = await app.finish_login(login, page.headers["Location"])
+    provider.consent = consent
+    del provider.log[seen:]
+    return user

@@ -1,0 +1,471 @@
+"""`call`: one signed request from the shell, against the practice provider and stand-in servers."""
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from SlyAPI.cli.main import main
+from SlyAPI.cli.progress import progress_text
+from tests.conftest import Serve
+from tests.support.place import Place, failure, place_at, secrets_in
+
+pytestmark = pytest.mark.slow
+
+EXPIRED = "2001-01-01T00:00:00Z"
+Ran = tuple[int, str, str]
+
+
+@pytest.fixture
+async def place(tmp_path: Path) -> AsyncGenerator[Place, None]:
+    async with place_at(tmp_path) as place:
+        yield place
+
+
+class Here:
+    """Runs commands in this process, in the folder of a place."""
+
+    def __init__(self, place: Place, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+        self.place = place
+        self._captured = capfdbinary
+
+    async def bytes(self, *argv: str) -> tuple[int, bytes, str]:
+        self._captured.readouterr()
+        code = await asyncio.to_thread(main, argv)
+        out, err = self._captured.readouterr()
+        assert "Internal error" not in err.decode()
+        return code, out, err.decode()
+
+    async def __call__(self, *argv: str) -> Ran:
+        code, out, err = await self.bytes(*argv)
+        return code, out.decode(), err
+
+
+@pytest.fixture
+def runs(place: Place, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]) -> Here:
+    monkeypatch.chdir(place.folder)
+    return Here(place, capfdbinary)
+
+
+async def echo(request: web.Request) -> web.StreamResponse:
+    """What was sent, except for the credential."""
+    sent = {name: value for name, value in request.headers.items() if name != "Authorization"}
+    return web.json_response({"method": request.method, "body": await request.text(), "headers": sent})
+
+
+# the practice provider's API
+
+
+async def test_a_call_writes_the_reply_to_stdout_and_nothing_else(place: Place) -> None:
+    await place.grants()
+    ended = await place.runs("call", "app.json", "user.json", f"{place.provider.origin}/api/me")
+    assert (ended.code, ended.err) == (0, "")
+    assert json.loads(ended.out)["client_id"] == "practice-client"
+
+
+async def test_the_client_file_is_only_needed_for_a_refresh(place: Place) -> None:
+    await place.grants()
+    url = f"{place.provider.origin}/api/me"
+    assert (await place.runs("call", "user.json", url)).code == 0
+    expired = place.reads("user.json") | {"expires_at": EXPIRED}
+    place.writes("user.json", expired)
+    failure(place, await place.runs("call", "user.json", url), 3, "expired", "APP.json")
+    ended = await place.runs("call", "app.json", "user.json", url)
+    assert (ended.code, ended.err) == (0, "")
+    saved = place.reads("user.json")
+    assert saved["token"] != expired["token"]
+    assert saved["refresh_token"] != expired["refresh_token"]
+
+
+async def test_a_token_that_the_api_refuses_is_refreshed_and_saved(place: Place) -> None:
+    await place.grants()
+    granted = place.reads("user.json")
+    place.writes("user.json", granted | {"token": "token-that-is-stale"})
+    ended = await place.runs("call", "app.json", "user.json", "POST", f"{place.provider.origin}/api/notes", *NOTE)
+    assert (ended.code, ended.err) == (0, "")
+    assert json.loads(ended.out)["text"] == "milk"
+    assert place.reads("user.json")["token"] != "token-that-is-stale"
+
+
+NOTE = ("--data", '{"text": "milk"}')
+
+
+async def test_pages_are_json_lines(place: Place) -> None:
+    await place.grants()
+    ended = await place.runs("call", "app.json", "user.json", f"{place.provider.origin}/api/archive", "--paginate")
+    assert (ended.code, ended.err) == (0, "")
+    assert [json.loads(line)["day"] for line in ended.out.splitlines()] == list(range(100))
+
+
+async def test_a_grant_that_is_over_ends_with_6_not_with_10(place: Place) -> None:
+    place.user(expires_at=EXPIRED)
+    ended = await place.runs("call", "app.json", "user.json", f"{place.provider.origin}/api/me")
+    failure(place, ended, 6, "grant")
+    assert ended.out == ""
+
+
+# bodies and headers
+
+
+@pytest.mark.parametrize(
+    ("data", "kind", "body"),
+    [
+        (["--data", '{"a": 1}'], "application/json", '{"a": 1}'),
+        (["--data", "[1,  2]"], "application/json", "[1,  2]"),
+        (["--data", "a=b c&d=é"], "application/x-www-form-urlencoded", "a=b+c&d=%C3%A9"),
+        (["--data", "a=1", "--data", "b=2"], "application/x-www-form-urlencoded", "a=1&b=2"),
+        (["--data", "@body.json"], "application/json", '{"from": "a file"}'),
+        (["--data", "@plain"], "application/octet-stream", "plain text"),
+        (["--data", "plain text", "--header", "content-type: text/csv"], "text/csv", "plain text"),
+    ],
+)
+async def test_a_body_is_sent_as_it_is_with_its_type(
+    runs: Here, serve: Serve, data: list[str], kind: str, body: str
+) -> None:
+    runs.place.user()
+    runs.place.writes("body.json", {"from": "a file"})
+    runs.place.writes("plain", "plain text")
+    server = await serve(echo)
+    code, out, err = await runs("call", "user.json", f"{server.origin}/x", *data)
+    assert (code, err) == (0, "")
+    seen = json.loads(out)
+    assert (seen["method"], seen["headers"]["Content-Type"], seen["body"]) == ("POST", kind, body)
+    assert server.last.headers["Authorization"] == "Bearer token-of-before"
+
+
+async def test_a_body_comes_from_standard_input(place: Place, serve: Serve) -> None:
+    place.user()
+    server = await serve(echo)
+    ended = await place.runs("call", "user.json", "PUT", server.origin, "--data", "@-", lines=('{"a":', "1}"))
+    assert (ended.code, ended.err) == (0, "")
+    assert json.loads(json.loads(ended.out)["body"]) == {"a": 1}
+    assert server.last.method == "PUT"
+
+
+@pytest.mark.parametrize(
+    ("argv", "word"),
+    [
+        (["user.json", "http://api.example/x"], "http"),
+        (["user.json", "ftp://api.example/x"], "https"),
+        (["user.json", "api.example"], "https"),
+        (["user.json", "https://me:secret@api.example/"], "https"),
+        (["https://api.example"], "user"),
+        (["a", "b", "c", "https://api.example"], "too many"),
+        (["user.json", "https://api.example", "--data", "neither"], "--data"),
+        (["user.json", "https://api.example", "--data", "@absent"], "--data"),
+        (["user.json", "https://api.example", "--data", "@absent", "--data", "a=b"], "--data"),
+        (["user.json", "https://api.example", "--header", "no-colon"], "--header"),
+        (["user.json", "https://api.example", "--header", "A: b\x1b"], "--header"),
+        (["user.json", "https://api.example", "--header", "authorization: Bearer x"], "authorization"),
+        (["user.json", "POST", "https://api.example", "--paginate"], "--paginate"),
+        (["user.json", "https://api.example", "--data", "a=b", "--output", "f"], "--output"),
+        (["user.json", "https://api.example", "--paginate", "--output", "f"], "--output"),
+        (["user.json", "https://api.example", "--items", "f"], "--paginate"),
+        ([], "USER.json"),
+    ],
+)
+async def test_wrong_usage_sends_nothing(runs: Here, argv: list[str], word: str) -> None:
+    runs.place.user()
+    code, out, err = await runs("call", *argv)
+    assert (code, out) == (2, "")
+    assert word in err
+    assert len(err.splitlines()) <= 2
+
+
+# statuses
+
+
+@pytest.mark.parametrize(("status", "code"), [(400, 10), (404, 10), (429, 10), (500, 11), (503, 11)])
+async def test_the_exit_code_is_the_kind_of_status(runs: Here, serve: Serve, status: int, code: int) -> None:
+    async def refuses(request: web.Request) -> web.StreamResponse:
+        return web.json_response({"message": "no"}, status=status)
+
+    runs.place.user()
+    server = await serve(refuses)
+    ended, out, err = await runs("call", "user.json", f"{server.origin}/x?key=private")
+    assert (ended, json.loads(out)) == (code, {"message": "no"})
+    assert f"HTTP {status}" in err
+    assert "private" not in err
+    assert len(err.splitlines()) == 2
+
+
+async def test_include_writes_status_and_headers_first(runs: Here, serve: Serve) -> None:
+    runs.place.user()
+    server = await serve()
+    _, out, _ = await runs("call", "user.json", server.origin, "--include")
+    head, _, body = out.partition("\n\n")
+    assert head.startswith("HTTP/1.1 200 OK\n")
+    assert "Content-Type: application/json" in head
+    assert json.loads(body) == {"ok": True}
+    code, out, _ = await runs("call", "user.json", f"{server.origin}/missing", "--include")
+    assert (code, out.splitlines()[0]) == (10, "HTTP/1.1 404 Not Found")
+
+
+async def test_a_pipe_gets_the_bytes_as_they_are(runs: Here, serve: Serve) -> None:
+    whole = bytes(range(256)) * 3000
+
+    async def sends(request: web.Request) -> web.StreamResponse:
+        return web.Response(body=whole)
+
+    runs.place.user()
+    server = await serve(sends)
+    assert await runs.bytes("call", "user.json", server.origin) == (0, whole, "")
+
+
+async def test_a_terminal_gets_indented_json_that_cannot_control_it(place: Place, serve: Serve) -> None:
+    async def sends(request: web.Request) -> web.StreamResponse:
+        if request.path == "/binary":
+            return web.Response(body=b"\0\1\2")
+        if request.path == "/text":
+            return web.Response(text="one\x1b[2J\x9b31m\ntwo\u202e")
+        return web.json_response({"a": "\x1b[2J\x9b31m\u202e", "b": [1]})
+
+    place.user()
+    server = await serve(sends)
+    terminal = await place.terminal("call", "user.json", f"{server.origin}/json")
+    assert await terminal.ends() == 0
+    assert "\x1b" not in terminal.raw
+    assert json.loads(terminal.screen)["b"] == [1]
+    assert '\n  "b": [\n' in terminal.screen
+    terminal = await place.terminal("call", "user.json", f"{server.origin}/text")
+    assert await terminal.ends() == 0
+    assert not {*"\x1b\x9b\u202e"} & {*terminal.raw}
+    terminal = await place.terminal("call", "user.json", f"{server.origin}/binary")
+    assert await terminal.ends() == 2
+    assert "--output" in terminal.screen
+
+
+# where the token goes
+
+
+async def test_the_token_stays_at_the_origin_of_the_url_on_redirects(runs: Here, serve: Serve) -> None:
+    other = await serve()
+
+    async def moves(request: web.Request) -> web.StreamResponse:
+        if request.path == "/here":
+            return web.json_response({"ok": "here"})
+        to = "/here" if request.path == "/within" else f"{other.origin}/there"
+        raise web.HTTPFound(to)
+
+    runs.place.user()
+    server = await serve(moves)
+    assert (await runs("call", "user.json", f"{server.origin}/within"))[0] == 0
+    assert server.last.headers["Authorization"] == "Bearer token-of-before"
+    assert (await runs("call", "user.json", f"{server.origin}/away"))[0] == 0
+    assert (other.last.path, other.last.headers.get("Authorization")) == ("/there", None)
+    assert (await runs("call", "user.json", "DELETE", f"{server.origin}/away"))[0] == 2
+    assert len(other.seen) == 1
+
+
+@pytest.mark.parametrize("by", ["header", "body"])
+async def test_the_token_stays_at_the_origin_of_the_url_on_next_pages(runs: Here, serve: Serve, by: str) -> None:
+    other = await serve()
+
+    async def pages(request: web.Request) -> web.StreamResponse:
+        there = f"{other.origin}/page"
+        body = {"items": [1], "next": there if by == "body" else None}
+        return web.json_response(body, headers={"Link": f'<{there}>; rel="next"'} if by == "header" else {})
+
+    runs.place.user()
+    server = await serve(pages)
+    code, out, err = await runs("call", "user.json", server.origin, "--paginate")
+    assert (code, out) == (2, "1\n")
+    assert other.origin in err
+    assert other.seen == []
+
+
+# pages
+
+
+STYLES: dict[str, Any] = {
+    "a Link header": lambda number, url: ([number], {"Link": f'<{url}?p={number + 1}>; rel="next"'}),
+    "a URL": lambda number, url: ({"items": [number], "next": f"{url}?p={number + 1}"}, {}),
+    "a path": lambda number, url: ({"data": [number], "links": {"next": f"/?p={number + 1}"}}, {}),
+    "an object with href": lambda number, url: (
+        {"items": [number], "_links": {"next": {"href": f"/?p={number + 1}"}}},
+        {},
+    ),
+    "an OData link": lambda number, url: ({"items": [number], "@odata.nextLink": f"{url}?p={number + 1}"}, {}),
+    "Google's token": lambda number, url: ({"items": [number], "nextPageToken": str(number + 1)}, {}),
+    "a cursor": lambda number, url: ({"items": [number], "next_cursor": str(number + 1)}, {}),
+}
+
+
+@pytest.mark.parametrize("style", STYLES)
+async def test_each_usual_style_of_paging_is_found(runs: Here, serve: Serve, style: str) -> None:
+    origin: list[str] = []
+
+    async def pages(request: web.Request) -> web.StreamResponse:
+        names = ("p", "pageToken", "cursor")
+        number = int(next((request.query[name] for name in names if name in request.query), "0"))
+        body, headers = STYLES[style](number, f"{origin[0]}/")
+        if number == 3:
+            return web.json_response(body if isinstance(body, list) else {"items": [3], "data": [3]})
+        return web.json_response(body, headers=headers)
+
+    runs.place.user()
+    server = await serve(pages)
+    origin.append(server.origin)
+    assert await runs("call", "user.json", f"{server.origin}/", "--paginate") == (0, "0\n1\n2\n3\n", "")
+
+
+async def test_a_page_replaces_the_parameter_of_its_name_in_the_url(runs: Here, serve: Serve) -> None:
+    async def pages(request: web.Request) -> web.StreamResponse:
+        number = int(request.query["pageToken"])
+        more = {"nextPageToken": str(number + 1)} if number < 6 else {}
+        return web.json_response({"items": [number], **more})
+
+    runs.place.user()
+    server = await serve(pages)
+    url = f"{server.origin}/x?tag=a&tag=b&pageToken=4&q=c d".replace(" ", "%20")
+    assert (await runs("call", "user.json", url, "--paginate"))[:2] == (0, "4\n5\n6\n")
+    assert server.last.query == [("tag", "a"), ("tag", "b"), ("pageToken", "6"), ("q", "c d")]
+
+
+async def test_pages_without_a_list_name_the_flag_that_finds_it(runs: Here, serve: Serve) -> None:
+    async def results(request: web.Request) -> web.StreamResponse:
+        return web.json_response({"results": [{"id": 1}]})
+
+    runs.place.user()
+    server = await serve(results)
+    code, out, err = await runs("call", "user.json", server.origin, "--paginate")
+    assert (code, out) == (2, "")
+    assert "--items" in err
+    assert await runs("call", "user.json", server.origin, "--paginate", "--items", "results") == (0, '{"id": 1}\n', "")
+
+
+async def test_items_come_before_a_refusal_of_the_next_page(runs: Here, serve: Serve) -> None:
+    async def pages(request: web.Request) -> web.StreamResponse:
+        if request.query:
+            return web.json_response({"message": "busy"}, status=503)
+        return web.json_response({"items": ["first\x1b"], "next": "/?p=1"})
+
+    runs.place.user()
+    server = await serve(pages)
+    code, out, err = await runs("call", "user.json", server.origin, "--paginate")
+    assert (code, json.loads(out)) == (11, "first\x1b")
+    assert "busy" in err
+
+
+# downloads
+
+
+def in_two_parts(whole: bytes) -> Any:
+    async def sends(request: web.Request) -> web.StreamResponse:
+        headers = {"ETag": '"one"', "Content-Length": str(len(whole))}
+        if "Range" in request.headers:
+            start = int(request.headers["Range"].removeprefix("bytes=").rstrip("-"))
+            headers |= {"Content-Range": f"bytes {start}-{len(whole) - 1}/{len(whole)}"}
+            headers["Content-Length"] = str(len(whole) - start)
+            return web.Response(status=206, body=whole[start:], headers=headers)
+        response = web.StreamResponse(headers=headers)
+        await response.prepare(request)
+        await response.write(whole[: len(whole) // 2])
+        assert request.transport
+        request.transport.close()
+        return response
+
+    return sends
+
+
+async def test_a_download_is_continued_where_it_broke(runs: Here, serve: Serve) -> None:
+    whole = b"0123456789" * 1000
+    runs.place.user()
+    server = await serve(in_two_parts(whole))
+    code, out, err = await runs("call", "user.json", server.origin, "--output", "got.bin")
+    assert (code, out) == (0, "")
+    assert "got.bin was written" in err
+    assert (runs.place.folder / "got.bin").read_bytes() == whole
+    assert [seen.headers.get("Range") for seen in server.seen] == [None, "bytes=5000-"]
+
+
+async def test_a_refused_download_leaves_the_file_alone(runs: Here, serve: Serve) -> None:
+    runs.place.user()
+    runs.place.writes("got.bin", "before")
+    server = await serve()
+    code, out, err = await runs("call", "user.json", f"{server.origin}/missing", "--output", "got.bin")
+    assert (code, out) == (10, "")
+    assert "404" in err
+    assert (runs.place.folder / "got.bin").read_text() == "before"
+
+
+async def test_a_download_shows_its_progress_on_a_terminal_alone(place: Place, serve: Serve) -> None:
+    async def sends(request: web.Request) -> web.StreamResponse:
+        return web.Response(body=b"x" * 3_000_000)
+
+    place.user()
+    server = await serve(sends)
+    terminal = await place.terminal("call", "user.json", server.origin, "--output", "got.bin")
+    assert await terminal.ends() == 0
+    assert "3.0 MB of 3.0 MB, 100 %" in terminal.raw
+    ended = await place.runs("call", "user.json", server.origin, "--output", "got.bin")
+    assert ended.err == "got.bin was written.\n"
+
+
+@pytest.mark.parametrize(
+    ("received", "size", "text"),
+    [
+        (0, None, "0 bytes"),
+        (999, None, "999 bytes"),
+        (1000, None, "1.0 kB"),
+        (999_949, None, "999.9 kB"),
+        (999_950, None, "1.0 MB"),
+        (10**18, None, "1000000.0 TB"),
+        (250, 1000, "250 bytes of 1.0 kB, 25 %"),
+        (5, 0, "5 bytes"),
+    ],
+)
+def test_progress_is_one_short_line(received: int, size: int | None, text: str) -> None:
+    assert progress_text(received, size) == text
+
+
+# verbose
+
+
+async def test_verbose_shows_what_happens_and_no_secret(place: Place, serve: Serve) -> None:
+    async def echoes(request: web.Request) -> web.StreamResponse:
+        if request.path == "/":
+            raise web.HTTPFound("/there?code=hush-in-a-query")
+        credential = request.headers["Authorization"].rpartition(" ")[2]
+        headers = {"X-Echo": credential, "Set-Cookie": "session=hush-in-a-cookie", "X-Quota": "17"}
+        return web.json_response({}, headers=headers)
+
+    await place.grants()
+    place.writes("user.json", place.reads("user.json") | {"expires_at": EXPIRED})
+    server = await serve(echoes)
+    more = ("--verbose", "--header", "X-Api-Key: hush-in-a-header", "--header", "Accept: text/plain")
+    ended = await place.runs("call", "app.json", "user.json", f"{server.origin}/?q=hush-in-the-url", *more)
+    assert (ended.code, ended.out) == (0, "{}")
+    for words in ("> Authorization: ***", "> X-Api-Key: ***", "> Accept: text/plain", "< HTTP 302", "< X-Quota: 17"):
+        assert words in ended.err
+    assert "* Token renewed" in ended.err
+    assert "hush" not in ended.err
+    assert secrets_in(place, ended.err) == []
+
+
+# users in a store
+
+
+async def test_a_user_in_a_store_calls_and_is_refreshed_there(place: Place, serve: Serve) -> None:
+    store = ("--store", "sqlite:users.db", "--name", "ada")
+    ended = await place.runs("grant", "app.json", *store, "--scope", "notes")
+    assert ended.code == 0, ended
+    url = f"{place.provider.origin}/api/me"
+    for words in (("app.json", url), ("app.json", "GET", url), (url,)):
+        ended = await place.runs("call", *words, *store)
+        assert (ended.code, ended.err) == (0, ""), words
+        assert json.loads(ended.out)["scopes"] == ["notes"]
+
+
+async def test_a_server_that_is_away_ends_with_7(runs: Here, unused_port: int) -> None:
+    runs.place.user()
+    code, out, err = await runs("call", "user.json", f"http://127.0.0.1:{unused_port}/")
+    assert (code, out) == (7, "")
+    assert "user.json was not changed" in err
+
+

@@ -1,0 +1,47 @@
+"""Each class that the simulation found once and `test_orders` does not run: it stays repaired."""
+
+from dataclasses import replace
+from itertools import product
+
+import pytest
+
+from tests.simulation.explore import like, on_disk
+from tests.simulation.scenario import Plan
+
+ONE = ((0.0,),)
+FOUND: dict[str, Plan] = {
+    **{
+        f"a file that cannot be replaced ({error}) is noticed only after the provider was asked": Plan(
+            store="disk", starts=ONE, disk_fault="always", disk_error=error
+        )
+        for error in ("EBUSY", "EROFS", "EACCES")
+    },
+    "Redis out of memory: the save is given up": Plan(store="redis", fault="redis swap memory x1"),
+    "Redis is out of memory for longer than its lease": Plan(store="redis", fault="redis swap memory 70s"),
+    "a lock on a file that is held for longer than others wait is not awaited": Plan(
+        store="disk", fault="pause 100 after"
+    ),
+    "a program that ends gives a refresh less time than its token request has": Plan(
+        fault="end run after", latency=20.0
+    ),
+    "a hook that calls the API refreshes from within the refresh": Plan(
+        store="leased", starts=ONE, hook="other", fault="storm"
+    ),
+    "Retry-After of the token endpoint is not remembered": Plan(starts=((0.0, 3.0),), fault="token 429"),
+    "a grant that has ended is asked for again": Plan(starts=((0.0,), (3.0, 6.0)), fault="crash after"),
+}
+
+
+@pytest.mark.parametrize("plan", [pytest.param(plan, id=name) for name, plan in FOUND.items()])
+def test_what_was_found_does_not_happen_again(plan: Plan) -> None:
+    runs = list(like(plan))
+    assert any(found.result.faults for found in runs) or plan.disk_fault == "always"
+    for found in runs:
+        assert not found.result.problems, str(found)
+
+
+def test_a_file_that_is_unreadable_for_a_moment_is_not_taken_for_garbage() -> None:
+    plan = Plan(store="disk", disk_fault="once", disk_error="EACCES")
+    for at, order in product(range(1, 24), range(1, 9)):
+        found = on_disk(replace(plan, at=at), order)
+        assert not found.result.problems, str(found)
