@@ -147,7 +147,7 @@ class HeldUser:
     def lock(self) -> AbstractAsyncContextManager[None]:
         """The user's lock: in the store, or among this process's threads for a user in memory."""
         entry = self.rare.entry
-        return entry.lock() if entry is not None else _locks.lock(str(self.own().number))
+        return self.source.lock(entry) if entry is not None else _locks.lock(str(self.own().number))
 
     async def load(self) -> SecretJson | None:
         """Takes over what another program saved. The stored value, None if there is none, `BROKEN` if it is garbage.

@@ -79,15 +79,39 @@ class RegistrationCalls(Client):
         `metadata` are further members of the registration; None leaves out one of our defaults. Raises `ConfigError`
         where the issuer registers no clients, `TokenError`, `BadReplyError`, `NetworkError`.
         """
-        from . import registration
-        from .discovery import client_settings
         from .metadata_calls import issuer_metadata
 
-        server = await issuer_metadata(issuer, client)
+        return await cls.register_at(
+            await issuer_metadata(issuer, client),
+            client_name=client_name,
+            redirect_uris=redirect_uris,
+            scopes=scopes,
+            initial_access_token=initial_access_token,
+            client=client,
+            **metadata,
+        )
+
+    @classmethod
+    @clean_traceback
+    async def register_at(
+        cls,
+        server: Mapping[str, Any],
+        *,
+        client_name: str,
+        redirect_uris: Iterable[str] = (),
+        scopes: Scopes = (),
+        initial_access_token: str | None = None,
+        client: "ClientSession | None" = None,
+        **metadata: Any,
+    ) -> Self:
+        """As `register`, at the server of these metadata (RFC 8414), which were asked for before."""
+        from . import registration
+        from .discovery import client_settings
+
         learned = client_settings(server)
         if "register_uri" not in learned:
             raise ConfigError(
-                f"{printable(issuer, 100)} does not offer client registration (RFC 7591).",
+                f"{printable(server['issuer'], 100)} does not offer client registration (RFC 7591).",
                 next_step="Register the client in the provider's console.",
             )
         asked = registration.client_metadata(client_name, redirect_uris, join_scopes(scopes), metadata, server)
