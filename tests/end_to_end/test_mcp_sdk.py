@@ -80,7 +80,7 @@ async def tool_server(provider: PracticeProvider, app: OAuth2App) -> AsyncGenera
     )
     server: Any = MCPServer("tools", token_verifier=Verifier(app), auth=auth, log_level="ERROR")
 
-    @server.tool()
+    @server.tool()  # type: ignore[untyped-decorator]
     def add(a: int, b: int) -> int:
         """The sum."""
         return a + b

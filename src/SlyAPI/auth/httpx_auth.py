@@ -5,21 +5,18 @@ The rule: what httpx carries along a redirect to another origin is never what si
 
 from collections.abc import AsyncGenerator, Generator
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..errors import ConfigError
 from ..web.challenges import wants_nonce
 from ..web.messages import FORM, Method, Request
 from .contract import Auth
 
-if TYPE_CHECKING:
-    from httpx import Auth as HttpxAuth
-
 _STRIPPED = ("authorization", "dpop")
 """Headers that httpx removes before another origin, and proofs, which are of no use there."""
 
 
-def signed_by(httpx: ModuleType, auth: Auth) -> "HttpxAuth":
+def signed_by(httpx: ModuleType, auth: Auth) -> Any:
     """The library's own `Auth` that signs as `auth` does. Raises `ConfigError` for anything that is not an `Auth`."""
     if not isinstance(auth, Auth):
         raise ConfigError(f"signed takes an Auth, not {type(auth).__name__}.")
