@@ -81,6 +81,7 @@ COMMAND_LINES = [
     *(("scaffold", "{f}", "--blank"), ("scaffold", "{f}", "--blank", "--force")),
     *(("call", "{f}", "http://127.0.0.1:1"), ("call", "app.json", "{f}", "http://127.0.0.1:1")),
     ("call", "{f}", "user.json", "http://127.0.0.1:1", "--verbose"),
+    *(("doctor", "{f}", "user.json"), ("doctor", "app.json", "{f}", "--refresh"), ("doctor", "{f}", "--json")),
 ]
 
 
@@ -160,10 +161,11 @@ async def test_a_hostile_provider_is_shown_as_plain_text(
         return web.json_response(ANSWERS[answer], status=status)
 
     server = await serve(handler)
-    place.client(token_uri=f"{server.origin}/token", revoke_uri=f"{server.origin}/revoke")
+    place.client(token_uri=f"{server.origin}/token", revoke_uri=f"{server.origin}/revoke", issuer=server.origin)
     for argv in (
         ("grant", "app.json", "user.json", "notes", "--force"),
         *(("token", "app.json", "user.json"), ("refresh", "app.json", "user.json"), ("show", "user.json")),
+        ("doctor", "app.json", "user.json", "--refresh"),
         ("call", "app.json", "user.json", server.origin, "--paginate", "--verbose"),
         ("call", "app.json", "user.json", server.origin, "--output", "got", "--verbose"),
         *(("revoke", "app.json", "user.json"), ("scaffold", "new.json", "--force", "--issuer", server.origin)),

@@ -80,6 +80,12 @@ FAILURES: dict[str, tuple[tuple[str, ...], dict[str, Any], int]] = {
     "a refresh that is refused": (("refresh", "app.json", "user.json"), {}, 6),
     "a call whose refresh is refused": (("call", "app.json", "user.json", "http://127.0.0.1:1", "--verbose"), {}, 6),
     "a call without the client": (("call", "user.json", "http://127.0.0.1:1"), {}, 3),
+    "a set-up with a wrong secret": (
+        ("doctor", "app.json", "user.json", "--refresh"),
+        {"secret": f"wrong-{SECRET}", "revoke_uri": "http://127.0.0.1:1/revoke"},
+        3,
+    ),
+    "a set-up in JSON": (("doctor", "app.json", "user.json", "--json"), {"token_uri": "http://127.0.0.1:1/t"}, 3),
     "a secret among the words": (("grant", "app.json", "user.json", f"--secret={SECRET}"), {}, 2),
     "a file that would be overwritten": (("scaffold", "app.json", "--secret-file", "secret.txt"), {}, 9),
     "a folder that is not there": (("scaffold", "no/app.json", "--secret-file", "secret.txt"), {}, 3),

@@ -6,6 +6,7 @@ The rule: each finding is right, wrong with what to do, or not checked with the 
 import shlex
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
@@ -114,7 +115,7 @@ def _tls(endpoints: list[EndpointFacts]) -> Finding:
 
 def _clock(endpoints: list[EndpointFacts]) -> Finding:
     """Compared with the token endpoint's clock, which decides when tokens expire, else another endpoint's."""
-    dated = sorted((each for each in endpoints if each.date), key=lambda each: each.name != "token_uri")
+    dated = sorted((each for each in endpoints if _is_date(each.date)), key=lambda each: each.name != "token_uri")
     if not dated:
         return Finding("clock", "skipped", "no endpoint named the time")
     ahead = skew({"Date": dated[0].date}, dated[0].at)
@@ -123,6 +124,13 @@ def _clock(endpoints: list[EndpointFacts]) -> Finding:
     direction = "behind" if ahead > 0 else "ahead of"
     text = f"This machine's clock is {abs(ahead):.0f} s {direction} the provider's."
     return Finding("clock", "wrong", text, "Set it by NTP, for example: timedatectl set-ntp true")
+
+
+def _is_date(text: str) -> bool:
+    try:
+        return bool(parsedate_to_datetime(text))
+    except (ValueError, TypeError, OverflowError):
+        return False
 
 
 def _metadata(app: OAuth2App, facts: Facts) -> Iterator[Finding]:
