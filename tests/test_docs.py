@@ -33,6 +33,7 @@ from SlyAPI.cli.main import main
 from SlyAPI.flow.console import exit_code
 from SlyAPI.oauth2.providers import PROVIDERS
 from tests.support.account_judge import AccountJudge, new_key
+from tests.support.installed import installed_at
 from tests.support.oauth1_judge import CLIENT_KEY, CLIENT_SECRET, Judge, Token
 from tests.support.serving import all_by, served
 
@@ -111,7 +112,7 @@ def test_every_python_block_is_tested_somehow() -> None:
     kinds = {block.kind for block in BLOCKS if block.info.startswith("python")}
     kinds = {kind for kind in kinds if kind.partition(" ")[0] not in ("before", "carry", "after")}  # test_migrating.py
     others = {"auth", "contract"}  # tests/auth, tests/stores
-    assert kinds == {"practice", "practice web", "stand-in", "oauth1", "account", *others}
+    assert kinds == {"practice", "pytest", "practice web", "stand-in", "oauth1", "account", *others}
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +140,16 @@ def test_a_practice_block_runs_in_the_folder_of_the_demo(
     folder = shutil.copytree(demo[0], tmp_path / "here")
     (folder / "block.py").write_text(block.text, encoding="utf-8")
     assert run([sys.executable, "block.py"], folder) == (block.output or "")
+
+
+@blocks("pytest")
+def test_a_test_of_the_page_passes_in_a_project_of_its_own(block: Block, tmp_path: Path) -> None:
+    (tmp_path / "test_block.py").write_text(block.text, encoding="utf-8")
+    words = [sys.executable, "-m", "pytest", "-q", "--strict-markers", "-W", "error", "-o", "asyncio_mode=auto"]
+    words += ["-o", "asyncio_default_fixture_loop_scope=function", "test_block.py"]
+    env = installed_at(tmp_path / "installed")
+    ran = subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
+    assert ran.returncode == 0, ran.stdout
 
 
 @asynccontextmanager

@@ -7,17 +7,17 @@ from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
 import aiohttp
 import pytest
-from accounts import SERVICES, SESSION_SECONDS, Accounts
+from accounts import SERVICES, SESSION_SECONDS, Accounts, account_id
 from hypothesis import given
 from hypothesis import strategies as st
 
 from SlyAPI import OAuth2App
-from SlyAPI.errors import StateMismatchError
+from SlyAPI.errors import BadReplyError, StateMismatchError
 from SlyAPI.stores import MemoryStore
 from tests.conftest import REDIRECT_URI, Clock
 
@@ -131,3 +131,41 @@ def test_no_cookie_and_no_redirect_of_a_stranger_breaks_anything(value: str, que
             assert accounts.begin({name: value})[0].startswith(APP.auth_uri)
 
     asyncio.run(tried())
+
+
+@pytest.mark.parametrize(("id", "key"), [("7", "7"), (7, "7"), (0, "0"), (2**70, str(2**70)), ("a b", "a b")])
+def test_an_account_is_known_by_text_or_a_number(id: object, key: str) -> None:
+    assert account_id({"id": id}, "id") == key
+
+
+@pytest.mark.parametrize("me", [{"id": it} for it in (None, "", True, False, 7.0, [], ["7"], {}, {"id": 7})] + [{}, []])
+def test_an_answer_without_an_id_is_nobodys(me: object) -> None:
+    with pytest.raises(BadReplyError):
+        account_id(me, "id")
+
+
+async def test_a_login_without_an_id_stores_nothing(accounts: Accounts) -> None:
+    accounts.service = replace(accounts.service, id_key="no such member")
+    with pytest.raises(BadReplyError):
+        await signed_in(accounts)
+    assert await accounts.store.names() == []
+
+
+async def test_tokens_that_were_refreshed_during_the_login_are_stored(
+    accounts: Accounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = accounts._clock
+    assert isinstance(clock, Clock)
+    finish_login = accounts.app.finish_login
+
+    async def finish_slowly(*args: Any, **options: Any) -> Any:
+        user = await finish_login(*args, **options)
+        clock.now += 3 * 3600  # the access token has expired before the first call
+        return user
+
+    monkeypatch.setattr(accounts.app, "finish_login", finish_slowly)
+    cookies = await signed_in(accounts)
+    person = await accounts.person(cookies)
+    assert person is not None
+    clock.now += 3 * 3600
+    assert (await accounts.api(person).get_json(accounts.service.me))["id"]  # the rotated refresh token works

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from SlyAPI import OAuth2, OAuth2App, OAuth2User, SlyError, WebAPI
-from SlyAPI.errors import CredentialsNotFoundError
+from SlyAPI.errors import BadReplyError, CredentialsNotFoundError
 from SlyAPI.paging import LinkPages, Pages, TokenPages
 from SlyAPI.stores import StoredUser, TokenStore
 
@@ -63,6 +63,14 @@ SERVICES = {
         "google", "Google", "https://openidconnect.googleapis.com", ("openid", "profile"), "/v1/userinfo", "sub", "name"
     ),
 }  # fmt: skip
+
+
+def account_id(me: Any, key: str) -> str:
+    """The id of the account in an API's answer. Raises `BadReplyError` where it has none: two people would be one."""
+    found = me.get(key) if isinstance(me, Mapping) else None
+    if isinstance(found, bool) or not isinstance(found, str | int) or found == "":
+        raise BadReplyError(f"The API does not say who signed in: {key} is neither text nor a number.")
+    return str(found)
 
 
 class Cookie(NamedTuple):
@@ -123,10 +131,12 @@ class Accounts:
         """Signs the person in, in this browser, after the redirect from the provider. Raises `SlyError`."""
         kept = self._kept(self._login_name(query.get("state", "")), cookies)
         user = await self.app.finish_login(kept, query, self._http, now=self._clock())
-        told = await self._api(OAuth2(self.app, user, clock=self._clock)).get_json(self.service.me)
-        name, session = str(told[self.service.name_key]), secrets.token_urlsafe(18)
-        entry = self.store.user(f"{self.service.name}-{told[self.service.id_key]}")
+        auth = OAuth2(self.app, user, clock=self._clock)
+        me = await self._api(auth).get_json(self.service.me)
+        entry = self.store.user(f"{self.service.name}-{account_id(me, self.service.id_key)}")
+        name, session = str(me.get(self.service.name_key) or "Somebody"), secrets.token_urlsafe(18)
         async with entry.lock():  # a refresh of this person's older tokens that is in flight saves first
+            user = auth.user  # the call above may have refreshed them
             user.extra = {"name": name, "sessions": [*await _sessions(entry), session][-MOST_SESSIONS:]}
             await entry.save(user)
         ends = self._clock() + SESSION_SECONDS

@@ -236,6 +236,15 @@ async def test_show_tells_all_but_the_secrets(place: Place) -> None:
     assert place.provider.log == []
 
 
+async def test_show_says_that_a_token_is_bound_and_shows_no_key(place: Place) -> None:
+    key = {"kty": "EC", "crv": "P-256", "x": "x", "y": "y", "d": "private-5EC9E7"}
+    place.user(token_type="DPoP", dpop_key=key)
+    ended = await place.runs("show", "user.json")
+    assert "bound:" in ended.out
+    assert "5EC9E7" not in ended.out
+    assert json.loads((await place.runs("show", "user.json", "--json")).out)["bound"] == "DPoP"
+
+
 @pytest.mark.parametrize(
     "saved",
     [{"key": "k3y", "secret": "s3cret"}, {"oauth_token": "k3y", "oauth_token_secret": "s3cret", "screen_name": "me"}],

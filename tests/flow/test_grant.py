@@ -262,3 +262,16 @@ async def test_a_strangers_words_cannot_move_the_cursor(place: Place) -> None:
     assert "\r" not in said
     assert "\nGranted" not in said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("dpop", [False, True])
+async def test_where_the_provider_requires_it_the_request_is_pushed(place: Place, dpop: bool) -> None:
+    place.provider.require_par, place.provider.dpop = True, "required" if dpop else "off"
+    place.client(par_uri=f"{place.provider.origin}/par", require_par=True, dpop=dpop or None)
+    ended = await place.grants()
+    assert ended.code == 0
+    assert "request_uri=" in place.browser.opened[0]
+    assert "scope=" not in place.browser.opened[0]
+    assert place.reads("user.json")["token_type"] == ("DPoP" if dpop else "Bearer")
+    assert ("dpop_key" in place.reads("user.json")) is dpop
+    assert not secrets_in(place, ended.out, ended.err, *place.browser.opened)

@@ -79,6 +79,26 @@ async def test_a_new_nonce_costs_one_repeat_and_no_refresh(practise: Practise, w
     assert len(asked(practice, "api/me")) == 1
 
 
+async def test_many_calls_at_once_learn_one_new_nonce_without_a_refresh(practise: Practise) -> None:
+    practice = await practise(**DPOP, dpop_nonces=True)
+    practice.app = app_at(practice)
+    api = practice.api(practice.auth(await sign_in(practice, practice.app)))
+    for _ in range(3):
+        practice.provider.demand_dpop_nonces()
+        await asyncio.gather(*(api.get_json("/me") for _ in range(10)))
+    assert practice.provider.refreshes == 0
+
+
+async def test_many_token_requests_at_once_learn_one_new_nonce(practise: Practise) -> None:
+    practice = await practise(**DPOP, dpop_nonces=True)
+    app = app_at(practice)
+    users = [await sign_in(practice, app) for _ in range(10)]
+    practice.provider.demand_dpop_nonces()
+    fresh = await asyncio.gather(*(app.refresh(None, user, now=practice.clock()) for user in users))
+    assert len({user.token for user in fresh}) == 10
+    assert [user.dpop_key for user in fresh] == [user.dpop_key for user in users]
+
+
 @pytest.mark.parametrize("by", ["WebAPI", "middleware"])
 async def test_the_nonce_of_a_good_answer_is_the_next_ones(serve: Serve, by: str) -> None:
     async def handle(request: web.Request) -> web.StreamResponse:

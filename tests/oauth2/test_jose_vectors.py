@@ -210,7 +210,7 @@ async def test_a_callable_that_gives_something_else_is_named() -> None:
         "\0",
         pem_of(ec.generate_private_key(ec.SECP521R1())),
     ],
-    ids=repr,
+    ids=range(9),
 )
 def test_what_is_not_a_key_is_named_and_not_shown(given: Any) -> None:
     with pytest.raises(ConfigError) as refused:

@@ -516,3 +516,26 @@ async def test_a_refresh_whose_file_is_mounted_alone_sends_nothing_and_says_what
     with pytest.raises(SaveError, match="Mount its folder"):
         await api.get_json("/me")
     assert practice.provider.refreshes == 0
+
+
+def remount(folder: Path, how: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,bind,{how}", folder], check=True)
+
+
+async def test_a_secret_that_is_mounted_read_only_says_both_ways_out_and_the_second_one_works(
+    practise: Practise, read_only: Path | None
+) -> None:
+    if read_only is None:
+        return
+    practice = await practise()
+    user, path = await practice.grant(), read_only / "user.json"
+    remount(read_only, "rw")
+    path.write_text(json.dumps(user.to_dict()))
+    remount(read_only, "ro")
+    practice.clock.now += 10_000
+    with pytest.raises(SaveError, match=r"Mount its folder writable.*give OAuth2 the OAuth2User"):
+        await practice.api(OAuth2(practice.app, path, clock=practice.clock)).get_json("/me")
+    assert practice.provider.refreshes == 0
+    in_memory = OAuth2(practice.app, OAuth2User.from_json_file(path), clock=practice.clock)
+    assert await practice.api(in_memory).get_json("/me")
+    assert json.loads(path.read_text()) == user.to_dict()

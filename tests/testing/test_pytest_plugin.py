@@ -1,20 +1,19 @@
 """The pytest plugin as another project has it: by its entry point, in a pytest of its own."""
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
 
+from tests.support.installed import installed_at
+
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
 LOOPS = ("-o", "asyncio_default_fixture_loop_scope=function")
 AUTO = (*LOOPS, "-o", "asyncio_mode=auto")
 STRICT = (*LOOPS, "-o", "asyncio_mode=strict")
@@ -39,22 +38,15 @@ RunPytest = Callable[..., None]
 
 @pytest.fixture
 def run_pytest(tmp_path: Path) -> RunPytest:
-    """Runs pytest on a test file (and a conftest) in a project where SlyAPI is installed; expects `passed=3, error=1`."""
+    """Runs pytest on a test file and a conftest, with SlyAPI installed: `run(tests, *arguments, passed=3, error=1)`."""
     project, installed = tmp_path / "project", tmp_path / "installed"
-    facts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    info = installed / "slyapi-9.dist-info"
-    info.mkdir(parents=True)
     project.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.3\nName: SlyAPI\nVersion: 9\n")
-    entries = [f"{name} = {place}" for name, place in facts["entry-points"]["pytest11"].items()]
-    (info / "entry_points.txt").write_text("\n".join(["[pytest11]", *entries]))
+    env = installed_at(installed)
 
     def run(tests: str, *arguments: str, conftest: str = "", **expected: int) -> None:
         (project / "test_it.py").write_text(dedent(tests))
         (project / "conftest.py").write_text(dedent(conftest))
         words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--strict-markers", "-W", "error"]
-        path = os.pathsep.join([str(installed), *filter(None, sys.path)])
-        env = {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
         ran = subprocess.run(
             [*words, *arguments], cwd=project, env=env, capture_output=True, text=True, timeout=120
         )

@@ -91,6 +91,11 @@ def parser_of(command: str) -> _Parser:
         made.add_argument("--folder", metavar="DIR", help="the folder for the files (default: a new one here)")
         made.add_argument("--no-browser", action="store_true", help="consent without a browser")
         made.add_argument("--device", action="store_true", help="a second act: a device, and a token without a person")
+    elif command == "new":
+        made.add_argument("name", metavar="NAME", help="the name of the project, such as weather")
+        made.add_argument("--folder", metavar="DIR", help="the folder to write (default: the name, here)")
+        made.add_argument("--provider", metavar="NAME", help="fill in the addresses of a provider, as scaffold does")
+        made.add_argument("--json", action="store_true", help=_JSON)
     elif command == "completion":
         made.add_argument("shell", choices=["bash", "zsh", "fish"], help="the shell to print the script for")
     else:
@@ -167,6 +172,7 @@ def _add_grant(parser: _Parser) -> None:
     add("--param", action="append", default=[], metavar="K=V", help="add to the URL of the consent page (repeatable)")
     add("--client-auth", choices=_CLIENT_AUTH, metavar="METHOD", help="how the client authenticates itself")
     add("--device", action="store_true", help="show a code to enter on another device (RFC 8628)")
+    add("--resource", metavar="URL", help="find provider and client from this API's URL; APP.json is made if missing")
     add("--client-credentials", action="store_true", help="a token of the program itself, without a user")
     add("--if-needed", action="store_true", help="keep a valid user, refresh an expired one")
     add("--force", action="store_true", help="replace an existing user")

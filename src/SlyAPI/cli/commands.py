@@ -26,6 +26,7 @@ COMMANDS = {
     "doctor": "check a set-up point by point: files, network, clock, scopes",
     "completion": "print a script that completes commands and flags in a shell",
     "demo": "scaffold, grant and call an API, against a practice provider",
+    "new": "write the project of a new API client, with tests",
 }
 FILES = {"show": ("user",), "token": ("app", "user"), "refresh": ("app", "user"), "revoke": ("app", "user")}
 """The files of the commands that need nothing but files."""

@@ -29,6 +29,7 @@ _HOMES = {
     "doctor": "doctor_command",
     "completion": "completion",
     "demo": "demo",
+    "new": "new_command",
 }
 
 

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 def summary(user: "OAuth2User | SimpleNamespace") -> dict[str, Any]:
-    """Scopes and times of a user, for `--json`."""
+    """Scopes and times of a user, for `--json`; `bound` where the token is bound to a key (RFC 9449)."""
     return {
         "scopes": user.scopes,
         "missing_scopes": missing_scopes(user.requested_scopes or [], user.scopes),
         "expires_at": None if user.expires_at is None else user.expires_at.isoformat(),
         "refreshable": bool(user.refresh_token),
         "refresh_expires_at": None if user.refresh_expires_at is None else user.refresh_expires_at.isoformat(),
-    }
+    } | ({"bound": "DPoP"} if user.dpop_key else {})
 
 
 def summary_lines(user: "OAuth2User | SimpleNamespace") -> list[str]:
@@ -31,7 +31,8 @@ def summary_lines(user: "OAuth2User | SimpleNamespace") -> list[str]:
         lines.append(f"not granted: {' '.join(missing)}")
     lines.append(f"expires:     {when(user.expires_at)}")
     ends = f", until {when(user.refresh_expires_at)}" if user.refresh_expires_at else ""
-    return [*lines, f"refreshable: {f'yes{ends}' if user.refresh_token else 'no'}"]
+    lines.append(f"refreshable: {f'yes{ends}' if user.refresh_token else 'no'}")
+    return [*lines, "bound:       to the key in it (DPoP)"] if user.dpop_key else lines
 
 
 def when(at: datetime | None) -> str:

@@ -7,13 +7,16 @@ import hashlib
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from secrets import token_urlsafe
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 from ..errors import ConfigError
+from ..web.challenges import challenges_in
 from ..web.messages import Reply
-from .jose import ASYMMETRIC, SigningKey, public_members, signed_jwt, thumbprint
 from .token_endpoint import read_answer
+
+if TYPE_CHECKING:
+    from .jose import SigningKey
 
 PREFERRED = ("ES256", "Ed25519", "EdDSA", "ES384", "PS256", "RS256")
 
@@ -23,7 +26,7 @@ def choose_algorithm(offered: Sequence[str] | None) -> str:
     if offered is None:
         return "ES256"
     for alg in PREFERRED:
-        if alg in offered and alg in ASYMMETRIC:
+        if alg in offered:
             return alg
     raise ConfigError("The server accepts none of our DPoP algorithms (dpop_signing_alg_values_supported).")
 
@@ -48,16 +51,21 @@ class Nonces:
         """The nonce for a request to this URL."""
         return self._by_origin.get(_origin(url))
 
+    def asked_for(self, url: str, headers: Mapping[str, str]) -> bool:
+        """Whether a 401 from this URL refuses the proof for want of a nonce, which is then remembered (RFC 9449 §9)."""
+        errors = [challenge.params.get("error") for challenge in challenges_in(headers) if challenge.is_scheme("DPoP")]
+        return self.take(url, headers) and "use_dpop_nonce" in errors
+
     def take(self, url: str, headers: Mapping[str, str]) -> bool:
-        """Remembers the nonce in a reply from this URL; whether there is one, and it is new."""
+        """Remembers the nonce in a reply from this URL; whether there is one."""
         nonce, origin = headers.get("DPoP-Nonce", ""), _origin(url)
         if not nonce or len(nonce) > _LONGEST_NONCE or not (nonce.isascii() and nonce.isprintable()):
             return False
-        new = self._by_origin.pop(origin, None) != nonce
+        self._by_origin.pop(origin, None)
         while len(self._by_origin) >= _MOST_ORIGINS:
             del self._by_origin[next(iter(self._by_origin))]
         self._by_origin[origin] = nonce
-        return new
+        return True
 
 
 _LONGEST_NONCE = 1024
@@ -75,13 +83,15 @@ def asks_for_nonce(reply: Reply) -> bool:
     return answer is not None and answer.get("error") == "use_dpop_nonce"
 
 
-def key_thumbprint(key: SigningKey) -> str:
+def key_thumbprint(key: "SigningKey") -> str:
     """`dpop_jkt` of an authorization request (RFC 9449 §10)."""
+    from .jose import thumbprint
+
     return thumbprint(key.public or {})
 
 
 async def dpop_proof(
-    key: SigningKey,
+    key: "SigningKey",
     method: str,
     url: str,
     *,
@@ -98,6 +108,8 @@ async def dpop_proof(
         claims["nonce"] = nonce
     if access_token is not None:
         claims["ath"] = access_token_hash(access_token)
+    from .jose import public_members, signed_jwt
+
     header = {"typ": "dpop+jwt", "jwk": public_members(key.public or {})}
     return await signed_jwt(claims, key._replace(key_id=None), header)
 

@@ -26,6 +26,10 @@ _Stored = Callable[[], SecretJson | None]
 _PLAIN = re.compile(r"[a-z0-9_@+-][a-z0-9_@+.-]*")
 _LONGEST = 230  # file systems take 255 bytes, and a temporary name is longer than the name
 _TEMPORARY = r"\.[0-9a-f]{12}\.tmp"  # what `write_json_file` writes first; a killed process leaves it behind
+_IN_MEMORY = (
+    "If the provider never changes the refresh token, load the user and give OAuth2 the OAuth2User: "
+    "new tokens then stay in memory."
+)
 _LONGEST_WRITE = 60.0  # seconds after which it counts as left behind
 
 
@@ -90,6 +94,7 @@ class FileStore(TokenStore):
             check_writable(self.path(name))
         except SaveError as error:
             if error.kind != "transient" and self._has_folder():  # a missing one is made by the next save
+                error.next_step = f"{error.next_step} {_IN_MEMORY}"
                 raise
 
     def _has_folder(self) -> bool:

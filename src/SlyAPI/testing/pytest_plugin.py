@@ -23,7 +23,7 @@ T = TypeVar("T")
 CLIENT_ID = "practice-client"
 CLIENT_SECRET = "practice-secret"
 REDIRECT_URI = "http://127.0.0.1"
-_MARKER = "practice_provider(**settings): settings of the practice provider, as in SlyAPI.testing.PracticeProvider"
+_MARKER = "practice_provider(**settings): settings of the practice provider, of SlyAPI.testing.PracticeProvider"
 
 
 def pytest_configure(config: pytest.Config) -> None:
