@@ -172,6 +172,7 @@ def _add_grant(parser: _Parser) -> None:
     add("--param", action="append", default=[], metavar="K=V", help="add to the URL of the consent page (repeatable)")
     add("--client-auth", choices=_CLIENT_AUTH, metavar="METHOD", help="how the client authenticates itself")
     add("--device", action="store_true", help="show a code to enter on another device (RFC 8628)")
+    add("--resource", metavar="URL", help="find provider and client from this API's URL; APP.json is made if missing")
     add("--client-credentials", action="store_true", help="a token of the program itself, without a user")
     add("--if-needed", action="store_true", help="keep a valid user, refresh an expired one")
     add("--force", action="store_true", help="replace an existing user")

@@ -16,6 +16,7 @@ from ..flow.wizard import check_user_path, confirm_replacing, grant_oauth1_to_fi
 from ..json_file import display_path
 from ..oauth1 import OAuth1App, OAuth1User
 from ..oauth2 import OAuth2App, OAuth2User
+from ..oauth2.resource_login import ResourceLogin
 from ..stores import user_file
 from ..tokens.client_auth import read_client_auth
 from .chosen_user import ChosenUser
@@ -32,7 +33,11 @@ def grant(args: Any, console: Console) -> int:
         _check_oauth1(args, options)
     app_path = args.app or (words.pop(0) if words else "")
     app_path = app_path or _ask_path(console, "Client file", "--app APP.json", "app.json")
-    app = oauth1_client_in(app_path) if args.kind == "oauth1" else client_in(app_path, console)
+    if args.resource:
+        options.resource = ResourceLogin.of(args.resource, app_path)
+        app: OAuth1App | OAuth2App = options.resource.app
+    else:
+        app = oauth1_client_in(app_path) if args.kind == "oauth1" else client_in(app_path, console)
     if isinstance(app, OAuth2App):
         app.client_auth = options.client_auth or app.client_auth
         if args.store or args.name:
@@ -49,7 +54,7 @@ def grant(args: Any, console: Console) -> int:
             user = asyncio.run(grant_oauth1_to_file(app, user_path, options, console))
         else:
             scopes = scopes or _scopes_before(args, user_path)
-            if not named and not scopes and options.way != "machine":
+            if not named and not scopes and options.way != "machine" and not args.resource:
                 scopes = console.ask("Scopes, separated by spaces; Enter for none", "--scope", "").split()
             user = asyncio.run(grant_to_file(app, user_path, scopes, options, console))
     fields = asdict(user) if isinstance(user, OAuth1User) else user.to_dict()
@@ -96,7 +101,7 @@ def _kept(
     args: Any, console: Console, app: OAuth1App | OAuth2App, user_path: str, scopes: list[str]
 ) -> OAuth1User | OAuth2User | None:
     """The user that `--if-needed` keeps, refreshed if it was due; None if a grant is needed."""
-    if not args.if_needed or user_path == "-" or not os.path.lexists(user_path):
+    if not args.if_needed or user_path == "-" or not os.path.lexists(user_path) or not getattr(app, "id", app):
         return None
     with suppress(CredentialsError):
         if isinstance(app, OAuth2App):
@@ -136,6 +141,11 @@ def _way(args: Any) -> Way:
     flags = {"--redirect-uri": args.redirect_uri, "--port": args.port is not None, "--bind": args.bind}
     flags |= {"--paste": args.paste, "--no-browser": args.no_browser, "--param": args.param}
     chosen = [flag for flag, given in ways.items() if given]
+    if args.resource:
+        if chosen or args.kind == "oauth1":
+            other = chosen[0] if chosen else "OAuth 1"
+            raise ConfigError(f"--resource and {other} exclude each other.", next_step="Leave one of them out.")
+        return "browser"
     others = [*chosen[1:], *(flag for flag, given in flags.items() if given)]
     if chosen and (others or args.kind == "oauth1"):
         other = others[0] if others else "OAuth 1"

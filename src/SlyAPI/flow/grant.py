@@ -27,6 +27,7 @@ from ..errors import (
 from ..oauth2 import OAuth2App, OAuth2User
 from ..oauth2.authorization_code import AuthorizationURL, read_redirect
 from ..oauth2.login import Login
+from ..oauth2.resource_login import ResourceLogin
 from ..redirect.browser import open_browser, proc_version
 from ..redirect.loopback import Loopback, Redirect, page
 from ..redirect.loopback_address import check_redirect_uri
@@ -61,6 +62,8 @@ class GrantOptions:
     device_timeout: float | None = None
     """Seconds for a login on another device; None for the life of its code."""
     auth_params: Mapping[str, str] = field(default_factory=dict)
+    resource: ResourceLogin | None = None
+    """Where the grant begins at a resource's URL."""
     open_page: Callable[[str], Awaitable[bool]] = open_browser
     machine: Machine = field(default_factory=lambda: Machine(os.environ, sys.platform, proc_version()))
 
@@ -111,12 +114,15 @@ Ask = Callable[[str], Awaitable[Question[U]]]
 
 
 @dataclass
-class _OAuth2Question(Question[OAuth2User]):
+class OAuth2Question(Question[OAuth2User]):
+    """A login at the provider of `app`, for the API `resource` (RFC 8707) where that is not the client's."""
+
     app: OAuth2App
     scopes: list[str]
     redirect_uri: str
     client_auth: ClientAuth | None
     link: AuthorizationURL | Login
+    resource: str | None = None
 
     @property
     def url(self) -> str:
@@ -133,7 +139,9 @@ class _OAuth2Question(Question[OAuth2User]):
 
     async def exchange(self, code: str) -> OAuth2User:
         key = getattr(self.link, "dpop_key", None)
-        user = await self.app.exchange_code(code, self.link.verifier, self.scopes, self.redirect_uri, dpop_key=key)
+        user = await self.app.exchange_code(
+            code, self.link.verifier, self.scopes, self.redirect_uri, resource=self.resource, dpop_key=key
+        )
         user.client_auth = self.client_auth or user.client_auth
         return user
 
@@ -155,18 +163,24 @@ async def grant(
     check_endpoint(app.token_uri, "token_uri", allow_http=app.allow_http)
 
     async def ask(redirect_uri: str) -> Question[OAuth2User]:
-        check_redirect_uri(redirect_uri)
-        link: AuthorizationURL | Login
-        if app.require_par:
-            link = await app.push_login(redirect_uri, scopes, auth_params=options.auth_params)
-            return _OAuth2Question(app, scopes, redirect_uri, options.client_auth, link)
-        state = secrets.token_urlsafe(24)  # 192 bits; RFC 6749 §10.10 requires at least 128
-        link = app.auth_url_with_pkce(redirect_uri, state, scopes, auth_params=options.auth_params)
-        return _OAuth2Question(app, scopes, redirect_uri, options.client_auth, link)
+        link = await new_link(app, redirect_uri, scopes, options)
+        return OAuth2Question(app, scopes, redirect_uri, options.client_auth, link)
 
     known = app.provider
     usual = app.redirect_uri or (known.redirect_uri if known else DEFAULT_REDIRECT_URI)
     return await grant_by(ask, usual, options, console, save)
+
+
+async def new_link(
+    app: OAuth2App, redirect_uri: str, scopes: list[str], options: GrantOptions, resource: str | None = None
+) -> AuthorizationURL | Login:
+    """The address of the consent page, with a fresh state; pushed where the server requires it (RFC 9126)."""
+    check_redirect_uri(redirect_uri)
+    params = options.auth_params
+    if app.require_par:
+        return await app.push_login(redirect_uri, scopes, auth_params=params, resource=resource)
+    state = secrets.token_urlsafe(24)  # 192 bits; RFC 6749 §10.10 requires at least 128
+    return app.auth_url_with_pkce(redirect_uri, state, scopes, auth_params=params, resource=resource)
 
 
 async def grant_by(ask: Ask[U], usual_redirect_uri: str, options: GrantOptions, console: Console, save: Save[U]) -> U:

@@ -5,13 +5,16 @@ from ..oauth2 import ClientCredentials, OAuth2App, OAuth2User
 from ..redirect.browser import NoBrowser, how_to_open
 from .console import Console
 from .device import grant_by_device
+from .for_resource import grant_for_resource
 from .grant import GrantOptions, Save, grant
 
 
 async def grant_by_chosen_way(
     app: OAuth2App, scopes: list[str], options: GrantOptions, console: Console, save: Save[OAuth2User]
 ) -> OAuth2User:
-    """The user, already saved. Raises what `grant` and `grant_by_device` raise."""
+    """The user, already saved. Raises what `grant`, `grant_for_resource` and `grant_by_device` raise."""
+    if options.resource is not None:
+        return await grant_for_resource(options.resource, scopes, options, console, save)
     if options.way == "machine":
         user = await ClientCredentials(app, scopes).refresh_now()
         save(user)

@@ -13,7 +13,6 @@ from .authorization_code import AuthorizationURL, authorization_url, exchange_fo
 from .client import OnRefresh, clock
 from .device_calls import DeviceCalls
 from .identity_calls import IdentityCalls
-from .jose import thumbprint
 from .login import LIFETIME, Login, new_state, read_answer
 from .machine_calls import MachineCalls
 from .pushed_login import PushedLogin, refuse_unpushed
@@ -150,6 +149,8 @@ class OAuth2App(IdentityCalls, PushedLogin, DeviceCalls, MachineCalls, Registrat
             params["nonce"] = nonce = params.get("nonce") or new_state()
         dpop_key = self._new_dpop_key() if self.dpop else None
         if dpop_key is not None:
+            from .jose import thumbprint
+
             params["dpop_jkt"] = thumbprint(dpop_key)
         own = None if resource is None else tuple(resources_of(resource))
         link = self.auth_url_with_pkce(redirect_uri, new_state(), wanted, auth_params=params, resource=own)

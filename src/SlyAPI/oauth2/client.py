@@ -21,7 +21,7 @@ from ..web.secret_values import SecretForm, SecretJson, Secrets
 from ..web.urls import check_endpoint
 from .client_file import ENDPOINTS, OWN_KEYS, client_members, read_members, saved_path
 from .dpop import Nonces, asks_for_nonce, choose_algorithm, dpop_proof
-from .jose import SigningKey, load_signing_key, new_key
+from .issuer_keys import IssuerKeys
 from .login import FinishedLogins
 from .providers import UNKNOWN, Provider, provider_of
 from .request_slots import TOKEN_REQUESTS, RequestSlots
@@ -96,6 +96,8 @@ class Client:
     _finished: FinishedLogins = field(default_factory=FinishedLogins, init=False, repr=False, compare=False)
     _slots: RequestSlots = field(default_factory=RequestSlots, init=False, repr=False, compare=False)
     _nonces: Nonces = field(default_factory=Nonces, init=False, repr=False, compare=False)
+    _issuer_keys: IssuerKeys = field(default_factory=IssuerKeys, init=False, repr=False, compare=False)
+    _logouts: FinishedLogins = field(default_factory=FinishedLogins, init=False, repr=False, compare=False)
     _found_auth: ClientAuth | None = field(default=None, init=False, repr=False, compare=False)
     """The method that the token endpoint accepted, where the client does not name one."""
 
@@ -262,7 +264,11 @@ class Client:
         All requests with the client's authentication go this way. One with a proof is repeated once where the server
         wants its nonce in it.
         """
-        key = None if dpop_key is None else load_signing_key(dpop_key)
+        key = None
+        if dpop_key is not None:
+            from .jose import load_signing_key  # few need it
+
+            key = load_signing_key(dpop_key)
         reply, sent = await self._send_once(endpoint, form, method, client, now, resources, key)
         if key is not None and self._nonces.take(reply.url, reply.headers) and asks_for_nonce(reply):
             reply, sent = await self._send_once(endpoint, form, method, client, now, resources, key)
@@ -277,7 +283,7 @@ class Client:
         client: "ClientSession | None",
         now: float | None,
         resources: Sequence[str],
-        key: SigningKey | None,
+        key: "SigningKey | None",
     ) -> tuple[Reply, Secrets]:
         uri = self._endpoint(endpoint)
         if method in BY_ASSERTION:
@@ -289,7 +295,7 @@ class Client:
         reply = await self._round_trip(request, client, clock(now))
         return reply, form.secrets((self.secret or "", basic_of(request)))
 
-    async def _proof(self, key: SigningKey, request: Request, now: float, access_token: str | None = None) -> str:
+    async def _proof(self, key: "SigningKey", request: Request, now: float, access_token: str | None = None) -> str:
         """The `DPoP` header of a request, dated by the provider's clock."""
         nonce = self._nonces.of(request.url)
         return await dpop_proof(
@@ -298,6 +304,8 @@ class Client:
 
     def _new_dpop_key(self) -> SecretJson:
         """A key for one user's tokens. Raises `ConfigError` where the provider takes none of ours."""
+        from .jose import new_key
+
         return new_key(choose_algorithm(self.dpop_algs))
 
     async def _assertion(self, method: ClientAuth, now: float) -> dict[str, str]:

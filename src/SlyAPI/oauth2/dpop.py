@@ -7,14 +7,16 @@ import hashlib
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from secrets import token_urlsafe
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 from ..errors import ConfigError
 from ..web.challenges import challenges_in
 from ..web.messages import Reply
-from .jose import ASYMMETRIC, SigningKey, public_members, signed_jwt, thumbprint
 from .token_endpoint import read_answer
+
+if TYPE_CHECKING:
+    from .jose import SigningKey
 
 PREFERRED = ("ES256", "Ed25519", "EdDSA", "ES384", "PS256", "RS256")
 
@@ -24,7 +26,7 @@ def choose_algorithm(offered: Sequence[str] | None) -> str:
     if offered is None:
         return "ES256"
     for alg in PREFERRED:
-        if alg in offered and alg in ASYMMETRIC:
+        if alg in offered:
             return alg
     raise ConfigError("The server accepts none of our DPoP algorithms (dpop_signing_alg_values_supported).")
 
@@ -81,13 +83,15 @@ def asks_for_nonce(reply: Reply) -> bool:
     return answer is not None and answer.get("error") == "use_dpop_nonce"
 
 
-def key_thumbprint(key: SigningKey) -> str:
+def key_thumbprint(key: "SigningKey") -> str:
     """`dpop_jkt` of an authorization request (RFC 9449 §10)."""
+    from .jose import thumbprint
+
     return thumbprint(key.public or {})
 
 
 async def dpop_proof(
-    key: SigningKey,
+    key: "SigningKey",
     method: str,
     url: str,
     *,
@@ -104,6 +108,8 @@ async def dpop_proof(
         claims["nonce"] = nonce
     if access_token is not None:
         claims["ath"] = access_token_hash(access_token)
+    from .jose import public_members, signed_jwt
+
     header = {"typ": "dpop+jwt", "jwk": public_members(key.public or {})}
     return await signed_jwt(claims, key._replace(key_id=None), header)
 

@@ -10,7 +10,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import (
     CredentialsError,
@@ -28,8 +28,10 @@ from ..web.events import refresh_log as log
 from ..web.secret_values import SecretJson, Secrets
 from .app import OnRefresh
 from .client import check_leeway
-from .jose import SigningKey, load_signing_key
 from .token_source import TokenSource
+
+if TYPE_CHECKING:
+    from .jose import SigningKey
 
 RETRY_PAUSE = 5.0
 """Seconds until a refresh that failed while the token is still good is tried again."""
@@ -57,7 +59,7 @@ class Rare:
     """Stands for a user in no store; an id() would be that of another object later."""
     leeway: float | None = None
     """Seconds before expiry at which a token counts as due; None for the client's."""
-    proof_key: tuple[SecretJson, SigningKey] | None = None
+    proof_key: "tuple[SecretJson, SigningKey] | None" = None
     """The user's `dpop_key`, and that key ready to sign."""
     refreshes: list[Any] = field(default_factory=list[Any])
     """Each `Refresh` that has not ended, at most one in an event loop before its hooks."""
@@ -91,13 +93,15 @@ class HeldUser:
         entry = self.rare.entry
         return entry.key if entry is not None else self.own().number
 
-    def proof_key(self) -> SigningKey | None:
+    def proof_key(self) -> "SigningKey | None":
         """The key to which the user's token is bound (RFC 9449), if it is."""
         jwk = self.user.dpop_key
         if jwk is None:
             return None
         ready = self.rare.proof_key
         if ready is None or ready[0] is not jwk:
+            from .jose import load_signing_key  # few need it
+
             ready = self.own().proof_key = (jwk, load_signing_key(jwk))
         return ready[1]
 
@@ -143,7 +147,7 @@ class HeldUser:
     def lock(self) -> AbstractAsyncContextManager[None]:
         """The user's lock: in the store, or among this process's threads for a user in memory."""
         entry = self.rare.entry
-        return entry.lock() if entry is not None else _locks.lock(str(self.own().number))
+        return self.source.lock(entry) if entry is not None else _locks.lock(str(self.own().number))
 
     async def load(self) -> SecretJson | None:
         """Takes over what another program saved. The stored value, None if there is none, `BROKEN` if it is garbage.

@@ -3,7 +3,6 @@
 The rule: what is not verified is not kept; an answer that names another person is not saved.
 """
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlencode
 
@@ -17,14 +16,12 @@ from ..web.messages import Method, Reply, Request, retry_after
 from ..web.secret_values import Secrets
 from ..web.urls import bare_url, check_endpoint
 from .client import Asked, Client, clock
-from .identity import LOGOUT_AGE, LogoutToken, read_id_token, read_logout_token, read_userinfo
-from .issuer_keys import LIMIT, IssuerKeys
-from .jose import ASYMMETRIC, load_signing_key, read_jwt, require, secret_jwk, unverified
-from .login import FinishedLogins
+from .issuer_keys import LIMIT
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
 
+    from .identity import LogoutToken
     from .jose import Jwt
 
 
@@ -42,12 +39,8 @@ _SAME = {"EdDSA": ("EdDSA", "Ed25519"), "Ed25519": ("EdDSA", "Ed25519")}
 """Two names of one algorithm (RFC 9864)."""
 
 
-@dataclass(repr=False)
 class IdentityCalls(Client):
     """The calls of OpenID Connect Core, RP-Initiated Logout and Back-Channel Logout."""
-
-    _issuer_keys: IssuerKeys = field(default_factory=IssuerKeys, init=False, compare=False)
-    _logouts: FinishedLogins = field(default_factory=FinishedLogins, init=False, compare=False)
 
     @clean_traceback
     async def userinfo(
@@ -81,6 +74,8 @@ class IdentityCalls(Client):
         self, request: Request, user: OAuth2User, client: "ClientSession | None", now: float
     ) -> Reply:
         """The reply to a request with the user's token; one with a proof is repeated once for a nonce (RFC 9449 §9)."""
+        from .jose import load_signing_key
+
         if user.dpop_key is None:
             return await transport.send(request, client, timeout=self.token_timeout)
         key = load_signing_key(user.dpop_key)
@@ -117,11 +112,13 @@ class IdentityCalls(Client):
     @clean_traceback
     async def read_logout_token(
         self, token: str, client: "ClientSession | None" = None, *, now: float | None = None
-    ) -> LogoutToken:
+    ) -> "LogoutToken":
         """Whose sessions end, by a logout token that the provider posted (Back-Channel Logout §2.6); each counts once.
 
         Raises `IdentityError`, to which the application answers HTTP 400.
         """
+        from .identity import LOGOUT_AGE, read_logout_token
+
         at = clock(now)
         expected = self._expected()
         logout = read_logout_token(
@@ -156,6 +153,9 @@ class IdentityCalls(Client):
         self, user: OAuth2User, previous: OAuth2User, client: "ClientSession | None", now: float
     ) -> Identity:
         """The identity in the id_token of a refresh (OpenID Connect Core §12.2)."""
+        from .identity import read_id_token
+        from .jose import unverified
+
         before = previous.identity
         assert before is not None
         try:
@@ -182,6 +182,8 @@ class IdentityCalls(Client):
         max_age: float | None = None,
         previous: OAuth2User | None = None,
     ) -> Identity:
+        from .identity import read_id_token
+
         if user.id_token is None:
             raise IdentityError("The provider sent no id_token, though the scope openid asks for one.")
         expected = self._expected()
@@ -203,6 +205,8 @@ class IdentityCalls(Client):
 
     def _check_verifies(self) -> None:
         """Raises `ConfigError` where no id_token can be verified: before a code or refresh token is sent and lost."""
+        from .jose import require
+
         require()
         self._expected()
 
@@ -216,6 +220,8 @@ class IdentityCalls(Client):
 
     def _expected(self) -> Expected:
         """Who issues this client's id_tokens, and how they are signed. Raises `ConfigError` where that is unknown."""
+        from .jose import ASYMMETRIC
+
         issuer = self.issuer or self._facts.id_token_issuer or self._facts.issuer
         jwks_uri = self.jwks_uri or self._facts.jwks_uri or ""
         wanted = self.id_token_alg or "RS256"
@@ -239,6 +245,8 @@ class IdentityCalls(Client):
         self, token: str, expected: Expected, client: "ClientSession | None", now: float
     ) -> "Jwt":
         """The token, if its signature holds."""
+        from .jose import read_jwt, secret_jwk
+
         if expected.algs == ("HS256",):
             return read_jwt(token, [secret_jwk(self.secret or "")], expected.algs)
 
@@ -248,6 +256,9 @@ class IdentityCalls(Client):
         return await self._issuer_keys.read(token, expected.algs, expected.jwks_uri, fetch, now)
 
     async def _signed_userinfo(self, reply: Reply, client: "ClientSession | None", now: float) -> dict[str, Any]:
+        from .identity import read_userinfo
+        from .jose import ASYMMETRIC
+
         expected = self._expected()
         if "HS256" not in expected.algs:  # its algorithm is registered on its own
             expected = expected._replace(algs=ASYMMETRIC)

@@ -7,13 +7,15 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from email.utils import parsedate_to_datetime
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from ..errors import ApiError, BadReplyError
 from ..web.json import read_json
 from ..web.messages import Method, Reply, Request, retry_after
 from ..web.urls import bare_url
-from .jose import Jwt, UnknownKeyError, read_jwt
+
+if TYPE_CHECKING:
+    from .jose import Jwt
 
 SHORTEST, USUAL, LONGEST = 60.0, 3600.0, 86400.0
 """Seconds for which keys are kept: at least, where the reply does not say, at most."""
@@ -40,11 +42,13 @@ class IssuerKeys:
     def __reduce__(self) -> tuple[type[Self], tuple[()]]:
         return type(self), ()
 
-    async def read(self, token: str, algs: Collection[str], uri: str, fetch: Fetch, now: float) -> Jwt:
+    async def read(self, token: str, algs: Collection[str], uri: str, fetch: Fetch, now: float) -> "Jwt":
         """The token, verified with the keys at `uri`; `now` in epoch seconds.
 
         Raises `IdentityError`, and what stands in the way of the keys: `NetworkError`, `ApiError`, `BadReplyError`.
         """
+        from .jose import UnknownKeyError, read_jwt
+
         fresh = uri == self._uri and self._until - LONGEST <= now < self._until
         if not fresh:
             await self._shared(uri, fetch, now)

@@ -238,6 +238,7 @@ _PRIVATE = {"d", "p", "q", "dp", "dq", "qi", "oth", "k"}
 def _opened(token: str) -> tuple[dict[str, Any], bytes, bytes]:
     """Header, payload and signature, decoded. Raises `IdentityError`."""
     decode = _library("util").urlsafe_b64decode
+    payload = signature = b""
     try:
         head, payload, signature = (decode(part.encode("ascii")) for part in token.split("."))
         header = json.loads(head) if len(head) <= LONGEST_HEADER else None

@@ -19,9 +19,27 @@ if TYPE_CHECKING:
 async def issuer_metadata(
     issuer: str, client: "ClientSession | None" = None, *, allow_http: bool = False
 ) -> dict[str, Any]:
-    """The issuer's metadata: the first place's, whose gaps the next ones fill.
+    """As `find_issuer_metadata`. Raises `ConfigError` where there are none."""
+    found = await find_issuer_metadata(issuer, client, allow_http=allow_http)
+    if found is None:
+        raise no_metadata(issuer)
+    return found
 
-    Raises `ConfigError` where no place has any, `BadReplyError` where they are another issuer's, `NetworkError`.
+
+def no_metadata(issuer: str) -> ConfigError:
+    """The error for an issuer that publishes nothing."""
+    return ConfigError(
+        f"{printable(issuer, 100)} publishes no metadata (RFC 8414, OpenID Connect).",
+        next_step="Give the endpoints: auth_uri and token_uri.",
+    )
+
+
+async def find_issuer_metadata(
+    issuer: str, client: "ClientSession | None" = None, *, allow_http: bool = False
+) -> dict[str, Any] | None:
+    """The issuer's metadata: the first place's, whose gaps the next ones fill; None where no place has any.
+
+    Raises `BadReplyError` where they are another issuer's, `ConfigError` for what is not an issuer, `NetworkError`.
     """
 
     async def ask(request: Request) -> dict[str, Any] | SlyError | None:
@@ -39,10 +57,7 @@ async def issuer_metadata(
     errors = [answer for answer in answers if isinstance(answer, SlyError)]
     if errors:
         raise min(errors, key=lambda error: isinstance(error, NetworkError))
-    raise ConfigError(
-        f"{printable(issuer, 100)} publishes no metadata (RFC 8414, OpenID Connect).",
-        next_step="Give the endpoints: auth_uri and token_uri.",
-    )
+    return None
 
 
 async def resource_metadata(

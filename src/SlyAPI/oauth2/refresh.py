@@ -22,7 +22,7 @@ from enum import Enum, auto
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..errors import GrantEndedError, SaveError, SlyError, SupersededError, TokenError, clean_traceback
+from ..errors import GrantEndedError, LoginEndedError, SaveError, SlyError, SupersededError, TokenError, clean_traceback
 from ..stores.contract import missing
 from ..tokens.user import OAuth2User
 from ..web.events import refresh_log as log
@@ -30,7 +30,7 @@ from ..web.events import refreshed
 from ..web.secret_values import SecretJson, Secrets
 from .app import OnRefresh
 from .held_user import NOT_LOADED, HeldUser, mark_of, unavailable
-from .learned import known_error, learn_error, learn_renewed
+from .learned import is_new, known_error, learn_error, learn_renewed
 from .saving import save_with_retries
 from .uncancellable import LAST_TRY, is_cancelled, uncancellable
 
@@ -90,6 +90,12 @@ class Refresh:
         else:
             self.done.set_result(None)
 
+    def give_up(self) -> None:
+        """Ends a login whose program ends; nobody may answer the page for minutes."""
+        if not self.done.done():
+            self.done.set_exception(LoginEndedError("The login was given up, since its session closes."))
+        self.task.cancel()
+
     def _ended(self, task: "asyncio.Task[None]") -> None:
         self.held.rare.refreshes.remove(self)
         error = None if task.cancelled() else task.exception()
@@ -109,7 +115,7 @@ class Refresh:
                 raise error if isinstance(error, SlyError) else unavailable(held, error) from None
             renewed = None
             if not await self._stored_is_good():
-                if held.rare.entry is not None and held.user.refresh_token:
+                if held.rare.entry is not None and (held.user.refresh_token or held.source.begins_anew(held.user)):
                     await held.rare.entry.check_writable()  # the reply may be the only copy of a rotated token
                 renewed = await self._request()
             if renewed is not None:
@@ -131,7 +137,7 @@ class Refresh:
         if held.user.token not in self.rejected and not held.is_due():
             return True
         error = known_error(held.key, held.user.refresh_token, self.loop.time())
-        if error is not None:
+        if error is not None and not (isinstance(error, GrantEndedError) and held.source.begins_anew(held.user)):
             raise error
         return False
 
@@ -139,10 +145,10 @@ class Refresh:
         """Step 3: new tokens from the source; None if another program saved good ones meanwhile."""
         held = self.held
         # a reply with a new refresh token is heard out; another is given up when the program ends
-        grace = math.inf if held.user.refresh_token else 0.0
+        grace = math.inf if held.user.refresh_token and not held.source.begins_anew(held.user) else 0.0
         renewed = await self.steps.finish(self._new_tokens(), grace, self.context)
         if renewed is not None:
-            learn_renewed(held.key, renewed.token, bool(self.rejected), self.loop.time())
+            learn_renewed(held.key, renewed.token, any(self.rejected), self.loop.time())
         return renewed
 
     async def _new_tokens(self) -> OAuth2User | None:
@@ -320,6 +326,17 @@ async def refresh(held: HeldUser, client: Any, why: str = "due", rejected: Secre
                 raise  # else somebody cancelled the refresh, not us
 
 
+async def renew_refused(held: HeldUser, client: Any) -> None:
+    """After a 401 for the token in use: one refresh, unless the token is new or another program has a newer one."""
+    new = is_new(held.key, held.user.token, asyncio.get_running_loop().time())
+    if is_hook_of(held) or (new and not held.is_due()):
+        await held.load()  # another refresh would not help, unless another program did one
+    elif held.source.can_renew(held.user):
+        await refresh(held, client, "refused", Secrets((held.user.token,)))
+    else:
+        await held.load()  # the person may have granted again
+
+
 def _in_flight(held: HeldUser) -> "asyncio.Future[None] | None":
     return next((one.done for one in _of_loop(held) if one.joinable), None)
 
@@ -342,6 +359,9 @@ async def wait_for_refresh(held: HeldUser) -> None:
     """
     if is_hook_of(held):
         return
+    if held.source.asks_person:
+        for one in _of_loop(held):
+            one.give_up()
     while callers := [one.done for one in _of_loop(held) if not one.done.done()]:
         await asyncio.wait(callers)
     saving = _of_loop(held)

@@ -15,7 +15,6 @@ from ..tokens.scopes import Scopes, join_scopes
 from ..transport import requests as transport
 from ..web.messages import Request
 from ..web.secret_values import Secrets
-from . import registration
 from .client import Client
 
 if TYPE_CHECKING:
@@ -80,14 +79,39 @@ class RegistrationCalls(Client):
         `metadata` are further members of the registration; None leaves out one of our defaults. Raises `ConfigError`
         where the issuer registers no clients, `TokenError`, `BadReplyError`, `NetworkError`.
         """
-        from .discovery import client_settings
         from .metadata_calls import issuer_metadata
 
-        server = await issuer_metadata(issuer, client)
+        return await cls.register_at(
+            await issuer_metadata(issuer, client),
+            client_name=client_name,
+            redirect_uris=redirect_uris,
+            scopes=scopes,
+            initial_access_token=initial_access_token,
+            client=client,
+            **metadata,
+        )
+
+    @classmethod
+    @clean_traceback
+    async def register_at(
+        cls,
+        server: Mapping[str, Any],
+        *,
+        client_name: str,
+        redirect_uris: Iterable[str] = (),
+        scopes: Scopes = (),
+        initial_access_token: str | None = None,
+        client: "ClientSession | None" = None,
+        **metadata: Any,
+    ) -> Self:
+        """As `register`, at the server of these metadata (RFC 8414), which were asked for before."""
+        from . import registration
+        from .discovery import client_settings
+
         learned = client_settings(server)
         if "register_uri" not in learned:
             raise ConfigError(
-                f"{printable(issuer, 100)} does not offer client registration (RFC 7591).",
+                f"{printable(server['issuer'], 100)} does not offer client registration (RFC 7591).",
                 next_step="Register the client in the provider's console.",
             )
         asked = registration.client_metadata(client_name, redirect_uris, join_scopes(scopes), metadata, server)
@@ -104,6 +128,8 @@ class RegistrationCalls(Client):
         Raises `ConfigError` for a client that cannot be managed, `TokenError`, `BadReplyError`, `NetworkError`.
         """
 
+        from . import registration
+
         current = await self._manage(None, client)
         changed = await self._manage(registration.changed_metadata(current, metadata), client)
         return replace(self, **registration.registered_settings(changed))
@@ -112,12 +138,16 @@ class RegistrationCalls(Client):
     async def delete_registration(self, *, client: "ClientSession | None" = None) -> None:
         """Ends the registration, and with it every grant (RFC 7592 §2.3). Raises as `update_registration`."""
 
+        from . import registration
+
         uri, token = self._registration()
         reply = await transport.send(registration.deletion_request(uri, token), client, timeout=self.token_timeout)
         registration.read_deletion(reply, Secrets((token,)))
 
     async def _manage(self, metadata: Mapping[str, Any] | None, client: "ClientSession | None") -> dict[str, Any]:
         """The registration as it is, or changed to `metadata`; keeps the access token that the reply renews."""
+
+        from . import registration
 
         uri, token = self._registration()
         request: Request = registration.management_request(uri, token, metadata)
@@ -145,6 +175,8 @@ class RegistrationCalls(Client):
 
         With a `key` it names the key's public half. Raises `ConfigError` for an `id` that is not such a URL.
         """
+
+        from . import registration
 
         parts = urlsplit(self.id)
         if parts.scheme != "https" or not parts.hostname or len(parts.path) < 2 or parts.fragment or parts.username:

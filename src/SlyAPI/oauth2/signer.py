@@ -3,24 +3,25 @@
 The rule: a call whose token is good takes no lock and waits for nothing.
 """
 
-import asyncio
 import os
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Self
 
 from ..auth.contract import Auth
-from ..errors import SaveError, clean_traceback
+from ..errors import GrantEndedError, SaveError, clean_traceback
 from ..json_file import StrPath
 from ..stores.contract import StoredUser, entry_of
 from ..stores.file import user_file
+from ..tokens.scopes import Scopes
 from ..tokens.user import OAuth2User, authorization
+from ..web.challenges import challenges_in, needs_scope
 from ..web.messages import Request
 from ..web.secret_values import Secrets
 from .app import OAuth2App, OnRefresh
 from .held_user import NOT_LOADED, HeldUser, mark_of
-from .learned import forget_new, is_new
-from .refresh import is_hook_of, refresh, wait_for_refresh
+from .learned import forget_new
+from .refresh import refresh, renew_refused, wait_for_refresh
 from .token_source import RefreshTokenSource, TokenSource
 
 
@@ -40,11 +41,22 @@ class Signer(Auth):
         """
         held = self._held
         if held.is_due():
-            await refresh(held, client)
+            try:
+                await refresh(held, client)
+            except GrantEndedError:
+                if not held.source.logs_in:
+                    raise
+                return request  # unsigned: the challenge that answers it says how to log in
         request.headers["Authorization"] = authorization(held.user)
         if held.user.dpop_key is not None or held.source.app.certificate is not None:
             await self._prove(request)
         return request
+
+    def may_sign_again(self, status: int, headers: Mapping[str, str]) -> bool:
+        """After a 401; where a login can bring more scopes, after a 403 for one that lacks too."""
+        if status == 401:
+            return True
+        return status == 403 and self._held.source.logs_in and needs_scope(challenges_in(headers)) is not None
 
     @clean_traceback
     async def sign_again(self, client: Any, request: Request, headers: Mapping[str, str]) -> bool:
@@ -54,14 +66,12 @@ class Signer(Auth):
             await self._prove(request)  # RFC 9449 §9: the token is good
             return True
         sent = Secrets((request.headers.get("Authorization", ""),))
-        if authorization(held.user) in sent:
-            new = is_new(held.key, held.user.token, asyncio.get_running_loop().time())
-            if is_hook_of(held) or (new and not held.is_due()):
-                await held.load()  # another refresh would not help, unless another program did one
-            elif held.source.can_renew(held.user):
-                await refresh(held, client, "refused", Secrets((held.user.token,)))
-            else:
-                await held.load()  # the person may have granted again
+        if held.source.logs_in:
+            await held.source.answer(held, client, sent, headers)
+            if held.user is NOT_LOADED:
+                return False
+        elif authorization(held.user) in sent:
+            await renew_refused(held, client)
         request.headers["Authorization"] = authorization(held.user)
         await self._prove(request)
         return request.headers["Authorization"] not in sent
@@ -182,6 +192,48 @@ class OAuth2(Signer):
     ) -> None:
         source = RefreshTokenSource(app if isinstance(app, OAuth2App) else OAuth2App.from_json_file(app))
         super().__init__(held_user(source, user, clock, leeway, on_refresh))
+
+    @classmethod
+    @clean_traceback
+    def for_resource(
+        cls,
+        url: str,
+        app: OAuth2App | StrPath,
+        user: OAuth2User | StoredUser | StrPath,
+        *,
+        consent: Callable[[str], Awaitable[str]] | None = None,
+        redirect_uri: str | None = None,
+        client_name: str = "SlyAPI",
+        client_metadata_url: str | None = None,
+        scopes: Scopes = (),
+        on_refresh: OnRefresh | None = None,
+        leeway: float | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> Self:
+        """Signs requests to the resource at `url`, with a login at the first 401 (RFC 9728, RFC 8414, RFC 7591).
+
+        `app` and `user` are paths, of which either may be missing and is then made, or an object and an entry. A
+        person consents in `consent`, which shows the page at a URL and gives the URL that it redirected to
+        (`redirect_uri`: where to), or in this machine's browser. `client_metadata_url` is the address of a metadata
+        document to be the client's id. `scopes` replace those that the resource asks for. A 403 for a scope that the
+        token lacks is another login, once. Raises `ConfigError`, `CredentialsError`; a call raises what the login
+        raises.
+        """
+        from .resource_source import resource_source  # few programs log in by themselves
+
+        source = resource_source(
+            url,
+            app,
+            consent=consent,
+            redirect_uri=redirect_uri,
+            client_name=client_name,
+            client_metadata_url=client_metadata_url,
+            scopes=scopes,
+            clock=clock,
+        )
+        self = cls.__new__(cls)
+        Signer.__init__(self, held_user(source, user, clock, leeway, on_refresh))
+        return self
 
 
 def held_user(

@@ -4,9 +4,13 @@ The rule: a source sends one token request and reads its reply. It knows nothing
 """
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Any
 
+from ..stores import StoredUser
 from ..tokens.user import OAuth2User
+from ..web.secret_values import Secrets
 from .app import OAuth2App
 
 if TYPE_CHECKING:
@@ -21,8 +25,28 @@ class TokenSource(ABC):
     needs_grant = True
     """Whether only a person can make the first tokens; else a store may have none yet."""
 
+    logs_in = False
+    """Whether a refused request may begin a login; `answer` then decides."""
+    asks_person = False
+    """Whether a person is being asked at this moment."""
+
     def __init__(self, app: OAuth2App) -> None:
         self.app = app
+
+    def begins_anew(self, user: OAuth2User) -> bool:
+        """Whether `new_tokens` asks a person, whatever refresh token the user has."""
+        return False
+
+    def lock(self, entry: StoredUser) -> AbstractAsyncContextManager[None]:
+        """The lock under which new tokens are asked for and saved."""
+        return entry.lock()
+
+    async def answer(self, held: Any, client: Any, sent: Secrets, headers: Mapping[str, str]) -> None:
+        """What follows a refusal of a request with the header `sent`, where `logs_in`.
+
+        `held` is the `HeldUser`; `headers` are the reply's.
+        """
+        raise NotImplementedError
 
     def can_renew(self, user: OAuth2User) -> bool:
         """Whether `new_tokens` can succeed for the user."""

@@ -1,0 +1,83 @@
+"""The consent page in this machine's browser, whose redirect a listener on loopback receives (RFC 8252).
+
+The rule: listen before the page opens; answer the browser once the login has ended, with what came of it.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
+from urllib.parse import parse_qsl, urlsplit
+
+from ..errors import ConfigError, GrantTimeoutError, RedirectError, SlyError, StateMismatchError
+from ..redirect.browser import open_browser
+from ..redirect.loopback import Loopback, Redirect, page
+from .authorization_code import read_redirect
+
+REDIRECT_URI = "http://127.0.0.1:0/"
+"""Any free port."""
+TIMEOUT = 300.0
+"""Seconds in which a person answers the consent page."""
+
+
+class BrowserConsent:
+    """A listener at `redirect_uri`; `ask` is the `Consent` of one login."""
+
+    def __init__(self, loopback: Loopback) -> None:
+        self.redirect_uri = loopback.redirect_uri
+        self._loopback = loopback
+        self._answered: Redirect | None = None
+
+    async def ask(self, url: str) -> str:
+        """Opens the page, and gives the redirect that answers it. Raises `ConfigError`, `GrantTimeoutError`."""
+        if not await open_browser(url):
+            raise ConfigError(
+                "A person has to consent, and no browser can be opened here.",
+                next_step="Run: python -m SlyAPI grant --resource URL APP.json USER.json, or give consent=.",
+            )
+        state = state_in(url)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(TIMEOUT):
+                async for redirect in self._loopback.redirects():
+                    if not _is_strange(redirect, state):
+                        self._answered = redirect
+                        return f"{self.redirect_uri}?{redirect.query}"
+                    await redirect.answer(400, page("Not connected", "This page is of another attempt.", ok=False))
+        raise GrantTimeoutError(f"Nobody answered the consent page within {TIMEOUT:g} s.", next_step="Try again.")
+
+    async def end(self, error: SlyError | None) -> None:
+        """Answers the browser that waits."""
+        if self._answered is not None:
+            if error is None:
+                await self._answered.answer(200, page("Connected", "You can close this page.", ok=True))
+            else:
+                details = str(error)
+                await self._answered.answer(400, page("Not connected", "Nothing was saved.", ok=False, details=details))
+
+
+def state_in(url: str) -> str:
+    """The state of an authorization request."""
+    return dict(parse_qsl(urlsplit(url).query)).get("state", "")
+
+
+def _is_strange(redirect: Redirect, state: str) -> bool:
+    """Whether the redirect is of another attempt, which must not end this one."""
+    try:
+        read_redirect(redirect.query, state=state)
+    except StateMismatchError:
+        return True
+    except RedirectError:
+        return False  # of this attempt: the login reads it again and says what is wrong
+    return False
+
+
+@asynccontextmanager
+async def browser_consent(redirect_uri: str | None) -> AsyncGenerator[BrowserConsent, None]:
+    """Listens at the redirect URI (None: any free port) while the block runs. Raises `ListenError`, `ConfigError`."""
+    async with await Loopback.open(redirect_uri or REDIRECT_URI) as loopback:
+        consent = BrowserConsent(loopback)
+        try:
+            yield consent
+        except SlyError as error:
+            await consent.end(error)
+            raise
+        await consent.end(None)
