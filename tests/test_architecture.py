@@ -32,6 +32,8 @@ WINGS: dict[str, str] = {
     "retry": _WORDS,
     "params": _WORDS,
     "auth": _WORDS,
+    "httpx": "errors auth",
+    "httpx2": "errors auth",
     "transport": f"{_WORDS} json_file",
     "tokens": f"{_WORDS} json_file",
     "redirect": _WORDS,

@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ..errors import ConfigError, OriginError
+from ..web.challenges import wants_nonce
 from ..web.masking import masked
 from ..web.messages import FORM, REDIRECTS, Method, Request
 
@@ -49,17 +50,21 @@ async def _signed(
     _apply(await auth.sign(request.session, plain), request)
     response = await handler(request)
     auth.note_reply(plain.url, response.status, response.headers)
-    if not auth.may_sign_again(response.status, response.headers) or not _can_repeat(request):
-        return response
-    try:
-        again = await auth.sign_again(request.session, plain, response.headers)
-    except BaseException:
-        response.close()
-        raise
-    if again:
+    while auth.may_sign_again(response.status, response.headers) and _can_repeat(request):
+        proof = wants_nonce(response.headers)
+        try:
+            again = await auth.sign_again(request.session, plain, response.headers)
+        except BaseException:
+            response.close()
+            raise
+        if not again:
+            break
         response.release()
         _apply(plain, request)
         response = await handler(request)
+        auth.note_reply(plain.url, response.status, response.headers)
+        if proof or not wants_nonce(response.headers):
+            break  # repeated once; and once more for a nonce that a new token's first proof lacked
     return response
 
 

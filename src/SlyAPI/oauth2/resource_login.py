@@ -36,6 +36,7 @@ from .resource_plan import (
     place_in,
     scopes_to_ask,
     undocumented,
+    wants_dpop,
 )
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ class ResourceLogin:
         else:
             server = undocumented(issuer)
         scopes = scopes_to_ask(self.scopes, wish, found, server, user)
-        return Plan(check_resource(found, self.url), server, scopes)
+        return Plan(check_resource(found, self.url), server, scopes, wants_dpop(wish.challenge, found))
 
     async def client_for(self, plan: Plan, redirect_uri: str, client: "ClientSession | None") -> OAuth2App:
         """The client at the plan's server: the one in the file, else a document's, else a new registration, saved.
@@ -116,11 +117,16 @@ class ResourceLogin:
             self.read_client()
             if not check_client(self.app, plan):
                 made = await self._made(plan, redirect_uri, client)
-                made = replace(made, scopes=[], resource=plan.resource, extra={**made.extra, MADE_FOR: self.url})
-                if self.app_path is not None:
-                    write_json_file(self.app_path, made.to_dict())
-                self.app = made
+                self.app = replace(made, scopes=[], resource=plan.resource, extra={**made.extra, MADE_FOR: self.url})
+                self._write()
+            if plan.dpop and not self.app.dpop:
+                self.app = replace(self.app, dpop=True)
+                self._write()
         return self.app
+
+    def _write(self) -> None:
+        if self.app_path is not None:
+            write_json_file(self.app_path, self.app.to_dict())
 
     async def _made(self, plan: Plan, redirect_uri: str, client: "ClientSession | None") -> OAuth2App:
         if self.client_metadata_url and plan.server.get("client_id_metadata_document_supported") is True:
@@ -154,6 +160,11 @@ class ResourceLogin:
         """The user who consented, with tokens for the resource. Raises what the steps raise, and `RedirectError`."""
         plan = await self.plan(wish, user, client)
         app = await self.client_for(plan, redirect_uri, client)
-        login = app.begin_login(redirect_uri, plan.scopes, resource=plan.resource, now=self.clock())
+        if app.require_par:
+            login = await app.push_login(
+                redirect_uri, plan.scopes, resource=plan.resource, client=client, now=self.clock()
+            )
+        else:
+            login = app.begin_login(redirect_uri, plan.scopes, resource=plan.resource, now=self.clock())
         redirect = await consent(login.url)
         return bound(await app.finish_login(login, redirect, client, now=self.clock()), app)

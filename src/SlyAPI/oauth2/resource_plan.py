@@ -34,11 +34,15 @@ class Wish:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is published for a login: `resource` and `scopes` to ask for, and the metadata of the server."""
+    """What is published for a login: `resource` and `scopes` to ask for, and the metadata of the server.
+
+    `dpop`: whether tokens have to be bound to a key (RFC 9449).
+    """
 
     resource: str
     server: Mapping[str, Any]
     scopes: list[str]
+    dpop: bool = False
 
     @property
     def issuer(self) -> str:
@@ -125,6 +129,11 @@ def is_bound(user: OAuth2User, app: OAuth2App) -> bool:
     """Whether the tokens are from this client at this server, so that it may see the refresh token."""
     extra = user.extra or {}
     return extra.get("client_id") in (None, app.id) and extra.get("issuer") in (None, app.issuer)
+
+
+def wants_dpop(challenge: Challenge | None, found: ResourceMetadata | None) -> bool:
+    """Whether the challenge or the metadata of the resource ask for DPoP (RFC 9449 §7.1, RFC 9728 §2)."""
+    return (challenge is not None and challenge.is_scheme("DPoP")) or (found is not None and found.dpop_required)
 
 
 def check_resource(found: ResourceMetadata | None, url: str) -> str:

@@ -98,6 +98,14 @@ def needs_scope(challenges: Iterable[Challenge]) -> Challenge | None:
     return _with_error(challenges, "insufficient_scope")
 
 
+def wants_nonce(headers: Mapping[str, str]) -> bool:
+    """Whether a 401 refuses only a proof that lacks the server's nonce (RFC 9449 §9)."""
+    return any(
+        challenge.is_scheme("DPoP") and challenge.params.get("error") == "use_dpop_nonce"
+        for challenge in challenges_in(headers)
+    )
+
+
 def next_step(challenges: Iterable[Challenge]) -> str:
     """What a person can do about the challenges of a 401 or 403; empty where they do not say."""
     challenges = list(challenges)

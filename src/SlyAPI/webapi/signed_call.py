@@ -11,7 +11,7 @@ from ..errors import ApiError, ConfigError, OriginError, printable
 from ..transport.bodies import Body
 from ..transport.requests import REPLY_LIMIT, fetch
 from ..transport.sessions import session_on_same_connector
-from ..web.challenges import next_step
+from ..web.challenges import next_step, wants_nonce
 from ..web.masking import masked
 from ..web.messages import REDIRECTS, Method, Reply, Request, retry_after
 from ..web.redirects import headers_for_other_origin, leads_inside
@@ -56,11 +56,16 @@ async def signed_call(
     own = Request(*unsigned)
     replaced: list[str] = []
     call_again = False
-    if reply.status in (401, 403) and auth.may_sign_again(reply.status, reply.headers):
-        replaced = _added(own, request)
+    while reply.status in (401, 403) and auth.may_sign_again(reply.status, reply.headers):
+        proof = wants_nonce(reply.headers)
+        replaced += _added(own, request)
         call_again = await auth.sign_again(client, request, reply.headers)
-        if call_again and is_repeatable(request):
-            reply, call_again = await fetch(client, request, limit), False
+        if not call_again or not is_repeatable(request):
+            break
+        reply, call_again = await fetch(client, request, limit), False
+        auth.note_reply(request.url, reply.status, reply.headers)
+        if proof or not wants_nonce(reply.headers):
+            break  # repeated once; and once more for a nonce that a new token's first proof lacked
     if reply.status in REDIRECTS and "Location" in reply.headers:
         request, reply = await _follow(auth, client, own, request, reply, origin, limit, fetch)
     if reply.status >= 400:

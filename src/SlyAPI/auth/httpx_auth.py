@@ -1,0 +1,75 @@
+"""An `Auth` as that of httpx or httpx2: signs what an `AsyncClient` sends.
+
+The rule: what httpx carries along a redirect to another origin is never what signing added.
+"""
+
+from collections.abc import AsyncGenerator, Generator
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ConfigError
+from ..web.challenges import wants_nonce
+from ..web.messages import FORM, Method, Request
+from .contract import Auth
+
+if TYPE_CHECKING:
+    from httpx import Auth as HttpxAuth
+
+_STRIPPED = ("authorization", "dpop")
+"""Headers that httpx removes before another origin, and proofs, which are of no use there."""
+
+
+def signed_by(httpx: ModuleType, auth: Auth) -> "HttpxAuth":
+    """The library's own `Auth` that signs as `auth` does. Raises `ConfigError` for anything that is not an `Auth`."""
+    if not isinstance(auth, Auth):
+        raise ConfigError(f"signed takes an Auth, not {type(auth).__name__}.")
+
+    class SignedAuth(httpx.Auth):  # type: ignore[name-defined,misc]  # of either library
+        def __repr__(self) -> str:
+            return f"signed({auth!r})"
+
+        async def async_auth_flow(self, request: Any) -> AsyncGenerator[Any, Any]:
+            form = request.headers.get("Content-Type", "").lower().startswith(FORM)
+            repeatable = isinstance(request.stream, httpx.ByteStream)
+            plain = _as_plain(request, await request.aread() if form and repeatable else b"")
+            _apply(await auth.sign(None, plain), request)
+            response = yield request
+            auth.note_reply(plain.url, response.status_code, response.headers)
+            while repeatable and auth.may_sign_again(response.status_code, response.headers):
+                proof = wants_nonce(response.headers)
+                if not await auth.sign_again(None, plain, response.headers):
+                    return
+                _apply(plain, request)
+                response = yield request
+                auth.note_reply(plain.url, response.status_code, response.headers)
+                if proof or not wants_nonce(response.headers):
+                    return  # repeated once; and once more for a nonce that a new token's first proof lacked
+
+        def sync_auth_flow(self, request: Any) -> Generator[Any, Any, None]:
+            raise ConfigError("A synchronous client cannot be signed for.", next_step="Use httpx's AsyncClient.")
+            yield
+
+    return SignedAuth()
+
+
+def _as_plain(request: Any, form: bytes) -> Request:
+    headers = {name: value for name, value in request.headers.items() if name != "authorization"}
+    text = form.decode("utf-8", "surrogateescape")
+    return Request(Method(request.method), str(request.url), headers=headers, data=text or {})
+
+
+def _apply(plain: Request, request: Any) -> None:
+    """Puts the credential into the request; a client certificate is for httpx itself to present.
+
+    Raises `ConfigError` for a header that httpx would take to other origins.
+    """
+    for name, value in plain.headers.items():
+        if request.headers.get(name) != value:
+            if name.lower() not in _STRIPPED:
+                raise ConfigError(
+                    f"httpx would send the header {name} along a redirect to another origin.",
+                    next_step="Use a WebAPI, or aiohttp with middlewares=(auth,).",
+                )
+            request.headers[name] = value
+    if plain.query_params:
+        request.url = request.url.copy_merge_params(plain.query_params)

@@ -1,0 +1,128 @@
+"""Requests of httpx and httpx2 that an `Auth` signs: the tokens, their refresh, and what leaves the origin."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from aiohttp import web
+
+import SlyAPI.httpx
+import SlyAPI.httpx2
+from SlyAPI import Auth, ClientCredentials, HeaderApiKey, OAuth2, OAuth2App, OAuth2User, UrlApiKey
+from SlyAPI.errors import ConfigError, GrantEndedError
+from SlyAPI.testing import GRANT_TYPES
+from tests.oauth2.test_for_resource import Person, asked, resource, signer
+
+if TYPE_CHECKING:
+    from tests.conftest import Practise, Serve
+
+LIBRARIES = {"httpx": SlyAPI.httpx.signed, "httpx2": SlyAPI.httpx2.signed}
+each_library = pytest.mark.parametrize("library", LIBRARIES)
+
+
+def client_of(library: str, auth: Auth, **settings: Any) -> Any:
+    return importlib.import_module(library).AsyncClient(auth=LIBRARIES[library](auth), trust_env=False, **settings)
+
+
+@each_library
+async def test_a_machines_token_is_requested_once_and_renewed_when_due(practise: Practise, library: str) -> None:
+    practice = await practise(grant_types=GRANT_TYPES)
+    auth = ClientCredentials(practice.app, ["notes"], practice.folder / "machine.json", clock=practice.clock)
+    url = f"{practice.provider.api_url}/notes"
+    async with client_of(library, auth) as client:
+        replies = await asyncio.gather(*(client.get(url) for _ in range(10)))
+        assert {reply.status_code for reply in replies} == {200}
+        assert len(asked(practice)) == 1
+        practice.clock.now += 95
+        assert (await client.post(url, json={"text": "hello"})).status_code == 201
+        assert len(asked(practice)) == 2
+
+
+@each_library
+async def test_a_login_from_a_url_alone(practise: Practise, library: str) -> None:
+    practice, person = await resource(practise), Person()
+    async with client_of(library, signer(practice, person)) as client:
+        assert (await client.post(f"{practice.provider.api_url}/notes", json={"text": "hi"})).status_code == 201
+        assert (await client.get(f"{practice.provider.api_url}/forecast")).status_code == 200
+    assert len(person.asked) == 2
+
+
+@each_library
+async def test_a_proof_of_possession_whose_nonce_the_servers_choose(practise: Practise, library: str) -> None:
+    practice, person = await resource(practise, dpop="required", dpop_nonces=True), Person()
+    async with client_of(library, signer(practice, person)) as client:
+        reply = await client.get(f"{practice.provider.api_url}/notes")
+    assert (reply.status_code, len(person.asked)) == (200, 1), reply.text
+
+
+@each_library
+async def test_a_refused_token_is_refreshed_once_and_a_stream_is_not_sent_twice(
+    practise: Practise, library: str
+) -> None:
+    practice, person = await resource(practise), Person()
+    url = f"{practice.provider.api_url}/notes"
+    async with client_of(library, signer(practice, person)) as client:
+        await client.get(url)
+        practice.provider.revoke_access_tokens()
+
+        async def body() -> Any:
+            yield b'{"text": "a stream"}'
+
+        headers = {"Content-Type": "application/json"}
+        assert (await client.post(url, content=body(), headers=headers)).status_code == 401
+        assert practice.provider.refreshes == 0
+        assert (await client.post(url, content=b'{"text": "bytes"}', headers=headers)).status_code == 201
+        assert practice.provider.refreshes == 1
+
+
+@each_library
+async def test_a_grant_that_has_ended_is_the_error_of_the_auth(practise: Practise, library: str) -> None:
+    practice = await practise()
+    user = OAuth2User("token", "unknown-refresh-token")
+    auth = OAuth2(practice.app, user, clock=practice.clock)
+    async with client_of(library, auth) as client:
+        with pytest.raises(GrantEndedError):
+            await client.get(f"{practice.provider.api_url}/notes")
+
+
+@each_library
+async def test_no_credential_follows_a_redirect_to_another_origin(serve: Serve, library: str) -> None:
+    seen: list[Any] = []
+
+    async def elsewhere(request: web.Request) -> web.StreamResponse:
+        seen.append((str(request.url), dict(request.headers)))
+        return web.Response()
+
+    there = (await serve(elsewhere)).origin
+
+    async def here(request: web.Request) -> web.StreamResponse:
+        raise web.HTTPFound(f"{there}/away")
+
+    origin = (await serve(here)).origin
+    for auth in (OAuth2(_app(), OAuth2User("token-1F9C")), UrlApiKey("key", "token-1F9C")):
+        async with client_of(library, auth, follow_redirects=True) as client:
+            await client.get(f"{origin}/?a=b")
+    assert len(seen) == 2
+    assert "token-1F9C" not in repr(seen)
+    async with client_of(library, HeaderApiKey("X-Api-Key", "token-1F9C"), follow_redirects=True) as client:
+        with pytest.raises(ConfigError, match="redirect"):
+            await client.get(origin)
+    assert len(seen) == 2
+
+
+@each_library
+def test_what_cannot_be_signed_is_said_at_once(library: str) -> None:
+    with pytest.raises(ConfigError):
+        LIBRARIES[library]("app.json")  # type: ignore[arg-type]
+    auth = LIBRARIES[library](OAuth2(_app(), OAuth2User("token-1F9C")))
+    assert "token-1F9C" not in repr(auth)
+    with importlib.import_module(library).Client(auth=auth, trust_env=False) as client:
+        with pytest.raises(ConfigError, match="synchronous"):
+            client.get("http://127.0.0.1:9/")
+
+
+def _app() -> OAuth2App:
+    return OAuth2App("id", "secret", "https://auth.example/a", "https://auth.example/t")
