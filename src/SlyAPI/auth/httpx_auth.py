@@ -13,13 +13,13 @@ from ..web.messages import FORM, Method, Request
 from .contract import Auth
 
 if TYPE_CHECKING:
-    from httpx import Auth as HttpxAuth
+    pass
 
 _STRIPPED = ("authorization", "dpop")
-"""Headers that httpx removes before another origin, and proofs, which are of no use there."""
+"""Headers that httpx removes before another origin, and proofs, which are not useful there."""
 
 
-def signed_by(httpx: ModuleType, auth: Auth) -> "HttpxAuth":
+def signed_by(httpx: ModuleType, auth: Auth) -> Any:
     """The library's own `Auth` that signs as `auth` does. Raises `ConfigError` for anything that is not an `Auth`."""
     if not isinstance(auth, Auth):
         raise ConfigError(f"signed takes an Auth, not {type(auth).__name__}.")
