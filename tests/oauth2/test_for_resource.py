@@ -6,7 +6,7 @@ import asyncio
 import json
 import sys
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -360,3 +360,34 @@ async def test_a_good_token_costs_no_look_at_a_file(practise: Practise) -> None:
             (practice.folder / name).unlink()
         await api.get_json("/notes")
     assert len(person.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("below", "resource_named", "works"),
+    [
+        ("", "{api}", True),
+        ("/notes", "{api}", True),  # what the place, which the challenge names, was made from
+        ("/notes", "{api}/notes", True),  # the URL asked for
+        ("/notes", "{origin}", False),
+        ("", "{api}/", False),
+        ("", "{api}/notes", False),
+    ],
+)
+async def test_the_resource_is_the_url_or_what_the_named_place_was_made_from(
+    practise: Practise, below: str, resource_named: str, works: bool
+) -> None:
+    practice, person = await resource(practise, resources=["https://other.example"]), Person()
+    provider = practice.provider
+    named = resource_named.format(api=provider.api_url, origin=provider.origin)
+    provider.resource_changes, provider.resources = {"resource": named}, [named]
+    auth = OAuth2.for_resource(
+        provider.api_url + below, practice.folder / "app.json", practice.folder / "user.json", consent=person
+    )
+    if not works:
+        with pytest.raises(BadReplyError):
+            await call(practice, auth)
+        assert not person.asked
+    else:
+        with suppress(ApiError):  # the practice API takes tokens for its own identifier only
+            await call(practice, auth)
+        assert asked(practice, "authorize")[0]["resource"] == named

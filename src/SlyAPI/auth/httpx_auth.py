@@ -5,15 +5,12 @@ The rule: what httpx carries along a redirect to another origin is never what si
 
 from collections.abc import AsyncGenerator, Generator
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..errors import ConfigError
 from ..web.challenges import wants_nonce
 from ..web.messages import FORM, Method, Request
 from .contract import Auth
-
-if TYPE_CHECKING:
-    pass
 
 _STRIPPED = ("authorization", "dpop")
 """Headers that httpx removes before another origin, and proofs, which are not useful there."""

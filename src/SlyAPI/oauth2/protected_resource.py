@@ -51,7 +51,7 @@ def metadata_places(url: str, named: str | None = None, *, allow_http: bool = Fa
         check_endpoint(named, "resource_metadata", allow_http=allow_http)
         if origin_of(named) != origin_of(url):
             raise ConfigError("The challenge names resource metadata at another origin than the resource's.")
-        return [Place(_get(named), _prefixes(here))]
+        return [Place(_get(named), (here, *_identifiers(named)))]
     root = origin_of(url)
     query = f"?{parts.query}" if parts.query else ""
     places = [Place(_get(f"{root}{_WELL_KNOWN}{path}{query}"), (here, f"{root}{path}{query}"))]
@@ -60,15 +60,14 @@ def metadata_places(url: str, named: str | None = None, *, allow_http: bool = Fa
     return places
 
 
-def _prefixes(url: str) -> tuple[str, ...]:
-    """The URL, and the identifiers of resources that it lies below."""
-    root = origin_of(url)
-    path = urlsplit(url).path
-    found = [url]
-    while path:
-        found += [f"{root}{path}", f"{root}{path}/"] if not path.endswith("/") else [f"{root}{path}"]
-        path = path.rstrip("/").rpartition("/")[0]
-    return tuple(dict.fromkeys([*found, root, f"{root}/"]))
+def _identifiers(named: str) -> tuple[str, ...]:
+    """The identifiers that a well-known place is made from (RFC 9728 §3.1); none for a place of another form."""
+    parts = urlsplit(named)
+    path = parts.path.removeprefix(_WELL_KNOWN)
+    if path == parts.path or (path and not path.startswith("/")):
+        return ()
+    made = f"{origin_of(named)}{path}" + (f"?{parts.query}" if parts.query else "")
+    return (made,) if path else (made, f"{made}/")
 
 
 def _get(url: str) -> Request:
