@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, settings
 
 from SlyAPI import OAuth2, OAuth2App, OAuth2User, WebAPI
 from SlyAPI.oauth2.authorization_code import read_redirect
-from SlyAPI.testing import PracticeProvider
+from SlyAPI.testing import PracticeProvider, pytest_plugin
 from SlyAPI.web import Reply
 from tests.support import servers
 from tests.support.serving import Handler, all_by, served
@@ -206,6 +206,12 @@ def unused_port() -> int:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
         return port
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Registers SlyAPI's own fixtures in an environment that was made before they had an entry point."""
+    if not config.pluginmanager.has_plugin("slyapi"):
+        config.pluginmanager.register(pytest_plugin, "slyapi")
 
 
 SERVERS = {"redis_server", "valkey_server", "postgres_server"}

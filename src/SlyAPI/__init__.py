@@ -1,4 +1,7 @@
-"""SlyAPI: call web APIs as a user, from async Python, with OAuth 2 grants that last."""
+"""SlyAPI: call web APIs as a user, from async Python, with OAuth 2 grants that last.
+
+PYTEST_DONT_REWRITE: pytest would warn where a program imports this package before it.
+"""
 
 import typing
 

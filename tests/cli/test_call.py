@@ -3,15 +3,24 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
+import sys
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
 
+from SlyAPI.cli.arguments import read_arguments
+from SlyAPI.cli.call_request import read_call
 from SlyAPI.cli.main import main
 from SlyAPI.cli.progress import progress_text
+from SlyAPI.errors import ConfigError
 from tests.conftest import Serve
 from tests.support.place import Place, failure, place_at, secrets_in
 
@@ -175,6 +184,42 @@ async def test_wrong_usage_sends_nothing(runs: Here, argv: list[str], word: str)
     assert (code, out) == (2, "")
     assert word in err
     assert len(err.splitlines()) <= 2
+
+
+usual = st.sampled_from(["app.json", "u.json", "GET", "post", "https://a.example/x?q=1#f"])
+words = st.lists(usual | st.text(), min_size=1)
+texts = st.lists(st.text(), max_size=2)
+
+
+@given(words, texts, texts, st.booleans())
+def test_any_words_are_a_request_or_a_usage_error(
+    words: list[str], data: list[str], headers: list[str], in_store: bool
+) -> None:
+    args = SimpleNamespace(words=words, data=data, header=headers, store=None, name="ada" if in_store else None)
+    args.output = args.items = None
+    args.paginate = args.include = False
+    with suppress(ConfigError):
+        request = read_call(args)
+        assert request.origin.startswith(("https://", "http://"))
+        assert request.path.startswith("/")
+        assert "#" not in request.path
+        assert f"{request.origin}{request.path}".isprintable()
+        assert request.method.isupper()
+
+
+@pytest.mark.parametrize(
+    ("url", "origin", "path"),
+    [
+        ("https://a.example", "https://a.example", "/"),
+        ("https://a.example?q=1", "https://a.example", "/?q=1"),
+        ("HTTPS://A.example:444/x#f?g", "https://A.example:444", "/x"),
+        ("http://[::1]:80/x/?q=//h", "http://[::1]:80", "/x/?q=//h"),
+    ],
+)
+def test_a_url_is_its_origin_and_the_rest(url: str, origin: str, path: str) -> None:
+    args = read_arguments(["call", "u.json", url])
+    request = read_call(args)
+    assert (request.origin, request.path) == (origin, path)
 
 
 # statuses
@@ -469,3 +514,48 @@ async def test_a_server_that_is_away_ends_with_7(runs: Here, unused_port: int) -
     assert "user.json was not changed" in err
 
 
+
+
+# what takes its stdout, and what the docs show
+
+
+@pytest.mark.parametrize("flag", ["", "--paginate"])
+async def test_stdout_that_cannot_be_written_ends_with_3(place: Place, serve: Serve, flag: str) -> None:
+    async def sends(request: web.Request) -> web.StreamResponse:
+        return web.json_response(["x" * 100] * 10_000)
+
+    place.user()
+    server = await serve(sends)
+    failure(place, await place.shell(f"slyapi call user.json {server.origin} {flag} > /dev/full"), 3, "stdout")
+    ended = await place.shell(f"slyapi call user.json {server.origin} {flag} | head -c 5")
+    assert (ended.code, len(ended.out)) == (0, 5)
+    assert "Traceback" not in ended.err
+
+
+def in_shell_page(beginning: str) -> str:
+    """The line of docs/shell.md that begins so."""
+    text = (Path(__file__).parents[2] / "docs" / "shell.md").read_text(encoding="utf-8")
+    return next(line.removeprefix("$ ") for line in text.splitlines() if line.startswith(beginning))
+
+
+async def test_the_line_for_curl_works(place: Place, serve: Serve) -> None:
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed")
+    place.user(expires_at="2099-01-01T00:00:00Z")
+    server = await serve()
+    line = in_shell_page("$ printf").replace("https://api.example", server.origin)
+    ended = await place.shell(line.replace("python -m", f"{sys.executable} -m"))
+    assert (ended.code, json.loads(ended.out)) == (0, {"ok": True})
+    assert server.last.headers["Authorization"] == "Bearer token-of-before"
+
+
+async def test_the_line_for_git_makes_a_credential_helper(place: Place) -> None:
+    if shutil.which("git") is None:
+        pytest.skip("git is not installed")
+    place.user(expires_at="2099-01-01T00:00:00Z")
+    line = in_shell_page("git config").replace("/home/me", str(place.folder))
+    line = line.replace("slyapi", f"{sys.executable} -m SlyAPI")
+    place.writes("set.sh", f"{line}\nprintf 'protocol=https\\nhost=git.example\\n\\n' | git credential fill\n")
+    ended = await place.shell("sh set.sh")
+    assert ended.code == 0, ended.err
+    assert {"username=oauth2", "password=token-of-before"} <= {*ended.out.splitlines()}

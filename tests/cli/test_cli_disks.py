@@ -23,7 +23,8 @@ import os, sys
 import encodings.ascii, encodings.idna, encodings.latin_1
 import encodings.punycode, encodings.unicode_escape, encodings.utf_8_sig
 import SlyAPI.cli.grant_command, SlyAPI.oauth2.app, SlyAPI.cli.token_commands
-import SlyAPI.transport.requests, SlyAPI.stores.file
+import SlyAPI.transport.requests, SlyAPI.stores.file, SlyAPI.cli.call_command
+import SlyAPI.webapi.webapi, SlyAPI.web.masking, SlyAPI.transport.errors, SlyAPI.cli.arguments
 from SlyAPI.cli.main import main
 if os.geteuid() == 0:
     os.setgroups([]), os.setegid(65534), os.seteuid(65534)
@@ -86,6 +87,31 @@ async def test_in_a_read_only_folder_nothing_is_asked_that_could_not_be_saved(
     assert "Traceback" not in ended.err
     assert refreshes(place) == 0
     assert OAuth2User.from_json_file(open_folder / "user.json") == user
+
+
+async def test_in_a_read_only_folder_a_call_whose_token_is_due_sends_nothing(place: Place, open_folder: Path) -> None:
+    user = await granted_in(place, open_folder, 0o644)
+    (open_folder / "user.json").write_text(json.dumps(user.to_dict() | {"expires_at": "2001-01-01T00:00:00Z"}))
+    open_folder.chmod(0o555)
+    words = (f"{open_folder}/app.json", f"{open_folder}/user.json")
+    ended = await as_nobody(place, "call", *words, f"{place.provider.origin}/api/me")
+    assert (ended.code, ended.out) == (3, "")
+    assert "could not be written" in ended.err
+    assert refreshes(place) == 0
+    assert [seen for seen in place.provider.log if seen.endpoint == "api"] == []
+
+
+async def test_in_a_read_only_folder_a_call_whose_token_is_refused_does_not_refresh(
+    place: Place, open_folder: Path
+) -> None:
+    user = await granted_in(place, open_folder, 0o644)
+    (open_folder / "user.json").write_text(json.dumps(user.to_dict() | {"token": "stale-token"}))
+    open_folder.chmod(0o555)
+    words = (f"{open_folder}/app.json", f"{open_folder}/user.json")
+    ended = await as_nobody(place, "call", *words, f"{place.provider.origin}/api/me")
+    assert (ended.code, ended.out) == (3, "")
+    assert "could not be written" in ended.err
+    assert refreshes(place) == 0
 
 
 async def test_a_user_file_of_another_account_is_told_as_unreadable(place: Place, open_folder: Path) -> None:

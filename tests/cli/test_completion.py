@@ -12,6 +12,7 @@ from SlyAPI.cli.commands import COMMANDS
 from SlyAPI.cli.completion import completion_script
 from SlyAPI.cli.main import main
 from SlyAPI.oauth2.providers import PROVIDERS
+from SlyAPI.tokens.client_auth import METHODS
 
 SHELLS = ("bash", "zsh", "fish")
 
@@ -62,7 +63,9 @@ def test_bash_completes_commands_flags_and_values(tmp_path: Path) -> None:
     assert completed(tmp_path, "re") == ["refresh", "revoke"]
     assert completed(tmp_path, "grant", "--no") == ["--no-browser"]
     assert completed(tmp_path, "grant", "app.json", "--force", "--sc") == ["--scope"]
-    assert completed(tmp_path, "grant", "--client-auth", "") == ["auto", "basic", "post", "none"]
+    assert completed(tmp_path, "call", "user.json", "GET", "--pag") == ["--paginate"]
+    assert completed(tmp_path, "doctor", "app.json", "--ref") == ["--refresh"]
+    assert completed(tmp_path, "grant", "--client-auth", "") == ["auto", *METHODS]
     assert completed(tmp_path, "scaffold", "--provider", "g") == [name for name in PROVIDERS if name[0] == "g"]
     assert completed(tmp_path, "completion", "") == list(SHELLS)
     assert completed(tmp_path, "grant", "") == []  # bash then completes files
@@ -80,7 +83,7 @@ def test_fish_completes_commands_flags_and_values(tmp_path: Path) -> None:
 
     assert offered("re") == ["refresh", "revoke"]
     assert offered("grant --no") == ["--no-browser"]
-    assert sorted(offered("grant --client-auth ")) == ["auto", "basic", "none", "post"]
+    assert sorted(offered("grant --client-auth ")) == sorted(["auto", *METHODS])
     assert sorted(offered("completion ")) == sorted(SHELLS)
 
 

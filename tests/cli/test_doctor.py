@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
 
 from SlyAPI import OAuth2App, OAuth2User
 from SlyAPI.cli.doctor_checks import Finding, findings
@@ -161,6 +163,15 @@ def test_what_is_not_wrong_is_right_or_not_checked(changed: dict[str, Any], chec
     found = findings(facts_of(**changed))
     assert [each for each in found if each.state == "wrong"] == []
     assert state in {each.state for each in found if each.check == check}
+
+
+strange = st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists)
+
+
+@given(st.dictionaries(st.sampled_from(sorted({*METADATA, "jwks_uri"} - {"issuer"})), strange), st.text())
+def test_no_metadata_and_no_date_make_a_check_fail(metadata: dict[str, Any], when: str) -> None:
+    facts = facts_of(app=app_of(client_auth="post"), metadata=metadata, endpoints=[endpoint(status=400, date=when)])
+    assert {each.check for each in findings(facts)} >= {"metadata", "PKCE", "clock"}
 
 
 def test_the_report_is_one_line_each_with_what_to_do_below() -> None:

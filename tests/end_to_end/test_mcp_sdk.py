@@ -80,10 +80,11 @@ async def tool_server(provider: PracticeProvider, app: OAuth2App) -> AsyncGenera
     )
     server: Any = MCPServer("tools", token_verifier=Verifier(app), auth=auth, log_level="ERROR")
 
-    @server.tool()  # type: ignore[untyped-decorator]
     def add(a: int, b: int) -> int:
         """The sum."""
         return a + b
+
+    server.tool()(add)
 
     config = uvicorn.Config(server.streamable_http_app(), "127.0.0.1", port, log_level="error", ws="none")
     running = uvicorn.Server(config)

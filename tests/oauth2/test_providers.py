@@ -111,7 +111,7 @@ def test_every_address_in_a_row_is_https(name: str) -> None:
 
 
 def test_some_get_a_redirect_by_number_and_some_an_https_one() -> None:
-    own = dict.fromkeys(("spotify", "github", "x"), "http://127.0.0.1:8080")
+    own: dict[str, str] = dict.fromkeys(("spotify", "github", "x"), "http://127.0.0.1:8080")
     own |= dict.fromkeys(("slack", "yahoo"), "https://localhost:8080")
     for name, row in PROVIDERS.items():
         assert row.redirect_uri == own.get(name, "http://localhost:8080")

@@ -17,5 +17,6 @@ def installed_at(folder: Path) -> dict[str, str]:
     (info / "METADATA").write_text(f"Metadata-Version: 2.3\nName: SlyAPI\nVersion: {facts['version']}\n")
     entries = [f"{name} = {place}" for name, place in facts["entry-points"]["pytest11"].items()]
     (info / "entry_points.txt").write_text("\n".join(["[pytest11]", *entries]))
+    (info / "RECORD").write_text("SlyAPI/__init__.py,,\n")
     path = os.pathsep.join([str(folder), *filter(None, sys.path)])
     return {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}

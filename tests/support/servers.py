@@ -163,6 +163,17 @@ class PostgresServer(Served):
                     os.kill(child, number)
         super().signal(number)
 
+    def start(self) -> None:
+        """Also after a crash, whose last process may hold the shared memory for a moment."""
+        for _ in range(50):
+            try:
+                return super().start()
+            except RuntimeError as error:
+                if "shared memory block" not in str(error):
+                    raise
+                time.sleep(0.1)
+        super().start()
+
 
 class PgBouncer(Served):
     """A pooler before a PostgreSQL server, in transaction mode and without prepared statements: its strictest."""

@@ -1,4 +1,4 @@
-"""Programs on other OAuth libraries, without an event loop, tested with the pytest plugin. Needs the entry point."""
+"""Programs on other OAuth libraries, without an event loop, tested with the pytest plugin."""
 from __future__ import annotations
 
 from collections.abc import Callable

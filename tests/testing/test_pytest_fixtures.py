@@ -1,4 +1,4 @@
-"""The fixtures of the pytest plugin: a program of SlyAPI meets every fault on demand. Needs the entry point."""
+"""The fixtures of the pytest plugin: a program of SlyAPI meets every fault on demand."""
 from __future__ import annotations
 
 import json

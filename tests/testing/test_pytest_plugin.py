@@ -43,10 +43,11 @@ def run_pytest(tmp_path: Path) -> RunPytest:
     project.mkdir()
     env = installed_at(installed)
 
-    def run(tests: str, *arguments: str, conftest: str = "", **expected: int) -> None:
+    def run(tests: str, *arguments: str, conftest: str = "", before: str = "", **expected: int) -> None:
         (project / "test_it.py").write_text(dedent(tests))
         (project / "conftest.py").write_text(dedent(conftest))
-        words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--strict-markers", "-W", "error"]
+        start = f"import sys\n{before}\nimport pytest\nsys.exit(pytest.main(sys.argv[1:]))"
+        words = [sys.executable, "-c", start, "-q", "-p", "no:cacheprovider", "--strict-markers", "-W", "error"]
         ran = subprocess.run(
             [*words, *arguments], cwd=project, env=env, capture_output=True, text=True, timeout=120
         )
@@ -96,6 +97,10 @@ def test_a_start_of_pytest_loads_four_small_modules_and_no_library(run_pytest: R
             assert not sys.modules.keys() & {"aiohttp", "yarl", "joserfc", "cryptography"}
     """
     run_pytest(tests, *NO_ASYNCIO, passed=1)
+
+
+def test_a_program_that_imported_the_package_may_start_pytest(run_pytest: RunPytest) -> None:
+    run_pytest(ASYNC_TEST, *AUTO, before="import SlyAPI", passed=1)
 
 
 def test_the_clock_moves_the_provider_and_the_client(run_pytest: RunPytest) -> None:

@@ -13,7 +13,7 @@ from ..web.messages import FORM, Method, Request
 from .contract import Auth
 
 _STRIPPED = ("authorization", "dpop")
-"""Headers that httpx removes before another origin, and proofs, which are of no use there."""
+"""Headers that httpx removes before another origin, and proofs, which are not useful there."""
 
 
 def signed_by(httpx: ModuleType, auth: Auth) -> Any:

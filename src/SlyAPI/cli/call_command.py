@@ -53,7 +53,10 @@ def call(args: Any, console: Console) -> int:
         except TokenError:
             raise
         except ApiError as error:
-            return _refused(request, error, args, console)
+            code = _refused(request, error, args, console)
+            if auth.not_saved is not None:
+                raise auth.not_saved from None
+            return code
         except OriginError as error:
             error.next_step = "Call that URL by itself, if the token belongs there."
             raise
@@ -78,10 +81,8 @@ async def _send(api: WebAPI, request: CallRequest, args: Any, console: Console) 
                 print_result(json.dumps(item))
         elif args.output and args.output != "-":
             with DownloadProgress(console) as shown:
-                await api.download(
-                    request.path, args.output, None, headers=request.headers, tries=TRIES, progress=shown.add,
-                    total=shown.begin,
-                )  # fmt: skip
+                more: Any = {"headers": request.headers, "progress": shown.add, "total": shown.begin}
+                await api.download(request.path, args.output, tries=TRIES, **more)
             console.say(f"{display_path(args.output)} was written.")
         else:
             sent: Any = {"method": request.method, "headers": request.headers, "data": request.data}

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from ..errors import ConfigError
 from ..web.messages import FORM, ParamsDict
@@ -21,7 +21,6 @@ _METHOD = re.compile(r"[A-Z]+")
 _HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*(.*)")
 _OF_THE_CALL = {"authorization", "host", "content-length", "transfer-encoding"}
 """Headers that signing and sending set."""
-_URL = re.compile(r"(https?://[^/?#]+)([^#]*)", re.IGNORECASE)
 
 
 @dataclass(slots=True)
@@ -49,10 +48,7 @@ class CallRequest:
 def read_call(args: Any) -> CallRequest:
     """The request that the arguments describe; reads standard input for `--data @-`. Raises `ConfigError`."""
     app, user, method, url = _words(args.words, in_store=bool(args.store or args.name))
-    check_endpoint(url.partition("#")[0], "URL")
-    parts = _URL.match(url)
-    if parts is None:
-        raise ConfigError("URL is not an https URL.")
+    origin, path = _parts(url)
     headers = _headers(args.header)
     data = _body(args.data, headers) if args.data else None
     method = method or ("GET" if data is None else "POST")
@@ -65,8 +61,20 @@ def read_call(args: Any) -> CallRequest:
         raise ConfigError(f"{given[0]} and {given[1]} exclude each other.", next_step="Leave one of them out.")
     if args.items and not args.paginate:
         raise ConfigError("--items is for --paginate.", next_step="Give --paginate too.")
-    path = parts[2] if parts[2].startswith("/") else f"/{parts[2]}"
-    return CallRequest(app, user, method, parts[1], path, headers, data)
+    return CallRequest(app, user, method, origin, path, headers, data)
+
+
+def _parts(url: str) -> tuple[str, str]:
+    """The origin of a URL, and the rest without its fragment. Raises `ConfigError`."""
+    try:
+        check_endpoint(url.partition("#")[0], "URL")
+    except ConfigError as error:
+        error.next_step = "Give a whole https URL, such as https://api.example/me; http is for this machine alone."
+        raise
+    parts = urlsplit(url)
+    origin = f"{parts.scheme}://{parts.netloc}"
+    path = url.partition("#")[0][len(origin) :]
+    return origin, path if path.startswith("/") else f"/{path}"
 
 
 def _words(words: Sequence[str], *, in_store: bool) -> tuple[str, str, str, str]:

@@ -144,7 +144,7 @@ def _render(mark: str, title: str, message: str, details: str, close: str) -> st
 
 @cache
 def _template() -> Template:
-    return Template(files(__package__).joinpath("loopback.html").read_text("utf-8"))
+    return Template(files("SlyAPI.redirect").joinpath("loopback.html").read_text("utf-8"))
 
 
 @cache

@@ -95,7 +95,7 @@ class TokenStore(ABC):
         What was learned of a user is remembered by it. By default each store object is a store of its own; one that is
         known by an address, such as a path or a URL, says which.
         """
-        return self.__dict__.setdefault("_own_key", object()), name  # no id(), which another object may have later
+        return vars(self).setdefault("_own_key", object()), name  # no id(), which another object may have later
 
     async def close(self) -> None:  # noqa: B027 - most stores hold nothing open
         """Closes what the store has open in the running event loop. The store can be used again."""
