@@ -81,7 +81,7 @@ class RegistrationCalls(Client):
         """
         from .metadata_calls import issuer_metadata
 
-        return await cls.register_at(
+        return await cls._register_at(
             await issuer_metadata(issuer, client),
             client_name=client_name,
             redirect_uris=redirect_uris,
@@ -93,7 +93,7 @@ class RegistrationCalls(Client):
 
     @classmethod
     @clean_traceback
-    async def register_at(
+    async def _register_at(
         cls,
         server: Mapping[str, Any],
         *,

@@ -133,7 +133,7 @@ class ResourceLogin:
             return of_document(plan, self.client_metadata_url, redirect_uri)
         if "registration_endpoint" in plan.server:
             # without scopes: those of the first challenge would forbid a later step-up
-            return await OAuth2App.register_at(
+            return await OAuth2App._register_at(
                 plan.server, client_name=self.client_name, redirect_uris=[redirect_uri], client=client
             )
         raise ConfigError(
