@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -16,6 +17,7 @@ from SlyAPI import ApiError, OAuth2, OAuth2App, WebAPI
 from SlyAPI.errors import BadReplyError, ConfigError, RedirectError, SlyError
 from SlyAPI.stores import MemoryStore
 from tests.conftest import REDIRECT_URI
+from tests.support.stand_in_browser import stand_in_browser
 
 if TYPE_CHECKING:
     from tests.conftest import Practice, Practise
@@ -391,3 +393,19 @@ async def test_the_resource_is_the_url_or_what_the_named_place_was_made_from(
         with suppress(ApiError):  # the practice API takes tokens for its own identifier only
             await call(practice, auth)
         assert asked(practice, "authorize")[0]["resource"] == named
+
+
+async def test_without_a_consent_the_browser_of_this_machine_is_asked(
+    practise: Practise, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    practice = await resource(practise)
+    folder = tmp_path / "files"
+    folder.mkdir()
+    auth = OAuth2.for_resource(
+        practice.provider.api_url, folder / "app.json", folder / "user.json", clock=practice.clock
+    )
+    async with stand_in_browser(tmp_path) as browser:
+        monkeypatch.setenv("BROWSER", browser.command)
+        await call(practice, auth)
+        assert "Connected" in (await browser.page()).text
+    assert sorted(path.name for path in folder.iterdir()) == ["app.json", "user.json"]
