@@ -8,7 +8,7 @@ import asyncio
 import json
 import os
 import tempfile
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,15 +89,23 @@ class OidcServer:
 
 @asynccontextmanager
 async def running_server(
-    *, access_token_seconds: int = 60, redirect_uris: Sequence[str] = REDIRECT_URIS
+    *,
+    access_token_seconds: int = 60,
+    redirect_uris: Sequence[str] = REDIRECT_URIS,
+    everything: Mapping[str, Any] | None = None,
+    more_clients: Sequence[Mapping[str, Any]] = (),
 ) -> AsyncGenerator[OidcServer, None]:
-    """The server, from its first answer until the block ends; access tokens live `access_token_seconds`."""
+    """The server, from its first answer until the block ends; access tokens live `access_token_seconds`.
+
+    `everything` switches all its features on, as `server.mjs` says; `more_clients` are RFC 7591 metadata.
+    """
     if not (_HERE / "node_modules" / "oidc-provider").is_dir():
         raise FileNotFoundError("npm's oidc-provider is needed: run tests/run, which installs it")
     settings = json.dumps(
         {
             "access_token_seconds": access_token_seconds,
-            "clients": [_metadata(client, redirect_uris) for client in CLIENTS.values()],
+            "clients": [*(_metadata(client, redirect_uris) for client in CLIENTS.values()), *more_clients],
+            "everything": everything,
         }
     )
     with tempfile.TemporaryFile() as complaints:

@@ -2,13 +2,16 @@
 // The rule: what a provider does is left to oidc-provider; here are only clients, lifetimes and a log.
 //
 // Started by oidc_server.py with its settings as JSON in argv[2]:
-//   {"clients": [RFC 7591 metadata, ...], "access_token_seconds": 60}
+//   {"clients": [RFC 7591 metadata, ...], "access_token_seconds": 60,
+//    "everything": null, or {"tls": {"cert", "key", "ca" in PEM}, "initial_access_token": text}: see features.mjs}
 // Prints {"issuer": "http://127.0.0.1:PORT"} when it answers; ends when its stdin does, so that it never
 // outlives the tests. GET /__log gives what was asked of the token, userinfo and revocation endpoints;
 // POST /__later with N as its body moves the server's clock N seconds on.
 import { createServer } from 'node:http';
 
 import { Provider } from 'oidc-provider';
+
+import { behindTls, exchangeTokens, slowDown, withEverything } from './features.mjs';
 
 const settings = JSON.parse(process.argv[2]);
 const log = [];
@@ -29,10 +32,10 @@ const server = createServer(async (request, response) => {
   }
 });
 
-function start() {
+async function start() {
   // Port 0 first, issuer after: no other process can take the port in between.
   const issuer = `http://127.0.0.1:${server.address().port}`;
-  const provider = new Provider(issuer, {
+  const configuration = {
     clients: settings.clients,
     scopes: ['openid', 'offline_access'],
     claims: { openid: ['sub'], profile: ['name'], email: ['email', 'email_verified'] },
@@ -50,13 +53,20 @@ function start() {
       AuthorizationCode: 60, IdToken: 3600, Interaction: 600,
     },
     cookies: { keys: ['not a secret: the sessions of these tests live for seconds'] },
-  });
+  };
+  const { everything } = settings;
+  const aliases = everything && await behindTls(everything.tls, (request, response) => answer(request, response));
+  const provider = new Provider(issuer, everything ? withEverything(configuration, everything, aliases) : configuration);
   const matches = provider.Client.prototype.compareClientSecret;
   provider.Client.prototype.compareClientSecret = function compareClientSecret(secret) {
     // Its own rule takes the secret in either place; many providers take it only as registered (RFC 7591 §2).
     return clientAuth(Provider.ctx, Provider.ctx.oidc.body) === this.clientAuthMethod && matches.call(this, secret);
   };
   provider.use(note);
+  if (everything) {
+    exchangeTokens(provider);
+    provider.use(slowDown());
+  }
   provider.on('server_error', (_ctx, error) => process.stderr.write(`${error.stack}\n`));
   answer = provider.callback();
   process.stdout.write(`${JSON.stringify({ issuer })}\n`);
@@ -81,6 +91,7 @@ async function note(ctx, next) {
 
 function clientAuth(ctx, form) {
   if (/^basic /i.test(ctx.get('authorization'))) return 'client_secret_basic';
+  if (form.client_assertion !== undefined) return 'client_assertion';
   return form.client_secret === undefined ? 'none' : 'client_secret_post';
 }
 
