@@ -79,6 +79,12 @@ async def test_a_gap_is_filled_from_the_next_document_and_the_first_one_wins(mem
             await OAuth2App.discover(origin, "c")
 
 
+def test_a_machine_registers_without_a_response_type() -> None:
+    # RFC 7591 §2: left out, it is code, which needs a redirect URI
+    assert client_metadata("Weather", [])["response_types"] == []
+    assert client_metadata("Weather", [REDIRECT])["response_types"] == ["code"]
+
+
 async def test_metadata_without_a_consent_page_are_enough_for_a_machine(start: Start) -> None:
     async with start(grant_types=["client_credentials"]) as provider:
         app = await OAuth2App.discover(provider.issuer, "practice-client")

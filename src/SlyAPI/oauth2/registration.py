@@ -44,10 +44,10 @@ def client_metadata(
         "grant_types": grants,
         "token_endpoint_auth_method": next((method for method in methods if method in offered), methods[0]),
     }
+    metadata["response_types"] = ["code"] if uris else []  # RFC 7591 §2: left out, it is ["code"]
     if uris:
         metadata |= {
             "redirect_uris": uris,
-            "response_types": ["code"],
             "application_type": "native" if all(map(is_loopback_uri, uris)) else "web",
         }
     if scope:
