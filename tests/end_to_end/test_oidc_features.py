@@ -5,8 +5,10 @@ The rule: public names only; each refusal is the provider's own answer, and wait
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+import math
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,9 +22,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from joserfc.jwk import ECKey
 
 from SlyAPI import ClientCredentials, OAuth2App, TokenExchange
-from SlyAPI.errors import TokenError
+from SlyAPI.errors import DeniedError, LoginEndedError, TokenError
+from SlyAPI.oauth2 import DeviceLogin
 from SlyAPI.web import Method, Request
 from tests.end_to_end.oidc_server import OidcServer, running_server
+from tests.end_to_end.plain_person import consents
 
 API = "https://api.example"
 SECRET = "a-secret-of-32-characters-or-more"
@@ -312,3 +316,153 @@ async def test_a_dead_subject_a_wrong_kind_a_wrong_resource_and_a_client_without
     await everything.server.later(61)
     with pytest.raises(TokenError, match="subject_token"):
         await header(TokenExchange(app, wide.token))
+
+
+# --- registration and its management (RFC 7591, RFC 7592) ---
+
+
+async def registered(everything: Everything, **more: Any) -> OAuth2App:
+    token = "an-initial-access-token"
+    return await OAuth2App.register(
+        everything.issuer, **{"client_name": "Weather", "initial_access_token": token, **more}
+    )
+
+
+async def test_a_client_registers_works_changes_and_ends(everything: Everything) -> None:
+    made = await registered(everything)
+    app = OAuth2App.from_json_obj(json.loads(json.dumps(made.to_dict())))
+    assert (await app.request_token(["notes"], resource=API)).scopes == ["notes"]
+
+    before = app.registration_access_token
+    changed = await app.update_registration(client_name="Tides", token_endpoint_auth_method="client_secret_post")
+    assert (changed.id, changed.secret) == (app.id, app.secret)
+    assert changed.registration_access_token != before
+    user = await changed.request_token(["notes"], resource=API)
+    with pytest.raises(TokenError, match="invalid_client"):
+        await app.request_token(["notes"], resource=API)
+
+    await changed.delete_registration()
+    with pytest.raises(TokenError, match="invalid_client"):
+        await changed.request_token(["notes"], resource=API)
+    with pytest.raises(TokenError, match="invalid_client"):
+        await changed.introspect(user.token)
+
+
+async def test_a_registration_that_was_revoked_or_whose_token_was_renewed_cannot_be_changed(
+    everything: Everything,
+) -> None:
+    app = await registered(everything, redirect_uris=["http://127.0.0.1:8080/"])
+    kept = app.to_dict()
+    app = await app.update_registration(client_name="Tides")
+    for stale in (OAuth2App.from_json_obj(kept), app):
+        if stale is app:
+            await app.delete_registration()
+        with pytest.raises(TokenError) as caught:
+            await stale.update_registration(client_name="Waves")
+        assert (caught.value.status, caught.value.error) == (401, "invalid_token")
+        with pytest.raises(TokenError):
+            await stale.delete_registration()
+
+
+@pytest.mark.parametrize(
+    ("more", "error"),
+    [
+        ({"initial_access_token": None}, "invalid_token"),
+        ({"initial_access_token": "another"}, "invalid_token"),
+        ({"redirect_uris": ["http://weather.example/"], "application_type": "native"}, "invalid_redirect_uri"),
+        ({"grant_types": ["magic"]}, "invalid_client_metadata"),
+    ],
+    ids=["no token", "another token", "redirect", "grant type"],
+)
+async def test_a_registration_is_refused_by_name(everything: Everything, more: dict[str, Any], error: str) -> None:
+    with pytest.raises(TokenError) as caught:
+        await registered(everything, **more)
+    assert caught.value.error == error
+    assert "an-initial-access-token" not in str(caught.value)
+
+
+# --- the device flow (RFC 8628) ---
+
+
+class Waiting:
+    """Time that passes on both sides alike when SlyAPI waits; `waited` are the seconds, `then` happens after some."""
+
+    def __init__(self, server: OidcServer, then: dict[int, Callable[[], Awaitable[object]]] | None = None) -> None:
+        self.server, self.then, self.later = server, then or {}, 0.0
+        self.waited: list[float] = []
+
+    def clock(self) -> float:
+        return time.time() + self.later
+
+    async def sleep(self, seconds: float) -> None:
+        await self.server.later(math.ceil(seconds))
+        self.later += math.ceil(seconds)
+        self.waited.append(round(seconds, 1))
+        if len(self.waited) in self.then:
+            await self.then[len(self.waited)]()
+
+
+async def errors_of(everything: Everything) -> list[str | None]:
+    return [entry["error"] for entry in await everything.server.log()]
+
+
+async def begin(everything: Everything) -> tuple[OAuth2App, DeviceLogin]:
+    app = await machine(everything, "device", None)
+    device = await app.begin_device("notes offline_access")
+    return app, DeviceLogin.from_dict(json.loads(json.dumps(device.to_dict())))
+
+
+async def test_a_person_who_takes_long_consents_on_another_device(everything: Everything) -> None:
+    app, device = await begin(everything)
+    assert device.verification_uri_complete is not None
+    complete = device.verification_uri_complete
+    waiting = Waiting(everything.server, {60: lambda: consents(complete)})
+    user = await app.finish_device(device, clock=waiting.clock, sleep=waiting.sleep)
+    assert user.scopes == ["notes"]
+    assert waiting.waited == [5.0] * 60
+    assert await errors_of(everything) == ["authorization_pending"] * 59 + [None]
+
+    with pytest.raises(TokenError, match="invalid_grant"):
+        await app.finish_device(device, clock=waiting.clock, sleep=waiting.sleep)
+
+
+async def test_slow_down_makes_every_later_wait_longer(everything: Everything) -> None:
+    app, device = await begin(everything)
+    hasty = replace(device, interval=2.0)
+    waiting = Waiting(everything.server, {5: lambda: consents(str(device.verification_uri_complete))})
+    await app.finish_device(hasty, clock=waiting.clock, sleep=waiting.sleep)
+    pending = "authorization_pending"
+    assert await errors_of(everything) == [pending, "slow_down", pending, pending, None]
+    assert waiting.waited == [2.0, 2.0, 7.0, 7.0, 7.0]
+
+
+async def test_a_code_that_nobody_enters_expires(everything: Everything) -> None:
+    app, device = await begin(everything)
+    waiting = Waiting(everything.server)
+    with pytest.raises(LoginEndedError):
+        await app.finish_device(device, clock=waiting.clock, sleep=waiting.sleep)
+    assert sum(waiting.waited) == pytest.approx(600, abs=5)
+    with pytest.raises(TokenError) as caught:  # to a program whose clock is late; this provider has forgotten the code
+        await app.finish_device(device, clock=lambda: 0.0, sleep=waiting.sleep)
+    assert (caught.value.error, caught.value.kind) == ("invalid_grant", "permanent")
+
+
+async def test_a_person_who_aborts_on_another_device_ends_the_login(everything: Everything) -> None:
+    app, device = await begin(everything)
+    complete = str(device.verification_uri_complete)
+    waiting = Waiting(everything.server, {2: lambda: consents(complete, abort=True)})
+    with pytest.raises(DeniedError) as caught:
+        await app.finish_device(device, clock=waiting.clock, sleep=waiting.sleep)
+    assert caught.value.denied
+
+
+async def test_a_device_login_for_a_wrong_resource_or_by_a_wrong_client_does_not_begin(
+    everything: Everything,
+) -> None:
+    app = await machine(everything, "device", None)
+    with pytest.raises(TokenError, match="invalid_target"):
+        await app.begin_device("notes", resource="https://another.example")
+    with pytest.raises(TokenError, match="invalid_client"):
+        await (await machine(everything, "nobody", None)).begin_device("notes")
+    with pytest.raises(TokenError):
+        await (await machine(everything)).begin_device("notes")

@@ -90,13 +90,9 @@ export function slowDown() {
   return async (ctx, next) => {
     await next();
     if (ctx.body?.error !== 'authorization_pending') return;
-    const code = ctx.oidc.body.device_code;
-    const poll = polls.get(code) ?? { interval: INTERVAL, at: -Infinity };
+    const { device_code: code } = ctx.oidc.body;
     const now = Date.now() / 1000;
-    if (now - poll.at < poll.interval) {
-      poll.interval += INTERVAL;
-      ctx.body = { error: 'slow_down' };
-    }
-    polls.set(code, { ...poll, at: now });
+    if (now - polls.get(code) < INTERVAL) ctx.body = { error: 'slow_down' };
+    polls.set(code, now);
   };
 }
