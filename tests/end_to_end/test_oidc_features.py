@@ -21,8 +21,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from joserfc.jwk import ECKey
 
-from SlyAPI import ClientCredentials, OAuth2App, TokenExchange
-from SlyAPI.errors import DeniedError, LoginEndedError, TokenError
+from SlyAPI import ClientCredentials, OAuth2App, OAuth2User, TokenExchange
+from SlyAPI.errors import ApiError, ConfigError, DeniedError, GrantEndedError, LoginEndedError, RedirectError, TokenError
 from SlyAPI.oauth2 import DeviceLogin
 from SlyAPI.web import Method, Request
 from tests.end_to_end.oidc_server import OidcServer, running_server
@@ -466,3 +466,71 @@ async def test_a_device_login_for_a_wrong_resource_or_by_a_wrong_client_does_not
         await (await machine(everything, "nobody", None)).begin_device("notes")
     with pytest.raises(TokenError):
         await (await machine(everything)).begin_device("notes")
+
+
+# --- pushed requests (RFC 9126) and proof of possession (RFC 9449) ---
+
+REDIRECT = "http://127.0.0.1:8080/"
+
+
+async def pushing(everything: Everything, **more: Any) -> OAuth2App:
+    return await machine(everything, "pushing", None, **{"resource": None, "dpop": True, "require_par": True, **more})
+
+
+async def sign_in(app: OAuth2App, scopes: str = "openid offline_access") -> OAuth2User:
+    login = await app.push_login(REDIRECT, scopes, prompt="consent")
+    kept = json.loads(json.dumps(login.to_dict()))
+    return await app.finish_login(kept, await consents(login.url, until=REDIRECT))
+
+
+async def test_a_pushed_sign_in_gives_tokens_of_one_key_through_refresh_and_restart(everything: Everything) -> None:
+    app = await pushing(everything)
+    user = await sign_in(app)
+    asked = [(entry["endpoint"], entry["error"]) for entry in await everything.server.log(None)]
+    pushed = "pushed_authorization_request"
+    assert asked == [(pushed, "use_dpop_nonce"), (pushed, None), ("token", None)], "a nonce costs one request, once"
+    assert user.token_type == "DPoP"
+    assert (await app.userinfo(user))["sub"] == "alice"
+    again = OAuth2App.from_json_obj(json.loads(json.dumps(app.to_dict())))
+    fresh = await again.refresh(None, OAuth2User.from_json_obj(json.loads(json.dumps(user.to_dict()))))
+    assert fresh.dpop_key == user.dpop_key
+    assert (await again.userinfo(fresh))["sub"] == "alice"
+    await again.revoke(fresh)
+    with pytest.raises(GrantEndedError):
+        await again.refresh(None, fresh)
+
+
+async def test_a_token_with_another_key_or_none_is_refused(everything: Everything) -> None:
+    app = await pushing(everything)
+    user = await sign_in(app)
+    stolen = OAuth2User.from_json_obj({**user.to_dict(), "dpop_key": (await sign_in(app)).to_dict()["dpop_key"]})
+    with pytest.raises(ApiError) as caught:
+        await app.userinfo(stolen)
+    assert caught.value.status == 401
+    with pytest.raises(GrantEndedError, match="invalid_grant"):
+        await app.refresh(None, stolen)
+    with pytest.raises(TokenError):
+        await sign_in(await pushing(everything, dpop=False))
+
+
+async def test_a_pushed_request_is_refused_when_pushed_or_ends_when_its_time_is_over(everything: Everything) -> None:
+    app = await pushing(everything)
+    with pytest.raises(TokenError):
+        await app.push_login("http://127.0.0.1:8080/elsewhere", ["openid"])
+    with pytest.raises(TokenError, match="invalid_client"):
+        await (await machine(everything, "nobody", None)).push_login(REDIRECT, ["openid"])
+    with pytest.raises(TokenError, match="invalid_target"):
+        await app.push_login(REDIRECT, ["openid"], resource="https://another.example")
+    login = await app.push_login(REDIRECT, ["openid"])
+    assert login.expires_at is not None
+    await everything.server.later(61)
+    with pytest.raises(RedirectError):
+        await app.finish_login(login, await consents(login.url, until=REDIRECT))
+
+
+async def test_a_client_that_must_push_is_refused_without(everything: Everything) -> None:
+    login = (await pushing(everything, require_par=False)).begin_login(REDIRECT, ["openid"])
+    with pytest.raises(RedirectError):
+        await (await pushing(everything)).finish_login(login, await consents(login.url, until=REDIRECT))
+    with pytest.raises(ConfigError):
+        (await pushing(everything)).begin_login(REDIRECT, ["openid"])

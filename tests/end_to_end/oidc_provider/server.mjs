@@ -5,7 +5,7 @@
 //   {"clients": [RFC 7591 metadata, ...], "access_token_seconds": 60,
 //    "everything": null, or {"tls": {"cert", "key", "ca" in PEM}, "initial_access_token": text}: see features.mjs}
 // Prints {"issuer": "http://127.0.0.1:PORT"} when it answers; ends when its stdin does, so that it never
-// outlives the tests. GET /__log gives what was asked of the token, userinfo and revocation endpoints;
+// outlives the tests. GET /__log gives what was asked of the token, userinfo, revocation and PAR endpoints;
 // POST /__later with N as its body moves the server's clock N seconds on.
 import { createServer } from 'node:http';
 
@@ -75,7 +75,7 @@ async function start() {
 async function note(ctx, next) {
   await next();
   const { route, client, body } = ctx.oidc ?? {};
-  if (!['token', 'userinfo', 'revocation'].includes(route)) return;
+  if (!['token', 'userinfo', 'revocation', 'pushed_authorization_request'].includes(route)) return;
   const form = body ?? {};
   log.push({
     endpoint: route,
