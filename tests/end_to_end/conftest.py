@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 
 from tests.end_to_end.chromium import Person, person_at_a_browser
+from tests.end_to_end.oidc_everything import Everything, with_everything
 from tests.end_to_end.oidc_server import OidcServer, running_server
 from tests.support.program import Desk, desk_at
 
@@ -41,6 +42,14 @@ async def start_oidc() -> AsyncIterator[Callable[..., Awaitable[OidcServer]]]:
 async def oidc() -> AsyncIterator[OidcServer]:
     """A running oidc-provider whose access tokens live a minute."""
     async with running_server() as server:
+        yield server
+
+
+@pytest_asyncio.fixture
+async def everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Everything]:
+    """A running oidc-provider with everything switched on; a client with a certificate trusts its TLS address."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "trusted.pem"))
+    async with with_everything(tmp_path) as server:
         yield server
 
 

@@ -1,0 +1,148 @@
+"""oidc-provider with everything switched on: its clients, with their keys and certificates, and its answers.
+
+The rule: what the provider refuses is its own decision; here are only registrations.
+"""
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from joserfc.jwk import ECKey
+
+from SlyAPI import OAuth2App
+from tests.end_to_end.oidc_server import OidcServer, running_server
+
+API = "https://api.example"
+INITIAL_ACCESS_TOKEN = "an-initial-access-token"
+SECRET = "a-secret-of-32-characters-or-more"
+MACHINE = {"grant_types": ["client_credentials"], "redirect_uris": [], "response_types": []}
+EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
+
+
+@dataclass(frozen=True)
+class Everything:
+    """The server with all features on, and the folder with the keys and certificates of its clients."""
+
+    server: OidcServer
+    folder: Path
+
+    @property
+    def issuer(self) -> str:
+        return self.server.issuer
+
+    def path(self, name: str) -> str:
+        return str(self.folder / name)
+
+
+def make_key(folder: Path, name: str) -> dict[str, Any]:
+    """The public JWK of a new key, whose PEM is written to the folder."""
+    key = ECKey.generate_key("P-256", auto_kid=False)
+    (folder / f"{name}.pem").write_bytes(key.as_pem(private=True))
+    return {**key.as_dict(private=False), "kid": name, "alg": "ES256", "use": "sig"}
+
+
+def make_certificate(folder: Path, name: str, ca: tuple[Any, Any] | None = None) -> tuple[Any, Any]:
+    """A key and its certificate, signed by `ca`, or by itself; both are written to `NAME.crt`."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    issuer, issuer_key = (ca[1].subject, ca[0]) if ca else (subject, key)
+    now = datetime.now(UTC)
+    builder = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(key.public_key())
+    builder = builder.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
+    builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+    builder = builder.add_extension(x509.BasicConstraints(ca=ca is None, path_length=None), critical=True)
+    made = builder.serial_number(x509.random_serial_number()).sign(issuer_key, hashes.SHA256())
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (folder / f"{name}.crt").write_bytes(private + made.public_bytes(Encoding.PEM))
+    return key, made
+
+
+def certificates(folder: Path) -> dict[str, Any]:
+    """The TLS settings of the server, whose CA signs `client.crt` and `other.crt`; `alone.crt` signs itself."""
+    ca = make_certificate(folder, "ca")
+    for name in ("server", "client", "other"):
+        make_certificate(folder, name, ca)
+    make_certificate(folder, "alone")
+    server = (folder / "server.crt").read_text()
+    return {"cert": server, "key": server, "ca": ca[1].public_bytes(Encoding.PEM).decode()}
+
+
+def self_signed(folder: Path) -> dict[str, Any]:
+    """The JWK set that registers `alone.crt` (RFC 8705 §2.2.2)."""
+    made = x509.load_pem_x509_certificate((folder / "alone.crt").read_bytes())
+    pem = made.public_bytes(Encoding.PEM).decode()
+    key = ECKey.import_key((folder / "alone.crt").read_bytes().split(b"-----BEGIN CERT")[0])
+    return {"keys": [{**key.as_dict(private=False), "x5c": ["".join(pem.split("\n")[1:-2])]}]}
+
+
+def clients(folder: Path) -> list[dict[str, Any]]:
+    """The registrations of the clients that these features need (RFC 7591 §2)."""
+    machine = {**MACHINE, "client_secret": SECRET}
+    return [
+        {**machine, "client_id": "machine", "grant_types": ["client_credentials", EXCHANGE]},
+        {**machine, "client_id": "other-machine"},
+        {**machine, "client_id": "secret-jwt", "token_endpoint_auth_method": "client_secret_jwt"},
+        {
+            **MACHINE,
+            "client_id": "key-jwt",
+            "token_endpoint_auth_method": "private_key_jwt",
+            "jwks": {"keys": [make_key(folder, "key")]},
+        },
+        {
+            **MACHINE,
+            "client_id": "tls",
+            "token_endpoint_auth_method": "tls_client_auth",
+            "tls_client_auth_subject_dn": "CN=client",
+            "tls_client_certificate_bound_access_tokens": True,
+        },
+        {
+            **MACHINE,
+            "client_id": "self-signed",
+            "token_endpoint_auth_method": "self_signed_tls_client_auth",
+            "tls_client_certificate_bound_access_tokens": True,
+            "jwks": self_signed(folder),
+        },
+        {
+            "client_id": "device",
+            "token_endpoint_auth_method": "none",
+            "application_type": "native",
+            "grant_types": ["urn:ietf:params:oauth:grant-type:device_code", "refresh_token"],
+            "redirect_uris": [],
+            "response_types": [],
+        },
+        {
+            "client_id": "pushing",
+            "token_endpoint_auth_method": "none",
+            "application_type": "native",
+            "grant_types": ["authorization_code", "refresh_token"],
+            "redirect_uris": ["http://127.0.0.1:8080/"],
+            "require_pushed_authorization_requests": True,
+            "dpop_bound_access_tokens": True,
+        },
+    ]
+
+
+@asynccontextmanager
+async def with_everything(folder: Path) -> AsyncGenerator[Everything, None]:
+    """The running server; `trusted.pem` in the folder is the CA of its TLS address."""
+    tls = certificates(folder)
+    (folder / "trusted.pem").write_text(tls["ca"])
+    settings = {"tls": tls, "initial_access_token": INITIAL_ACCESS_TOKEN}
+    async with running_server(everything=settings, more_clients=clients(folder)) as server:
+        yield Everything(server, folder)
+
+
+async def machine(everything: Everything, id: str = "machine", secret: str | None = SECRET, **more: Any) -> OAuth2App:
+    return await OAuth2App.discover(everything.issuer, id, secret, **{"resource": API, **more})
+
+
+async def errors_of(everything: Everything) -> list[str | None]:
+    return [entry["error"] for entry in await everything.server.log()]
