@@ -4,6 +4,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import importlib
+import importlib.util
 import inspect
 import json
 import os
@@ -573,3 +574,17 @@ def test_every_page_can_be_reached_from_the_readme_and_from_the_index() -> None:
         text = start.read_text(encoding="utf-8")
         missing = [page.name for page in PAGES[1:] if f"{page.name})" not in text and page.name != "index.md"]
         assert not missing, start.name
+
+
+# --- the API reference ---
+
+
+@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="inspect shows some signatures differently elsewhere")
+def test_the_api_reference_is_what_the_docstrings_say() -> None:
+    spec = importlib.util.spec_from_file_location("reference", ROOT / "docs" / "reference.py")
+    assert spec is not None
+    assert spec.loader is not None
+    reference = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(reference)
+    written = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
+    assert written == reference.page(), "run: python docs/reference.py"
