@@ -10,6 +10,7 @@ from os import PathLike, fsdecode
 from typing import Any
 
 from ..errors import ConfigError, CredentialsError, printable
+from ..json_file import is_content
 from ..tokens.client_auth import read_client_auth
 from ..tokens.recognise import recognise
 from ..tokens.scopes import split_scopes
@@ -178,8 +179,7 @@ def saved_path(value: Any) -> Any:
         return None if None in paths else paths
     if not isinstance(value, str | PathLike):
         return None
-    path = fsdecode(value)
-    return None if path.lstrip().startswith("-----BEGIN") else path
+    return None if is_content(value) else fsdecode(value)
 
 
 def text_of(members: Mapping[str, Any], key: str) -> str:
