@@ -47,13 +47,14 @@ class MachineSource(TokenSource):
 
     def fits(self, user: OAuth2User) -> bool:
         wanted = {*self.scopes, *self.app.scopes}
-        resources = resources_of(self.app.resource if self.resource is None else self.resource)
-        return wanted <= {*user.scopes, *(user.requested_scopes or ())} and resources == _extra(user, "resource", [])
+        if not wanted <= {*user.scopes, *(user.requested_scopes or ())}:
+            return False
+        return self.app._resources(self.resource) == (user.extra or {}).get("resource", [])
 
     async def new_tokens(self, client: "ClientSession | None", user: OAuth2User, now: float) -> OAuth2User:
         self.app._found_auth = self.app._found_auth or user.client_auth
         fresh = await self.request(client, now)
-        resources = resources_of(self.app.resource if self.resource is None else self.resource)
+        resources = self.app._resources(self.resource)
         kept = {"grant_type": self.grant} | ({"resource": resources} if resources else {})
         before = {} if user is NOT_LOADED else {k: v for k, v in (user.extra or {}).items() if k != "resource"}
         fresh.extra = {**before, **(fresh.extra or {}), **kept}
@@ -146,10 +147,6 @@ async def read_token(token: TokenLike, name: str) -> str:
     if not isinstance(text, str) or not text:
         raise ConfigError(f"{name} returned no token: it is {'empty' if text == '' else 'not text'}.")
     return text
-
-
-def _extra(user: OAuth2User, name: str, default: Any) -> Any:
-    return (user.extra or {}).get(name, default)
 
 
 UserLike = OAuth2User | StoredUser | StrPath
