@@ -123,6 +123,10 @@ def _first_loopback(uris: Any) -> str | None:
 
 def read_members(members: Mapping[str, Any]) -> dict[str, Any]:
     """The attributes of the client with these members under our names. Raises `ConfigError`."""
+    for name in ("key", "certificate"):
+        if isinstance(members.get(name), str) and is_content(members[name]):
+            step = "Save it in a file of its own, and put that file's path here."
+            raise ConfigError(f"{name} is the content of a file, not its path.", next_step=step)
     auth_uri, algs = text_of(members, "auth_uri"), list_of(members, "id_token_alg")
     uris = {key: text_of(members, key) for key in (*ENDPOINTS, "registration_client_uri")}
     texts = ("issuer", "key", "key_id", "key_alg", "assertion_audience", "profile")
