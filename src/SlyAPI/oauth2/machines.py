@@ -47,9 +47,8 @@ class MachineSource(TokenSource):
 
     def fits(self, user: OAuth2User) -> bool:
         wanted = {*self.scopes, *self.app.scopes}
-        if not wanted <= {*user.scopes, *(user.requested_scopes or ())}:
-            return False
-        return self.app._resources(self.resource) == (user.extra or {}).get("resource", [])
+        resources = self.app._resources(self.resource)
+        return wanted <= {*user.scopes, *(user.requested_scopes or ())} and resources == _extra(user, "resource", [])
 
     async def new_tokens(self, client: "ClientSession | None", user: OAuth2User, now: float) -> OAuth2User:
         self.app._found_auth = self.app._found_auth or user.client_auth
@@ -147,6 +146,10 @@ async def read_token(token: TokenLike, name: str) -> str:
     if not isinstance(text, str) or not text:
         raise ConfigError(f"{name} returned no token: it is {'empty' if text == '' else 'not text'}.")
     return text
+
+
+def _extra(user: OAuth2User, name: str, default: Any) -> Any:
+    return (user.extra or {}).get(name, default)
 
 
 UserLike = OAuth2User | StoredUser | StrPath
