@@ -97,6 +97,16 @@ def test_no_file_is_a_file_not_found(tmp_path: Path) -> None:
         assert isinstance(caught.value, FileNotFoundError | ValueError)
 
 
+@pytest.mark.parametrize("text", [json.dumps(OLD), "\n" + json.dumps(OLD, indent=4), "\ufeff" + json.dumps(OLD)])
+def test_content_that_is_given_as_a_path_is_not_quoted(text: str) -> None:
+    with pytest.raises(CredentialsError) as caught:
+        read_json_file(text)
+    assert "s3cret" not in str(caught.value)
+    with pytest.raises(SaveError) as unsaved:
+        write_json_file(f"{text}/user.json", NEW)
+    assert "s3cret" not in str(unsaved.value)
+
+
 def test_a_folder_is_named_as_such(tmp_path: Path) -> None:
     with pytest.raises(CredentialsError, match="is a folder"):
         read_json_file(tmp_path)

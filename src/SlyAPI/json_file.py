@@ -220,8 +220,14 @@ def may_write_in(folder: StrPath) -> bool:
 
 
 def display_path(path: StrPath) -> str:
-    """A path as text for a message."""
-    return printable(os.fsdecode(path))
+    """A path as text for a message; nothing of a key or a JSON text that was given in the place of a path."""
+    return "<text, not a path>" if is_content(path) else printable(os.fsdecode(path))
+
+
+def is_content(path: StrPath) -> bool:
+    """Whether this is what a file contains, PEM or a JSON object, and not a path."""
+    text = os.fsdecode(path)
+    return "-----BEGIN" in text or (text.lstrip("\ufeff \t\r\n").startswith("{") and '"' in text)
 
 
 _NO_FOLDER = "lies in a folder that does not exist"

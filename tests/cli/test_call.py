@@ -176,6 +176,9 @@ async def test_a_body_comes_from_standard_input(place: Place, serve: Serve) -> N
         (["user.json", "https://api.example", "--paginate", "--output", "f"], "--output"),
         (["user.json", "https://api.example", "--items", "f"], "--paginate"),
         ([], "USER.json"),
+        (["app.json"], "missing"),
+        (["app.json", "user.json"], "missing"),
+        (["app.json", "user.json", "me"], "https"),
     ],
 )
 async def test_wrong_usage_sends_nothing(runs: Here, argv: list[str], word: str) -> None:

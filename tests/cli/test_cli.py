@@ -83,7 +83,7 @@ def test_every_flag_has_words_in_the_help(capsys: pytest.CaptureFixture[str], mo
         (["grant", "--client-auth", "magic"], "basic"),
         (["show"], "USER.json"),
         (["token", "app.json"], "USER.json"),
-        (["show", "a.json", "b.json"], "b.json"),
+        (["show", "app.json", "hush.json"], "more words"),
         (["scaffold", "--secret", "hush"], "--secret"),
         (["scaffold", "x.json", "--blank", "--provider", "google"], "--blank"),
         (["scaffold", "oauth1", "x.json", "--provider", "google"], "--provider"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import ssl
+import traceback
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,7 +51,9 @@ def forms_of_a_key(key: ClientKey, folder: Path) -> dict[str, dict[str, Any]]:
         "file of a JWK": {"key": folder / "key.jwk"},
         "PEM": {"key": pem_of(key.private).decode()},
         "PEM bytes": {"key": pem_of(key.private)},
+        "PEM behind attributes": {"key": "Bag Attributes\n    friendlyName: c\n" + pem_of(key.private).decode()},
         "JWK": {"key": key.private_jwk},
+        "JWK text": {"key": "\n" + json.dumps(key.private_jwk)},
         "callable": {"key": in_der, "key_alg": "ES256"},
         "coroutine function": {"key": elsewhere, "key_alg": "ES256"},
     }
@@ -62,7 +65,11 @@ def registered_by_key(key: ClientKey, **more: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "form", ["path", "path as text", "file of a JWK", "PEM", "PEM bytes", "JWK", "callable", "coroutine function"]
+    "form",
+    [
+        *("path", "path as text", "file of a JWK", "PEM", "PEM bytes", "PEM behind attributes", "JWK", "JWK text"),
+        *("callable", "coroutine function"),
+    ],
 )
 async def test_a_key_in_every_form_authenticates_exchange_refresh_and_revocation(
     practise: Practise, tmp_path: Path, form: str
@@ -173,6 +180,32 @@ async def test_an_assertion_is_not_in_the_message_of_a_refusal(practise: Practis
     assert sent[0] not in told_by(caught.value)
 
 
+_CORE = "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg"
+
+
+_CONTENTS = [
+    f'{{"kty": "EC", "d": "{_CORE}"}}',
+    f'\ufeff{{"kty": "oct", "k": "{_CORE}"}}',
+    f"Bag Attributes\n-----BEGIN PRIVATE KEY-----\n{_CORE}\n-----END PRIVATE KEY-----",
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        *(("key", text) for text in (_CORE, f"{_CORE}\n{_CORE}", *_CONTENTS)),
+        *(("certificate", text) for text in _CONTENTS),
+    ],
+)
+async def test_a_key_given_as_text_is_in_no_message(name: str, text: str) -> None:
+    settings: dict[str, Any] = {name: text}
+    app = OAuth2App("c", None, "https://p.example/a", "https://p.example/t", **settings)
+    with pytest.raises(ConfigError) as caught:
+        await app.exchange_code("code", "", "", "http://127.0.0.1:8080")
+    shown = "".join(traceback.TracebackException.from_exception(caught.value).format())
+    assert _CORE not in shown + str(caught.value)
+
+
 # --- the client file ---
 
 
@@ -183,10 +216,12 @@ async def test_an_assertion_is_not_in_the_message_of_a_refusal(practise: Practis
         (Path("key.pem"), "key.pem"),
         ("-----BEGIN PRIVATE KEY-----", None),
         (b"-----BEGIN PRIVATE KEY-----", None),
+        ("Bag Attributes\n-----BEGIN PRIVATE KEY-----", None),
+        ('{"kty": "EC", "d": "c2VjcmV0"}', None),
         ({"kty": "EC", "d": "c2VjcmV0"}, None),
         (lambda data: data, None),
     ],
-    ids=["text", "path", "PEM", "PEM bytes", "JWK", "callable"],
+    ids=["text", "path", "PEM", "PEM bytes", "PEM behind attributes", "JWK text", "JWK", "callable"],
 )
 def test_a_key_is_in_the_client_file_only_as_a_path_and_the_log_says_so(
     key: Any, written: str | None, caplog: pytest.LogCaptureFixture

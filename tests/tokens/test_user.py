@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from SlyAPI.errors import CredentialsError, CredentialsNotFoundError
 from SlyAPI.json_file import read_json_file, write_json_file
 from SlyAPI.oauth2 import OAuth2User
+from SlyAPI.web.secret_values import SecretJson
 
 NOW = 1_700_000_000.0
 OWN: dict[str, Any] = {
@@ -142,6 +143,14 @@ def test_an_aware_time_given_in_code_is_the_same_moment_in_utc() -> None:
     user = OAuth2User("t", expires_at=EXPIRY.astimezone(timezone(timedelta(hours=5, minutes=30))))
     assert user.expires_at == EXPIRY
     assert user.to_dict()["expires_at"] == OWN["expires_at"]
+
+
+@pytest.mark.parametrize("key", [SecretJson(kty="EC", d="s3cret"), {"kty": "EC", "d": "s3cret"}])
+def test_a_key_given_in_code_prints_nothing_of_itself_also_after_a_copy(key: Any) -> None:
+    user = OAuth2User("t", dpop_key=key)
+    for one in (user, replace(user), copy.deepcopy(user), pickle.loads(pickle.dumps(user))):
+        assert one.dpop_key == {"kty": "EC", "d": "s3cret"}
+        assert "s3cret" not in repr(one) + repr(one.dpop_key)
 
 
 # --- a provider's token answer, kept as it came ---

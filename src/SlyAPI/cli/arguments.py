@@ -25,7 +25,7 @@ class _Parser(argparse.ArgumentParser):
         problem, _, words = message.partition("unrecognized arguments: ")
         flags = [word.partition("=")[0] for word in words.split() if word.startswith("-")]
         if words:
-            problem = f"Unknown argument {' '.join(flags) or words}"
+            problem = f"Unknown argument {' '.join(flags)}" if flags else "There are more words than this command takes"
         raise ConfigError(f"{problem[:1].upper()}{problem[1:]}.", next_step=f"See: {self.prog} --help")
 
 

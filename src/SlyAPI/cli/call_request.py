@@ -21,6 +21,7 @@ _METHOD = re.compile(r"[A-Z]+")
 _HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*(.*)")
 _OF_THE_CALL = {"authorization", "host", "content-length", "transfer-encoding"}
 """Headers that signing and sending set."""
+_URL = "Give a whole https URL, such as https://api.example/me; http is for this machine alone."
 
 
 @dataclass(slots=True)
@@ -69,7 +70,7 @@ def _parts(url: str) -> tuple[str, str]:
     try:
         check_endpoint(url.partition("#")[0], "URL")
     except ConfigError as error:
-        error.next_step = "Give a whole https URL, such as https://api.example/me; http is for this machine alone."
+        error.next_step = _URL
         raise
     parts = urlsplit(url)
     origin = f"{parts.scheme}://{parts.netloc}"
@@ -80,6 +81,8 @@ def _parts(url: str) -> tuple[str, str]:
 def _words(words: Sequence[str], *, in_store: bool) -> tuple[str, str, str, str]:
     """Client file, user file, method and URL; empty where there is none. Raises `ConfigError`."""
     *files, url = words
+    if "://" not in url and os.path.isfile(url):
+        raise ConfigError("The URL is missing: the last word is a file.", next_step=_URL)
     method = files.pop() if files and _METHOD.fullmatch(files[-1]) else ""
     most = 1 if in_store else 2
     if len(files) > most:

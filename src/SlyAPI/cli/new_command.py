@@ -60,6 +60,7 @@ def new(args: Any, console: Console) -> int:
         raise ConfigError(problem, next_step="Give another --folder.") from None
     console.say(f"{display_path(folder)} was written: {len(project)} files. Next:")
     console.say(f"    cd {shlex.quote(display_path(folder))}")
+    console.say("    python -m pip install --upgrade pip")  # `--group` needs pip 25.1, newer than many of venv
     console.say("    python -m pip install -e . --group dev", "    python -m pytest")
     print_json(args.json, {"folder": str(folder), "files": list(project)})
     return 0

@@ -44,7 +44,7 @@ class OAuth2App(IdentityCalls, PushedLogin, DeviceCalls, MachineCalls, Registrat
     `save_timeout`: seconds for which a call waits until new tokens are saved in a store that is unavailable, less than
     a store's lease; then the save continues in the background. `extra` keeps further keys of the file.
 
-    `resource` names the API that tokens are for (RFC 8707), one or several. `key` (a PEM path, PEM text, a JWK, or a
+    `resource` names the API that tokens are for (RFC 8707), one or several. `key` (a path, PEM text, a JWK, or a
     callable that signs, with `key_alg`) and `key_id` are for `private_key_jwt`, and need the extra `[jose]`;
     `assertion_audience` replaces the issuer, or the token endpoint, as audience of its assertions. `certificate`: one
     PEM file, or a pair of certificate and key, presented to the provider and to the API (RFC 8705); then `mtls_aliases`

@@ -10,6 +10,7 @@ from os import PathLike, fsdecode
 from typing import Any
 
 from ..errors import ConfigError, CredentialsError, printable
+from ..json_file import is_content
 from ..tokens.client_auth import read_client_auth
 from ..tokens.recognise import recognise
 from ..tokens.scopes import split_scopes
@@ -122,6 +123,10 @@ def _first_loopback(uris: Any) -> str | None:
 
 def read_members(members: Mapping[str, Any]) -> dict[str, Any]:
     """The attributes of the client with these members under our names. Raises `ConfigError`."""
+    for name in ("key", "certificate"):
+        if isinstance(members.get(name), str) and is_content(members[name]):
+            step = "Save it in a file of its own, and put that file's path here."
+            raise ConfigError(f"{name} is the content of a file, not its path.", next_step=step)
     auth_uri, algs = text_of(members, "auth_uri"), list_of(members, "id_token_alg")
     uris = {key: text_of(members, key) for key in (*ENDPOINTS, "registration_client_uri")}
     texts = ("issuer", "key", "key_id", "key_alg", "assertion_audience", "profile")
@@ -178,8 +183,7 @@ def saved_path(value: Any) -> Any:
         return None if None in paths else paths
     if not isinstance(value, str | PathLike):
         return None
-    path = fsdecode(value)
-    return None if path.lstrip().startswith("-----BEGIN") else path
+    return None if is_content(value) else fsdecode(value)
 
 
 def text_of(members: Mapping[str, Any], key: str) -> str:

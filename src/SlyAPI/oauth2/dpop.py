@@ -83,13 +83,6 @@ def asks_for_nonce(reply: Reply) -> bool:
     return answer is not None and answer.get("error") == "use_dpop_nonce"
 
 
-def key_thumbprint(key: "SigningKey") -> str:
-    """`dpop_jkt` of an authorization request (RFC 9449 §10)."""
-    from .jose import thumbprint
-
-    return thumbprint(key.public or {})
-
-
 async def dpop_proof(
     key: "SigningKey",
     method: str,

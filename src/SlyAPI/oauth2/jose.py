@@ -6,18 +6,19 @@ never by the header of a token; a header's `jku`, `jwk`, `x5u` and `x5c` are ign
 
 import inspect
 import json
+import os
 import re
 from base64 import urlsafe_b64encode
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from ..errors import ConfigError, IdentityError, MissingExtraError, printable
-from ..json_file import StrPath, display_path
+from ..json_file import StrPath, display_path, is_content
 from ..web.secret_values import SecretJson
 
 Sign = Callable[[bytes], bytes | Awaitable[bytes]]
 KeyLike = StrPath | bytes | Mapping[str, Any] | Sign
-"""A PEM path, PEM text, a JWK, or a callable that signs, as a key in a KMS or HSM does."""
+"""A path, PEM text, a JWK as text or mapping, or a callable that signs, as a key in a KMS or HSM does."""
 
 ASYMMETRIC = ("RS256", "PS256", "ES256", "ES384", "EdDSA", "Ed25519")
 """The algorithms that we sign and accept with, in the order in which they are chosen."""
@@ -32,6 +33,8 @@ _BY_KIND = {
     ("EC", "P-384"): "ES384",
     ("OKP", "Ed25519"): "EdDSA",
 }
+_BASE64 = re.compile(r"[\w+=-][\w+/=\s-]{39,}", re.ASCII)
+"""The body of a PEM file, or a secret, in the place of a path: not quoted."""
 _SIZES = {"ES256": 32, "ES384": 48}
 """Bytes of each half of an ECDSA signature (RFC 7518 §3.4)."""
 
@@ -58,8 +61,8 @@ class Jwt(NamedTuple):
 def load_signing_key(key: KeyLike, *, alg: str | None = None, key_id: str | None = None) -> SigningKey:
     """The key to sign with. `alg` is chosen by the kind of key where it is None; a callable needs it.
 
-    Text that begins with `-----BEGIN` is PEM, any other text is a path. Raises `ConfigError`, which quotes nothing of
-    the key, and `MissingExtraError` without the extra.
+    Text that contains `-----BEGIN` is PEM, text that begins with `{` is a JWK, any other text is a path. Raises
+    `ConfigError`, which quotes nothing of the key, and `MissingExtraError` without the extra.
     """
     if alg is not None and alg not in _ALL:
         raise ConfigError(f"key_alg may be one of {', '.join(ASYMMETRIC)}.")
@@ -183,18 +186,19 @@ def _content(key: StrPath | bytes | Mapping[str, Any]) -> bytes | Mapping[str, A
     """PEM or a JWK; a path is read."""
     if isinstance(key, Mapping | bytes):
         return key
-    text = str(key)
-    if text.lstrip().startswith("-----BEGIN"):
-        return text.encode("ascii", "replace")
+    if is_content(key):
+        return _pem_or_jwk(os.fsdecode(key).encode("utf-8", "replace"))
     try:
         with open(key, "rb") as file:
-            content = file.read(1 << 16)
+            return _pem_or_jwk(file.read(1 << 16))
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or "not a path"
-        problem = ConfigError(f"The key file {display_path(key)} cannot be read ({printable(why, 80)}).")
-    else:
-        return _parsed(content) if content.lstrip().startswith(b"{") else content
-    raise problem
+    shown = "" if _BASE64.fullmatch(os.fsdecode(key)) else f" {display_path(key)}"
+    raise ConfigError(f"The key file{shown} cannot be read ({printable(why, 80)}).")
+
+
+def _pem_or_jwk(content: bytes) -> bytes | Mapping[str, Any]:
+    return _parsed(content) if content.lstrip().startswith(b"{") else content
 
 
 def _parsed(content: bytes) -> Mapping[str, Any]:

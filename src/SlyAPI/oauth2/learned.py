@@ -76,10 +76,10 @@ def known_error(key: Hashable, refresh_token: str | None, now: float) -> TokenEr
     return error
 
 
-def learn_renewed(key: Hashable, token: str, why_refused: bool, now: float) -> None:
+def learn_renewed(key: Hashable, token: str, after_refusal: bool, now: float) -> None:
     """Remembers that a token is new; for longer if the one before it was refused."""
     before = _learned.get((key, "new"))
-    strict = why_refused or (before is not None and before.strict and before.until > now)
+    strict = after_refusal or (before is not None and before.strict and before.until > now)
     until = now + (REFUSED_FOR if strict else NEW)
     _learn((key, "new"), Learned(Secrets((token,)), until, strict=strict), now)
 

@@ -47,13 +47,13 @@ class MachineSource(TokenSource):
 
     def fits(self, user: OAuth2User) -> bool:
         wanted = {*self.scopes, *self.app.scopes}
-        resources = resources_of(self.app.resource if self.resource is None else self.resource)
+        resources = self.app._resources(self.resource)
         return wanted <= {*user.scopes, *(user.requested_scopes or ())} and resources == _extra(user, "resource", [])
 
     async def new_tokens(self, client: "ClientSession | None", user: OAuth2User, now: float) -> OAuth2User:
         self.app._found_auth = self.app._found_auth or user.client_auth
         fresh = await self.request(client, now)
-        resources = resources_of(self.app.resource if self.resource is None else self.resource)
+        resources = self.app._resources(self.resource)
         kept = {"grant_type": self.grant} | ({"resource": resources} if resources else {})
         before = {} if user is NOT_LOADED else {k: v for k, v in (user.extra or {}).items() if k != "resource"}
         fresh.extra = {**before, **(fresh.extra or {}), **kept}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakKeyDictionary
 
 from ..errors import BadReplyError, ConfigError, CredentialsError, MissingExtraError, TokenError, clean_traceback
-from ..json_file import StrPath, display_path, read_json_file
+from ..json_file import StrPath, display_path, is_content, read_json_file
 from ..tokens.recognise import recognise
 from ..tokens.scopes import split_scopes
 from ..tokens.user import OAuth2User
@@ -55,8 +55,7 @@ class ServiceAccount:
     @clean_traceback
     def from_json_file(cls, path: StrPath) -> Self:
         """The account in a key file. Raises `CredentialsNotFoundError`, or `CredentialsError` saying what it is."""
-        text = os.fspath(path)
-        if isinstance(text, str) and (text.lstrip().startswith("{") or "-----BEGIN" in text):
+        if is_content(path):
             raise CredentialsError(
                 "The account is given as the content of a key file, not as a path.",
                 next_step="Give the path, or json.loads(text).",

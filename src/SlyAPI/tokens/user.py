@@ -54,6 +54,8 @@ class OAuth2User:
             self.expires_at = as_utc(self.expires_at)
         if self.refresh_expires_at is not None:
             self.refresh_expires_at = as_utc(self.refresh_expires_at)
+        if self.dpop_key is not None and not isinstance(self.dpop_key, SecretJson):
+            self.dpop_key = SecretJson(self.dpop_key)
 
     def __repr__(self) -> str:
         expires = "unknown" if self.expires_at is None else write_time(self.expires_at)
@@ -117,8 +119,6 @@ class OAuth2User:
         fields = user_fields(obj, time.time() if now is None else now, name)
         if fields.get("identity") is not None:
             fields["identity"] = Identity.from_dict(fields["identity"])
-        if fields.get("dpop_key") is not None:
-            fields["dpop_key"] = SecretJson(fields["dpop_key"])
         return cls(**fields)
 
     @classmethod
