@@ -40,9 +40,10 @@ async def test_the_client_that_is_there_is_used_again(place: Place) -> None:
     assert len([seen for seen in place.provider.log if seen.endpoint == "register"]) == 1
 
 
-async def test_its_files_are_those_of_for_resource(place: Place) -> None:
+async def test_its_files_are_those_of_for_resource(place: Place, unused_port: int) -> None:
     words = ("grant", "--resource", place.provider.api_url, "app.json", "user.json", "notes")
-    assert (await place.runs(*words)).code == 0
+    ended = await place.runs(*words, "--port", str(unused_port))
+    assert ended.code == 0, ended
     app, user = place.folder / "app.json", place.folder / "user.json"
 
     async def never(url: str) -> str:
@@ -53,9 +54,9 @@ async def test_its_files_are_those_of_for_resource(place: Place) -> None:
     assert auth.app == OAuth2App.from_json_file(app)
 
 
-async def test_a_user_may_be_kept_in_a_store(place: Place) -> None:
-    store = ("--store", "sqlite:users.db", "--name", "robin")
-    ended = await place.runs("grant", "--resource", place.provider.api_url, "--app", "app.json", *store, "notes")
+async def test_a_user_may_be_kept_in_a_store(place: Place, unused_port: int) -> None:
+    store, port = ("--store", "sqlite:users.db", "--name", "robin"), ("--port", str(unused_port))
+    ended = await place.runs("grant", "--resource", place.provider.api_url, "--app", "app.json", *store, *port, "notes")
     assert ended.code == 0, ended
     assert (await place.runs("refresh", "app.json", *store)).code == 0
 
