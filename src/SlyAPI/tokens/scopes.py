@@ -1,7 +1,7 @@
 """Scopes: those requested, those granted, those missing (RFC 6749 §3.3). Pure."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from functools import wraps
+from functools import lru_cache, wraps
 from typing import Any, ParamSpec, TypeVar
 
 from ..errors import ConfigError
@@ -24,13 +24,24 @@ def split_scopes(scopes: Any) -> list[str]:
     if scopes is None:
         return []
     if isinstance(scopes, str):
-        return list(dict.fromkeys(scopes.replace(",", " ").split()))
+        return _each_once(scopes.replace(",", " ").split())
     if isinstance(scopes, Mapping) or not isinstance(scopes, Iterable):
         raise ConfigError("scopes are neither text nor a list.")
     listed = list[Any](scopes)
     if not all(isinstance(scope, str) for scope in listed):
         raise ConfigError("a scope in the list is not a string.")
-    return list(dict.fromkeys(scope for scope in listed if scope))
+    return _each_once(scope for scope in listed if scope)
+
+
+def _each_once(scopes: Iterable[str]) -> list[str]:
+    found = [_shared(scope) for scope in dict.fromkeys(scopes)]
+    return found[:]  # a copy has no room for more, which a list that grew has
+
+
+@lru_cache(maxsize=1024)
+def _shared(scope: str) -> str:
+    """The same text as one object: most of many users have the same scopes."""
+    return scope
 
 
 def join_scopes(scopes: Scopes, delimiter: str = " ") -> str:
