@@ -7,18 +7,16 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import Encoding
 from joserfc.jwk import ECKey
 
 from SlyAPI import OAuth2App
 from tests.end_to_end.oidc_server import OidcServer, running_server
+from tests.support.certificates import make_certificate
 
 API = "https://api.example"
 INITIAL_ACCESS_TOKEN = "an-initial-access-token"
@@ -49,37 +47,21 @@ def make_key(folder: Path, name: str) -> dict[str, Any]:
     return {**key.as_dict(private=False), "kid": name, "alg": "ES256", "use": "sig"}
 
 
-def make_certificate(folder: Path, name: str, ca: tuple[Any, Any] | None = None) -> tuple[Any, Any]:
-    """A key and its certificate, signed by `ca`, or by itself; both are written to `NAME.crt`."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-    issuer, issuer_key = (ca[1].subject, ca[0]) if ca else (subject, key)
-    now = datetime.now(UTC)
-    builder = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(key.public_key())
-    builder = builder.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
-    builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-    builder = builder.add_extension(x509.BasicConstraints(ca=ca is None, path_length=None), critical=True)
-    made = builder.serial_number(x509.random_serial_number()).sign(issuer_key, hashes.SHA256())
-    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    (folder / f"{name}.crt").write_bytes(private + made.public_bytes(Encoding.PEM))
-    return key, made
-
-
 def certificates(folder: Path) -> dict[str, Any]:
-    """The TLS settings of the server, whose CA signs `client.crt` and `other.crt`; `alone.crt` signs itself."""
+    """The TLS settings of the server, whose CA signs `client.pem` and `other.pem`; `alone.pem` signs itself."""
     ca = make_certificate(folder, "ca")
     for name in ("server", "client", "other"):
         make_certificate(folder, name, ca)
     make_certificate(folder, "alone")
-    server = (folder / "server.crt").read_text()
+    server = (folder / "server.pem").read_text()
     return {"cert": server, "key": server, "ca": ca[1].public_bytes(Encoding.PEM).decode()}
 
 
 def self_signed(folder: Path) -> dict[str, Any]:
-    """The JWK set that registers `alone.crt` (RFC 8705 §2.2.2)."""
-    made = x509.load_pem_x509_certificate((folder / "alone.crt").read_bytes())
+    """The JWK set that registers `alone.pem` (RFC 8705 §2.2.2)."""
+    made = x509.load_pem_x509_certificate((folder / "alone.pem").read_bytes())
     pem = made.public_bytes(Encoding.PEM).decode()
-    key = ECKey.import_key((folder / "alone.crt").read_bytes().split(b"-----BEGIN CERT")[0])
+    key = ECKey.import_key((folder / "alone.pem").read_bytes().split(b"-----BEGIN CERT")[0])
     return {"keys": [{**key.as_dict(private=False), "x5c": ["".join(pem.split("\n")[1:-2])]}]}
 
 

@@ -126,7 +126,7 @@ async def test_a_wrong_key_secret_or_audience_is_refused(
 # --- client certificates (RFC 8705) ---
 
 
-@pytest.mark.parametrize(("kind", "shown"), [("tls", "client.crt"), ("self-signed", "alone.crt")])
+@pytest.mark.parametrize(("kind", "shown"), [("tls", "client.pem"), ("self-signed", "alone.pem")])
 async def test_a_client_proves_itself_by_its_certificate_and_its_token_is_bound_to_it(
     everything: Everything, kind: str, shown: str
 ) -> None:
@@ -140,7 +140,7 @@ async def test_a_client_proves_itself_by_its_certificate_and_its_token_is_bound_
 
 @pytest.mark.parametrize(
     ("kind", "shown"),
-    [("tls", None), ("tls", "other.crt"), ("tls", "alone.crt"), ("self-signed", None), ("self-signed", "client.crt")],
+    [("tls", None), ("tls", "other.pem"), ("tls", "alone.pem"), ("self-signed", None), ("self-signed", "client.pem")],
 )
 async def test_a_missing_or_another_certificate_is_refused(
     everything: Everything, kind: str, shown: str | None

@@ -6,13 +6,12 @@ import json
 import logging
 import ssl
 import traceback
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiohttp import web
-from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
@@ -20,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from SlyAPI import OAuth2, OAuth2App, WebAPI
 from SlyAPI.errors import ConfigError, GrantEndedError, SlyError, TokenError
 from SlyAPI.testing import GRANT_TYPES
+from tests.support.certificates import make_certificate
 from tests.support.serving import all_by, served
 from tests.testing.signing import ClientKey
 
@@ -267,30 +267,6 @@ def test_a_client_of_machines_needs_no_authorization_endpoint() -> None:
 
 
 # --- certificates (RFC 8705) ---
-
-
-def make_certificate(folder: Path, name: str, ca: tuple[Any, Any] | None = None) -> tuple[Any, Any]:
-    """A key and its certificate, signed by `ca`, or by itself; both are written to the folder."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-    issuer, issuer_key = (ca[1].subject, ca[0]) if ca else (subject, key)
-    now = datetime.now(UTC)
-    built = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=ca is None, path_length=None), critical=True)
-        .sign(issuer_key, hashes.SHA256())
-    )
-    (folder / f"{name}.key").write_bytes(pem_of(key))
-    (folder / f"{name}.crt").write_bytes(built.public_bytes(Encoding.PEM))
-    (folder / f"{name}.pem").write_bytes(pem_of(key) + built.public_bytes(Encoding.PEM))
-    return key, built
 
 
 @pytest.mark.parametrize("method", ["tls_client_auth", "self_signed_tls_client_auth"])
