@@ -16,6 +16,7 @@ from SlyAPI import OAuth2, OAuth2App, OAuth2User, WebAPI
 from SlyAPI.errors import ApiError, BadReplyError, ConfigError, GrantEndedError, TokenError
 from SlyAPI.oauth2.jose import thumbprint
 from SlyAPI.stores import EncryptedStore, FileStore, MemoryStore
+from SlyAPI.testing import PracticeProvider
 from tests.conftest import REDIRECT_URI, Practice
 
 if TYPE_CHECKING:
@@ -216,8 +217,15 @@ async def test_a_token_that_is_not_bound_is_refused(serve: Serve) -> None:
     server = await serve(bearer)
     app = OAuth2App("c", None, f"{server.origin}/auth", f"{server.origin}/token", dpop=True)
     login = app.begin_login(REDIRECT_URI, "notes")
-    with pytest.raises(BadReplyError):
+    with pytest.raises(BadReplyError) as caught:
         await app.finish_login(login, f"{REDIRECT_URI}?state={login.state}&code=c")
+    assert "dpop" in caught.value.next_step
+
+
+@pytest.mark.parametrize("setting", [True, "", "on"])
+def test_a_practice_provider_names_the_settings_of_dpop(setting: Any) -> None:
+    with pytest.raises(ValueError, match="required"):
+        PracticeProvider(dpop=setting)
 
 
 async def test_a_bound_token_that_was_not_asked_for_is_refused(serve: Serve) -> None:

@@ -79,8 +79,8 @@ def read_token_reply(
             dpop_key=dpop_key,
         )
     except BadReplyError as error:
-        error.args = (f"{where} answered HTTP {reply.status}, but {masked(str(error), secrets)}",)
-        error.next_step = _CHECK_ADDRESS
+        error.args = (f"{where} answered HTTP {reply.status}, but {masked(str(error.args[0]), secrets)}",)
+        error.next_step = error.next_step or _CHECK_ADDRESS
         raise
     tokens = (*secrets, user.token, user.refresh_token or "")
     if masked(" ".join(user.scopes), tokens) != " ".join(user.scopes):  # scopes are printed, so no secret is one

@@ -109,7 +109,11 @@ def answer_fields(
     # RFC 8693 §2.2.1: the result of an exchange that is not for a header
     not_applicable = scheme == "n_a" and isinstance(answer.get("issued_token_type"), str)
     if bound and scheme != "dpop":
-        raise BadReplyError("the token is not bound to the key of the proof (RFC 9449 §5).", kind="configuration")
+        raise BadReplyError(
+            "the token is not bound to the key of the proof (RFC 9449 §5).",
+            next_step="Switch DPoP on for this client at the provider, or take dpop out of the client file.",
+            kind="configuration",
+        )
     # Slack's bot and user are not schemes and mean Bearer
     if scheme not in ("bearer", "bot", "user") and not not_applicable and not bound:
         named = f"type {token_type!r}" if re.fullmatch(_NAME, str(token_type)) else "an unreadable type"
