@@ -275,7 +275,7 @@ def _loaded(key: Mapping[str, Any]) -> Any:
     """A published key to verify with; None for one that cannot be used, or that is published whole."""
     jwk, errors = _library("jwk"), _library("errors")
     if key.get("kty") != "oct" and _PRIVATE & key.keys():
-        return None  # whoever reads it can sign
+        return None  # anybody who reads it can sign
     if key.get("kty") == "RSA" and not _SHORTEST_RSA <= 6 * len(str(key.get("n"))) <= _LONGEST_RSA:
         return None
     try:
