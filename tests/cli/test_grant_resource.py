@@ -22,8 +22,9 @@ async def place(tmp_path: Path) -> AsyncGenerator[Place, None]:
         yield place
 
 
-async def test_a_url_is_all_that_a_grant_needs(place: Place) -> None:
-    ended = await place.runs("grant", "--resource", place.provider.api_url, "app.json", "user.json", "notes", "--json")
+async def test_a_url_is_all_that_a_grant_needs(place: Place, unused_port: int) -> None:
+    words = ("grant", "--resource", place.provider.api_url, "app.json", "user.json", "notes", "--json")
+    ended = await place.runs(*words, "--port", str(unused_port))
     assert ended.code == 0, ended
     assert json.loads(ended.out)["scopes"] == ["notes"]
     assert place.reads("app.json")["issuer"] == place.provider.issuer
@@ -33,9 +34,10 @@ async def test_a_url_is_all_that_a_grant_needs(place: Place) -> None:
         assert (await place.runs(command, "app.json", "user.json")).code == 0
 
 
-async def test_the_client_that_is_there_is_used_again(place: Place) -> None:
+async def test_the_client_that_is_there_is_used_again(place: Place, unused_port: int) -> None:
     for user in ("one.json", "two.json"):
-        ended = await place.runs("grant", "--resource", place.provider.api_url, "app.json", user, "notes")
+        words = ("grant", "--resource", place.provider.api_url, "app.json", user, "notes")
+        ended = await place.runs(*words, "--port", str(unused_port))
         assert ended.code == 0, ended
     assert len([seen for seen in place.provider.log if seen.endpoint == "register"]) == 1
 
