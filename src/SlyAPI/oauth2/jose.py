@@ -58,8 +58,12 @@ class Jwt(NamedTuple):
     claims: Mapping[str, Any]
 
 
-def load_signing_key(key: KeyLike, *, alg: str | None = None, key_id: str | None = None) -> SigningKey:
+def load_signing_key(
+    key: KeyLike, *, alg: str | None = None, key_id: str | None = None, rsa_alg: str = "RS256"
+) -> SigningKey:
     """The key to sign with. `alg` is chosen by the kind of key where it is None; a callable needs it.
+
+    `rsa_alg` is the algorithm that is chosen for an RSA key.
 
     Text that contains `-----BEGIN` is PEM, text that begins with `{` is a JWK, any other text is a path. Raises
     `ConfigError`, which quotes nothing of the key, and `MissingExtraError` without the extra.
@@ -71,7 +75,8 @@ def load_signing_key(key: KeyLike, *, alg: str | None = None, key_id: str | None
             raise ConfigError("A key that is a callable needs key_alg.", next_step="Name it: key_alg='ES256'.")
         return SigningKey(key, alg, key_id)
     loaded = _load(_content(key))
-    chosen = alg or loaded.get("alg") or _BY_KIND.get((loaded.key_type, str(loaded.get("crv") or "")))
+    kinds = _BY_KIND | {("RSA", ""): rsa_alg}
+    chosen = alg or loaded.get("alg") or kinds.get((loaded.key_type, str(loaded.get("crv") or "")))
     if chosen is None:
         raise ConfigError("None of our algorithms works with this kind of key.", next_step="Use an EC key on P-256.")
     algorithm = _algorithm(chosen)
