@@ -68,7 +68,8 @@ OPTIONAL_LIBRARIES = {
 }
 RANDOM_LIBRARIES = {"random", "secrets", "uuid"}
 MAKES_SECRETS = {
-    *("oauth2.pkce", "oauth2.login", "oauth2.client_assertion", "oauth2.dpop", "oauth1.signature"),
+    *("oauth2.pkce", "oauth2.login", "oauth2.client_assertion", "oauth2.signed_request", "oauth2.dpop"),
+    *("oauth1.signature",),
     *("redirect.loopback", "transport.bodies", "stores.served", "stores.encrypted"),
 }
 """Where secrets and unguessable names are made, apart from `flow` and `testing`."""
