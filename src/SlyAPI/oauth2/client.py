@@ -3,13 +3,14 @@
 The rule: every grant is a form (`x_form`), this round trip, and a reader; other files add the grants.
 """
 
+import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
-from ..errors import ConfigError, CredentialsError, TokenError, clean_traceback
+from ..errors import ConfigError, CredentialsError, RequestTimeoutError, TokenError, clean_traceback
 from ..json_file import StrPath, display_path, read_json_file
 from ..tokens.client_auth import BY_ASSERTION, ClientAuth
 from ..tokens.scopes import Scopes, join_scopes, split_scopes
@@ -331,7 +332,19 @@ class Client:
         else:
             raise ConfigError("client_secret_jwt needs the client's secret.")
         # RFC 7523 §3 leaves the audience open; the issuer cannot be confused with another server's endpoint
-        return await client_assertion(self.id, self.assertion_audience or self.issuer or self.token_uri, key, now=now)
+        audience = self.assertion_audience or self.issuer or self.token_uri
+        return await self._in_time(client_assertion(self.id, audience, key, now=now))
+
+    async def _in_time(self, signing: Awaitable[T]) -> T:
+        """What is signed, perhaps elsewhere. Raises `RequestTimeoutError` where that takes too long."""
+        try:
+            async with asyncio.timeout(self.token_timeout):
+                return await signing
+        except TimeoutError:
+            pass
+        raise RequestTimeoutError(
+            f"The key gave no signature within {self.token_timeout:g} s.", next_step="Check where the key is."
+        )
 
     def _signing_key(self) -> "SigningKey":
         from .jose import load_signing_key

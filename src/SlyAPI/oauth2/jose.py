@@ -122,7 +122,9 @@ async def signed_jwt(claims: Mapping[str, Any], key: SigningKey, header: Mapping
     signature = key.sign(signing_input.encode("ascii"))
     if inspect.isawaitable(signature):
         signature = await signature
-    return f"{signing_input}.{_base64url(_as_jose(signature, key.alg))}"
+    if not isinstance(signature, bytes | bytearray | memoryview):
+        raise _not_signed(key.alg)
+    return f"{signing_input}.{_base64url(_as_jose(bytes(signature), key.alg))}"
 
 
 def read_jwt(token: object, keys: Iterable[Mapping[str, Any]], algs: Collection[str]) -> Jwt:
@@ -318,7 +320,11 @@ def _as_jose(signature: bytes, alg: str) -> bytes:
         return r.to_bytes(size, "big") + s.to_bytes(size, "big")
     except (ValueError, OverflowError):
         pass
-    raise ConfigError(f"The key's callable returned no signature of {alg}.")
+    raise _not_signed(alg)
+
+
+def _not_signed(alg: str) -> ConfigError:
+    return ConfigError(f"The key's callable returned no signature of {alg}.", next_step="Return its bytes.")
 
 
 def _encoded(value: Mapping[str, Any]) -> str:

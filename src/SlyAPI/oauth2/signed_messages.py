@@ -82,7 +82,7 @@ class SignedMessages(IdentityCalls):
         claims = signed_request.request_claims(
             form, resources, client_id=self.id, issuer=self.issuer, now=now + self.clock_skew
         )
-        return await signed_jwt(claims, self._signing_key(), {"typ": signed_request.TYP})
+        return await self._in_time(signed_jwt(claims, self._signing_key(), {"typ": signed_request.TYP}))
 
     async def _plain_redirect(
         self, state: str, redirect: Any, client: "ClientSession | None" = None, now: float | None = None
