@@ -128,7 +128,8 @@ async def test_what_the_client_refuses_the_provider_refuses_too(everything: Ever
     redirect = await consents(login.url, until=REDIRECT)
     with pytest.raises(RedirectError):
         await loose.finish_login(login, redirect)
-    for settings in ({"assertion_audience": loose.token_uri}, {"pkce": False}):
+    forbidden: list[dict[str, Any]] = [{"assertion_audience": loose.token_uri}, {"pkce": False}]
+    for settings in forbidden:
         with pytest.raises(TokenError):
             await (await client(everything, profile=None, dpop=True, **settings)).push_login(REDIRECT, SCOPES)
     with pytest.raises(TokenError):  # not bound

@@ -161,7 +161,8 @@ async def test_a_client_that_cannot_sign_says_so_before_anything_is_sent(
 async def test_a_callable_that_signs_nothing_is_said_before_anything_is_sent(practise: Practise, given: Any) -> None:
     practice = await practise()
     uris = (practice.provider.authorize_url, practice.provider.token_url)
-    for sign in (lambda data: given, lambda data: asyncio.sleep(0, given)):
+    ways: list[Any] = [lambda data: given, lambda data: asyncio.sleep(0, given)]
+    for sign in ways:
         app = OAuth2App("c", None, *uris, key=sign, key_alg="ES256")
         with pytest.raises(ConfigError, match="signature"):
             await app.exchange_code("code", "", "", "http://127.0.0.1:8080", now=practice.clock())
