@@ -88,7 +88,7 @@ class ServiceAccount:
             missing = ", ".join(lacking)
             raise CredentialsError(f"{name} is not a complete service account key: {missing} missing. {_HINT}")
         try:
-            key = obj["private_key"]
+            key: Any = obj["private_key"]
             return cls(
                 client_email=text_of(obj, "client_email"),
                 client_id=text_of(obj, "client_id"),

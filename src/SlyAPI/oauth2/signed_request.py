@@ -1,6 +1,6 @@
 """RFC 9101 (JAR): an authorization request as a signed JWT, by value in the URL or in a pushed request. Pure.
 
-The rule: the JWT says all that the plain request would say; beside it stands only what names the client.
+The rule: the JWT contains all that the plain request would; the URL adds only what names the client.
 """
 
 import json

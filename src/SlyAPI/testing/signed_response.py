@@ -1,6 +1,6 @@
 """Redirects whose parameters are a signed JWT (JARM), where the client asks for them.
 
-The rule: all parameters are in the JWT, and nothing beside it.
+The rule: all parameters are in the JWT, and only it is in the URL.
 """
 from __future__ import annotations
 
