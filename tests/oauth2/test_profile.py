@@ -128,14 +128,34 @@ def test_what_the_profile_accepts_is_accepted(method: Any) -> None:
         app.begin_login(REDIRECT_URI, "notes")
 
 
-async def test_a_setting_that_changes_later_is_refused_before_a_request(practise: Practise) -> None:
+@pytest.mark.parametrize(
+    ("name", "value", "clause"),
+    [
+        ("assertion_audience", "https://p.example/token", "5.3.3.1, 5"),
+        ("iss_in_redirect", False, "5.3.3.2, 5"),
+        ("require_par", False, "5.3.3.2, 2"),
+        ("dpop", False, "5.3.3.1, 1"),
+        ("client_auth", "none", "5.3.3.1, 2"),
+    ],
+)
+async def test_a_setting_that_changes_later_is_refused_before_a_request(
+    practise: Practise, name: str, value: Any, clause: str
+) -> None:
     practice = await practise(**of_the_profile())
     app = await discovered(practice)
     user = OAuth2User("t", "r", dpop_key=app._new_dpop_key(), token_type="DPoP")
-    app.assertion_audience = app.token_uri
+    login = await app.push_login(REDIRECT_URI, "notes", now=practice.clock())
+    redirect = await redirect_of(login.url)
+    setattr(app, name, value)
     practice.provider.log.clear()
-    with pytest.raises(ConfigError, match=r"§5\.3\.3\.1, 5"):
-        await app.refresh(None, user)
+    for call in (
+        app.refresh(None, user),
+        app.push_login(REDIRECT_URI, "notes"),
+        app.finish_login(login, redirect, now=practice.clock()),
+        app.request_token(["notes"]),
+    ):
+        with pytest.raises(ConfigError, match=f"§{clause}"):
+            await call
     assert not practice.provider.log
 
 

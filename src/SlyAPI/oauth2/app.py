@@ -14,7 +14,7 @@ from .client import OnRefresh, clock
 from .device_calls import DeviceCalls
 from .login import LIFETIME, Login, new_state, read_answer
 from .machine_calls import MachineCalls
-from .profile import check_profile, check_redirect_uri
+from .profile import check_profile, check_redirect_uri, unpushed
 from .pushed_login import PushedLogin
 from .refresh_token import refresh_form
 from .registration_calls import RegistrationCalls
@@ -73,7 +73,7 @@ class OAuth2App(PushedLogin, DeviceCalls, MachineCalls, RegistrationCalls):
         challenge: `AuthorizationURL.state`. `auth_params` override the client's own. Raises `ConfigError`.
         """
         if self.profile is not None:
-            self._refuse_unpushed()
+            raise unpushed()
         return self._request_url(redirect_uri, state, scopes, auth_params=auth_params, resource=resource)
 
     def _request_url(

@@ -38,6 +38,8 @@ class Client(Protocol):
     issuer: str | None
     profile: str | None
     allow_http: bool
+    require_par: bool
+    iss_in_redirect: bool
     dpop: bool
     pkce: bool | None
     pkce_offered: bool | None
@@ -125,6 +127,18 @@ RULES = (
         "The provider has no endpoint for pushed authorization requests",
         "Make the client with OAuth2App.discover, or give par_uri.",
     ),
+    Rule(
+        "5.3.3.2, 2",
+        lambda client: bool(client.auth_uri) and not client.require_par,
+        "require_par is switched off",
+        "Leave require_par as the profile sets it.",
+    ),
+    Rule(
+        "5.3.3.2, 5",
+        lambda client: not client.iss_in_redirect,
+        "iss_in_redirect is switched off",
+        "Leave iss_in_redirect as the profile sets it.",
+    ),
     Rule("5.3.3.2, 3", lambda client: client.pkce is False, "PKCE is switched off", "Leave pkce out."),
     Rule(
         "5.3.2.2, 5",
@@ -200,6 +214,12 @@ def check_key(key: "SigningKey") -> None:
     modulus = (key.public or {}).get("n")
     if modulus is not None and 6 * len(modulus) < _SHORTEST_RSA:  # base64url: 6 bits a character
         raise forbidden("5.4.1, 2", f"The RSA key is shorter than {_SHORTEST_RSA} bits")
+
+
+def unpushed() -> ConfigError:
+    """The error for a request that goes through the browser."""
+    step = "Use: await app.push_login(...), with the same arguments."
+    return forbidden("5.3.3.2, 2 and 6", "An authorization request has to be pushed", step)
 
 
 def other_login() -> ConfigError:

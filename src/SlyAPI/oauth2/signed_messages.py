@@ -15,6 +15,7 @@ from . import signed_request, signed_response
 from .client import clock
 from .identity_calls import IdentityCalls
 from .login import Login, query_of
+from .profile import unpushed
 from .pushed_request import request_form
 from .resource import Resource
 
@@ -64,6 +65,8 @@ class SignedMessages(IdentityCalls):
 
     def _refuse_unpushed(self) -> None:
         """Raises `ConfigError` where requests have to be pushed."""
+        if self.profile is not None:
+            raise unpushed()
         if self.require_par:
             raise ConfigError(
                 "This provider accepts pushed authorization requests only (RFC 9126).",
