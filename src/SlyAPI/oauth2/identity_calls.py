@@ -33,8 +33,6 @@ class Expected(NamedTuple):
     jwks_uri: str
 
 
-_SHORTEST_SECRET = 14
-"""112 bits (NIST SP 800-131A)."""
 _SAME = {"EdDSA": ("EdDSA", "Ed25519"), "Ed25519": ("EdDSA", "Ed25519")}
 """Two names of one algorithm (RFC 9864)."""
 
@@ -87,7 +85,6 @@ class IdentityCalls(Client):
         self._nonces.take(request.url, reply.headers)
         return reply
 
-    @clean_traceback
     @clean_traceback
     def logout_url(
         self, user: OAuth2User, post_logout_redirect_uri: str | None = None, state: str | None = None
@@ -220,7 +217,7 @@ class IdentityCalls(Client):
 
     def _expected(self) -> Expected:
         """Who issues this client's id_tokens, and how they are signed. Raises `ConfigError` where that is unknown."""
-        from .jose import ASYMMETRIC
+        from .jose import ASYMMETRIC, SHORTEST_SECRET
 
         issuer = self.issuer or self._facts.id_token_issuer or self._facts.issuer
         jwks_uri = self.jwks_uri or self._facts.jwks_uri or ""
@@ -233,8 +230,11 @@ class IdentityCalls(Client):
                 f"The person's identity cannot be verified: the client has no {' and no '.join(missing)}.",
                 next_step="Make the client from its issuer (scaffold --issuer), or leave out the scope openid.",
             )
-        if by_secret and len(self.secret or "") < _SHORTEST_SECRET:
-            raise ConfigError(f"id_token_alg HS256 needs the client's secret, {_SHORTEST_SECRET} characters or longer.")
+        if by_secret and len((self.secret or "").encode()) < SHORTEST_SECRET:
+            raise ConfigError(
+                f"id_token_alg HS256 needs the client's secret, of {SHORTEST_SECRET} octets or more (RFC 7518 §3.2).",
+                next_step="Register RS256 or ES256 for the client's id_tokens.",
+            )
         if not by_secret:
             check_endpoint(jwks_uri, "jwks_uri", allow_http=self.allow_http)
         if not by_secret and not algs <= {*ASYMMETRIC}:
