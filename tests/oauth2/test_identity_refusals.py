@@ -1,13 +1,20 @@
 """What a login, a refresh, userinfo and a logout refuse: every row of the tables goes through the whole call."""
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jwt
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from SlyAPI.errors import IdentityError
+from SlyAPI.oauth2.identity import Identity, read_id_token, read_logout_token
+from SlyAPI.oauth2.jose import Jwt, read_jwt
 from tests.support.identity_rows import (
     ALL,
     CLAIMS,
@@ -21,7 +28,7 @@ from tests.support.identity_rows import (
     USERINFO,
     Row,
 )
-from tests.support.issuer import NOW, Issuer, signed_in
+from tests.support.issuer import NOW, Issuer, b64url, signed_in
 
 if TYPE_CHECKING:
     from tests.conftest import Serve
@@ -106,3 +113,57 @@ def test_pyjwt_accepts_what_the_stand_in_signs() -> None:
         options={"verify_iat": False},
     )  # fmt: skip
     assert claims["sub"] == "robin"
+
+
+# --- claims of any kind ---
+
+ANY = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+NAMES = (
+    *("iss", "sub", "aud", "azp", "exp", "iat", "nbf", "nonce", "at_hash", "auth_time"),
+    *("events", "jti", "sid", "tid"),
+)
+CHANGES = st.dictionaries(st.sampled_from(NAMES), ANY, max_size=3)
+ISSUER = Issuer(origin="https://issuer.example")
+TERMS: dict[str, Any] = {"issuer": ISSUER.origin, "client_id": "client", "now": NOW}
+OF_A_LOGIN_TOO: dict[str, Any] = {"nonce": "n", "access_token": ISSUER.access_token, "max_age": 60}
+
+
+@given(CHANGES, st.sampled_from([None, "tid"]))
+def test_whatever_an_id_token_claims_it_is_one_for_us_or_refused(changes: dict[str, Any], fills: str | None) -> None:
+    token = Jwt({"alg": "RS256"}, {**ISSUER.claims("n"), **changes})
+    previous = Identity(ISSUER.origin, "robin", {"nonce": "n"})
+    try:
+        who = read_id_token(token, **TERMS, **OF_A_LOGIN_TOO, previous=previous, template_claim=fills)
+    except IdentityError:
+        return
+    assert (who, who.claims["nonce"]) == (previous, "n")
+    assert "client" in who.claims["aud"]
+    assert who.claims["exp"] > NOW - 61
+    assert who.claims["iat"] < NOW + 61
+    assert who.authenticated_at is not None
+
+
+@given(CHANGES)
+def test_whatever_a_logout_token_claims_it_is_one_for_us_or_refused(changes: dict[str, Any]) -> None:
+    claims = {**ISSUER.claims(None), "jti": "j", "sid": "s", "events": {EVENT: {}}, **changes}
+    try:
+        logout = read_logout_token(Jwt({"alg": "RS256"}, claims), **TERMS)
+    except IdentityError:
+        return
+    assert logout.issuer == ISSUER.origin
+    assert logout.subject or logout.session_id
+    assert "nonce" not in claims
+    assert abs(NOW - claims["iat"]) <= 120
+
+
+@given(st.dictionaries(st.text(max_size=5) | st.sampled_from(["typ", "alg"]), ANY, max_size=3), st.text() | st.binary())
+def test_whatever_a_header_and_a_body_hold_they_are_refused(header: dict[str, Any], body: str | bytes) -> None:
+    payload = body if isinstance(body, bytes) else body.encode()
+    with pytest.raises(IdentityError):
+        read_jwt(f"{b64url(json.dumps(header).encode())}.{b64url(payload)}.AAAA", ISSUER.keys, ["RS256"])
+    with suppress(IdentityError):
+        read_id_token(Jwt(header, {**ISSUER.claims()}), **TERMS)

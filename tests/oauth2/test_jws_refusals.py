@@ -214,3 +214,15 @@ def test_a_public_key_is_never_taken_for_a_secret(alg: str, form: str) -> None:
     for algs in ([alg], ["HS256"], OURS):  # even where HS256 is accepted
         with pytest.raises(IdentityError):
             read_jws(token, [jwk], algs)
+
+
+@pytest.mark.parametrize("alg", OURS)
+def test_a_message_with_any_other_character_is_refused(alg: str) -> None:
+    """Also one that stands for the same octets: nobody can make a second text of one message."""
+    token, keys = good(alg), [published(alg)]
+    step = max(1, len(token) // 60)
+    for at in {*range(0, len(token), step), token.index("."), token.rindex("."), len(token) - 1}:
+        for other in "A_.=" if token[at] != "A" else "BQ":
+            if other != token[at]:
+                with pytest.raises(IdentityError):
+                    read_jws(f"{token[:at]}{other}{token[at + 1 :]}", keys, [alg])
