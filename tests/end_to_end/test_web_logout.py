@@ -1,6 +1,8 @@
 """The back-channel logout endpoint of the example web applications, as a provider's server meets it."""
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
@@ -66,3 +68,17 @@ async def test_a_forged_repeated_or_missing_logout_token_is_a_bad_request(site: 
         async with ada.get(f"{site.url}/backchannel-logout") as page:
             assert page.status == 405
         assert f"Hello, {ADA}" in await home(site, ada)
+
+
+async def test_a_person_who_signs_out_here_can_sign_out_there_and_is_then_signed_out_already(site: Site) -> None:
+    async with await signed_in(site, ADA) as ada, await signed_in(site, BO) as bo:
+        async with ada.post(f"{site.url}/logout", headers={"Origin": site.url}) as page:
+            (link,) = re.findall(rf'href="({site.provider.origin}/logout[^"]*)"', await page.text())
+        assert len(await site.store.names()) == 1
+        async with ada.get(html.unescape(link)) as page:
+            assert str(page.url) == f"{site.url}/signed-out"
+            assert "You are signed out" in await page.text()
+        form = {"logout_token": site.provider.logout_token("practice-client", ADA)}
+        assert await posted(site, form) == 200
+        async with bo.get(f"{site.url}/signed-out") as page:
+            assert f"Hello, {BO}" in await page.text()
