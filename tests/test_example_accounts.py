@@ -12,9 +12,10 @@ from urllib.parse import parse_qsl, urlsplit
 
 import aiohttp
 import pytest
-from accounts import SERVICES, SESSION_SECONDS, Accounts, account_id, entry_name
+from accounts import SESSION_SECONDS, Accounts, account_id, entry_name
 from hypothesis import given
 from hypothesis import strategies as st
+from services import SERVICES
 
 from SlyAPI import OAuth2App
 from SlyAPI.errors import BadReplyError, NetworkError, StateMismatchError

@@ -15,16 +15,16 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 from urllib.parse import urlsplit
 
 import aiohttp
+from services import Service
 
 from SlyAPI import OAuth2, OAuth2App, OAuth2User, SlyError, WebAPI
 from SlyAPI.errors import BadReplyError, ConfigError, CredentialsError, CredentialsNotFoundError
 from SlyAPI.oauth2 import Identity, LogoutToken
-from SlyAPI.paging import LinkPages, Pages, TokenPages
 from SlyAPI.stores import StoredUser, TokenStore
 
 log = logging.getLogger("accounts")
@@ -33,39 +33,6 @@ SESSION_SECONDS = 30 * 24 * 3600
 LOGIN_SECONDS = 3600  # longer than a login may take, so that a late one gets its own error
 MOST_LOGINS = 5  # tabs of one browser with a login in progress
 MOST_SESSIONS = 10  # browsers in which one person may be signed in
-
-
-@dataclass(frozen=True)
-class Service:
-    """A provider and its API, as far as this application uses them. Paths are below `api`."""
-
-    title: str
-    api: str
-    scopes: tuple[str, ...]
-    me: str
-    """The path that returns the person."""
-    name_key: str = "name"
-    """The key of their name: for the eye only, because names are not unique."""
-    listed: str = ""
-    """The path whose pages /list shows."""
-    pages: Pages = field(default_factory=TokenPages)
-    notes: str = ""
-    issuer: str = ""
-    id_key: str = ""
-    """For a provider without OpenID: a name in place of an issuer, and the key of the permanent id in `me`'s reply."""
-
-
-SERVICES = {
-    "practice": Service(
-        "the provider", "", ("openid", "profile", "weather.read", "notes"), "/me", listed="/archive", notes="/notes"
-    ),
-    "openid": Service("the provider", "", ("openid", "profile"), ""),
-    "google": Service("Google", "https://openidconnect.googleapis.com", ("openid", "profile"), "/v1/userinfo"),
-    "github": Service(
-        "GitHub", "https://api.github.com", ("read:user",), "/user", "login", listed="/user/starred", pages=LinkPages(),
-        issuer="https://github.com", id_key="id",
-    ),
-}  # fmt: skip
 
 
 def entry_name(issuer: str, subject: str) -> str:

@@ -10,7 +10,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from accounts import Person, Service, SignedOut
+from accounts import Person, SignedOut
+from services import Service
 
 from SlyAPI import GrantEndedError, SlyError, WebAPI
 from SlyAPI.errors import DeniedError, LoginEndedError, StateMismatchError

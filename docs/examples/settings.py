@@ -21,9 +21,11 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 
-from accounts import SERVICES, Accounts, Service
+from accounts import Accounts
+from services import SERVICES, Service
 
 from SlyAPI import OAuth2App
+from SlyAPI.errors import ConfigError
 from SlyAPI.stores import PostgresStore, RedisStore, TokenStore, store_at
 from SlyAPI.testing import PracticeProvider
 
@@ -67,7 +69,9 @@ async def _accounts(
     if settings.client:
         app = OAuth2App.from_json_file(settings.client)
         if settings.provider == "openid":
-            service = replace(service, api=app.userinfo_uri or "")
+            if not app.userinfo_uri:
+                raise ConfigError("The client file has no userinfo_uri.", next_step="Write it by scaffold --issuer.")
+            service = replace(service, api=app.userinfo_uri)
         elif settings.provider == "practice":  # your own, which runs elsewhere
             service = replace(service, api=app.token_uri.removesuffix("/token") + "/api")
         return await stack.enter_async_context(Accounts(app, service, store, settings.url, key))

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 import pytest_asyncio
-from accounts import SERVICES, Accounts, entry_name
+from accounts import Accounts, entry_name
+from services import SERVICES
 
 from SlyAPI import OAuth2App
 from SlyAPI.stores import MemoryStore

@@ -12,9 +12,10 @@ import aiohttp
 import starlette_app
 import uvicorn
 import web_app
-from accounts import SERVICES, Accounts
+from accounts import Accounts
 from aiohttp import web
 from playwright.async_api import BrowserContext, Page, Request, Response
+from services import SERVICES
 
 from SlyAPI import OAuth2App
 from SlyAPI.stores import MemoryStore
