@@ -137,6 +137,8 @@ KEYS = [
     key("key-without-kind", "RFC 7517 §4.1", kty=None),
     key("key-on-another-curve", "RFC 7518 §6.2.1.1", crv="P-384"),
     key("key-on-a-bitcoin-curve", "RFC 8812 §3.1", crv="secp256k1"),
+    key("key-on-an-unknown-curve", "RFC 7517 §5", crv="brainpoolP256r1"),
+    key("key-on-an-unknown-curve-of-edwards", "RFC 7517 §5", "EdDSA", crv="Ed25520"),
     key("key-off-its-curve", "RFC 7518 §6.2.1", y=b64url(bytes(31) + b"\1")),
     key("key-at-zero", "RFC 7518 §6.2.1", x=b64url(bytes(32)), y=b64url(bytes(32))),
     key("key-of-x25519", "RFC 8037 §3.2", "EdDSA", crv="X25519"),

@@ -174,6 +174,9 @@ class UnknownKeyError(IdentityError):
 
 # --- joserfc ---
 
+_UNUSABLE = (ValueError, TypeError, AttributeError, LookupError)
+"""What joserfc raises, besides its own errors, for a key that it cannot use: LookupError for an unknown curve."""
+
 
 def require() -> None:
     """Raises `MissingExtraError` where the package is not installed."""
@@ -233,9 +236,9 @@ def _load(content: bytes | Mapping[str, Any]) -> Any:
         for kind in ("EC", "RSA", "OKP"):
             try:
                 return jwk.import_key(content, kind)
-            except (errors.JoseError, ValueError, TypeError, AttributeError):
+            except (errors.JoseError, *_UNUSABLE):
                 continue
-    except (errors.JoseError, ValueError, TypeError):
+    except (errors.JoseError, *_UNUSABLE):
         pass
     raise ConfigError(
         "The key is not a private key in PEM or a JWK, or it has a password.",
@@ -300,7 +303,7 @@ def _loaded(key: Mapping[str, Any]) -> Any:
         return None
     try:
         return jwk.import_key(dict(key))
-    except (errors.JoseError, ValueError, TypeError, AttributeError):
+    except (errors.JoseError, *_UNUSABLE):
         return None
 
 
@@ -309,7 +312,7 @@ def _fits(key: Any, alg: str) -> bool:
     try:
         _algorithm(alg).check_key(key)
         key.get_op_key("verify")
-    except (_library("errors").JoseError, ValueError, TypeError):
+    except (_library("errors").JoseError, *_UNUSABLE):
         return False
     return bool(key.key_type != "OKP" or key.curve_name == "Ed25519")
 
@@ -317,7 +320,7 @@ def _fits(key: Any, alg: str) -> bool:
 def _holds(alg: str, signed: bytes, signature: bytes, key: Any) -> bool:
     try:
         return bool(_algorithm(alg).verify(signed, signature, key))
-    except (_library("errors").JoseError, ValueError, TypeError):
+    except (_library("errors").JoseError, *_UNUSABLE):
         return False
 
 
