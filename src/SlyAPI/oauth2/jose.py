@@ -175,7 +175,7 @@ class UnknownKeyError(IdentityError):
 # --- joserfc ---
 
 _UNUSABLE = (ValueError, TypeError, AttributeError, LookupError)
-"""What joserfc raises, besides its own errors, for a key that it cannot use: LookupError for an unknown curve."""
+"""Further errors of joserfc for a key that it cannot use; an unknown curve is a KeyError."""
 
 
 def require() -> None:
