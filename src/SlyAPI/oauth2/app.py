@@ -312,11 +312,13 @@ class OAuth2App(PushedLogin, DeviceCalls, MachineCalls, RegistrationCalls):
         return await self._token_call(form, method, client, now, resources=resources, previous=user)
 
     @clean_traceback
-    async def revoke(self, user: OAuth2User, client: "ClientSession | None" = None) -> None:
+    async def revoke(
+        self, user: OAuth2User, client: "ClientSession | None" = None, *, now: float | None = None
+    ) -> None:
         """Ends the user's grant at the provider (RFC 7009); a grant that has ended before is not an error.
 
         Raises `ConfigError` if no revocation endpoint is known, `TokenError`, `NetworkError`.
         """
         form = revocation_form(user)
-        reply, sent = await self._send("revoke_uri", form, self._client_auth_for(user), client, None)
+        reply, sent = await self._send("revoke_uri", form, self._client_auth_for(user), client, now)
         read_revocation_reply(reply, sent)

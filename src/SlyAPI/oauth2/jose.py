@@ -73,6 +73,13 @@ class Jwt(NamedTuple):
     claims: Mapping[str, Any]
 
 
+class Jws(NamedTuple):
+    """A signed message whose signature holds, whatever it contains."""
+
+    header: Mapping[str, Any]
+    payload: bytes
+
+
 def load_signing_key(
     key: KeyLike, *, alg: str | None = None, key_id: str | None = None, rsa_alg: str = "RS256"
 ) -> SigningKey:
@@ -154,7 +161,16 @@ async def signed_jwt(claims: Mapping[str, Any], key: SigningKey, header: Mapping
 
 
 def read_jwt(token: object, keys: Iterable[Mapping[str, Any]], algs: Collection[str]) -> Jwt:
-    """The token's header and claims, if one of `keys` (JWKs) made its signature with one of `algs`.
+    """The token's header and claims, if one of `keys` (JWKs) made its signature with one of `algs`, as `read_jws` says.
+
+    Raises `IdentityError` also for a payload that is not a JSON object.
+    """
+    message = read_jws(token, keys, algs)
+    return Jwt(message.header, _claims(message.payload))
+
+
+def read_jws(token: object, keys: Iterable[Mapping[str, Any]], algs: Collection[str]) -> Jws:
+    """Header and payload of a JWS in compact form, if one of `keys` (JWKs) made its signature with one of `algs`.
 
     A key that names another `kid`, `use`, `alg` or kind does not count, nor does one that is published with its private
     part. Raises `IdentityError`, which quotes nothing of the token; `UnknownKeyError` where no key fits, so that newer
@@ -174,7 +190,7 @@ def read_jwt(token: object, keys: Iterable[Mapping[str, Any]], algs: Collection[
     signed = token.rpartition(".")[0].encode("ascii")
     if not any(_holds(alg, signed, signature, key) for key in fitting):
         raise IdentityError("The token's signature is not valid.")
-    return Jwt(header, _claims(payload))
+    return Jws(header, payload)
 
 
 def unverified(token: object) -> Jwt:
@@ -190,6 +206,9 @@ class UnknownKeyError(IdentityError):
 
 
 # --- joserfc ---
+
+_UNUSABLE = (ValueError, TypeError, AttributeError, LookupError)
+"""Further errors of joserfc for a key that it cannot use; an unknown curve is a KeyError."""
 
 
 def require() -> None:
@@ -250,9 +269,9 @@ def _load(content: bytes | Mapping[str, Any]) -> Any:
         for kind in ("EC", "RSA", "OKP"):
             try:
                 return jwk.import_key(content, kind)
-            except (errors.JoseError, ValueError, TypeError, AttributeError):
+            except (errors.JoseError, *_UNUSABLE):
                 continue
-    except (errors.JoseError, ValueError, TypeError):
+    except (errors.JoseError, *_UNUSABLE):
         pass
     raise ConfigError(
         "The key is not a private key in PEM or a JWK, or it has a password.",
@@ -269,6 +288,8 @@ _MOST_KEYS = 8
 """Keys of one id, or of none, that are tried for one token."""
 _SHORTEST_RSA, _LONGEST_RSA = 2048, 16384 + 8
 """Bits (RFC 7518 §3.3; what OpenSSL verifies with)."""
+SHORTEST_SECRET = 32
+"""Octets of a secret for HS256 (RFC 7518 §3.2, OpenID Connect Core §16.19)."""
 _PRIVATE = {"d", "p", "q", "dp", "dq", "qi", "oth", "k"}
 
 
@@ -309,11 +330,13 @@ def _loaded(key: Mapping[str, Any]) -> Any:
     jwk, errors = _library("jwk"), _library("errors")
     if key.get("kty") != "oct" and _PRIVATE & key.keys():
         return None  # anybody who reads it can sign
-    if key.get("kty") == "RSA" and not _SHORTEST_RSA <= 6 * len(str(key.get("n"))) <= _LONGEST_RSA:
+    if key.get("kty") == "RSA" and not _SHORTEST_RSA <= 6 * len(str(key.get("n")).lstrip("A")) <= _LONGEST_RSA:
+        return None  # "A" are zeros, which add nothing
+    if key.get("kty") == "oct" and 6 * len(str(key.get("k"))) < 8 * SHORTEST_SECRET:
         return None
     try:
         return jwk.import_key(dict(key))
-    except (errors.JoseError, ValueError, TypeError, AttributeError):
+    except (errors.JoseError, *_UNUSABLE):
         return None
 
 
@@ -322,7 +345,7 @@ def _fits(key: Any, alg: str) -> bool:
     try:
         _algorithm(alg).check_key(key)
         key.get_op_key("verify")
-    except (_library("errors").JoseError, ValueError, TypeError):
+    except (_library("errors").JoseError, *_UNUSABLE):
         return False
     return bool(key.key_type != "OKP" or key.curve_name == "Ed25519")
 
@@ -330,7 +353,7 @@ def _fits(key: Any, alg: str) -> bool:
 def _holds(alg: str, signed: bytes, signature: bytes, key: Any) -> bool:
     try:
         return bool(_algorithm(alg).verify(signed, signature, key))
-    except (_library("errors").JoseError, ValueError, TypeError):
+    except (_library("errors").JoseError, *_UNUSABLE):
         return False
 
 
