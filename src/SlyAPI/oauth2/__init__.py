@@ -10,6 +10,7 @@ if typing.TYPE_CHECKING:
     from ..tokens.user import OAuth2User
     from .app import OAuth2App
     from .authorization_code import read_redirect
+    from .browser_consent import BrowserConsent, browser_consent
     from .device import DeviceLogin
     from .identity import LogoutToken
     from .introspection import TokenInfo
@@ -22,6 +23,7 @@ else:  # for tools, a `__getattr__` would have every misspelt name be there
         {
             "app": "OAuth2App",
             "authorization_code": "read_redirect",
+            "browser_consent": "BrowserConsent browser_consent",
             "device": "DeviceLogin",
             "identity": "LogoutToken",
             "introspection": "TokenInfo",
@@ -37,6 +39,7 @@ else:  # for tools, a `__getattr__` would have every misspelt name be there
 
 __all__ = [
     "AssertionGrant",
+    "BrowserConsent",
     "ClientCredentials",
     "DeviceLogin",
     "Identity",
@@ -48,6 +51,7 @@ __all__ = [
     "ServiceAccount",
     "TokenExchange",
     "TokenInfo",
+    "browser_consent",
     "read_redirect",
     "requires_scopes",
 ]

@@ -82,9 +82,9 @@ class ResourceSource(RefreshTokenSource):
         redirect_uri = self.redirect_uri or self.app.redirect_uri
         try:
             self.asks_person = True
-            if self.consent is not None:
+            if (consent := self.consent) is not None:
                 redirect_uri = redirect_uri or REDIRECT_URI
-                fresh = await self.login.log_in(wish, before, redirect_uri, self.consent, client)
+                fresh = await self.login.log_in(wish, before, redirect_uri, lambda login: consent(login.url), client)
             else:
                 async with browser_consent(redirect_uri) as page:
                     fresh = await self.login.log_in(wish, before, page.redirect_uri, page.ask, client)
