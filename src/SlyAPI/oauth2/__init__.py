@@ -10,11 +10,11 @@ if typing.TYPE_CHECKING:
     from ..tokens.user import OAuth2User
     from .app import OAuth2App
     from .authorization_code import read_redirect
-    from .browser_consent import BrowserConsent, browser_consent
     from .device import DeviceLogin
     from .identity import LogoutToken
     from .introspection import TokenInfo
     from .machines import AssertionGrant, ClientCredentials, TokenExchange
+    from .native_login import BrowserConsent, browser_consent
     from .service_account import OAuth2ServiceAccount, ServiceAccount
     from .signer import OAuth2
 else:  # for tools, a `__getattr__` would have every misspelt name be there
@@ -23,7 +23,7 @@ else:  # for tools, a `__getattr__` would have every misspelt name be there
         {
             "app": "OAuth2App",
             "authorization_code": "read_redirect",
-            "browser_consent": "BrowserConsent browser_consent",
+            "native_login": "BrowserConsent browser_consent",
             "device": "DeviceLogin",
             "identity": "LogoutToken",
             "introspection": "TokenInfo",
