@@ -311,3 +311,20 @@ async def test_a_program_of_its_own_has_bound_tokens_too(practise: Practise) -> 
     api = practice.api(auth)  # type: ignore[arg-type]
     assert (await api.get_json("/me"))["scopes"] == ["notes"]
     assert auth.user.token_type == "DPoP"
+
+
+async def test_a_grant_is_ended_with_a_proof_of_its_key(serve: Serve) -> None:
+    proofs: list[dict[str, Any]] = []
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        proofs.append(jwt.decode(request.headers["DPoP"], options={"verify_signature": False}))
+        if proofs[-1].get("nonce") != "n":
+            return web.json_response({"error": "use_dpop_nonce"}, status=400, headers={"DPoP-Nonce": "n"})
+        return web.json_response({})
+
+    server = await serve(handle)
+    app = OAuth2App("c", None, f"{server.origin}/a", f"{server.origin}/t", revoke_uri=f"{server.origin}/r", dpop=True)
+    user = OAuth2User("t", "r", token_type="DPoP", dpop_key=app._new_dpop_key())
+    await app.revoke(user)
+    assert [(proof["htm"], proof["htu"]) for proof in proofs] == [("POST", f"{server.origin}/r")] * 2
+    assert "ath" not in proofs[1]

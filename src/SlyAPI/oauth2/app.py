@@ -291,5 +291,7 @@ class OAuth2App(IdentityCalls, PushedLogin, DeviceCalls, MachineCalls, Registrat
         Raises `ConfigError` if no revocation endpoint is known, `TokenError`, `NetworkError`.
         """
         form = revocation_form(user)
-        reply, sent = await self._send("revoke_uri", form, self._client_auth_for(user), client, None)
+        # AT Protocol's servers end a bound token for the holder of its key alone, and answer 200 to everybody
+        method, key = self._client_auth_for(user), user.dpop_key
+        reply, sent = await self._send("revoke_uri", form, method, client, None, dpop_key=key)
         read_revocation_reply(reply, sent)
