@@ -45,7 +45,7 @@ async def log_in(start: str, directory: Directory, client_id: str = CLIENT_ID) -
     Raises `IdentityError` if the server is not the account's, and what the steps raise.
     """
     if start.startswith(("https://", "http://")):
-        account, hint, app = None, None, await client_at(start, directory, client_id)
+        account, hint, app = None, None, await client_at(start.rstrip("/"), directory, client_id)
     else:
         account, hint = await directory.account(start), start.removeprefix("@")
         app = await client_of(account.pds, directory, client_id)
