@@ -3,17 +3,21 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
 import aiohttp
+import httpx2
 import jwt
 import pytest
 from aiohttp import web
 
 from SlyAPI import OAuth2, OAuth2App, OAuth2User, WebAPI
 from SlyAPI.errors import ApiError, BadReplyError, ConfigError, GrantEndedError, TokenError
+from SlyAPI.httpx2 import signed
 from SlyAPI.oauth2.jose import thumbprint
 from SlyAPI.stores import EncryptedStore, FileStore, MemoryStore
 from SlyAPI.testing import PracticeProvider
@@ -78,6 +82,83 @@ async def test_a_new_nonce_costs_one_repeat_and_no_refresh(practise: Practise, w
     practice.provider.log.clear()
     await api.get_json("/me")
     assert len(asked(practice, "api/me")) == 1
+
+
+@asynccontextmanager
+async def caller(by: str, auth: OAuth2, url: str) -> AsyncGenerator[Callable[[], Awaitable[int]], None]:
+    """Calls `url` by a library, and gives the status."""
+    if by == "WebAPI":
+        async with WebAPI(auth) as api:
+            api.base_url = url
+
+            async def call() -> int:
+                try:
+                    await api.get_json("")
+                except ApiError as error:
+                    return error.status
+                return 200
+
+            yield call
+    elif by == "middleware":
+        async with aiohttp.ClientSession(middlewares=(auth,)) as session:
+
+            async def call() -> int:
+                async with session.get(url) as reply:
+                    return reply.status
+
+            yield call
+    else:
+        async with httpx2.AsyncClient(auth=signed(auth)) as client:
+
+            async def call() -> int:
+                return int((await client.get(url)).status_code)
+
+            yield call
+
+
+@pytest.mark.parametrize("by", ["WebAPI", "middleware", "httpx2"])
+@pytest.mark.parametrize("refusals", ["nonce", "token", "nonce token", "token nonce"])
+async def test_a_stale_nonce_and_a_dead_token_cost_one_repeat_each_in_either_order(
+    serve: Serve, by: str, refusals: str
+) -> None:
+    left = refusals.split()
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        if request.path == "/token":
+            return web.json_response({"access_token": "new", "token_type": "DPoP", "refresh_token": "r2"})
+        if not left:
+            return web.json_response({})
+        error = {"nonce": "use_dpop_nonce", "token": "invalid_token"}[left.pop(0)]
+        headers = {"WWW-Authenticate": f'DPoP error="{error}"', "DPoP-Nonce": f"n-{len(left)}"}
+        return web.json_response({}, status=401, headers=headers)
+
+    server = await serve(handle)
+    app = OAuth2App("c", None, f"{server.origin}/auth", f"{server.origin}/token", dpop=True)
+    auth = OAuth2(app, OAuth2User("t", "r", token_type="DPoP", dpop_key=app._new_dpop_key()))
+    async with caller(by, auth, f"{server.origin}/me") as call:
+        assert await call() == 200
+    asked = [seen.path for seen in server.seen]
+    assert (asked.count("/me"), asked.count("/token")) == (1 + len(refusals.split()), int("token" in refusals))
+
+
+@pytest.mark.parametrize("by", ["WebAPI", "middleware", "httpx2"])
+@pytest.mark.parametrize("first", ["use_dpop_nonce", "invalid_token"])
+async def test_an_api_that_refuses_in_turns_is_asked_three_times(serve: Serve, by: str, first: str) -> None:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        if request.path == "/token":
+            return web.json_response({"access_token": "new", "token_type": "DPoP", "refresh_token": "r2"})
+        calls = sum(seen.path == "/me" for seen in server.seen)
+        second = ({"use_dpop_nonce", "invalid_token"} - {first}).pop()
+        error = first if calls % 2 else second
+        headers = {"WWW-Authenticate": f'DPoP error="{error}"', "DPoP-Nonce": f"n-{calls}"}
+        return web.json_response({}, status=401, headers=headers)
+
+    server = await serve(handle)
+    app = OAuth2App("c", None, f"{server.origin}/auth", f"{server.origin}/token", dpop=True)
+    auth = OAuth2(app, OAuth2User("t", "r", token_type="DPoP", dpop_key=app._new_dpop_key()))
+    async with caller(by, auth, f"{server.origin}/me") as call:
+        assert await call() == 401
+    assert [seen.path for seen in server.seen].count("/me") == 3
 
 
 async def test_many_calls_at_once_learn_one_new_nonce_without_a_refresh(practise: Practise) -> None:
