@@ -409,3 +409,37 @@ async def test_a_grant_is_ended_with_a_proof_of_its_key(serve: Serve) -> None:
     await app.revoke(user)
     assert [(proof["htm"], proof["htu"]) for proof in proofs] == [("POST", f"{server.origin}/r")] * 2
     assert "ath" not in proofs[1]
+
+
+@pytest.mark.parametrize("ahead", [-7200, -100, 0, 100, 7200])
+@pytest.mark.parametrize("nonces", [False, True])
+async def test_a_clock_that_is_wrong_costs_one_repeat_of_the_first_proof(
+    practise: Practise, nonces: bool, ahead: int
+) -> None:
+    practice = await practise(**DPOP, dpop_nonces=nonces)
+    app = app_at(practice, revoke_uri=f"{practice.provider.origin}/revoke")
+    user = await sign_in(practice, app)
+    later = app_at(practice)  # another process, which knows neither the server's clock nor its nonce
+    fresh = await later.refresh(None, user, now=practice.clock() + ahead)
+    assert fresh.token != user.token
+    assert len(asked(practice, "token")) <= 2 + 3
+    assert practice.provider.refreshes == 1
+    practice.provider.log.clear()
+    await later.refresh(None, fresh, now=practice.clock() + ahead)
+    assert len(asked(practice, "token")) == 1
+
+
+async def test_a_proof_that_is_refused_for_another_reason_is_not_repeated(serve: Serve) -> None:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        return web.json_response({"error": "invalid_dpop_proof"}, status=400)
+
+    server = await serve(handle)
+    app = OAuth2App("c", None, f"{server.origin}/auth", f"{server.origin}/token", dpop=True)
+    user = OAuth2User("t", "r", token_type="DPoP", dpop_key=app._new_dpop_key())
+    with pytest.raises(TokenError, match="clock"):
+        await app.refresh(None, user, now=0.0)
+    assert len(server.seen) == 2  # the server's clock is far from ours: dated by it, and refused again
+    server.seen.clear()
+    with pytest.raises(TokenError, match="clock"):
+        await app.refresh(None, user, now=0.0)
+    assert len(server.seen) == 1
