@@ -87,9 +87,9 @@ def refuses_proof(reply: Reply) -> bool:
     return _error_of(reply) == "invalid_dpop_proof"
 
 
-def _error_of(reply: Reply) -> Any:
+def _error_of(reply: Reply) -> str:
     answer = read_answer(reply) if reply.status in (400, 401) else None
-    return None if answer is None else answer.get("error")
+    return str((answer or {}).get("error", ""))
 
 
 async def dpop_proof(
