@@ -320,5 +320,7 @@ class OAuth2App(PushedLogin, DeviceCalls, MachineCalls, RegistrationCalls):
         Raises `ConfigError` if no revocation endpoint is known, `TokenError`, `NetworkError`.
         """
         form = revocation_form(user)
-        reply, sent = await self._send("revoke_uri", form, self._client_auth_for(user), client, now)
+        # AT Protocol's servers end a bound token for the holder of its key alone, and answer 200 to everybody
+        method, key = self._client_auth_for(user), user.dpop_key
+        reply, sent = await self._send("revoke_uri", form, method, client, now, dpop_key=key)
         read_revocation_reply(reply, sent)

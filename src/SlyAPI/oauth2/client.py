@@ -17,11 +17,11 @@ from ..tokens.scopes import Scopes, join_scopes, split_scopes
 from ..tokens.user import OAuth2User
 from ..transport import requests as transport
 from ..web.events import refresh_log as log
-from ..web.messages import Reply, Request, skew
+from ..web.messages import NOTICEABLE_SKEW, Reply, Request, skew
 from ..web.secret_values import SecretForm, SecretJson, Secrets
 from ..web.urls import check_endpoint
 from .client_file import ENDPOINTS, OWN_KEYS, client_members, read_members, saved_path
-from .dpop import Nonces, asks_for_nonce, choose_algorithm, dpop_proof
+from .dpop import Nonces, asks_for_nonce, choose_algorithm, dpop_proof, refuses_proof
 from .issuer_keys import IssuerKeys
 from .login import FinishedLogins
 from .profile import allowed, check_key, check_profile, not_bound
@@ -273,7 +273,7 @@ class Client:
         """The reply of the endpoint (`token_uri`, `revoke_uri`, ...) to a form, and what no message may repeat.
 
         All requests with the client's authentication go this way. One with a proof is repeated once where the server
-        wants its nonce in it.
+        refuses the proof and its clock turns out to be another than ours, and once where it wants its nonce.
         """
         check_profile(self)
         key = None
@@ -281,7 +281,11 @@ class Client:
             from .jose import load_signing_key  # few need it
 
             key = load_signing_key(dpop_key)
+        known = self.clock_skew
         reply, sent = await self._send_once(endpoint, form, method, client, now, resources, key)
+        if key is not None and refuses_proof(reply) and abs(self.clock_skew - known) >= NOTICEABLE_SKEW:
+            self._nonces.take(reply.url, reply.headers)
+            reply, sent = await self._send_once(endpoint, form, method, client, now, resources, key)
         if key is not None and self._nonces.take(reply.url, reply.headers) and asks_for_nonce(reply):
             reply, sent = await self._send_once(endpoint, form, method, client, now, resources, key)
             self._nonces.take(reply.url, reply.headers)

@@ -193,8 +193,12 @@ class RegistrationCalls(Client):
                 "The id of a client with a metadata document is the document's address: an https URL with a path."
             )
         own: dict[str, Any] = {"token_endpoint_auth_method": registered_name(self._known_client_auth() or "none")}
+        if self.dpop:
+            own["dpop_bound_access_tokens"] = True  # RFC 9449 §5.2
         if self.key is not None:
             key = self._signing_key()
+            if own["token_endpoint_auth_method"] == "private_key_jwt":
+                own["token_endpoint_auth_signing_alg"] = key.alg
             if key.public is None and "jwks_uri" not in metadata and "jwks" not in metadata:
                 raise ConfigError("The public half of this key is unknown.", next_step="Give jwks= or jwks_uri=.")
             if key.public is not None and "jwks_uri" not in metadata:
