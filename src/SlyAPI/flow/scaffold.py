@@ -8,18 +8,19 @@ import asyncio
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from ..errors import ConfigError, CredentialsError, UnavailableError, WouldOverwriteError, printable
+from ..errors import ConfigError, CredentialsError, TokenError, UnavailableError, WouldOverwriteError, printable
 from ..json_file import StrPath, display_path, read_json_file, write_json_file
 from ..oauth2 import OAuth2App
 from ..oauth2.client_file import read_members
 from ..oauth2.discovery import client_settings
 from ..oauth2.metadata_calls import issuer_metadata
 from ..oauth2.providers import PROVIDERS, Provider
+from ..oauth2.registration import offers_device
 from ..tokens.client_auth import registered_name
 from ..web.secret_values import SecretJson
 from ..web.urls import check_endpoint
@@ -114,14 +115,27 @@ async def _registered(issuer: str, options: ScaffoldOptions) -> dict[str, Any]:
     redirect_uri = options.given.get("redirect_uri") or _REDIRECT_URI
     method = options.given.get("client_auth")
     metadata: dict[str, Any] = {"token_endpoint_auth_method": registered_name(method)} if method else {}
-    app = await OAuth2App.register(
-        issuer,
-        client_name=options.register_as or "SlyAPI",
-        redirect_uris=[redirect_uri],
-        initial_access_token=options.initial_access_token,
-        **metadata,
-    )
-    return app.to_dict()
+    server = await discover(issuer)
+
+    async def register(*, device: bool) -> OAuth2App:
+        return await OAuth2App._register_at(
+            server,
+            client_name=options.register_as or "SlyAPI",
+            redirect_uris=[redirect_uri],
+            initial_access_token=options.initial_access_token,
+            device=device,
+            **metadata,
+        )
+
+    if not offers_device(server):
+        return (await register(device=False)).to_dict()
+    try:
+        return (await register(device=True)).to_dict()
+    except TokenError as error:
+        if error.error != "invalid_client_metadata":
+            raise
+    # some servers offer it, but not to clients that register themselves
+    return replace(await register(device=False), device_uri=None).to_dict()
 
 
 _REDIRECT_URI = "http://127.0.0.1:8080"

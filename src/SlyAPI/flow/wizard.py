@@ -18,7 +18,7 @@ from ..oauth2 import OAuth2App, OAuth2User
 from ..oauth2.providers import PROVIDERS, Provider
 from ..tokens.recognise import recognise
 from .client_check import client_in, oauth1_client_in, placeholders
-from .console import Console, Interrupted, report, unchanged
+from .console import Console, Interrupted, NoAnswerError, report, unchanged
 from .ctrl_c import ctrl_c_as_interrupted
 from .git_guard import guard
 from .grant import GrantOptions, Save
@@ -224,9 +224,13 @@ def confirm_replacing(user_path: StrPath, console: Console) -> bool:
 def _ask_client_path(console: Console, *, silence_fails: bool = False) -> str | None:
     """The path of the client file to write, or None to keep an existing one.
 
-    With `silence_fails`, raises `WouldOverwriteError` if nobody answers.
+    With `silence_fails`, raises `NoAnswerError` or, for an existing file, `WouldOverwriteError` if nobody answers.
     """
     path = console.ask("Client file to write", "the file's name", "app.json")
+    if silence_fails and console.unanswered and not os.path.lexists(path):
+        console.status = unchanged(path)
+        step = "Give flags, such as --provider or --issuer; --blank writes an empty template."
+        raise NoAnswerError("Nobody can be asked: standard input is empty.", next_step=step)
     if os.path.isdir(path):
         raise CredentialsError(f"{display_path(path)} is a folder, not a file.")
     console.status = unchanged(path)
