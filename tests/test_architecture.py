@@ -65,6 +65,7 @@ IO_LIBRARIES = {
 }
 OPTIONAL_LIBRARIES = {
     *("redis", "asyncpg", "psycopg", "keyring", "jwt", "joserfc", "cryptography", "orjson", "httpx", "httpx2", "segno"),
+    "tqdm",
     *("pytest", "hypothesis", "playwright"),
 }
 RANDOM_LIBRARIES = {"random", "secrets", "uuid"}

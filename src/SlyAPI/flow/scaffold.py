@@ -25,6 +25,8 @@ from ..tokens.client_auth import registered_name
 from ..web.secret_values import SecretJson
 from ..web.urls import check_endpoint
 from .client_check import check_usable
+from .console import Console
+from .progress import waiting
 
 TEMPLATES: Mapping[str, Mapping[str, str]] = {
     "OAuth2": {"id": "", "secret": "", "auth_uri": "", "token_uri": ""},
@@ -45,8 +47,11 @@ class ScaffoldOptions:
     given: dict[str, Any] = field(repr=False, default_factory=dict)
 
 
-def client_json(options: ScaffoldOptions) -> dict[str, Any]:
-    """The content of the client file. Raises `ConfigError` for an unknown provider or a bad URI."""
+def client_json(options: ScaffoldOptions, console: Console | None = None) -> dict[str, Any]:
+    """The content of the client file; `console` shows that an issuer is asked.
+
+    Raises `ConfigError` for an unknown provider or a bad URI.
+    """
     sources = {"--provider": options.provider, "--issuer": options.issuer, "--from": options.source}
     flags = [flag for flag, value in sources.items() if value]
     if flags[1:]:
@@ -56,10 +61,8 @@ def client_json(options: ScaffoldOptions) -> dict[str, Any]:
         provider = find_provider(options.provider)
         # only these: everything else is looked up in the table at run time, so that the file cannot become outdated
         client |= {"auth_uri": provider.auth_uri, "token_uri": provider.token_uri}
-    if options.issuer and options.register_as is not None:
-        client |= asyncio.run(_registered(options.issuer, options))
-    elif options.issuer:
-        client |= client_settings(asyncio.run(discover(options.issuer)))
+    if options.issuer:
+        client |= asyncio.run(_of_issuer(options.issuer, options, console or Console()))
     elif options.register_as is not None:
         raise ConfigError("--register needs an issuer.", next_step="Give --issuer URL.")
     if options.source is not None:
@@ -91,6 +94,13 @@ def find_provider(name: str) -> Provider:
 def _of_file(source: StrPath) -> dict[str, Any]:
     app = OAuth2App.from_json_file(source)
     return {key: value for key, value in app.to_dict().items() if key not in app.extra}
+
+
+async def _of_issuer(issuer: str, options: ScaffoldOptions, console: Console) -> dict[str, Any]:
+    async with waiting(console, "Asking the issuer"):
+        if options.register_as is not None:
+            return await _registered(issuer, options)
+        return client_settings(await discover(issuer))
 
 
 async def discover(issuer: str) -> dict[str, Any]:

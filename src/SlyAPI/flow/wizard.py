@@ -4,7 +4,6 @@ import inspect
 import os
 import shlex
 import sys
-import textwrap
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
@@ -88,7 +87,7 @@ def scaffold_by_asking(console: Console) -> dict[str, Any] | None:
     path = _ask_client_path(console, silence_fails=True)
     if path is None:
         return None
-    console.say(*textwrap.wrap(f"Known providers: {', '.join(PROVIDERS)}.", 78))
+    console.say(f"Known providers: {', '.join(PROVIDERS)}.")
     name, provider = _ask_provider(console)
     options = ScaffoldOptions()
     if provider is None:
@@ -97,8 +96,8 @@ def scaffold_by_asking(console: Console) -> dict[str, Any] | None:
         options.provider = name
         console.say("Register a client at", f"    {provider.console}", f"with the redirect URI {provider.redirect_uri}")
         if provider.note:
-            console.say(*textwrap.wrap(provider.note, 78))
-    client = client_json(options)  # an issuer's metadata may say that clients have no secret
+            console.say(provider.note)
+    client = client_json(options, console)  # an issuer's metadata may say that clients have no secret
     client["id"] = console.ask("Client id; Enter to leave it blank", "--id", "")
     if client.get("client_auth") != "none":
         question = "Client secret (not shown); Enter to leave it blank"
@@ -120,7 +119,7 @@ def _ask_provider(console: Console) -> tuple[str, Provider | None]:
         except ConfigError as error:
             if not console.interactive:
                 raise
-            console.say(*textwrap.wrap(str(error), 78))
+            console.say(str(error))
 
 
 def say_written(path: StrPath, console: Console) -> None:
