@@ -27,8 +27,11 @@ class Progress:
     def __init__(self, console: Console, *, lines: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
         self._console = console
         self._clock = clock
-        self._bar = console.bar = _bar() if console.shows_progress else None
-        self._next_line = clock() + _BETWEEN_LINES if lines and console.shows_progress else None
+        self._lines = lines
+        self._begin = clock() + _DELAY
+        self._next_line = clock() + _BETWEEN_LINES
+        self._bar: Any = None
+        self._tried = False
 
     def __enter__(self) -> Self:
         return self
@@ -40,13 +43,19 @@ class Progress:
 
     def show(self, text: str, done: float = 0, total: float | None = None) -> None:
         """`text` says how far it is; with a `total` a bar shows it too."""
+        now = self._clock()
+        if now < self._begin or not self._console.shows_progress:
+            return
+        first, self._tried = not self._tried, True
+        if first:  # not before: most commands are done within the first second
+            self._bar = self._console.bar = _bar()
         if self._bar is not None:
             self._bar.total = total
             self._bar.bar_format = "{bar} {desc}" if total else "{desc}"
-            self._bar.set_description_str(text, refresh=False)
+            self._bar.set_description_str(text, refresh=first)
             self._bar.update(done - self._bar.n)
-        elif self._next_line is not None and self._clock() >= self._next_line:
-            self._next_line = self._clock() + _BETWEEN_LINES
+        elif self._lines and now >= self._next_line:
+            self._next_line = now + _BETWEEN_LINES
             self._console.say(text)
 
 
@@ -69,7 +78,7 @@ async def waiting(console: Console, what: str, seconds: Callable[[], float] = ti
 
 
 def _bar() -> Any:
-    """A bar that appears after a second, if stderr can draw one and tqdm is installed; else None."""
+    """A bar, if stderr can draw one and tqdm is installed; else None."""
     if not can_draw(sys.stderr):
         return None
     try:
@@ -80,4 +89,4 @@ def _bar() -> Any:
     class Bar(tqdm):  # type: ignore[type-arg]
         monitor_interval = 0  # no thread that watches it
 
-    return Bar(file=sys.stderr, leave=False, delay=_DELAY, dynamic_ncols=True, miniters=0, mininterval=0.1)
+    return Bar(file=sys.stderr, leave=False, dynamic_ncols=True, miniters=0, mininterval=0.1, bar_format="{desc}")
