@@ -12,6 +12,7 @@ from aiohttp import web
 
 from SlyAPI import OAuth2App
 from SlyAPI.errors import BadReplyError, ConfigError, NetworkError, SlyError, TokenError
+from SlyAPI.oauth2.device import GRANT_TYPE as DEVICE_GRANT
 from SlyAPI.oauth2.registration import client_metadata, read_registration
 from SlyAPI.testing import GRANT_TYPES, PracticeProvider
 from SlyAPI.web import Reply
@@ -83,6 +84,28 @@ def test_a_machine_registers_without_a_response_type() -> None:
     # RFC 7591 §2: left out, it is code, which needs a redirect URI
     assert client_metadata("Weather", [])["response_types"] == []
     assert client_metadata("Weather", [REDIRECT])["response_types"] == ["code"]
+
+
+DEVICE: dict[str, Any] = {"device_authorization_endpoint": "https://p.example/device"}
+
+
+@pytest.mark.parametrize(
+    ("server", "device", "asked"),
+    [
+        (DEVICE, True, True),
+        (DEVICE | {"grant_types_supported": [*GRANT_TYPES]}, True, True),
+        (DEVICE | {"grant_types_supported": ["authorization_code"]}, True, False),
+        ({"device_authorization_endpoint": None}, True, False),
+        ({}, True, False),
+        (DEVICE, False, False),
+    ],
+)
+def test_the_device_flow_is_asked_for_where_it_is_wanted_and_offered(
+    server: dict[str, Any], device: bool, asked: bool
+) -> None:
+    grants = client_metadata("Weather", [REDIRECT], server=server, device=device)["grant_types"]
+    assert (DEVICE_GRANT in grants) is asked
+
 
 
 async def test_metadata_without_a_consent_page_are_enough_for_a_machine(start: Start) -> None:

@@ -132,7 +132,7 @@ def _signer(algorithm: Any, key: Any) -> Sign:
 
 def new_key(alg: str = "ES256") -> SecretJson:
     """A new private key, as a JWK."""
-    jwk = _library("jwk")
+    jwk = _library().jwk
     kinds = {made: kind for kind, made in _BY_KIND.items()} | {"PS256": ("RSA", ""), "Ed25519": ("OKP", "Ed25519")}
     kind, curve = kinds[alg]
     return SecretJson(jwk.generate_key(kind, curve or 2048, private=True).as_dict(private=True), alg=alg)
@@ -213,15 +213,18 @@ _UNUSABLE = (ValueError, TypeError, AttributeError, LookupError)
 
 def require() -> None:
     """Raises `MissingExtraError` where the package is not installed."""
-    _library("jws")
+    _library()
 
 
-def _library(module: str) -> Any:
-    """A module of joserfc. Raises `MissingExtraError`."""
+def _library() -> Any:
+    """The package joserfc with the modules that are used here. Raises `MissingExtraError`."""
     try:
-        from importlib import import_module
+        import joserfc.errors
+        import joserfc.jwk
+        import joserfc.jws
+        import joserfc.util
 
-        return import_module(f"joserfc.{module}")
+        return joserfc
     except ImportError:
         pass
     raise MissingExtraError(
@@ -231,7 +234,7 @@ def _library(module: str) -> Any:
 
 def _algorithm(name: str) -> Any:
     # not by `get_alg`, which warns of the name EdDSA: RFC 9864 prefers Ed25519, and issuers still write the older one
-    return _library("jws").JWSRegistry.algorithms[name]
+    return _library().jws.JWSRegistry.algorithms[name]
 
 
 def _content(key: StrPath | bytes | Mapping[str, Any]) -> bytes | Mapping[str, Any]:
@@ -262,7 +265,7 @@ def _parsed(content: bytes) -> Mapping[str, Any]:
 
 
 def _load(content: bytes | Mapping[str, Any]) -> Any:
-    jwk, errors = _library("jwk"), _library("errors")
+    jwk, errors = _library().jwk, _library().errors
     try:
         if isinstance(content, Mapping):
             return jwk.import_key(dict(content))
@@ -295,7 +298,7 @@ _PRIVATE = {"d", "p", "q", "dp", "dq", "qi", "oth", "k"}
 
 def _opened(token: str) -> tuple[dict[str, Any], bytes, bytes]:
     """Header, payload and signature, decoded. Raises `IdentityError`."""
-    decode = _library("util").urlsafe_b64decode
+    decode = _library().util.urlsafe_b64decode
     payload = signature = b""
     try:
         head, payload, signature = (decode(part.encode("ascii")) for part in token.split("."))
@@ -327,7 +330,7 @@ def _candidates(header: Mapping[str, Any], alg: str, keys: Iterable[Mapping[str,
 
 def _loaded(key: Mapping[str, Any]) -> Any:
     """A published key to verify with; None for one that cannot be used, or that is published whole."""
-    jwk, errors = _library("jwk"), _library("errors")
+    jwk, errors = _library().jwk, _library().errors
     if key.get("kty") != "oct" and _PRIVATE & key.keys():
         return None  # anybody who reads it can sign
     if key.get("kty") == "RSA" and not _SHORTEST_RSA <= 6 * len(str(key.get("n")).lstrip("A")) <= _LONGEST_RSA:
@@ -345,7 +348,7 @@ def _fits(key: Any, alg: str) -> bool:
     try:
         _algorithm(alg).check_key(key)
         key.get_op_key("verify")
-    except (_library("errors").JoseError, *_UNUSABLE):
+    except (_library().errors.JoseError, *_UNUSABLE):
         return False
     return bool(key.key_type != "OKP" or key.curve_name == "Ed25519")
 
@@ -353,7 +356,7 @@ def _fits(key: Any, alg: str) -> bool:
 def _holds(alg: str, signed: bytes, signature: bytes, key: Any) -> bool:
     try:
         return bool(_algorithm(alg).verify(signed, signature, key))
-    except (_library("errors").JoseError, *_UNUSABLE):
+    except (_library().errors.JoseError, *_UNUSABLE):
         return False
 
 

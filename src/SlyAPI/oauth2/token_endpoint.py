@@ -27,7 +27,8 @@ _CONFIGURATION = {
     "unauthorized_client": "The provider does not allow this client this kind of grant; see its console.",
     "unsupported_grant_type": "The provider does not offer this kind of grant at this token_uri.",
     "invalid_scope": "Ask for scopes that the provider knows and this client may have.",
-    "invalid_target": "Ask for a resource that the provider knows, and that is part of this grant (RFC 8707).",
+    "invalid_target": "Check resource (in the client file or the call) and audience: the provider does not know them, "
+    "does not allow them to this client or grant, or requires one (RFC 8707).",
     "redirect_uri_mismatch": "Register exactly this redirect URI with the provider.",
     "invalid_dpop_proof": "The provider refused the proof of the key; check this machine's clock.",
     "invalid_request": "The provider found the request malformed; see its description.",
