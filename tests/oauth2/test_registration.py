@@ -313,6 +313,17 @@ def test_a_document_needs_an_https_address_with_a_path(id: str) -> None:
         app.client_metadata(client_name="Weather", redirect_uris=[REDIRECT])
 
 
+@pytest.mark.parametrize("dpop", [False, True])
+@pytest.mark.parametrize("alg", [None, "ES256"])
+def test_a_document_describes_how_the_client_authenticates(alg: str | None, dpop: bool) -> None:
+    key = None if alg is None else ClientKey().private_jwk
+    app = OAuth2App("https://w.example/c", None, "https://p.example/a", "https://p.example/t", key=key, dpop=dpop)
+    described = app.client_metadata(client_name="Weather", redirect_uris=[REDIRECT])
+    assert described["token_endpoint_auth_method"] == ("none" if alg is None else "private_key_jwt")
+    assert described.get("token_endpoint_auth_signing_alg") == alg
+    assert described.get("dpop_bound_access_tokens") == (True if dpop else None)
+
+
 def test_a_document_holds_no_secret() -> None:
     app = OAuth2App("https://w.example/c", "s3cret", "https://p.example/a", "https://p.example/t")
     with pytest.raises(ConfigError, match="secret"):

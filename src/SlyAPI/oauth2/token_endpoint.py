@@ -58,8 +58,8 @@ def read_token_reply(
 
     `now` is when the request was sent (epoch seconds, by the provider's clock if known), `previous` the user
     refreshed; messages mask `secrets`, those of the request; `refresh_life_unit` in seconds; `dpop_key` is the key of
-    the request's proof. Raises `TokenError` (`GrantEndedError` if the refresh token is refused for good) or
-    `BadReplyError`.
+    the request's proof. Raises `TokenError` (`GrantEndedError` if the refresh token is refused for good),
+    `BadReplyError`, or `IdentityError` for a refresh that names another account (`sub`).
     """
     where = f"The token endpoint {bare_url(reply.url)}"
     answer = read_answer(reply)
