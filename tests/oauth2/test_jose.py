@@ -91,12 +91,17 @@ def test_a_header_with_certificates_is_read() -> None:
     assert read_jwt(es256(x5c=["A" * 2000]), [public("ES256")], ["ES256"]).claims == CLAIMS
 
 
+BAD_KEYS: list[dict[str, object]] = [{}, {"kty": "EC"}, {"kty": "x"}, {"kty": "RSA", "n": "x", "e": "y"}, {"kty": 5}]
+CURVES: list[object] = ["brainpoolP256r1", "", None, 5, [], "é"]
+COORDINATES: list[object] = [None, 5, "", "é", [], "AQ"]
+
+
 @pytest.mark.parametrize(
     "key",
     [
-        *({}, {"kty": "EC"}, {"kty": "x"}, {"kty": "RSA", "n": "x", "e": "y"}, {"kty": 5}),
-        *({"kty": "EC", "crv": curve, "x": "AQ", "y": "AQ"} for curve in ("brainpoolP256r1", "", None, 5, [], "é")),
-        *({"kty": "EC", "crv": "P-256", "x": part, "y": "AQ"} for part in (None, 5, "", "é", [], "AQ")),
+        *BAD_KEYS,
+        *({"kty": "EC", "crv": curve, "x": "AQ", "y": "AQ"} for curve in CURVES),
+        *({"kty": "EC", "crv": "P-256", "x": part, "y": "AQ"} for part in COORDINATES),
     ],
     ids=str,
 )
