@@ -235,6 +235,14 @@ def test_an_algorithm_that_is_not_ours_is_refused(alg: str) -> None:
         load_signing_key(pem_of(private_key("ES256")), alg=alg)
 
 
+@pytest.mark.parametrize("alg", ["RS512", "RSA-OAEP", "ES256K", "none", "x"])
+@pytest.mark.parametrize("kind", ["RS256", "ES256", "EdDSA"])
+def test_a_key_whose_own_algorithm_is_not_ours_is_refused(alg: str, kind: str) -> None:
+    jwk = jwk_of(private_key(kind), whole=True, alg=alg)
+    with pytest.raises(ConfigError):
+        load_signing_key(jwk)
+
+
 @pytest.mark.parametrize("alg", ASYMMETRIC)
 async def test_new_keys_sign_and_print_nothing(alg: str) -> None:
     jwk = new_key(alg)

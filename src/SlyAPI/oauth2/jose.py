@@ -99,8 +99,11 @@ def load_signing_key(
     loaded = _load(_content(key))
     kinds = _BY_KIND | {("RSA", ""): rsa_alg}
     chosen = alg or loaded.get("alg") or kinds.get((loaded.key_type, str(loaded.get("crv") or "")))
-    if chosen is None:
-        raise ConfigError("None of our algorithms works with this kind of key.", next_step="Use an EC key on P-256.")
+    if chosen not in _ALL:
+        raise ConfigError(
+            f"The key works with none of {', '.join(ASYMMETRIC)}, by its kind or its own alg.",
+            next_step="Use an EC key on P-256.",
+        )
     algorithm = _algorithm(chosen)
     try:
         algorithm.check_key(loaded)
