@@ -97,7 +97,6 @@ class SignedMessages(IdentityCalls):
 
         at = clock(now)
         token = signed_response.response_in(query_of(redirect), state)
-        problem = ""
         try:
             signed_response.check_state(unverified(token).claims.get("state"), state)
             expected = self._expected("response_alg")
@@ -107,5 +106,7 @@ class SignedMessages(IdentityCalls):
             )
             return urlencode(found)
         except IdentityError as error:
-            problem = str(error.args[0])
-        raise RedirectError(f"The signed response is refused: {problem}", next_step="Begin the login again.")
+            why, what_helps = error.args[0], (error.kind, error.retry_after)  # a key may be published in a moment
+            refused = RedirectError(f"The signed response is refused: {why}", next_step="Begin the login again.")
+            refused.kind, refused.retry_after = what_helps
+        raise refused
