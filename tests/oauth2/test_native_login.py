@@ -1,6 +1,7 @@
 """A native program's login in this machine's browser: what the program gets, and what the browser then shows."""
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,3 +69,23 @@ async def test_where_no_browser_can_be_opened_nobody_waits(practise: Practise, m
         with pytest.raises(ConfigError) as caught:
             await page.ask(login)
     assert "grant" in caught.value.next_step
+
+
+@pytest.mark.parametrize("forged", ["code=forged&state=forged", "code=forged", "error=access_denied", "state="], ids=str)
+async def test_a_redirect_of_another_attempt_does_not_end_a_pushed_login(
+    practise: Practise, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forged: str
+) -> None:
+    practice = await practise(client_secret=None, redirect_uris=[LOOPBACK], require_par=True)
+    async with stand_in_browser(tmp_path) as browser:
+        browser.follows = False
+        monkeypatch.setenv("BROWSER", browser.command)
+        app = await OAuth2App.discover(practice.provider.origin, "practice-client")
+        async with browser_consent() as page:
+            login = await app.push_login(page.redirect_uri, "notes", now=practice.clock())
+            asking = asyncio.ensure_future(page.ask(login))
+            url = await browser.asked()
+            assert (await browser.visits(f"{page.redirect_uri}?{forged}")).status == 400
+            visit = asyncio.ensure_future(browser.visits(url))
+            user = await app.finish_login(login, await asking, now=practice.clock())
+        assert (await visit).status == 200
+    assert user.scopes == ["notes"]

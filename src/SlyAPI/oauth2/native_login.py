@@ -7,7 +7,14 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 
-from ..errors import ConfigError, GrantTimeoutError, RedirectError, SlyError, StateMismatchError
+from ..errors import (
+    ConfigError,
+    GrantTimeoutError,
+    RedirectError,
+    SlyError,
+    StateMismatchError,
+    clean_traceback,
+)
 from ..redirect.browser import open_browser
 from ..redirect.loopback import Loopback, Redirect, page
 from .authorization_code import read_redirect
@@ -29,6 +36,7 @@ class BrowserConsent:
         self._loopback = loopback
         self._answered: Redirect | None = None
 
+    @clean_traceback
     async def ask(self, login: Login) -> str:
         """Opens the login's page, and gives the redirect that answers it, for `finish_login`.
 
@@ -48,7 +56,7 @@ class BrowserConsent:
                     await redirect.answer(400, page("Not connected", "This page is of another attempt.", ok=False))
         raise GrantTimeoutError(f"Nobody answered the consent page within {TIMEOUT:g} s.", next_step="Try again.")
 
-    async def end(self, error: SlyError | None) -> None:
+    async def _end(self, error: SlyError | None) -> None:
         """Answers the browser that waits."""
         if self._answered is not None:
             if error is None:
@@ -81,6 +89,6 @@ async def browser_consent(redirect_uri: str | None = None) -> AsyncGenerator[Bro
         try:
             yield consent
         except SlyError as error:
-            await consent.end(error)
+            await consent._end(error)
             raise
-        await consent.end(None)
+        await consent._end(None)
