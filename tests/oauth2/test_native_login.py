@@ -71,7 +71,7 @@ async def test_where_no_browser_can_be_opened_nobody_waits(practise: Practise, m
     assert "grant" in caught.value.next_step
 
 
-@pytest.mark.parametrize("forged", ["code=forged&state=forged", "code=forged", "error=access_denied", "state="], ids=str)
+@pytest.mark.parametrize("forged", ["code=c&state=forged", "code=forged", "error=access_denied", "state="], ids=str)
 async def test_a_redirect_of_another_attempt_does_not_end_a_pushed_login(
     practise: Practise, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forged: str
 ) -> None:
