@@ -31,10 +31,10 @@ WINGS: dict[str, str] = {
     "limits": _WORDS,
     "retry": _WORDS,
     "params": _WORDS,
-    "auth": _WORDS,
+    "transport": f"{_WORDS} json_file",
+    "auth": f"{_WORDS} transport",
     "httpx": "errors auth",
     "httpx2": "errors auth",
-    "transport": f"{_WORDS} json_file",
     "tokens": f"{_WORDS} json_file",
     "redirect": _WORDS,
     "stores": _IO,
@@ -68,7 +68,8 @@ OPTIONAL_LIBRARIES = {
 }
 RANDOM_LIBRARIES = {"random", "secrets", "uuid"}
 MAKES_SECRETS = {
-    *("oauth2.pkce", "oauth2.login", "oauth2.client_assertion", "oauth2.dpop", "oauth1.signature"),
+    *("oauth2.pkce", "oauth2.login", "oauth2.client_assertion", "oauth2.signed_request", "oauth2.dpop"),
+    *("oauth1.signature",),
     *("redirect.loopback", "transport.bodies", "stores.served", "stores.encrypted"),
 }
 """Where secrets and unguessable names are made, apart from `flow` and `testing`."""

@@ -21,7 +21,9 @@ from SlyAPI.cli.doctor_checks import Finding, findings
 from SlyAPI.cli.doctor_command import report_lines
 from SlyAPI.cli.doctor_facts import EndpointFacts, Facts, FileFacts
 from SlyAPI.errors import CredentialsError, GrantEndedError, NetworkError
+from SlyAPI.transport.certificates import thumbprint
 from tests.conftest import Serve
+from tests.support.certificates import make_certificate
 from tests.support.place import Place, failure, place_at, secrets_in
 from tests.support.serving import all_by, served
 
@@ -343,6 +345,19 @@ async def test_tls_is_checked(place: Place, certificate: Path) -> None:
         ended = await place.runs("doctor", "app.json")
         assert ended.code == 0, ended.out
         assert "✓ TLS" in ended.out
+
+
+@pytest.mark.slow
+async def test_the_clients_certificate_is_checked(place: Place) -> None:
+    make_certificate(place.folder, "client")
+    (place.folder / "client.pem").chmod(0o600)
+    place.client(certificate="client.pem")
+    ended = await place.runs("doctor", "app.json")
+    assert thumbprint(place.folder / "client.pem") in ended.out
+    assert "✓ certificate" in ended.out
+    (place.folder / "client.pem").write_text("-----BEGIN CERTIFICATE-----\n")
+    ended = await place.runs("doctor", "app.json")
+    assert (ended.code, "✗ certificate" in ended.out) == (3, True)
 
 
 @pytest.mark.slow

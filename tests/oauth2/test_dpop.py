@@ -14,10 +14,14 @@ import httpx2
 import jwt
 import pytest
 from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
+from yarl import URL
 
 from SlyAPI import OAuth2, OAuth2App, OAuth2User, WebAPI
 from SlyAPI.errors import ApiError, BadReplyError, ConfigError, GrantEndedError, TokenError
 from SlyAPI.httpx2 import signed
+from SlyAPI.oauth2.dpop import target_uri
 from SlyAPI.oauth2.jose import thumbprint
 from SlyAPI.stores import EncryptedStore, FileStore, MemoryStore
 from SlyAPI.testing import PracticeProvider
@@ -235,6 +239,21 @@ async def test_the_proof_of_each_request_is_its_own(serve: Serve) -> None:
     assert claims[0]["htm"] == "GET"
     assert set(jwt.get_unverified_header(proofs[0])["jwk"]) == {"kty", "crv", "x", "y"}
     assert server.last.headers["Authorization"] == "DPoP t"
+
+
+_PARTS = st.sampled_from([*"aZ0.-_~/ü @:+=&", "..", "//", "%41", "%2f"])
+
+
+@given(
+    st.sampled_from(["https", "http", "HTTPS"]),
+    st.sampled_from(["api.example", "API.example", "127.0.0.1", "[::1]", "a-b.example", "bücher.example"]),
+    st.sampled_from(["", ":443", ":80", ":8080", ":0443", ":8"]),
+    st.lists(_PARTS, max_size=6).map("".join),
+    st.sampled_from(["", "?", "?a=b", "?a=b#c", "#c", "#?"]),
+)
+def test_a_proof_names_the_url_as_it_is_sent(scheme: str, host: str, port: str, path: str, rest: str) -> None:
+    url = f"{scheme}://{host}{port}/{path}{rest}"
+    assert target_uri(url) == str(URL(url).with_query(None).with_fragment(None))
 
 
 @pytest.mark.parametrize("store", ["file", "memory", "encrypted"])

@@ -1,6 +1,7 @@
 """Keys and certificates for tests of TLS, complete enough for OpenSSL's strict checks (Python 3.13 and later)."""
 from __future__ import annotations
 
+import ssl
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -47,6 +48,14 @@ def make_certificate(
     for ending, content in (("key", private), ("crt", public), ("pem", private + public)):
         (folder / f"{name}.{ending}").write_bytes(content)
     return key, made
+
+
+def server_context(folder: Path, wanted: ssl.VerifyMode = ssl.CERT_REQUIRED) -> ssl.SSLContext:
+    """A server with the certificate `server.pem`, which wants one of its clients that `ca.crt` has signed."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(folder / "ca.crt"))
+    context.load_cert_chain(folder / "server.pem")
+    context.verify_mode = wanted
+    return context
 
 
 _OTHERS = (

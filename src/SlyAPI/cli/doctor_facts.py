@@ -20,6 +20,7 @@ from ..oauth2.client_file import saved_path
 from ..oauth2.discovery import SETTINGS
 from ..oauth2.metadata_calls import issuer_metadata
 from ..transport import requests as transport
+from ..transport.certificates import thumbprint, tls_context
 from ..web.messages import Method, Request
 from .chosen_user import ChosenUser, chosen_user
 from .refreshing import run_saving_tokens
@@ -69,6 +70,9 @@ class Facts:
     """Whether new tokens can be had without a person."""
     files: list[FileFacts] = field(default_factory=list[FileFacts])
     endpoints: list[EndpointFacts] = field(default_factory=list[EndpointFacts])
+    thumbprint: str = ""
+    """Of the client's certificate, as tokens that are bound to it name it."""
+    certificate_problem: SlyError | None = None
     issuer: str = ""
     metadata: dict[str, Any] | None = None
     metadata_problem: SlyError | None = None
@@ -90,6 +94,7 @@ def gather(args: Any, console: Console) -> Facts:
     chosen = _gather_user(args, facts) if has_user else None
     facts.files = [_file(path) for path in _paths(facts) if os.path.lexists(path)]
     if facts.app is not None:
+        _read_certificate(facts.app, facts)
         facts.issuer = _issuer(facts.app)
         asyncio.run(_ask_provider(facts.app, facts))
         if args.refresh and chosen is not None and facts.user is not None:
@@ -132,6 +137,16 @@ def _file(path: str) -> FileFacts:
         except OSError:
             mode = None  # a link without a target; reading it has been reported
     return FileFacts(path, mode, would_commit(path))
+
+
+def _read_certificate(app: OAuth2App, facts: Facts) -> None:
+    if app.certificate is None:
+        return
+    try:
+        tls_context(app.certificate)
+        facts.thumbprint = thumbprint(app.certificate)
+    except SlyError as error:
+        facts.certificate_problem = error
 
 
 def _issuer(app: OAuth2App) -> str:

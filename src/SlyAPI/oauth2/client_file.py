@@ -40,6 +40,8 @@ OWN_KEYS = (
     "scopes",
     "issuer",
     "iss_in_redirect",
+    "response_mode",
+    "response_alg",
     "resource",
     *ENDPOINTS,
     "mtls_aliases",
@@ -52,6 +54,7 @@ OWN_KEYS = (
     "registration_client_uri",
     "pkce_offered",
     "require_par",
+    "sign_requests",
     "id_token_alg",
     "dpop_algs",
     "dpop",
@@ -127,9 +130,9 @@ def read_members(members: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(members.get(name), str) and is_content(members[name]):
             step = "Save it in a file of its own, and put that file's path here."
             raise ConfigError(f"{name} is the content of a file, not its path.", next_step=step)
-    auth_uri, algs = text_of(members, "auth_uri"), list_of(members, "id_token_alg")
+    auth_uri = text_of(members, "auth_uri")
     uris = {key: text_of(members, key) for key in (*ENDPOINTS, "registration_client_uri")}
-    texts = ("issuer", "key", "key_id", "key_alg", "assertion_audience", "profile")
+    texts = ("issuer", "key", "key_id", "key_alg", "assertion_audience", "profile", "response_mode")
     return {
         "id": text_of(members, "id"),
         "secret": text_of(members, "secret") or None,
@@ -144,17 +147,23 @@ def read_members(members: Mapping[str, Any]) -> dict[str, Any]:
         "certificate": _certificate(members),
         "mtls_aliases": _checked(texts_of(members, "mtls_aliases")),
         "dpop_algs": list_of(members, "dpop_algs") or None,
-        "id_token_alg": algs[0] if len(algs) == 1 else algs or None,
+        **{key: _one_or_several(members, key) for key in ("id_token_alg", "response_alg")},
         **{key: uri or None for key, uri in _checked(uris).items()},
         **{key: text_of(members, key) or None for key in texts},
         **{key: flag_of(members, key) for key in ("pkce", "pkce_offered")},
-        **{key: flag_of(members, key) or False for key in ("iss_in_redirect", "require_par", "dpop")},
+        **{key: flag_of(members, key) or False for key in ("iss_in_redirect", "require_par", "sign_requests", "dpop")},
         "extra": {key: value for key, value in members.items() if key not in OWN_KEYS},
     }
 
 
 def _several(members: Mapping[str, Any]) -> list[str] | None:
     return list_of(members, "resource") or None
+
+
+def _one_or_several(members: Mapping[str, Any], key: str) -> str | list[str] | None:
+    """A member that is a string or a list of strings; None if it is absent or empty. Raises `ConfigError`."""
+    texts = list_of(members, key)
+    return texts[0] if len(texts) == 1 else texts or None
 
 
 def _certificate(members: Mapping[str, Any]) -> str | tuple[str, str] | None:

@@ -16,6 +16,7 @@ from ..transport import requests as transport
 from ..web.messages import Request
 from ..web.secret_values import Secrets
 from .client import Client
+from .profile import check_profile, check_server
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
@@ -39,7 +40,8 @@ class RegistrationCalls(Client):
         """The client at an issuer whose metadata name the endpoints, or at the one that a resource's URL leads to.
 
         `settings` are `OAuth2App`'s, and override what the metadata say. With `resource` alone, the resource's own
-        metadata (RFC 9728) name the issuer. Raises `ConfigError`, `BadReplyError`, `NetworkError`.
+        metadata (RFC 9728) name the issuer. `profile="fapi2"` holds client and server to the FAPI 2.0 Security Profile,
+        and switches `dpop` on unless there is a `certificate`. Raises `ConfigError`, `BadReplyError`, `NetworkError`.
         """
         from .discovery import client_settings
         from .metadata_calls import issuer_metadata, resource_metadata
@@ -55,11 +57,18 @@ class RegistrationCalls(Client):
                     next_step="Give the issuer too.",
                 )
             issuer, resource = found.issuers[0], found.resource
-        learned = client_settings(await issuer_metadata(issuer, client, allow_http=allow_http))
+        metadata = await issuer_metadata(issuer, client, allow_http=allow_http)
+        learned = client_settings(metadata)
         if "client_auth" in learned and not secret:
             del learned["client_auth"]  # chosen among the ways to send a secret
-        given = {"resource": resource} if resource is not None else {}
-        return cls(**{**learned, **given, **settings, "id": id, "secret": secret or None})
+        given: dict[str, Any] = {"resource": resource} if resource is not None else {}
+        if settings.get("profile") is not None and settings.get("certificate") is None:
+            given["dpop"] = True  # the profile wants bound tokens, and names two ways
+        app = cls(**{**learned, **given, **settings, "id": id, "secret": secret or None})
+        if app.profile is not None:
+            check_profile(app)
+            check_server(metadata, app)
+        return app
 
     @classmethod
     @clean_traceback

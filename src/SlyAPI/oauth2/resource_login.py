@@ -163,11 +163,6 @@ class ResourceLogin:
         """The user who consented, with tokens for the resource. Raises what the steps raise, and `RedirectError`."""
         plan = await self.plan(wish, user, client)
         app = await self.client_for(plan, redirect_uri, client)
-        if app.require_par:
-            login = await app.push_login(
-                redirect_uri, plan.scopes, resource=plan.resource, client=client, now=self.clock()
-            )
-        else:
-            login = app.begin_login(redirect_uri, plan.scopes, resource=plan.resource, now=self.clock())
+        login = await app._new_login(redirect_uri, plan.scopes, client, resource=plan.resource, now=self.clock())
         redirect = await ask(login)
         return bound(await app.finish_login(login, redirect, client, now=self.clock()), app)
