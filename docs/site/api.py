@@ -87,11 +87,16 @@ def pages() -> dict[str, str]:
 
 def _page(package: str, names: list[tuple[str, str, Any]]) -> str:
     parts = [f"{package}\n{'=' * len(package)}\n\n{PACKAGES[package]}\n\n.. py:module:: {package}\n"]
-    elsewhere = [(home, name) for home, name, _ in names if home != package]
+    elsewhere = [(f"{home}.{name}", name, value) for home, name, value in names if home != package]
     if elsewhere:
         parts.append("Also importable from here:\n")
-        parts += [f".. py:data:: {name}\n\n   :py:obj:`{home}.{name}`\n" for home, name in elsewhere]
-    parts += [_directive(name, value) for home, name, value in names if home == package]
+        parts += [
+            f".. py:data:: {name}\n\n   :py:obj:`{full}`: {_summary(name, value)}\n" for full, name, value in elsewhere
+        ]
+    here = [(name, value) for home, name, value in names if home == package]
+    if len(here) > 3:
+        parts += [f"- :py:obj:`{name} <{package}.{name}>`: {_summary(name, value)}" for name, value in here] + [""]
+    parts += [_directive(name, value) for name, value in here]
     further = FURTHER.get(package, ())
     if further:
         parts.append("Types that signatures name\n--------------------------\n")
@@ -111,6 +116,13 @@ def _directive(name: str, value: Any) -> str:
     directive = f".. autoclass:: {name}\n   :members:\n   :inherited-members: {listed}\n"
     named = [base for base in value.__bases__ if base in described and base is not object]
     return f"{directive}   :show-inheritance:\n" if named else directive
+
+
+def _summary(name: str, value: Any) -> str:
+    """The first sentence of what describes it."""
+    own = inspect.isfunction(value) or (inspect.isclass(value) and not isinstance(value, GenericAlias))
+    text = inspect.cleandoc((vars(value).get("__doc__") if inspect.isclass(value) and own else value.__doc__) or "")
+    return as_rst([" ".join((text if own else _notes().get(name, "a type.")).partition("\n\n")[0].split())])[0]
 
 
 def _value(value: Any) -> str:

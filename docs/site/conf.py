@@ -7,6 +7,7 @@ import os
 import sys
 from importlib.metadata import version as version_of
 from pathlib import Path
+from urllib.parse import urlsplit
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[1]))
@@ -51,4 +52,4 @@ html_copy_source = False
 html_domain_indices = False
 html_show_sphinx = False
 html_theme_options: dict[str, object] = {"top_of_page_buttons": []}
-notfound_urls_prefix = "/"
+notfound_urls_prefix = urlsplit(html_baseurl).path.rstrip("/") + "/"  # a server shows that page at any address

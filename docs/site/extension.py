@@ -17,6 +17,7 @@ from sphinx.util.nodes import make_refnode
 
 from docs.site import api
 
+_ALIAS = re.compile(r"SlyAPI\.[\w.]+: .*", re.S)  # the text of an entry that only leads to another
 _NAME = re.compile(r"(?:await |class )?(?P<name>[A-Za-z_][\w.]*)(?:\(.*\))?", re.S)
 
 
@@ -71,7 +72,7 @@ def full_name(code: str, objects: Any) -> str | None:
     if not (name[0].isupper() or "_" in name or "." in name):
         return None
     candidates = [name, *(f"{package}.{name}" for package in reversed(api.PACKAGES))]  # SlyAPI itself has aliases
-    return next((full for full in candidates if full in objects and full.startswith("SlyAPI.")), None)
+    return next((full for full in candidates if full in objects and full.startswith("SlyAPI")), None)
 
 
 # --- anchors ---
@@ -132,7 +133,9 @@ def entries_of(doctree: nodes.document, name: str) -> Iterator[tuple[str, str, s
         if signature["ids"]:
             anchor = signature["ids"][0]
             content = next(iter(entry.findall(addnodes.desc_content)), nodes.container())
-            yield f"{name}.html#{anchor}", page, signature.get("fullname") or anchor, _own_text(content)
+            text = _own_text(content)
+            if not _ALIAS.fullmatch(text):
+                yield f"{name}.html#{anchor}", page, signature.get("fullname") or anchor, text
 
 
 def _own_text(node: nodes.Element) -> str:

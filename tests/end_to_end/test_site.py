@@ -37,6 +37,8 @@ QUESTIONS = {
     "port 8080 already in use": "troubleshooting.html#the-port-is-in-use",
     "login over ssh without a browser": "troubleshooting.html#over-ssh-no-browser-opens",
     "how to grant in a docker container": "troubleshooting.html#in-a-container-the-browser-cannot-connect",
+    "google access blocked app not verified": "troubleshooting.html#access-blocked-the-app-is-not-verified",
+    "certificate_verify_failed": "troubleshooting.html#tls-fails-with-a-private-ca",
     "clock skew wrong time": "troubleshooting.html#the-clock-is-wrong",
     "behind a company proxy": "troubleshooting.html#behind-a-proxy",
     "self-signed certificate in chain": "troubleshooting.html#tls-fails-with-a-private-ca",

@@ -23,6 +23,12 @@ def test_every_page_has_one_place_in_the_navigation_and_one_kind() -> None:
     assert {link.kind for link in links} == {"Tutorial", "How-to", "Reference", "Explanation"}
 
 
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
+def test_a_page_is_markdown_that_a_forge_shows_too(page: Path) -> None:
+    only_sphinx = r"^ *```+\{.*|^:::.*|\{(?:ref|doc|term|py:\w+)\}`.*|^\(.+\)=$"
+    assert re.findall(only_sphinx, page.read_text("utf-8"), re.M) == []
+
+
 def test_the_words_of_a_page_are_those_of_its_line() -> None:
     index = "# A\n\n## How-to: do it\n\nCall an API:\n\n- [One](one.md): first,\n  and more\n- [Two](two.md)\n"
     one, two = navigation.links(index)
