@@ -53,10 +53,17 @@ class CodeLinks(SphinxPostTransform):
         objects = self.env.domains.python_domain.objects
         for literal in list(self.document.findall(nodes.literal)):
             full = full_name(literal.astext(), objects)
-            if full and not isinstance(literal.parent, nodes.reference | nodes.title | addnodes.pending_xref):
+            if full and not _is_in_link_or_title(literal):
                 entry, code = objects[full], literal.deepcopy()
                 here = self.env.current_document.docname
                 literal.replace_self(make_refnode(self.app.builder, here, entry.docname, entry.node_id, code))
+
+
+def _is_in_link_or_title(node: nodes.Node) -> bool:
+    parent = node.parent
+    return parent is not None and (
+        isinstance(parent, nodes.reference | nodes.title | addnodes.pending_xref) or _is_in_link_or_title(parent)
+    )
 
 
 def full_name(code: str, objects: Any) -> str | None:
@@ -92,10 +99,11 @@ def _forge_anchors(app: Sphinx, doctree: nodes.document) -> None:
 def _for_keyboards_and_screen_readers(
     app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
 ) -> None:
-    """What WCAG 2 asks for and Sphinx lacks: code that scrolls can have the focus, a heading has its level, and
-    a long signature is not a list of definitions without terms.
+    """What WCAG 2 asks for and Sphinx lacks: code and tables that scroll can have the focus, a heading has its level,
+    and a long signature is not a list of definitions without terms.
     """
     body = context.get("body", "").replace("<pre>", '<pre tabindex="0">')
+    body = body.replace('<div class="table-wrapper', '<div tabindex="0" class="table-wrapper')
     context["body"] = re.sub(r'(?<="sig-paren">\(</span>)\s*<dl>(.*?)</dl>', _parameters, body, flags=re.S)
     tree = context.get("furo_navigation_tree", "")
     context["furo_navigation_tree"] = tree.replace('role="heading"', 'role="heading" aria-level="2"')

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from collections.abc import AsyncIterator
 from functools import cache
@@ -25,7 +26,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("site")]
 
 ROOT = Path(__file__).parents[2]
 SITE = ROOT / "docs" / "_site"
-SHOWN = ["index", "tutorial", "troubleshooting", "performance", "SlyAPI.limits", "search", "404"]
+SHOWN = ["index", "tutorial", "scale", "SlyAPI.limits", "search", "404"]
 """A page of each look; with CI set, all are examined."""
 
 # what a user types: the page that answers, which is among the first three results
@@ -127,6 +128,11 @@ def test_no_link_is_broken() -> None:
             known = pages[target.name].anchors if target.name in pages else {anchor}
             broken += [] if target.is_file() and (not anchor or anchor in known) else [f"{name}: {link}"]
     assert broken == []
+
+
+def test_no_link_is_without_words() -> None:
+    without = re.compile(r'<a class="reference [^>]*>(?:<span[^>]*></span>)*</a>')
+    assert [name for name in built() if without.search((SITE / name).read_text("utf-8"))] == []
 
 
 def test_a_page_loads_nothing_from_another_machine() -> None:
