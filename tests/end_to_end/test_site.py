@@ -56,6 +56,7 @@ QUESTIONS = {
     "sign in with my company's OpenID Connect server": "tutorial.html",
     "paginate all pages of an api": "writing-an-api-client.html",
     "revoke a token": "command-line.html#revoke",
+    "what is PKCE for": "how-a-grant-works.html",
     "device code flow for a tv": "device-flow.html",
 }
 
