@@ -53,3 +53,9 @@ html_domain_indices = False
 html_show_sphinx = False
 html_theme_options: dict[str, object] = {"top_of_page_buttons": []}
 notfound_urls_prefix = urlsplit(html_baseurl).path.rstrip("/") + "/"  # a server shows that page at any address
+notfound_context = {
+    "title": "Page not found",
+    "body": "<h1>Page not found</h1><p>This address does not lead to a page. "
+    f'<a href="{notfound_urls_prefix}search.html">Search</a>, '
+    f'or begin at <a href="{notfound_urls_prefix}index.html">the first page</a>.</p>',
+}
