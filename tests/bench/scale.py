@@ -33,6 +33,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from SlyAPI import OAuth2, OAuth2App, OAuth2User, SlyError
 from SlyAPI.stores import EncryptedStore, FileStore, PostgresStore, RedisStore, SqliteStore, TokenStore, expiring
 from SlyAPI.web import Method, Request
+from tests.bench import plot
 from tests.support import servers
 from tests.support.serving import served
 
@@ -298,6 +299,7 @@ def main() -> None:
     page = arguments.write.read_text(encoding="utf-8")
     before, rest = page.split(BEGIN)
     arguments.write.write_text(f"{before}{BEGIN}\n{told}\n{END}{rest.split(END)[1]}", encoding="utf-8")
+    plot.write(arguments.write)
 
 
 if __name__ == "__main__":
