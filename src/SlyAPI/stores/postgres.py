@@ -13,7 +13,7 @@ from ..errors import ConfigError, MissingExtraError, NetworkError, SlyError, cle
 from ..web.secret_values import Secrets
 from .contract import value_or_none
 from .served import LEASE, Lease, ServedStore
-from .token_ends import NAMES, UNKNOWN, Page, Token, sql_end, sql_page, sql_ranges
+from .token_ends import KEYS, NAMES, PAGE, SQL_UNKNOWN, UNKNOWN, Page, Token, sql_end, sql_time
 
 _TABLE = re.compile(r"(?:[A-Za-z_]\w{0,62}\.)?[A-Za-z_]\w{0,55}", re.ASCII)
 _LONGEST = 2000  # an index takes entries of some 2,700 bytes
@@ -33,10 +33,20 @@ COMMENT ON TABLE {table} IS 'SlyAPI users, schema 2';
 """
 # The server keeps these indexes itself, whichever program writes a value
 _ENDS: dict[Token, str] = {
-    token: f"""({sql_end(token, "left(nullif(split_part(value, '{key}', 2), ''), 40)")} COLLATE "C")"""
-    for token in ("access", "refresh")
+    token: f"""({sql_end(token, f"left(nullif(split_part(value, '{key}', 2), ''), 40)")} COLLATE "C")"""
+    for token, key in ((token, f'"{key}":') for token, key in KEYS.items())
 }
 _INDEX = "CREATE INDEX IF NOT EXISTS {} ON {} (({}), name)"
+_ENDING = """
+SELECT name, value, token_end FROM (
+    SELECT * FROM (
+        SELECT name, value, {end} AS token_end FROM {table}
+        WHERE {end} = %(last)s AND name > %(name)s ORDER BY name LIMIT {page}) AS same
+    UNION ALL SELECT * FROM (
+        SELECT name, value, {end} AS token_end FROM {table}
+        WHERE {end} > %(last)s AND {end} <= %(before)s ORDER BY {end}, name LIMIT {page}) AS later
+) AS users ORDER BY token_end, name LIMIT {page}
+"""
 _LOAD = "SELECT value FROM {table} WHERE name = %s"
 _SAVE = """
 INSERT INTO {table} (name, value) VALUES (%s, %s)
@@ -160,8 +170,8 @@ class PostgresStore(ServedStore[Any]):
     async def ending(self, token: Token, before: float, after: float = UNKNOWN) -> AsyncGenerator[Page, None]:
         """Pages of the users whose token ends in that time, the soonest first; by an index that `migrate` makes."""
         end = _ENDS[token].replace("%", "%%")  # for psycopg, a parameter begins there
-        query = sql_page(f"{self._names['table']} WHERE", end, "%({})s")
-        for last, upto in sql_ranges(before, after):
+        query = _ENDING.format(end=end, table=self._names["table"], page=PAGE)
+        for last, upto in (("", SQL_UNKNOWN), (sql_time(after), sql_time(before))):
             place = {"name": "", "last": last, "before": upto}
             while rows := await self._rows(query, place):
                 yield [(name, value_or_none(self, name, value)) for name, value, _ in rows]

@@ -19,27 +19,34 @@ from ..errors import ConfigError, CredentialsError, SaveError, UnavailableError,
 from ..json_file import StrPath, display_path, may_write_in, refuse_foreign_link
 from .contract import TokenStore, as_text, as_value, lasting_path, missing, real_path, superseded, value_or_none
 from .file_lock import file_lock
-from .token_ends import NAMES, UNKNOWN, Page, Token, sql_end, sql_page, sql_ranges
+from .token_ends import KEYS, NAMES, PAGE, SQL_UNKNOWN, UNKNOWN, Page, Token, sql_end, sql_time
 
 T = TypeVar("T")
 
 _BUSY_SECONDS = 30.0
 _TRIES = 100
 _SCHEMA = "CREATE TABLE IF NOT EXISTS slyapi_users (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID"
-_ENDS: dict[Token, str] = {
-    token: sql_end(token, "substr(value, nullif(instr(value, '{key}'), 0) + {size}, 40)")
-    for token in ("access", "refresh")
+_PIECES: dict[Token, str] = {
+    token: f"substr(value, nullif(instr(value, '\"{key}\":'), 0) + {len(key) + 3}, 40)" for token, key in KEYS.items()
 }
-# The database keeps these indexes itself, whichever program writes a value; an older table gets them at its next use
-_INDEXES = [f"CREATE INDEX IF NOT EXISTS slyapi_users_{token} ON slyapi_users ({end})" for token, end in _ENDS.items()]
-_IS_COMPLETE = """
-SELECT count(*) = 3 FROM sqlite_master WHERE name IN ('slyapi_users', 'slyapi_users_access', 'slyapi_users_refresh')
-"""
+# The database keeps this index itself, whichever program writes a value. It is ordered by name, so that a save changes
+# one page of it; by two orders of time it would change four more, and take a fifth longer
+_INDEX = (
+    "CREATE INDEX IF NOT EXISTS slyapi_users_ends ON slyapi_users"
+    f" (name, {', '.join(_PIECES.values())}, substr(value, 1, 9))"
+)
+_IS_COMPLETE = "SELECT count(*) = 2 FROM sqlite_master WHERE name IN ('slyapi_users', 'slyapi_users_ends')"
 _NAMES = (
     "SELECT name FROM slyapi_users WHERE typeof(name) = 'text' AND name {} CAST(? AS TEXT)"
     f" ORDER BY name LIMIT {NAMES}"
 )
-_TEXT = "CAST({} AS TEXT)"  # places are compared as the bytes that they are, valid UTF-8 or not
+_FOUND = 100_000
+_ENDING = f"""
+SELECT name, {{end}} AS token_end FROM slyapi_users
+WHERE typeof(name) = 'text' AND {{end}} <= :before AND ({{end}} > :after OR {{end}} = '{SQL_UNKNOWN}')
+AND ({{end}}, name) > (CAST(:last AS TEXT), CAST(:name AS TEXT))
+ORDER BY token_end, name LIMIT {_FOUND}
+"""
 
 
 class SqliteStore(TokenStore):
@@ -124,12 +131,14 @@ class SqliteStore(TokenStore):
     @clean_traceback
     async def ending(self, token: Token, before: float, after: float = UNKNOWN) -> AsyncGenerator[Page, None]:
         """Pages of the users whose token ends in that time, by an index of the database, the soonest first."""
-        query = sql_page("slyapi_users WHERE typeof(name) = 'text' AND", _ENDS[token], _TEXT.format(":{}"))
-        for last, upto in sql_ranges(before, after):
-            place = {"name": b"", "last": last.encode(), "before": upto.encode()}
-            while rows := await self._rows(query, place):
-                yield [(_text(name), value_or_none(self, _text(name), value)) for name, value, _ in rows]
-                place["name"], _, place["last"] = rows[-1]
+        query = _ENDING.format(end=sql_end(token, _PIECES[token]))
+        place: dict[str, Any] = {"before": sql_time(before), "after": sql_time(after), "last": b"", "name": b""}
+        while found := await self._rows(query, place):
+            place["name"], place["last"] = found[-1]
+            for start in range(0, len(found), PAGE):
+                names = [name for name, _ in found[start : start + PAGE]]
+                values = dict(await self._rows(_values(len(names)), names))
+                yield [(_text(name), value_or_none(self, _text(name), values.get(name))) for name in names]
 
     async def _rows(self, query: str, values: Any = ()) -> list[Any]:
         return await self._read(lambda database: database.execute(query, values).fetchall())
@@ -224,11 +233,15 @@ class SqliteStore(TokenStore):
 
 
 def _complete(database: sqlite3.Connection) -> None:
-    """Makes the table, or the indexes of an older one; without room for them queries are slower, and as right."""
+    """Makes the table, or the index of an older one; without room for it queries are slower, and as right."""
     database.execute(_SCHEMA)
-    for index in _INDEXES:
-        with suppress(sqlite3.OperationalError):
-            database.execute(index)
+    with suppress(sqlite3.OperationalError):
+        database.execute(_INDEX)
+
+
+def _values(count: int) -> str:
+    names = ", ".join(["CAST(? AS TEXT)"] * count)
+    return f"SELECT name, value FROM slyapi_users WHERE name IN ({names})"
 
 
 def _text(value: bytes) -> str:

@@ -63,42 +63,19 @@ def sql_end(token: Token, piece: str) -> str:
 
     Gives the text of `write_time`, NULL for `NEVER`, and `SQL_UNKNOWN` for what is not exactly as we write it. Works
     on the text alone, since a database's JSON functions raise errors for text that they cannot read. `piece` gives the
-    text that follows `{key}`, NULL where that is missing; `{size}` is the key's length.
+    text that follows the key in `KEYS`, 29 characters or more, and NULL where there is none.
     """
-    key = f'"{KEYS[token]}":'
-    found = piece.format(key=key, size=len(key))
     # `to_dict` begins with the token, and leaves the end of a refresh token out where it has none
     own = "'{\"token\":'"
     absent = f"CASE WHEN substr(value, 1, 9) = {own} THEN NULL ELSE '{SQL_UNKNOWN}' END"
     return (
-        f"(CASE WHEN {found} LIKE '\"____-__-__T__:__:__.______Z\"%' THEN substr({found}, 2, 27)"
-        f" WHEN {found} LIKE 'null%' THEN NULL WHEN {found} IS NULL THEN {absent} ELSE '{SQL_UNKNOWN}' END)"
+        f"(CASE WHEN {piece} LIKE '\"____-__-__T__:__:__.______Z\"%' THEN substr({piece}, 2, 27)"
+        f" WHEN {piece} LIKE 'null%' THEN NULL WHEN {piece} IS NULL THEN {absent} ELSE '{SQL_UNKNOWN}' END)"
     )
 
 
-def sql_page(table: str, end: str, mark: str) -> str:
-    """The statement for a page of users by (end, name): those after `last` and `name`, up to the end `before`.
-
-    `table` is its name, and `WHERE` with conditions that end in `AND`. `mark` is how the driver writes a named
-    parameter, with `{}` for the name.
-    """
-    last, name, before = (mark.format(part) for part in ("last", "name", "before"))
-    users = f"SELECT name, value, {end} AS token_end FROM {table}"
-    return (
-        f"SELECT name, value, token_end FROM ("
-        f" SELECT * FROM ({users} {end} = {last} AND name > {name} ORDER BY name LIMIT {PAGE}) AS same"
-        f" UNION ALL SELECT * FROM"
-        f" ({users} {end} > {last} AND {end} <= {before} ORDER BY {end}, name LIMIT {PAGE}) AS later"
-        f") AS users ORDER BY token_end, name LIMIT {PAGE}"
-    )
-
-
-def sql_ranges(before: float, after: float) -> list[tuple[str, str]]:
-    """Where to look for tokens that end in this time: above and up to which texts of `sql_end`."""
-    return [("", SQL_UNKNOWN), (_sql_time(after), _sql_time(before))]
-
-
-def _sql_time(at: float) -> str:
+def sql_time(at: float) -> str:
+    """Epoch seconds as the text that `sql_end` gives, to compare with; beyond the calendar, a text beyond all."""
     time = from_epoch(at)
     return write_time(time) if time is not None else "0" if at < 0 else "9999-12-31"
 
