@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Any
 
-from ..errors import CredentialsError, CredentialsNotFoundError
+from ..errors import CredentialsError, CredentialsNotFoundError, UnavailableError
 from ..tokens.user import OAuth2User
 from .contract import StoredUser, TokenStore
 from .token_ends import UNKNOWN, Token
@@ -55,6 +55,8 @@ async def _read(entry: StoredUser, value: dict[str, Any] | None) -> OAuth2User |
         return await entry.load() if value is None else OAuth2User.from_json_obj(value, repr(entry))
     except CredentialsNotFoundError:
         return None  # deleted since the index was read
-    except CredentialsError as error:
+    except (CredentialsError, UnavailableError) as error:
+        if error.kind == "transient":
+            raise
         log.warning("Skipped a user: %s", error)
         return None
