@@ -33,7 +33,7 @@ COMMENT ON TABLE {table} IS 'SlyAPI users, schema 2';
 """
 # The server keeps these indexes itself, whichever program writes a value
 _ENDS: dict[Token, str] = {
-    token: f"""({sql_end(token, f"left(nullif(split_part(value, '{key}', 2), ''), 40)")} COLLATE "C")"""
+    token: f"""({sql_end(token, f"ltrim(left(nullif(split_part(value, '{key}', 2), ''), 40))")} COLLATE "C")"""
     for token, key in ((token, f'"{key}":') for token, key in KEYS.items())
 }
 _INDEX = "CREATE INDEX IF NOT EXISTS {} ON {} (({}), name)"

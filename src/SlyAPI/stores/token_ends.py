@@ -63,7 +63,7 @@ def sql_end(token: Token, piece: str) -> str:
 
     Gives the text of `write_time`, NULL for `NEVER`, and `SQL_UNKNOWN` for what is not exactly as we write it. Works
     on the text alone, since a database's JSON functions raise errors for text that they cannot read. `piece` gives the
-    text that follows the key in `KEYS`, 29 characters or more, and NULL where there is none.
+    text that follows the key in `KEYS`, without spaces before it, 29 characters or more, and NULL where there is none.
     """
     # `to_dict` begins with the token, and leaves the end of a refresh token out where it has none
     own = "'{\"token\":'"
