@@ -69,7 +69,7 @@ def calls(quick: bool) -> str:
             counting = mode == "small" if quick else by == "plain" or mode in COUNTED_WITH_ORJSON
             if counting and has_callgrind():
                 counted = instructions(workers[by], {f"{who}:{mode}": max(2, count // 8) for who in WHO})
-                row += _compared(*counted.values(), 1e-3)
+                row += _compared(counted[f"hand:{mode}"], counted[f"sly:{mode}"], 1e-3)
                 row[6] += goal
             rows.append([*row, *[""] * (7 - len(row))])
     head = ["", "by hand, µs", "SlyAPI, µs", "times", "by hand, k instr.", "SlyAPI, k instr.", "times"]

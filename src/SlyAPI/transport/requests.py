@@ -126,7 +126,18 @@ async def fetch(client: "aiohttp.ClientSession", request: Request, limit: int = 
 
 
 async def _fetch(client: "aiohttp.ClientSession", request: Request, limit: int) -> Reply:
-    response = await ask(client, request)
+    # as `ask` does, whose call costs 0.6 % of a GET's instructions
+    response = await client.request(
+        request.method,
+        request.url,
+        params=request.query_params or None,
+        headers=request.headers,
+        json=request.data if request.data_is_json else None,
+        data=None if request.data_is_json else request.data or None,
+        allow_redirects=False,
+        raise_for_status=False,
+        ssl=True if request.certificate is None else _tls(request),
+    )
     refused = response.status >= 400
     body = await read_body(response, ERROR_BODY_LIMIT if refused else limit, cut=refused)
     return Reply(response.status, response.headers, body, request.url)
@@ -156,7 +167,7 @@ async def read_body(response: "aiohttp.ClientResponse", limit: int, *, cut: bool
     chunks: list[bytes] = []
     size = 0
     try:
-        while not content.at_eof():
+        while True:
             chunk = await content.readany()
             chunks.append(chunk)
             size += len(chunk)
@@ -165,6 +176,8 @@ async def read_body(response: "aiohttp.ClientResponse", limit: int, *, cut: bool
                 if not cut:
                     asked = f"{response.method} {bare_url(str(response.url))}"
                     raise BadReplyError(f"{asked}: the reply is larger than {limit} bytes.", kind="permanent")
+                break
+            if content.at_eof():
                 break
     except BaseException:
         response.close()

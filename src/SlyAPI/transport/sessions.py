@@ -1,10 +1,11 @@
-"""aiohttp sessions: one for each event loop, or one on the connections of the caller's session.
+"""aiohttp sessions: one for each event loop, shared by the clients in it, or one on the caller's connections.
 
 The rule: nobody has to close anything, and a session is not closed while a token request uses its connections.
 """
 
 import asyncio
 import contextlib
+import os
 import weakref
 from collections.abc import AsyncGenerator, Sequence
 from functools import partial
@@ -15,6 +16,9 @@ from .per_loop import PerLoop
 
 if TYPE_CHECKING:
     import aiohttp
+
+CONNECTIONS = 100
+"""Connections to one host that an event loop's shared session opens at most; further calls wait for one of them."""
 
 
 def session_on_same_connector(client: "aiohttp.ClientSession | None") -> "aiohttp.ClientSession":
@@ -57,21 +61,61 @@ def load_aiohttp() -> None:
     import aiohttp  # noqa: F401  # pyright: ignore[reportUnusedImport]
 
 
-class Sessions(PerLoop["aiohttp.ClientSession"]):
-    """One `aiohttp.ClientSession` for each event loop, made on first use, closed when its loop ends.
+class Lent:
+    """One event loop's session, and the clients that use it, which it does not keep from being collected."""
+
+    __slots__ = ("closed", "loop", "process", "session", "users")
+
+    def __init__(self, trace_configs: "Sequence[aiohttp.TraceConfig]") -> None:
+        import aiohttp
+
+        self.loop, self.process, self.closed = asyncio.get_running_loop(), os.getpid(), False
+        self.session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, limit_per_host=CONNECTIONS),  # no API makes another one wait
+            cookie_jar=aiohttp.DummyCookieJar(),  # one user's cookies must not go out with another's request
+            trace_configs=[*trace_configs],
+        )
+        # by id, because a client may be a dataclass, which has no hash
+        self.users: weakref.WeakValueDictionary[int, object] = weakref.WeakValueDictionary()
+
+    async def close(self) -> None:
+        """Closes the session, after the token requests on its connections."""
+        self.closed = True
+        if uses := _USES.get(self.session):
+            await asyncio.wait(uses)
+        await self.session.close()
+
+
+class Sessions(PerLoop[Lent]):
+    """One session for each event loop, made on first use, closed with its last user, or when its loop ends.
 
     `trace_configs` are called for its requests.
     """
 
     def __init__(self, trace_configs: "Sequence[aiohttp.TraceConfig]" = ()) -> None:
-        import aiohttp
+        super().__init__(partial(Lent, trace_configs), Lent.close, attrgetter("closed"))
 
-        session = aiohttp.ClientSession
-        make = partial(session, trace_configs=[*trace_configs]) if trace_configs else session
-        super().__init__(make, _close_after_use, attrgetter("closed"))
+    def join(self, user: object) -> Lent:
+        """The running loop's, open until all its users left or were collected."""
+        lent = self.get()
+        lent.users[id(user)] = user
+        return lent
+
+    async def leave(self, user: object) -> None:
+        """Closes the running loop's if the user was its last one."""
+        lent = self.held()
+        if lent is not None and lent.users.pop(id(user), None) is user and not lent.users:
+            await self.close()
 
 
-async def _close_after_use(session: "aiohttp.ClientSession") -> None:
-    if uses := _USES.get(session):
-        await asyncio.wait(uses)
-    await session.close()
+_shared: "weakref.ref[Sessions] | None" = None
+
+
+def shared_sessions() -> Sessions:
+    """The sessions of all clients that asked for nothing else, which keep them; without a client they are closed."""
+    global _shared
+    sessions = None if _shared is None else _shared()
+    if sessions is None:
+        sessions = Sessions()
+        _shared = weakref.ref(sessions)
+    return sessions

@@ -84,8 +84,8 @@ def copied(request: Request) -> Request:
 
 def _parts(request: Request) -> tuple[Any, ...]:
     """What a copy of a request is made of: cheaper than the copy, which only a 3xx, 4xx or 5xx needs."""
-    if not (request.headers or request.query_params or request.data or request.data_is_json):
-        return request.method, request.url
+    if not (request.headers or request.data or request.data_is_json):
+        return request.method, request.url, request.query_params.copy()
     return (
         request.method,
         request.url,
