@@ -15,7 +15,7 @@ from ..errors import BadReplyError
 from ..web.events import request_log, requested
 from ..web.messages import Reply, Request
 from ..web.urls import bare_url
-from .sessions import in_use, session_on_same_connector
+from .sessions import bare_session
 
 if TYPE_CHECKING:
     import ssl
@@ -66,12 +66,13 @@ async def send(
 ) -> Reply:
     """Sends a request with secrets in it and reads the whole reply, whatever its status.
 
-    `client` only lends its connections (`session_on_same_connector`). `timeout` in seconds counts everything. Raises
+    `client` only lends its connections (`bare_session`). `timeout` in seconds counts everything. Raises
     `NetworkError`, `RequestTimeoutError`, or `BadReplyError` for a body larger than `limit`.
     """
     with TranslatedErrors(request, timeout):
-        async with session_on_same_connector(client) as session, in_use(client):
-            return await logged(request, _send(session, request, timeout, limit))
+        async with bare_session(client) as session:
+            sending = _send(session, request, timeout, limit)
+            return await (logged(request, sending) if request_log.isEnabledFor(logging.DEBUG) else sending)
 
 
 async def _send(session: "aiohttp.ClientSession", request: Request, timeout: float, limit: int) -> Reply:

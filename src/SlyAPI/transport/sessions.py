@@ -4,10 +4,9 @@ The rule: nobody has to close anything, and a session is not closed while a toke
 """
 
 import asyncio
-import contextlib
 import os
 import weakref
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING
@@ -19,41 +18,6 @@ if TYPE_CHECKING:
 
 CONNECTIONS = 100
 """Connections to one host that an event loop's shared session opens at most; further calls wait for one of them."""
-
-
-def session_on_same_connector(client: "aiohttp.ClientSession | None") -> "aiohttp.ClientSession":
-    """A session on the client's connections, with their TLS settings and its proxy, to be closed after use.
-
-    It has none of the client's headers, cookies, credentials, base URL and middlewares, which are meant for an API.
-    """
-    import aiohttp
-
-    if client is None or client.closed:
-        return aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
-    return aiohttp.ClientSession(
-        connector=client.connector,
-        connector_owner=False,
-        cookie_jar=aiohttp.DummyCookieJar(),
-        trust_env=client.trust_env,
-        proxy=getattr(client, "_default_proxy", None),  # aiohttp has no public name for it
-        proxy_auth=getattr(client, "_default_proxy_auth", None),
-    )
-
-
-_USES: "weakref.WeakKeyDictionary[aiohttp.ClientSession, set[asyncio.Future[None]]]" = weakref.WeakKeyDictionary()
-
-
-@contextlib.asynccontextmanager
-async def in_use(client: "aiohttp.ClientSession | None") -> AsyncGenerator[None, None]:
-    """Keeps `Sessions` from closing the client: losing a token reply can end a grant."""
-    use = asyncio.get_running_loop().create_future()
-    uses = _USES.setdefault(client, set()) if client is not None else set()
-    uses.add(use)
-    try:
-        yield
-    finally:
-        uses.discard(use)
-        use.cancel()
 
 
 def load_aiohttp() -> None:
@@ -119,3 +83,53 @@ def shared_sessions() -> Sessions:
         sessions = Sessions()
         _shared = weakref.ref(sessions)
     return sessions
+
+
+_USES: "weakref.WeakKeyDictionary[aiohttp.ClientSession, set[asyncio.Future[None]]]" = weakref.WeakKeyDictionary()
+_BARE: "weakref.WeakKeyDictionary[aiohttp.ClientSession, aiohttp.ClientSession]" = weakref.WeakKeyDictionary()
+"""By the caller's session, ours on its connections."""
+
+
+class bare_session:
+    """A session on the client's connections, with their TLS settings and its proxy; without a client the shared one.
+
+    It has none of the client's headers, cookies, credentials, base URL and middlewares, which are meant for an API.
+    `Sessions` does not close it within the block: losing a token reply can end a grant.
+    """
+
+    def __init__(self, client: "aiohttp.ClientSession | None") -> None:
+        self._client = client if client is not None and not client.closed else None
+
+    async def __aenter__(self) -> "aiohttp.ClientSession":
+        self._sessions = shared_sessions()
+        lent = self._sessions.held()
+        if self._client is None or (lent is not None and lent.session is self._client):
+            session = self._client = self._sessions.join(self).session
+        else:
+            session = _on_same_connector(self._client)
+        self._use = asyncio.get_running_loop().create_future()
+        _USES.setdefault(self._client, set()).add(self._use)
+        return session
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._client is not None
+        _USES[self._client].discard(self._use)
+        self._use.cancel()
+        await self._sessions.leave(self)
+
+
+def _on_same_connector(client: "aiohttp.ClientSession") -> "aiohttp.ClientSession":
+    import aiohttp
+
+    bare = _BARE.get(client)
+    if bare is None or bare.connector is not client.connector:
+        bare = _BARE[client] = aiohttp.ClientSession(
+            connector=client.connector,
+            connector_owner=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=client.trust_env,
+            proxy=getattr(client, "_default_proxy", None),  # aiohttp has no public name for it
+            proxy_auth=getattr(client, "_default_proxy_auth", None),
+        )
+        weakref.finalize(client, bare.detach)  # its connections are the caller's to close
+    return bare

@@ -10,7 +10,7 @@ from ..auth.contract import Auth
 from ..errors import ApiError, ConfigError, OriginError, printable
 from ..transport.bodies import Body
 from ..transport.requests import REPLY_LIMIT, fetch
-from ..transport.sessions import session_on_same_connector
+from ..transport.sessions import bare_session
 from ..web.challenges import next_step, wants_nonce
 from ..web.masking import masked
 from ..web.messages import REDIRECTS, Method, Reply, Request, retry_after
@@ -128,7 +128,7 @@ async def _follow(
             reply = await fetch(client, request, limit)
         else:
             request = Request(Method.GET, own.url, headers=headers_for_other_origin(own.headers))
-            async with session_on_same_connector(client) as other:
+            async with bare_session(client) as other:
                 reply = await fetch(other, request, limit)
         if reply.status not in REDIRECTS or "Location" not in reply.headers:
             return request, reply
