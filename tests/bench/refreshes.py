@@ -1,7 +1,7 @@
 """Token requests that are measured, each twice: as people write them by hand on aiohttp, and with SlyAPI.
 
-The rule: by hand keeps the new tokens as safely as SlyAPI does, in a file that a crash leaves whole or in a transaction,
-but takes no lock and does not load them again.
+The rule: by hand keeps the new tokens as safely as SlyAPI does, in a file that a crash leaves whole or in a
+transaction, but takes no lock and does not load them again.
 """
 
 import asyncio

@@ -68,8 +68,8 @@ class Refresh:
         self.outer = _notifying.get()
         self.done: asyncio.Future[None] = self.loop.create_future()
         self.done.add_done_callback(_retrieve_exception)
-        self.turns = asyncio.Lock()
-        """Callers go on one after the other, so that later calls find the connections of earlier ones."""
+        self.callers, self.turns = 0, asyncio.Lock()
+        """Its callers go on one after the other, so that later calls find the connections of earlier ones."""
         held.own().refreshes.append(self)
         self.task = self.loop.create_task(self._run())
         self.task.add_done_callback(self._ended)
@@ -320,11 +320,13 @@ async def refresh(held: HeldUser, client: Any, why: str = "due", rejected: Secre
         again = _renewed_again(saving)
         joined = saving if saving is not None and again is not None else _in_flight(held)
         joined = joined or Refresh(held, client, why, rejected)
+        joined.callers += 1
         done = again or joined.done
         try:
             await asyncio.shield(done)
-            async with joined.turns:
-                await asyncio.sleep(0)
+            if joined.callers > 1:
+                async with joined.turns:
+                    await asyncio.sleep(0)
             if saving is not None:
                 held.take(saving.held.user)
             return

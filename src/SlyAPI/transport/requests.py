@@ -80,7 +80,7 @@ async def _send(session: "aiohttp.ClientSession", request: Request, timeout: flo
     from yarl import URL
 
     response = await session.request(
-        request.method.value,
+        request.method,
         URL(request.url),
         headers=request.headers,
         data=request.data or None,

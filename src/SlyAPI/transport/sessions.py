@@ -99,11 +99,11 @@ class bare_session:
 
     def __init__(self, client: "aiohttp.ClientSession | None") -> None:
         self._client = client if client is not None and not client.closed else None
+        self._sessions: Sessions | None = None
 
     async def __aenter__(self) -> "aiohttp.ClientSession":
-        self._sessions = shared_sessions()
-        lent = self._sessions.held()
-        if self._client is None or (lent is not None and lent.session is self._client):
+        if self._client is None or _is_shared(self._client):
+            self._sessions = shared_sessions()
             session = self._client = self._sessions.join(self).session
         else:
             session = _on_same_connector(self._client)
@@ -115,7 +115,14 @@ class bare_session:
         assert self._client is not None
         _USES[self._client].discard(self._use)
         self._use.cancel()
-        await self._sessions.leave(self)
+        if self._sessions is not None:
+            await self._sessions.leave(self)
+
+
+def _is_shared(client: "aiohttp.ClientSession") -> bool:
+    sessions = None if _shared is None else _shared()
+    lent = None if sessions is None else sessions.held()
+    return lent is not None and lent.session is client
 
 
 def _on_same_connector(client: "aiohttp.ClientSession") -> "aiohttp.ClientSession":
