@@ -9,6 +9,7 @@ import inspect
 import pydoc
 import re
 from collections.abc import Iterator
+from dataclasses import is_dataclass
 from functools import cache
 from importlib import import_module
 from itertools import pairwise
@@ -114,6 +115,8 @@ def _directive(name: str, value: Any) -> str:
     described = [base for base in ancestors if base.__module__ in ("builtins", "enum") or base in described_classes()]
     listed = ", ".join(dict.fromkeys(base.__name__ for base in described))
     directive = f".. autoclass:: {name}\n   :members:\n   :inherited-members: {listed}\n"
+    if is_dataclass(value) and name != "PracticeProvider":  # whose fields are the provider's inner state
+        directive += "   :undoc-members:\n"  # the class describes its fields; each has its type and its address
     named = [base for base in value.__bases__ if base in described and base is not object]
     return f"{directive}   :show-inheritance:\n" if named else directive
 
