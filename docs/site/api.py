@@ -78,6 +78,7 @@ def home_of(package: str, name: str, value: Any) -> str:
     return next(iter(within), package)
 
 
+@cache
 def pages() -> dict[str, str]:
     """The text of each package's page (reStructuredText), by package."""
     found: dict[str, list[tuple[str, str, Any]]] = {package: [] for package in PACKAGES}
