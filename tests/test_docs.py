@@ -27,7 +27,7 @@ import pytest
 from aiohttp import web
 
 from SlyAPI import OAuth1App, OAuth2User, errors
-from SlyAPI.cli.arguments import read_arguments
+from SlyAPI.cli.arguments import parser_of, read_arguments
 from SlyAPI.cli.commands import COMMANDS, EXIT_CODES
 from SlyAPI.cli.main import main
 from SlyAPI.flow.console import exit_code
@@ -327,14 +327,10 @@ def test_git_is_mentioned_as_its_page_shows(tmp_path: Path) -> None:
 # --- commands ---
 
 
-def help_of(command: str, capsys: pytest.CaptureFixture[str]) -> str:
-    capsys.readouterr()
-    assert main([command, "--help"]) == 0
-    return capsys.readouterr().out
-
-
-def flags_in_help(text: str) -> set[str]:
-    return set(re.findall(r"^  (?:-\w, )?(--[a-z-]+)", text, re.M)) - {"--help"}
+def flags_in_help(command: str) -> list[str]:
+    """The flags of a command's help with the names of their values, such as `--port N`."""
+    text = parser_of(command, 200).format_help()
+    return [flag for flag in re.findall(r"^  (?:-\w, )?(--[a-z-]+(?: \S+)?)", text, re.M) if flag != "--help"]
 
 
 def command_lines() -> Iterator[tuple[str, list[str]]]:
@@ -359,12 +355,14 @@ def test_every_command_in_the_docs_is_one_that_the_parser_takes() -> None:
     assert seen >= set(COMMANDS)
 
 
-def test_the_page_of_the_command_line_has_every_command_and_every_flag(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_page_of_the_command_line_has_every_command_and_every_flag() -> None:
     text = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
     sections = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", text, re.M | re.S))
+    assert {name for name in sections if name.islower()} == set(COMMANDS)
     for command in COMMANDS:
-        flags = re.findall(r"^\| `(--[a-z-]+)", sections[command], re.M)
-        assert sorted(flags) == sorted(flags_in_help(help_of(command, capsys))), command
+        flags = re.findall(r"^\| `(--[^`]+)`", sections[command], re.M)
+        assert sorted(flags) == sorted(flags_in_help(command)), command
+        assert f"SlyAPI {command}" in sections[command] or f"slyapi {command}" in sections[command]
 
 
 def test_the_exit_codes_are_those_of_the_help() -> None:
