@@ -54,6 +54,10 @@ FURTHER = {
 """Classes that only signatures name (a value of one is returned, or its keys are arguments), by their page."""
 
 
+NOT_MADE_BY_USERS = {"SlyAPI.oauth2.BrowserConsent"}
+"""Classes whose constructor is not shown, because a function gives the object."""
+
+
 def names_of(module: ModuleType) -> list[str]:
     """The module's public names: those of `__all__`, otherwise the classes and functions that it defines."""
     own = [name for name, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__]

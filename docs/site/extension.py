@@ -41,6 +41,8 @@ def _signature(
     app: Sphinx, what: str, name: str, obj: Any, options: Any, signature: str | None, returns: str | None
 ) -> tuple[str | None, str | None]:
     """A default that is an object (`<function sleep>`) as `...`: Sphinx finds no types in what is not Python."""
+    if name in api.NOT_MADE_BY_USERS:
+        return "", None
     return signature and re.sub(r"<[^<>]*>", "...", signature), returns
 
 
