@@ -395,10 +395,11 @@ async def test_the_resource_is_the_url_or_what_the_named_place_was_made_from(
         assert asked(practice, "authorize")[0]["resource"] == named
 
 
+@pytest.mark.parametrize("pushed", [False, True], ids=["state in the address", "pushed"])
 async def test_without_a_consent_the_browser_of_this_machine_is_asked(
-    practise: Practise, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    practise: Practise, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pushed: bool
 ) -> None:
-    practice = await resource(practise)
+    practice = await resource(practise, require_par=pushed)
     folder = tmp_path / "files"
     folder.mkdir()
     auth = OAuth2.for_resource(

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from SlyAPI import OAuth2App
 from SlyAPI.errors import BadReplyError, ConfigError, NetworkError, SlyError, TokenError
+from SlyAPI.oauth2.device import GRANT_TYPE as DEVICE_GRANT
 from SlyAPI.oauth2.registration import client_metadata, read_registration
 from SlyAPI.testing import GRANT_TYPES, PracticeProvider
 from SlyAPI.web import Reply
@@ -85,6 +86,28 @@ def test_a_machine_registers_without_a_response_type() -> None:
     # RFC 7591 §2: left out, it is code, which needs a redirect URI
     assert client_metadata("Weather", [])["response_types"] == []
     assert client_metadata("Weather", [REDIRECT])["response_types"] == ["code"]
+
+
+DEVICE: dict[str, Any] = {"device_authorization_endpoint": "https://p.example/device"}
+
+
+@pytest.mark.parametrize(
+    ("server", "device", "asked"),
+    [
+        (DEVICE, True, True),
+        (DEVICE | {"grant_types_supported": [*GRANT_TYPES]}, True, True),
+        (DEVICE | {"grant_types_supported": ["authorization_code"]}, True, False),
+        ({"device_authorization_endpoint": None}, True, False),
+        ({}, True, False),
+        (DEVICE, False, False),
+    ],
+)
+def test_the_device_flow_is_asked_for_where_it_is_wanted_and_offered(
+    server: dict[str, Any], device: bool, asked: bool
+) -> None:
+    grants = client_metadata("Weather", [REDIRECT], server=server, device=device)["grant_types"]
+    assert (DEVICE_GRANT in grants) is asked
+
 
 
 async def test_metadata_without_a_consent_page_are_enough_for_a_machine(start: Start) -> None:
@@ -335,6 +358,17 @@ def test_a_document_needs_an_https_address_with_a_path(id: str) -> None:
     app = OAuth2App(id, None, "https://p.example/a", "https://p.example/t")
     with pytest.raises(ConfigError, match="https URL"):
         app.client_metadata(client_name="Weather", redirect_uris=[REDIRECT])
+
+
+@pytest.mark.parametrize("dpop", [False, True])
+@pytest.mark.parametrize("alg", [None, "ES256"])
+def test_a_document_describes_how_the_client_authenticates(alg: str | None, dpop: bool) -> None:
+    key = None if alg is None else ClientKey().private_jwk
+    app = OAuth2App("https://w.example/c", None, "https://p.example/a", "https://p.example/t", key=key, dpop=dpop)
+    described = app.client_metadata(client_name="Weather", redirect_uris=[REDIRECT])
+    assert described["token_endpoint_auth_method"] == ("none" if alg is None else "private_key_jwt")
+    assert described.get("token_endpoint_auth_signing_alg") == alg
+    assert described.get("dpop_bound_access_tokens") == (True if dpop else None)
 
 
 def test_a_document_holds_no_secret() -> None:

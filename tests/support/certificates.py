@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,10 @@ Issued = tuple[Any, Any]
 """A key, and its certificate."""
 
 
-def make_certificate(folder: Path, name: str, ca: Issued | None = None) -> Issued:
-    """A key and its certificate for `localhost`, signed by `ca`, or by itself as a CA.
+def make_certificate(
+    folder: Path, name: str, ca: Issued | None = None, *, hosts: Sequence[str] = ("localhost",)
+) -> Issued:
+    """A key and its certificate for `hosts`, signed by `ca`, or by itself as a CA.
 
     Written to the folder: `NAME.key`, `NAME.crt`, and both in `NAME.pem`.
     """
@@ -32,7 +35,7 @@ def make_certificate(folder: Path, name: str, ca: Issued | None = None) -> Issue
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([*map(x509.DNSName, hosts)]), critical=False)
         .add_extension(x509.BasicConstraints(ca=ca is None, path_length=None), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)

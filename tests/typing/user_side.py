@@ -28,7 +28,7 @@ from SlyAPI import (
     requires_scopes,
 )
 from SlyAPI.httpx import signed
-from SlyAPI.oauth2 import ServiceAccount
+from SlyAPI.oauth2 import ServiceAccount, browser_consent
 from SlyAPI.paging import CursorPages, LinkPages, Page, Pages
 from SlyAPI.web import JsonMap, JsonType, ParamsDict, Request
 
@@ -193,10 +193,19 @@ def heard(user: OAuth2User) -> None:
     assert_type(user.expires_at, datetime | None)
     assert_type(user.scopes, list[str])
     assert_type(user.missing_scopes, list[str])
+    assert_type(user.subject, str | None)
 
 
 async def heard_later(user: OAuth2User) -> None:
     heard(user)
+
+
+async def natively(app: OAuth2App) -> OAuth2User:
+    async with browser_consent() as page:
+        login = await app.push_login(page.redirect_uri, "read", login_hint="robin")
+        redirect = await page.ask(login)
+        assert_type(redirect, str)
+        return await app.finish_login(login, redirect)
 
 
 def credentials(app: OAuth2App, user: OAuth2User) -> None:

@@ -37,15 +37,16 @@ def signed_by(httpx: ModuleType, auth: Auth, presents_certificate: bool) -> Any:
                 )
             response = yield request
             auth.note_reply(plain.url, response.status_code, response.headers)
+            had: set[bool] = set()
             while repeatable and auth.may_sign_again(response.status_code, response.headers):
-                proof = wants_nonce(response.headers)
+                if (for_nonce := wants_nonce(response.headers)) in had:
+                    return  # repeated once for a nonce, and once for a newer token
+                had.add(for_nonce)
                 if not await auth.sign_again(None, plain, response.headers):
                     return
                 _apply(plain, request)
                 response = yield request
                 auth.note_reply(plain.url, response.status_code, response.headers)
-                if proof or not wants_nonce(response.headers):
-                    return  # repeated once; and once more for a nonce that a new token's first proof lacked
 
         def sync_auth_flow(self, request: Any) -> Generator[Any, Any, None]:
             raise ConfigError("A synchronous client cannot be signed for.", next_step="Use httpx's AsyncClient.")

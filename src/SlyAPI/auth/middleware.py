@@ -51,8 +51,11 @@ async def _signed(
     _apply(await auth.sign(request.session, plain), request)
     response = await handler(request)
     auth.note_reply(plain.url, response.status, response.headers)
+    had: set[bool] = set()
     while auth.may_sign_again(response.status, response.headers) and _can_repeat(request):
-        proof = wants_nonce(response.headers)
+        if (for_nonce := wants_nonce(response.headers)) in had:
+            break  # repeated once for a nonce, and once for a newer token
+        had.add(for_nonce)
         try:
             again = await auth.sign_again(request.session, plain, response.headers)
         except BaseException:
@@ -64,8 +67,6 @@ async def _signed(
         _apply(plain, request)
         response = await handler(request)
         auth.note_reply(plain.url, response.status, response.headers)
-        if proof or not wants_nonce(response.headers):
-            break  # repeated once; and once more for a nonce that a new token's first proof lacked
     return response
 
 

@@ -312,11 +312,15 @@ class OAuth2App(PushedLogin, DeviceCalls, MachineCalls, RegistrationCalls):
         return await self._token_call(form, method, client, now, resources=resources, previous=user)
 
     @clean_traceback
-    async def revoke(self, user: OAuth2User, client: "ClientSession | None" = None) -> None:
+    async def revoke(
+        self, user: OAuth2User, client: "ClientSession | None" = None, *, now: float | None = None
+    ) -> None:
         """Ends the user's grant at the provider (RFC 7009); a grant that has ended before is not an error.
 
         Raises `ConfigError` if no revocation endpoint is known, `TokenError`, `NetworkError`.
         """
         form = revocation_form(user)
-        reply, sent = await self._send("revoke_uri", form, self._client_auth_for(user), client, None)
+        # AT Protocol's servers end a bound token for the holder of its key alone, and answer 200 to everybody
+        method, key = self._client_auth_for(user), user.dpop_key
+        reply, sent = await self._send("revoke_uri", form, method, client, now, dpop_key=key)
         read_revocation_reply(reply, sent)

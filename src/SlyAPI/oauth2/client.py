@@ -17,11 +17,11 @@ from ..tokens.scopes import Scopes, join_scopes, split_scopes
 from ..tokens.user import OAuth2User
 from ..transport import requests as transport
 from ..web.events import refresh_log as log
-from ..web.messages import Reply, Request, skew
+from ..web.messages import NOTICEABLE_SKEW, Reply, Request, skew
 from ..web.secret_values import SecretForm, SecretJson, Secrets
 from ..web.urls import check_endpoint
-from .client_file import ENDPOINTS, OWN_KEYS, client_members, read_members, saved_path
-from .dpop import Nonces, asks_for_nonce, choose_algorithm, dpop_proof
+from .client_file import ENDPOINTS, OWN_KEYS, client_members, path_beside, read_members, saved_path
+from .dpop import Nonces, asks_for_nonce, choose_algorithm, dpop_proof, refuses_proof
 from .issuer_keys import IssuerKeys
 from .login import FinishedLogins
 from .profile import allowed, check_key, check_profile, not_bound
@@ -122,9 +122,12 @@ class Client:
     def from_json_file(cls, path: StrPath, on_refresh: OnRefresh | None = None) -> Self:
         """The client in a file: our format, Google's download, or RFC 7591 names.
 
-        Raises `CredentialsNotFoundError`, or `CredentialsError` naming what the file is instead.
+        Relative paths of `key` and `certificate` count from the file's folder. Raises `CredentialsNotFoundError`, or
+        `CredentialsError` naming what the file is instead.
         """
-        return cls.from_json_obj(read_json_file(path), on_refresh, name=display_path(path))
+        app = cls.from_json_obj(read_json_file(path), on_refresh, name=display_path(path))
+        app.key, app.certificate = path_beside(path, app.key), path_beside(path, app.certificate)
+        return app
 
     @classmethod
     @clean_traceback
@@ -273,7 +276,7 @@ class Client:
         """The reply of the endpoint (`token_uri`, `revoke_uri`, ...) to a form, and what no message may repeat.
 
         All requests with the client's authentication go this way. One with a proof is repeated once where the server
-        wants its nonce in it.
+        refuses the proof and its clock turns out to be another than ours, and once where it wants its nonce.
         """
         check_profile(self)
         key = None
@@ -281,7 +284,11 @@ class Client:
             from .jose import load_signing_key  # few need it
 
             key = load_signing_key(dpop_key)
+        known = self.clock_skew
         reply, sent = await self._send_once(endpoint, form, method, client, now, resources, key)
+        if key is not None and refuses_proof(reply) and abs(self.clock_skew - known) >= NOTICEABLE_SKEW:
+            self._nonces.take(reply.url, reply.headers)
+            reply, sent = await self._send_once(endpoint, form, method, client, now, resources, key)
         if key is not None and self._nonces.take(reply.url, reply.headers) and asks_for_nonce(reply):
             reply, sent = await self._send_once(endpoint, form, method, client, now, resources, key)
             self._nonces.take(reply.url, reply.headers)
@@ -383,7 +390,7 @@ class Client:
     async def _round_trip(self, request: Request, client: "ClientSession | None", now: float) -> Reply:
         """The one way to the provider: at most so many requests at once; notes how far its clock is ahead."""
         check_endpoint(request.url, "token_uri", allow_http=self.allow_http)
-        async with self._slots.slot(request.name, self.token_requests, self.token_timeout) as left:
+        async with self._slots.slot(request, self.token_requests, self.token_timeout) as left:
             reply = await transport.send(request, client, timeout=left)
         self.clock_skew = skew(reply.headers, now)
         return reply

@@ -88,8 +88,17 @@ def _origin(url: str) -> str:
 
 def asks_for_nonce(reply: Reply) -> bool:
     """Whether an authorization server refused a request for want of its nonce (RFC 9449 §8)."""
+    return _error_of(reply) == "use_dpop_nonce"
+
+
+def refuses_proof(reply: Reply) -> bool:
+    """Whether an authorization server refused the proof itself, which may be of a wrong time (RFC 9449 §5)."""
+    return _error_of(reply) == "invalid_dpop_proof"
+
+
+def _error_of(reply: Reply) -> str:
     answer = read_answer(reply) if reply.status in (400, 401) else None
-    return answer is not None and answer.get("error") == "use_dpop_nonce"
+    return str((answer or {}).get("error", ""))
 
 
 async def dpop_proof(

@@ -34,8 +34,6 @@ class Expected(NamedTuple):
     jwks_uri: str
 
 
-_SHORTEST_SECRET = 14
-"""112 bits (NIST SP 800-131A)."""
 _SAME = {"EdDSA": ("EdDSA", "Ed25519"), "Ed25519": ("EdDSA", "Ed25519")}
 """Two names of one algorithm (RFC 9864)."""
 
@@ -217,7 +215,7 @@ class IdentityCalls(Client):
 
     def _expected(self, setting: Literal["id_token_alg", "response_alg"] = "id_token_alg") -> Expected:
         """Who signs what this client reads, with the algorithms of a setting. Raises `ConfigError` where unknown."""
-        from .jose import ASYMMETRIC
+        from .jose import ASYMMETRIC, SHORTEST_SECRET
 
         issuer = self.issuer or self._facts.id_token_issuer or self._facts.issuer
         jwks_uri = self.jwks_uri or self._facts.jwks_uri or ""
@@ -233,8 +231,11 @@ class IdentityCalls(Client):
                 next_step="Make the client from its issuer (scaffold --issuer), or leave out "
                 + ("the scope openid." if setting == "id_token_alg" else "response_mode."),
             )
-        if by_secret and len(self.secret or "") < _SHORTEST_SECRET:
-            raise ConfigError(f"{setting} HS256 needs the client's secret, {_SHORTEST_SECRET} characters or longer.")
+        if by_secret and len((self.secret or "").encode()) < SHORTEST_SECRET:
+            raise ConfigError(
+                f"{setting} HS256 needs the client's secret, of {SHORTEST_SECRET} octets or more (RFC 7518 §3.2).",
+                next_step="Register RS256 or ES256 for what the provider signs.",
+            )
         if not by_secret:
             check_endpoint(jwks_uri, "jwks_uri", allow_http=self.allow_http)
         if not by_secret and not algs <= {*ASYMMETRIC}:

@@ -73,6 +73,13 @@ class Jwt(NamedTuple):
     claims: Mapping[str, Any]
 
 
+class Jws(NamedTuple):
+    """A signed message whose signature holds, whatever it contains."""
+
+    header: Mapping[str, Any]
+    payload: bytes
+
+
 def load_signing_key(
     key: KeyLike, *, alg: str | None = None, key_id: str | None = None, rsa_alg: str = "RS256"
 ) -> SigningKey:
@@ -92,8 +99,11 @@ def load_signing_key(
     loaded = _load(_content(key))
     kinds = _BY_KIND | {("RSA", ""): rsa_alg}
     chosen = alg or loaded.get("alg") or kinds.get((loaded.key_type, str(loaded.get("crv") or "")))
-    if chosen is None:
-        raise ConfigError("None of our algorithms works with this kind of key.", next_step="Use an EC key on P-256.")
+    if chosen not in _ALL:
+        raise ConfigError(
+            f"The key works with none of {', '.join(ASYMMETRIC)}, by its kind or its own alg.",
+            next_step="Use an EC key on P-256.",
+        )
     algorithm = _algorithm(chosen)
     try:
         algorithm.check_key(loaded)
@@ -125,7 +135,7 @@ def _signer(algorithm: Any, key: Any) -> Sign:
 
 def new_key(alg: str = "ES256") -> SecretJson:
     """A new private key, as a JWK."""
-    jwk = _library("jwk")
+    jwk = _library().jwk
     kinds = {made: kind for kind, made in _BY_KIND.items()} | {"PS256": ("RSA", ""), "Ed25519": ("OKP", "Ed25519")}
     kind, curve = kinds[alg]
     return SecretJson(jwk.generate_key(kind, curve or 2048, private=True).as_dict(private=True), alg=alg)
@@ -154,7 +164,16 @@ async def signed_jwt(claims: Mapping[str, Any], key: SigningKey, header: Mapping
 
 
 def read_jwt(token: object, keys: Iterable[Mapping[str, Any]], algs: Collection[str]) -> Jwt:
-    """The token's header and claims, if one of `keys` (JWKs) made its signature with one of `algs`.
+    """The token's header and claims, if one of `keys` (JWKs) made its signature with one of `algs`, as `read_jws` says.
+
+    Raises `IdentityError` also for a payload that is not a JSON object.
+    """
+    message = read_jws(token, keys, algs)
+    return Jwt(message.header, _claims(message.payload))
+
+
+def read_jws(token: object, keys: Iterable[Mapping[str, Any]], algs: Collection[str]) -> Jws:
+    """Header and payload of a JWS in compact form, if one of `keys` (JWKs) made its signature with one of `algs`.
 
     A key that names another `kid`, `use`, `alg` or kind does not count, nor does one that is published with its private
     part. Raises `IdentityError`, which quotes nothing of the token; `UnknownKeyError` where no key fits, so that newer
@@ -174,7 +193,7 @@ def read_jwt(token: object, keys: Iterable[Mapping[str, Any]], algs: Collection[
     signed = token.rpartition(".")[0].encode("ascii")
     if not any(_holds(alg, signed, signature, key) for key in fitting):
         raise IdentityError("The token's signature is not valid.")
-    return Jwt(header, _claims(payload))
+    return Jws(header, payload)
 
 
 def unverified(token: object) -> Jwt:
@@ -191,18 +210,24 @@ class UnknownKeyError(IdentityError):
 
 # --- joserfc ---
 
+_UNUSABLE = (ValueError, TypeError, AttributeError, LookupError)
+"""Further errors of joserfc for a key that it cannot use; an unknown curve is a KeyError."""
+
 
 def require() -> None:
     """Raises `MissingExtraError` where the package is not installed."""
-    _library("jws")
+    _library()
 
 
-def _library(module: str) -> Any:
-    """A module of joserfc. Raises `MissingExtraError`."""
+def _library() -> Any:
+    """The package joserfc with the modules that are used here. Raises `MissingExtraError`."""
     try:
-        from importlib import import_module
+        import joserfc.errors
+        import joserfc.jwk
+        import joserfc.jws
+        import joserfc.util
 
-        return import_module(f"joserfc.{module}")
+        return joserfc
     except ImportError:
         pass
     raise MissingExtraError(
@@ -212,7 +237,7 @@ def _library(module: str) -> Any:
 
 def _algorithm(name: str) -> Any:
     # not by `get_alg`, which warns of the name EdDSA: RFC 9864 prefers Ed25519, and issuers still write the older one
-    return _library("jws").JWSRegistry.algorithms[name]
+    return _library().jws.JWSRegistry.algorithms[name]
 
 
 def _content(key: StrPath | bytes | Mapping[str, Any]) -> bytes | Mapping[str, Any]:
@@ -243,16 +268,16 @@ def _parsed(content: bytes) -> Mapping[str, Any]:
 
 
 def _load(content: bytes | Mapping[str, Any]) -> Any:
-    jwk, errors = _library("jwk"), _library("errors")
+    jwk, errors = _library().jwk, _library().errors
     try:
         if isinstance(content, Mapping):
             return jwk.import_key(dict(content))
         for kind in ("EC", "RSA", "OKP"):
             try:
                 return jwk.import_key(content, kind)
-            except (errors.JoseError, ValueError, TypeError, AttributeError):
+            except (errors.JoseError, *_UNUSABLE):
                 continue
-    except (errors.JoseError, ValueError, TypeError):
+    except (errors.JoseError, *_UNUSABLE):
         pass
     raise ConfigError(
         "The key is not a private key in PEM or a JWK, or it has a password.",
@@ -269,12 +294,14 @@ _MOST_KEYS = 8
 """Keys of one id, or of none, that are tried for one token."""
 _SHORTEST_RSA, _LONGEST_RSA = 2048, 16384 + 8
 """Bits (RFC 7518 §3.3; what OpenSSL verifies with)."""
+SHORTEST_SECRET = 32
+"""Octets of a secret for HS256 (RFC 7518 §3.2, OpenID Connect Core §16.19)."""
 _PRIVATE = {"d", "p", "q", "dp", "dq", "qi", "oth", "k"}
 
 
 def _opened(token: str) -> tuple[dict[str, Any], bytes, bytes]:
     """Header, payload and signature, decoded. Raises `IdentityError`."""
-    decode = _library("util").urlsafe_b64decode
+    decode = _library().util.urlsafe_b64decode
     payload = signature = b""
     try:
         head, payload, signature = (decode(part.encode("ascii")) for part in token.split("."))
@@ -306,14 +333,16 @@ def _candidates(header: Mapping[str, Any], alg: str, keys: Iterable[Mapping[str,
 
 def _loaded(key: Mapping[str, Any]) -> Any:
     """A published key to verify with; None for one that cannot be used, or that is published whole."""
-    jwk, errors = _library("jwk"), _library("errors")
+    jwk, errors = _library().jwk, _library().errors
     if key.get("kty") != "oct" and _PRIVATE & key.keys():
         return None  # anybody who reads it can sign
-    if key.get("kty") == "RSA" and not _SHORTEST_RSA <= 6 * len(str(key.get("n"))) <= _LONGEST_RSA:
+    if key.get("kty") == "RSA" and not _SHORTEST_RSA <= 6 * len(str(key.get("n")).lstrip("A")) <= _LONGEST_RSA:
+        return None  # "A" are zeros, which add nothing
+    if key.get("kty") == "oct" and 6 * len(str(key.get("k"))) < 8 * SHORTEST_SECRET:
         return None
     try:
         return jwk.import_key(dict(key))
-    except (errors.JoseError, ValueError, TypeError, AttributeError):
+    except (errors.JoseError, *_UNUSABLE):
         return None
 
 
@@ -322,7 +351,7 @@ def _fits(key: Any, alg: str) -> bool:
     try:
         _algorithm(alg).check_key(key)
         key.get_op_key("verify")
-    except (_library("errors").JoseError, ValueError, TypeError):
+    except (_library().errors.JoseError, *_UNUSABLE):
         return False
     return bool(key.key_type != "OKP" or key.curve_name == "Ed25519")
 
@@ -330,7 +359,7 @@ def _fits(key: Any, alg: str) -> bool:
 def _holds(alg: str, signed: bytes, signature: bytes, key: Any) -> bool:
     try:
         return bool(_algorithm(alg).verify(signed, signature, key))
-    except (_library("errors").JoseError, ValueError, TypeError):
+    except (_library().errors.JoseError, *_UNUSABLE):
         return False
 
 

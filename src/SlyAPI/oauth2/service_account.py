@@ -23,7 +23,7 @@ from ..json_file import StrPath, display_path, is_content, read_json_file
 from ..tokens.recognise import recognise
 from ..tokens.scopes import split_scopes
 from ..tokens.user import OAuth2User
-from ..web.messages import Method, Request
+from ..web.messages import NOTICEABLE_SKEW, Method, Request
 from ..web.urls import check_endpoint
 from .app import OAuth2App
 from .client_file import text_of
@@ -179,7 +179,7 @@ class AccountSource(TokenSource):
         try:
             return await self._grant(client, now)
         except TokenError as error:
-            if error.error != "invalid_grant" or abs(self.app.clock_skew - known) < _NOTICEABLE:
+            if error.error != "invalid_grant" or abs(self.app.clock_skew - known) < NOTICEABLE_SKEW:
                 raise
         return await self._grant(client, now)  # `iat` by the provider's clock, which its refusal has shown
 
@@ -199,8 +199,6 @@ class AccountSource(TokenSource):
             raise
 
 
-_NOTICEABLE = 60.0
-"""Seconds by which a clock has to be off before a refusal is attributed to it."""
 _MOST_HELD = 1000
 """Users of one account whose tokens are remembered for objects made later; then the oldest are forgotten."""
 _HELD: WeakKeyDictionary[ServiceAccount, dict[tuple[frozenset[str], str | None, int], HeldUser]] = WeakKeyDictionary()

@@ -164,7 +164,7 @@ class Signer(Auth):
             await held.load()
             if held.user is NOT_LOADED:
                 return  # a machine that has no token yet
-            await self.app.revoke(held.user, client)
+            await self.app.revoke(held.user, client, now=held.clock())
             if held.rare.entry is not None:
                 await held.rare.entry.delete()
 
