@@ -278,7 +278,7 @@ def test_the_profile_is_in_the_client_file_and_checked_by_every_command(tmp_path
     assert OAuth2App.from_json_obj(kept) == app
     path = tmp_path / "app.json"
     path.write_text(json.dumps(kept))
-    assert checked_client(path) == app
+    assert checked_client(path).profile == "fapi2"
     path.write_text(json.dumps({**kept, "dpop": False}))
     with pytest.raises(CredentialsError, match=r"§5\.3\.3\.1, 1"):
         checked_client(path)
