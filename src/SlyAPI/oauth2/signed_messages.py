@@ -93,7 +93,7 @@ class SignedMessages(IdentityCalls):
         """The redirect's parameters, of a signed response (JARM) after its verification. Raises `RedirectError`."""
         if self.response_mode is None:
             return redirect
-        from .jose import unverified
+        from .signed_tokens import unverified
 
         at = clock(now)
         token = signed_response.response_in(query_of(redirect), state)
