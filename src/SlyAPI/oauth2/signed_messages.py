@@ -104,7 +104,7 @@ class SignedMessages(IdentityCalls):
             found = signed_response.read_response(
                 verified.claims, issuer=expected.issuer, client_id=self.id, now=at + self.clock_skew
             )
-            return urlencode(found)
+            return urlencode(found, errors="surrogatepass")
         except IdentityError as error:
             why, what_helps = error.args[0], (error.kind, error.retry_after)  # a key may be published in a moment
             refused = RedirectError(f"The signed response is refused: {why}", next_step="Begin the login again.")
