@@ -75,16 +75,19 @@ def calls(quick: bool) -> str:
     workers: dict[str, Command] = {"plain": WITHOUT_ORJSON, "fast": OURS}
     cases = {(by, f"{who}:{mode}"): count for mode, (_, count) in SINGLE.items() for by in workers for who in WHO}
     spent = cpu(workers, cases | {("plain", "sly:sign"): 50_000, ("plain", "hand:sign"): 50_000}, 5 if quick else 25)
+    counted: dict[Case, float] = {}
+    for by, modes in (("plain", SINGLE), ("fast", COUNTED_WITH_ORJSON)) if has_callgrind() else ():
+        once = {mode: max(2, SINGLE[mode][1] // 8) for mode in modes if not quick or mode == "small"}
+        asked = {f"{who}:{mode}": count for mode, count in once.items() for who in WHO}
+        counted |= {(by, mode): each for mode, each in instructions(workers[by], asked).items()}
     rows: list[list[str]] = []
-    for mode, (told, count) in SINGLE.items():
+    for mode, (told, _) in SINGLE.items():
         goals = [f" (goal {goal:.2f})" for goal in GOALS.get(mode, ())] or ["", ""]
         for by, name, (goal, cpu_goal) in (("plain", told, goals), ("fast", "the same with orjson", ["", ""])):
             row = [name, *_compared(*(spent[by, f"{who}:{mode}"] for who in WHO))]
             row[3] += cpu_goal
-            counting = mode == "small" if quick else by == "plain" or mode in COUNTED_WITH_ORJSON
-            if counting and has_callgrind():
-                counted = instructions(workers[by], {f"{who}:{mode}": max(2, count // 8) for who in WHO})
-                row += _compared(counted[f"hand:{mode}"], counted[f"sly:{mode}"], 1e-3)
+            if (by, f"sly:{mode}") in counted:
+                row += _compared(counted[by, f"hand:{mode}"], counted[by, f"sly:{mode}"], 1e-3)
                 row[6] += goal
             rows.append([*row, *[""] * (7 - len(row))])
     head = ["", "by hand, µs", "SlyAPI, µs", "times", "by hand, k instr.", "SlyAPI, k instr.", "times"]

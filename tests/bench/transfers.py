@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import IO, Any
 
 import aiohttp
 
@@ -55,6 +56,10 @@ async def _serve() -> None:
 Transfer = Callable[[], Awaitable[object]]
 
 
+def _opened(path: Path, mode: str) -> IO[Any]:
+    return open(path, mode)  # as people do, in the event loop
+
+
 def _by_hand(session: aiohttp.ClientSession, url: str, size: int, folder: Path) -> dict[str, Transfer]:
     async def stream() -> None:
         async with session.get(f"{url}/{size}") as reply:
@@ -63,14 +68,14 @@ def _by_hand(session: aiohttp.ClientSession, url: str, size: int, folder: Path) 
 
     async def download() -> None:
         async with session.get(f"{url}/{size}") as reply:
-            with open(folder / "by hand", "wb") as file:
+            with _opened(folder / "by hand", "wb") as file:
                 async for piece in reply.content.iter_any():
                     file.write(piece)
                 file.flush()
                 await asyncio.to_thread(os.fsync, file.fileno())
 
     async def upload() -> None:
-        with open(folder / "sent", "rb") as file:
+        with _opened(folder / "sent", "rb") as file:
             async with session.post(url, data=file, headers={"Content-Length": str(size)}) as reply:
                 await reply.json(content_type=None)
 
