@@ -27,7 +27,8 @@ _CONFIGURATION = {
     "unauthorized_client": "The provider does not allow this client this kind of grant; see its console.",
     "unsupported_grant_type": "The provider does not offer this kind of grant at this token_uri.",
     "invalid_scope": "Ask for scopes that the provider knows and this client may have.",
-    "invalid_target": "Ask for a resource that the provider knows, and that is part of this grant (RFC 8707).",
+    "invalid_target": "Check resource (in the client file or the call) and audience: the provider does not know them, "
+    "does not allow them to this client or grant, or requires one (RFC 8707).",
     "redirect_uri_mismatch": "Register exactly this redirect URI with the provider.",
     "invalid_dpop_proof": "The provider refused the proof of the key; check this machine's clock.",
     "invalid_request": "The provider found the request malformed; see its description.",
@@ -58,8 +59,8 @@ def read_token_reply(
 
     `now` is when the request was sent (epoch seconds, by the provider's clock if known), `previous` the user
     refreshed; messages mask `secrets`, those of the request; `refresh_life_unit` in seconds; `dpop_key` is the key of
-    the request's proof. Raises `TokenError` (`GrantEndedError` if the refresh token is refused for good) or
-    `BadReplyError`.
+    the request's proof. Raises `TokenError` (`GrantEndedError` if the refresh token is refused for good),
+    `BadReplyError`, or `IdentityError` for a refresh that names another account (`sub`).
     """
     answer = read_answer(reply)
     if reply.status >= 300 or is_error(answer):

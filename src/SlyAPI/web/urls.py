@@ -33,6 +33,11 @@ def is_loopback_uri(uri: str) -> bool:
         return False
 
 
+def is_https_or_loopback(uri: str) -> bool:
+    """Whether what is sent to the URI is protected on its way, or does not leave this machine."""
+    return uri.lower().startswith("https://") or is_loopback_uri(uri)
+
+
 @lru_cache(maxsize=1024)
 def check_endpoint(uri: str, name: str, *, allow_http: bool = False) -> str:
     """`uri` if secrets may be sent there: https, or http on loopback, or any http with `allow_http`.

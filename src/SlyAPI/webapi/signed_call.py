@@ -56,16 +56,17 @@ async def signed_call(
     own = Request(*unsigned)
     replaced: list[str] = []
     call_again = False
+    had: set[bool] = set()
     while reply.status in (401, 403) and auth.may_sign_again(reply.status, reply.headers):
-        proof = wants_nonce(reply.headers)
+        if (for_nonce := wants_nonce(reply.headers)) in had:
+            break  # repeated once for a nonce, and once for a newer token
+        had.add(for_nonce)
         replaced += _added(own, request)
         call_again = await auth.sign_again(client, request, reply.headers)
         if not call_again or not is_repeatable(request):
             break
         reply, call_again = await fetch(client, request, limit), False
         auth.note_reply(request.url, reply.status, reply.headers)
-        if proof or not wants_nonce(reply.headers):
-            break  # repeated once; and once more for a nonce that a new token's first proof lacked
     if reply.status in REDIRECTS and "Location" in reply.headers:
         request, reply = await _follow(auth, client, own, request, reply, origin, limit, fetch)
     if reply.status >= 400:
