@@ -292,6 +292,33 @@ async def test_an_exception_of_the_callers_function_keeps_its_frames_without_the
     assert modules_in(caught.value) == [__name__] * 3
 
 
+def of_the_caller_while_handling_its_own() -> None:
+    try:
+        raise KeyError("of the caller")
+    except KeyError:
+        of_the_caller()
+
+
+async def test_an_exception_of_the_callers_function_shows_nothing_of_the_library() -> None:
+    """Neither below the caller's function, nor in what the library handles when it calls the function."""
+    namespace: dict[str, object] = {"__name__": "SlyAPI.example", "callback": of_the_caller_while_handling_its_own}
+    code = (
+        "def fails():\n"
+        f"    secret = {SECRET!r}\n"
+        "    try:\n"
+        "        {}[secret]\n"
+        "    except KeyError:\n"
+        "        callback()\n"
+    )
+    exec(code, namespace)
+    with pytest.raises(LookupError) as caught:
+        await calls_back(namespace["fails"])  # type: ignore[arg-type]
+    assert modules_in(caught.value)[-2:] == [__name__] * 2
+    assert isinstance(caught.value.__context__, KeyError)
+    assert caught.value.__context__.__context__ is None
+    assert SECRET not in "".join(told_by_traceback(caught.value))
+
+
 async def test_what_the_caller_handles_stays_the_context_and_a_cause_loses_its_frames() -> None:
     cause = ValueError("why")
     with suppress(ValueError):

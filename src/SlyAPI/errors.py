@@ -268,8 +268,8 @@ def clean_traceback(function: F) -> F:
     A traceback reaches the variables of every frame in it, and ours hold tokens, forms and replies; an exception that
     we handled holds documents and headers. So an error of our own code, and what ends a task (`CancelledError`,
     `KeyboardInterrupt`), leaves without the frames from the decorated function on and without the exceptions handled
-    in them. An exception of a function that the caller gave us keeps its frames. `SLYAPI_TRACEBACK=1` in the
-    environment keeps everything.
+    in them. An exception of a function that the caller gave us keeps the frames of the caller alone.
+    `SLYAPI_TRACEBACK=1` in the environment keeps everything.
     """
     inner: Any = function
     flags = inner.__code__.co_flags
@@ -339,9 +339,8 @@ def _clean(error: BaseException, handled: BaseException | None) -> None:
     """Removes our frames from an error that a boundary caught; `handled`: the exception that the caller handles."""
     if os.environ.get("SLYAPI_TRACEBACK") == "1" or error is handled:
         return
-    boundary = error.__traceback__
-    if isinstance(error, Exception) and not isinstance(error, SlyError) and not _raised_here(boundary):
-        error.__traceback__ = boundary and boundary.tb_next
+    if isinstance(error, Exception) and not isinstance(error, SlyError) and not _raised_here(error.__traceback__):
+        _keep_callers_frames(error, handled)
         return
     error.__traceback__, error.__context__ = None, handled
     cause = error.__cause__
@@ -350,8 +349,49 @@ def _clean(error: BaseException, handled: BaseException | None) -> None:
         cause = cause.__cause__
 
 
+def _keep_callers_frames(error: BaseException, handled: BaseException | None) -> None:
+    """Removes our frames from an exception of the caller's function, and from those that it handled.
+
+    Of the exceptions in its context, the first that our own code handled goes, with those below it.
+    """
+    seen = set[int]()
+    while id(error) not in seen:
+        seen.add(id(error))
+        error.__traceback__ = _callers_frames(error.__traceback__)
+        below = error.__context__
+        if below is None or below is handled:
+            return
+        if _package(below.__traceback__) == _OURS:
+            error.__context__ = handled
+            return
+        error = below
+
+
+def _callers_frames(traceback: TracebackType | None) -> TracebackType | None:
+    """The traceback without our frames, and without those of packages through which we called the caller's function."""
+    kept: list[TracebackType] = []
+    ours = False
+    while traceback is not None:
+        package = _package(traceback)
+        ours = package == _OURS or (ours and package in _CALLED_THROUGH)
+        if not ours:
+            kept.append(traceback)
+        traceback = traceback.tb_next
+    for one, following in zip(kept, [*kept[1:], None], strict=True):
+        one.tb_next = following
+    return kept[0] if kept else None
+
+
 def _raised_here(traceback: TracebackType | None) -> bool:
     while traceback is not None and traceback.tb_next is not None:
         traceback = traceback.tb_next
-    name = str(traceback.tb_frame.f_globals.get("__name__")) if traceback else ""
-    return name.partition(".")[0] == __name__.partition(".")[0]
+    return _package(traceback) == _OURS
+
+
+def _package(traceback: TracebackType | None) -> str:
+    """The package of a traceback's first frame."""
+    return str(traceback.tb_frame.f_globals.get("__name__")).partition(".")[0] if traceback else ""
+
+
+_OURS = __name__.partition(".")[0]
+_CALLED_THROUGH = frozenset({"aiohttp", "asyncio", "concurrent", "contextlib"})

@@ -65,5 +65,27 @@ async def test_no_reply_to_a_public_call_makes_it_show_a_secret(call: Call, tmp_
                 break
 
 
+class AwayError(Exception):
+    """What a program's own key raises, as the client of a KMS does."""
+
+
+def away(data: bytes) -> bytes:
+    raise AwayError("the key is away")
+
+
+WITH_A_CLIENT = ("OAuth2App.", "OAuth2.", "ClientCredentials.", "TokenExchange.", "AssertionGrant.")
+NEED_THE_KEY = {"OAuth2App.exchange_code", "OAuth2App.finish_login", "OAuth2App.refresh", "OAuth2App.introspect"}
+
+
+@pytest.mark.parametrize(
+    "call", [call for call in CALLS if call.name.startswith(WITH_A_CLIENT)], ids=lambda call: call.name
+)
+async def test_no_key_that_fails_makes_a_public_call_show_a_secret(call: Call, tmp_path: Path) -> None:
+    async with echoing(SHAPES["described"]) as server:
+        sound = next(call.variants(Place(server.origin, tmp_path, away)))
+        error = await shows_nothing(made(sound), kept=OURS)
+    assert call.name not in NEED_THE_KEY or isinstance(error, AwayError)
+
+
 def test_what_is_left_out_is_there_to_be_left_out() -> None:
     assert LEFT_OUT.keys() <= found_calls().keys()

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import time
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from SlyAPI import (
     AssertionGrant,
@@ -30,6 +32,7 @@ from SlyAPI import (
 )
 from SlyAPI.oauth1.user import TemporaryCredentials
 from SlyAPI.oauth2 import DeviceLogin
+from SlyAPI.oauth2.jose import Sign
 from SlyAPI.oauth2.login import Login
 from SlyAPI.stores import EncryptedStore, FileStore, MemoryStore, SqliteStore, TokenStore
 from SlyAPI.web import Method, Request
@@ -64,13 +67,15 @@ def methods_of(kind: type) -> Iterator[tuple[str, Callable[..., Any]]]:
 
 @dataclass
 class Place:
-    """Where a call is made: the origin of a server, and a folder of its own."""
+    """Where a call is made: the origin of a server, and a folder of its own; a client's `key` that is a callable."""
 
     origin: str
     folder: Path
+    key: Sign | None = None
 
     def app(self, **more: Any) -> OAuth2App:
         app = OAuth2App("client@id", CLIENT_SECRET, f"{self.origin}/auth", f"{self.origin}/token", **more)
+        app.key, app.key_alg = self.key, self.key and "ES256"
         for name in ("revoke", "device", "introspect", "register"):
             setattr(app, f"{name}_uri", f"{self.origin}/{name}")
         app.registration_client_uri, app.registration_access_token = f"{self.origin}/register/c", ACCESS
@@ -102,7 +107,7 @@ class Place:
 
     def login(self) -> dict[str, Any]:
         redirect = "https://app.example/cb"
-        return Login("", STATE_TEXT, VERIFIER_TEXT, redirect, ["a"], "client@id", None, NOW).to_dict()
+        return Login("", STATE_TEXT, VERIFIER_TEXT, redirect, ["a"], "client@id", None, time.time()).to_dict()
 
     def file(self, content: str | bytes) -> Path:
         path = self.folder / f"file-{abs(hash(content))}.json"
@@ -163,7 +168,9 @@ def texts(secret: str) -> list[Any]:
 def arguments(place: Place) -> dict[str, list[Any]]:
     """Values by the name of the parameter; the first is a sound one."""
     user, files = OAuth2User.from_json_obj(place.user_json()), place.files()
-    redirects = [f"code={CODE}&state={STATE_TEXT}", f"code={CODE}", f"error={CODE}&state={STATE_TEXT}", CODE]
+    hidden = place.login().keys() - {"redirect_uri"}  # which is no secret, and may be echoed
+    redirects = [urlencode({"code": CODE, "state": STATE_TEXT}), f"code={CODE}&state={STATE_TEXT}"]
+    redirects += [f"code={CODE}", f"error={CODE}&state={STATE_TEXT}", CODE]
     redirects += [f"oauth_token={token}&oauth_verifier={CODE}" for token in (ACCESS, "other")] + [f"{CODE}=&=&"]
     return {
         **{name: texts(CODE) for name in ("code", "verifier")},
@@ -180,7 +187,7 @@ def arguments(place: Place) -> dict[str, list[Any]]:
         "answer": [{"access_token": ACCESS}, {"access_token": [ACCESS]}, {"access_token": f"{ACCESS}\n"}, {ACCESS: 1}],
         "query": [*redirects, *(f"https://app.example/cb?{text}#{text}" for text in redirects)],
         "redirect": [f"https://app.example/cb?{text}" for text in redirects],
-        "kept": [place.login(), None, *({**place.login(), name: ACCESS} for name in place.login())],
+        "kept": [place.login(), None, *({**place.login(), name: ACCESS} for name in hidden)],
         "temporary": [TemporaryCredentials(ACCESS, REFRESH)],
         "state": texts(STATE_TEXT),
         "params": [None, {"q": ACCESS}, {"q": f"{ACCESS}\ud800"}],
@@ -219,6 +226,13 @@ SOUND: Mapping[str, Any] = {
     "status": 401,
     "scheme": "Bearer",
     "auth": UrlApiKey("key", API_KEY),
+    "task": "a task",
+    "before": NOW,
+    "ahead": 300.0,
+    "at_once": 1,
+    "behind": 60.0,
+    "on_error": None,
+    "clock": lambda: NOW,
 }
 """Parameters that are needed but hold no secret; what is not needed is left out."""
 
@@ -236,6 +250,8 @@ class Call:
         owner, _, method = self.name.partition(".")
         if owner != "WebAPI":  # there it is an API's, which a message names without its query
             known["path"] = place.files()
+        if method == "ending":  # there it is which of a user's tokens
+            known["token"] = ["access", "refresh"]
         needs_object = bool(method) and not inspect.ismethod(self.function) and not self._is_static(method)
         parameters = [*inspect.signature(self.function).parameters.values()][needs_object:]
         names = [p.name for p in parameters if p.name in known and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
@@ -259,7 +275,7 @@ async def outcome(result: Any) -> None:
     """Waits for what a call gave, whatever kind of thing it is."""
     if isinstance(result, AbstractAsyncContextManager):
         async with result as inside:
-            await outcome(inside)
+            await outcome(None if inside is result else inside)
     elif isinstance(result, Awaitable):
         await outcome(await result)
     elif isinstance(result, AsyncIterable):
