@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from base64 import urlsafe_b64encode
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import replace
@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from services import SERVICES
 
 from SlyAPI import OAuth2App
-from SlyAPI.errors import BadReplyError, NetworkError, StateMismatchError
+from SlyAPI.errors import BadReplyError, ConfigError, NetworkError, StateMismatchError
 from SlyAPI.stores import MemoryStore
 from tests.conftest import REDIRECT_URI, Clock, Practice
 
@@ -66,6 +66,17 @@ def test_over_https_a_cookie_is_for_https_and_for_this_host_alone() -> None:
     assert cookie.name.startswith("__Host-login-")
     assert accounts.cookie_flags == {"path": "/", "httponly": True, "secure": True, "samesite": "Lax"}
     assert accounts_of("http://127.0.0.1:8000").cookie_flags["secure"] is False
+
+
+@pytest.mark.parametrize("settings", [{}, {"dpop": True}, {"resource": "https://api.example"}, {"scopes": ["openid"]}])
+def test_no_cookie_contains_a_private_key(settings: dict[str, Any]) -> None:
+    app = replace(APP, **settings)
+    try:
+        _, (cookie,) = Accounts(app, SERVICES["practice"], MemoryStore(), "https://app.example", KEY, Clock()).begin({})
+    except ConfigError:
+        assert settings == {"dpop": True}
+    else:
+        assert b'"d"' not in urlsafe_b64decode(cookie.value.partition(".")[0] + "==")
 
 
 def test_of_many_logins_the_oldest_are_forgotten() -> None:

@@ -73,12 +73,20 @@ class SignedOut(NamedTuple):
 
 
 class Accounts:
-    """Signing in and out. `url` is where browsers find the application, `key` signs the cookies."""
+    """Signing in and out. `url` is where browsers find the application, `key` signs the cookies.
+
+    Raises `ConfigError` for a client with `dpop`.
+    """
 
     def __init__(
         self, app: OAuth2App, service: Service, store: TokenStore, url: str, key: bytes,
         clock: Callable[[], float] = time.time,
     ) -> None:  # fmt: skip
+        if app.dpop:
+            raise ConfigError(
+                "With dpop, a login contains a private key, and here logins are kept in cookies.",
+                next_step="Leave dpop out of the client file, or keep logins on the server.",
+            )
         self.app = app
         self.service = service
         self.store = store
