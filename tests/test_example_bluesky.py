@@ -5,9 +5,10 @@ own servers are in `end_to_end/test_bluesky.py`.
 """
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -17,7 +18,9 @@ import pytest
 from aiohttp import web
 from bluesky_identity import Account, Directory, Record, dids_in
 
+from SlyAPI import OAuth2App, OAuth2User
 from SlyAPI.errors import BadReplyError, IdentityError, NetworkError, SlyError
+from SlyAPI.json_file import write_json_file
 from tests.support.other_hosts import session_with_hosts
 from tests.support.serving import all_by, served
 from tests.support.stand_in_browser import stand_in_browser
@@ -26,7 +29,9 @@ ALICE = "did:plc:ewvi7nxzyoun6zhxrhs64oiz"
 BOB = "did:plc:z72i7hdynmk6r22z27h6tvur"
 WEB = "did:web:carol.test"
 PDS = "https://pds.test"
-HOSTS = ("plc.test", "dns.test", "alice.test", "bob.test", "carol.test", "moved.test", "xn--ls8h.test")
+PLC = ("plc.test", "plc.localhost")
+"""A directory for the world, and one of this machine, whose documents may name servers here."""
+HOSTS = ("dns.test", "alice.test", "bob.test", "carol.test", "moved.test", "xn--ls8h.test", "pds.test", *PLC)
 
 
 def document(did: str, handle: str = "alice.test", pds: Any = PDS, **changed: Any) -> dict[str, Any]:
@@ -56,8 +61,8 @@ class World:
             found = [{"name": request.query["name"], "type": 16, "TTL": 300, "data": text} for text in texts]
             alias = {"name": "x.", "type": 5, "TTL": 300, "data": "did=did:plc:aaaaaaaaaaaaaaaaaaaaaaaa"}
             return web.json_response({"Status": 0, "Answer": [alias, *found]} if found else {"Status": 3})
-        if host == "plc.test" or path == "/.well-known/did.json":
-            did = path[1:] if host == "plc.test" else f"did:web:{host}"
+        if host in PLC or path == "/.well-known/did.json":
+            did = path[1:] if host in PLC else f"did:web:{host}"
             return web.json_response(self.documents[did]) if did in self.documents else web.Response(status=404)
         status, text = self.hosts.get(host, (404, "none"))
         return web.Response(status=status, text=text, headers={"Location": text} if status == 302 else {})
@@ -178,6 +183,13 @@ async def test_an_account_that_is_not_clear_is_refused(
         await directory.account("alice.test")
 
 
+@pytest.mark.parametrize("pds", ["http://127.0.0.1:8000", "https://10.0.0.1", "https://[::1]", "https://pds.internal"])
+async def test_a_document_names_no_server_inside(world: World, directory: Directory, pds: str) -> None:
+    world.documents[ALICE] = document(ALICE, pds=pds)
+    with pytest.raises(IdentityError):
+        await directory.account("alice.test")
+
+
 async def test_a_host_that_does_not_exist_is_an_error_that_names_it(directory: Directory) -> None:
     with pytest.raises(NetworkError, match=r"nobody\.test"):
         await directory.account("nobody.test")
@@ -289,14 +301,28 @@ async def test_a_server_signs_in_its_own_accounts_alone(
         world.documents[ALICE] = document(ALICE, pds=servers[pds].origin)
         browser = await stack.enter_async_context(stand_in_browser(tmp_path))
         monkeypatch.setenv("BROWSER", browser.command)
+        here = replace(directory, plc="https://plc.localhost")
         words = ("login", f"{servers[start].origin}/" if start in servers else start)
         if accepted:
-            await bluesky.main(words, directory, tmp_path)
+            await bluesky.main(words, here, tmp_path)
             assert (await browser.page()).status == 200
         else:
             with pytest.raises(SlyError):
-                await bluesky.main(words, directory, tmp_path)
+                await bluesky.main(words, here, tmp_path)
             assert (await browser.page()).status == 400
     assert (tmp_path / "bluesky-user.json").exists() == accepted
     hints = [server.pushed["login_hint"] for server in servers.values() if "login_hint" in server.pushed]
     assert hints == ([] if start in servers else [start])
+
+
+# --- what is printed ---
+
+
+async def test_no_post_reaches_the_terminal_as_a_command(
+    world: World, directory: Directory, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.hosts["pds.test"] = (200, json.dumps({"records": [{"value": {"text": "a\x1b[2J\rb\u202e"}}]}))
+    write_json_file(tmp_path / "bluesky-app.json", OAuth2App("id", None, f"{PDS}/a", f"{PDS}/t").to_dict())
+    write_json_file(tmp_path / "bluesky-user.json", OAuth2User("token", extra={"sub": ALICE, "pds": PDS}).to_dict())
+    await bluesky.main(["posts"], directory, tmp_path)
+    assert capsys.readouterr().out.rstrip("\n").isprintable()

@@ -22,7 +22,7 @@ from urllib.parse import urlencode
 from bluesky_identity import Account, Directory
 
 from SlyAPI import AsyncLazy, OAuth2, OAuth2App, OAuth2User, SlyError, WebAPI
-from SlyAPI.errors import ConfigError, IdentityError
+from SlyAPI.errors import ConfigError, IdentityError, printable
 from SlyAPI.json_file import write_json_file
 from SlyAPI.oauth2 import browser_consent
 from SlyAPI.paging import CursorPages
@@ -123,11 +123,11 @@ async def main(words: Sequence[str], directory: Directory, folder: Path = FOLDER
             print(f"Signed in as {user.subject}.")
         case ["post", text]:
             async with Bluesky(OAuth2(app_path, user_path), directory.session) as api:
-                print(await api.publish(text))
+                print(printable(await api.publish(text)))
         case ["posts"]:
             async with Bluesky(OAuth2(app_path, user_path), directory.session) as api:
                 async for text in api.posts(limit=20):
-                    print(text)
+                    print(printable(text))  # it moves no cursor
         case ["logout"]:
             await OAuth2(app_path, user_path).revoke(directory.session)
             print("Signed out.")

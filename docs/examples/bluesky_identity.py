@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from SlyAPI import ApiError, Auth, SlyError, WebAPI
 from SlyAPI.errors import IdentityError
+from SlyAPI.web.redirects import leads_inside
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
@@ -78,7 +79,10 @@ class Directory:
         document = await self._document(name if handle is None else await self._did_of(handle))
         if handle is not None and claimed_handle(document) != handle:
             raise IdentityError(f"{handle} leads to {document.id}, whose document does not name this handle.")
-        return Account(document.id, pds_in(document))
+        pds = pds_in(document)
+        if leads_inside(self.plc, pds):  # anybody can write a document
+            raise IdentityError(f"The document of {document.id} names a server in a private network.")
+        return Account(document.id, pds)
 
     async def _did_of(self, handle: str) -> str:
         """The DID of a handle: its DNS record, else what its host serves (https://atproto.com/specs/handle)."""

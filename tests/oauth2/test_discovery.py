@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from SlyAPI.errors import BadReplyError, ConfigError, SlyError
 from SlyAPI.oauth2.discovery import client_settings, merged, metadata_requests, read_metadata
+from SlyAPI.oauth2.protected_resource import metadata_places, read_resource_metadata
 from SlyAPI.web import Method, Reply
 
 ISSUER = "https://server.example.com"
@@ -166,19 +167,32 @@ def test_metadata_that_are_anothers_or_lead_elsewhere_are_refused(told: object, 
     assert caught.value.kind == "configuration"
 
 
-@pytest.mark.parametrize("member", ["authorization_endpoint", "token_endpoint", "revocation_endpoint"])
-@pytest.mark.parametrize(
-    "uri",
-    [
-        *("http://localhost/x", "http://127.0.0.1:8080/x", "https://localhost/x", "https://127.1.2.3/x"),
-        *("https://[::1]/x", "https://[::ffff:127.0.0.1]/x", "https://0.0.0.0/x", "https://[::]/x"),
-        *("https://a.localhost/x", "https://LOCALHOST./x", "http://server.example.com/x", "file:///x"),
-        "https://server.example.com/x#top",
-    ],
+INSIDE = (
+    *("http://localhost/x", "http://127.0.0.1:8080/x", "https://localhost/x", "https://127.1.2.3/x"),
+    *("https://[::1]/x", "https://[::ffff:127.0.0.1]/x", "https://0.0.0.0/x", "https://[::]/x"),
+    *("https://a.localhost/x", "https://LOCALHOST./x", "https://10.0.0.1/x", "https://169.254.169.254/x"),
+    *("https://a.internal/x", "https://[::ffff:10.0.0.1]/x", "https://0x0a000001/x", "https://printer.local/x"),
 )
-def test_an_issuer_elsewhere_names_no_endpoint_on_this_machine_or_in_plain_http(uri: str, member: str) -> None:
+ELSEWHERE = ("http://server.example.com/x", "file:///x", "https://server.example.com/x#top")
+
+
+@pytest.mark.parametrize("member", ["authorization_endpoint", "token_endpoint", "revocation_endpoint", "jwks_uri"])
+@pytest.mark.parametrize("uri", [*INSIDE, *ELSEWHERE])
+def test_an_issuer_elsewhere_names_no_endpoint_inside_or_in_plain_http(uri: str, member: str) -> None:
     with pytest.raises(ConfigError, match=member):
         read_metadata(reply({**METADATA, member: uri}), ISSUER)
+
+
+@pytest.mark.parametrize("uri", [*INSIDE, *ELSEWHERE])
+def test_a_resource_elsewhere_names_no_issuer_inside_or_in_plain_http(uri: str) -> None:
+    (place,) = metadata_places("https://api.example.com")
+    metadata = {"resource": "https://api.example.com", "authorization_servers": [ISSUER, uri]}
+    with pytest.raises(ConfigError):
+        read_resource_metadata(reply(metadata), place)
+    (place,) = metadata_places("https://localhost")
+    if uri in INSIDE:
+        metadata = {"resource": "https://localhost", "authorization_servers": [uri]}
+        assert read_resource_metadata(reply(metadata), place)
 
 
 def test_an_issuer_on_this_machine_has_its_endpoints_here_too() -> None:

@@ -4,7 +4,6 @@ The rule: the issuer in the metadata is the one that was asked for, character by
 """
 
 from collections.abc import Mapping, Sequence
-from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,6 +11,7 @@ from ..errors import BadReplyError, ConfigError, printable
 from ..tokens.client_auth import choose_from_metadata
 from ..web.json import read_json
 from ..web.messages import Method, Reply, Request
+from ..web.redirects import leads_inside
 from ..web.urls import bare_url, check_endpoint
 from .client_file import ENDPOINTS
 
@@ -42,7 +42,7 @@ def read_metadata(reply: Reply, issuer: str, *, allow_http: bool = False) -> dic
     """The metadata in a reply (RFC 8414 §3.2); None if this address has none.
 
     Raises `BadReplyError` for metadata of another issuer (§3.3), `ConfigError` for an endpoint that is not an https
-    URL, or is on this machine while the issuer is elsewhere.
+    URL, or is in a private network or on this machine while the issuer is elsewhere.
     """
     if reply.status != 200:
         return None
@@ -122,15 +122,6 @@ def _check_endpoint(uri: Any, name: str, issuer: str, allow_http: bool) -> None:
     if not isinstance(uri, str):
         raise ConfigError(f"{name} is not an https URL.", next_step="Check the issuer.")
     check_endpoint(uri, name, allow_http=allow_http)
-    if _is_here(uri) and not _is_here(issuer):  # a stranger's metadata must not direct secrets to a local service
-        raise ConfigError(f"{name} is on this machine, and the issuer is not.", next_step="Check the issuer.")
-
-
-def _is_here(uri: str) -> bool:
-    host = (urlsplit(uri).hostname or "").rstrip(".")
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")  # RFC 6761 §6.3
-    address = getattr(address, "ipv4_mapped", None) or address
-    return address.is_loopback or address.is_unspecified
+    if leads_inside(issuer, uri):  # a stranger's metadata must not direct requests to a local service
+        where = "in a private network or on this machine"
+        raise ConfigError(f"{name} is {where}, and the issuer is not.", next_step="Check the issuer.")

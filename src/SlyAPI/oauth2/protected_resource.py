@@ -12,6 +12,7 @@ from ..errors import BadReplyError, ConfigError, printable
 from ..tokens.scopes import split_scopes
 from ..web.json import read_json
 from ..web.messages import Method, Reply, Request
+from ..web.redirects import leads_inside
 from ..web.urls import check_endpoint
 
 _WELL_KNOWN = "/.well-known/oauth-protected-resource"
@@ -77,7 +78,8 @@ def _get(url: str) -> Request:
 def read_resource_metadata(reply: Reply, place: Place, *, allow_http: bool = False) -> ResourceMetadata | None:
     """The metadata in a reply, None where there is none at this place.
 
-    Raises `BadReplyError` for another resource's (RFC 9728 §3.3), `ConfigError` for an issuer that is not a URL.
+    Raises `BadReplyError` for another resource's (RFC 9728 §3.3), `ConfigError` for an issuer that is not a URL,
+    or is in a private network while the resource is not.
     """
     if reply.status != 200:
         return None
@@ -99,6 +101,12 @@ def read_resource_metadata(reply: Reply, place: Place, *, allow_http: bool = Fal
     if not isinstance(servers, list):
         raise BadReplyError(f"{place.request.name}: authorization_servers is not a list.", kind="configuration")
     issuers = [check_endpoint(str(server), "authorization_servers", allow_http=allow_http) for server in servers]
+    if any(leads_inside(place.request.url, issuer) for issuer in issuers):
+        raise ConfigError(
+            f"{place.request.name}: an authorization server is in a private network or on this machine, "
+            "and the resource is not.",
+            next_step="Check the resource's URL.",
+        )
     return ResourceMetadata(
         resource,
         issuers,

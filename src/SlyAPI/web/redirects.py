@@ -57,9 +57,10 @@ def _resolved(segments: list[str]) -> list[str]:
 
 
 def leads_inside(url: str, target: str) -> bool:
-    """Whether a redirect leads from a public origin to this machine or a private network (SSRF, CWE-918).
+    """Whether a redirect, or an address in metadata, leads from a public origin inside (SSRF, CWE-918).
 
-    Judges names and addresses as written; a public name that DNS resolves to a private address is not noticed.
+    Inside is this machine, or a private network. Judges names and addresses as written; a public name that DNS
+    resolves to a private address is not noticed.
     """
     return is_private_host(_host(target)) and not is_private_host(_host(url))
 
