@@ -26,6 +26,7 @@ from SlyAPI.errors import (
 from SlyAPI.flow.console import Console
 from SlyAPI.flow.grant import GrantOptions, grant
 from SlyAPI.oauth2.authorization_code import read_redirect
+from SlyAPI.oauth2.jose import new_key
 from SlyAPI.oauth2.login import Login
 from SlyAPI.stores import MemoryStore
 from SlyAPI.web import Method, Request
@@ -312,6 +313,20 @@ async def test_a_grant_that_nobody_answers_or_that_cannot_listen_shows_nothing()
     assert isinstance(await shows_nothing(grant(app_at(), [], late, console, save_fails)), GrantTimeoutError)
     taken = GrantOptions(redirect_uri="http://127.0.0.1:0", bind="192.0.2.1")
     assert isinstance(await shows_nothing(grant(app_at(), [], taken, console, save_fails)), ListenError)
+
+
+# --- pushed requests ---
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("shape", [shape for shape in SHAPES if shape != "never"])
+async def test_a_pushed_request_that_is_echoed_shows_nothing(shape: str, signed: bool) -> None:
+    async with echoing(SHAPES[shape]) as server:
+        app = app_at(server.origin)
+        app.issuer, app.par_uri, app.token_timeout = server.origin, f"{server.origin}/par", 2
+        app.key, app.sign_requests = new_key(), signed
+        hint = {"id_token_hint": ACCESS}
+        assert isinstance(await shows_nothing(app.push_login("http://localhost", ["a"], auth_params=hint)), SlyError)
 
 
 # --- the middleware ---

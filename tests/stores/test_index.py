@@ -347,6 +347,21 @@ async def test_an_index_that_another_account_left_hides_nobody(tmp_path: Path, c
     assert target.read_text() == "something else"
 
 
+async def test_a_file_with_two_names_is_no_index(tmp_path: Path, clock: Clock) -> None:
+    store = FileStore(tmp_path)
+    await store.user("alice").save(ending(clock, 1))
+    await found(store, clock)
+    (index,) = [path for path in tmp_path.iterdir() if path.suffix != ".json"]
+    index.unlink()
+    ours = tmp_path / "ours"
+    ours.write_text("something else")
+    index.hardlink_to(ours)
+    await store.user("alice").save(ending(clock, 2))
+    assert await found(store, clock) == ["alice"]
+    assert ours.read_text() == "something else"
+    assert not index.samefile(ours)
+
+
 # --- Redis ---
 
 

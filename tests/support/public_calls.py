@@ -76,7 +76,7 @@ class Place:
     def app(self, **more: Any) -> OAuth2App:
         app = OAuth2App("client@id", CLIENT_SECRET, f"{self.origin}/auth", f"{self.origin}/token", **more)
         app.key, app.key_alg = self.key, self.key and "ES256"
-        for name in ("revoke", "device", "introspect", "register"):
+        for name in ("revoke", "device", "introspect", "register", "par"):
             setattr(app, f"{name}_uri", f"{self.origin}/{name}")
         app.registration_client_uri, app.registration_access_token = f"{self.origin}/register/c", ACCESS
         return app
@@ -190,6 +190,7 @@ def arguments(place: Place) -> dict[str, list[Any]]:
         "kept": [place.login(), None, *({**place.login(), name: ACCESS} for name in hidden)],
         "temporary": [TemporaryCredentials(ACCESS, REFRESH)],
         "state": texts(STATE_TEXT),
+        "auth_params": [None, {"id_token_hint": ACCESS}],
         "params": [None, {"q": ACCESS}, {"q": f"{ACCESS}\ud800"}],
         "json": [None, {"a": ACCESS}, {"a": {1, 2}}, ACCESS],
         "data": [None, {"a": ACCESS}, f"a={ACCESS}\ud800", ACCESS.encode()],

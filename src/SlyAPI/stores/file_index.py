@@ -126,7 +126,8 @@ def _opened(folder: str, how: int) -> int:
     path = os.path.join(folder, _INDEX)
     handle = os.open(path, how | _FLAGS)
     status = os.fstat(handle)
-    if stat.S_ISREG(status.st_mode) and is_trusted(path, status.st_uid):
+    # with a second name it may be any file of ours, which a line of the index would spoil
+    if stat.S_ISREG(status.st_mode) and status.st_nlink <= 1 and is_trusted(path, status.st_uid):
         return handle
     os.close(handle)
     raise PermissionError(path)

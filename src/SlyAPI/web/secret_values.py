@@ -21,6 +21,7 @@ class SecretForm(dict[str, str]):
 _SECRET_FIELDS = (
     *("code", "code_verifier", "refresh_token", "client_secret", "assertion", "client_assertion", "token"),
     *("device_code", "subject_token", "actor_token"),
+    *("request", "id_token_hint"),  # of a pushed authorization request; a signed one contains the state
 )
 
 
