@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import AsyncGenerator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -164,3 +165,9 @@ def test_a_qr_code_is_the_one_of_the_address() -> None:
         [bool(dark) for dark in row] for row in segno.make(address, error="l", micro=False).matrix_iter(border=2)
     ]
     assert rows[: len(expected)] == expected
+
+
+@pytest.mark.parametrize("length", [0, 1, 2000, 3000, 100_000])
+def test_an_address_of_any_length_is_a_qr_code_or_none(length: int) -> None:
+    lines = qr_lines(f"https://p.example/{'a' * length}")
+    assert bool(lines) is (length < 2900 and find_spec("segno") is not None)

@@ -242,6 +242,14 @@ async def test_a_registration_is_changed_and_ended_with_each_new_access_token(st
             await app.delete_registration()
 
 
+@pytest.mark.parametrize("uri", ["http://127.0.0.1:8000/c", "https://10.0.0.1/c", "https://a.internal/c"])
+def test_a_registration_elsewhere_is_not_managed_inside(uri: str) -> None:
+    body = json.dumps({"client_id": "c", "registration_client_uri": uri, "registration_access_token": "t"}).encode()
+    with pytest.raises(BadReplyError):
+        read_registration(Reply(201, {}, body, "https://p.example/register"), {}, Secrets(()))
+    assert read_registration(Reply(201, {}, body, "http://localhost/register"), {}, Secrets(()))["client_id"] == "c"
+
+
 async def test_the_access_token_of_a_refused_change_is_kept(start: Start) -> None:
     async with start() as provider:
         app = await OAuth2App.register(provider.issuer, client_name="Weather", redirect_uris=[REDIRECT])

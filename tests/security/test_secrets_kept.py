@@ -20,12 +20,14 @@ from SlyAPI.errors import CredentialsError, MissingExtraError, SaveError, WouldO
 from SlyAPI.flow.grant import GrantOptions
 from SlyAPI.flow.scaffold import ScaffoldOptions, client_json, write_client
 from SlyAPI.json_file import read_json_file, write_json_file
+from SlyAPI.oauth2 import DeviceLogin, Identity, LogoutToken, ServiceAccount, TokenInfo
 from SlyAPI.oauth2.authorization_code import AuthorizationURL, exchange_form
+from SlyAPI.oauth2.jose import load_signing_key, new_key
 from SlyAPI.oauth2.login import Login
 from SlyAPI.oauth2.token_request import token_request
 from SlyAPI.stores import FileStore, KeyringStore, MemoryStore, SqliteStore, StoredUser, TokenStore, user_file
 from SlyAPI.web import Method, Reply, Request
-from SlyAPI.web.secret_values import Secrets
+from SlyAPI.web.secret_values import SecretJson, Secrets
 from tests.support.echoing_server import echoing
 from tests.support.secret_holders import GOOD, HTTPS, app_at, caught, expired, user, written
 from tests.support.secret_search import (
@@ -73,6 +75,10 @@ def objects(folder: Path) -> list[object]:
     sent = token_request(app.token_uri, form, "basic", app.id, CLIENT_SECRET)
     stored = memory.user("alice")
     login = Login(f"{HTTPS}/a?{urlencode({'state': STATE})}", STATE, VERIFIER, "http://localhost", ["a"], "i", None, 0)
+    jwk, claims = SecretJson(new_key(), note=CLIENT_SECRET), {"note": ACCESS}
+    who = Identity(HTTPS, "subject", claims)
+    code = {"device_code": CODE, "user_code": "AB-CD", "verification_uri": HTTPS, "expires_at": 9e9, "interval": 5}
+    device = DeviceLogin.from_dict(code)
     return [
         *(app, user(), expired(), user(extra={"id_token": ACCESS}), form, Secrets((CODE, STATE)), sent, url),
         *(OAuth2(app, user()), OAuth2(app, stored), UrlApiKey("key", API_KEY), HeaderApiKey("X-Key", API_KEY)),
@@ -85,6 +91,10 @@ def objects(folder: Path) -> list[object]:
         WebAPI(OAuth2(app, user())),
         *(login, login.to_dict()),
         *(one, OAuth1User(ACCESS, REFRESH), OAuth1(one, OAuth1User(ACCESS, REFRESH))),
+        *(user(id_token=ACCESS, dpop_key=jwk, identity=who), who, LogoutToken(HTTPS, "s", None, claims)),
+        *(replace(app, key=dict(jwk), registration_access_token=ACCESS), replace(login, dpop_key=jwk)),
+        *(replace(login, dpop_key=jwk).to_dict(), load_signing_key(jwk), TokenInfo(active=True, extra=claims)),
+        *(device, device.to_dict(), ServiceAccount("e@a.example", "1", CLIENT_SECRET, HTTPS, HTTPS)),
         GrantOptions(),
         ScaffoldOptions(given={"secret": CLIENT_SECRET}),
     ]
@@ -108,6 +118,14 @@ HOLDERS = {
     ("Login", "url"),
     ("Login", "state"),
     ("Login", "verifier"),
+    ("OAuth2User", "id_token"),
+    ("OAuth2App", "key"),
+    ("OAuth2App", "registration_access_token"),
+    ("DeviceLogin", "device_code"),
+    ("Identity", "claims"),
+    ("LogoutToken", "claims"),
+    ("TokenInfo", "extra"),
+    ("ServiceAccount", "private_key"),
     ("Answer", "code"),
     ("Request", "url"),
     ("Request", "query_params"),

@@ -7,12 +7,14 @@ _HALVES = {(False, False): " ", (True, False): "▀", (False, True): "▄", (Tru
 
 
 def qr_lines(text: str) -> list[str]:
-    """The QR code of a text, two rows of it in each line; empty without the package."""
+    """The QR code of a text, two rows of it in each line; empty without the package, or for too long a text."""
     try:
         import segno
-    except ImportError:
+
+        code = segno.make(text, error="l", micro=False)
+    except (ImportError, ValueError):
         return []
-    rows = [[bool(dark) for dark in row] for row in segno.make(text, error="l", micro=False).matrix_iter(border=2)]
+    rows = [[bool(dark) for dark in row] for row in code.matrix_iter(border=2)]
     if len(rows) % 2:
         rows.append([False] * len(rows[0]))
     pairs = zip(rows[::2], rows[1::2], strict=True)

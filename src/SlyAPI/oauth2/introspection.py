@@ -31,7 +31,7 @@ class TokenInfo:
     username: str | None = None
     subject: str | None = None
     expires_at: datetime | None = None
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
 def introspection_form(token: str) -> SecretForm:

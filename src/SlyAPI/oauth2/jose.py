@@ -93,7 +93,8 @@ def load_signing_key(
     except Exception:
         problem = ConfigError(f"The key cannot sign with {chosen}.", next_step="Give the private key of that kind.")
     else:
-        public = loaded.as_dict(private=False) if loaded.key_type != "oct" else None
+        # by name: a JWK may have members of its own, and this half is published
+        public = public_members(loaded.as_dict(private=False)) if loaded.key_type != "oct" else None
         return SigningKey(_signer(algorithm, loaded), chosen, key_id or loaded.kid, public)
     raise problem
 

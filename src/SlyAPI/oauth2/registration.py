@@ -13,6 +13,7 @@ from ..tokens.scopes import split_scopes
 from ..web.json import read_json
 from ..web.masking import masked
 from ..web.messages import Method, Reply, Request
+from ..web.redirects import leads_inside
 from ..web.secret_values import SecretJson, Secrets
 from ..web.urls import bare_url, check_endpoint, is_loopback_uri
 from .device import GRANT_TYPE as DEVICE_GRANT
@@ -152,6 +153,11 @@ def read_registration(
     managed, token = (client.get(name) for name in ("registration_client_uri", "registration_access_token"))
     if managed is not None:
         check_endpoint(str(managed), "registration_client_uri", allow_http=allow_http)
+        if leads_inside(reply.url, str(managed)):  # where the registration access token would be sent
+            raise BadReplyError(
+                f"{where} named a registration_client_uri in a private network, and is not there itself.",
+                kind="configuration",
+            )
     if not isinstance(token, str | None) or not (token or "").isprintable():
         raise BadReplyError(f"{where} answered with a registration_access_token that is not a token.")
     if client.get("token_endpoint_auth_method") is None and "token_endpoint_auth_method" in asked:
