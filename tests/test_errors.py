@@ -292,6 +292,22 @@ async def test_an_exception_of_the_callers_function_keeps_its_frames_without_the
     assert modules_in(caught.value) == [__name__] * 3
 
 
+async def test_an_exception_of_a_package_that_was_called_for_the_caller_keeps_no_frame_below_the_boundary() -> None:
+    namespace: dict[str, object] = {"__name__": "aiohttp.example"}
+    exec("def fails():\n    raise LookupError\n", namespace)
+    code = "def calls():\n    fails()\n"
+    ours: dict[str, object] = {"__name__": "SlyAPI.example", "fails": namespace["fails"]}
+    exec(code, ours)
+
+    @clean_traceback
+    def calls() -> None:
+        ours["calls"]()  # type: ignore[operator]
+
+    with pytest.raises(LookupError) as caught:
+        calls()
+    assert set(modules_in(caught.value)) == {__name__}
+
+
 def of_the_caller_while_handling_its_own() -> None:
     try:
         raise KeyError("of the caller")

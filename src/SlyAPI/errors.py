@@ -377,9 +377,10 @@ def _callers_frames(traceback: TracebackType | None) -> TracebackType | None:
         if not ours:
             kept.append(traceback)
         traceback = traceback.tb_next
-    for one, following in zip(kept, [*kept[1:], None], strict=True):
-        one.tb_next = following
-    return kept[0] if kept else None
+    following: TracebackType | None = None
+    for one in reversed(kept):
+        one.tb_next, following = following, one
+    return following
 
 
 def _raised_here(traceback: TracebackType | None) -> bool:
