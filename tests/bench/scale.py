@@ -34,6 +34,7 @@ from SlyAPI import OAuth2, OAuth2App, OAuth2User, SlyError, keep_fresh
 from SlyAPI.stores import EncryptedStore, FileStore, PostgresStore, RedisStore, SqliteStore, TokenStore, expiring
 from SlyAPI.stores.token_ends import score
 from SlyAPI.web import Method, Request
+from tests.bench import plot
 from tests.support import servers
 from tests.support.serving import served
 
@@ -189,7 +190,8 @@ async def store_tables(sizes: tuple[int, ...]) -> dict[str, list[Row]]:
                     rows[key].append(figure)
                 print(title, size, [row[-1] for row in rows.values()], file=sys.stderr, flush=True)
             for key, row in rows.items():
-                tables[key].append([*row, slope(sizes, row[1:], by_rate=key in ("loads", "saves"))])
+                by_rate = key in ("loads", "saves")
+                tables[key].append([*row, slope(sizes, row[1:], by_rate=by_rate) if key != "found" else ""])
     return tables
 
 
@@ -393,6 +395,7 @@ def main() -> None:
     page = arguments.write.read_text(encoding="utf-8")
     before, rest = page.split(BEGIN)
     arguments.write.write_text(f"{before}{BEGIN}\n{told}\n{END}{rest.split(END)[1]}", encoding="utf-8")
+    plot.write(arguments.write)
 
 
 if __name__ == "__main__":

@@ -76,6 +76,11 @@ class OidcServer:
         async with aiohttp.ClientSession(raise_for_status=True) as session:
             await session.post(f"{self.issuer}/__later", data=str(seconds))
 
+    async def rotates_its_key(self) -> None:
+        """Signs with a new key from now on; the keys of earlier rotations stay published."""
+        async with aiohttp.ClientSession(raise_for_status=True) as session:
+            await session.post(f"{self.issuer}/__rotate")
+
     async def log(self, endpoint: str | None = "token") -> list[dict[str, Any]]:
         """What was asked of the token endpoint (or `userinfo`, `revocation`; None: of all), oldest first.
 

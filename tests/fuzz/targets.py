@@ -8,12 +8,10 @@ from __future__ import annotations
 import json
 import math
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote, unquote_plus, urlencode
 
 from SlyAPI.errors import SlyError
@@ -29,41 +27,10 @@ from SlyAPI.web.challenges import next_step, read_challenges
 from SlyAPI.web.masking import masked
 from SlyAPI.web.messages import retry_after, skew
 from SlyAPI.web.secret_values import Secrets
+from tests.fuzz.promise import NOW, PLANTED, STATE, Target, as_json, check_error, json_of
+from tests.fuzz.token_targets import TOKEN_TARGETS
 
-NOW = 1_800_000_000.0
-PLANTED = "pl4nted/5ecret+q=1"
-"""Stands for each secret: what we sent to a provider, and what stands in a file."""
-STATE = "5tate-0f-ours"
 OLD = OAuth2User("old-token", PLANTED, datetime.fromtimestamp(NOW, UTC), scopes=["a"])
-
-
-@dataclass(frozen=True)
-class Target:
-    """One reader: `check` raises for an input that breaks its promise; `samples` are inputs known to matter."""
-
-    check: Callable[[bytes], None]
-    samples: list[bytes]
-
-
-def check_error(error: SlyError, *secrets: str) -> None:
-    """One or two printable lines that hold no secret, also not in what the error keeps of a reply."""
-    assert len(str(error)) <= 4096
-    assert str(error).isprintable()
-    shown = [str(error), repr(error), *(str(value) for value in vars(error).values())]
-    reply = getattr(error, "response", None)
-    if isinstance(reply, Reply):
-        shown += [reply.text(), reply.url, repr(dict(reply.headers))]
-    for text in shown:
-        for secret in secrets:
-            assert secret not in text
-            assert secret not in unquote_plus(text)
-
-
-def json_of(data: bytes) -> Any:
-    """The JSON value in the data; None for what is none."""
-    with suppress(ValueError, RecursionError):
-        return json.loads(data)
-    return None
 
 
 # --- the token endpoint's reply: a byte for the status, a byte for the rest of the circumstances, the body ---
@@ -366,11 +333,7 @@ QUERIES: list[object] = [
 ]
 
 
-def as_json(values: list[object]) -> list[bytes]:
-    return [json.dumps(value).encode() for value in values]
-
-
-TARGETS = {
+TARGETS = TOKEN_TARGETS | {
     "token_reply": Target(check_token_reply, list(token_reply_samples())),
     "user_file": Target(check_user_file, [*as_json(USER_FILES), b"\xef\xbb\xbf{}", b"\xff\xfe", b""]),
     "app": Target(check_app, as_json(APP_FILES)),

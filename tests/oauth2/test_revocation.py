@@ -58,7 +58,7 @@ def test_a_token_that_is_dead_now_or_was_before_is_no_error(status: int, body: s
 )
 def test_a_refused_revocation_says_what_helps(status: int, body: dict[str, str], kind: str) -> None:
     reply = Reply(status, {}, json.dumps(body).encode(), "https://provider.example/revoke")
-    with pytest.raises(TokenError, match=r"revocation endpoint https://provider\.example/revoke") as caught:
+    with pytest.raises(TokenError, match="revocation endpoint") as caught:
         read_revocation_reply(reply, Secrets(("refresh-token-1",)))
     assert caught.value.kind == kind
 
@@ -140,6 +140,12 @@ async def test_a_user_who_is_revoked_is_forgotten_by_the_store_too(practise: Pra
     assert await store.names() == []
     with pytest.raises(GrantEndedError):
         await practice.auth(user).refresh_now()
+
+
+async def test_a_revocation_goes_by_the_clock_of_its_signer(practise: Practise) -> None:
+    practice = await revocable(practise)
+    await practice.auth(await practice.grant()).revoke()
+    assert abs(practice.app.clock_skew) < 2, "the provider's clock is the same"
 
 
 async def test_what_another_process_rotated_is_what_is_revoked(practise: Practise) -> None:

@@ -15,6 +15,7 @@ if typing.TYPE_CHECKING:
     from .identity import LogoutToken
     from .introspection import TokenInfo
     from .machines import AssertionGrant, ClientCredentials, TokenExchange
+    from .native_login import BrowserConsent, browser_consent
     from .service_account import OAuth2ServiceAccount, ServiceAccount
     from .signer import OAuth2
 else:  # for tools, a `__getattr__` would have every misspelt name be there
@@ -23,6 +24,7 @@ else:  # for tools, a `__getattr__` would have every misspelt name be there
         {
             "app": "OAuth2App",
             "authorization_code": "read_redirect",
+            "native_login": "BrowserConsent browser_consent",
             "device": "DeviceLogin",
             "identity": "LogoutToken",
             "introspection": "TokenInfo",
@@ -39,6 +41,7 @@ else:  # for tools, a `__getattr__` would have every misspelt name be there
 
 __all__ = [
     "AssertionGrant",
+    "BrowserConsent",
     "ClientCredentials",
     "DeviceLogin",
     "Identity",
@@ -51,6 +54,7 @@ __all__ = [
     "ServiceAccount",
     "TokenExchange",
     "TokenInfo",
+    "browser_consent",
     "keep_fresh",
     "read_redirect",
     "requires_scopes",

@@ -8,8 +8,10 @@ import inspect
 import json
 import os
 import re
-from base64 import urlsafe_b64encode
+from binascii import b2a_base64
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from ..errors import ConfigError, IdentityError, MissingExtraError, printable
@@ -39,16 +41,29 @@ _SIZES = {"ES256": 32, "ES384": 48}
 """Bytes of each half of an ECDSA signature (RFC 7518 §3.4)."""
 
 
-class SigningKey(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class SigningKey:
     """A private key to sign with: how, under which algorithm and key id, and the public half where it is known."""
 
-    sign: Sign
+    sign: Sign = field(repr=False)
     alg: str
     key_id: str | None = None
-    public: Mapping[str, Any] | None = None
+    public: Mapping[str, Any] | None = field(default=None, repr=False)
 
-    def __repr__(self) -> str:
-        return f"SigningKey(alg={self.alg!r}, key_id={self.key_id!r})"
+    @cached_property
+    def proof_header(self) -> str:
+        """The header of its DPoP proofs (RFC 9449 §4.2), encoded: the same for each of them."""
+        return encoded({"typ": "dpop+jwt", "alg": self.alg, "jwk": public_members(self.public or {})})
+
+    async def signed(self, header: str, claims: bytes) -> str:
+        """The claims as a JWT (RFC 7515 §5.1), below an encoded header. Raises `ConfigError` for no signature."""
+        signing_input = f"{header}.{base64url(claims)}"
+        signature: Any = self.sign(signing_input.encode("ascii"))
+        if type(signature) is not bytes:  # isawaitable is slow, and a key in this process gives bytes
+            signature = await signature if inspect.isawaitable(signature) else signature
+            if not isinstance(signature, bytes | bytearray | memoryview):
+                raise _not_signed(self.alg)
+        return f"{signing_input}.{base64url(_as_jose(bytes(signature), self.alg))}"
 
 
 class Jwt(NamedTuple):
@@ -58,8 +73,19 @@ class Jwt(NamedTuple):
     claims: Mapping[str, Any]
 
 
-def load_signing_key(key: KeyLike, *, alg: str | None = None, key_id: str | None = None) -> SigningKey:
+class Jws(NamedTuple):
+    """A signed message whose signature holds, whatever it contains."""
+
+    header: Mapping[str, Any]
+    payload: bytes
+
+
+def load_signing_key(
+    key: KeyLike, *, alg: str | None = None, key_id: str | None = None, rsa_alg: str = "RS256"
+) -> SigningKey:
     """The key to sign with. `alg` is chosen by the kind of key where it is None; a callable needs it.
+
+    `rsa_alg` is the algorithm that is chosen for an RSA key.
 
     Text that contains `-----BEGIN` is PEM, text that begins with `{` is a JWK, any other text is a path. Raises
     `ConfigError`, which quotes nothing of the key, and `MissingExtraError` without the extra.
@@ -71,9 +97,13 @@ def load_signing_key(key: KeyLike, *, alg: str | None = None, key_id: str | None
             raise ConfigError("A key that is a callable needs key_alg.", next_step="Name it: key_alg='ES256'.")
         return SigningKey(key, alg, key_id)
     loaded = _load(_content(key))
-    chosen = alg or loaded.get("alg") or _BY_KIND.get((loaded.key_type, str(loaded.get("crv") or "")))
-    if chosen is None:
-        raise ConfigError("None of our algorithms works with this kind of key.", next_step="Use an EC key on P-256.")
+    kinds = _BY_KIND | {("RSA", ""): rsa_alg}
+    chosen = alg or loaded.get("alg") or kinds.get((loaded.key_type, str(loaded.get("crv") or "")))
+    if chosen not in _ALL:
+        raise ConfigError(
+            f"The key works with none of {', '.join(ASYMMETRIC)}, by its kind or its own alg.",
+            next_step="Use an EC key on P-256.",
+        )
     algorithm = _algorithm(chosen)
     try:
         algorithm.check_key(loaded)
@@ -82,13 +112,30 @@ def load_signing_key(key: KeyLike, *, alg: str | None = None, key_id: str | None
         problem = ConfigError(f"The key cannot sign with {chosen}.", next_step="Give the private key of that kind.")
     else:
         public = loaded.as_dict(private=False) if loaded.key_type != "oct" else None
-        return SigningKey(lambda data: algorithm.sign(data, loaded), chosen, key_id or loaded.kid, public)
+        return SigningKey(_signer(algorithm, loaded), chosen, key_id or loaded.kid, public)
     raise problem
+
+
+def _signer(algorithm: Any, key: Any) -> Sign:
+    """Signs with a key that was tried. ES256, in each DPoP proof, without joserfc's checks before every signature."""
+    if algorithm.name != "ES256":
+        return lambda data: algorithm.sign(data, key)
+    from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
+    from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+    from cryptography.hazmat.primitives.hashes import SHA256
+
+    private, how = key.get_op_key("sign"), ECDSA(SHA256())
+
+    def sign(data: bytes) -> bytes:
+        r, s = decode_dss_signature(private.sign(data, how))
+        return r.to_bytes(32, "big") + s.to_bytes(32, "big")
+
+    return sign
 
 
 def new_key(alg: str = "ES256") -> SecretJson:
     """A new private key, as a JWK."""
-    jwk = _library("jwk")
+    jwk = _library().jwk
     kinds = {made: kind for kind, made in _BY_KIND.items()} | {"PS256": ("RSA", ""), "Ed25519": ("OKP", "Ed25519")}
     kind, curve = kinds[alg]
     return SecretJson(jwk.generate_key(kind, curve or 2048, private=True).as_dict(private=True), alg=alg)
@@ -96,7 +143,7 @@ def new_key(alg: str = "ES256") -> SecretJson:
 
 def secret_jwk(secret: str) -> SecretJson:
     """A client's secret as the key of HS256 (OpenID Connect Core §10.1)."""
-    return SecretJson(kty="oct", k=_base64url(secret.encode()))
+    return SecretJson(kty="oct", k=base64url(secret.encode()))
 
 
 def thumbprint(key: Mapping[str, Any]) -> str:
@@ -113,15 +160,20 @@ def public_members(key: Mapping[str, Any]) -> dict[str, Any]:
 async def signed_jwt(claims: Mapping[str, Any], key: SigningKey, header: Mapping[str, Any] | None = None) -> str:
     """The claims as a signed JWT in compact form (RFC 7515 §3.1); `header` comes on top of `alg` and `kid`."""
     named = {"kid": key.key_id} if key.key_id else {}
-    signing_input = f"{_encoded({'alg': key.alg, **named, **(header or {})})}.{_encoded(claims)}"
-    signature = key.sign(signing_input.encode("ascii"))
-    if inspect.isawaitable(signature):
-        signature = await signature
-    return f"{signing_input}.{_base64url(_as_jose(signature, key.alg))}"
+    return await key.signed(encoded({"alg": key.alg, **named, **(header or {})}), _json(claims))
 
 
 def read_jwt(token: object, keys: Iterable[Mapping[str, Any]], algs: Collection[str]) -> Jwt:
-    """The token's header and claims, if one of `keys` (JWKs) made its signature with one of `algs`.
+    """The token's header and claims, if one of `keys` (JWKs) made its signature with one of `algs`, as `read_jws` says.
+
+    Raises `IdentityError` also for a payload that is not a JSON object.
+    """
+    message = read_jws(token, keys, algs)
+    return Jwt(message.header, _claims(message.payload))
+
+
+def read_jws(token: object, keys: Iterable[Mapping[str, Any]], algs: Collection[str]) -> Jws:
+    """Header and payload of a JWS in compact form, if one of `keys` (JWKs) made its signature with one of `algs`.
 
     A key that names another `kid`, `use`, `alg` or kind does not count, nor does one that is published with its private
     part. Raises `IdentityError`, which quotes nothing of the token; `UnknownKeyError` where no key fits, so that newer
@@ -141,7 +193,7 @@ def read_jwt(token: object, keys: Iterable[Mapping[str, Any]], algs: Collection[
     signed = token.rpartition(".")[0].encode("ascii")
     if not any(_holds(alg, signed, signature, key) for key in fitting):
         raise IdentityError("The token's signature is not valid.")
-    return Jwt(header, _claims(payload))
+    return Jws(header, payload)
 
 
 def unverified(token: object) -> Jwt:
@@ -158,18 +210,24 @@ class UnknownKeyError(IdentityError):
 
 # --- joserfc ---
 
+_UNUSABLE = (ValueError, TypeError, AttributeError, LookupError)
+"""Further errors of joserfc for a key that it cannot use; an unknown curve is a KeyError."""
+
 
 def require() -> None:
     """Raises `MissingExtraError` where the package is not installed."""
-    _library("jws")
+    _library()
 
 
-def _library(module: str) -> Any:
-    """A module of joserfc. Raises `MissingExtraError`."""
+def _library() -> Any:
+    """The package joserfc with the modules that are used here. Raises `MissingExtraError`."""
     try:
-        from importlib import import_module
+        import joserfc.errors
+        import joserfc.jwk
+        import joserfc.jws
+        import joserfc.util
 
-        return import_module(f"joserfc.{module}")
+        return joserfc
     except ImportError:
         pass
     raise MissingExtraError(
@@ -179,7 +237,7 @@ def _library(module: str) -> Any:
 
 def _algorithm(name: str) -> Any:
     # not by `get_alg`, which warns of the name EdDSA: RFC 9864 prefers Ed25519, and issuers still write the older one
-    return _library("jws").JWSRegistry.algorithms[name]
+    return _library().jws.JWSRegistry.algorithms[name]
 
 
 def _content(key: StrPath | bytes | Mapping[str, Any]) -> bytes | Mapping[str, Any]:
@@ -210,16 +268,16 @@ def _parsed(content: bytes) -> Mapping[str, Any]:
 
 
 def _load(content: bytes | Mapping[str, Any]) -> Any:
-    jwk, errors = _library("jwk"), _library("errors")
+    jwk, errors = _library().jwk, _library().errors
     try:
         if isinstance(content, Mapping):
             return jwk.import_key(dict(content))
         for kind in ("EC", "RSA", "OKP"):
             try:
                 return jwk.import_key(content, kind)
-            except (errors.JoseError, ValueError, TypeError, AttributeError):
+            except (errors.JoseError, *_UNUSABLE):
                 continue
-    except (errors.JoseError, ValueError, TypeError):
+    except (errors.JoseError, *_UNUSABLE):
         pass
     raise ConfigError(
         "The key is not a private key in PEM or a JWK, or it has a password.",
@@ -236,12 +294,14 @@ _MOST_KEYS = 8
 """Keys of one id, or of none, that are tried for one token."""
 _SHORTEST_RSA, _LONGEST_RSA = 2048, 16384 + 8
 """Bits (RFC 7518 §3.3; what OpenSSL verifies with)."""
+SHORTEST_SECRET = 32
+"""Octets of a secret for HS256 (RFC 7518 §3.2, OpenID Connect Core §16.19)."""
 _PRIVATE = {"d", "p", "q", "dp", "dq", "qi", "oth", "k"}
 
 
 def _opened(token: str) -> tuple[dict[str, Any], bytes, bytes]:
     """Header, payload and signature, decoded. Raises `IdentityError`."""
-    decode = _library("util").urlsafe_b64decode
+    decode = _library().util.urlsafe_b64decode
     payload = signature = b""
     try:
         head, payload, signature = (decode(part.encode("ascii")) for part in token.split("."))
@@ -273,14 +333,16 @@ def _candidates(header: Mapping[str, Any], alg: str, keys: Iterable[Mapping[str,
 
 def _loaded(key: Mapping[str, Any]) -> Any:
     """A published key to verify with; None for one that cannot be used, or that is published whole."""
-    jwk, errors = _library("jwk"), _library("errors")
+    jwk, errors = _library().jwk, _library().errors
     if key.get("kty") != "oct" and _PRIVATE & key.keys():
         return None  # anybody who reads it can sign
-    if key.get("kty") == "RSA" and not _SHORTEST_RSA <= 6 * len(str(key.get("n"))) <= _LONGEST_RSA:
+    if key.get("kty") == "RSA" and not _SHORTEST_RSA <= 6 * len(str(key.get("n")).lstrip("A")) <= _LONGEST_RSA:
+        return None  # "A" are zeros, which add nothing
+    if key.get("kty") == "oct" and 6 * len(str(key.get("k"))) < 8 * SHORTEST_SECRET:
         return None
     try:
         return jwk.import_key(dict(key))
-    except (errors.JoseError, ValueError, TypeError, AttributeError):
+    except (errors.JoseError, *_UNUSABLE):
         return None
 
 
@@ -289,7 +351,7 @@ def _fits(key: Any, alg: str) -> bool:
     try:
         _algorithm(alg).check_key(key)
         key.get_op_key("verify")
-    except (_library("errors").JoseError, ValueError, TypeError):
+    except (_library().errors.JoseError, *_UNUSABLE):
         return False
     return bool(key.key_type != "OKP" or key.curve_name == "Ed25519")
 
@@ -297,7 +359,7 @@ def _fits(key: Any, alg: str) -> bool:
 def _holds(alg: str, signed: bytes, signature: bytes, key: Any) -> bool:
     try:
         return bool(_algorithm(alg).verify(signed, signature, key))
-    except (_library("errors").JoseError, ValueError, TypeError):
+    except (_library().errors.JoseError, *_UNUSABLE):
         return False
 
 
@@ -313,12 +375,25 @@ def _as_jose(signature: bytes, alg: str) -> bytes:
         return r.to_bytes(size, "big") + s.to_bytes(size, "big")
     except (ValueError, OverflowError):
         pass
-    raise ConfigError(f"The key's callable returned no signature of {alg}.")
+    raise _not_signed(alg)
 
 
-def _encoded(value: Mapping[str, Any]) -> str:
-    return _base64url(json.dumps(value, separators=(",", ":")).encode("ascii"))
+def _not_signed(alg: str) -> ConfigError:
+    return ConfigError(f"The key's callable returned no signature of {alg}.", next_step="Return its bytes.")
 
 
-def _base64url(raw: bytes) -> str:
-    return urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")
+def encoded(value: Mapping[str, Any]) -> str:
+    """A header as a part of a JWT (RFC 7515 §3.1)."""
+    return base64url(_json(value))
+
+
+def _json(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode("ascii")
+
+
+def base64url(raw: bytes) -> str:
+    """Without padding (RFC 7515 §2)."""
+    return b2a_base64(raw, newline=False).translate(_URL_SAFE, b"=").decode("ascii")
+
+
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
