@@ -49,6 +49,7 @@ WINGS: dict[str, str] = {
     "flow": f"{_IO} auth stores redirect oauth1 oauth2",
     "cli": f"{_IO} auth paging stores redirect oauth1 oauth2 webapi flow testing",
     "__main__": "cli",
+    "__pyinstaller": "",  # read by PyInstaller alone
 }
 OWN_ARROWS: dict[str, set[str]] = {
     "testing.pytest_plugin": {"SlyAPI"},  # makes a client as a program does, by the package's public names
@@ -64,6 +65,7 @@ IO_LIBRARIES = {
 }
 OPTIONAL_LIBRARIES = {
     *("redis", "asyncpg", "psycopg", "keyring", "jwt", "joserfc", "cryptography", "orjson", "httpx", "httpx2", "segno"),
+    "tqdm",
     *("pytest", "hypothesis", "playwright"),
 }
 RANDOM_LIBRARIES = {"random", "secrets", "uuid"}
@@ -207,7 +209,8 @@ def test_the_practice_provider_shares_no_code_with_the_client() -> None:
 
 
 def test_the_list_of_the_package_reads_as_a_feature_list() -> None:
-    entries = {path.name for path in ROOT.iterdir()} - {"__init__.py", "__main__.py", "py.typed", "__pycache__"}
+    of_tools = {"__init__.py", "__main__.py", "py.typed", "__pycache__", "__pyinstaller"}
+    entries = {path.name for path in ROOT.iterdir()} - of_tools
     assert entries <= {f"{wing}.py" for wing in WINGS} | set(WINGS)
     assert len(entries) <= 24
 

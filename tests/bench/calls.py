@@ -13,6 +13,7 @@ import aiohttp
 from SlyAPI import OAuth2, OAuth2App, OAuth2User, WebAPI
 from SlyAPI.web import ParamsDict
 from tests.bench.driving import HEADERS, TOKEN, Call, Mode, drive
+from tests.bench.refreshes import TABLE as REFRESHES
 
 PARAMS: dict[str, str | int] = {"q": "a b", "max": 50, "order": "date"}
 PARTS = ["id", "snippet"]
@@ -173,6 +174,7 @@ MODES = of_the_table(
         "list": (hand_pages(PAGES, SIZE, listed=True), sly_list(PAGES, SIZE)),
         "big": (hand_get("/big"), sly_get("/big")),
         "sign": (nothing, sly_sign),
+        **REFRESHES,
         **{f"at_once_{count}": (hand_at_once(count), sly_at_once(count)) for count in (1, 10, 100, 1000)},
         **{f"items_{10**n}": (hand_pages(10 ** (n - 1), 10), sly_pages(10 ** (n - 1), 10)) for n in range(1, 6)},
     }

@@ -68,8 +68,8 @@ def calls(quick: bool) -> str:
             row[3] += cpu_goal
             counting = mode == "small" if quick else by == "plain" or mode in COUNTED_WITH_ORJSON
             if counting and has_callgrind():
-                counted = [instructions(workers[by], f"{who}:{mode}", max(2, count // 4)) for who in WHO]
-                row += _compared(counted[0], counted[1], 1e-3)
+                counted = instructions(workers[by], {f"{who}:{mode}": max(2, count // 8) for who in WHO})
+                row += _compared(counted[f"hand:{mode}"], counted[f"sly:{mode}"], 1e-3)
                 row[6] += goal
             rows.append([*row, *[""] * (7 - len(row))])
     head = ["", "by hand, µs", "SlyAPI, µs", "times", "by hand, k instr.", "SlyAPI, k instr.", "times"]
@@ -94,7 +94,7 @@ def peers(quick: bool) -> str:
     bare = spent["bare aiohttp"]
     rows = [[name, f"{each * MICRO:.0f}", f"{each / bare:.2f}", "", "", versions[name]] for name, each in spent.items()]
     if has_callgrind() and not quick:
-        counted = [instructions(workers[by], mode, 50) for by, mode in cases.values()]
+        counted = [instructions(workers[by], {mode: 30})[mode] for by, mode in cases.values()]
         for row, each in zip(rows, counted, strict=True):
             row[3:5] = f"{each / 1e3:.0f}", f"{each / counted[0]:.2f}"
     return table(["", "µs of CPU", "times", "k instr.", "times", "with"], rows)

@@ -178,11 +178,11 @@ def test_no_metadata_and_no_date_make_a_check_fail(metadata: dict[str, Any], whe
 
 def test_the_report_is_one_line_each_with_what_to_do_below() -> None:
     found = [Finding("a", "ok", "fine"), Finding("long", "wrong", "bad", "do this"), Finding("b", "skipped", "why")]
-    assert report_lines(found, plain=False) == [
+    assert report_lines(found, None) == [
         *("✓ a     fine", "✗ long  bad", "        do this", "- b     why", "", "1 to correct."),
     ]
-    assert "".join(report_lines(found, plain=True)).isascii()
-    assert report_lines(found[:1], plain=True)[-1] == "Nothing to correct."
+    assert "".join(report_lines(found, None, ascii=True)).isascii()
+    assert report_lines(found[:1], None, ascii=True)[-1] == "Nothing to correct."
 
 
 # the command

@@ -314,6 +314,35 @@ def test_all_settings_survive_the_client_file() -> None:
     assert OAuth2App.from_json_obj(kept) == app
 
 
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ("key.pem", "{folder}/key.pem"),
+        ("../key.pem", "{folder}/../key.pem"),
+        ("/etc/key.pem", "/etc/key.pem"),
+        (["cert.pem", "/etc/key.pem"], ("{folder}/cert.pem", "/etc/key.pem")),
+    ],
+    ids=["beside", "above", "absolute", "pair"],
+)
+def test_a_path_in_a_client_file_counts_from_the_files_folder(
+    given: Any, read: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def filled(path: Any) -> Any:
+        return tuple(map(filled, path)) if isinstance(path, tuple) else path.format(folder=tmp_path / "conf")
+
+    members = {"id": "c", "token_uri": "https://p.example/t", "certificate": given}
+    members |= {"key": given} if isinstance(given, str) else {}
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "app.json").write_text(json.dumps(members))
+    monkeypatch.chdir(tmp_path)
+    app = OAuth2App.from_json_file("conf/app.json")
+    monkeypatch.chdir("/")
+    assert app.certificate == filled(read)
+    assert app.key == (filled(read) if isinstance(given, str) else None)
+    (tmp_path / "copy.json").write_text(json.dumps(app.to_dict()))
+    assert OAuth2App.from_json_file(tmp_path / "copy.json") == app
+
+
 def test_a_client_of_machines_needs_no_authorization_endpoint() -> None:
     app = OAuth2App.from_json_obj({"id": "c", "secret": "s", "token_uri": "https://p.example/t"})
     with pytest.raises(ConfigError, match="auth_uri"):

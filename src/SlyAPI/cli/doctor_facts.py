@@ -15,6 +15,7 @@ from ..errors import ConfigError, CredentialsError, SlyError
 from ..flow.client_check import checked_client, misspelt_keys
 from ..flow.console import Console
 from ..flow.git_guard import would_commit
+from ..flow.progress import waiting
 from ..oauth2 import ClientCredentials, OAuth2App, OAuth2User
 from ..oauth2.client_file import saved_path
 from ..oauth2.discovery import SETTINGS
@@ -23,7 +24,7 @@ from ..transport import requests as transport
 from ..transport.certificates import thumbprint, tls_context
 from ..web.messages import Method, Request
 from .chosen_user import ChosenUser, chosen_user
-from .refreshing import run_saving_tokens
+from .refreshing import refresh_saving
 
 TIMEOUT = 10.0
 """Seconds for the reply of an endpoint."""
@@ -96,7 +97,7 @@ def gather(args: Any, console: Console) -> Facts:
     if facts.app is not None:
         _read_certificate(facts.app, facts)
         facts.issuer = _issuer(facts.app)
-        asyncio.run(_ask_provider(facts.app, facts))
+        asyncio.run(_ask_provider(facts.app, facts, console))
         if args.refresh and chosen is not None and facts.user is not None:
             _refresh(facts.app, facts.user, chosen, facts, console)
     return facts
@@ -155,7 +156,7 @@ def _issuer(app: OAuth2App) -> str:
     return "" if "{" in issuer else issuer
 
 
-async def _ask_provider(app: OAuth2App, facts: Facts) -> None:
+async def _ask_provider(app: OAuth2App, facts: Facts, console: Console) -> None:
     """Asks each endpoint, and the issuer for its metadata, all at once."""
     urls: dict[str, str] = {}
     for name in SETTINGS:
@@ -163,7 +164,8 @@ async def _ask_provider(app: OAuth2App, facts: Facts) -> None:
         if url and url not in urls.values():
             urls[name] = url
     endpoints = [EndpointFacts(name, url) for name, url in urls.items()]
-    await asyncio.gather(*(_ask(endpoint, app) for endpoint in endpoints), _ask_issuer(facts))
+    async with waiting(console, "Asking the provider"):
+        await asyncio.gather(*(_ask(endpoint, app) for endpoint in endpoints), _ask_issuer(facts))
     facts.endpoints = endpoints
 
 
@@ -194,7 +196,7 @@ def _refresh(app: OAuth2App, user: OAuth2User, chosen: ChosenUser, facts: Facts,
         if not (user.refresh_token or isinstance(auth, ClientCredentials)):
             raise CredentialsError(f"{chosen.label} contains no refresh token.")
         chosen.check_writable()
-        run_saving_tokens(auth.refresh_now, auth, console, chosen, user)
+        refresh_saving(auth.refresh_now, auth, console, chosen, user)
         facts.refreshed = True
     except SlyError as error:
         facts.refresh_problem = error

@@ -35,6 +35,7 @@ from ..tokens.client_auth import ClientAuth
 from ..web.urls import check_endpoint, is_loopback_uri
 from .console import Console, NoAnswerError
 from .no_browser import Machine, ways_to_a_browser
+from .progress import waiting
 
 DEFAULT_REDIRECT_URI = "http://localhost:8080"
 _MAX_WRONG_PASTES = 3
@@ -233,7 +234,7 @@ async def _by_listening(ask: Ask[U], redirect_uri: str, options: GrantOptions, c
             typed = _pasted(question, console, codes=not opened, end_is_no_answer=False)
         answer = await _within(options.timeout, _first_answer(_redirected(question, loopback, console), typed))
         try:
-            user = await _exchanged(question, answer.code, save)
+            user = await _exchanged(question, answer.code, save, console)
         except SlyError as error:
             if answer.redirect is not None:
                 await answer.redirect.answer(400, _failure_page("The sign-in could not be finished.", error))
@@ -251,16 +252,16 @@ async def _by_paste(ask: Ask[U], redirect_uri: str, options: GrantOptions, conso
     if options.browser and not options.paste:
         await options.open_page(question.url)
     console.say(
-        "After you consent, copy the whole address of the last page (the page itself",
-        "may fail to load), or the code that the provider shows. Paste it here and",
-        "press Enter:",
+        "After you consent, copy the whole address of the last page (the page itself may fail to load), or the code "
+        "that the provider shows. Paste it here and press Enter:"
     )
     answer = await _within(options.timeout, _pasted(question, console, codes=True, end_is_no_answer=True))
-    return await _exchanged(question, answer.code, save)
+    return await _exchanged(question, answer.code, save, console)
 
 
-async def _exchanged(question: Question[U], code: str, save: Save[U]) -> U:
-    user = await question.exchange(code)
+async def _exchanged(question: Question[U], code: str, save: Save[U], console: Console) -> U:
+    async with waiting(console, "Exchanging the code for tokens"):
+        user = await question.exchange(code)
     saving = save(user)
     if saving is not None:
         await saving

@@ -20,7 +20,7 @@ from ..web.events import refresh_log as log
 from ..web.messages import NOTICEABLE_SKEW, Reply, Request, skew
 from ..web.secret_values import SecretForm, SecretJson, Secrets
 from ..web.urls import check_endpoint
-from .client_file import ENDPOINTS, OWN_KEYS, client_members, read_members, saved_path
+from .client_file import ENDPOINTS, OWN_KEYS, client_members, path_beside, read_members, saved_path
 from .dpop import Nonces, asks_for_nonce, choose_algorithm, dpop_proof, refuses_proof
 from .issuer_keys import IssuerKeys
 from .login import FinishedLogins
@@ -122,9 +122,12 @@ class Client:
     def from_json_file(cls, path: StrPath, on_refresh: OnRefresh | None = None) -> Self:
         """The client in a file: our format, Google's download, or RFC 7591 names.
 
-        Raises `CredentialsNotFoundError`, or `CredentialsError` naming what the file is instead.
+        Relative paths of `key` and `certificate` count from the file's folder. Raises `CredentialsNotFoundError`, or
+        `CredentialsError` naming what the file is instead.
         """
-        return cls.from_json_obj(read_json_file(path), on_refresh, name=display_path(path))
+        app = cls.from_json_obj(read_json_file(path), on_refresh, name=display_path(path))
+        app.key, app.certificate = path_beside(path, app.key), path_beside(path, app.certificate)
+        return app
 
     @classmethod
     @clean_traceback
@@ -387,7 +390,7 @@ class Client:
     async def _round_trip(self, request: Request, client: "ClientSession | None", now: float) -> Reply:
         """The one way to the provider: at most so many requests at once; notes how far its clock is ahead."""
         check_endpoint(request.url, "token_uri", allow_http=self.allow_http)
-        async with self._slots.slot(request.name, self.token_requests, self.token_timeout) as left:
+        async with self._slots.slot(request, self.token_requests, self.token_timeout) as left:
             reply = await transport.send(request, client, timeout=left)
         self.clock_skew = skew(reply.headers, now)
         return reply

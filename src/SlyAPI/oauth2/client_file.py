@@ -7,10 +7,11 @@ import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from os import PathLike, fsdecode
+from os.path import abspath, dirname, join
 from typing import Any
 
 from ..errors import ConfigError, CredentialsError, printable
-from ..json_file import is_content
+from ..json_file import StrPath, is_content
 from ..tokens.client_auth import read_client_auth
 from ..tokens.recognise import recognise
 from ..tokens.scopes import split_scopes
@@ -193,6 +194,13 @@ def saved_path(value: Any) -> Any:
     if not isinstance(value, str | PathLike):
         return None
     return None if is_content(value) else fsdecode(value)
+
+
+def path_beside(file: StrPath, value: Any) -> Any:
+    """A path of a client file, or a pair of them, from the file's folder: the same file wherever a program starts."""
+    if isinstance(value, tuple):
+        return tuple(path_beside(file, path) for path in value)
+    return join(dirname(abspath(fsdecode(file))), value) if isinstance(value, str) else value
 
 
 def text_of(members: Mapping[str, Any], key: str) -> str:

@@ -78,7 +78,8 @@ def _accepts_none_of(name: str) -> Callable[[Client], bool]:
 
     def is_broken(client: Client) -> bool:
         algs: str | Collection[str] | None = getattr(client, name)
-        return algs is not None and not allowed([algs] if isinstance(algs, str) else algs)
+        unused = name == "response_alg" and client.response_mode is None
+        return algs is not None and not unused and not allowed([algs] if isinstance(algs, str) else algs)
 
     return is_broken
 

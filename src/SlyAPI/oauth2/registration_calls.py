@@ -110,10 +110,14 @@ class RegistrationCalls(Client):
         redirect_uris: Iterable[str] = (),
         scopes: Scopes = (),
         initial_access_token: str | None = None,
+        device: bool = False,
         client: "ClientSession | None" = None,
         **metadata: Any,
     ) -> Self:
-        """As `register`, at the server of these metadata (RFC 8414), which were asked for before."""
+        """As `register`, at the server of these metadata (RFC 8414), which were asked for before.
+
+        With `device` the client may use the device flow, where the server offers it.
+        """
         from . import registration
         from .discovery import client_settings
 
@@ -123,7 +127,8 @@ class RegistrationCalls(Client):
                 f"{printable(server['issuer'], 100)} does not offer client registration (RFC 7591).",
                 next_step="Register the client in the provider's console.",
             )
-        asked = registration.client_metadata(client_name, redirect_uris, join_scopes(scopes), metadata, server)
+        scope = join_scopes(scopes)
+        asked = registration.client_metadata(client_name, redirect_uris, scope, metadata, server, device=device)
         request = registration.registration_request(learned["register_uri"], asked, initial_access_token)
         reply = await transport.send(request, client)
         registered = registration.read_registration(reply, asked, Secrets((initial_access_token or "",)))
