@@ -1,6 +1,7 @@
 """A native program's login in this machine's browser: what the program gets, and what the browser then shows."""
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,27 @@ async def test_a_login_of_a_native_program_ends_in_its_own_browser(
     assert (user.token_type, user.dpop_key is not None) == (("DPoP", True) if dpop else ("Bearer", False))
 
 
+async def test_a_signed_response_is_the_redirect_of_its_login(
+    practise: Practise, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    practice = await practise(client_secret=None, redirect_uris=[LOOPBACK], openid=True, signed_responses=True)
+    async with stand_in_browser(tmp_path) as browser:
+        browser.follows = False
+        monkeypatch.setenv("BROWSER", browser.command)
+        app = await OAuth2App.discover(practice.provider.origin, "practice-client", response_mode="jwt")
+        async with browser_consent() as page:
+            logins = [app.begin_login(page.redirect_uri, "notes", now=practice.clock()) for _ in range(2)]
+            asking = asyncio.ensure_future(page.ask(logins[1]))
+            await browser.asked()
+            for forged in ("response=e30.e30.e30", "response=x", "response=a&response=b"):
+                assert (await browser.visits(f"{page.redirect_uri}?{forged}")).status == 400
+            assert (await browser.visits(logins[0].url)).status == 400  # of another attempt
+            visit = asyncio.ensure_future(browser.visits(logins[1].url))
+            user = await app.finish_login(logins[1], await asking, now=practice.clock())
+        assert (await visit).status == 200
+    assert user.scopes == ["notes"]
+
+
 async def test_an_error_of_the_program_is_what_the_browser_shows(
     practise: Practise, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -68,3 +90,23 @@ async def test_where_no_browser_can_be_opened_nobody_waits(practise: Practise, m
         with pytest.raises(ConfigError) as caught:
             await page.ask(login)
     assert "grant" in caught.value.next_step
+
+
+@pytest.mark.parametrize("forged", ["code=c&state=forged", "code=forged", "error=access_denied", "state="], ids=str)
+async def test_a_redirect_of_another_attempt_does_not_end_a_pushed_login(
+    practise: Practise, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forged: str
+) -> None:
+    practice = await practise(client_secret=None, redirect_uris=[LOOPBACK], require_par=True)
+    async with stand_in_browser(tmp_path) as browser:
+        browser.follows = False
+        monkeypatch.setenv("BROWSER", browser.command)
+        app = await OAuth2App.discover(practice.provider.origin, "practice-client")
+        async with browser_consent() as page:
+            login = await app.push_login(page.redirect_uri, "notes", now=practice.clock())
+            asking = asyncio.ensure_future(page.ask(login))
+            url = await browser.asked()
+            assert (await browser.visits(f"{page.redirect_uri}?{forged}")).status == 400
+            visit = asyncio.ensure_future(browser.visits(url))
+            user = await app.finish_login(login, await asking, now=practice.clock())
+        assert (await visit).status == 200
+    assert user.scopes == ["notes"]

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
 
@@ -192,6 +194,28 @@ async def followed(url: str) -> str:
 
     async with aiohttp.ClientSession() as browser, browser.get(url, allow_redirects=False) as answer:
         return str(answer.headers["Location"])
+
+
+async def test_what_a_registration_says_of_signatures_is_kept(start: Start) -> None:
+    key = ClientKey()
+    features: dict[str, Any] = {"openid": True, "signed_responses": True, "signed_requests": "allowed"}
+    async with start(**features, signing_algs=["RS256", "ES256"]) as provider:
+        app = await OAuth2App.register(
+            provider.issuer,
+            client_name="Signing",
+            redirect_uris=[REDIRECT],
+            token_endpoint_auth_method="private_key_jwt",
+            jwks=key.jwks,
+            require_signed_request_object=True,
+            authorization_signed_response_alg="ES256",
+            id_token_signed_response_alg="ES256",
+        )
+        assert (app.sign_requests, app.response_alg, app.id_token_alg) == (True, "ES256", "ES256")
+        app = replace(app, key=key.private_jwk, key_id=key.kid, response_mode="jwt")
+        login = await app.push_login(REDIRECT, "openid notes")
+        async with aiohttp.ClientSession() as browser, browser.get(login.url, allow_redirects=False) as reply:
+            user = await app.finish_login(login, reply.headers["Location"])
+        assert user.identity is not None
 
 
 async def test_a_registration_is_changed_and_ended_with_each_new_access_token(start: Start) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -11,6 +12,8 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
+from hypothesis import given
+from hypothesis import strategies as st
 
 from SlyAPI import OAuth2App
 from SlyAPI.errors import (
@@ -24,6 +27,7 @@ from SlyAPI.errors import (
 )
 from SlyAPI.flow.grant import GrantOptions, OAuth2Question, new_link
 from SlyAPI.oauth2.signed_request import request_claims
+from SlyAPI.oauth2.signed_response import read_response, response_in
 from tests.conftest import REDIRECT_URI, Practice
 from tests.testing.signing import ClientKey
 
@@ -207,8 +211,10 @@ WRONG: dict[str, dict[str, Any]] = {
     "exp as text": {"exp": "1900000000"},
     "exp true": {"exp": True},
     "exp without end": {"exp": 1e300},
+    "exp beyond all numbers": {"exp": 10**400},
     "no code": {"code": None},
     "code as a list": {"code": ["c"]},
+    "half a character": {"code": "\ud800"},
 }
 
 
@@ -220,6 +226,45 @@ async def test_a_response_with_a_wrong_claim_is_refused(practise: Practise, what
     with pytest.raises(RedirectError):
         await app.finish_login(login, redirect, now=practice.clock())
     assert not [seen for seen in practice.provider.log if seen.endpoint == "token"]
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from([1e300, 10**400]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=4), inner, max_size=2),
+    max_leaves=4,
+)
+_NAMES = st.sampled_from(["iss", "aud", "exp", "state", "code", "error", "error_description", "response"])
+
+
+@given(st.dictionaries(_NAMES, _JSON | st.sampled_from(["https://p.example", "c", ["c"], 2e9])))
+def test_any_claims_are_parameters_or_our_error(claims: dict[str, Any]) -> None:
+    try:
+        found = read_response(claims, issuer="https://p.example", client_id="c", now=1.8e9)
+    except RedirectError:
+        return
+    assert found["iss"] == "https://p.example"
+    assert all(isinstance(text, str) for text in found.values())
+
+
+@given(st.text(max_size=60) | st.lists(st.sampled_from(["response=", "state=s", "&", "?", "a.b.c", "%"])).map("".join))
+def test_any_redirect_has_a_response_or_is_our_error(query: str) -> None:
+    with suppress(RedirectError):
+        assert isinstance(response_in(query, "s"), str)
+
+
+async def test_a_key_that_is_not_published_yet_is_worth_another_try(practise: Practise) -> None:
+    practice = await answering(practise, signing_algs=["RS256"], code_lifetime=300.0)
+    app = await app_at(practice, response_mode="jwt")
+    for _ in range(2):
+        login, redirect = await arrived(practice, app)
+        assert (await app.finish_login(login, redirect, now=practice.clock())).token
+        practice.provider.rotate_keys()
+    login, redirect = await arrived(practice, app)
+    with pytest.raises(RedirectError) as refused:
+        await app.finish_login(login, redirect, now=practice.clock())
+    assert refused.value.kind == "transient"
+    practice.clock.now += 60
+    assert (await app.finish_login(login, redirect, now=practice.clock())).token
 
 
 def with_response(token: str) -> str:

@@ -10,6 +10,7 @@ if typing.TYPE_CHECKING:
     from ..tokens.user import OAuth2User
     from .app import OAuth2App
     from .authorization_code import read_redirect
+    from .background_refresh import KeepFresh, keep_fresh
     from .device import DeviceLogin
     from .identity import LogoutToken
     from .introspection import TokenInfo
@@ -27,6 +28,7 @@ else:  # for tools, a `__getattr__` would have every misspelt name be there
             "device": "DeviceLogin",
             "identity": "LogoutToken",
             "introspection": "TokenInfo",
+            "background_refresh": "KeepFresh keep_fresh",
             "machines": "AssertionGrant ClientCredentials TokenExchange",
             "..tokens.identity": "Identity",
             "..tokens.scopes": "requires_scopes",
@@ -43,6 +45,7 @@ __all__ = [
     "ClientCredentials",
     "DeviceLogin",
     "Identity",
+    "KeepFresh",
     "LogoutToken",
     "OAuth2",
     "OAuth2App",
@@ -52,6 +55,7 @@ __all__ = [
     "TokenExchange",
     "TokenInfo",
     "browser_consent",
+    "keep_fresh",
     "read_redirect",
     "requires_scopes",
 ]

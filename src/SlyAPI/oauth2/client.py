@@ -390,7 +390,7 @@ class Client:
     async def _round_trip(self, request: Request, client: "ClientSession | None", now: float) -> Reply:
         """The one way to the provider: at most so many requests at once; notes how far its clock is ahead."""
         check_endpoint(request.url, "token_uri", allow_http=self.allow_http)
-        async with self._slots.slot(request.name, self.token_requests, self.token_timeout) as left:
+        async with self._slots.slot(request, self.token_requests, self.token_timeout) as left:
             reply = await transport.send(request, client, timeout=left)
         self.clock_skew = skew(reply.headers, now)
         return reply

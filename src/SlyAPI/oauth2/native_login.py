@@ -7,11 +7,22 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 
-from ..errors import ConfigError, GrantTimeoutError, RedirectError, SlyError, StateMismatchError
+from ..errors import (
+    ConfigError,
+    GrantTimeoutError,
+    IdentityError,
+    MissingExtraError,
+    RedirectError,
+    SlyError,
+    StateMismatchError,
+    clean_traceback,
+)
 from ..redirect.browser import open_browser
 from ..redirect.loopback import Loopback, Redirect, page
+from ..web.urls import redirect_pairs
 from .authorization_code import read_redirect
 from .login import Login
+from .signed_response import check_state, response_in
 
 REDIRECT_URI = "http://127.0.0.1:0/"
 """Any free port."""
@@ -29,6 +40,7 @@ class BrowserConsent:
         self._loopback = loopback
         self._answered: Redirect | None = None
 
+    @clean_traceback
     async def ask(self, login: Login) -> str:
         """Opens the login's page, and gives the redirect that answers it, for `finish_login`.
 
@@ -48,7 +60,7 @@ class BrowserConsent:
                     await redirect.answer(400, page("Not connected", "This page is of another attempt.", ok=False))
         raise GrantTimeoutError(f"Nobody answered the consent page within {TIMEOUT:g} s.", next_step="Try again.")
 
-    async def end(self, error: SlyError | None) -> None:
+    async def _end(self, error: SlyError | None) -> None:
         """Answers the browser that waits."""
         if self._answered is not None:
             if error is None:
@@ -61,9 +73,14 @@ class BrowserConsent:
 def _is_strange(redirect: Redirect, state: str) -> bool:
     """Whether the redirect is of another attempt, which must not end this one."""
     try:
-        read_redirect(redirect.query, state=state)
-    except StateMismatchError:
-        return True
+        if "response" in dict(redirect_pairs(redirect.query)):  # JARM; the login verifies the signature
+            from .signed_tokens import unverified
+
+            check_state(unverified(response_in(redirect.query, state)).claims.get("state"), state)
+        else:
+            read_redirect(redirect.query, state=state)
+    except (StateMismatchError, IdentityError, MissingExtraError):
+        return True  # without the extra nobody asked for a signed response
     except RedirectError:
         return False  # of this attempt: the login reads it again and says what is wrong
     return False
@@ -81,6 +98,6 @@ async def browser_consent(redirect_uri: str | None = None) -> AsyncGenerator[Bro
         try:
             yield consent
         except SlyError as error:
-            await consent.end(error)
+            await consent._end(error)
             raise
-        await consent.end(None)
+        await consent._end(None)

@@ -87,6 +87,8 @@ def registered_settings(registered: Mapping[str, Any]) -> dict[str, Any]:
         "redirect_uri": next((uri for uri in uris if isinstance(uri, str)), None) if isinstance(uris, list) else None,
         "scopes": split_scopes(registered.get("scope")),
         "id_token_alg": registered.get("id_token_signed_response_alg"),
+        "response_alg": registered.get("authorization_signed_response_alg"),
+        "sign_requests": registered.get("require_signed_request_object") is True or None,
         "dpop": registered.get("dpop_bound_access_tokens") is True or None,
         "require_par": registered.get("require_pushed_authorization_requests") is True or None,
         **{name: registered.get(name) for name in _MANAGED},

@@ -58,7 +58,8 @@ def read_response(claims: Mapping[str, Any], *, issuer: str, client_id: str, now
     if claims.get("aud") not in (client_id, [client_id]):
         raise RedirectError("The signed response is meant for another client (aud, JARM §2.4).", next_step=_AGAIN)
     end = claims.get("exp")
-    if isinstance(end, bool) or not isinstance(end, int | float) or not now < end + LEEWAY < 1e12:
+    # the bound comes first: JSON's integers have no end, and floats do
+    if isinstance(end, bool) or not isinstance(end, int | float) or not 0 <= end < 1e12 or end + LEEWAY <= now:
         raise RedirectError("The signed response has expired, or has no expiry (exp, JARM §2.4).", next_step=_AGAIN)
     found = {name: claims[name] for name in _PARAMETERS if isinstance(claims.get(name), str)}
     return {**found, "iss": issuer}

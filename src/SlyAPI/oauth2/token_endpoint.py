@@ -62,14 +62,13 @@ def read_token_reply(
     the request's proof. Raises `TokenError` (`GrantEndedError` if the refresh token is refused for good),
     `BadReplyError`, or `IdentityError` for a refresh that names another account (`sub`).
     """
-    where = f"The token endpoint {bare_url(reply.url)}"
     answer = read_answer(reply)
     if reply.status >= 300 or is_error(answer):
-        raise refusal(reply, answer or {}, where, refreshing=previous is not None, secrets=secrets)
+        raise refusal(reply, answer or {}, _name(reply), refreshing=previous is not None, secrets=secrets)
     if answer is None:
         raise _unreadable(reply)
     if twice := _repeated_member(reply.body):
-        raise BadReplyError(f"{where} sent two different values of {twice}.", next_step=_CHECK_ADDRESS)
+        raise BadReplyError(f"{_name(reply)} sent two different values of {twice}.", next_step=_CHECK_ADDRESS)
     try:
         user = OAuth2User.from_token_answer(
             answer,
@@ -80,13 +79,18 @@ def read_token_reply(
             dpop_key=dpop_key,
         )
     except BadReplyError as error:
-        error.args = (f"{where} answered HTTP {reply.status}, but {masked(str(error.args[0]), secrets)}",)
+        error.args = (f"{_name(reply)} answered HTTP {reply.status}, but {masked(str(error.args[0]), secrets)}",)
         error.next_step = error.next_step or _CHECK_ADDRESS
         raise
     tokens = (*secrets, user.token, user.refresh_token or "")
-    if masked(" ".join(user.scopes), tokens) != " ".join(user.scopes):  # scopes are printed, so no secret is one
+    scopes = " ".join(user.scopes)
+    if scopes and masked(scopes, tokens) != scopes:  # scopes are printed, so no secret is one
         user.scopes = [scope for scope in user.scopes[:1000] if masked(scope, tokens) == scope]  # bounded work
     return user
+
+
+def _name(reply: Reply) -> str:
+    return f"The token endpoint {bare_url(reply.url)}"
 
 
 def read_answer(reply: Reply) -> dict[str, Any] | None:
@@ -98,14 +102,20 @@ def read_answer(reply: Reply) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
+_ONCE = ("access_token", "refresh_token", "id_token", "token_type", "error")
+_QUOTED = [f'"{name}"'.encode() for name in _ONCE]
+
+
 def _repeated_member(body: bytes) -> str:
     """The first member with two different values in a JSON object (RFC 8259 §4: readers differ in which they use)."""
+    if not (b"\0" in body or b"\\" in body) and max(map(body.count, _QUOTED)) < 2:
+        return ""  # as a text: at a tenth of the cost
     objects: list[list[tuple[str, Any]]] = []
     try:
         json.loads(body, object_pairs_hook=objects.append)
     except (ValueError, RecursionError):
         return ""  # a form, whose reader refuses repeated fields
-    for name in ("access_token", "refresh_token", "id_token", "token_type", "error"):
+    for name in _ONCE:
         if len({repr(value) for member, value in objects[-1] if member == name}) > 1:
             return name
     return ""
