@@ -41,16 +41,12 @@ async def _obey(modes: dict[str, Mode], url: str) -> None:
 
 async def _for_callgrind(modes: dict[str, Mode], url: str, asked: list[tuple[str, int]]) -> None:
     """Each mode's calls between two marks, at which callgrind writes what it counted since the last one."""
-    async with AsyncExitStack() as stack:
-        calls = {name: await stack.enter_async_context(modes[name](url)) for name in dict(asked)}
-        for name in calls:
-            await times(calls[name], 10)
-        gc.freeze()
-        for name, count in asked:
-            await calls[name]()
+    for name, count in asked:
+        async with modes[name](url) as call:
+            await times(call, min(count, 10))
             os.getsid(0)  # the mark: a function that nothing else calls
             for _ in range(count):
-                await calls[name]()
+                await call()
             os.getsid(0)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests.bench import imports, plot
 from tests.bench.measure import ROOT
-from tests.bench.sections import calls, growth, memory, peers, stampedes
+from tests.bench.sections import calls, growth, memory, peers, refreshes, stampedes, transfers
 
 PAGE = ROOT / "docs" / "performance.md"
 
@@ -29,6 +29,8 @@ def _imports(quick: bool) -> str:
 
 SECTIONS: dict[str, Callable[[bool], str]] = {
     "calls": calls,
+    "refreshes": refreshes,
+    "transfers": transfers,
     "peers": peers,
     "imports": _imports,
     "memory": memory,

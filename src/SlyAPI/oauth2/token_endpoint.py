@@ -83,7 +83,8 @@ def read_token_reply(
         error.next_step = error.next_step or _CHECK_ADDRESS
         raise
     tokens = (*secrets, user.token, user.refresh_token or "")
-    if user.scopes and masked(" ".join(user.scopes), tokens) != " ".join(user.scopes):  # scopes are printed, so no secret is one
+    scopes = " ".join(user.scopes)
+    if scopes and masked(scopes, tokens) != scopes:  # scopes are printed, so no secret is one
         user.scopes = [scope for scope in user.scopes[:1000] if masked(scope, tokens) == scope]  # bounded work
     return user
 
