@@ -134,6 +134,7 @@ class WebAPI(Verbs):
     async def close(self) -> None:
         """Closes this event loop's session, unless other clients use it or the caller gave it. A call opens it anew."""
         await self.auth.wait_for_refresh()
+        self._lent = None
         for sessions in (self._sessions, self._streams):
             if sessions is not None:
                 await sessions.leave(self)
