@@ -9,6 +9,7 @@ import inspect
 import pydoc
 import re
 from collections.abc import Iterator
+from dataclasses import is_dataclass
 from functools import cache
 from importlib import import_module
 from itertools import pairwise
@@ -53,6 +54,10 @@ FURTHER = {
 """Classes that only signatures name (a value of one is returned, or its keys are arguments), by their page."""
 
 
+NOT_MADE_BY_USERS = {"SlyAPI.oauth2.BrowserConsent"}
+"""Classes whose constructor is not shown, because a function gives the object."""
+
+
 def names_of(module: ModuleType) -> list[str]:
     """The module's public names: those of `__all__`, otherwise the classes and functions that it defines."""
     own = [name for name, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__]
@@ -77,6 +82,7 @@ def home_of(package: str, name: str, value: Any) -> str:
     return next(iter(within), package)
 
 
+@cache
 def pages() -> dict[str, str]:
     """The text of each package's page (reStructuredText), by package."""
     found: dict[str, list[tuple[str, str, Any]]] = {package: [] for package in PACKAGES}
@@ -114,6 +120,8 @@ def _directive(name: str, value: Any) -> str:
     described = [base for base in ancestors if base.__module__ in ("builtins", "enum") or base in described_classes()]
     listed = ", ".join(dict.fromkeys(base.__name__ for base in described))
     directive = f".. autoclass:: {name}\n   :members:\n   :inherited-members: {listed}\n"
+    if is_dataclass(value) and name != "PracticeProvider":  # whose fields are the provider's inner state
+        directive += "   :undoc-members:\n"  # the class describes its fields; each has its type and its address
     named = [base for base in value.__bases__ if base in described and base is not object]
     return f"{directive}   :show-inheritance:\n" if named else directive
 

@@ -81,16 +81,18 @@ def refresh() -> str:
     return drawing.svg(498)
 
 
+GRANT = (
+    "Between a person's browser, the program, and the provider: the program listens on a loopback port, then "
+    "prints and opens the authorization URL with state and PKCE challenge; the person consents at the provider; "
+    "the provider redirects the browser to the program with a code; the program checks state and issuer, "
+    "exchanges the code and the verifier for tokens, saves the user file, and only then shows the browser its "
+    "page."
+)
+
+
 def grant() -> str:
     """One grant, as a conversation of three."""
-    drawing = Drawing(
-        "One grant",
-        "Between a person's browser, the program, and the provider: the program listens on a loopback port, then "
-        "prints and opens the authorization URL with state and PKCE challenge; the person consents at the provider; "
-        "the provider redirects the browser to the program with a code; the program checks state and issuer, "
-        "exchanges the code and the verifier for tokens, saves the user file, and only then shows the browser its "
-        "page.",
-    )
+    drawing = Drawing("One grant", GRANT)
     lanes = {"browser": 64.0, "program": 232.0, "provider": 408.0}
     for name, label in (("browser", "browser"), ("program", "grant"), ("provider", "provider")):
         drawing.box(lanes[name] - 52, 8, 104, 32, [f"*{label}"], "blue" if name == "program" else "box")

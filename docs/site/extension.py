@@ -24,6 +24,7 @@ _NAME = re.compile(r"(?:await |class )?(?P<name>[A-Za-z_][\w.]*)(?:\(.*\))?", re
 def setup(app: Sphinx) -> dict[str, Any]:
     app.add_post_transform(CodeLinks)
     app.connect("autodoc-process-docstring", _docstring)
+    app.connect("autodoc-process-signature", _signature)
     app.connect("autodoc-process-bases", _public_bases)
     app.connect("doctree-read", _forge_anchors)
     app.connect("html-page-context", _for_keyboards_and_screen_readers, priority=900)
@@ -34,6 +35,15 @@ def setup(app: Sphinx) -> dict[str, Any]:
 
 def _docstring(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     lines[:] = api.as_rst(lines)
+
+
+def _signature(
+    app: Sphinx, what: str, name: str, obj: Any, options: Any, signature: str | None, returns: str | None
+) -> tuple[str | None, str | None]:
+    """A default that is an object (`<function sleep>`) as `...`: Sphinx finds no types in what is not Python."""
+    if name in api.NOT_MADE_BY_USERS:
+        return "", None
+    return signature and re.sub(r"<[^<>]*>", "...", signature), returns
 
 
 def _public_bases(app: Sphinx, name: str, obj: Any, options: Any, bases: list[type]) -> None:

@@ -120,7 +120,7 @@ class NetworkError(SlyError):
 
 
 class RequestTimeoutError(NetworkError, TimeoutError):
-    """The whole reply did not arrive within the time limit."""
+    """The whole reply, or the signature of a key that is elsewhere, did not arrive within the time limit."""
 
 
 class LimitError(SlyError):

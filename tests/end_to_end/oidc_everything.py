@@ -157,11 +157,11 @@ def fapi_clients(folder: Path) -> list[dict[str, Any]]:
 
 
 @asynccontextmanager
-async def with_everything(folder: Path) -> AsyncGenerator[Everything, None]:
-    """The running server; `trusted.pem` in the folder is the CA of its TLS address."""
+async def with_everything(folder: Path, *, https: bool = False) -> AsyncGenerator[Everything, None]:
+    """The running server; `trusted.pem` in the folder is the CA of its TLS address, which `https` makes the issuer."""
     tls = certificates(folder)
     (folder / "trusted.pem").write_text(tls["ca"])
-    settings = {"tls": tls, "initial_access_token": INITIAL_ACCESS_TOKEN}
+    settings = {"tls": tls, "initial_access_token": INITIAL_ACCESS_TOKEN, "https": https}
     async with running_server(everything=settings, more_clients=clients(folder)) as server:
         yield Everything(server, folder)
 

@@ -6,10 +6,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import ssl
 from base64 import urlsafe_b64encode
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import aiohttp
 import pytest
 from aiohttp import web
 from cryptography.hazmat.primitives import hashes
@@ -27,7 +30,7 @@ from SlyAPI.errors import (
     TokenError,
 )
 from SlyAPI.web import Method, Request
-from tests.end_to_end.oidc_everything import API, Everything
+from tests.end_to_end.oidc_everything import API, Everything, with_everything
 from tests.end_to_end.plain_person import consents
 from tests.support.certificates import server_context
 from tests.support.serving import all_by, served
@@ -91,6 +94,23 @@ async def test_one_switch_is_a_whole_grant_of_the_profile(everything: Everything
         await app.refresh(None, fresh)
     log = await everything.server.log(None)
     assert {entry["client_auth"] for entry in log if entry["endpoint"] != "userinfo"} == {"client_assertion"}
+
+
+async def test_all_of_it_is_https_where_the_provider_is(tmp_path: Path) -> None:
+    async with with_everything(tmp_path, https=True) as everything:
+        trusting = ssl.create_default_context(cafile=everything.path("trusted.pem"))
+        connector = aiohttp.TCPConnector(ssl=trusting)
+        async with aiohttp.ClientSession(connector=connector) as session:
+            app = await client(everything, client=session)
+            uris = [uri for uri in app.to_dict().values() if isinstance(uri, str) and "://" in uri]
+            assert len(uris) > 8
+            assert all(uri.startswith("https://") for uri in uris)
+            login = await app.push_login(REDIRECT, SCOPES, prompt="consent", client=session)
+            redirect = await consents(login.url, until=REDIRECT, tls=trusting)
+            user = await app.finish_login(login.to_dict(), redirect, session)
+            assert user.identity is not None
+            fresh = await app.refresh(session, user)
+            assert (await app.userinfo(fresh, session))["sub"] == "alice"
 
 
 async def test_a_machine_of_the_profile_has_bound_tokens(everything: Everything) -> None:

@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from SlyAPI.errors import ConfigError, IdentityError
 from SlyAPI.oauth2.dpop import access_token_hash, target_uri
-from SlyAPI.oauth2.jose import ASYMMETRIC, load_signing_key, new_key, read_jwt, signed_jwt, thumbprint
+from SlyAPI.oauth2.jose import ASYMMETRIC, load_signing_key, new_key, signed_jwt, thumbprint
+from SlyAPI.oauth2.signed_tokens import read_jwt
 from tests.support.issuer import jwk_of, private_key
 
 # RFC 7515 Appendix A

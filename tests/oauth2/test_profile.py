@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -12,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from SlyAPI import OAuth2, OAuth2App, OAuth2User
 from SlyAPI.errors import ConfigError, CredentialsError, RedirectError
 from SlyAPI.flow.client_check import checked_client
+from SlyAPI.flow.grant import GrantOptions, OAuth2Question, new_link
 from SlyAPI.testing import GRANT_TYPES
 from SlyAPI.web import Method, Request
 from tests.conftest import REDIRECT_URI, Practice
@@ -230,6 +232,22 @@ def test_an_rsa_key_signs_with_ps256() -> None:
     assert client(key=rsa_key(2048), profile=None)._signing_key().alg == "RS256"
 
 
+async def test_a_grant_of_the_command_line_follows_the_profile(practise: Practise) -> None:
+    practice = await practise(**of_the_profile())
+    practice.clock.now = time.time()  # which the command goes by
+    app = await discovered(practice)
+    with pytest.raises(ConfigError, match=r"§5\.3\.2\.2, 8"):
+        await new_link(app, "http://app.example/", ["notes"], GrantOptions())
+    link = await new_link(app, REDIRECT_URI, ["notes"], GrantOptions())
+    question = OAuth2Question(app, ["notes"], REDIRECT_URI, None, link)
+    assert not question.takes_bare_code, "a code alone does not name its issuer"
+    redirect = await redirect_of(question.url)
+    with pytest.raises(RedirectError, match="9207"):
+        await question.read(redirect.partition("&iss=")[0])
+    user = await question.exchange(await question.read(redirect))
+    assert user.token_type == "DPoP"
+
+
 async def test_other_ways_to_log_in_are_refused() -> None:
     app = client(device_uri="https://p.example/device")
     with pytest.raises(ConfigError, match=r"§5\.3\.3\.2, 1"):
@@ -260,7 +278,7 @@ def test_the_profile_is_in_the_client_file_and_checked_by_every_command(tmp_path
     assert OAuth2App.from_json_obj(kept) == app
     path = tmp_path / "app.json"
     path.write_text(json.dumps(kept))
-    assert checked_client(path) == app
+    assert checked_client(path).profile == "fapi2"
     path.write_text(json.dumps({**kept, "dpop": False}))
     with pytest.raises(CredentialsError, match=r"§5\.3\.3\.1, 1"):
         checked_client(path)

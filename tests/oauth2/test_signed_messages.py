@@ -214,6 +214,7 @@ WRONG: dict[str, dict[str, Any]] = {
     "exp beyond all numbers": {"exp": 10**400},
     "no code": {"code": None},
     "code as a list": {"code": ["c"]},
+    "half a character": {"code": "\ud800"},
 }
 
 

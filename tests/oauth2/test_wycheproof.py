@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 from SlyAPI.errors import IdentityError
-from SlyAPI.oauth2.jose import ASYMMETRIC, read_jws
+from SlyAPI.oauth2.jose import ASYMMETRIC
+from SlyAPI.oauth2.signed_tokens import read_jws
 
 FOLDER = os.environ.get("WYCHEPROOF", "")
 OURS = (*ASYMMETRIC, "HS256")

@@ -115,7 +115,7 @@ class KeepFresh:
             await asyncio.wait([self._task])
         await self._sessions.close()
 
-    # --- whose turn it is ---
+    # --- which program renews ---
 
     async def _run(self) -> None:
         while True:
@@ -153,7 +153,7 @@ class KeepFresh:
                 return pause
             await asyncio.sleep(pause)
 
-    # --- who is due ---
+    # --- which users are due ---
 
     async def _renew_due(self, end: float) -> None:
         """Renews the users who are due now, until `end` in the event loop's time."""
@@ -191,7 +191,7 @@ class KeepFresh:
         return self._source.can_renew(user) and self._now() >= renewal_time(name, end, self._ahead)
 
     def _forget_old(self) -> None:
-        """Forgets of whom the time is over, or whom `users_ending` no longer gives."""
+        """Forgets users whose time is over, and those that `users_ending` no longer gives."""
         time, oldest = asyncio.get_running_loop().time(), self._now() - self._behind
         self._left_alone = {
             name: (end, until) for name, (end, until) in self._left_alone.items() if until > time and end > oldest
@@ -237,7 +237,8 @@ class KeepFresh:
 
     async def _report(self, entry: StoredUser | None, error: SlyError) -> None:
         if self._on_error is None:
-            log.warning("%s ahead of need: %s", f"{entry!r} was not renewed" if entry else "Nobody was renewed", error)
+            whose = repr(entry) if entry is not None else "Users"
+            log.warning("%s could not be renewed ahead of need: %s", whose, error)
             return
         try:
             result = self._on_error(entry, error)

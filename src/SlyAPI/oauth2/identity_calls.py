@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from aiohttp import ClientSession
 
     from .identity import LogoutToken
-    from .jose import Jwt
+    from .signed_tokens import Jwt
 
 
 class Expected(NamedTuple):
@@ -149,7 +149,7 @@ class IdentityCalls(Client):
     ) -> Identity:
         """The identity in the id_token of a refresh (OpenID Connect Core §12.2)."""
         from .identity import read_id_token
-        from .jose import unverified
+        from .signed_tokens import unverified
 
         before = previous.identity
         assert before is not None
@@ -215,7 +215,8 @@ class IdentityCalls(Client):
 
     def _expected(self, setting: Literal["id_token_alg", "response_alg"] = "id_token_alg") -> Expected:
         """Who signs what this client reads, with the algorithms of a setting. Raises `ConfigError` where unknown."""
-        from .jose import ASYMMETRIC, SHORTEST_SECRET
+        from .jose import ASYMMETRIC
+        from .signed_tokens import SHORTEST_SECRET
 
         issuer = self.issuer or self._facts.id_token_issuer or self._facts.issuer
         jwks_uri = self.jwks_uri or self._facts.jwks_uri or ""
@@ -246,7 +247,7 @@ class IdentityCalls(Client):
         self, token: str, expected: Expected, client: "ClientSession | None", now: float
     ) -> "Jwt":
         """The token, if its signature holds."""
-        from .jose import read_jwt, secret_jwk
+        from .signed_tokens import read_jwt, secret_jwk
 
         if expected.algs == ("HS256",):
             return read_jwt(token, [secret_jwk(self.secret or "")], expected.algs)

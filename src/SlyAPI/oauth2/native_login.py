@@ -74,7 +74,7 @@ def _is_strange(redirect: Redirect, state: str) -> bool:
     """Whether the redirect is of another attempt, which must not end this one."""
     try:
         if "response" in dict(redirect_pairs(redirect.query)):  # JARM; the login verifies the signature
-            from .jose import unverified  # few need it
+            from .signed_tokens import unverified
 
             check_state(unverified(response_in(redirect.query, state)).claims.get("state"), state)
         else:

@@ -203,7 +203,7 @@ def check_redirect_uri(redirect_uri: str) -> None:
 def check_pushed_life(life: float | None) -> None:
     """Raises `ConfigError` for a pushed request that lives too long, in seconds, or without a stated end."""
     if life is None or life >= LONGEST_PUSHED:
-        shown = "no end" if life is None else f"a life of {life:.0f} s, not less than {LONGEST_PUSHED:.0f} s"
+        shown = "no end" if life is None else f"a life of {min(life, 1e9):.0f} s, not less than {LONGEST_PUSHED:.0f} s"
         raise forbidden("5.3.2.2, 12", f"The provider gave the pushed request {shown}")
 
 

@@ -93,7 +93,7 @@ class SignedMessages(IdentityCalls):
         """The redirect's parameters, of a signed response (JARM) after its verification. Raises `RedirectError`."""
         if self.response_mode is None:
             return redirect
-        from .jose import unverified
+        from .signed_tokens import unverified
 
         at = clock(now)
         token = signed_response.response_in(query_of(redirect), state)
@@ -104,7 +104,7 @@ class SignedMessages(IdentityCalls):
             found = signed_response.read_response(
                 verified.claims, issuer=expected.issuer, client_id=self.id, now=at + self.clock_skew
             )
-            return urlencode(found)
+            return urlencode(found, errors="surrogatepass")
         except IdentityError as error:
             why, what_helps = error.args[0], (error.kind, error.retry_after)  # a key may be published in a moment
             refused = RedirectError(f"The signed response is refused: {why}", next_step="Begin the login again.")

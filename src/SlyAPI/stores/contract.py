@@ -101,9 +101,9 @@ class TokenStore(ABC):
     async def ending(self, token: Token, before: float, after: float = UNKNOWN) -> AsyncGenerator[Page, None]:
         """Pages of the users whose access or refresh token ends later than `after`, up to `before` (epoch seconds).
 
-        Users that need not be in there may be: of whom the end is not known, or has changed since. So the caller looks
-        at each value, or loads the user where it is None. This default gives all users; a store overrides it that has
-        an index of the ends, which gives the soonest first.
+        Other users may be among them: those whose end is not known, or has changed since. So the caller checks each
+        value, or loads the user where it is None. This default gives all users. A store with an index of the ends
+        overrides it, and gives the soonest first.
         """
         async for name in self.each_name():
             yield [(name, None)]

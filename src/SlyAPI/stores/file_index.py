@@ -42,7 +42,7 @@ def note(folder: str, file: str, value: Mapping[str, Any]) -> None:
 def files_ending(
     folder: str, token: Token, before: float, after: float, is_user: Callable[[str], bool], read: Callable[[str], Any]
 ) -> list[str]:
-    """The files of the users whose token ends in this time, or of whom that is not known; the soonest first.
+    """The files of the users whose token ends in this time, or may do so; the soonest first.
 
     `is_user` knows the files of users by their names; `read` gives a file's value, None if it cannot be read. Makes
     the index if there is none.
@@ -52,12 +52,12 @@ def files_ending(
     files: dict[str, Line] = {}
     with os.scandir(folder) as entries:
         for entry in entries:
-            if not entry.name.endswith(".json") or not is_user(entry.name):
+            line = lines.get(entry.name)
+            if line is None and not is_user(entry.name):
                 continue
             mark = ""
             with suppress(OSError):
                 mark = _mark(entry.stat())
-            line = lines.get(entry.name)
             if line is None or line.mark != mark:
                 line = new[entry.name] = Line(mark, _ends(read(entry.name)))
             files[entry.name] = line

@@ -290,6 +290,11 @@ class RedisStore(ServedStore[Any]):
             return NetworkError(
                 f"{self!r}: TLS failed.", next_step="Check rediss:// in the URL and certificates.", kind="configuration"
             )
+        if isinstance(error, errors.ClusterCrossSlotError):
+            return ConfigError(
+                f"{self!r}: on Redis Cluster, a user's keys and the sorted sets lie in several slots.",
+                next_step="Give each part of the users a store with a hash tag in its prefix: 'slyapi:{07}:'.",
+            )
         if _refusal(error) == "READONLY":
             return self._away("the server is a read-only replica now")
         if said.startswith("WRONGTYPE"):

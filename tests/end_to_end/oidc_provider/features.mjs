@@ -52,7 +52,7 @@ export function withEverything(configuration, settings, aliases) {
       'none', 'client_secret_basic', 'client_secret_post', 'client_secret_jwt', 'private_key_jwt',
       'tls_client_auth', 'self_signed_tls_client_auth',
     ],
-    jwks: { keys: [newKey('rsa', { modulusLength: 2048 }), newKey('ec', { namedCurve: 'P-256' })] },
+    jwks: configuration.jwks ?? { keys: [newKey('rsa', { modulusLength: 2048 }), newKey('ec', { namedCurve: 'P-256' })] },
     discovery: { mtls_endpoint_aliases: aliases },
     enabledJWA: { authorizationSigningAlgValues: SIGNED_BY, idTokenSigningAlgValues: SIGNED_BY },
   };

@@ -3,9 +3,10 @@
 //
 // Started by oidc_server.py with its settings as JSON in argv[2]:
 //   {"clients": [RFC 7591 metadata, ...], "access_token_seconds": 60,
-//    "everything": null, or {"tls": {"cert", "key", "ca" in PEM}, "initial_access_token": text}: see features.mjs}
-// Prints {"issuer": "http://127.0.0.1:PORT"} when it answers; ends when its stdin does, so that it never
-// outlives the tests. GET /__log gives what was asked of the token, userinfo, revocation and PAR endpoints;
+//    "everything": null, or {"tls": {"cert", "key", "ca" in PEM}, "initial_access_token": text, "https": true for an
+//    issuer behind TLS}: see features.mjs}
+// Prints {"issuer": URL, "control": "http://127.0.0.1:PORT"} when it answers; ends when its stdin does, so that it never
+// outlives the tests. At control, GET /__log gives what was asked of the token, userinfo, revocation and PAR endpoints;
 // POST /__later with N as its body moves the server's clock N seconds on; POST /__rotate makes it sign with a new key,
 // while those that an earlier /__rotate made stay published.
 import { generateKeyPairSync } from 'node:crypto';
@@ -46,11 +47,12 @@ const server = createServer(async (request, response) => {
 
 async function start() {
   // Port 0 first, issuer after: no other process can take the port in between.
-  issuer = `http://127.0.0.1:${server.address().port}`;
+  const control = `http://127.0.0.1:${server.address().port}`;
   const { everything } = settings;
   aliases = everything && await behindTls(everything.tls, (request, response) => answer(request, response));
+  issuer = everything?.https ? new URL(aliases.token_endpoint).origin : control;
   answer = provide();
-  process.stdout.write(`${JSON.stringify({ issuer })}\n`);
+  process.stdout.write(`${JSON.stringify({ issuer, control })}\n`);
 }
 
 function provide() {
