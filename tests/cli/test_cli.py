@@ -104,6 +104,18 @@ def test_wrong_usage_is_told_in_two_lines_with_the_way_to_the_help(
     assert list(here.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("words", "near"),
+    [(["grant", "--scopes", "a"], "--scope"), (["scaffold", "--secret", "a"], "--secret-file")],
+    ids=["scope", "secret"],
+)
+def test_a_misspelt_flag_gets_a_suggestion(
+    words: list[str], near: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 2
+    assert f"Did you mean {near}? " in capsys.readouterr().err
+
+
 def test_flags_may_stand_anywhere_among_the_words(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (here / "app.json").write_text('{"id": "a", "auth_uri": "https://a.example/a", "token_uri": "https://a.example/t"}')
     (here / "user.json").write_text("{}")
@@ -267,6 +279,12 @@ async def test_show_knows_a_user_file_of_oauth_1(place: Place, saved: dict[str, 
 async def test_show_says_what_is_wrong_with_a_user_file_of_oauth_1(place: Place) -> None:
     (place.folder / "user.json").write_text(json.dumps({"key": "k3y", "secret": 5}))
     failure(place, await place.runs("show", "user.json"), 3, "user.json", "secret is not a string")
+
+
+async def test_show_of_a_machines_token_says_that_it_is_renewed(place: Place) -> None:
+    place.user(refresh_token=None, grant_type="client_credentials")
+    ended = await place.runs("show", "user.json")
+    assert "refreshable: not needed" in ended.out
 
 
 async def test_show_as_json_is_one_object(place: Place) -> None:

@@ -291,10 +291,28 @@ async def test_a_secret_for_stdin_is_asked_for_and_not_shown_on_a_terminal(place
     assert place.reads("new.json")["secret"] == "hush-hush"
 
 
+async def test_scaffold_with_a_name_alone_asks_on_a_terminal(place: Place) -> None:
+    terminal = await place.terminal("scaffold", "new.json")
+    for question, answer in (
+        ("Provider, or the https URL of an issuer; Enter to leave it blank: ", "login.example.com"),
+        ("begins with https://", ""),
+        ("Provider, or the https URL of an issuer; Enter to leave it blank: ", place.provider.origin),
+        ("Client id; Enter to leave it blank: ", "me"),
+        ("Client secret (not shown); Enter to leave it blank: ", "\n"),
+    ):
+        await terminal.says(question)
+        if answer:
+            terminal.types(answer.strip())
+    assert await terminal.ends() == 0
+    assert "Client file to write" not in terminal.screen
+    assert "Fill in secret if the client has one" in terminal.screen
+    assert place.reads("new.json")["token_uri"] == place.provider.token_url
+
+
 @pytest.mark.parametrize(("answer", "code"), [("y", 0), ("", 9)])
 async def test_a_filled_in_client_file_is_asked_about(place: Place, answer: str, code: int) -> None:
     terminal = await place.terminal("scaffold", "app.json", "--blank")
-    await terminal.says("app.json is filled in. Overwrite it? (y/N): ")
+    await terminal.says("app.json already contains a client. Overwrite it? (y/N): ")
     terminal.types(answer)
     assert await terminal.ends() == code
     assert (place.reads("app.json")["secret"] == SECRET) is (code == 9)

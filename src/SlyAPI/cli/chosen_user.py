@@ -42,11 +42,7 @@ class ChosenUser:
 
     def load(self) -> OAuth2User:
         """The stored tokens. Raises `CredentialsError`, with the command that makes some if there are none."""
-        try:
-            return OAuth2User.from_json_file(self.path) if self.path else asyncio.run(self.entry.load())
-        except CredentialsNotFoundError as error:
-            error.next_step = error.next_step or "Make one with: python -m SlyAPI grant"
-            raise
+        return OAuth2User.from_json_file(self.path) if self.path else asyncio.run(self.entry.load())
 
     def signer(self, app: OAuth2App, user: OAuth2User) -> Signer:
         """Signs as this user, whose tokens were loaded, and saves new ones."""

@@ -10,10 +10,10 @@ import time
 from types import SimpleNamespace
 from typing import Any
 
-from ..errors import ConfigError, CredentialsNotFoundError
+from ..errors import ConfigError
 from ..flow.console import Console
 from ..json_file import display_path, read_json_file
-from ..tokens.recognise import recognise
+from ..tokens.recognise import MADE_WITH, recognise
 from ..tokens.user_json import user_fields
 from .results import print_json, print_result, print_table
 from .user_summary import COLUMN, summary, summary_rows
@@ -41,11 +41,7 @@ def show(args: Any, console: Console) -> int:
 
 def _show_file(args: Any, console: Console) -> int:
     path, name = args.user, display_path(args.user)
-    try:
-        fields = read_json_file(path)
-    except CredentialsNotFoundError as error:
-        error.next_step = error.next_step or "Make one with: python -m SlyAPI grant"
-        raise
+    fields = read_json_file(path, made_with=MADE_WITH)
     if isinstance(fields, dict) and recognise(fields) == "an OAuth 1 user file":
         from ..oauth1.user import OAuth1User  # rare, and as expensive to import as the rest of this command
 
