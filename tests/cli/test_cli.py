@@ -116,6 +116,11 @@ def test_a_misspelt_flag_gets_a_suggestion(
     assert f"Did you mean {near}? " in capsys.readouterr().err
 
 
+def test_a_word_too_many_gets_the_words_that_the_command_takes(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "app.json", "user.json"]) == 2
+    assert "python -m SlyAPI show [USER.json]" in capsys.readouterr().err
+
+
 def test_flags_may_stand_anywhere_among_the_words(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (here / "app.json").write_text('{"id": "a", "auth_uri": "https://a.example/a", "token_uri": "https://a.example/t"}')
     (here / "user.json").write_text("{}")

@@ -48,6 +48,8 @@ class _Parser(argparse.ArgumentParser):
         known = [name for action in self._actions for name in action.option_strings]
         near = get_close_matches(flags[0], known, 1, 0.7) if flags else []
         hint = f"Did you mean {near[0]}? " if near else ""
+        if words and not flags:
+            hint = f"Use: {' '.join((self.usage or '').split())}. "
         raise ConfigError(f"{problem[:1].upper()}{problem[1:]}.", next_step=f"{hint}See: {self.prog} --help")
 
 

@@ -57,7 +57,8 @@ def plain_call(argv: Sequence[str]) -> SimpleNamespace | str | None:
         return None
     values = dict(zip(names, files, strict=True)) | dict.fromkeys(("store", "name"))
     values |= {"expiring": None} if command == "show" else {}
-    return SimpleNamespace(command=command, kind="oauth2", older=False, bare=False, json="--json" in argv, **values)
+    values |= {"json": "--json" in argv, "only_words": "--json" not in argv}
+    return SimpleNamespace(command=command, kind="oauth2", older=False, bare=False, **values)
 
 
 def _help() -> str:

@@ -92,7 +92,7 @@ def client_members(obj: Any, name: str) -> dict[str, Any]:
 
 _HINT = "Make one with: python -m SlyAPI scaffold"
 _HINTS = {
-    "a user file of SlyAPI": f"Pass the client file first, then the user file. {_HINT}",
+    "a user file of SlyAPI": "Pass the client file first, then the user file.",
     "an OAuth 1 client file": "Use it with OAuth1, and grant with: python -m SlyAPI grant oauth1",
 }
 _RFC_7591 = {
