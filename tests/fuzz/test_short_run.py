@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.fuzz.targets import PLANTED, STATE, TARGETS
+from tests.fuzz.promise import PLANTED, STATE
+from tests.fuzz.targets import TARGETS
 
 pytestmark = pytest.mark.slow
 

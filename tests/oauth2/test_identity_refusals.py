@@ -79,12 +79,14 @@ CLAIMS = [
     claim("nbf-text", "RFC 7519 §4.1.5", nbf="now"),
     claim("at_hash-of-another-token", "Core §3.1.3.8", at_hash="A" * 22),
     claim("at_hash-number", "Core §3.1.3.8", at_hash=1),
+    claim("at_hash-surrogate", "Core §3.1.3.8", at_hash="\ud800"),
     claim("auth_time-text", "Core §2", auth_time="yesterday"),
 ]
 OF_A_LOGIN = [
     claim("oidcc-client-test-nonce-invalid", "Core §3.1.3.7 (11)", nonce="other"),
     claim("nonce-missing", "Core §3.1.3.7 (11)", nonce=None),
     claim("nonce-number", "Core §3.1.3.7 (11)", nonce=7),
+    claim("nonce-surrogate", "Core §3.1.3.7 (11)", nonce="\ud800"),
     claim("auth_time-missing-with-max_age", "Core §3.1.2.1", {"max_age": 60}, auth_time=None),
     claim("auth_time-too-old-for-max_age", "Core §3.1.3.7 (13)", {"max_age": 60}, auth_time=NOW - 121),
 ]
@@ -332,6 +334,7 @@ LOGOUTS = [
     Row(f"{BACKCHANNEL}-alg-none", "Back-Channel §2.6 (2)", _unsigned("none", "")),
     claim("neither-sub-nor-sid", "Back-Channel §2.6 (5)", sub=None, sid=None),
     claim("jti-missing", "Back-Channel §2.4", jti=None),
+    claim("jti-surrogate", "Back-Channel §2.4", jti="\ud800"),
     claim("iat-missing", "Back-Channel §2.4", iat=None),
     claim("iat-old", "Back-Channel §2.6", iat=NOW - 121),
     claim("iat-future", "Back-Channel §2.6", iat=NOW + 61),

@@ -119,8 +119,9 @@ def read_logout_token(
     subject, session = claims.get("sub"), claims.get("sid")
     if not (isinstance(subject, str) and subject) and not (isinstance(session, str) and session):
         raise IdentityError("The logout token names neither a person nor a session.")
-    if not isinstance(claims.get("jti"), str):
-        raise IdentityError("The logout token has no jti.")
+    jti = claims.get("jti")
+    if not isinstance(jti, str) or not jti.isprintable():
+        raise IdentityError("The logout token has no readable jti.")
     return LogoutToken(
         str(claims["iss"]),
         subject if isinstance(subject, str) else None,
@@ -195,4 +196,6 @@ def _number(claims: Mapping[str, Any], name: str) -> float | None:
 
 
 def _same(value: object, expected: str) -> bool:
-    return isinstance(value, str) and hmac.compare_digest(value.encode(), expected.encode())
+    return isinstance(value, str) and hmac.compare_digest(
+        value.encode("utf-8", "surrogatepass"), expected.encode("utf-8", "surrogatepass")
+    )
