@@ -35,35 +35,42 @@ TESTS_OF = {
     "oauth2/token_endpoint": [
         "tests/oauth2/test_token_endpoint.py",
         "tests/oauth2/test_token_endpoint_refusals.py",
+        "tests/oauth2/test_ended_or_passing.py",
         "tests/oauth2/test_token_endpoint_hostile.py",
     ],
-    "oauth2/user_json": ["tests/tokens/test_user.py", "tests/oauth2/test_token_endpoint.py"],
-    "oauth2/user": ["tests/tokens/test_user.py", "tests/oauth2/test_token_endpoint.py"],
-    "oauth2/signer": [
-        "tests/oauth2/test_signer_edges.py",
-        "tests/oauth2/test_signer_superseded.py",
-        "tests/oauth2/test_signer.py",
-        "tests/oauth2/test_signer_keeps.py",
-        "tests/oauth2/test_signer_refresh.py",
-        "tests/oauth2/test_signer_shared.py",
-    ],
-    "oauth2/refresh": ["tests/oauth2/test_signer_edges.py", "tests/oauth2/test_signer_shared.py"],
-    "stores/file": [
-        *("tests/stores/test_contract.py", "tests/stores/test_file.py"),
-        *("-k", "not Sqlite and not Keyring and not Memory"),
-    ],
-    "stores/file_lock": ["tests/stores/test_contract.py", "tests/stores/test_file_lock.py"],
+    "tokens/user": ["tests/tokens/test_user.py", "tests/oauth2/test_token_endpoint.py"],
+    "tokens/user_json": ["tests/tokens/test_user.py", "tests/oauth2/test_token_endpoint.py"],
     "json_file": ["tests/test_json_file.py"],
-    "loopback": ["tests/redirect/test_loopback.py"],
+    "stores/file": ["tests/stores/test_file.py", "tests/stores/test_contract.py::TestFileStore"],
+    "stores/file_lock": ["tests/stores/test_file_lock.py"],
+    "oauth2/signer": [
+        "tests/oauth2/test_signer.py",
+        "tests/oauth2/test_signer_refresh.py",
+        "tests/oauth2/test_signer_edges.py",
+        "tests/oauth2/test_dpop.py",
+        "tests/oauth2/test_revocation.py",
+    ],
+    "oauth2/refresh": [
+        "tests/oauth2/test_signer_refresh.py",
+        "tests/oauth2/test_signer_edges.py",
+        "tests/oauth2/test_signer_keeps.py",
+        "tests/oauth2/test_signer_superseded.py",
+        "tests/oauth2/test_remembered.py",
+    ],
+    "redirect/loopback": ["tests/redirect/test_loopback.py"],
+    "redirect/loopback_http": ["tests/redirect/test_loopback_http.py"],
+    "redirect/loopback_address": ["tests/redirect/test_loopback_address.py", "tests/redirect/test_loopback.py"],
 }
+MOST = 0.05
+"""Which share of a module's changes may survive."""
 PYTEST = ["-x", "-q", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
 PYTEST += ["--hypothesis-profile=few"]
 
 
 def main(modules: list[str]) -> int:
-    """The modules named, or all; 1 where 8 % or more survived, 2 where the tests fail without any change."""
+    """The modules named, or all; 1 where too many survived in one of them, 2 where tests fail without any change."""
     SURVIVORS.mkdir(parents=True, exist_ok=True)
-    all_tried = all_survived = 0
+    all_tried = all_survived = bad = 0
     with tempfile.TemporaryDirectory() as copy:
         archive = subprocess.run(["git", "archive", "HEAD"], cwd=ROOT, check=True, capture_output=True)
         subprocess.run(["tar", "-x", "-C", copy], input=archive.stdout, check=True)
@@ -79,8 +86,9 @@ def main(modules: list[str]) -> int:
             tried, survived = try_all(module, Path("src", "SlyAPI", f"{module}.py"), patience)
             say(row(module, tried, survived, time.monotonic() - begun))
             all_tried, all_survived = all_tried + tried, all_survived + survived
+            bad += survived > MOST * tried
     say(row("total", all_tried, all_survived))
-    return 1 if all_survived >= 0.08 * all_tried else 0
+    return 1 if bad else 0
 
 
 def try_all(module: str, path: Path, patience: float) -> tuple[int, int]:
@@ -125,7 +133,10 @@ def mutants(source: str) -> Iterator[str]:
     for name in plugins.operator_names():
         operator = plugins.get_operator(name)
         for occurrence in itertools.count() if not operator.arguments() else ():
-            mutant = mutate_code(source, operator(), occurrence)
+            try:
+                mutant = mutate_code(source, operator(), occurrence)
+            except AttributeError:  # it cannot replace `except package.Error`
+                continue
             if mutant is None:
                 break
             code = code_of(mutant)
