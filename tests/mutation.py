@@ -1,15 +1,19 @@
 """Breaks the code one operator at a time and looks whether the tests notice: `python tests/mutation.py [MODULE...]`.
 
 cosmic-ray makes the changes, in a copy of the checkout as git has it at HEAD; each is tried with the tests that are
-the module's own, in a fork that has imported everything else already. Ends with a table, and leaves the changes that
-no test noticed in `.tests/mutation/MODULE.diff`. Not in CI: all modules take about half an hour.
+the module's own, in a fork of the pytest that has collected them: a change within a function replaces the code of that
+function. What survives so, and what changes at import, is tried again with everything imported anew. Ends with a table,
+and leaves the changes that no test noticed in `.tests/mutation/MODULE.diff`. Not in CI: it takes some minutes a module.
 """
 from __future__ import annotations
 
 import ast
 import difflib
+import gc
 import importlib
+import inspect
 import itertools
+import json
 import os
 import re
 import resource
@@ -18,9 +22,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from types import CodeType, FunctionType
 from typing import Any
 
 from hypothesis import HealthCheck, settings
@@ -70,41 +75,136 @@ PYTEST += ["--hypothesis-profile=few"]
 def main(modules: list[str]) -> int:
     """The modules named, or all; 1 where too many survived in one of them, 2 where tests fail without any change."""
     SURVIVORS.mkdir(parents=True, exist_ok=True)
-    all_tried = all_survived = bad = 0
+    rows: list[tuple[int, int]] = []
     with tempfile.TemporaryDirectory() as copy:
         archive = subprocess.run(["git", "archive", "HEAD"], cwd=ROOT, check=True, capture_output=True)
         subprocess.run(["tar", "-x", "-C", copy], input=archive.stdout, check=True)
         settle_in(copy)
         for module in modules or TESTS_OF:
             begun = time.monotonic()
-            sys.dont_write_bytecode = False
-            if not passes(module):
+            found = in_fork(lambda module=module: Trials(module).run())
+            if found is None:
                 say(f"{module}: its tests fail as they are")
                 return 2
-            patience = 5 + 10 * (time.monotonic() - begun)
+            say(row(module, *found, time.monotonic() - begun))
+            rows.append(found)
+    say(row("total", sum(tried for tried, _ in rows), sum(survived for _, survived in rows)))
+    return 1 if any(survived > MOST * tried for tried, survived in rows) else 0
+
+
+def in_fork(work: Callable[[], tuple[int, int] | None]) -> tuple[int, int] | None:
+    """The result of `work` in a child, in which pytest imports what the next module has to import anew."""
+    ours, theirs = os.pipe()
+    child = os.fork()
+    if not child:
+        found = None
+        try:
+            found = work()
+        finally:
+            os.write(theirs, json.dumps(found).encode())
+            os._exit(0)
+    os.close(theirs)
+    with os.fdopen(ours) as answer:
+        text = answer.read()
+    os.waitpid(child, 0)
+    value = json.loads(text or "null")
+    return None if value is None else (value[0], value[1])
+
+
+class Trials:
+    """One module's changes, as a plugin of the pytest that has collected its tests: each is tried in a fork of it."""
+
+    def __init__(self, module: str) -> None:
+        self.module, self.path = module, Path("src", "SlyAPI", f"{module}.py").resolve()
+        self.found: tuple[int, int] | None = None
+
+    def run(self) -> tuple[int, int] | None:
+        """How many changes were tried, and how many survived; None where the tests fail without any."""
+        pytest: Any = importlib.import_module("pytest")
+        pytest.main([*PYTEST, "--capture=no", "-p", "no:terminal", *TESTS_OF[self.module]], plugins=[self])
+        return self.found
+
+    def pytest_runtestloop(self, session: Any) -> bool:
+        begun = time.monotonic()
+        sys.dont_write_bytecode = False
+        if session.items and passes(lambda: run_items(session)) and passes(lambda: run_anew(self.module)):
             sys.dont_write_bytecode = True  # from here on: two changes within a second would look alike to the cache
-            tried, survived = try_all(module, Path("src", "SlyAPI", f"{module}.py"), patience)
-            say(row(module, tried, survived, time.monotonic() - begun))
-            all_tried, all_survived = all_tried + tried, all_survived + survived
-            bad += survived > MOST * tried
-    say(row("total", all_tried, all_survived))
-    return 1 if bad else 0
+            self.found = self._try_all(session, 5 + 10 * (time.monotonic() - begun))
+        return True
+
+    def _try_all(self, session: Any, patience: float) -> tuple[int, int]:
+        source, tried, survived = self.path.read_text(encoding="utf-8"), 0, 0
+        with open(SURVIVORS / f"{self.module.replace('/', '.')}.diff", "w", encoding="utf-8") as diff:
+            for mutant in mutants(source):
+                tried += 1
+                changed = changed_functions(source, mutant, str(self.path))
+                if changed is not None and not passes(lambda c=changed: run_items(session, c), patience):
+                    continue
+                self.path.write_text(mutant, encoding="utf-8")
+                if passes(lambda: run_anew(self.module), patience):
+                    survived += 1
+                    lines = source.splitlines(keepends=True), mutant.splitlines(keepends=True)
+                    diff.writelines(difflib.unified_diff(*lines, self.module, f"{self.module} ({tried})", n=1))
+                    diff.flush()
+                self.path.write_text(source, encoding="utf-8")
+        return tried, survived
 
 
-def try_all(module: str, path: Path, patience: float) -> tuple[int, int]:
-    """How many changes of the module were tried, and how many survived; the diff grows meanwhile."""
-    source, tried, survived = path.read_text(encoding="utf-8"), 0, 0
-    with open(SURVIVORS / f"{module.replace('/', '.')}.diff", "w", encoding="utf-8") as diff:
-        for mutant in mutants(source):
-            path.write_text(mutant, encoding="utf-8")
-            tried += 1
-            if passes(module, patience):
-                survived += 1
-                lines = source.splitlines(keepends=True), mutant.splitlines(keepends=True)
-                diff.writelines(difflib.unified_diff(*lines, module, f"{module} ({tried})", n=1))
-                diff.flush()
-    path.write_text(source, encoding="utf-8")
-    return tried, survived
+Place = tuple[str, int]
+"""A function's qualified name, and its first line."""
+
+
+def changed_functions(source: str, mutant: str, path: str) -> dict[Place, CodeType] | None:
+    """The functions that differ in a mutant; None where what runs at import differs, which needs an import."""
+    before, after = functions_of(compile(source, path, "exec")), functions_of(compile(mutant, path, "exec"))
+    changed = {place: code for place, code in after.items() if before.get(place) != code}
+    bodies = [code for code in changed.values() if not code.co_flags & inspect.CO_OPTIMIZED]  # of modules and classes
+    at_import = any(own_differs(before, code) for code in bodies) or before.keys() != after.keys()
+    return None if at_import else changed
+
+
+def functions_of(code: CodeType) -> dict[Place, CodeType]:
+    """The code of a module, and all that is in it."""
+    found = {(code.co_qualname, code.co_firstlineno): code}
+    for inner in code.co_consts:
+        if isinstance(inner, CodeType):
+            found |= functions_of(inner)
+    return found
+
+
+def own_differs(before: dict[Place, CodeType], code: CodeType) -> bool:
+    """Whether a body differs by more than by the functions in it."""
+    other = before.get((code.co_qualname, code.co_firstlineno))
+
+    def own(body: CodeType) -> object:
+        consts = tuple("" if isinstance(const, CodeType) else repr(const) for const in body.co_consts)
+        return body.co_code, consts, body.co_names, body.co_varnames
+
+    return other is None or own(other) != own(code)
+
+
+def run_items(session: Any, changed: dict[Place, CodeType] | None = None) -> int:
+    """The exit code of the collected tests, with these functions in the place of those that were imported."""
+    for function in [found for found in gc.get_objects() if isinstance(found, FunctionType)] if changed else ():
+        code = function.__code__
+        new = (changed or {}).get((code.co_qualname, code.co_firstlineno))
+        if new is not None and new.co_filename == code.co_filename:
+            if len(new.co_freevars) != len(code.co_freevars):
+                return 0  # decided by an import
+            function.__code__ = new
+    for item, following in itertools.zip_longest(session.items, session.items[1:]):
+        item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        if session.testsfailed:
+            return 1
+    return 0
+
+
+def run_anew(module: str) -> int:
+    """The exit code of the module's tests, with everything of ours imported anew."""
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("SlyAPI", "tests", "conftest")]:
+        del sys.modules[name]
+    pytest: Any = importlib.import_module("pytest")
+    return int(pytest.main([*PYTEST, *TESTS_OF[module]]))
 
 
 def row(name: str, tried: int, survived: int, seconds: float = 0) -> str:
@@ -181,8 +281,8 @@ def is_limit(value: object) -> bool:
     return isinstance(value, int) and (4 < value < 100 or value >= 600)
 
 
-def passes(module: str, patience: float = PATIENCE) -> bool:
-    """Whether the module's tests pass, in a fork of this process."""
+def passes(run: Callable[[], int], patience: float = PATIENCE) -> bool:
+    """Whether `run`, tests in a fork of this process, gives 0 in time."""
     child = os.fork()
     if not child:
         os.setsid()
@@ -190,10 +290,9 @@ def passes(module: str, patience: float = PATIENCE) -> bool:
         nowhere = os.open(os.devnull, os.O_RDWR)
         for stream in (0, 1, 2):
             os.dup2(nowhere, stream)
-        pytest: Any = importlib.import_module("pytest")
         code = 1
         try:
-            code = pytest.main([*PYTEST, *TESTS_OF[module]])
+            code = run()
         finally:  # whatever it was, it must not go on as a second parent
             os._exit(code)
     end, code = time.monotonic() + patience, -1
