@@ -24,6 +24,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any
@@ -82,7 +83,7 @@ def main(modules: list[str]) -> int:
         settle_in(copy)
         for module in modules or TESTS_OF:
             begun = time.monotonic()
-            found = in_fork(lambda module=module: Trials(module).run())
+            found = in_fork(Trials(module).run)
             if found is None:
                 say(f"{module}: its tests fail as they are")
                 return 2
@@ -98,6 +99,7 @@ def in_fork(work: Callable[[], tuple[int, int] | None]) -> tuple[int, int] | Non
     child = os.fork()
     if not child:
         found = None
+        silence()
         try:
             found = work()
         finally:
@@ -121,7 +123,7 @@ class Trials:
     def run(self) -> tuple[int, int] | None:
         """How many changes were tried, and how many survived; None where the tests fail without any."""
         pytest: Any = importlib.import_module("pytest")
-        pytest.main([*PYTEST, "--capture=no", "-p", "no:terminal", *TESTS_OF[self.module]], plugins=[self])
+        pytest.main([*PYTEST, "--capture=no", *TESTS_OF[self.module]], plugins=[self])
         return self.found
 
     def pytest_runtestloop(self, session: Any) -> bool:
@@ -138,7 +140,7 @@ class Trials:
             for mutant in mutants(source):
                 tried += 1
                 changed = changed_functions(source, mutant, str(self.path))
-                if changed is not None and not passes(lambda c=changed: run_items(session, c), patience):
+                if changed is not None and not passes(partial(run_items, session, changed), patience):
                     continue
                 self.path.write_text(mutant, encoding="utf-8")
                 if passes(lambda: run_anew(self.module), patience):
@@ -287,9 +289,7 @@ def passes(run: Callable[[], int], patience: float = PATIENCE) -> bool:
     if not child:
         os.setsid()
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-        nowhere = os.open(os.devnull, os.O_RDWR)
-        for stream in (0, 1, 2):
-            os.dup2(nowhere, stream)
+        silence()
         code = 1
         try:
             code = run()
@@ -306,6 +306,13 @@ def passes(run: Callable[[], int], patience: float = PATIENCE) -> bool:
     if code < 0:
         os.waitpid(child, 0)
     return code == 0
+
+
+def silence() -> None:
+    """Sends what this process prints nowhere."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(nowhere, stream)
 
 
 def say(text: str) -> None:
