@@ -22,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
@@ -158,7 +159,9 @@ Place = tuple[str, int]
 
 def changed_functions(source: str, mutant: str, path: str) -> dict[Place, CodeType] | None:
     """The functions that differ in a mutant; None where what runs at import differs, which needs an import."""
-    before, after = functions_of(compile(source, path, "exec")), functions_of(compile(mutant, path, "exec"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # `is` with a literal
+        before, after = functions_of(compile(source, path, "exec")), functions_of(compile(mutant, path, "exec"))
     changed = {place: code for place, code in after.items() if before.get(place) != code}
     bodies = [code for code in changed.values() if not code.co_flags & inspect.CO_OPTIMIZED]  # of modules and classes
     at_import = any(own_differs(before, code) for code in bodies) or before.keys() != after.keys()
