@@ -27,7 +27,7 @@ from SlyAPI.web.challenges import next_step, read_challenges
 from SlyAPI.web.masking import masked
 from SlyAPI.web.messages import retry_after, skew
 from SlyAPI.web.secret_values import Secrets
-from tests.fuzz import endpoints, signed
+from tests.fuzz import api, endpoints, signed
 from tests.fuzz.promise import (
     NOW,
     OLD,
@@ -363,6 +363,7 @@ TARGETS = {
     "masking": Target(check_masking, ECHOES),
     "times": Target(check_times, [text.encode() for text in TIMES]),
     "query": Target(check_query, as_json(QUERIES)),
+    **api.TARGETS,
     **endpoints.TARGETS,
     **signed.TARGETS,
 }
