@@ -208,6 +208,10 @@ def unused_port() -> int:
         return port
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--sample", type=int, metavar="N", help="run only N cases of each parametrized test")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Registers SlyAPI's own fixtures in an environment that was made before they had an entry point."""
     if not config.pluginmanager.has_plugin("slyapi"):
@@ -217,8 +221,18 @@ def pytest_configure(config: pytest.Config) -> None:
 SERVERS = {"redis_server", "valkey_server", "postgres_server"}
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests on a server run in one process, so that each server is started once however many processes test."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests on a server run in one process, so that each server is started once however many processes test.
+
+    With `--sample N`, N cases of each parametrized test are kept: the first ones of N equal parts of its table.
+    """
+    if (most := config.getoption("--sample")) is not None:
+        cases: dict[str, list[pytest.Item]] = {}
+        for item in items:
+            cases.setdefault(item.nodeid.partition("[")[0], []).append(item)
+        kept = {item for found in cases.values() for item in found[:: -(-len(found) // most)]}
+        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+        items[:] = [item for item in items if item in kept]
     for item in items:
         callspec = getattr(item, "callspec", None)  # what a test is parametrized with, if it is
         values = callspec.params.values() if callspec is not None else ()

@@ -289,7 +289,7 @@ def test_a_program_ended_before_the_rename_leaves_the_old_file(
 
 def test_a_missing_folder_is_told(tmp_path: Path) -> None:
     for act in (lambda path: write_json_file(path, NEW), check_writable):
-        with pytest.raises(SaveError, match=r"folder that does not exist\..* Make that folder, or"):
+        with pytest.raises(SaveError, match="folder that does not exist"):
             act(tmp_path / "no" / "user.json")
     assert names(tmp_path) == set()
 

@@ -17,6 +17,7 @@ from SlyAPI.cli.arguments import read_arguments
 from SlyAPI.cli.main import main
 from SlyAPI.cli.show_command import show_file
 from SlyAPI.flow.console import Console
+from SlyAPI.oauth1 import OAuth1User
 from tests.support.place import Place, failure, place_at, secrets_in
 
 pytestmark = pytest.mark.slow
@@ -156,10 +157,11 @@ async def test_0_done(place: Place) -> None:
 def test_1_internal_error(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def broken(path: str) -> OAuth2User:
-        raise RuntimeError(f"the secret is {path}")
+    def broken(_: object, name: str) -> OAuth1User:
+        raise RuntimeError(f"the secret is {name}")
 
-    monkeypatch.setattr("SlyAPI.cli.show_command.read_json_file", broken)
+    (here / "hush").write_text('{"key": "k", "secret": "s"}')
+    monkeypatch.setattr(OAuth1User, "from_json_obj", broken)
     assert main(["show", "hush"]) == 1
     err = capsys.readouterr().err
     assert "RuntimeError" in err

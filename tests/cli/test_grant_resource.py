@@ -63,9 +63,10 @@ async def test_a_user_may_be_kept_in_a_store(place: Place, unused_port: int) -> 
     assert (await place.runs("refresh", "app.json", *store)).code == 0
 
 
-async def test_metadata_of_another_resource_end_it_before_anything_is_written(place: Place) -> None:
+async def test_metadata_of_another_resource_end_it_before_anything_is_written(place: Place, unused_port: int) -> None:
     place.provider.resource_changes = {"resource": "https://evil.example/"}
-    ended = await place.runs("grant", "--resource", place.provider.api_url, "app.json", "user.json", "notes")
+    words = ("grant", "--resource", place.provider.api_url, "app.json", "user.json", "notes")
+    ended = await place.runs(*words, "--port", str(unused_port))
     assert ended.code == 6, ended
     assert place.files() == set()
     assert not place.browser.opened

@@ -188,7 +188,7 @@ ACCOUNTS: list[object] = [
 
 TARGETS = {
     "signed": Target(check_signed, SIGNED),
-    "token": Target(check_token, [text.encode() for text in TEXTS]),
-    "keys": Target(check_keys, [cache + reply for cache in CACHES for reply in as_replies(KEY_SETS)]),
+    "compact": Target(check_token, [text.encode() for text in TEXTS]),
+    "key_set": Target(check_keys, [cache + reply for cache in CACHES for reply in as_replies(KEY_SETS)]),
     "account": Target(check_account, as_json(ACCOUNTS)),
 }

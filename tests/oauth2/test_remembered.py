@@ -78,7 +78,7 @@ async def test_a_refusal_is_remembered_by_another_object_of_the_same_store(place
 
 
 async def test_a_refusal_does_not_outlive_its_store(place: Place) -> None:
-    for before in range(50):  # the store of the next round often gets the address of this one
+    for before in range(10):  # the store of the next round often gets the address of this one
         store = MemoryStore()
         await store.user("alice").save(place.user())
         place.answers = [INVALID_GRANT]
@@ -90,7 +90,7 @@ async def test_a_refusal_does_not_outlive_its_store(place: Place) -> None:
 
 
 async def test_a_refusal_of_a_user_in_memory_is_not_another_users(place: Place) -> None:
-    for before in range(50):
+    for before in range(10):
         place.answers = [INVALID_GRANT]
         with pytest.raises(GrantEndedError):
             await place.api(place.user()).get_json("/")

@@ -58,7 +58,7 @@ def test_a_token_that_is_dead_now_or_was_before_is_no_error(status: int, body: s
 )
 def test_a_refused_revocation_says_what_helps(status: int, body: dict[str, str], kind: str) -> None:
     reply = Reply(status, {}, json.dumps(body).encode(), "https://provider.example/revoke")
-    with pytest.raises(TokenError, match=r"revocation endpoint https://provider\.example/revoke") as caught:
+    with pytest.raises(TokenError, match="revocation endpoint") as caught:
         read_revocation_reply(reply, Secrets(("refresh-token-1",)))
     assert caught.value.kind == kind
 

@@ -427,7 +427,7 @@ async def test_a_token_endpoint_that_cannot_be_reached_is_named(place: Place, un
     api = place.api()
     assert isinstance(api.auth, OAuth2)
     api.auth.app.token_uri = f"http://127.0.0.1:{unused_port}/token"
-    with pytest.raises(NetworkError, match=f"POST http://127.0.0.1:{unused_port}/token: no connection") as caught:
+    with pytest.raises(NetworkError, match=f"{unused_port}/token: no connection") as caught:
         await api.get_json("/")
     assert caught.value.kind == "transient"
 

@@ -92,7 +92,7 @@ async def test_a_refresh_that_has_no_turn_in_time_was_not_sent_and_takes_a_turn_
     first = asyncio.create_task(app.refresh(None, expired(1)))
     await until(lambda: endpoint.inside == 1)
     app.token_timeout = 0.05
-    with pytest.raises(RequestTimeoutError, match=r"was not sent: for 0.05 s, 1 others were under way. Try again"):
+    with pytest.raises(RequestTimeoutError, match="1 others were under way"):
         await app.refresh(None, expired(2))
     app.token_timeout = 30.0
     cancelled, third = (asyncio.create_task(app.refresh(None, expired(number))) for number in (3, 4))

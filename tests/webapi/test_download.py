@@ -310,7 +310,7 @@ async def test_on_a_full_disk_nothing_is_lost(serve: Serve, tmp_path: Path, monk
         written += (done := write(handle, raw[: 100_000 - written]))
         return done
 
-    monkeypatch.setattr("SlyAPI.webapi.part_file.os.write", until_full)
+    monkeypatch.setattr("os.write", until_full)
     with pytest.raises(SaveError, match="No space left"):
         await api_of(server).download("/x", tmp_path / "out", tries=3)
     monkeypatch.undo()
@@ -415,8 +415,8 @@ async def test_the_file_is_on_disk_before_it_has_the_name(
         steps.append(new.name)
         replace(old, new)
 
-    monkeypatch.setattr("SlyAPI.webapi.part_file.os.fsync", noted_fsync)
-    monkeypatch.setattr("SlyAPI.webapi.part_file.os.replace", noted_replace)
+    monkeypatch.setattr("os.fsync", noted_fsync)
+    monkeypatch.setattr("os.replace", noted_replace)
     await api_of(await serve(FileServer())).download("/x", tmp_path / "out")
     assert steps == ["fsync", "out.part.json", "fsync", "out", "fsync"], "the last one is of the folder"
 

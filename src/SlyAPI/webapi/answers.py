@@ -28,17 +28,21 @@ _LISTS: dict[Any, Callable[[list[Any]], Any]] = {
 }
 _WRONG = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
 """What the caller's own classes raise for a value that they cannot take."""
-_MOST_FAILURES = 200_000
+_MOST_TRIES = 500
 
 
 class _Failures:
-    """Counts union members that failed below their top level, so that no reply takes exponential time."""
+    """Counts how often union members failed inside the same value, so that no reply takes exponential time.
 
-    count = 0
+    In a union whose members contain the union again, each level doubles the tries of the values below it.
+    """
 
-    def add(self) -> None:
-        self.count += 1
-        if self.count > _MOST_FAILURES:
+    def __init__(self) -> None:
+        self._tries: dict[int, int] = {}  # by the value's id, which is its own as long as the reply is being read
+
+    def add(self, value: Any) -> None:
+        self._tries[id(value)] = tries = self._tries.get(id(value), 0) + 1
+        if tries > _MOST_TRIES:
             raise RecursionError
 
 
@@ -235,7 +239,7 @@ def _union(plain: tuple[Any, ...], members: list[Read], names: str, value: Any, 
         except _Misfit as misfit:
             if misfit.path:
                 inside.append(misfit)
-                failures.add()
+                failures.add(value)
     if type(value) in plain:
         return value
     if type(value) is int and float in plain:
