@@ -1,4 +1,4 @@
-"""Breaks the code one operator at a time and looks whether the tests notice: `python tests/mutation.py [MODULE...]`.
+"""Breaks the code one operator at a time and looks whether the tests notice: `python tests/mutation.py [--every N] [MODULE...]`.
 
 cosmic-ray makes the changes, in a copy of the checkout as git has it at HEAD; each is tried with the tests that are
 the module's own, in a fork of the pytest that has collected them: a change within a function replaces the code of that
@@ -7,6 +7,7 @@ and leaves the changes that no test noticed in `.tests/mutation/MODULE.diff`. No
 """
 from __future__ import annotations
 
+import argparse
 import ast
 import difflib
 import gc
@@ -74,17 +75,21 @@ PYTEST = ["-x", "-q", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAsse
 PYTEST += ["--hypothesis-profile=few"]
 
 
-def main(modules: list[str]) -> int:
+def main() -> int:
     """The modules named, or all; 1 where too many survived in one of them, 2 where tests fail without any change."""
+    parser = argparse.ArgumentParser(prog="python tests/mutation.py", description=__doc__)
+    parser.add_argument("modules", nargs="*", metavar="MODULE")
+    parser.add_argument("--every", type=int, default=1, help="try each N-th change only (default: all)")
+    given = parser.parse_args()
     SURVIVORS.mkdir(parents=True, exist_ok=True)
     rows: list[tuple[int, int]] = []
     with tempfile.TemporaryDirectory() as copy:
         archive = subprocess.run(["git", "archive", "HEAD"], cwd=ROOT, check=True, capture_output=True)
         subprocess.run(["tar", "-x", "-C", copy], input=archive.stdout, check=True)
         settle_in(copy)
-        for module in modules or TESTS_OF:
+        for module in given.modules or TESTS_OF:
             begun = time.monotonic()
-            found = in_fork(Trials(module).run)
+            found = in_fork(Trials(module, given.every).run)
             if found is None:
                 say(f"{module}: its tests fail as they are")
                 return 2
@@ -117,7 +122,8 @@ def in_fork(work: Callable[[], tuple[int, int] | None]) -> tuple[int, int] | Non
 class Trials:
     """One module's changes, as a plugin of the pytest that has collected its tests: each is tried in a fork of it."""
 
-    def __init__(self, module: str) -> None:
+    def __init__(self, module: str, every: int = 1) -> None:
+        self.every = every
         self.module, self.path = module, Path("src", "SlyAPI", f"{module}.py").resolve()
         self.found: tuple[int, int] | None = None
 
@@ -138,7 +144,7 @@ class Trials:
     def _try_all(self, session: Any, patience: float) -> tuple[int, int]:
         source, tried, survived = self.path.read_text(encoding="utf-8"), 0, 0
         with open(SURVIVORS / f"{self.module.replace('/', '.')}.diff", "w", encoding="utf-8") as diff:
-            for mutant in mutants(source):
+            for mutant in itertools.islice(mutants(source), 0, None, self.every):
                 tried += 1
                 changed = changed_functions(source, mutant, str(self.path))
                 if changed is not None and not passes(partial(run_items, session, changed), patience):
@@ -324,4 +330,4 @@ def say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())
