@@ -1,4 +1,4 @@
-"""Breaks the code one operator at a time and looks whether the tests notice: `python tests/mutation.py [--every N] [MODULE...]`.
+"""Breaks the code one operator at a time and looks whether the tests notice: `python tests/mutation.py [MODULE...]`.
 
 cosmic-ray makes the changes, in a copy of the checkout as git has it at HEAD; each is tried with the tests that are
 the module's own, in a fork of the pytest that has collected them: a change within a function replaces the code of that
@@ -24,7 +24,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -143,12 +143,18 @@ class Trials:
 
     def _try_all(self, session: Any, patience: float) -> tuple[int, int]:
         source, tried, survived = self.path.read_text(encoding="utf-8"), 0, 0
+        functions = [found for found in gc.get_objects() if isinstance(found, FunctionType)]
+        ours = [found for found in functions if found.__code__.co_filename == str(self.path)]
+        gc.freeze()  # a fork copies no memory only for being looked at
         with open(SURVIVORS / f"{self.module.replace('/', '.')}.diff", "w", encoding="utf-8") as diff:
             for mutant in itertools.islice(mutants(source), 0, None, self.every):
                 tried += 1
                 changed = changed_functions(source, mutant, str(self.path))
-                if changed is not None and not passes(partial(run_items, session, changed), patience):
-                    continue
+                if changed is not None:
+                    places = [(found, changed.get(place_of(found.__code__))) for found in ours]
+                    new = [(function, code) for function, code in places if code is not None]
+                    if not passes(partial(run_items, session, new), patience):
+                        continue
                 self.path.write_text(mutant, encoding="utf-8")
                 if passes(lambda: run_anew(self.module), patience):
                     survived += 1
@@ -174,9 +180,13 @@ def changed_functions(source: str, mutant: str, path: str) -> dict[Place, CodeTy
     return None if at_import else changed
 
 
+def place_of(code: CodeType) -> Place:
+    return code.co_qualname, code.co_firstlineno
+
+
 def functions_of(code: CodeType) -> dict[Place, CodeType]:
     """The code of a module, and all that is in it."""
-    found = {(code.co_qualname, code.co_firstlineno): code}
+    found = {place_of(code): code}
     for inner in code.co_consts:
         if isinstance(inner, CodeType):
             found |= functions_of(inner)
@@ -185,7 +195,7 @@ def functions_of(code: CodeType) -> dict[Place, CodeType]:
 
 def own_differs(before: dict[Place, CodeType], code: CodeType) -> bool:
     """Whether a body differs by more than by the functions in it."""
-    other = before.get((code.co_qualname, code.co_firstlineno))
+    other = before.get(place_of(code))
 
     def own(body: CodeType) -> object:
         consts = tuple("" if isinstance(const, CodeType) else repr(const) for const in body.co_consts)
@@ -194,15 +204,12 @@ def own_differs(before: dict[Place, CodeType], code: CodeType) -> bool:
     return other is None or own(other) != own(code)
 
 
-def run_items(session: Any, changed: dict[Place, CodeType] | None = None) -> int:
-    """The exit code of the collected tests, with these functions in the place of those that were imported."""
-    for function in [found for found in gc.get_objects() if isinstance(found, FunctionType)] if changed else ():
-        code = function.__code__
-        new = (changed or {}).get((code.co_qualname, code.co_firstlineno))
-        if new is not None and new.co_filename == code.co_filename:
-            if len(new.co_freevars) != len(code.co_freevars):
-                return 0  # decided by an import
-            function.__code__ = new
+def run_items(session: Any, changed: Sequence[tuple[FunctionType, CodeType]] = ()) -> int:
+    """The exit code of the collected tests, with other code in some functions."""
+    for function, code in changed:
+        if len(code.co_freevars) != len(function.__code__.co_freevars):
+            return 0  # decided by an import
+        function.__code__ = code
     for item, following in itertools.zip_longest(session.items, session.items[1:]):
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
         if session.testsfailed:
