@@ -385,6 +385,31 @@ async def test_a_user_file_of_another_account_is_reported_once(shared: Path, cap
     assert record.levelname == "WARNING"
 
 
+@ROOT_ONLY
+@pytest.mark.parametrize(
+    ("owner", "reader", "reported"),
+    [(12345, 0, False), (0, 12345, False), (12345, 12345, False), (12345, 54321, True), (12345, None, False)],
+    ids=["read by root", "of root", "own", "of another", "no accounts, as on Windows"],
+)
+async def test_only_a_file_of_another_account_that_is_not_roots_is_reported(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    owner: int,
+    reader: int | None,
+    reported: bool,
+) -> None:
+    entry = user_file(tmp_path / "user.json")
+    await entry.save(OAuth2User("T", "R"))
+    os.chown(tmp_path / "user.json", owner, owner)
+    if reader is None:
+        monkeypatch.delattr(os, "geteuid")
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: reader)
+    assert (await entry.load()).token == "T"
+    assert bool(caplog.records) is reported
+
+
 async def test_mode_and_owner_are_set_on_the_open_file_and_never_by_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
