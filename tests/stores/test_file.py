@@ -565,3 +565,19 @@ async def test_a_secret_that_is_mounted_read_only_says_both_ways_out_and_the_sec
     in_memory = OAuth2(practice.app, OAuth2User.from_json_file(path), clock=practice.clock)
     assert await practice.api(in_memory).get_json("/me")
     assert json.loads(path.read_text()) == user.to_dict()
+
+
+SAVES: dict[str, Callable[[FileStore], Any]] = {
+    "save": lambda store: store.save("alice", {"token": "token-5EC9E7"}),
+    "replace": lambda store: store.replace("alice", {"token": "old-5EC9E7"}, {"token": "token-5EC9E7"}),
+}
+
+
+@pytest.mark.parametrize("call", SAVES.values(), ids=SAVES)
+async def test_a_save_that_fails_shows_no_token_in_its_traceback(
+    tmp_path: Path, call: Callable[[FileStore], Any], told_by: Callable[[BaseException], str]
+) -> None:
+    (tmp_path / "users").write_text("a file in the place of the folder")
+    with pytest.raises(SaveError) as caught:
+        await call(FileStore(tmp_path / "users"))
+    assert "5EC9E7" not in told_by(caught.value)
