@@ -4,6 +4,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -442,3 +443,15 @@ async def test_an_unreachable_token_endpoint_is_a_network_error(practise: Practi
             await practice.api(auth).get_json("/me")
     practice.app.token_uri = practice.provider.token_url
     await practice.api(auth).get_json("/me")
+
+
+NEEDS_SCOPE = {"WWW-Authenticate": 'Bearer error="insufficient_scope", scope="more"'}
+
+
+@pytest.mark.parametrize("status", [200, 400, 401, 402, 403, 404, 500])
+def test_a_401_alone_is_worth_another_try_and_a_403_where_a_login_brings_scopes(status: int, tmp_path: Path) -> None:
+    app, user = OAuth2App("i", None, "https://p.example/a", "https://p.example/t"), OAuth2User("T")
+    assert OAuth2(app, user).may_sign_again(status, NEEDS_SCOPE) is (status == 401)
+    logging_in = OAuth2.for_resource("https://api.example/v1", tmp_path / "app.json", tmp_path / "user.json")
+    assert logging_in.may_sign_again(status, NEEDS_SCOPE) is (status in (401, 403))
+    assert logging_in.may_sign_again(status, {}) is (status == 401)
