@@ -31,10 +31,10 @@ WINGS: dict[str, str] = {
     "limits": _WORDS,
     "retry": _WORDS,
     "params": _WORDS,
-    "auth": _WORDS,
+    "transport": f"{_WORDS} json_file",
+    "auth": f"{_WORDS} transport",
     "httpx": "errors auth",
     "httpx2": "errors auth",
-    "transport": f"{_WORDS} json_file",
     "tokens": f"{_WORDS} json_file",
     "redirect": _WORDS,
     "stores": _IO,
@@ -49,6 +49,7 @@ WINGS: dict[str, str] = {
     "flow": f"{_IO} auth stores redirect oauth1 oauth2",
     "cli": f"{_IO} auth paging stores redirect oauth1 oauth2 webapi flow testing",
     "__main__": "cli",
+    "__pyinstaller": "",  # read by PyInstaller alone
 }
 OWN_ARROWS: dict[str, set[str]] = {
     "testing.pytest_plugin": {"SlyAPI"},  # makes a client as a program does, by the package's public names
@@ -64,11 +65,13 @@ IO_LIBRARIES = {
 }
 OPTIONAL_LIBRARIES = {
     *("redis", "asyncpg", "psycopg", "keyring", "jwt", "joserfc", "cryptography", "orjson", "httpx", "httpx2", "segno"),
+    "tqdm",
     *("pytest", "hypothesis", "playwright"),
 }
 RANDOM_LIBRARIES = {"random", "secrets", "uuid"}
 MAKES_SECRETS = {
-    *("oauth2.pkce", "oauth2.login", "oauth2.client_assertion", "oauth2.dpop", "oauth1.signature"),
+    *("oauth2.pkce", "oauth2.login", "oauth2.client_assertion", "oauth2.signed_request", "oauth2.dpop"),
+    *("oauth1.signature",),
     *("redirect.loopback", "transport.bodies", "stores.served", "stores.encrypted"),
 }
 """Where secrets and unguessable names are made, apart from `flow` and `testing`."""
@@ -206,7 +209,8 @@ def test_the_practice_provider_shares_no_code_with_the_client() -> None:
 
 
 def test_the_list_of_the_package_reads_as_a_feature_list() -> None:
-    entries = {path.name for path in ROOT.iterdir()} - {"__init__.py", "__main__.py", "py.typed", "__pycache__"}
+    of_tools = {"__init__.py", "__main__.py", "py.typed", "__pycache__", "__pyinstaller"}
+    entries = {path.name for path in ROOT.iterdir()} - of_tools
     assert entries <= {f"{wing}.py" for wing in WINGS} | set(WINGS)
     assert len(entries) <= 24
 

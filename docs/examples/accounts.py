@@ -1,7 +1,7 @@
 """Signing in and out, for any web framework: cookies in, cookies out, and each person's tokens in the store.
 
-The rule: a signed cookie of constant size identifies the person. It contains no token, and is invalid after the person
-has signed out.
+The rule: an issuer and a subject identify a person. A signed cookie of constant size names a session in the store. It
+contains no token, and is invalid after the person has signed out, here or at the provider.
 """
 from __future__ import annotations
 
@@ -9,21 +9,25 @@ import base64
 import hashlib
 import hmac
 import json
+import logging
 import re
 import secrets
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 from urllib.parse import urlsplit
 
 import aiohttp
+from services import Service
 
 from SlyAPI import OAuth2, OAuth2App, OAuth2User, SlyError, WebAPI
-from SlyAPI.errors import BadReplyError, CredentialsNotFoundError
-from SlyAPI.paging import LinkPages, Pages, TokenPages
+from SlyAPI.errors import BadReplyError, ConfigError, CredentialsError, CredentialsNotFoundError
+from SlyAPI.oauth2 import Identity, LogoutToken
 from SlyAPI.stores import StoredUser, TokenStore
+
+log = logging.getLogger("accounts")
 
 SESSION_SECONDS = 30 * 24 * 3600
 LOGIN_SECONDS = 3600  # longer than a login may take, so that a late one gets its own error
@@ -31,38 +35,9 @@ MOST_LOGINS = 5  # tabs of one browser with a login in progress
 MOST_SESSIONS = 10  # browsers in which one person may be signed in
 
 
-@dataclass(frozen=True)
-class Service:
-    """An API, as far as this application uses it. Paths are below `api`."""
-
-    name: str
-    title: str
-    api: str
-    scopes: tuple[str, ...]
-    me: str
-    """The path that returns the person."""
-    id_key: str
-    """The key of the permanent id in that reply; an e-mail address is not permanent."""
-    name_key: str
-    listed: str = ""
-    """The path whose pages /list shows."""
-    pages: Pages = field(default_factory=TokenPages)
-    notes: str = ""
-
-
-SERVICES = {
-    "practice": Service(
-        "practice", "the provider", "", ("weather.read", "notes"), "/me", "id", "name",
-        listed="/archive", notes="/notes",
-    ),
-    "github": Service(
-        "github", "GitHub", "https://api.github.com", ("read:user",), "/user", "id", "login",
-        listed="/user/starred", pages=LinkPages(),
-    ),
-    "google": Service(
-        "google", "Google", "https://openidconnect.googleapis.com", ("openid", "profile"), "/v1/userinfo", "sub", "name"
-    ),
-}  # fmt: skip
+def entry_name(issuer: str, subject: str) -> str:
+    """The name of a person's entry in the store. Only both together identify a person (OpenID Connect Core §5.7)."""
+    return hashlib.sha256(json.dumps([issuer, subject]).encode()).hexdigest()
 
 
 def account_id(me: Any, key: str) -> str:
@@ -90,6 +65,13 @@ class Person:
     user: OAuth2User
 
 
+class SignedOut(NamedTuple):
+    """Whether the provider confirmed the end of the grant, and where the person can sign out there, if known."""
+
+    confirmed: bool
+    provider_url: str
+
+
 class Accounts:
     """Signing in and out. `url` is where browsers find the application, `key` signs the cookies."""
 
@@ -101,6 +83,7 @@ class Accounts:
         self.service = service
         self.store = store
         self.redirect_uri = f"{url}/callback"
+        self.signed_out_uri = f"{url}/signed-out"
         self._origin = "{0.scheme}://{0.netloc}".format(urlsplit(url))
         self._key = key
         self._clock = clock
@@ -132,16 +115,30 @@ class Accounts:
         kept = self._kept(self._login_name(query.get("state", "")), cookies)
         user = await self.app.finish_login(kept, query, self._http, now=self._clock())
         auth = OAuth2(self.app, user, clock=self._clock)
-        me = await self._api(auth).get_json(self.service.me)
-        entry = self.store.user(f"{self.service.name}-{account_id(me, self.service.id_key)}")
-        name, session = str(me.get(self.service.name_key) or "Somebody"), secrets.token_urlsafe(18)
+        who = user.identity or await self._identity_at_api(auth)
+        entry = self.store.user(entry_name(who.issuer, who.subject))
+        name, session = await self._name_of(who, user), secrets.token_urlsafe(18)
         async with entry.lock():  # a refresh of this person's older tokens that is in flight saves first
-            user = auth.user  # the call above may have refreshed them
-            user.extra = {"name": name, "sessions": [*await _sessions(entry), session][-MOST_SESSIONS:]}
+            user = auth.user  # a call to the API may have refreshed them
+            sessions = {**await _sessions(entry), session: who.claims.get("sid")}
+            user.extra = {"name": name, "sessions": dict([*sessions.items()][-MOST_SESSIONS:])}
             await entry.save(user)
         ends = self._clock() + SESSION_SECONDS
         signed = self._signed("session", {"entry": entry.name, "session": session, "ends": ends})
         return [Cookie(f"{self._prefix}session", signed, SESSION_SECONDS), *self.forget_login(query)]
+
+    async def _identity_at_api(self, auth: OAuth2) -> Identity:
+        """Who the person is at a provider without OpenID. Raises `SlyError`."""
+        me = await self._api(auth).get_json(self.service.me)
+        return Identity(self.service.issuer, account_id(me, self.service.id_key), me)
+
+    async def _name_of(self, who: Identity, user: OAuth2User) -> str:
+        """What to call the person; many providers say it at their userinfo endpoint alone. Raises `SlyError`."""
+        key, claims = self.service.name_key, who.claims
+        if key not in claims:
+            with suppress(ConfigError):  # there is no such endpoint
+                claims = await self.app.userinfo(user, self._http, now=self._clock())
+        return str(claims.get(key) or "Somebody")
 
     def forget_login(self, query: Mapping[str, str]) -> list[Cookie]:
         """The cookies to delete once a login has ended, successful or not."""
@@ -185,14 +182,40 @@ class Accounts:
         told = headers.get("Sec-Fetch-Site")
         return told == "same-origin" if told is not None else headers.get("Origin") == self._origin
 
-    async def sign_out(self, person: Person) -> bool:
-        """Ends the grant at the provider and deletes the tokens; returns whether the provider confirmed the end."""
+    async def sign_out(self, person: Person) -> SignedOut:
+        """Ends the grant at the provider and deletes the tokens, and with them every session of the person here."""
+        confirmed, provider_url = True, ""
         try:
             await OAuth2(self.app, person.entry, clock=self._clock).revoke(self._http)
         except SlyError:  # it is down, or has no such endpoint; the person is signed out in any case
+            confirmed = False
             await person.entry.delete()
-            return False
-        return True
+        with suppress(ConfigError):  # it has no logout endpoint
+            provider_url = self.app.logout_url(person.user, self.signed_out_uri)
+        return SignedOut(confirmed, provider_url)
+
+    async def end_sessions(self, form: Mapping[str, Any]) -> int:
+        """Ends the sessions that a form from the provider's server names; gives the status to answer with.
+
+        OpenID Connect Back-Channel Logout §2.8: 200, or 400 if the token is not valid or the logout failed.
+        """
+        try:
+            await self._end_sessions_of(str(form.get("logout_token", "")))
+        except SlyError as error:
+            log.warning("a logout failed: %s", error)
+            return 400
+        return 200
+
+    async def _end_sessions_of(self, logout_token: str) -> None:
+        logout = await self.app.read_logout_token(logout_token, self._http, now=self._clock())
+        if logout.subject is None:  # it names a session alone; many people would need an index by session
+            names = await self.store.names()
+        else:
+            names = [entry_name(logout.issuer, logout.subject)]
+        for entry in map(self.store.user, names):
+            async with entry.lock():
+                with suppress(CredentialsError):  # nobody is signed in, or somebody else's entry cannot be read
+                    await _end_sessions(entry, logout)
 
     def forget_session(self) -> list[Cookie]:
         """The cookies to delete after signing out."""
@@ -225,8 +248,33 @@ class Accounts:
         return hmac.digest(self._key, f"{purpose}.{text}".encode("utf-8", "replace"), hashlib.sha256).hex()
 
 
-async def _sessions(entry: StoredUser) -> list[str]:
+async def _sessions(entry: StoredUser) -> dict[str, str | None]:
+    """The person's sessions here, and the provider's session id of each (`sid`), if it has one."""
     try:
-        return list(((await entry.load()).extra or {}).get("sessions", ()))
+        return dict(((await entry.load()).extra or {}).get("sessions", {}))
     except CredentialsNotFoundError:
-        return []
+        return {}
+
+
+async def _end_sessions(entry: StoredUser, logout: LogoutToken) -> None:
+    """Ends the person's sessions that the token names; with the last one, the tokens are deleted too."""
+    user = await entry.load()
+    extra = user.extra or {}
+    sessions = extra.get("sessions", {})
+    left = {ours: theirs for ours, theirs in sessions.items() if _goes_on(theirs, logout)}
+    if user.identity is None or user.identity.issuer != logout.issuer or left == sessions:
+        return
+    if left:
+        user.extra = {**extra, "sessions": left}
+        await entry.save(user)
+    else:
+        await entry.delete()
+
+
+def _goes_on(sid: str | None, logout: LogoutToken) -> bool:
+    """Whether a session, by its id at the provider, is certainly not one that ended."""
+    if logout.session_id is None:
+        return False
+    if sid is None:
+        return logout.subject is None
+    return sid != logout.session_id

@@ -10,7 +10,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from accounts import Person, Service
+from accounts import Person, SignedOut
+from services import Service
 
 from SlyAPI import GrantEndedError, SlyError, WebAPI
 from SlyAPI.errors import DeniedError, LoginEndedError, StateMismatchError
@@ -116,12 +117,22 @@ def what_to_do(error: SlyError, *, signed_in: bool) -> tuple[int, str, str, str]
     return 502, "That did not work", "The other side refused, and we have made a note of it.", on
 
 
-def signed_out(told: bool) -> str:
-    """The last page."""
+def signed_out(outcome: SignedOut) -> str:
+    """The last page, with the way to sign out at the provider too: it may be somebody else's turn at this computer."""
     text = "Your access was ended on the other side, and we have forgotten it."
-    if not told:
+    if not outcome.confirmed:
         text = "We have forgotten your access. The other side could not be told: end it there too, on its own site."
-    return f"{_top('You are signed out', None)}<p>{text}</p>{SIGN_IN}{_END}"
+    there = ""
+    if outcome.provider_url:
+        # a link, because the policy above lets no form lead to another site
+        link = f'<a class="button yes" href="{escape(outcome.provider_url)}">Sign out there, too</a>'
+        there = f"<section><p>You may still be signed in where you signed in from.</p>{link}</section>"
+    return f"{_top('You are signed out', None)}<p>{text}</p>{there}{SIGN_IN}{_END}"
+
+
+def signed_out_there() -> str:
+    """The page to which the provider leads back after a sign-out."""
+    return f"{_top('You are signed out', None)}<p>Here, and where you signed in from.</p>{SIGN_IN}{_END}"
 
 
 def no_such_page() -> str:

@@ -1,12 +1,16 @@
 """The settings of an example, and the practice provider to sign in at if no other is named.
 
-    --provider github --client github.json     at GitHub; its callback URL is http://127.0.0.1:8000/callback
+    --provider openid --client client.json     at any OpenID provider, by the client file of scaffold --issuer URL
     --provider google --client google.json     at Google; a client of the type "Web application"
+    --provider github --client github.json     at GitHub, which has no OpenID
     --store URL                                where the tokens are (SlyAPI.stores.store_at), else sqlite:users.db;
                                                one with a password better by SLYAPI_STORE in the environment
     --host ADDR                                where it listens, else this machine alone
     --url https://app.example                  where browsers find it, if a proxy stands before it
     SESSION_KEY                                in the environment: signs the cookies, the same in every process
+
+Register at the provider, below the application's URL: /callback as redirect URI, /signed-out to return to after signing
+out there (post_logout_redirect_uris), and /backchannel-logout as backchannel_logout_uri, which its server must reach.
 """
 from __future__ import annotations
 
@@ -17,9 +21,11 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 
-from accounts import SERVICES, Accounts, Service
+from accounts import Accounts
+from services import SERVICES, Service
 
 from SlyAPI import OAuth2App
+from SlyAPI.errors import ConfigError
 from SlyAPI.stores import PostgresStore, RedisStore, TokenStore, store_at
 from SlyAPI.testing import PracticeProvider
 
@@ -62,7 +68,11 @@ async def _accounts(
 ) -> Accounts:
     if settings.client:
         app = OAuth2App.from_json_file(settings.client)
-        if not service.api:  # your own practice provider, which runs elsewhere
+        if settings.provider == "openid":
+            if not app.userinfo_uri:
+                raise ConfigError("The client file has no userinfo_uri.", next_step="Write it by scaffold --issuer.")
+            service = replace(service, api=app.userinfo_uri)
+        elif settings.provider == "practice":  # your own, which runs elsewhere
             service = replace(service, api=app.token_uri.removesuffix("/token") + "/api")
         return await stack.enter_async_context(Accounts(app, service, store, settings.url, key))
     secret = secrets.token_urlsafe(24)
@@ -72,9 +82,13 @@ async def _accounts(
         redirect_uris=[f"{settings.url}/callback"],
         people=PEOPLE,
         delay_per_page=0.4,
+        openid=True,
+        signing_algs=["ES256"],
+        client_metadata={
+            "post_logout_redirect_uris": [f"{settings.url}/signed-out"],
+            "backchannel_logout_uri": f"{settings.url}/backchannel-logout",
+        },
     )
-    await stack.enter_async_context(provider.running())
-    app = OAuth2App("practice-client", secret, provider.authorize_url, provider.token_url)
-    app.revoke_uri, app.issuer, app.iss_in_redirect = provider.revoke_url, provider.origin, True
+    app = await OAuth2App.discover(await stack.enter_async_context(provider.running()), "practice-client", secret)
     service = replace(service, api=provider.api_url)
     return await stack.enter_async_context(Accounts(app, service, store, settings.url, key))

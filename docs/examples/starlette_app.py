@@ -4,7 +4,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from urllib.parse import parse_qs
+from urllib.parse import parse_qsl
 
 import pages
 import uvicorn
@@ -46,8 +46,20 @@ async def callback(request: Request) -> Response:
 
 async def logout(request: Request) -> Response:
     accounts, person = request.state.accounts, await signed_in(request, form=True)
-    told = await accounts.sign_out(person)
-    return answer(HTMLResponse(pages.signed_out(told)), accounts, accounts.forget_session())
+    outcome = await accounts.sign_out(person)
+    return answer(HTMLResponse(pages.signed_out(outcome)), accounts, accounts.forget_session())
+
+
+async def signed_out(request: Request) -> Response:
+    accounts: Accounts = request.state.accounts
+    signed_in_again = await accounts.person_if_known(request.cookies)
+    page = RedirectResponse("/", 303) if signed_in_again else HTMLResponse(pages.signed_out_there())
+    return answer(page, accounts, [])
+
+
+async def backchannel_logout(request: Request) -> Response:
+    status = await request.state.accounts.end_sessions(await form_of(request))
+    return Response(status_code=status, headers={"Cache-Control": "no-store"})
 
 
 async def signed_in(request: Request, *, form: bool = False) -> Person:
@@ -73,14 +85,18 @@ async def home(request: Request) -> Response:
 
 async def add_note(request: Request) -> Response:
     accounts, person = request.state.accounts, await signed_in(request, form=True)
+    text = (await form_of(request)).get("text", "")
+    await accounts.api(person).post_json(accounts.service.notes, json={"text": text[:200]})
+    return answer(RedirectResponse("/", 303), accounts, [])
+
+
+async def form_of(request: Request) -> dict[str, str]:
     body = b""
     async for part in request.stream():
         body += part
-        if len(body) > 10_000:  # Starlette itself has no limit
-            raise HTTPException(413, "The note is too long.")
-    text = parse_qs(body.decode("utf-8", "replace")).get("text", [""])[0]
-    await accounts.api(person).post_json(accounts.service.notes, json={"text": text[:200]})
-    return answer(RedirectResponse("/", 303), accounts, [])
+        if len(body) > 100_000:  # Starlette itself has no limit
+            raise HTTPException(413, "The form is too long.")
+    return dict(parse_qsl(body.decode("utf-8", "replace")))
 
 
 async def everything(request: Request) -> Response:
@@ -118,7 +134,9 @@ def application(open_accounts: Callable[[], AbstractAsyncContextManager[Accounts
     routes = [
         *(Route("/", home), Route("/list", everything), Route("/style.css", style)),
         *(Route("/login", login), Route("/callback", callback)),
-        *(Route("/logout", logout, methods=["POST"]), Route("/notes", add_note, methods=["POST"])),
+        *(Route("/logout", logout, methods=["POST"]), Route("/signed-out", signed_out)),
+        Route("/backchannel-logout", backchannel_logout, methods=["POST"]),
+        Route("/notes", add_note, methods=["POST"]),
     ]
     handlers = {SlyError: error_as_page, HTTPException: refusal}
     return Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers)

@@ -1,6 +1,6 @@
 """A web application of many users, with aiohttp: python docs/examples/web_app.py, then open http://127.0.0.1:8000
 
-It signs people in at a practice provider that it starts itself; `settings.py` says how to use GitHub or Google.
+It signs people in at a practice provider that it starts itself; `settings.py` says how to use another one.
 """
 from __future__ import annotations
 
@@ -59,8 +59,20 @@ async def callback(request: web.Request) -> web.StreamResponse:
 
 async def logout(request: web.Request) -> web.StreamResponse:
     accounts, person = request.app[ACCOUNTS], await signed_in(request, form=True)
-    told = await accounts.sign_out(person)
-    return with_cookies(page(pages.signed_out(told)), accounts, accounts.forget_session())
+    outcome = await accounts.sign_out(person)
+    return with_cookies(page(pages.signed_out(outcome)), accounts, accounts.forget_session())
+
+
+async def signed_out(request: web.Request) -> web.StreamResponse:
+    """Where the provider sends the browser after a sign-out there."""
+    signed_in_again = await request.app[ACCOUNTS].person_if_known(request.cookies)
+    return to("/") if signed_in_again else page(pages.signed_out_there())
+
+
+async def backchannel_logout(request: web.Request) -> web.StreamResponse:
+    """The provider's server says whose sessions ended (OpenID Connect Back-Channel Logout §2.5 and §2.8)."""
+    status = await request.app[ACCOUNTS].end_sessions(await request.post())
+    return web.Response(status=status, headers={"Cache-Control": "no-store"})
 
 
 async def signed_in(request: web.Request, *, form: bool = False) -> Person:
@@ -133,7 +145,8 @@ def application(accounts: Accounts) -> web.Application:
         [
             *(web.get("/", home), web.get("/list", everything), web.get("/style.css", style)),
             *(web.get("/login", login), web.get("/callback", callback)),
-            *(web.post("/logout", logout), web.post("/notes", add_note)),
+            *(web.post("/logout", logout), web.get("/signed-out", signed_out), web.post("/notes", add_note)),
+            web.post("/backchannel-logout", backchannel_logout),
         ]
     )
     return site
@@ -159,5 +172,5 @@ if __name__ == "__main__":
     try:
         with suppress(KeyboardInterrupt):
             asyncio.run(main(read_settings()))
-    except (SlyError, OSError) as error:  # the client file, the store or the port
+    except (SlyError, OSError, ModuleNotFoundError) as error:  # the client file, the store, the port, an extra
         raise SystemExit(f"The application could not run: {error}") from None

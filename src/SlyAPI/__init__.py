@@ -19,6 +19,7 @@ if typing.TYPE_CHECKING:
         OAuth2ServiceAccount,
         OAuth2User,
         TokenExchange,
+        keep_fresh,
         requires_scopes,
     )
     from .webapi import WebAPI
@@ -31,7 +32,7 @@ else:  # for tools, a `__getattr__` would have every misspelt name be there
             "errors": "ApiError GrantEndedError SlyError TokenError",
             "oauth1": "OAuth1 OAuth1App OAuth1User",
             "oauth2": "AssertionGrant ClientCredentials OAuth2 OAuth2App OAuth2ServiceAccount OAuth2User "
-            "TokenExchange requires_scopes",
+            "TokenExchange keep_fresh requires_scopes",
             "webapi": "WebAPI",
             "webapi.lazy": "AsyncLazy AsyncTrans",
             **dict.fromkeys(("asyncy", "json_file", "paging", "params", "service_account"), ""),
@@ -61,5 +62,6 @@ __all__ = [
     "TokenExchange",
     "UrlApiKey",
     "WebAPI",
+    "keep_fresh",
     "requires_scopes",
 ]

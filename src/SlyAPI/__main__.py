@@ -1,18 +1,20 @@
 """`python -m SlyAPI`, and the console script `slyapi`."""
 
 import sys
+from typing import NoReturn
 
 
-def run() -> int:
-    """Runs the command line on `sys.argv`; the exit code."""
+def run() -> NoReturn:
+    """Runs the command line on `sys.argv`, and exits with its exit code, which a zipapp would ignore as a result."""
     try:
         from .cli.main import main
 
-        return main(sys.argv[1:])
+        code = main(sys.argv[1:])
     except KeyboardInterrupt:  # during the imports, before `main` handles it
         sys.stderr.write("Stopped. Nothing was changed.\n")
-        return 130
+        code = 130
+    sys.exit(code)
 
 
 if __name__ == "__main__":
-    sys.exit(run())
+    run()

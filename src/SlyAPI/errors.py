@@ -25,7 +25,9 @@ def printable(text: object, longest: int = 300) -> str:
     Control characters, line ends and bidirectional marks become spaces: a reply must not forge log lines, move the
     cursor (CWE-117, CWE-150) or make a line read otherwise than it is (CVE-2021-42574).
     """
-    plain = "".join(c if c.isprintable() else " " for c in str(text)[: longest * 4])
+    plain = str(text)[: longest * 4]
+    if not plain.isprintable():
+        plain = "".join(c if c.isprintable() else " " for c in plain)
     plain = " ".join(plain.split())
     return plain if len(plain) <= longest else plain[: longest - 3] + "..."
 
@@ -118,7 +120,7 @@ class NetworkError(SlyError):
 
 
 class RequestTimeoutError(NetworkError, TimeoutError):
-    """The whole reply did not arrive within the time limit."""
+    """The whole reply, or the signature of a key that is elsewhere, did not arrive within the time limit."""
 
 
 class LimitError(SlyError):

@@ -16,15 +16,17 @@ __all__ = ["signed"]
 
 
 @clean_traceback
-def signed(auth: Auth) -> "library.Auth":
+def signed(auth: Auth, *, presents_certificate: bool = False) -> "library.Auth":
     """The httpx2 authentication that signs as `auth` does, for an `AsyncClient` on asyncio.
 
-    After a 401 the request is signed again and repeated once, unless its body is a stream. Raises `ConfigError` for
-    what is not an `Auth`, `MissingExtraError` without httpx2; a request raises what `auth` raises.
+    With `presents_certificate` the `AsyncClient` has the client certificate of `auth` (RFC 8705) in its `verify=`
+    context; without, a request of such an `auth` raises `ConfigError`. After a 401 the request is signed again and
+    repeated once, unless its body is a stream. Raises `ConfigError` for what is not an `Auth`, `MissingExtraError`
+    without httpx2; a request raises what `auth` raises.
     """
     try:
         import httpx2 as library
     except ModuleNotFoundError:
         raise MissingExtraError("httpx2 is not installed.", next_step="pip install 'SlyAPI[httpx2]'") from None
-    made: library.Auth = signed_by(library, auth)
+    made: library.Auth = signed_by(library, auth, presents_certificate)
     return made

@@ -13,6 +13,7 @@ import aiohttp
 from SlyAPI import OAuth2, OAuth2App, OAuth2User, WebAPI
 from SlyAPI.web import ParamsDict
 from tests.bench.driving import HEADERS, TOKEN, Call, Mode, drive
+from tests.bench.refreshes import TABLE as REFRESHES
 
 PARAMS: dict[str, str | int] = {"q": "a b", "max": 50, "order": "date"}
 PARTS = ["id", "snippet"]
@@ -114,6 +115,24 @@ def sly_new() -> Mode:
     return mode
 
 
+def sly_second() -> Mode:
+    """The first call of a client, while another one is open."""
+
+    @asynccontextmanager
+    async def mode(url: str) -> AsyncGenerator[Call, None]:
+        async with api_at(url) as first:
+            await first.get_json("/small")
+
+            async def call() -> object:
+                api = WebAPI(first.auth)
+                api.base_url = url
+                return await api.get_json("/small")
+
+            yield call
+
+    return mode
+
+
 def sly_get(path: str, params: ParamsDict | None = None) -> Mode:
     return with_slyapi(lambda api: lambda: api.get_json(path, params))
 
@@ -168,11 +187,14 @@ MODES = of_the_table(
             sly_get("/small", {"part": PARTS, "max": 50}),
         ),
         "new": (hand_new(), sly_new()),
+        "second": (hand_get("/small"), sly_second()),
         "at_once": (hand_at_once(AT_ONCE), sly_at_once(AT_ONCE)),
         "pages": (hand_pages(PAGES, SIZE), sly_pages(PAGES, SIZE)),
+        "pages_50": (hand_pages(PAGES, 50), sly_pages(PAGES, 50)),
         "list": (hand_pages(PAGES, SIZE, listed=True), sly_list(PAGES, SIZE)),
         "big": (hand_get("/big"), sly_get("/big")),
         "sign": (nothing, sly_sign),
+        **REFRESHES,
         **{f"at_once_{count}": (hand_at_once(count), sly_at_once(count)) for count in (1, 10, 100, 1000)},
         **{f"items_{10**n}": (hand_pages(10 ** (n - 1), 10), sly_pages(10 ** (n - 1), 10)) for n in range(1, 6)},
     }

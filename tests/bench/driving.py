@@ -6,6 +6,7 @@ The rule: standard library only, for it runs in every peer's environment.
 import asyncio
 import gc
 import json
+import os
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -38,17 +39,21 @@ async def _obey(modes: dict[str, Mode], url: str) -> None:
             print(json.dumps(await times(calls[name], int(count))), flush=True)
 
 
-async def _once(mode: Mode, url: str, calls: int) -> None:
-    """For callgrind, which counts the whole process."""
-    async with mode(url) as call:
-        for _ in range(calls):
-            await call()
+async def _for_callgrind(modes: dict[str, Mode], url: str, asked: list[tuple[str, int]]) -> None:
+    """Each mode's calls between two marks, at which callgrind writes what it counted since the last one."""
+    for name, count in asked:
+        async with modes[name](url) as call:
+            await times(call, min(count, 10))
+            os.getsid(0)  # the mark: a function that nothing else calls
+            for _ in range(count):
+                await call()
+            os.getsid(0)
 
 
 def drive(modes: dict[str, Mode]) -> None:
-    """`URL`: as stdin says; `URL MODE CALLS`: so many calls and no more."""
+    """`URL`: as stdin says; `URL MODE=CALLS ...`: so many calls of each, in this order, for callgrind."""
     if len(sys.argv) == 2:
         asyncio.run(_obey(modes, sys.argv[1]))
     else:
-        url, name, calls = sys.argv[1:]
-        asyncio.run(_once(modes[name], url, int(calls)))
+        asked = [(name, int(count)) for name, _, count in (each.partition("=") for each in sys.argv[2:])]
+        asyncio.run(_for_callgrind(modes, sys.argv[1], asked))

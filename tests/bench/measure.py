@@ -11,9 +11,9 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -21,6 +21,9 @@ ROOT = Path(__file__).parents[2]
 OURS = (sys.executable, "-m", "tests.bench.calls")
 
 Command = Sequence[str]
+MARK = "getsid"
+"""The function of libc that `driving.py` calls before and after a mode's calls."""
+
 Case = tuple[str, str]
 """A worker's name, and the mode in it."""
 
@@ -50,14 +53,24 @@ def has_callgrind() -> bool:
     return shutil.which("valgrind") is not None
 
 
-def instructions(worker: Command, mode: str, calls: int) -> float:
-    """What one call in a mode adds to the instructions of a process, under valgrind.
+def instructions(worker: Command, cases: dict[str, int], rounds: int = 3) -> dict[str, float]:
+    """Instructions of one call in each mode, which is made so many times a round; all in one process under valgrind."""
+    asked = [f"{mode}={count}" for _ in range(rounds) for mode, count in cases.items()]
+    with server() as url, tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "out"
+        valgrind = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", f"--dump-before={MARK}"]
+        command = [*valgrind, *worker, url, *asked]
+        subprocess.run(command, cwd=ROOT, env=_environment(), capture_output=True, check=True, timeout=1000)
+        # odd numbers end what comes before a mode's calls, even ones the calls
+        counted = [_total(out.with_suffix(f".{2 * number + 2}")) for number in range(len(asked))]
+    least = [min(counted[at :: len(cases)]) for at in range(len(cases))]
+    return {mode: each / count for (mode, count), each in zip(cases.items(), least, strict=True)}
 
-    The difference of two runs, so that imports and the first call's connection are no part of it.
-    """
-    with server() as url, ThreadPoolExecutor() as both:
-        few, many = both.map(lambda count: _counted([*worker, url, mode, str(count)]), (calls, 3 * calls))
-    return (many - few) / (2 * calls)
+
+def _total(dump: Path) -> int:
+    found = re.search(r"^(?:totals|summary): (\d+)", dump.read_text("utf-8"), re.MULTILINE)
+    assert found, f"{dump} has no total"
+    return int(found[1])
 
 
 def peak(run: Callable[[], object]) -> int:
@@ -70,16 +83,6 @@ def peak(run: Callable[[], object]) -> int:
         return tracemalloc.get_traced_memory()[1] - before
     finally:
         tracemalloc.stop()
-
-
-def _counted(command: Command) -> int:
-    valgrind = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"]
-    ran = subprocess.run(
-        [*valgrind, *command], cwd=ROOT, env=_environment(), capture_output=True, text=True, check=True, timeout=500
-    )
-    told = re.search(r"Collected : (\d+)", ran.stderr)
-    assert told, "callgrind did not tell its count"
-    return int(told[1])
 
 
 def _spent(worker: "subprocess.Popen[str]", mode: str, calls: int) -> float:

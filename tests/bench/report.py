@@ -1,4 +1,4 @@
-"""`tests/bench/run`: runs the sections asked for, prints each table, and writes it between its markers in the docs.
+"""`tests/bench/run`: runs the sections asked for, prints each table, and writes it into the docs, with its plot.
 
 The rule: a table says what was run, on what, and when.
 """
@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from tests.bench import imports
+from tests.bench import imports, plot
 from tests.bench.measure import ROOT
-from tests.bench.sections import calls, growth, memory, peers, stampedes
+from tests.bench.sections import calls, growth, memory, peers, refreshes, stampedes, transfers
 
 PAGE = ROOT / "docs" / "performance.md"
 
@@ -29,6 +29,8 @@ def _imports(quick: bool) -> str:
 
 SECTIONS: dict[str, Callable[[bool], str]] = {
     "calls": calls,
+    "refreshes": refreshes,
+    "transfers": transfers,
     "peers": peers,
     "imports": _imports,
     "memory": memory,
@@ -78,3 +80,4 @@ def _write(page: Path, name: str, told: str) -> None:
     if not found or end not in rest:
         raise SystemExit(f"{page} has no place for {name}.")
     page.write_text(f"{before}{begin}\n{told}\n{end}{rest.partition(end)[2]}", "utf-8")
+    plot.write(page)

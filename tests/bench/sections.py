@@ -21,12 +21,27 @@ SINGLE = {
     "params": ("with three parameters", 200),
     "list_param": ("with a list and a number as parameters", 200),
     "new": ("a new client, one call, close", 50),
+    "second": ("the first call of a second client", 200),
     "at_once": (f"{AT_ONCE} at once", 4),
     "pages": (f"{PAGES} pages of {SIZE} items, one by one", 20),
+    "pages_50": (f"{PAGES} pages of 50 items, one by one", 10),
     "list": (f"{PAGES} pages of {SIZE} items, as a list", 20),
     "big": ("a body of 100 KB", 100),
 }
 """What is called, and calls of it a round."""
+REFRESHES = {
+    "refresh": ("`app.refresh(session, user)`", 1.3),
+    "refresh_alone": ("the same without a session", 1.4),
+    "refresh_memory": ("`OAuth2`, a user in memory", 1.5),
+    "refresh_file": ("`OAuth2`, a user file", 2.5),
+    "refresh_sqlite": ("`OAuth2`, a user in SQLite", 3.0),
+}
+"""What is refreshed, and the goal: times the token request by hand."""
+TRANSFERS = {
+    "stream": "a body as a stream",
+    "download": "a body into a file",
+    "upload": "a file as the body",
+}
 GOALS = {"small": (1.0, 1.03), "params": (1.02, 1.03), "at_once": (1.05, 1.05), "pages": (1.05, 1.05)}
 """Times the instructions, and times the CPU, of the textbook call."""
 GOALS["list"] = GOALS["pages"]
@@ -60,21 +75,51 @@ def calls(quick: bool) -> str:
     workers: dict[str, Command] = {"plain": WITHOUT_ORJSON, "fast": OURS}
     cases = {(by, f"{who}:{mode}"): count for mode, (_, count) in SINGLE.items() for by in workers for who in WHO}
     spent = cpu(workers, cases | {("plain", "sly:sign"): 50_000, ("plain", "hand:sign"): 50_000}, 5 if quick else 25)
+    counted: dict[Case, float] = {}
+    for by, modes in (("plain", SINGLE), ("fast", COUNTED_WITH_ORJSON)) if has_callgrind() else ():
+        once = {mode: max(2, SINGLE[mode][1] // 8) for mode in modes if not quick or mode == "small"}
+        asked = {f"{who}:{mode}": count for mode, count in once.items() for who in WHO}
+        counted |= {(by, mode): each for mode, each in instructions(workers[by], asked).items()}
     rows: list[list[str]] = []
-    for mode, (told, count) in SINGLE.items():
+    for mode, (told, _) in SINGLE.items():
         goals = [f" (goal {goal:.2f})" for goal in GOALS.get(mode, ())] or ["", ""]
         for by, name, (goal, cpu_goal) in (("plain", told, goals), ("fast", "the same with orjson", ["", ""])):
             row = [name, *_compared(*(spent[by, f"{who}:{mode}"] for who in WHO))]
             row[3] += cpu_goal
-            counting = mode == "small" if quick else by == "plain" or mode in COUNTED_WITH_ORJSON
-            if counting and has_callgrind():
-                counted = [instructions(workers[by], f"{who}:{mode}", max(2, count // 4)) for who in WHO]
-                row += _compared(counted[0], counted[1], 1e-3)
+            if (by, f"sly:{mode}") in counted:
+                row += _compared(counted[by, f"hand:{mode}"], counted[by, f"sly:{mode}"], 1e-3)
                 row[6] += goal
             rows.append([*row, *[""] * (7 - len(row))])
     head = ["", "by hand, µs", "SlyAPI, µs", "times", "by hand, k instr.", "SlyAPI, k instr.", "times"]
     sign = 1e9 * (spent["plain", "sly:sign"] - spent["plain", "hand:sign"])
     return f"{table(head, rows)}\n\nOne signature on a live token: {sign:.0f} ns (goal: 1,000)."
+
+
+def refreshes(quick: bool) -> str:
+    """CPU and instructions of a token request, and of all that `OAuth2` does for one."""
+    modes = [f"{who}:{mode}" for mode in REFRESHES for who in WHO]
+    spent = cpu({"plain": WITHOUT_ORJSON}, {("plain", mode): 20 for mode in modes}, 3 if quick else 25)
+    counted = instructions(WITHOUT_ORJSON, dict.fromkeys(modes, 20)) if has_callgrind() and not quick else {}
+    rows: list[list[str]] = []
+    for mode, (name, goal) in REFRESHES.items():
+        row = [name, *_compared(*(spent["plain", f"{who}:{mode}"] for who in WHO))]
+        if counted:
+            row += _compared(counted[f"hand:{mode}"], counted[f"sly:{mode}"], 1e-3)
+        row[-1] += f" (goal {goal:.1f})"
+        rows.append([*row, *[""] * (7 - len(row))])
+    return table(["", "by hand, µs", "SlyAPI, µs", "times", "by hand, k instr.", "SlyAPI, k instr.", "times"], rows)
+
+
+def transfers(quick: bool) -> str:
+    """Seconds of wall time for a large body."""
+    size = 1 << (28 if quick else 30)
+    command = [sys.executable, "-m", "tests.bench.transfers", str(size), "3"]
+    ran = subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    rows: list[list[str]] = []
+    for what, (by_hand, ours) in json.loads(ran.stdout).items():
+        rates = [f"{size / (1 << 20) / each:,.0f}" for each in (by_hand, ours)]
+        rows.append([TRANSFERS[what], *rates, f"{by_hand / ours:.2f} (goal 0.95)"])
+    return table([f"{size >> 20:,} MB over loopback", "by hand, MB/s", "SlyAPI, MB/s", "throughput, times"], rows)
 
 
 def _compared(by_hand: float, ours: float, unit: float = MICRO) -> tuple[str, str, str]:
@@ -94,7 +139,7 @@ def peers(quick: bool) -> str:
     bare = spent["bare aiohttp"]
     rows = [[name, f"{each * MICRO:.0f}", f"{each / bare:.2f}", "", "", versions[name]] for name, each in spent.items()]
     if has_callgrind() and not quick:
-        counted = [instructions(workers[by], mode, 50) for by, mode in cases.values()]
+        counted = [instructions(workers[by], {mode: 30})[mode] for by, mode in cases.values()]
         for row, each in zip(rows, counted, strict=True):
             row[3:5] = f"{each / 1e3:.0f}", f"{each / counted[0]:.2f}"
     return table(["", "µs of CPU", "times", "k instr.", "times", "with"], rows)

@@ -2,8 +2,8 @@
 
 The rule: standard library only, and no work per request but to find the reply; it runs in a process of its own.
 
-`/small`, `/big` (100 KB), `/pages?pageToken=N&size=S&last=L` (S items a page), `POST /token` after a second's pause
-or refused (`/refuse`); `/asked` tells how many token requests there were.
+`/small`, `/big` (100 KB), `/pages?pageToken=N&size=S&last=L` (S items a page), `POST /token` after a pause, at
+once (`/token_now`) or refused (`/refuse`); `/asked` tells how many token requests there were.
 """
 
 import asyncio
@@ -43,6 +43,12 @@ def answer(target: str) -> bytes:
     return reply(404, None)
 
 
+@cache
+def tokens() -> bytes:
+    """The reply to a token request."""
+    return reply(200, {"access_token": "new-token" * 7, "token_type": "Bearer", "expires_in": 3600})
+
+
 class Connection(asyncio.Protocol):
     """One client's connection."""
 
@@ -69,7 +75,9 @@ class Connection(asyncio.Protocol):
 
     def _answers(self, target: str) -> None:
         global _asked
-        if target in ("/token", "/refuse"):
+        if target == "/token_now":
+            self._transport.write(tokens())
+        elif target in ("/token", "/refuse"):
             _asked += 1
             told = (200, {"access_token": "new-token", "token_type": "Bearer", "expires_in": 3600})
             refused = (400, {"error": "invalid_grant"})

@@ -442,19 +442,6 @@ async def test_a_refused_download_leaves_the_file_alone(runs: Here, serve: Serve
     assert (runs.place.folder / "got.bin").read_text() == "before"
 
 
-async def test_a_download_shows_its_progress_on_a_terminal_alone(place: Place, serve: Serve) -> None:
-    async def sends(request: web.Request) -> web.StreamResponse:
-        return web.Response(body=b"x" * 3_000_000)
-
-    place.user()
-    server = await serve(sends)
-    terminal = await place.terminal("call", "user.json", server.origin, "--output", "got.bin")
-    assert await terminal.ends() == 0
-    assert "3.0 MB of 3.0 MB, 100 %" in terminal.raw
-    ended = await place.runs("call", "user.json", server.origin, "--output", "got.bin")
-    assert ended.err == "got.bin was written.\n"
-
-
 @pytest.mark.parametrize(
     ("received", "size", "text"),
     [

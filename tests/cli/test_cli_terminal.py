@@ -89,7 +89,7 @@ async def test_ctrl_c_while_waiting_frees_the_port(place: Place) -> None:
 
 async def test_ctrl_c_while_a_paste_is_waited_for(place: Place) -> None:
     terminal = await place.terminal("grant", "app.json", "user.json", "notes", "--paste")
-    await terminal.says("press Enter:")
+    await terminal.says("Enter:")
     await stopped(place, terminal, "user.json was not written")
 
 

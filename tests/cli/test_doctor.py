@@ -21,7 +21,9 @@ from SlyAPI.cli.doctor_checks import Finding, findings
 from SlyAPI.cli.doctor_command import report_lines
 from SlyAPI.cli.doctor_facts import EndpointFacts, Facts, FileFacts
 from SlyAPI.errors import CredentialsError, GrantEndedError, NetworkError
+from SlyAPI.transport.certificates import thumbprint
 from tests.conftest import Serve
+from tests.support.certificates import make_certificate
 from tests.support.place import Place, failure, place_at, secrets_in
 from tests.support.serving import all_by, served
 
@@ -176,11 +178,11 @@ def test_no_metadata_and_no_date_make_a_check_fail(metadata: dict[str, Any], whe
 
 def test_the_report_is_one_line_each_with_what_to_do_below() -> None:
     found = [Finding("a", "ok", "fine"), Finding("long", "wrong", "bad", "do this"), Finding("b", "skipped", "why")]
-    assert report_lines(found, plain=False) == [
+    assert report_lines(found, None) == [
         *("✓ a     fine", "✗ long  bad", "        do this", "- b     why", "", "1 to correct."),
     ]
-    assert "".join(report_lines(found, plain=True)).isascii()
-    assert report_lines(found[:1], plain=True)[-1] == "Nothing to correct."
+    assert "".join(report_lines(found, None, ascii=True)).isascii()
+    assert report_lines(found[:1], None, ascii=True)[-1] == "Nothing to correct."
 
 
 # the command
@@ -343,6 +345,19 @@ async def test_tls_is_checked(place: Place, certificate: Path) -> None:
         ended = await place.runs("doctor", "app.json")
         assert ended.code == 0, ended.out
         assert "✓ TLS" in ended.out
+
+
+@pytest.mark.slow
+async def test_the_clients_certificate_is_checked(place: Place) -> None:
+    make_certificate(place.folder, "client")
+    (place.folder / "client.pem").chmod(0o600)
+    place.client(certificate="client.pem")
+    ended = await place.runs("doctor", "app.json")
+    assert thumbprint(place.folder / "client.pem") in ended.out
+    assert "✓ certificate" in ended.out
+    (place.folder / "client.pem").write_text("-----BEGIN CERTIFICATE-----\n")
+    ended = await place.runs("doctor", "app.json")
+    assert (ended.code, "✗ certificate" in ended.out) == (3, True)
 
 
 @pytest.mark.slow

@@ -109,15 +109,59 @@ def clients(folder: Path) -> list[dict[str, Any]]:
             "require_pushed_authorization_requests": True,
             "dpop_bound_access_tokens": True,
         },
+        *fapi_clients(folder),
+    ]
+
+
+def fapi_clients(folder: Path) -> list[dict[str, Any]]:
+    """Clients that the provider holds to the FAPI 2.0 Security Profile, because of their names."""
+    person: dict[str, Any] = {
+        "application_type": "native",
+        "grant_types": ["authorization_code", "refresh_token", "client_credentials"],
+        "redirect_uris": ["http://127.0.0.1:8080/"],
+        "require_pushed_authorization_requests": True,
+        **dict.fromkeys(("id_token_signed_response_alg", "authorization_signed_response_alg"), "PS256"),
+    }
+    by_key = {
+        **person,
+        "token_endpoint_auth_method": "private_key_jwt",
+        "token_endpoint_auth_signing_alg": "ES256",
+        "dpop_bound_access_tokens": True,
+    }
+    return [
+        {**by_key, "client_id": "fapi", "jwks": {"keys": [make_key(folder, "fapi")]}},
+        {
+            **by_key,
+            "client_id": "fapi-signed",
+            "jwks": {"keys": [make_key(folder, "signed")]},
+            "request_object_signing_alg": "ES256",
+            "require_signed_request_object": True,
+        },
+        {
+            **person,
+            "client_id": "fapi-tls",
+            "token_endpoint_auth_method": "tls_client_auth",
+            "tls_client_auth_subject_dn": "CN=client",
+            "tls_client_certificate_bound_access_tokens": True,
+        },
+        {
+            **person,
+            "client_id": "signs-requests",
+            "require_pushed_authorization_requests": False,
+            "token_endpoint_auth_method": "private_key_jwt",
+            "jwks": {"keys": [make_key(folder, "requests")]},
+            "request_object_signing_alg": "ES256",
+            "require_signed_request_object": True,
+        },
     ]
 
 
 @asynccontextmanager
-async def with_everything(folder: Path) -> AsyncGenerator[Everything, None]:
-    """The running server; `trusted.pem` in the folder is the CA of its TLS address."""
+async def with_everything(folder: Path, *, https: bool = False) -> AsyncGenerator[Everything, None]:
+    """The running server; `trusted.pem` in the folder is the CA of its TLS address, which `https` makes the issuer."""
     tls = certificates(folder)
     (folder / "trusted.pem").write_text(tls["ca"])
-    settings = {"tls": tls, "initial_access_token": INITIAL_ACCESS_TOKEN}
+    settings = {"tls": tls, "initial_access_token": INITIAL_ACCESS_TOKEN, "https": https}
     async with running_server(everything=settings, more_clients=clients(folder)) as server:
         yield Everything(server, folder)
 

@@ -47,6 +47,8 @@ class OidcServer:
 
     issuer: str
     clients: dict[str, Client]
+    control: str
+    """Where its clock and its log are: at the issuer, unless that is behind TLS."""
 
     @property
     def authorization_endpoint(self) -> str:
@@ -74,7 +76,12 @@ class OidcServer:
     async def later(self, seconds: int) -> None:
         """Moves the server's clock on: what lives shorter than `seconds` is dead without any waiting."""
         async with aiohttp.ClientSession(raise_for_status=True) as session:
-            await session.post(f"{self.issuer}/__later", data=str(seconds))
+            await session.post(f"{self.control}/__later", data=str(seconds))
+
+    async def rotates_its_key(self) -> None:
+        """Signs with a new key from now on; the keys of earlier rotations stay published."""
+        async with aiohttp.ClientSession(raise_for_status=True) as session:
+            await session.post(f"{self.control}/__rotate")
 
     async def log(self, endpoint: str | None = "token") -> list[dict[str, Any]]:
         """What was asked of the token endpoint (or `userinfo`, `revocation`; None: of all), oldest first.
@@ -82,7 +89,7 @@ class OidcServer:
         Entries: endpoint, grant_type, client, client_auth, parameters (sorted names), status, error,
         error_description.
         """
-        async with aiohttp.ClientSession() as session, session.get(f"{self.issuer}/__log") as reply:
+        async with aiohttp.ClientSession() as session, session.get(f"{self.control}/__log") as reply:
             entries: list[dict[str, Any]] = await reply.json()
         return [entry for entry in entries if endpoint in (None, entry["endpoint"])]
 
@@ -120,7 +127,8 @@ async def running_server(
             if not line:
                 complaints.seek(0)
                 raise RuntimeError(f"oidc-provider did not start: {complaints.read().decode()}")
-            yield OidcServer(json.loads(line)["issuer"], dict(CLIENTS))
+            at = json.loads(line)
+            yield OidcServer(at["issuer"], dict(CLIENTS), at["control"])
         finally:
             if process.returncode is None:
                 process.kill()

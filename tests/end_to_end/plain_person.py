@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import html
 import re
+from ssl import SSLContext
 
 import aiohttp
 from yarl import URL
@@ -15,12 +16,15 @@ _INPUT = re.compile(r'<input[^>]*name="([^"]+)"(?:[^>]*?value="([^"]*)")?')
 _PAGES = 8
 
 
-async def consents(url: str, *, until: str = "", login: str = "alice", abort: bool = False) -> str:
+async def consents(
+    url: str, *, until: str = "", login: str = "alice", abort: bool = False, tls: SSLContext | None = None
+) -> str:
     """Opens `url`, signs in and consents; the address at which it ends, or the one of `until` with its answer.
 
-    With `abort` the person stops at the page that shows a device's code.
+    With `abort` the person stops at the page that shows a device's code; `tls` is what their browser trusts.
     """
-    async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as browser:
+    connector = aiohttp.TCPConnector(ssl=True if tls is None else tls)
+    async with aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.CookieJar(unsafe=True)) as browser:
         at, form = URL(url, encoded=True), None
         for _ in range(_PAGES * 2):
             if until and str(at).startswith(until):

@@ -126,7 +126,7 @@ async def test_a_person_who_takes_long_consents_on_another_device(everything: Ev
     assert waiting.waited == [5.0] * 60
     assert await errors_of(everything) == ["authorization_pending"] * 59 + [None]
 
-    with pytest.raises(TokenError, match="invalid_grant"):
+    with pytest.raises(LoginEndedError):
         await app.finish_device(device, clock=waiting.clock, sleep=waiting.sleep)
 
 
@@ -146,9 +146,8 @@ async def test_a_code_that_nobody_enters_expires(everything: Everything) -> None
     with pytest.raises(LoginEndedError):
         await app.finish_device(device, clock=waiting.clock, sleep=waiting.sleep)
     assert sum(waiting.waited) == pytest.approx(600, abs=5)
-    with pytest.raises(TokenError) as caught:  # to a program whose clock is late; this provider has forgotten the code
+    with pytest.raises(LoginEndedError):  # to a program whose clock is late; this provider has forgotten the code
         await app.finish_device(device, clock=lambda: 0.0, sleep=waiting.sleep)
-    assert (caught.value.error, caught.value.kind) == ("invalid_grant", "permanent")
 
 
 async def test_a_person_who_aborts_on_another_device_ends_the_login(everything: Everything) -> None:

@@ -347,7 +347,7 @@ async def test_one_command_starts_the_application_and_a_provider_to_sign_in_at(
 ) -> None:
     path = Path(__file__).parents[2] / "docs" / "examples" / script
     words = [sys.executable, "-W", "error", str(path), "--port", str(unused_port)]
-    child = await asyncio.create_subprocess_exec(*words, cwd=tmp_path, stdout=PIPE, stderr=PIPE)
+    child = await asyncio.create_subprocess_exec(*words, cwd=tmp_path, stdout=PIPE, stderr=PIPE, umask=0)
     try:
         assert child.stdout is not None
         assert f"Open http://127.0.0.1:{unused_port} " in (await child.stdout.readline()).decode()
@@ -363,8 +363,18 @@ async def test_one_command_starts_the_application_and_a_provider_to_sign_in_at(
         await page.get_by_role("button", name="Allow").click()
         await page.wait_for_url(f"http://127.0.0.1:{unused_port}/")
         assert "Hello, Bo Practice" in await page.inner_text("body")
-        assert (tmp_path / "users.db").stat().st_mode & 0o077 == 0
+        only_the_owner_can_read(tmp_path)  # also while it runs
+        await page.get_by_role("button", name="Sign out").click()
+        await page.get_by_role("link", name="Sign out there, too").click()
+        await page.wait_for_url(f"http://127.0.0.1:{unused_port}/signed-out")
     finally:
         child.send_signal(signal.SIGINT)
         _, err = await child.communicate()
     assert err == b""
+    only_the_owner_can_read(tmp_path)
+
+
+def only_the_owner_can_read(folder: Path) -> None:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert files
+    assert {path.name: path.stat().st_mode & 0o777 for path in files} == {path.name: 0o600 for path in files}

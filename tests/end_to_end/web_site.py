@@ -1,20 +1,21 @@
-"""The example web applications, running beside a practice provider of three people, and a person at one of them."""
+"""The example web applications, running beside a provider, and a person at a tab of one of them."""
 from __future__ import annotations
 
 import asyncio
 import socket
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Generic, Literal, Self, TypeVar
 
 import aiohttp
 import starlette_app
 import uvicorn
 import web_app
-from accounts import SERVICES, Accounts
+from accounts import Accounts
 from aiohttp import web
 from playwright.async_api import BrowserContext, Page, Request, Response
+from services import SERVICES
 
 from SlyAPI import OAuth2App
 from SlyAPI.stores import MemoryStore
@@ -27,18 +28,24 @@ SECRET = "client-secret-5EC9E7"
 
 
 @dataclass(repr=False)
-class Site:
-    """One application that runs; `clock` is its own, the provider's stands still."""
+class Running:
+    """One application that runs."""
 
     url: str
-    provider: PracticeProvider
     accounts: Accounts
     store: MemoryStore
-    clock: Clock
 
     @property
     def callback(self) -> str:
         return f"{self.url}/callback"
+
+
+@dataclass(repr=False)
+class Site(Running):
+    """One at a practice provider; `clock` is its own, the provider's stands still."""
+
+    provider: PracticeProvider
+    clock: Clock
 
     async def tokens(self) -> list[str]:
         """All access and refresh tokens in the store."""
@@ -60,15 +67,28 @@ async def site_of(framework: Framework) -> AsyncGenerator[Site, None]:
             clock=Clock(),
             access_token_lifetime=3600.0,
             code_lifetime=86_400.0,
+            openid=True,
+            signing_algs=["ES256"],
+            client_metadata={
+                "post_logout_redirect_uris": [f"{url}/signed-out"],
+                "backchannel_logout_uri": f"{url}/backchannel-logout",
+            },
         )
-        async with provider.running():
-            app = OAuth2App("practice-client", SECRET, provider.authorize_url, provider.token_url)
-            app.revoke_uri, app.issuer, app.iss_in_redirect = provider.revoke_url, provider.origin, True
+        async with provider.running() as issuer:
+            app = await OAuth2App.discover(issuer, "practice-client", SECRET)
             service = replace(SERVICES["practice"], api=provider.api_url)
-            async with Accounts(app, service, store, url, b"k" * 32, clock) as accounts:
-                serving = serve_aiohttp if framework == "aiohttp" else serve_starlette
-                async with serving(accounts, listener):
-                    yield Site(url, provider, accounts, store, clock)
+            async with (
+                Accounts(app, service, store, url, b"k" * 32, clock) as accounts,
+                serving(framework, accounts, listener),
+            ):
+                yield Site(url, accounts, store, provider, clock)
+
+
+def serving(
+    framework: Framework, accounts: Accounts, listener: socket.socket
+) -> AbstractAsyncContextManager[None]:
+    """The application of these accounts, by the example for this framework."""
+    return (serve_aiohttp if framework == "aiohttp" else serve_starlette)(accounts, listener)
 
 
 @asynccontextmanager
@@ -95,17 +115,20 @@ async def serve_starlette(accounts: Accounts, listener: socket.socket) -> AsyncG
         await serving
 
 
+AnySite = TypeVar("AnySite", bound=Running)
+
+
 @dataclass(repr=False)
-class Tab:
-    """One tab of a browser, what it was answered last, and where it has been."""
+class AnyTab(Generic[AnySite]):
+    """One tab of a browser at the application, what it was answered last, and where it has been."""
 
     page: Page
-    site: Site
+    site: AnySite
     status: int = 0
     visited: list[str] = field(default_factory=list[str])
 
     @classmethod
-    async def opens(cls, context: BrowserContext, site: Site) -> Tab:
+    async def opens(cls, context: BrowserContext, site: AnySite) -> Self:
         tab = cls(await context.new_page(), site)
 
         def asked(request: Request) -> None:
@@ -141,6 +164,15 @@ class Tab:
         await self.page.wait_for_url(then)
         return await self.text()
 
+    async def signs_out(self) -> str:
+        async with self.page.expect_navigation():
+            await self.page.get_by_role("button", name="Sign out").click(no_wait_after=True)
+        return await self.text()
+
+
+class Tab(AnyTab[Site]):
+    """One whose person signs in at the practice provider."""
+
     async def begins(self) -> None:
         """Asks to sign in, up to the provider's question."""
         await self.goes("/login")
@@ -171,9 +203,4 @@ class Tab:
         await self.page.get_by_label("A new note").fill(note)
         async with self.page.expect_navigation():
             await self.page.get_by_role("button", name="Add").click(no_wait_after=True)
-        return await self.text()
-
-    async def signs_out(self) -> str:
-        async with self.page.expect_navigation():
-            await self.page.get_by_role("button", name="Sign out").click(no_wait_after=True)
         return await self.text()

@@ -13,8 +13,9 @@ from aiohttp import web
 
 from SlyAPI import OAuth2App
 from SlyAPI.cli.main import main
+from SlyAPI.oauth2.device import GRANT_TYPE as DEVICE_GRANT
 from SlyAPI.oauth2.providers import PROVIDERS
-from SlyAPI.testing import PracticeProvider
+from SlyAPI.testing import GRANT_TYPES, PracticeProvider
 from tests.conftest import Serve
 from tests.support.place import Place, failure
 
@@ -260,6 +261,41 @@ async def test_a_client_is_registered_with_its_issuer(place: Place) -> None:
     assert client["registration_access_token"] not in ended.out + ended.err
 
 
+async def test_a_registered_client_may_be_granted_on_another_device(place: Place) -> None:
+    provider = PracticeProvider(registration=True, grant_types=GRANT_TYPES, consent="allow", device_interval=0.1)
+    async with provider.running() as origin:
+        ended = await place.runs("scaffold", "new.json", "--issuer", origin, "--register")
+        assert ended.code == 0, ended
+        del place.env["BROWSER"]
+        granted = await place.runs("grant", "new.json", "user.json", "notes")
+        assert granted.code == 0, granted
+    assert [seen.endpoint for seen in provider.log if seen.endpoint == "device_authorization"]
+
+
+async def test_a_server_that_registers_no_clients_for_devices_gets_one_for_browsers(place: Place, serve: Serve) -> None:
+    asked: list[list[str]] = []
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        if request.path == "/register":
+            sent = await request.json()
+            asked.append(sent["grant_types"])
+            if DEVICE_GRANT in sent["grant_types"]:
+                return web.json_response({"error": "invalid_client_metadata"}, status=400)
+            return web.json_response({**sent, "client_id": "registered"}, status=201)
+        if request.path != "/.well-known/oauth-authorization-server":
+            return web.Response(status=404)
+        more = {"registration_endpoint": f"{server.origin}/register"}
+        return web.json_response(metadata(server.origin, **more, device_authorization_endpoint=f"{server.origin}/d"))
+
+    server = await serve(handler)
+    ended = await place.runs("scaffold", "new.json", "--issuer", server.origin, "--register")
+    assert ended.code == 0, ended
+    usual = ["authorization_code", "refresh_token"]
+    assert asked == [[*usual, DEVICE_GRANT], usual]
+    assert place.reads("new.json")["id"] == "registered"
+    assert "device_uri" not in place.reads("new.json")
+
+
 @pytest.mark.parametrize(
     "words",
     [
@@ -416,6 +452,13 @@ async def test_bare_and_piped_it_asks_for_everything(place: Place) -> None:
 async def test_bare_and_at_the_end_of_the_input_it_writes_the_template(place: Place) -> None:
     assert (await place.runs("scaffold", lines=("new.json",))).code == 0
     assert place.reads("new.json") == TEMPLATE
+
+
+async def test_bare_with_an_empty_input_it_writes_nothing_and_names_the_flags(place: Place) -> None:
+    (place.folder / "app.json").unlink()
+    for lines in (None, ()):
+        failure(place, await place.runs("scaffold", lines=lines), 2, "--blank", "app.json was not written", talk=True)
+    assert place.files() == set()
 
 
 async def test_bare_with_nobody_to_ask_it_fails_where_a_file_is_kept(place: Place) -> None:

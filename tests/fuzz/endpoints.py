@@ -20,7 +20,7 @@ from SlyAPI.oauth2.discovery import client_settings, merged, metadata_requests, 
 from SlyAPI.oauth2.dpop import Nonces, asks_for_nonce
 from SlyAPI.oauth2.introspection import read_introspection_reply
 from SlyAPI.oauth2.protected_resource import metadata_places, read_resource_metadata
-from SlyAPI.oauth2.pushed_login import pushed_url, read_pushed_reply
+from SlyAPI.oauth2.pushed_request import pushed_url, read_pushed_reply
 from SlyAPI.oauth2.registration import client_metadata, read_deletion, read_registration, registered_settings
 from SlyAPI.oauth2.revocation import read_revocation_reply
 from SlyAPI.web.secret_values import Secrets
@@ -256,14 +256,14 @@ def check_pushed(data: bytes) -> None:
     reply = reply_of(data)
     asks_for_nonce(reply)
     try:
-        uri, expires_at = read_pushed_reply(reply, NOW, SENT)
+        uri, expires_in = read_pushed_reply(reply, SENT)
     except SlyError as error:
         return check_error(error, PLANTED)
     url = pushed_url(f"{ISSUER}/a?b=c", "some-id", uri)
     assert url.startswith(f"{ISSUER}/a?b=c&client_id=some-id&request_uri=")
     assert url.isprintable()
     assert " " not in url
-    assert expires_at is None or expires_at.utcoffset() == UTC.utcoffset(None)
+    assert expires_in is None or isinstance(expires_in, float | int)
 
 
 PUSHED: list[object] = [

@@ -40,6 +40,7 @@ from tests.fuzz.promise import (
     check_error,
     json_of,
 )
+from tests.fuzz.token_targets import TOKEN_TARGETS
 
 # --- the token endpoint's reply: a byte for the status, a byte for the rest of the circumstances, the body ---
 
@@ -352,7 +353,7 @@ QUERIES: list[object] = [
 ]
 
 
-TARGETS = {
+TARGETS = TOKEN_TARGETS | {
     "token_reply": Target(check_token_reply, list(token_reply_samples())),
     "user_file": Target(check_user_file, [*as_json(USER_FILES), b"\xef\xbb\xbf{}", b"\xff\xfe", b""]),
     "app": Target(check_app, as_json(APP_FILES)),

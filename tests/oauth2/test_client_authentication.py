@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import ssl
@@ -17,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from SlyAPI import OAuth2, OAuth2App, WebAPI
-from SlyAPI.errors import ConfigError, GrantEndedError, SlyError, TokenError
+from SlyAPI.errors import ConfigError, GrantEndedError, RequestTimeoutError, SlyError, TokenError
 from SlyAPI.testing import GRANT_TYPES
 from tests.support.certificates import make_certificate
 from tests.support.serving import all_by, served
@@ -156,6 +157,52 @@ async def test_a_client_that_cannot_sign_says_so_before_anything_is_sent(
     assert not practice.provider.log
 
 
+@pytest.mark.parametrize("given", [None, "text", 7, b"", b"x" * 63, [1]], ids=str)
+async def test_a_callable_that_signs_nothing_is_said_before_anything_is_sent(practise: Practise, given: Any) -> None:
+    practice = await practise()
+    uris = (practice.provider.authorize_url, practice.provider.token_url)
+    ways: list[Any] = [lambda data: given, lambda data: asyncio.sleep(0, given)]
+    for sign in ways:
+        app = OAuth2App("c", None, *uris, key=sign, key_alg="ES256")
+        with pytest.raises(ConfigError, match="signature"):
+            await app.exchange_code("code", "", "", "http://127.0.0.1:8080", now=practice.clock())
+    assert not practice.provider.log
+
+
+async def test_a_key_elsewhere_that_does_not_answer_costs_no_more_than_the_time_limit(practise: Practise) -> None:
+    key = ClientKey()
+    practice = await practise(**registered_by_key(key))
+    away = True
+
+    async def sign(data: bytes) -> bytes:
+        if away:
+            await asyncio.Event().wait()
+        return key.private.sign(data, ec.ECDSA(hashes.SHA256()))
+
+    practice.app = OAuth2App(
+        "practice-client",
+        None,
+        practice.provider.authorize_url,
+        practice.provider.token_url,
+        key=sign,
+        key_alg="ES256",
+        key_id=key.kid,
+        token_timeout=0.05,
+    )
+    with pytest.raises(RequestTimeoutError) as refused:
+        await practice.app.exchange_code("code", "", "", "http://127.0.0.1:8080", now=practice.clock())
+    assert refused.value.kind == "transient"
+    away, practice.app.token_timeout = False, 30.0
+    user = await practice.grant()
+    away, practice.app.token_timeout = True, 0.05
+    practice.clock.now += 200
+    api = practice.api(practice.auth(user))
+    with pytest.raises(RequestTimeoutError):
+        await api.get_json("/me")
+    away, practice.app.token_timeout = False, 30.0
+    assert (await api.get_json("/me"))["scopes"], "the grant is not lost"
+
+
 async def test_an_assertion_is_not_in_the_message_of_a_refusal(practise: Practise, told_by: Any) -> None:
     key, other = ClientKey(), ClientKey()
     practice = await practise(**registered_by_key(key))
@@ -258,6 +305,35 @@ def test_all_settings_survive_the_client_file() -> None:
     kept = json.loads(json.dumps(app.to_dict()))
     assert settings.keys() <= kept.keys()
     assert OAuth2App.from_json_obj(kept) == app
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ("key.pem", "{folder}/key.pem"),
+        ("../key.pem", "{folder}/../key.pem"),
+        ("/etc/key.pem", "/etc/key.pem"),
+        (["cert.pem", "/etc/key.pem"], ("{folder}/cert.pem", "/etc/key.pem")),
+    ],
+    ids=["beside", "above", "absolute", "pair"],
+)
+def test_a_path_in_a_client_file_counts_from_the_files_folder(
+    given: Any, read: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def filled(path: Any) -> Any:
+        return tuple(map(filled, path)) if isinstance(path, tuple) else path.format(folder=tmp_path / "conf")
+
+    members = {"id": "c", "token_uri": "https://p.example/t", "certificate": given}
+    members |= {"key": given} if isinstance(given, str) else {}
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "app.json").write_text(json.dumps(members))
+    monkeypatch.chdir(tmp_path)
+    app = OAuth2App.from_json_file("conf/app.json")
+    monkeypatch.chdir("/")
+    assert app.certificate == filled(read)
+    assert app.key == (filled(read) if isinstance(given, str) else None)
+    (tmp_path / "copy.json").write_text(json.dumps(app.to_dict()))
+    assert OAuth2App.from_json_file(tmp_path / "copy.json") == app
 
 
 def test_a_client_of_machines_needs_no_authorization_endpoint() -> None:

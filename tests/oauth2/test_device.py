@@ -199,7 +199,7 @@ def test_when_to_ask_again(error: SlyError, waited: float, interval: float, wait
     [
         (refused("access_denied"), DeniedError),
         (refused("expired_token"), LoginEndedError),
-        (refused("invalid_grant", kind="permanent"), TokenError),
+        (refused("invalid_grant", kind="permanent"), LoginEndedError),
         (refused("invalid_client", kind="configuration"), TokenError),
         (BadReplyError("odd", kind="configuration"), BadReplyError),
     ],

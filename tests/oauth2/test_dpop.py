@@ -3,17 +3,25 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
 import aiohttp
+import httpx2
 import jwt
 import pytest
 from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
+from yarl import URL
 
 from SlyAPI import OAuth2, OAuth2App, OAuth2User, WebAPI
 from SlyAPI.errors import ApiError, BadReplyError, ConfigError, GrantEndedError, TokenError
+from SlyAPI.httpx2 import signed
+from SlyAPI.oauth2.dpop import target_uri
 from SlyAPI.oauth2.jose import thumbprint
 from SlyAPI.stores import EncryptedStore, FileStore, MemoryStore
 from SlyAPI.testing import PracticeProvider
@@ -78,6 +86,83 @@ async def test_a_new_nonce_costs_one_repeat_and_no_refresh(practise: Practise, w
     practice.provider.log.clear()
     await api.get_json("/me")
     assert len(asked(practice, "api/me")) == 1
+
+
+@asynccontextmanager
+async def caller(by: str, auth: OAuth2, url: str) -> AsyncGenerator[Callable[[], Awaitable[int]], None]:
+    """Calls `url` by a library, and gives the status."""
+    if by == "WebAPI":
+        async with WebAPI(auth) as api:
+            api.base_url = url
+
+            async def call() -> int:
+                try:
+                    await api.get_json("")
+                except ApiError as error:
+                    return error.status
+                return 200
+
+            yield call
+    elif by == "middleware":
+        async with aiohttp.ClientSession(middlewares=(auth,)) as session:
+
+            async def call() -> int:
+                async with session.get(url) as reply:
+                    return reply.status
+
+            yield call
+    else:
+        async with httpx2.AsyncClient(auth=signed(auth)) as client:
+
+            async def call() -> int:
+                return int((await client.get(url)).status_code)
+
+            yield call
+
+
+@pytest.mark.parametrize("by", ["WebAPI", "middleware", "httpx2"])
+@pytest.mark.parametrize("refusals", ["nonce", "token", "nonce token", "token nonce"])
+async def test_a_stale_nonce_and_a_dead_token_cost_one_repeat_each_in_either_order(
+    serve: Serve, by: str, refusals: str
+) -> None:
+    left = refusals.split()
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        if request.path == "/token":
+            return web.json_response({"access_token": "new", "token_type": "DPoP", "refresh_token": "r2"})
+        if not left:
+            return web.json_response({})
+        error = {"nonce": "use_dpop_nonce", "token": "invalid_token"}[left.pop(0)]
+        headers = {"WWW-Authenticate": f'DPoP error="{error}"', "DPoP-Nonce": f"n-{len(left)}"}
+        return web.json_response({}, status=401, headers=headers)
+
+    server = await serve(handle)
+    app = OAuth2App("c", None, f"{server.origin}/auth", f"{server.origin}/token", dpop=True)
+    auth = OAuth2(app, OAuth2User("t", "r", token_type="DPoP", dpop_key=app._new_dpop_key()))
+    async with caller(by, auth, f"{server.origin}/me") as call:
+        assert await call() == 200
+    asked = [seen.path for seen in server.seen]
+    assert (asked.count("/me"), asked.count("/token")) == (1 + len(refusals.split()), int("token" in refusals))
+
+
+@pytest.mark.parametrize("by", ["WebAPI", "middleware", "httpx2"])
+@pytest.mark.parametrize("first", ["use_dpop_nonce", "invalid_token"])
+async def test_an_api_that_refuses_in_turns_is_asked_three_times(serve: Serve, by: str, first: str) -> None:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        if request.path == "/token":
+            return web.json_response({"access_token": "new", "token_type": "DPoP", "refresh_token": "r2"})
+        calls = sum(seen.path == "/me" for seen in server.seen)
+        second = ({"use_dpop_nonce", "invalid_token"} - {first}).pop()
+        error = first if calls % 2 else second
+        headers = {"WWW-Authenticate": f'DPoP error="{error}"', "DPoP-Nonce": f"n-{calls}"}
+        return web.json_response({}, status=401, headers=headers)
+
+    server = await serve(handle)
+    app = OAuth2App("c", None, f"{server.origin}/auth", f"{server.origin}/token", dpop=True)
+    auth = OAuth2(app, OAuth2User("t", "r", token_type="DPoP", dpop_key=app._new_dpop_key()))
+    async with caller(by, auth, f"{server.origin}/me") as call:
+        assert await call() == 401
+    assert [seen.path for seen in server.seen].count("/me") == 3
 
 
 async def test_many_calls_at_once_learn_one_new_nonce_without_a_refresh(practise: Practise) -> None:
@@ -154,6 +239,21 @@ async def test_the_proof_of_each_request_is_its_own(serve: Serve) -> None:
     assert claims[0]["htm"] == "GET"
     assert set(jwt.get_unverified_header(proofs[0])["jwk"]) == {"kty", "crv", "x", "y"}
     assert server.last.headers["Authorization"] == "DPoP t"
+
+
+_PARTS = st.sampled_from([*"aZ0.-_~/ü @:+=&", "..", "//", "%41", "%2f"])
+
+
+@given(
+    st.sampled_from(["https", "http", "HTTPS"]),
+    st.sampled_from(["api.example", "API.example", "127.0.0.1", "[::1]", "a-b.example", "bücher.example"]),
+    st.sampled_from(["", ":443", ":80", ":8080", ":0443", ":8"]),
+    st.lists(_PARTS, max_size=6).map("".join),
+    st.sampled_from(["", "?", "?a=b", "?a=b#c", "#c", "#?"]),
+)
+def test_a_proof_names_the_url_as_it_is_sent(scheme: str, host: str, port: str, path: str, rest: str) -> None:
+    url = f"{scheme}://{host}{port}/{path}{rest}"
+    assert target_uri(url) == str(URL(url).with_query(None).with_fragment(None))
 
 
 @pytest.mark.parametrize("store", ["file", "memory", "encrypted"])
@@ -311,3 +411,54 @@ async def test_a_program_of_its_own_has_bound_tokens_too(practise: Practise) -> 
     api = practice.api(auth)  # type: ignore[arg-type]
     assert (await api.get_json("/me"))["scopes"] == ["notes"]
     assert auth.user.token_type == "DPoP"
+
+
+async def test_a_grant_is_ended_with_a_proof_of_its_key(serve: Serve) -> None:
+    proofs: list[dict[str, Any]] = []
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        proofs.append(jwt.decode(request.headers["DPoP"], options={"verify_signature": False}))
+        if proofs[-1].get("nonce") != "n":
+            return web.json_response({"error": "use_dpop_nonce"}, status=400, headers={"DPoP-Nonce": "n"})
+        return web.json_response({})
+
+    server = await serve(handle)
+    app = OAuth2App("c", None, f"{server.origin}/a", f"{server.origin}/t", revoke_uri=f"{server.origin}/r", dpop=True)
+    user = OAuth2User("t", "r", token_type="DPoP", dpop_key=app._new_dpop_key())
+    await app.revoke(user)
+    assert [(proof["htm"], proof["htu"]) for proof in proofs] == [("POST", f"{server.origin}/r")] * 2
+    assert "ath" not in proofs[1]
+
+
+@pytest.mark.parametrize("ahead", [-7200, -100, 0, 100, 7200])
+@pytest.mark.parametrize("nonces", [False, True])
+async def test_a_clock_that_is_wrong_costs_one_repeat_of_the_first_proof(
+    practise: Practise, nonces: bool, ahead: int
+) -> None:
+    practice = await practise(**DPOP, dpop_nonces=nonces)
+    app = app_at(practice, revoke_uri=f"{practice.provider.origin}/revoke")
+    user = await sign_in(practice, app)
+    later = app_at(practice)  # another process, which knows neither the server's clock nor its nonce
+    fresh = await later.refresh(None, user, now=practice.clock() + ahead)
+    assert fresh.token != user.token
+    assert len(asked(practice, "token")) <= 2 + 3
+    assert practice.provider.refreshes == 1
+    practice.provider.log.clear()
+    await later.refresh(None, fresh, now=practice.clock() + ahead)
+    assert len(asked(practice, "token")) == 1
+
+
+async def test_a_proof_that_is_refused_for_another_reason_is_not_repeated(serve: Serve) -> None:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        return web.json_response({"error": "invalid_dpop_proof"}, status=400)
+
+    server = await serve(handle)
+    app = OAuth2App("c", None, f"{server.origin}/auth", f"{server.origin}/token", dpop=True)
+    user = OAuth2User("t", "r", token_type="DPoP", dpop_key=app._new_dpop_key())
+    with pytest.raises(TokenError, match="clock"):
+        await app.refresh(None, user, now=0.0)
+    assert len(server.seen) == 2  # the server's clock is far from ours: dated by it, and refused again
+    server.seen.clear()
+    with pytest.raises(TokenError, match="clock"):
+        await app.refresh(None, user, now=0.0)
+    assert len(server.seen) == 1

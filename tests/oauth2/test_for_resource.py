@@ -395,10 +395,11 @@ async def test_the_resource_is_the_url_or_what_the_named_place_was_made_from(
         assert asked(practice, "authorize")[0]["resource"] == named
 
 
+@pytest.mark.parametrize("pushed", [False, True], ids=["state in the address", "pushed"])
 async def test_without_a_consent_the_browser_of_this_machine_is_asked(
-    practise: Practise, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    practise: Practise, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pushed: bool
 ) -> None:
-    practice = await resource(practise)
+    practice = await resource(practise, require_par=pushed)
     folder = tmp_path / "files"
     folder.mkdir()
     auth = OAuth2.for_resource(
@@ -409,3 +410,34 @@ async def test_without_a_consent_the_browser_of_this_machine_is_asked(
         await call(practice, auth)
         assert "Connected" in (await browser.page()).text
     assert sorted(path.name for path in folder.iterdir()) == ["app.json", "user.json"]
+
+
+# --- tokens bound to a key (RFC 9449) ---
+
+ASKED_BY: dict[str, tuple[dict[str, Any], str]] = {
+    "the challenge": ({"dpop": "required", "resource_changes": {"dpop_bound_access_tokens_required": None}}, "DPoP"),
+    "the challenge alone": ({"dpop": "required", "resource_metadata": "off"}, "DPoP"),
+    "the metadata": ({"dpop": "allowed", "resource_changes": {"dpop_bound_access_tokens_required": True}}, "DPoP"),
+    "nobody": ({"dpop": "allowed"}, "Bearer"),
+}
+
+
+@pytest.mark.parametrize("nonces", [False, True])
+@pytest.mark.parametrize("who", ASKED_BY)
+async def test_dpop_is_switched_on_by_whoever_asks_for_it(practise: Practise, who: str, nonces: bool) -> None:
+    settings, token_type = ASKED_BY[who]
+    practice, person = await resource(practise, dpop_nonces=nonces, **settings), Person()
+    auth = signer(practice, person, scopes="notes")
+    async with api_of(practice, auth) as api:
+        await api.get_json("/notes")
+        practice.provider.demand_dpop_nonces()
+        await api.get_json("/notes")
+        practice.clock.now += 101
+        await api.get_json("/notes")
+    assert (auth.user.token_type, auth.user.dpop_key is not None) == (token_type, token_type == "DPoP")
+    assert len(person.asked) == 1, "a nonce or a refresh begins no login"
+    kept = json.loads((practice.folder / "app.json").read_text())
+    assert kept.get("dpop", False) is (token_type == "DPoP")
+    again = OAuth2(practice.folder / "app.json", practice.folder / "user.json", clock=practice.clock)
+    async with api_of(practice, again) as api:
+        await api.get_json("/notes")

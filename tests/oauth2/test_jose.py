@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from SlyAPI.errors import ConfigError, IdentityError, MissingExtraError
 from SlyAPI.oauth2 import jose
-from SlyAPI.oauth2.jose import load_signing_key, new_key, read_jwt, signed_jwt, thumbprint
+from SlyAPI.oauth2.jose import load_signing_key, new_key, signed_jwt, thumbprint
+from SlyAPI.oauth2.signed_tokens import read_jwt
 
 ALGS = ["RS256", "PS256", "ES256", "ES384", "EdDSA"]
 KEYS = {alg: new_key(alg) for alg in ALGS}
@@ -91,7 +92,20 @@ def test_a_header_with_certificates_is_read() -> None:
     assert read_jwt(es256(x5c=["A" * 2000]), [public("ES256")], ["ES256"]).claims == CLAIMS
 
 
-@pytest.mark.parametrize("key", [{}, {"kty": "EC"}, {"kty": "x"}, {"kty": "RSA", "n": "x", "e": "y"}, {"kty": 5}])
+BAD_KEYS: list[dict[str, object]] = [{}, {"kty": "EC"}, {"kty": "x"}, {"kty": "RSA", "n": "x", "e": "y"}, {"kty": 5}]
+CURVES: list[object] = ["brainpoolP256r1", "", None, 5, [], "é"]
+COORDINATES: list[object] = [None, 5, "", "é", [], "AQ"]
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *BAD_KEYS,
+        *({"kty": "EC", "crv": curve, "x": "AQ", "y": "AQ"} for curve in CURVES),
+        *({"kty": "EC", "crv": "P-256", "x": part, "y": "AQ"} for part in COORDINATES),
+    ],
+    ids=str,
+)
 def test_a_published_key_that_cannot_be_used_is_passed_over(key: dict[str, Any]) -> None:
     assert read_jwt(GOOD, [key, public("ES256")], ["ES256"]).claims == CLAIMS
     with pytest.raises(IdentityError):

@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from SlyAPI.errors import ConfigError, IdentityError
 from SlyAPI.oauth2.dpop import access_token_hash, target_uri
-from SlyAPI.oauth2.jose import ASYMMETRIC, load_signing_key, new_key, read_jwt, signed_jwt, thumbprint
+from SlyAPI.oauth2.jose import ASYMMETRIC, load_signing_key, new_key, signed_jwt, thumbprint
+from SlyAPI.oauth2.signed_tokens import read_jwt
 from tests.support.issuer import jwk_of, private_key
 
 # RFC 7515 Appendix A
@@ -205,12 +206,14 @@ async def test_a_callable_that_gives_something_else_is_named() -> None:
         "-----BEGIN PRIVATE KEY-----\nsecret-5EC9E7\n-----END PRIVATE KEY-----",
         {"kty": "EC", "d": "secret-5EC9E7"},
         {"kty": "secret-5EC9E7"},
+        {"kty": "EC", "crv": "secret-5EC9E7", "x": "AQ", "y": "AQ", "d": "secret-5EC9E7"},
+        {"kty": "OKP", "crv": "secret-5EC9E7", "x": "AQ", "d": "secret-5EC9E7"},
         {},
         "/no/such/file.pem",
         "\0",
         pem_of(ec.generate_private_key(ec.SECP521R1())),
     ],
-    ids=range(9),
+    ids=range(11),
 )
 def test_what_is_not_a_key_is_named_and_not_shown(given: Any) -> None:
     with pytest.raises(ConfigError) as refused:
@@ -231,6 +234,14 @@ def test_a_public_key_or_one_of_another_kind_cannot_sign(alg: str) -> None:
 def test_an_algorithm_that_is_not_ours_is_refused(alg: str) -> None:
     with pytest.raises(ConfigError):
         load_signing_key(pem_of(private_key("ES256")), alg=alg)
+
+
+@pytest.mark.parametrize("alg", ["RS512", "RSA-OAEP", "ES256K", "none", "x"])
+@pytest.mark.parametrize("kind", ["RS256", "ES256", "EdDSA"])
+def test_a_key_whose_own_algorithm_is_not_ours_is_refused(alg: str, kind: str) -> None:
+    jwk = jwk_of(private_key(kind), whole=True, alg=alg)
+    with pytest.raises(ConfigError):
+        load_signing_key(jwk)
 
 
 @pytest.mark.parametrize("alg", ASYMMETRIC)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
 
 from SlyAPI import OAuth2App
 from SlyAPI.errors import BadReplyError, ConfigError, NetworkError, SlyError, TokenError
+from SlyAPI.oauth2.device import GRANT_TYPE as DEVICE_GRANT
 from SlyAPI.oauth2.registration import client_metadata, read_registration, registered_settings
 from SlyAPI.testing import GRANT_TYPES, PracticeProvider
 from SlyAPI.web import Reply
@@ -83,6 +86,28 @@ def test_a_machine_registers_without_a_response_type() -> None:
     # RFC 7591 §2: left out, it is code, which needs a redirect URI
     assert client_metadata("Weather", [])["response_types"] == []
     assert client_metadata("Weather", [REDIRECT])["response_types"] == ["code"]
+
+
+DEVICE: dict[str, Any] = {"device_authorization_endpoint": "https://p.example/device"}
+
+
+@pytest.mark.parametrize(
+    ("server", "device", "asked"),
+    [
+        (DEVICE, True, True),
+        (DEVICE | {"grant_types_supported": [*GRANT_TYPES]}, True, True),
+        (DEVICE | {"grant_types_supported": ["authorization_code"]}, True, False),
+        ({"device_authorization_endpoint": None}, True, False),
+        ({}, True, False),
+        (DEVICE, False, False),
+    ],
+)
+def test_the_device_flow_is_asked_for_where_it_is_wanted_and_offered(
+    server: dict[str, Any], device: bool, asked: bool
+) -> None:
+    grants = client_metadata("Weather", [REDIRECT], server=server, device=device)["grant_types"]
+    assert (DEVICE_GRANT in grants) is asked
+
 
 
 async def test_metadata_without_a_consent_page_are_enough_for_a_machine(start: Start) -> None:
@@ -169,6 +194,28 @@ async def followed(url: str) -> str:
 
     async with aiohttp.ClientSession() as browser, browser.get(url, allow_redirects=False) as answer:
         return str(answer.headers["Location"])
+
+
+async def test_what_a_registration_says_of_signatures_is_kept(start: Start) -> None:
+    key = ClientKey()
+    features: dict[str, Any] = {"openid": True, "signed_responses": True, "signed_requests": "allowed"}
+    async with start(**features, signing_algs=["RS256", "ES256"]) as provider:
+        app = await OAuth2App.register(
+            provider.issuer,
+            client_name="Signing",
+            redirect_uris=[REDIRECT],
+            token_endpoint_auth_method="private_key_jwt",
+            jwks=key.jwks,
+            require_signed_request_object=True,
+            authorization_signed_response_alg="ES256",
+            id_token_signed_response_alg="ES256",
+        )
+        assert (app.sign_requests, app.response_alg, app.id_token_alg) == (True, "ES256", "ES256")
+        app = replace(app, key=key.private_jwk, key_id=key.kid, response_mode="jwt")
+        login = await app.push_login(REDIRECT, "openid notes")
+        async with aiohttp.ClientSession() as browser, browser.get(login.url, allow_redirects=False) as reply:
+            user = await app.finish_login(login, reply.headers["Location"])
+        assert user.identity is not None
 
 
 async def test_a_registration_is_changed_and_ended_with_each_new_access_token(start: Start) -> None:
@@ -331,6 +378,17 @@ def test_a_document_needs_an_https_address_with_a_path(id: str) -> None:
     app = OAuth2App(id, None, "https://p.example/a", "https://p.example/t")
     with pytest.raises(ConfigError, match="https URL"):
         app.client_metadata(client_name="Weather", redirect_uris=[REDIRECT])
+
+
+@pytest.mark.parametrize("dpop", [False, True])
+@pytest.mark.parametrize("alg", [None, "ES256"])
+def test_a_document_describes_how_the_client_authenticates(alg: str | None, dpop: bool) -> None:
+    key = None if alg is None else ClientKey().private_jwk
+    app = OAuth2App("https://w.example/c", None, "https://p.example/a", "https://p.example/t", key=key, dpop=dpop)
+    described = app.client_metadata(client_name="Weather", redirect_uris=[REDIRECT])
+    assert described["token_endpoint_auth_method"] == ("none" if alg is None else "private_key_jwt")
+    assert described.get("token_endpoint_auth_signing_alg") == alg
+    assert described.get("dpop_bound_access_tokens") == (True if dpop else None)
 
 
 def test_a_document_holds_no_secret() -> None:

@@ -77,6 +77,7 @@ async def test_a_refusal_is_remembered_by_another_object_of_the_same_store(place
     assert len(place.forms) == 1
 
 
+@pytest.mark.slow
 async def test_a_refusal_does_not_outlive_its_store(place: Place) -> None:
     for before in range(10):  # the store of the next round often gets the address of this one
         store = MemoryStore()
@@ -89,6 +90,7 @@ async def test_a_refusal_does_not_outlive_its_store(place: Place) -> None:
         gc.collect()
 
 
+@pytest.mark.slow
 async def test_a_refusal_of_a_user_in_memory_is_not_another_users(place: Place) -> None:
     for before in range(10):
         place.answers = [INVALID_GRANT]

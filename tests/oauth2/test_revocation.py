@@ -142,6 +142,12 @@ async def test_a_user_who_is_revoked_is_forgotten_by_the_store_too(practise: Pra
         await practice.auth(user).refresh_now()
 
 
+async def test_a_revocation_goes_by_the_clock_of_its_signer(practise: Practise) -> None:
+    practice = await revocable(practise)
+    await practice.auth(await practice.grant()).revoke()
+    assert abs(practice.app.clock_skew) < 2, "the provider's clock is the same"
+
+
 async def test_what_another_process_rotated_is_what_is_revoked(practise: Practise) -> None:
     practice, store = await revocable(practise), MemoryStore()
     await store.user("alice").save(await practice.grant())

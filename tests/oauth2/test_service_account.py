@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import sys
 import threading
+from base64 import urlsafe_b64decode
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
 
 from SlyAPI import ApiError, OAuth2ServiceAccount, TokenError, WebAPI
@@ -103,6 +106,38 @@ async def test_path_object_and_the_files_json_are_the_same_account(judge: Accoun
 async def test_a_key_whose_line_breaks_are_escaped_is_read(judge: AccountJudge) -> None:
     key_file = judge.key_file(private_key=pem(KEY).replace("\n", "\\n"))
     assert await api_of(judge, OAuth2ServiceAccount(key_file, ["a"], clock=judge.clock)).get_json("/x")
+
+
+@pytest.mark.parametrize("way", ["function", "coroutine function", "in the file's object"])
+async def test_the_key_need_not_be_in_the_process(judge: AccountJudge, way: str) -> None:
+    asked: list[bytes] = []
+
+    def sign(data: bytes) -> bytes:
+        asked.append(data)
+        return KEY.sign(data, PKCS1v15(), SHA256())
+
+    async def elsewhere(data: bytes) -> bytes:
+        return sign(data)
+
+    key = elsewhere if way == "coroutine function" else sign
+    account: Any = ServiceAccount(EMAIL, "", key, "", f"{judge.origin}/token", "k")
+    if way == "in the file's object":
+        account = judge.key_file(private_key=sign, private_key_id="k")
+    auths = [OAuth2ServiceAccount(account, ["sheets"], clock=judge.clock) for _ in range(2)]
+    for auth in auths:
+        assert (await api_of(judge, auth).get_json("/x"))["as"] == EMAIL
+    assert judge.headers == [{"alg": "RS256", "typ": "JWT", "kid": "k"}]
+    assert len(asked) == 1
+
+
+async def test_a_key_that_is_elsewhere_names_its_algorithm(judge: AccountJudge) -> None:
+    key_file = judge.key_file(private_key=lambda data: b"a signature", key_alg="PS256")
+    with pytest.raises(TokenError):
+        await api_of(judge, OAuth2ServiceAccount(key_file, ["a"], clock=judge.clock)).get_json("/x")
+    head = judge.forms[0]["assertion"].partition(".")[0]
+    assert json.loads(urlsafe_b64decode(head + "=="))["alg"] == "PS256"
+    with pytest.raises(ConfigError, match="key"):
+        OAuth2ServiceAccount(judge.key_file(key_alg="none"), ["a"])
 
 
 # How often.

@@ -3,9 +3,10 @@ from __future__ import annotations
 
 import asyncio
 
+import aiohttp
 import pytest
 
-from SlyAPI import GrantEndedError
+from SlyAPI import GrantEndedError, WebAPI
 from tests.support.refreshing import INVALID_GRANT, Place
 
 CALLS = [100, 1000]
@@ -40,3 +41,19 @@ async def test_a_stampede_whose_first_caller_is_cancelled_serves_the_others(plac
     place.gate.set()
     assert await asyncio.gather(*others) == [{"ok": True}] * (calls - 1)
     assert (len(place.forms), place.sent) == (1, ["new-token-1"] * (calls - 1))
+
+
+@pytest.mark.parametrize("calls", CALLS)
+async def test_a_stampede_opens_few_connections(place: Place, calls: int) -> None:
+    opened: list[object] = []
+
+    async def note(*_: object) -> None:
+        opened.append(None)
+
+    trace = aiohttp.TraceConfig()
+    trace.on_connection_create_end.append(note)
+    async with aiohttp.ClientSession(trace_configs=[trace]) as session:
+        api = WebAPI(place.api().auth, session=session)
+        api.base_url = place.api_server.origin
+        await asyncio.gather(*(api.get_json("/") for _ in range(calls)))
+    assert len(opened) <= 25  # both servers run in this event loop, so that the machine's load hardly matters

@@ -12,6 +12,15 @@ def test_a_child_gets_the_environment_without_what_is_ours() -> None:
     assert child_environment(environ, "GIT_") == {"PATH": "/bin", "HOME": "/root"}
 
 
+def test_a_child_of_a_frozen_program_gets_the_library_path_of_before() -> None:
+    frozen = {"PATH": "/bin", "_PYI_ARCHIVE_FILE": "/opt/app", "LD_LIBRARY_PATH": "/tmp/_MEI1:/opt/lib"}
+    rest = {"PATH": "/bin", "_PYI_ARCHIVE_FILE": "/opt/app"}
+    assert child_environment(frozen) == rest
+    before = {"LD_LIBRARY_PATH": "/opt/lib"}
+    assert child_environment(frozen | {"LD_LIBRARY_PATH_ORIG": "/opt/lib"}) == rest | before
+    assert child_environment({"PATH": "/bin"} | before) == {"PATH": "/bin"} | before
+
+
 @pytest.mark.parametrize(
     ("platform", "path", "name", "found"),
     [

@@ -19,6 +19,7 @@ LEFT_OUT = {
     **dict.fromkeys(("AsyncTrans", "AsyncLazy"), "made of a generator of the caller's"),
     **dict.fromkeys(("Auth", "NoAuth", "TokenStore", "Challenge", "Method", "Reply"), "plain, or abstract"),
     **dict.fromkeys(("Identity", "LogoutToken"), "plain"),
+    **dict.fromkeys(("BrowserConsent", "oauth2:browser_consent"), "listen; oauth2/test_native_login.py has them"),
     **dict.fromkeys(("KeyringStore", "PostgresStore", "RedisStore"), "stores/ has them, with their servers"),
 }
 """Names, and the beginnings of names of methods, with the reason."""

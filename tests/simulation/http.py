@@ -75,6 +75,8 @@ class Session:
     async def close(self) -> None:
         self.closed = True
 
+    def detach(self) -> None: ...
+
     async def request(
         self, method: str, url: Any, *, headers: Any = None, data: Any = None, timeout: Any = None, **_: Any
     ) -> Response:

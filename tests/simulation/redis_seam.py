@@ -87,17 +87,20 @@ class Client:
         return await self.scenario.universe.do(world, label, footprint, lambda: act(world))
 
     async def execute_command(self, command: str, key: Any, *values: Any) -> Any:
+        assert command == "GET"
         server, name = self.scenario.redis, _name(key)
-        if command == "GET":
-            return await self._do("get", READ, lambda world: server.get(name))
-        text = _text(values[0]) if command == "SET" else None
-        return await self._do("set", WRITE, lambda world: server.set(world, name, text))
+        return await self._do("get", READ, lambda world: server.get(name))
 
     async def eval(self, script: str, keys: int, key: Any, *values: Any) -> Any:
         server, name = self.scenario.redis, _name(key)
-        if len(values) == 2:
-            old, new = map(_text, values)
-            return await self._do("swap", WRITE, lambda world: server.swap(world, name, old, new))
+        if keys == 3:  # a value and the two indexes
+            _, _, _, *ends_and_texts = map(_text, values)
+            if not ends_and_texts:
+                return await self._do("set", WRITE, lambda world: server.set(world, name, None))
+            _, _, new, *old = ends_and_texts
+            if not old:
+                return await self._do("set", WRITE, lambda world: server.set(world, name, new))
+            return await self._do("swap", WRITE, lambda world: server.swap(world, name, old[0], new))
         if len(values) == 1:
             return await self._do("release", LOCK, lambda world: server.release(name, values[0]))
         label = "renew" if int(values[2]) else "lease"

@@ -10,6 +10,8 @@ from tests.simulation.explore import Found, all_orders, disk_plans, like, on_dis
 from tests.simulation.known import KNOWN, Known, unknown
 from tests.simulation.scenario import Plan
 
+pytestmark = pytest.mark.slow
+
 CI = bool(os.environ.get("CI"))
 SECONDS = 15.0 if CI else 6.0
 """For random seeds. All orders take 15 s more; without `CI`, with the stricter provider alone, 5 s."""

@@ -8,6 +8,8 @@ from tests.simulation.explore import all_orders, plans
 from tests.simulation.faults import FAULTS
 from tests.simulation.known import unknown
 
+pytestmark = pytest.mark.slow
+
 OFTEN = [name for name in FAULTS if name.startswith(("crash", "pause 8")) or name in ("redis swap connection x1",)]
 NAMES = [name for name in FAULTS if name.startswith("redis") and name.endswith((" x1", " 3s")) and name not in OFTEN]
 

@@ -13,6 +13,8 @@ from SlyAPI.stores.served import ServedStore
 from tests.support import servers
 from tests.support.other_process import Spawn
 
+pytestmark = pytest.mark.slow
+
 HOLD = """
 from SlyAPI.stores import PostgresStore, RedisStore
 

@@ -1,6 +1,8 @@
 """Keys and certificates for tests of TLS, complete enough for OpenSSL's strict checks (Python 3.13 and later)."""
 from __future__ import annotations
 
+import ssl
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,10 @@ Issued = tuple[Any, Any]
 """A key, and its certificate."""
 
 
-def make_certificate(folder: Path, name: str, ca: Issued | None = None) -> Issued:
-    """A key and its certificate for `localhost`, signed by `ca`, or by itself as a CA.
+def make_certificate(
+    folder: Path, name: str, ca: Issued | None = None, *, hosts: Sequence[str] = ("localhost",)
+) -> Issued:
+    """A key and its certificate for `hosts`, signed by `ca`, or by itself as a CA.
 
     Written to the folder: `NAME.key`, `NAME.crt`, and both in `NAME.pem`.
     """
@@ -31,7 +35,7 @@ def make_certificate(folder: Path, name: str, ca: Issued | None = None) -> Issue
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([*map(x509.DNSName, hosts)]), critical=False)
         .add_extension(x509.BasicConstraints(ca=ca is None, path_length=None), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
@@ -44,6 +48,14 @@ def make_certificate(folder: Path, name: str, ca: Issued | None = None) -> Issue
     for ending, content in (("key", private), ("crt", public), ("pem", private + public)):
         (folder / f"{name}.{ending}").write_bytes(content)
     return key, made
+
+
+def server_context(folder: Path, wanted: ssl.VerifyMode = ssl.CERT_REQUIRED) -> ssl.SSLContext:
+    """A server with the certificate `server.pem`, which wants one of its clients that `ca.crt` has signed."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(folder / "ca.crt"))
+    context.load_cert_chain(folder / "server.pem")
+    context.verify_mode = wanted
+    return context
 
 
 _OTHERS = (

@@ -69,14 +69,14 @@ class Place(Desk):
         child = await self.starts("-c", _SHELL, line.replace("slyapi", f"exec {sys.executable} -W error -m SlyAPI"))
         return await child.ends()
 
-    async def terminal(self, *argv: str, stdout: int | None = None) -> Terminal:
+    async def terminal(self, *argv: str, stdout: int | None = None, columns: int = 80) -> Terminal:
         """`python -m SlyAPI ARGV...` on a terminal."""
-        return await self.program_on_terminal("-m", "SlyAPI", *argv, stdout=stdout)
+        return await self.program_on_terminal("-m", "SlyAPI", *argv, stdout=stdout, columns=columns)
 
-    async def program_on_terminal(self, *argv: str, stdout: int | None = None) -> Terminal:
+    async def program_on_terminal(self, *argv: str, stdout: int | None = None, columns: int = 80) -> Terminal:
         """`python ARGV...` on a terminal."""
         command = [sys.executable, "-W", "error", *argv]
-        self._terminals.append(await Terminal.runs(command, self.folder, self.env, stdout=stdout))
+        self._terminals.append(await Terminal.runs(command, self.folder, self.env, stdout=stdout, columns=columns))
         return self._terminals[-1]
 
     def files(self) -> set[str]:

@@ -17,15 +17,18 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+import pyte
+
 _SECONDS = 30.0
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 class Terminal:
-    """One program on a terminal of 80 columns; its stdout may go to a pipe (`out`), as in `program > file`."""
+    """One program on a terminal; its stdout may go to a pipe, as in `program > file`."""
 
-    def __init__(self, process: Process, master: int) -> None:
+    def __init__(self, process: Process, master: int, columns: int = 80) -> None:
         self.process = process
+        self.columns = columns
         self.raw = ""
         self._master = master
         self._read = 0
@@ -36,11 +39,17 @@ class Terminal:
 
     @classmethod
     async def runs(
-        cls, argv: Sequence[str], folder: Path, env: Mapping[str, str], *, stdout: int | None = None
+        cls,
+        argv: Sequence[str],
+        folder: Path,
+        env: Mapping[str, str],
+        *,
+        stdout: int | None = None,
+        columns: int = 80,
     ) -> Terminal:
         """Starts `argv` as a shell in a terminal would; `stdout=PIPE` takes its stdout away from the screen."""
         master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         process = await asyncio.create_subprocess_exec(
             *argv,
             stdin=slave,
@@ -52,7 +61,7 @@ class Terminal:
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )
         os.close(slave)
-        return cls(process, master)
+        return cls(process, master, columns)
 
     def _more(self) -> None:
         try:
@@ -71,6 +80,13 @@ class Terminal:
     def screen(self) -> str:
         """All that was shown, without colours and carriage returns."""
         return _ESCAPES.sub("", self.raw).replace("\r", "")
+
+    @property
+    def shown(self) -> list[str]:
+        """The lines as a person sees them at this moment, broken where the terminal breaks them."""
+        screen = pyte.Screen(self.columns, 500)
+        pyte.Stream(screen).feed(self.raw)
+        return [line.rstrip() for line in screen.display[: screen.cursor.y + 1]]
 
     async def says(self, words: str) -> str:
         """Waits until `words` are shown after what was waited for before; gives the text up to them."""

@@ -50,6 +50,14 @@ async def test_a_client_authenticates_by_its_key_once_for_each_assertion(start: 
         assert (again.status, again.error) == (401, "invalid_client")
 
 
+async def test_a_registered_key_that_cannot_be_used_hides_no_other(start: Start) -> None:
+    unknown = {"kty": "EC", "crv": "brainpoolP256r1", "x": "AQ", "y": "AQ", "kid": KEY.jwks["keys"][0].get("kid")}
+    jwks = {"keys": [unknown, {"kty": "EC"}, *KEY.jwks["keys"]]}
+    async with start(**settings(client_metadata={"jwks": jwks})) as practice:
+        assert (await machine_token(practice, signed_by(practice))).status == 200
+        assert (await machine_token(practice, signed_by(practice, ClientKey()))).status == 401
+
+
 async def test_a_client_authenticates_by_an_hmac_with_its_secret(start: Start) -> None:
     async with start(**settings("client_secret_jwt")) as practice:
         now = int(practice.clock())

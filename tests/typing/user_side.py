@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Generic, NotRequired, TypedDict, TypeVar, assert_type
 
 import aiohttp
+import httpx
 
 from SlyAPI import (
     ApiError,
@@ -26,6 +27,8 @@ from SlyAPI import (
     WebAPI,
     requires_scopes,
 )
+from SlyAPI.httpx import signed
+from SlyAPI.oauth2 import ServiceAccount, browser_consent
 from SlyAPI.paging import CursorPages, LinkPages, Page, Pages
 from SlyAPI.web import JsonMap, JsonType, ParamsDict, Request
 
@@ -166,16 +169,43 @@ async def grant(app: OAuth2App) -> OAuth2User:
     return user
 
 
+async def sign(data: bytes) -> bytes:
+    return data
+
+
+async def grant_by_the_profile(auth: OAuth2) -> OAuth2User:
+    app = await OAuth2App.discover(
+        "https://p.example", "id", key=sign, key_alg="ES256", profile="fapi2", sign_requests=True, response_mode="jwt"
+    )
+    assert_type(app, OAuth2App)
+    login = await app.push_login("https://app.example/back", ["read"], prompt="consent", max_age=60)
+    assert_type(login.url, str)
+    assert_type((await app.sign_login("https://app.example/back", "read", resource="https://a.example")).url, str)
+    assert_type(login.expires_at, datetime | None)
+    ServiceAccount("robot@p.example", "", sign, "", "https://p.example/token", "key-1", key_alg="PS256")
+    assert_type(signed(auth, presents_certificate=True), httpx.Auth)
+    return await app.finish_login(login.to_dict(), "https://app.example/back?response=x")
+
+
 def heard(user: OAuth2User) -> None:
     assert_type(user.token, str)
     assert_type(user.refresh_token, str | None)
     assert_type(user.expires_at, datetime | None)
     assert_type(user.scopes, list[str])
     assert_type(user.missing_scopes, list[str])
+    assert_type(user.subject, str | None)
 
 
 async def heard_later(user: OAuth2User) -> None:
     heard(user)
+
+
+async def natively(app: OAuth2App) -> OAuth2User:
+    async with browser_consent() as page:
+        login = await app.push_login(page.redirect_uri, "read", login_hint="robin")
+        redirect = await page.ask(login)
+        assert_type(redirect, str)
+        return await app.finish_login(login, redirect)
 
 
 def credentials(app: OAuth2App, user: OAuth2User) -> None:

@@ -16,7 +16,7 @@ _STRIPPED = ("authorization", "dpop")
 """Headers that httpx removes before another origin, and proofs, which are not useful there."""
 
 
-def signed_by(httpx: ModuleType, auth: Auth) -> Any:
+def signed_by(httpx: ModuleType, auth: Auth, presents_certificate: bool) -> Any:
     """The library's own `Auth` that signs as `auth` does. Raises `ConfigError` for anything that is not an `Auth`."""
     if not isinstance(auth, Auth):
         raise ConfigError(f"signed takes an Auth, not {type(auth).__name__}.")
@@ -30,17 +30,23 @@ def signed_by(httpx: ModuleType, auth: Auth) -> Any:
             repeatable = isinstance(request.stream, httpx.ByteStream)
             plain = _as_plain(request, await request.aread() if form and repeatable else b"")
             _apply(await auth.sign(None, plain), request)
+            if plain.certificate is not None and not presents_certificate:
+                raise ConfigError(
+                    "The API wants a client certificate, which httpx presents only where its AsyncClient has it.",
+                    next_step="AsyncClient(verify=CONTEXT, auth=signed(auth, presents_certificate=True)), or a WebAPI.",
+                )
             response = yield request
             auth.note_reply(plain.url, response.status_code, response.headers)
+            had: set[bool] = set()
             while repeatable and auth.may_sign_again(response.status_code, response.headers):
-                proof = wants_nonce(response.headers)
+                if (for_nonce := wants_nonce(response.headers)) in had:
+                    return  # repeated once for a nonce, and once for a newer token
+                had.add(for_nonce)
                 if not await auth.sign_again(None, plain, response.headers):
                     return
                 _apply(plain, request)
                 response = yield request
                 auth.note_reply(plain.url, response.status_code, response.headers)
-                if proof or not wants_nonce(response.headers):
-                    return  # repeated once; and once more for a nonce that a new token's first proof lacked
 
         def sync_auth_flow(self, request: Any) -> Generator[Any, Any, None]:
             raise ConfigError("A synchronous client cannot be signed for.", next_step="Use httpx's AsyncClient.")
@@ -56,7 +62,7 @@ def _as_plain(request: Any, form: bytes) -> Request:
 
 
 def _apply(plain: Request, request: Any) -> None:
-    """Puts the credential into the request; a client certificate is for httpx itself to present.
+    """Puts the credential into the request.
 
     Raises `ConfigError` for a header that httpx would take to other origins.
     """

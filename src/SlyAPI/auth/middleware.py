@@ -4,6 +4,7 @@ The rule: a credential goes to the origin of the program's own request, and to n
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -50,8 +51,11 @@ async def _signed(
     _apply(await auth.sign(request.session, plain), request)
     response = await handler(request)
     auth.note_reply(plain.url, response.status, response.headers)
+    had: set[bool] = set()
     while auth.may_sign_again(response.status, response.headers) and _can_repeat(request):
-        proof = wants_nonce(response.headers)
+        if (for_nonce := wants_nonce(response.headers)) in had:
+            break  # repeated once for a nonce, and once for a newer token
+        had.add(for_nonce)
         try:
             again = await auth.sign_again(request.session, plain, response.headers)
         except BaseException:
@@ -63,8 +67,6 @@ async def _signed(
         _apply(plain, request)
         response = await handler(request)
         auth.note_reply(plain.url, response.status, response.headers)
-        if proof or not wants_nonce(response.headers):
-            break  # repeated once; and once more for a nonce that a new token's first proof lacked
     return response
 
 
@@ -120,6 +122,28 @@ def _apply(plain: Request, request: "ClientRequest") -> None:
             request.headers[name] = value
     if plain.query_params:
         request.url = request.url.update_query(plain.query_params)
+    if plain.certificate is not None:
+        _present(plain.certificate, request)
+
+
+def _present(certificate: Any, request: "ClientRequest") -> None:
+    """Lets the request's connection present a client certificate (RFC 8705).
+
+    A request with TLS settings of its own keeps them. Raises `ConfigError` where that is not possible.
+    """
+    chosen: Any = request.ssl
+    if chosen is not True:
+        return
+    from ..transport.certificates import tls_context  # few have a certificate
+
+    context = tls_context(certificate)
+    with suppress(AttributeError):
+        request._ssl = context  # aiohttp has no public name for it; what was set is read by the public one
+    if request.ssl is not context:
+        raise ConfigError(
+            "This version of aiohttp does not let a middleware present a client certificate.",
+            next_step="Use a WebAPI, or a session with TCPConnector(ssl=CONTEXT) and ssl=CONTEXT in each request.",
+        )
 
 
 def _can_repeat(request: "ClientRequest") -> bool:

@@ -10,13 +10,32 @@ from types import SimpleNamespace
 from typing import Any, NoReturn
 
 from ..errors import ConfigError, printable
+from ..flow.layout import wrapped
 from ..oauth2.providers import PROVIDERS
 from ..tokens.client_auth import METHODS
-from .commands import COMMANDS, EXIT_CODES, ME
+from .commands import COMMANDS, ME, exit_codes, help_width
 
 _OLD_NAMES = {"oauth1-flow": ["grant", "oauth1"], "oauth2-flow": ["grant", "oauth2"]}
 _CLIENT_AUTH = ["auto", *METHODS]
+_METHODS = f"how the client authenticates itself: {', '.join(_CLIENT_AUTH)}"
 _JSON = "one JSON object on stdout"
+_USAGES = {
+    "scaffold": "[APP.json]",
+    "grant": "[APP.json [USER.json [SCOPE ...]]]",
+    "show": "[USER.json]",
+    "call": "[APP.json] USER.json [METHOD] URL",
+    "doctor": "APP.json [USER.json]",
+    "completion": "bash|zsh|fish",
+    "demo": "",
+    "new": "NAME",
+}
+"""The words of a command in its usage line; of the others it is a client file and a user."""
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        """A flag's words in lines that break at spaces alone; argparse would break a long word."""
+        return wrapped(text, width)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -67,16 +86,18 @@ def _no_such_command(word: str) -> ConfigError:
     return ConfigError(f"Unknown command {printable(word, 40)!r}.", next_step=f"{hint}See: {ME} --help")
 
 
-def parser_of(command: str) -> _Parser:
-    """The parser of one command."""
-    text = COMMANDS[command]
+def parser_of(command: str, width: int | None = None) -> _Parser:
+    """The parser of one command; `width` is for its help, by default the terminal's."""
+    text, width = COMMANDS[command], width or help_width()
     made = _Parser(
         prog=f"{ME} {command}",
-        description=f"{text[:1].upper()}{text[1:]}.",
-        epilog=EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="\n".join(wrapped(f"{text[:1].upper()}{text[1:]}.", width)),
+        epilog=exit_codes(width),
+        formatter_class=lambda prog: _Formatter(prog, width=width, max_help_position=24 if width > 60 else 8),
         allow_abbrev=False,
     )
+    usage = f"{made.prog} {_USAGES.get(command, 'APP.json [USER.json]')}".rstrip()
+    made.usage = "\n       ".join(wrapped(f"{usage} [options]", width - len("usage: ")))
     if command == "scaffold":
         _add_scaffold(made)
     elif command == "grant":
@@ -120,7 +141,6 @@ def _add_store(parser: _Parser) -> None:
 
 
 def _add_call(parser: _Parser) -> None:
-    parser.usage = "%(prog)s [APP.json] USER.json [METHOD] URL [options]"
     add = parser.add_argument
     add("words", nargs="+", metavar="APP.json USER.json METHOD URL", help="APP.json: an expired token is refreshed")
     _add_store(parser)
@@ -134,7 +154,6 @@ def _add_call(parser: _Parser) -> None:
 
 
 def _add_scaffold(parser: _Parser) -> None:
-    parser.usage = "%(prog)s [APP.json] [options]"
     add = parser.add_argument
     add("app", nargs="?", metavar="APP.json", help="the client file to write (default app.json)")
     add("--provider", metavar="NAME", help=f"fill in the URIs of one of: {', '.join(PROVIDERS)}")
@@ -148,14 +167,13 @@ def _add_scaffold(parser: _Parser) -> None:
     add("--auth-uri", metavar="URI", help="the authorization endpoint (the consent page)")
     add("--token-uri", metavar="URI", help="the token endpoint")
     add("--redirect-uri", metavar="URI", help="the registered redirect URI")
-    add("--client-auth", choices=_CLIENT_AUTH, metavar="METHOD", help="how the client authenticates itself")
+    add("--client-auth", choices=_CLIENT_AUTH, metavar="METHOD", help=_METHODS)
     add("--blank", action="store_true", help="write the empty template")
     add("--force", action="store_true", help="overwrite a filled-in file")
     add("--json", action="store_true", help=_JSON)
 
 
 def _add_grant(parser: _Parser) -> None:
-    parser.usage = "%(prog)s [APP.json [USER.json [SCOPE ...]]] [options]"
     add = parser.add_argument
     add("words", nargs="*", metavar="APP.json USER.json SCOPE ...", help="what the flags below do not set")
     add("--app", metavar="APP.json", help="the client file")
@@ -170,7 +188,7 @@ def _add_grant(parser: _Parser) -> None:
     add("--no-browser", action="store_true", help="print the address of the consent page, do not open it")
     add("--paste", action="store_true", help="do not listen; read the final address from stdin")
     add("--param", action="append", default=[], metavar="K=V", help="add to the URL of the consent page (repeatable)")
-    add("--client-auth", choices=_CLIENT_AUTH, metavar="METHOD", help="how the client authenticates itself")
+    add("--client-auth", choices=_CLIENT_AUTH, metavar="METHOD", help=_METHODS)
     add("--device", action="store_true", help="show a code to enter on another device (RFC 8628)")
     add("--resource", metavar="URL", help="find provider and client from this API's URL; APP.json is made if missing")
     add("--client-credentials", action="store_true", help="a token of the program itself, without a user")

@@ -5,15 +5,18 @@ The rule: stdout carries the reply and nothing else; the token goes to the origi
 
 import json
 import sys
-from contextlib import nullcontext, suppress
+from contextlib import AsyncExitStack, nullcontext, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from ..errors import ApiError, ConfigError, CredentialsError, OriginError, TokenError
 from ..flow.client_check import client_in
 from ..flow.console import Console
+from ..flow.progress import Progress, waiting
 from ..json_file import display_path
 from ..oauth2 import OAuth2, OAuth2App, OAuth2User
 from ..oauth2.signer import Signer
@@ -24,7 +27,7 @@ from ..webapi import WebAPI
 from .call_pages import AnyPages
 from .call_request import CallRequest, read_call
 from .chosen_user import ChosenUser, chosen_user
-from .progress import DownloadProgress
+from .progress import ByteCount
 from .refreshing import run_saving_tokens
 from .results import print_result, write_data
 from .verbose import traces
@@ -80,16 +83,29 @@ async def _send(api: WebAPI, request: CallRequest, args: Any, console: Console) 
             async for item in api.paginated(path, params, pages=pages, items=args.items, headers=request.headers):
                 print_result(json.dumps(item))
         elif args.output and args.output != "-":
-            with DownloadProgress(console) as shown:
-                more: Any = {"headers": request.headers, "progress": shown.add, "total": shown.begin}
+            with Progress(console, lines=True) as shown:
+                count = ByteCount(shown)
+                more: Any = {"headers": request.headers, "progress": count.add, "total": count.begin}
                 await api.download(request.path, args.output, tries=TRIES, **more)
             console.say(f"{display_path(args.output)} was written.")
         else:
-            sent: Any = {"method": request.method, "headers": request.headers, "data": request.data}
-            async with api.stream(request.path, **sent) as reply:
+            async with AsyncExitStack() as stack:
+                reply = await _begun(stack, api, request, console)
                 if args.include:
                     _print_head(reply)
                 await _print_body(reply)
+
+
+async def _begun(stack: AsyncExitStack, api: WebAPI, request: CallRequest, console: Console) -> Streamed:
+    """The reply whose body is still to come; shows how much of a file is sent, or that the reply is waited for."""
+    sent: Any = {"method": request.method, "headers": request.headers, "data": request.data}
+    if isinstance(request.data, Path):
+        with Progress(console, lines=True) as shown:
+            count = ByteCount(shown)
+            sent |= {"progress": count.add, "total": count.begin}
+            return await stack.enter_async_context(api.stream(request.path, **sent))
+    async with waiting(console, f"Waiting for {urlsplit(request.origin).hostname}"):
+        return await stack.enter_async_context(api.stream(request.path, **sent))
 
 
 def _refused(request: CallRequest, error: ApiError, args: Any, console: Console) -> int:

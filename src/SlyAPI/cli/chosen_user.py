@@ -9,7 +9,8 @@ import sys
 from typing import Any
 
 from ..errors import ConfigError, CredentialsNotFoundError
-from ..flow.console import unchanged
+from ..flow.console import Console, unchanged
+from ..flow.progress import waiting
 from ..json_file import check_writable, display_path
 from ..oauth2 import ClientCredentials, OAuth2, OAuth2App, OAuth2User
 from ..oauth2.signer import Signer
@@ -142,9 +143,14 @@ def _check_there(store: TokenStore) -> None:
         pass  # the store itself reports it in more detail
 
 
-def names_in(store: TokenStore, days: float | None) -> list[str]:
+def names_in(store: TokenStore, days: float | None, console: Console) -> list[str]:
     """The sorted names of its users: all, or those whose refresh token expires within `days`."""
-    return sorted(asyncio.run(store.names() if days is None else _expiring(store, days)))
+
+    async def found() -> list[str]:
+        async with waiting(console, "Reading the store"):
+            return sorted(await (store.names() if days is None else _expiring(store, days)))
+
+    return asyncio.run(found())
 
 
 async def _expiring(store: TokenStore, days: float) -> list[str]:

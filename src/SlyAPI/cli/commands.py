@@ -3,8 +3,13 @@
 The rule: imports nothing expensive, because `--help` and `show` wait for it.
 """
 
+import re
+import sys
 from collections.abc import Sequence
 from types import SimpleNamespace
+
+from ..flow.layout import HARD_SPACE, table, wrapped
+from ..flow.terminal import columns
 
 EXIT_CODES = """\
 exit codes:
@@ -14,6 +19,7 @@ exit codes:
   8 cannot listen on the port; 9 would overwrite a file; 10 an API answered
   with a 4xx status (call); 11 an API answered with a 5xx status (call);
   130 Ctrl-C or SIGTERM."""
+_HELP_WIDTH = 79
 
 COMMANDS = {
     "scaffold": "write a client file (a wizard without arguments)",
@@ -31,7 +37,7 @@ COMMANDS = {
 FILES = {"show": ("user",), "token": ("app", "user"), "refresh": ("app", "user"), "revoke": ("app", "user")}
 """The files of the commands that need nothing but files."""
 ME = "python -m SlyAPI"
-_DESCRIPTION = "Call web APIs as a user: write a client file, have the user consent\nonce, keep the grant."
+_DESCRIPTION = "Call web APIs as a user: write a client file, have the user consent once, keep the grant."
 
 
 def plain_call(argv: Sequence[str]) -> SimpleNamespace | str | None:
@@ -56,7 +62,21 @@ def plain_call(argv: Sequence[str]) -> SimpleNamespace | str | None:
 
 def _help() -> str:
     """The help of the whole program; argparse would make a parser for each command."""
-    lines = [f"usage: {ME} COMMAND ...", "", _DESCRIPTION, "", "commands:"]
-    lines += [f"  {name:<12}{text}" for name, text in COMMANDS.items()]
-    lines += ["", "options:", "  -h, --help  this help; after a command, its own help", "  --version   the version"]
-    return "\n".join([*lines, "", EXIT_CODES])
+    width = help_width()
+    rows = [(f"  {name}", text) for name, text in COMMANDS.items()]
+    lines = [f"usage: {ME} COMMAND ...", "", *wrapped(_DESCRIPTION, width), "", "commands:", *table(rows, 14, width)]
+    rows = [("  -h, --help", "this help; after a command, its own help"), ("  --version", "the version")]
+    return "\n".join([*lines, "", "options:", *table(rows, 14, width), "", exit_codes(width)])
+
+
+def help_width() -> int:
+    """The columns for a page of help: the terminal's, at most 79."""
+    return min(columns(sys.stdout) or _HELP_WIDTH, _HELP_WIDTH)
+
+
+def exit_codes(width: int) -> str:
+    """The exit codes as the end of a page of help."""
+    heading, *lines = EXIT_CODES.split("\n")
+    text = "  " + " ".join(line.strip() for line in lines)
+    kept = re.sub(r"( \d+) ", rf"\1{HARD_SPACE}", text)  # a code and its meaning on one line
+    return "\n".join([heading, *(line.replace(HARD_SPACE, " ") for line in wrapped(kept, width))])

@@ -97,8 +97,8 @@ async def _demo(
         keep(provider, here / "provider.json")
     (here / "weather.py").write_text(_SCRIPT.format(origin=origin), encoding="utf-8")
     console.say(
-        f"   python {shlex.quote(display_path(here / 'weather.py'))}",
-        f"   python -m SlyAPI show {shlex.quote(display_path(here / 'user.json'))}",
+        f"    python {shlex.quote(display_path(here / 'weather.py'))}",
+        f"    python -m SlyAPI show {shlex.quote(display_path(here / 'user.json'))}",
         heading="Try the files (the practice provider has stopped; weather.py starts it again):",
     )
 
@@ -167,8 +167,9 @@ class _Silent(Console):
     def say(self, *lines: str, heading: str = "") -> None:
         pass
 
-    def progress(self, text: str) -> None:
-        pass
+    @property
+    def shows_progress(self) -> bool:
+        return False
 
     def show_picture(self, lines: Sequence[str]) -> bool:
         return False

@@ -38,7 +38,7 @@ class Finding(NamedTuple):
 
 def findings(facts: Facts) -> list[Finding]:
     """All findings, in the order of the report."""
-    found = [*_client(facts), *_user(facts), *_files(facts)]
+    found = [*_client(facts), *_user(facts), *_files(facts), *_certificate(facts)]
     if facts.app is not None:
         found += [*_endpoints(facts.endpoints), _tls(facts.endpoints), _clock(facts.endpoints)]
         found += [*_metadata(facts.app, facts), _redirect(facts.app), _pkce(facts.app, facts)]
@@ -85,6 +85,13 @@ def _files(facts: Facts) -> Iterator[Finding]:
             yield Finding("git", "wrong", f"git would commit {name}.", step)
         else:
             yield Finding("git", "ok", f"git would not commit {name}")
+
+
+def _certificate(facts: Facts) -> Iterator[Finding]:
+    if facts.certificate_problem is not None:
+        yield _of("certificate", facts.certificate_problem)
+    elif facts.thumbprint:
+        yield Finding("certificate", "ok", f"its key fits; tokens bound to it name x5t#S256 {facts.thumbprint}")
 
 
 def _is_tls(error: SlyError | None) -> bool:

@@ -6,7 +6,9 @@ The rule: gathers in one place, judges in another, and only prints here; without
 import sys
 from typing import Any
 
-from ..flow.console import Console
+from ..flow.console import Console, printable_line
+from ..flow.layout import table
+from ..flow.terminal import columns, is_plain, is_terminal
 from .doctor_checks import Finding, findings
 from .doctor_facts import gather
 from .results import print_json, print_result
@@ -14,6 +16,7 @@ from .results import print_json, print_result
 FOUND = 3
 """The exit code where something is wrong."""
 _MARKS = {"ok": ("✓", "ok   "), "wrong": ("✗", "WRONG"), "skipped": ("-", "-    ")}
+_SPOKEN = {"ok": "ok:", "wrong": "Wrong:", "skipped": "Not checked:"}
 
 
 def doctor(args: Any, console: Console) -> int:
@@ -23,19 +26,24 @@ def doctor(args: Any, console: Console) -> int:
     if args.json:
         print_json(True, {"ok": not wrong, "findings": [each._asdict() for each in found]})
     else:
-        print_result(*report_lines(found, plain=not _can_show_marks()))
+        spoken = is_terminal(sys.stdout) and is_plain()
+        print_result(*report_lines(found, columns(sys.stdout), ascii=not _can_show_marks(), spoken=spoken))
     return FOUND if wrong else 0
 
 
-def report_lines(found: list[Finding], *, plain: bool) -> list[str]:
-    """The report as text: a mark, the point, what was found; a second line says what to do. `plain`: in ASCII."""
-    width = max((len(each.check) for each in found), default=0)
-    lines: list[str] = []
+def report_lines(found: list[Finding], width: int | None, *, ascii: bool = False, spoken: bool = False) -> list[str]:
+    """The report as text: a mark, the point, what was found; a second line says what to do.
+
+    `ascii`: words as marks. `spoken`: sentences for a screen reader.
+    """
+    rows: list[tuple[str, str]] = []
+    longest = max((len(each.check) for each in found), default=0)
     for each in found:
-        mark = _MARKS[each.state][plain]
-        lines.append(f"{mark} {each.check:<{width}}  {each.text}")
+        mark = _SPOKEN[each.state] if spoken else _MARKS[each.state][ascii]
+        rows.append((f"{mark} {printable_line(each.check)}{':' * spoken}", printable_line(each.text)))
         if each.next_step:
-            lines.append(f"{' ' * (len(mark) + width + 3)}{each.next_step}")
+            rows.append(("To do:" if spoken else "", printable_line(each.next_step)))
+    lines = table(rows, longest + len(_MARKS["ok"][ascii]) + 3, width, plain=spoken)
     wrong = sum(each.state == "wrong" for each in found)
     return [*lines, "", f"{wrong} to correct." if wrong else "Nothing to correct."]
 

@@ -15,14 +15,16 @@ from ..errors import ConfigError, CredentialsError, SlyError
 from ..flow.client_check import checked_client, misspelt_keys
 from ..flow.console import Console
 from ..flow.git_guard import would_commit
+from ..flow.progress import waiting
 from ..oauth2 import ClientCredentials, OAuth2App, OAuth2User
 from ..oauth2.client_file import saved_path
 from ..oauth2.discovery import SETTINGS
 from ..oauth2.metadata_calls import issuer_metadata
 from ..transport import requests as transport
+from ..transport.certificates import thumbprint, tls_context
 from ..web.messages import Method, Request
 from .chosen_user import ChosenUser, chosen_user
-from .refreshing import run_saving_tokens
+from .refreshing import refresh_saving
 
 TIMEOUT = 10.0
 """Seconds for the reply of an endpoint."""
@@ -69,6 +71,9 @@ class Facts:
     """Whether new tokens can be had without a person."""
     files: list[FileFacts] = field(default_factory=list[FileFacts])
     endpoints: list[EndpointFacts] = field(default_factory=list[EndpointFacts])
+    thumbprint: str = ""
+    """Of the client's certificate, as tokens that are bound to it name it."""
+    certificate_problem: SlyError | None = None
     issuer: str = ""
     metadata: dict[str, Any] | None = None
     metadata_problem: SlyError | None = None
@@ -90,8 +95,9 @@ def gather(args: Any, console: Console) -> Facts:
     chosen = _gather_user(args, facts) if has_user else None
     facts.files = [_file(path) for path in _paths(facts) if os.path.lexists(path)]
     if facts.app is not None:
+        _read_certificate(facts.app, facts)
         facts.issuer = _issuer(facts.app)
-        asyncio.run(_ask_provider(facts.app, facts))
+        asyncio.run(_ask_provider(facts.app, facts, console))
         if args.refresh and chosen is not None and facts.user is not None:
             _refresh(facts.app, facts.user, chosen, facts, console)
     return facts
@@ -134,13 +140,23 @@ def _file(path: str) -> FileFacts:
     return FileFacts(path, mode, would_commit(path))
 
 
+def _read_certificate(app: OAuth2App, facts: Facts) -> None:
+    if app.certificate is None:
+        return
+    try:
+        tls_context(app.certificate)
+        facts.thumbprint = thumbprint(app.certificate)
+    except SlyError as error:
+        facts.certificate_problem = error
+
+
 def _issuer(app: OAuth2App) -> str:
     """The issuer whose metadata are to be compared; empty where it is unknown, or a template."""
     issuer = app.issuer or (app.provider.issuer if app.provider else None) or ""
     return "" if "{" in issuer else issuer
 
 
-async def _ask_provider(app: OAuth2App, facts: Facts) -> None:
+async def _ask_provider(app: OAuth2App, facts: Facts, console: Console) -> None:
     """Asks each endpoint, and the issuer for its metadata, all at once."""
     urls: dict[str, str] = {}
     for name in SETTINGS:
@@ -148,7 +164,8 @@ async def _ask_provider(app: OAuth2App, facts: Facts) -> None:
         if url and url not in urls.values():
             urls[name] = url
     endpoints = [EndpointFacts(name, url) for name, url in urls.items()]
-    await asyncio.gather(*(_ask(endpoint, app) for endpoint in endpoints), _ask_issuer(facts))
+    async with waiting(console, "Asking the provider"):
+        await asyncio.gather(*(_ask(endpoint, app) for endpoint in endpoints), _ask_issuer(facts))
     facts.endpoints = endpoints
 
 
@@ -179,7 +196,7 @@ def _refresh(app: OAuth2App, user: OAuth2User, chosen: ChosenUser, facts: Facts,
         if not (user.refresh_token or isinstance(auth, ClientCredentials)):
             raise CredentialsError(f"{chosen.label} contains no refresh token.")
         chosen.check_writable()
-        run_saving_tokens(auth.refresh_now, auth, console, chosen, user)
+        refresh_saving(auth.refresh_now, auth, console, chosen, user)
         facts.refreshed = True
     except SlyError as error:
         facts.refresh_problem = error

@@ -1,49 +1,36 @@
-"""Shows how far a download is, on a terminal.
+"""How much of a download or upload is done, as text and for `Progress`.
 
-The rule: silent in pipes; a line is replaced only when its text changes.
+The rule: sizes are in decimal units, as file managers show them.
 """
 
-from typing import Self
-
-from ..flow.console import Console
+from ..flow.progress import Progress
 
 _UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 
-class DownloadProgress:
-    """The progress of one download, as a context that clears its line at the end."""
+class ByteCount:
+    """Counts the bytes of one download or upload, and shows how many there are."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._received = 0
+    def __init__(self, shown: Progress) -> None:
+        self._shown = shown
+        self._done = 0
         self._size: int | None = None
-        self._shown = ""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._shown:
-            self._console.progress("")
 
     def begin(self, size: int | None) -> None:
         """A body of this many bytes begins (None: unknown)."""
-        self._received, self._size = 0, size
+        self._done, self._size = 0, size
 
-    def add(self, received: int) -> None:
-        """So many bytes more were received."""
-        self._received += received
-        text = progress_text(self._received, self._size)
-        if text != self._shown:
-            self._console.progress(text)
-            self._shown = text
+    def add(self, count: int) -> None:
+        """So many bytes more are through."""
+        self._done += count
+        self._shown.show(progress_text(self._done, self._size), self._done, self._size)
 
 
-def progress_text(received: int, size: int | None) -> str:
+def progress_text(done: int, size: int | None) -> str:
     """How far it is: `3.1 MB of 12.0 MB, 25 %`."""
     if not size:
-        return size_text(received)
-    return f"{size_text(received)} of {size_text(size)}, {received * 100 // size} %"
+        return size_text(done)
+    return f"{size_text(done)} of {size_text(size)}, {done * 100 // size} %"
 
 
 def size_text(size: int) -> str:

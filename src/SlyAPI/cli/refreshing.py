@@ -10,6 +10,7 @@ from contextlib import suppress
 from ..errors import GrantEndedError
 from ..flow.console import Console
 from ..flow.ctrl_c import run, second_ctrl_c_exits
+from ..flow.progress import waiting
 from ..flow.wizard import say_missing
 from ..oauth2 import OAuth2App, OAuth2User
 from ..oauth2.signer import Signer
@@ -21,7 +22,7 @@ def refresh_if_due(auth: Signer, console: Console, chosen: ChosenUser, before: O
     """Refreshes the tokens `before` if they are due. Raises `SaveError` where the file cannot be written, first."""
     if auth.due:
         chosen.check_writable()
-    run_saving_tokens(lambda: auth.sign(None, Request(Method.GET, auth.app.token_uri)), auth, console, chosen, before)
+    refresh_saving(lambda: auth.sign(None, Request(Method.GET, auth.app.token_uri)), auth, console, chosen, before)
 
 
 def still_valid(
@@ -36,6 +37,18 @@ def still_valid(
             say_missing(auth.user, console)
             return auth.user
     return None
+
+
+def refresh_saving(
+    refresh: Callable[[], Awaitable[object]], auth: Signer, console: Console, chosen: ChosenUser, before: OAuth2User
+) -> None:
+    """As `run_saving_tokens`, and shows that the provider is waited for."""
+
+    async def watched() -> None:
+        async with waiting(console, "Refreshing the tokens"):
+            await refresh()
+
+    run_saving_tokens(watched, auth, console, chosen, before)
 
 
 def run_saving_tokens(

@@ -2,10 +2,13 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from ..errors import SaveError
 from ..flow.console import printable_line
+from ..flow.layout import table
+from ..flow.terminal import columns, is_plain, is_terminal
 
 
 def print_result(*lines: str) -> None:
@@ -20,6 +23,12 @@ def print_result(*lines: str) -> None:
         problem = error.strerror or "it is closed"
     if problem:
         raise SaveError(f"stdout could not be written: {problem}.")
+
+
+def print_table(rows: Sequence[tuple[str, str]], column: int) -> None:
+    """Writes rows of a label and a text to stdout, which begin at `column`; on a terminal they fit its width."""
+    safe = [(printable_line(label), printable_line(text)) for label, text in rows]
+    print_result(*table(safe, column, columns(sys.stdout), plain=is_terminal(sys.stdout) and is_plain()))
 
 
 def write_data(data: bytes) -> None:

@@ -59,4 +59,4 @@ def _client(args: Any, console: Console) -> dict[str, Any]:
             raise ConfigError(f"--{flag.replace('_', '-')} is for --register.", next_step="Give --register too.")
     name = (args.client_name or "SlyAPI") if args.register else None
     token = read_secret(args.initial_token_file) if args.initial_token_file else None
-    return client_json(ScaffoldOptions(args.provider, args.issuer, args.source, name, token, given))
+    return client_json(ScaffoldOptions(args.provider, args.issuer, args.source, name, token, given), console)

@@ -15,8 +15,8 @@ from ..flow.console import Console
 from ..json_file import display_path, read_json_file
 from ..tokens.recognise import recognise
 from ..tokens.user_json import user_fields
-from .results import print_json, print_result
-from .user_summary import summary, summary_lines
+from .results import print_json, print_result, print_table
+from .user_summary import COLUMN, summary, summary_rows
 
 
 def show(args: Any, console: Console) -> int:
@@ -35,7 +35,7 @@ def show(args: Any, console: Console) -> int:
     if args.json:
         print_json(True, {**chosen.result, **summary(user)})
     else:
-        print_result(f"user:        {chosen.label}", *summary_lines(user))
+        print_table([("user:", chosen.label), *summary_rows(user)], COLUMN)
     return 0
 
 
@@ -54,15 +54,15 @@ def show_file(args: Any, console: Console, system: str = os.name) -> int:
         from ..oauth1.user import OAuth1User  # rare, and as expensive to import as the rest of this command
 
         OAuth1User.from_json_obj(fields, name)
-        what, lines = {"kind": "oauth1"}, ["kind:        OAuth 1 (no scopes, no known expiry)"]
+        what, rows = {"kind": "oauth1"}, [("kind:", "OAuth 1 (no scopes, no known expiry)")]
     else:
         user = SimpleNamespace(**user_fields(fields, time.time(), name))
-        what, lines = summary(user), summary_lines(user)
+        what, rows = summary(user), summary_rows(user)
     mode = f"{stat.S_IMODE(os.stat(path).st_mode):04o}" if system == "posix" else None
     if args.json:
         print_json(True, {"user": path, **what, "mode": mode})
         return 0
-    print_result(f"user file:   {name}" + (f" (mode {mode})" if mode else ""), *lines)
+    print_table([("user file:", name + (f" (mode {mode})" if mode else "")), *rows], COLUMN)
     if mode and mode[-2:] != "00":
         console.say("Warning: other users of this machine may be able to read it. Fix it with:")
         console.say(f"    chmod 600 {shlex.quote(name)}")
@@ -74,7 +74,7 @@ def _show_names(args: Any, console: Console) -> int:
     from .chosen_user import chosen_store, names_in
 
     store = chosen_store(args)
-    names = names_in(store, args.expiring)
+    names = names_in(store, args.expiring, console)
     if args.json:
         print_json(True, {"names": names})
     elif names:

@@ -6,11 +6,12 @@ from ..errors import CredentialsError, SaveError
 from ..flow.client_check import client_in
 from ..flow.console import Console
 from ..flow.ctrl_c import run
+from ..flow.progress import waiting
 from ..oauth2 import ClientCredentials, OAuth2User
 from ..oauth2.signer import Signer
 from ..oauth2.token_endpoint import GRANT_AGAIN
 from .chosen_user import ChosenUser, chosen_user
-from .refreshing import refresh_if_due, run_saving_tokens
+from .refreshing import refresh_if_due, refresh_saving
 from .results import print_json, print_result
 from .user_summary import summary, when
 
@@ -41,17 +42,22 @@ def refresh(args: Any, console: Console) -> int:
     if not (user.refresh_token or isinstance(auth, ClientCredentials)):
         raise CredentialsError(f"{chosen.label} contains no refresh token.", next_step=GRANT_AGAIN)
     chosen.check_writable()
-    run_saving_tokens(auth.refresh_now, auth, console, chosen, user)
+    refresh_saving(auth.refresh_now, auth, console, chosen, user)
     console.say(f"{chosen.label} has new tokens. They expire: {when(auth.user.expires_at)}.")
     print_json(args.json, {**chosen.result, **summary(auth.user)})
     return 0
+
+
+async def _revoked(auth: Signer, console: Console) -> None:
+    async with waiting(console, "Ending the grant"):
+        await auth.revoke()
 
 
 def revoke(args: Any, console: Console) -> int:
     """Ends the grant at the provider, then deletes the tokens, which are no longer valid."""
     auth, chosen, _ = _signer(args, console)
     try:
-        run(auth.revoke())
+        run(_revoked(auth, console))
     except SaveError as error:
         what = "file" if chosen.path else "entry"
         raise SaveError(f"The grant has ended, but {error.args[0]}", next_step=f"Delete the {what} yourself.") from None

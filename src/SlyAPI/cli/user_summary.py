@@ -12,6 +12,9 @@ from ..tokens.scopes import missing_scopes
 if TYPE_CHECKING:
     from ..oauth2 import OAuth2User
 
+COLUMN = 13
+"""Where the texts of `show` begin."""
+
 
 def summary(user: "OAuth2User | SimpleNamespace") -> dict[str, Any]:
     """Scopes and times of a user, for `--json`; `bound` where the token is bound to a key (RFC 9449)."""
@@ -24,15 +27,15 @@ def summary(user: "OAuth2User | SimpleNamespace") -> dict[str, Any]:
     } | ({"bound": "DPoP"} if user.dpop_key else {})
 
 
-def summary_lines(user: "OAuth2User | SimpleNamespace") -> list[str]:
-    """The same as lines of text."""
-    lines = [f"scopes:      {' '.join(user.scopes) or 'none recorded'}"]
+def summary_rows(user: "OAuth2User | SimpleNamespace") -> list[tuple[str, str]]:
+    """The same as rows of text, for `print_table` with `COLUMN`."""
+    rows = [("scopes:", " ".join(user.scopes) or "none recorded")]
     if missing := missing_scopes(user.requested_scopes or [], user.scopes):
-        lines.append(f"not granted: {' '.join(missing)}")
-    lines.append(f"expires:     {when(user.expires_at)}")
+        rows.append(("not granted:", " ".join(missing)))
+    rows.append(("expires:", when(user.expires_at)))
     ends = f", until {when(user.refresh_expires_at)}" if user.refresh_expires_at else ""
-    lines.append(f"refreshable: {f'yes{ends}' if user.refresh_token else 'no'}")
-    return [*lines, "bound:       to the key in it (DPoP)"] if user.dpop_key else lines
+    rows.append(("refreshable:", f"yes{ends}" if user.refresh_token else "no"))
+    return [*rows, ("bound:", "to the key in it (DPoP)")] if user.dpop_key else rows
 
 
 def when(at: datetime | None) -> str:

@@ -12,6 +12,7 @@ from ..json_file import StrPath, display_path
 from ..oauth1 import OAuth1App
 from ..oauth2 import OAuth2App
 from ..oauth2.client_file import misspelt
+from ..oauth2.profile import check_profile
 from ..redirect.loopback_address import check_redirect_uri
 from ..web.urls import check_endpoint
 from .console import Console
@@ -78,7 +79,8 @@ def check_usable(app: OAuth2App) -> None:
             check_endpoint(uri, name)
     if app.redirect_uri:
         check_redirect_uri(app.redirect_uri)
-    if app.auth_uri:
+    check_profile(app)
+    if app.auth_uri and app.profile is None:
         app.auth_url_with_pkce(app.redirect_uri or "", "", [])  # for `auth_params` and scopes
 
 

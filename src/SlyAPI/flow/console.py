@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from typing import Any
 
 from ..errors import (
     ApiError,
@@ -27,6 +28,8 @@ from ..errors import (
     printable,
 )
 from ..json_file import StrPath, display_path
+from .layout import table, wrapped
+from .terminal import can_draw, columns, has_colour, is_plain, is_terminal
 
 _LONGEST_WORD = 1 << 16
 """Characters: an address of a consent page is one word."""
@@ -49,27 +52,33 @@ class Console:
     """The user's terminal, or the pipe in its place.
 
     `status`: what has been changed so far, and what has not; every failure message includes it.
-    `unanswered`: the last question reached the end of the input.
+    `unanswered`: the last question reached the end of the input. `bar`: what `Progress` shows below the lines.
     """
 
     def __init__(self) -> None:
         self.status = ""
         self.unanswered = False
+        self.bar: Any = None
 
     @property
     def interactive(self) -> bool:
         """Whether a user can answer: stdin is a terminal."""
-        with suppress(ValueError, OSError):
-            return sys.stdin is not None and sys.stdin.isatty()
-        return False
+        return is_terminal(sys.stdin)
 
     def say(self, *lines: str, heading: str = "") -> None:
-        """Writes lines to stderr, a heading in bold before them; a closed stderr is not an error."""
-        text = "".join(f"{printable_line(line)}\n" for line in lines)
+        """Writes lines to stderr, a heading in bold before them; a closed stderr is not an error.
+
+        On a terminal a long line is broken at spaces; see `wrapped` for what stays whole.
+        """
+        width = columns(sys.stderr)
+        pieces = [piece for line in lines for piece in wrapped(printable_line(line), width)]
         if heading:
-            text = f"{_bold(printable_line(heading))}\n{text}"
+            pieces = [*map(_bold, wrapped(printable_line(heading), width)), *pieces]
+        text = "".join(f"{piece}\n" for piece in pieces)
         with suppress(OSError, ValueError, AttributeError):
             try:
+                if self.bar is not None:
+                    self.bar.clear()
                 sys.stderr.write(text)
                 sys.stderr.flush()
             except RuntimeError:  # reentrant: Ctrl-C interrupted a write, and its handler writes too
@@ -78,7 +87,7 @@ class Console:
     def show_picture(self, lines: Sequence[str]) -> bool:
         """Shows lines of block characters, black on white, if stderr is a terminal that can; whether it was."""
         with suppress(OSError, ValueError, AttributeError, LookupError):
-            if not lines or not _is_capable():
+            if not lines or not can_draw(sys.stderr) or max(map(len, lines)) > (columns(sys.stderr) or 0):
                 return False
             "".join(lines).encode(sys.stderr.encoding or "ascii")  # an encoding without them is a ValueError
             # readers of QR codes want dark on light, whatever the colours of the terminal
@@ -87,12 +96,10 @@ class Console:
             return True
         return False
 
-    def progress(self, text: str) -> None:
-        """Shows `text` in place of the last progress, on a terminal alone; an empty text ends it."""
-        with suppress(OSError, ValueError, AttributeError, RuntimeError):
-            if _is_capable():
-                sys.stderr.write(f"\r\x1b[K{text}")
-                sys.stderr.flush()
+    @property
+    def shows_progress(self) -> bool:
+        """Whether somebody watches: stderr is a terminal."""
+        return is_terminal(sys.stderr)
 
     def ask(self, question: str, flag: str, default: str | None = None, *, hidden: bool = False) -> str:
         """One line of answer, stripped; `default` for an empty line or the end of the input.
@@ -103,7 +110,8 @@ class Console:
         self.unanswered = False
         try:
             with _ctrl_c_raises():
-                answer = self._read(f"{printable_line(question + offered)}: ", hidden)
+                prompt = "\n".join(wrapped(f"{printable_line(question + offered)}:", columns(sys.stderr)))
+                answer = self._read(f"{prompt} ", hidden)
         except EOFError:
             answer = ""
             self.unanswered = True
@@ -141,9 +149,8 @@ class Console:
     def choose_several(self, question: str, choices: Sequence[tuple[str, str]], flag: str) -> list[str]:
         """The values chosen from `(label, value)` by number; an empty answer chooses all."""
         width = max((len(label) for label, _ in choices), default=0)
-        self.say(heading=question)
-        for number, (label, value) in enumerate(choices, 1):
-            self.say(f"  {number:>2}  {label:<{width}}  {value}")
+        rows = [(f"  {number:>2}  {label}", value) for number, (label, value) in enumerate(choices, 1)]
+        self.say(*table(rows, width + 8, columns(sys.stderr), plain=is_plain()), heading=question)
         while True:
             answer = self.ask("Numbers, such as 1,3 or 2-4; Enter for all", flag, "") or "all"
             chosen = _numbers(answer, len(choices))
@@ -168,16 +175,8 @@ def printable_line(line: str) -> str:
 
 
 def _bold(text: str) -> str:
-    """`text` in bold, if stderr is a terminal and neither NO_COLOR nor TERM=dumb is set."""
-    with suppress(ValueError, OSError, AttributeError):
-        if not os.environ.get("NO_COLOR") and _is_capable():
-            return f"\x1b[1m{text}\x1b[0m"
-    return text
-
-
-def _is_capable() -> bool:
-    """Whether stderr is a terminal that knows escape sequences."""
-    return os.environ.get("TERM") != "dumb" and sys.stderr.isatty()
+    """`text` in bold, where stderr has colours."""
+    return f"\x1b[1m{text}\x1b[0m" if has_colour(sys.stderr) else text
 
 
 def _numbers(answer: str, most: int) -> list[int] | None:

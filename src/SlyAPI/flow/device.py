@@ -11,6 +11,7 @@ from ..errors import DeniedError, GrantTimeoutError, LoginEndedError, clean_trac
 from ..oauth2 import DeviceLogin, OAuth2App, OAuth2User
 from .console import Console
 from .grant import GrantOptions, Save
+from .progress import Progress, waiting
 from .qr_code import qr_lines
 
 Sleep = Callable[[float], Awaitable[object]]
@@ -31,22 +32,26 @@ async def grant_by_device(
 
     Raises `DeniedError`, `GrantTimeoutError` where the code ran out, `TokenError`, and the errors of `save`.
     """
-    device = await app.begin_device(scopes)
+    async with waiting(console, "Asking for a code"):
+        device = await app.begin_device(scopes)
     end = device.expires_at.timestamp()
     if options.device_timeout is not None:
         end = min(end, clock() + options.device_timeout)
-    _show(device, console, end - clock())
+    begin = clock()
+    _show(device, console, end - begin)
+    shown = Progress(console)
 
     async def wait(seconds: float) -> None:
         until = clock() + seconds
         while (left := until - clock()) > 0:
             if clock() >= end:
                 raise LoginEndedError("")
-            console.progress(f"{time_left(end - clock())} left ")
+            shown.show(f"{time_left(end - clock())} left", clock() - begin, end - begin)
             await sleep(min(1.0, left))
 
     try:
-        user = await app.finish_device(device, clock=clock, sleep=wait)
+        with shown:
+            user = await app.finish_device(device, clock=clock, sleep=wait)
     except LoginEndedError:
         raise GrantTimeoutError(
             "The code expired before anybody entered it.", next_step="Run grant again for a new code."
@@ -54,8 +59,6 @@ async def grant_by_device(
     except DeniedError as error:
         error.next_step = "Run it again to consent."
         raise
-    finally:
-        console.progress("")
     user.client_auth = options.client_auth or user.client_auth
     save(user)
     return user

@@ -9,6 +9,7 @@ from ..oauth2.resource_login import ResourceLogin
 from ..oauth2.resource_plan import bound
 from .console import Console
 from .grant import DEFAULT_REDIRECT_URI, GrantOptions, OAuth2Question, Question, Save, grant_by, new_link
+from .progress import waiting
 
 
 class _ResourceQuestion(OAuth2Question):
@@ -21,11 +22,13 @@ async def grant_for_resource(
 ) -> OAuth2User:
     """The user who consented, already saved, as is the client. Raises what `grant` and `ResourceLogin` raise."""
     login.scopes = scopes
-    wish = await login.first_refusal()
+    async with waiting(console, "Asking the API who its provider is"):
+        wish = await login.first_refusal()
 
     async def ask(redirect_uri: str) -> Question[OAuth2User]:
-        plan = await login.plan(wish, None, None)
-        app = await login.client_for(plan, redirect_uri, None)
+        async with waiting(console, "Asking the provider"):
+            plan = await login.plan(wish, None, None)
+            app = await login.client_for(plan, redirect_uri, None)
         link = await new_link(app, redirect_uri, plan.scopes, options, plan.resource)
         return _ResourceQuestion(app, plan.scopes, redirect_uri, options.client_auth, link, plan.resource)
 

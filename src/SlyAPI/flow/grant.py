@@ -35,6 +35,7 @@ from ..tokens.client_auth import ClientAuth
 from ..web.urls import check_endpoint, is_loopback_uri
 from .console import Console, NoAnswerError
 from .no_browser import Machine, ways_to_a_browser
+from .progress import waiting
 
 DEFAULT_REDIRECT_URI = "http://localhost:8080"
 _MAX_WRONG_PASTES = 3
@@ -92,7 +93,7 @@ class Question(ABC, Generic[U]):
         """The provider's consent page."""
 
     @abstractmethod
-    def read(self, query: str) -> str:
+    async def read(self, query: str) -> str:
         """The code in a redirect's query or a pasted address. Raises `RedirectError`."""
 
     @property
@@ -128,14 +129,16 @@ class OAuth2Question(Question[OAuth2User]):
     def url(self) -> str:
         return self.link.url
 
-    def read(self, query: str) -> str:
+    async def read(self, query: str) -> str:
+        query = await self.app._plain_redirect(self.link.state, query)
         known = self.app.provider
         issuer = self.app.issuer or (known.issuer if known else None)
         return read_redirect(query, state=self.link.state, issuer=issuer, issuer_required=self.app.iss_in_redirect)
 
     @property
     def takes_bare_code(self) -> bool:
-        return bool(self.link.verifier)  # PKCE instead of the state
+        # PKCE instead of the state; a profile or a signed response needs the whole address
+        return bool(self.link.verifier) and self.app.profile is None and self.app.response_mode is None
 
     async def exchange(self, code: str) -> OAuth2User:
         key = getattr(self.link, "dpop_key", None)
@@ -177,8 +180,8 @@ async def new_link(
     """The address of the consent page, with a fresh state; pushed where the server requires it (RFC 9126)."""
     check_redirect_uri(redirect_uri)
     params = options.auth_params
-    if app.require_par:
-        return await app.push_login(redirect_uri, scopes, auth_params=params, resource=resource)
+    if app.require_par or app.sign_requests:
+        return await app._new_login(redirect_uri, scopes, auth_params=params, resource=resource)
     state = secrets.token_urlsafe(24)  # 192 bits; RFC 6749 §10.10 requires at least 128
     return app.auth_url_with_pkce(redirect_uri, state, scopes, auth_params=params, resource=resource)
 
@@ -231,7 +234,7 @@ async def _by_listening(ask: Ask[U], redirect_uri: str, options: GrantOptions, c
             typed = _pasted(question, console, codes=not opened, end_is_no_answer=False)
         answer = await _within(options.timeout, _first_answer(_redirected(question, loopback, console), typed))
         try:
-            user = await _exchanged(question, answer.code, save)
+            user = await _exchanged(question, answer.code, save, console)
         except SlyError as error:
             if answer.redirect is not None:
                 await answer.redirect.answer(400, _failure_page("The sign-in could not be finished.", error))
@@ -249,16 +252,16 @@ async def _by_paste(ask: Ask[U], redirect_uri: str, options: GrantOptions, conso
     if options.browser and not options.paste:
         await options.open_page(question.url)
     console.say(
-        "After you consent, copy the whole address of the last page (the page itself",
-        "may fail to load), or the code that the provider shows. Paste it here and",
-        "press Enter:",
+        "After you consent, copy the whole address of the last page (the page itself may fail to load), or the code "
+        "that the provider shows. Paste it here and press Enter:"
     )
     answer = await _within(options.timeout, _pasted(question, console, codes=True, end_is_no_answer=True))
-    return await _exchanged(question, answer.code, save)
+    return await _exchanged(question, answer.code, save, console)
 
 
-async def _exchanged(question: Question[U], code: str, save: Save[U]) -> U:
-    user = await question.exchange(code)
+async def _exchanged(question: Question[U], code: str, save: Save[U], console: Console) -> U:
+    async with waiting(console, "Exchanging the code for tokens"):
+        user = await question.exchange(code)
     saving = save(user)
     if saving is not None:
         await saving
@@ -303,7 +306,7 @@ async def _redirected(question: Question[U], loopback: Loopback, console: Consol
     warned = False
     async for redirect in loopback.redirects():
         try:
-            return Answer(question.read(redirect.query), redirect)
+            return Answer(await question.read(redirect.query), redirect)
         except StateMismatchError as error:
             await redirect.answer(400, _failure_page("This page belongs to another attempt.", error))
             if not warned:
@@ -327,7 +330,7 @@ async def _pasted(question: Question[U], console: Console, *, codes: bool, end_i
             if codes and question.takes_bare_code and _is_bare_code(line):
                 return Answer(line, None)
             try:
-                return Answer(question.read(line), None)
+                return Answer(await question.read(line), None)
             except DeniedError:
                 raise
             except RedirectError as error:

@@ -21,7 +21,7 @@ class _OAuth1Question(Question[OAuth1User]):
     def url(self) -> str:
         return self.app.authorize_url(self.temporary, self.params)
 
-    def read(self, query: str) -> str:
+    async def read(self, query: str) -> str:
         return read_redirect(query, self.temporary)
 
     @property

@@ -30,8 +30,11 @@ def ways_to_a_browser(
         lines.append("To use the browser of your own machine, run there, before you open the page:")
         lines += ["", f"    {ssh_hint(environ, port)}", ""]
     elif not reason and "microsoft" in machine.proc_version.lower():
-        lines.append("This is WSL: open the page in a browser of Windows, which reaches localhost here. If the last")
-        lines += ["page does not load there, run this command again with:", "", "    --paste", ""]
+        lines.append(
+            "This is WSL: open the page in a browser of Windows, which reaches localhost here. If the last page does "
+            "not load there, run this command again with:"
+        )
+        lines += ["", "    --paste", ""]
     elif reason == "container" and bind is None:
         port = port_asked or 8080  # a free port chosen now is not known before the next start
         lines.append("To use a browser outside, start the container and this command again with:")

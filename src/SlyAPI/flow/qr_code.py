@@ -3,16 +3,13 @@
 The rule: the picture is a convenience; without the package there is none, and the address is printed in any case.
 """
 
-from importlib import import_module
-from typing import Any
-
 _HALVES = {(False, False): " ", (True, False): "▀", (False, True): "▄", (True, True): "█"}
 
 
 def qr_lines(text: str) -> list[str]:
     """The QR code of a text, two rows of it in each line; empty without the package."""
     try:
-        segno: Any = import_module("segno")
+        import segno
     except ImportError:
         return []
     rows = [[bool(dark) for dark in row] for row in segno.make(text, error="l", micro=False).matrix_iter(border=2)]

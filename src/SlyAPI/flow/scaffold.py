@@ -8,22 +8,25 @@ import asyncio
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from ..errors import ConfigError, CredentialsError, UnavailableError, WouldOverwriteError, printable
+from ..errors import ConfigError, CredentialsError, TokenError, UnavailableError, WouldOverwriteError, printable
 from ..json_file import StrPath, display_path, read_json_file, write_json_file
 from ..oauth2 import OAuth2App
 from ..oauth2.client_file import read_members
 from ..oauth2.discovery import client_settings
 from ..oauth2.metadata_calls import issuer_metadata
 from ..oauth2.providers import PROVIDERS, Provider
+from ..oauth2.registration import offers_device
 from ..tokens.client_auth import registered_name
 from ..web.secret_values import SecretJson
 from ..web.urls import check_endpoint
 from .client_check import check_usable
+from .console import Console
+from .progress import waiting
 
 TEMPLATES: Mapping[str, Mapping[str, str]] = {
     "OAuth2": {"id": "", "secret": "", "auth_uri": "", "token_uri": ""},
@@ -44,8 +47,11 @@ class ScaffoldOptions:
     given: dict[str, Any] = field(repr=False, default_factory=dict)
 
 
-def client_json(options: ScaffoldOptions) -> dict[str, Any]:
-    """The content of the client file. Raises `ConfigError` for an unknown provider or a bad URI."""
+def client_json(options: ScaffoldOptions, console: Console | None = None) -> dict[str, Any]:
+    """The content of the client file; `console` shows that an issuer is asked.
+
+    Raises `ConfigError` for an unknown provider or a bad URI.
+    """
     sources = {"--provider": options.provider, "--issuer": options.issuer, "--from": options.source}
     flags = [flag for flag, value in sources.items() if value]
     if flags[1:]:
@@ -55,10 +61,8 @@ def client_json(options: ScaffoldOptions) -> dict[str, Any]:
         provider = find_provider(options.provider)
         # only these: everything else is looked up in the table at run time, so that the file cannot become outdated
         client |= {"auth_uri": provider.auth_uri, "token_uri": provider.token_uri}
-    if options.issuer and options.register_as is not None:
-        client |= asyncio.run(_registered(options.issuer, options))
-    elif options.issuer:
-        client |= client_settings(asyncio.run(discover(options.issuer)))
+    if options.issuer:
+        client |= asyncio.run(_of_issuer(options.issuer, options, console or Console()))
     elif options.register_as is not None:
         raise ConfigError("--register needs an issuer.", next_step="Give --issuer URL.")
     if options.source is not None:
@@ -92,6 +96,13 @@ def _of_file(source: StrPath) -> dict[str, Any]:
     return {key: value for key, value in app.to_dict().items() if key not in app.extra}
 
 
+async def _of_issuer(issuer: str, options: ScaffoldOptions, console: Console) -> dict[str, Any]:
+    async with waiting(console, "Asking the issuer"):
+        if options.register_as is not None:
+            return await _registered(issuer, options)
+        return client_settings(await discover(issuer))
+
+
 async def discover(issuer: str) -> dict[str, Any]:
     """The issuer's metadata (RFC 8414, OpenID Connect Discovery)."""
     check_endpoint(issuer, "--issuer")
@@ -114,14 +125,27 @@ async def _registered(issuer: str, options: ScaffoldOptions) -> dict[str, Any]:
     redirect_uri = options.given.get("redirect_uri") or _REDIRECT_URI
     method = options.given.get("client_auth")
     metadata: dict[str, Any] = {"token_endpoint_auth_method": registered_name(method)} if method else {}
-    app = await OAuth2App.register(
-        issuer,
-        client_name=options.register_as or "SlyAPI",
-        redirect_uris=[redirect_uri],
-        initial_access_token=options.initial_access_token,
-        **metadata,
-    )
-    return app.to_dict()
+    server = await discover(issuer)
+
+    async def register(*, device: bool) -> OAuth2App:
+        return await OAuth2App._register_at(
+            server,
+            client_name=options.register_as or "SlyAPI",
+            redirect_uris=[redirect_uri],
+            initial_access_token=options.initial_access_token,
+            device=device,
+            **metadata,
+        )
+
+    if not offers_device(server):
+        return (await register(device=False)).to_dict()
+    try:
+        return (await register(device=True)).to_dict()
+    except TokenError as error:
+        if error.error != "invalid_client_metadata":
+            raise
+    # some servers offer it, but not to clients that register themselves
+    return replace(await register(device=False), device_uri=None).to_dict()
 
 
 _REDIRECT_URI = "http://127.0.0.1:8080"

@@ -7,6 +7,7 @@ from .console import Console
 from .device import grant_by_device
 from .for_resource import grant_for_resource
 from .grant import GrantOptions, Save, grant
+from .progress import waiting
 
 
 async def grant_by_chosen_way(
@@ -16,7 +17,8 @@ async def grant_by_chosen_way(
     if options.resource is not None:
         return await grant_for_resource(options.resource, scopes, options, console, save)
     if options.way == "machine":
-        user = await ClientCredentials(app, scopes).refresh_now()
+        async with waiting(console, "Asking for a token"):
+            user = await ClientCredentials(app, scopes).refresh_now()
         save(user)
         return user
     if options.way == "device":

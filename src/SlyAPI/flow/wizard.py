@@ -4,7 +4,6 @@ import inspect
 import os
 import shlex
 import sys
-import textwrap
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
@@ -18,7 +17,7 @@ from ..oauth2 import OAuth2App, OAuth2User
 from ..oauth2.providers import PROVIDERS, Provider
 from ..tokens.recognise import recognise
 from .client_check import client_in, oauth1_client_in, placeholders
-from .console import Console, Interrupted, report, unchanged
+from .console import Console, Interrupted, NoAnswerError, report, unchanged
 from .ctrl_c import ctrl_c_as_interrupted
 from .git_guard import guard
 from .grant import GrantOptions, Save
@@ -88,7 +87,7 @@ def scaffold_by_asking(console: Console) -> dict[str, Any] | None:
     path = _ask_client_path(console, silence_fails=True)
     if path is None:
         return None
-    console.say(*textwrap.wrap(f"Known providers: {', '.join(PROVIDERS)}.", 78))
+    console.say(f"Known providers: {', '.join(PROVIDERS)}.")
     name, provider = _ask_provider(console)
     options = ScaffoldOptions()
     if provider is None:
@@ -97,8 +96,8 @@ def scaffold_by_asking(console: Console) -> dict[str, Any] | None:
         options.provider = name
         console.say("Register a client at", f"    {provider.console}", f"with the redirect URI {provider.redirect_uri}")
         if provider.note:
-            console.say(*textwrap.wrap(provider.note, 78))
-    client = client_json(options)  # an issuer's metadata may say that clients have no secret
+            console.say(provider.note)
+    client = client_json(options, console)  # an issuer's metadata may say that clients have no secret
     client["id"] = console.ask("Client id; Enter to leave it blank", "--id", "")
     if client.get("client_auth") != "none":
         question = "Client secret (not shown); Enter to leave it blank"
@@ -120,7 +119,7 @@ def _ask_provider(console: Console) -> tuple[str, Provider | None]:
         except ConfigError as error:
             if not console.interactive:
                 raise
-            console.say(*textwrap.wrap(str(error), 78))
+            console.say(str(error))
 
 
 def say_written(path: StrPath, console: Console) -> None:
@@ -224,9 +223,13 @@ def confirm_replacing(user_path: StrPath, console: Console) -> bool:
 def _ask_client_path(console: Console, *, silence_fails: bool = False) -> str | None:
     """The path of the client file to write, or None to keep an existing one.
 
-    With `silence_fails`, raises `WouldOverwriteError` if nobody answers.
+    With `silence_fails`, raises `NoAnswerError` or, for an existing file, `WouldOverwriteError` if nobody answers.
     """
     path = console.ask("Client file to write", "the file's name", "app.json")
+    if silence_fails and console.unanswered and not os.path.lexists(path):
+        console.status = unchanged(path)
+        step = "Give flags, such as --provider or --issuer; --blank writes an empty template."
+        raise NoAnswerError("Nobody can be asked: standard input is empty.", next_step=step)
     if os.path.isdir(path):
         raise CredentialsError(f"{display_path(path)} is a folder, not a file.")
     console.status = unchanged(path)

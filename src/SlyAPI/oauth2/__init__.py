@@ -10,10 +10,12 @@ if typing.TYPE_CHECKING:
     from ..tokens.user import OAuth2User
     from .app import OAuth2App
     from .authorization_code import read_redirect
+    from .background_refresh import KeepFresh, keep_fresh
     from .device import DeviceLogin
     from .identity import LogoutToken
     from .introspection import TokenInfo
     from .machines import AssertionGrant, ClientCredentials, TokenExchange
+    from .native_login import BrowserConsent, browser_consent
     from .service_account import OAuth2ServiceAccount, ServiceAccount
     from .signer import OAuth2
 else:  # for tools, a `__getattr__` would have every misspelt name be there
@@ -22,9 +24,11 @@ else:  # for tools, a `__getattr__` would have every misspelt name be there
         {
             "app": "OAuth2App",
             "authorization_code": "read_redirect",
+            "native_login": "BrowserConsent browser_consent",
             "device": "DeviceLogin",
             "identity": "LogoutToken",
             "introspection": "TokenInfo",
+            "background_refresh": "KeepFresh keep_fresh",
             "machines": "AssertionGrant ClientCredentials TokenExchange",
             "..tokens.identity": "Identity",
             "..tokens.scopes": "requires_scopes",
@@ -37,9 +41,11 @@ else:  # for tools, a `__getattr__` would have every misspelt name be there
 
 __all__ = [
     "AssertionGrant",
+    "BrowserConsent",
     "ClientCredentials",
     "DeviceLogin",
     "Identity",
+    "KeepFresh",
     "LogoutToken",
     "OAuth2",
     "OAuth2App",
@@ -48,6 +54,8 @@ __all__ = [
     "ServiceAccount",
     "TokenExchange",
     "TokenInfo",
+    "browser_consent",
+    "keep_fresh",
     "read_redirect",
     "requires_scopes",
 ]

@@ -12,10 +12,10 @@ from . import pkce
 from .authorization_code import AuthorizationURL, authorization_url, exchange_form
 from .client import OnRefresh, clock
 from .device_calls import DeviceCalls
-from .identity_calls import IdentityCalls
 from .login import LIFETIME, Login, new_state, read_answer
 from .machine_calls import MachineCalls
-from .pushed_login import PushedLogin, refuse_unpushed
+from .profile import check_profile, check_redirect_uri, unpushed
+from .pushed_login import PushedLogin
 from .refresh_token import refresh_form
 from .registration_calls import RegistrationCalls
 from .resource import Resource, resources_of
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["OAuth2App", "OnRefresh"]
 
 
-class OAuth2App(IdentityCalls, PushedLogin, DeviceCalls, MachineCalls, RegistrationCalls):
+class OAuth2App(PushedLogin, DeviceCalls, MachineCalls, RegistrationCalls):
     """A client at one provider. `secret` is None or empty for a public client.
 
     `on_refresh` is called for every user of this client whose tokens were refreshed. `auth_params` are added to
@@ -49,6 +49,10 @@ class OAuth2App(IdentityCalls, PushedLogin, DeviceCalls, MachineCalls, Registrat
     `assertion_audience` replaces the issuer, or the token endpoint, as audience of its assertions. `certificate`: one
     PEM file, or a pair of certificate and key, presented to the provider and to the API (RFC 8705); then `mtls_aliases`
     replace the endpoints that they name.
+
+    `sign_requests`: authorization requests are JWTs signed by `key` (RFC 9101). `response_mode="jwt"` asks for a
+    redirect that is a signed JWT (JARM), with the algorithm `response_alg`. `profile="fapi2"` refuses what the FAPI 2.0
+    Security Profile forbids, with the clause, and pushes every request.
     """
 
     __module__ = "SlyAPI.oauth2"
@@ -68,11 +72,25 @@ class OAuth2App(IdentityCalls, PushedLogin, DeviceCalls, MachineCalls, Registrat
         `scopes` is text as the provider spells it, or a list. The state in the URL is `state` followed by the
         challenge: `AuthorizationURL.state`. `auth_params` override the client's own. Raises `ConfigError`.
         """
+        if self.profile is not None:
+            raise unpushed()
+        return self._request_url(redirect_uri, state, scopes, auth_params=auth_params, resource=resource)
+
+    def _request_url(
+        self,
+        redirect_uri: str,
+        state: str,
+        scopes: Scopes,
+        *,
+        auth_params: Mapping[str, str | None] | None = None,
+        resource: Resource | None = None,
+    ) -> AuthorizationURL:
         check_endpoint(self.auth_uri, "auth_uri", allow_http=self.allow_http)
         facts = self._facts
-        use_pkce = facts.pkce if self.pkce is None else self.pkce
+        use_pkce = (facts.pkce or self.profile is not None) if self.pkce is None else self.pkce
         verifier = pkce.new_verifier() if use_pkce else ""
         challenge = pkce.s256_challenge(verifier) if verifier else ""
+        mode = {} if self.response_mode is None else {"response_mode": self.response_mode}
         url = authorization_url(
             self.auth_uri,
             client_id=self.id,
@@ -80,7 +98,7 @@ class OAuth2App(IdentityCalls, PushedLogin, DeviceCalls, MachineCalls, Registrat
             state=state + challenge,
             scope=self._scope_parameter(scopes),
             challenge=challenge,
-            extras={**facts.auth_params, **self.auth_params, **(auth_params or {})},
+            extras={**facts.auth_params, **mode, **self.auth_params, **(auth_params or {})},
             resources=self._resources(resource),
         )
         return AuthorizationURL(url, verifier, challenge)
@@ -106,8 +124,12 @@ class OAuth2App(IdentityCalls, PushedLogin, DeviceCalls, MachineCalls, Registrat
         those of OpenID Connect Core §3.1.2.1 and RFC 9470, and override `auth_params`. `now` is in epoch seconds,
         None for the machine's clock. Raises `ConfigError`.
         """
-        if self.require_par:
-            raise refuse_unpushed()
+        self._refuse_unpushed()
+        if self.sign_requests:
+            raise ConfigError(
+                "This client signs its authorization requests (RFC 9101).",
+                next_step="Use: await app.sign_login(...), or push_login, with the same arguments.",
+            )
         return self._begun(
             redirect_uri,
             scopes,
@@ -134,6 +156,9 @@ class OAuth2App(IdentityCalls, PushedLogin, DeviceCalls, MachineCalls, Registrat
         now: float | None = None,
     ) -> Login:
         """A login whose `url` has the whole authorization request."""
+        if self.profile is not None:
+            check_profile(self)
+            check_redirect_uri(redirect_uri)
         if max_age is not None and max_age < 0:
             raise ConfigError("max_age is a number of seconds, 0 or more.")
         named = {
@@ -153,7 +178,7 @@ class OAuth2App(IdentityCalls, PushedLogin, DeviceCalls, MachineCalls, Registrat
 
             params["dpop_jkt"] = thumbprint(dpop_key)
         own = None if resource is None else tuple(resources_of(resource))
-        link = self.auth_url_with_pkce(redirect_uri, new_state(), wanted, auth_params=params, resource=own)
+        link = self._request_url(redirect_uri, new_state(), wanted, auth_params=params, resource=own)
         requested = split_scopes(wanted)
         issuer, began_at = self._redirect_issuer, clock(now)
         return Login(
@@ -192,8 +217,10 @@ class OAuth2App(IdentityCalls, PushedLogin, DeviceCalls, MachineCalls, Registrat
         With `openid` among the scopes, the user's `identity` is who the person is, by an id_token that was verified.
         Then raises `IdentityError` too, and nothing is left of the answer; the extra `[jose]` is needed.
         """
-        code, login = read_answer(
-            kept,
+        login = kept if isinstance(kept, Login) else Login.from_dict(kept)
+        redirect = await self._plain_redirect(login.state, redirect, client, now)
+        code = read_answer(
+            login,
             redirect,
             self._finished,
             client_id=self.id,
@@ -285,11 +312,15 @@ class OAuth2App(IdentityCalls, PushedLogin, DeviceCalls, MachineCalls, Registrat
         return await self._token_call(form, method, client, now, resources=resources, previous=user)
 
     @clean_traceback
-    async def revoke(self, user: OAuth2User, client: "ClientSession | None" = None) -> None:
+    async def revoke(
+        self, user: OAuth2User, client: "ClientSession | None" = None, *, now: float | None = None
+    ) -> None:
         """Ends the user's grant at the provider (RFC 7009); a grant that has ended before is not an error.
 
         Raises `ConfigError` if no revocation endpoint is known, `TokenError`, `NetworkError`.
         """
         form = revocation_form(user)
-        reply, sent = await self._send("revoke_uri", form, self._client_auth_for(user), client, None)
+        # AT Protocol's servers end a bound token for the holder of its key alone, and answer 200 to everybody
+        method, key = self._client_auth_for(user), user.dpop_key
+        reply, sent = await self._send("revoke_uri", form, method, client, now, dpop_key=key)
         read_revocation_reply(reply, sent)

@@ -3,29 +3,32 @@
 The rule: every grant is a form (`x_form`), this round trip, and a reader; other files add the grants.
 """
 
+import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
-from ..errors import ConfigError, CredentialsError, TokenError, clean_traceback
+from ..errors import ConfigError, CredentialsError, RequestTimeoutError, TokenError, clean_traceback
 from ..json_file import StrPath, display_path, read_json_file
 from ..tokens.client_auth import BY_ASSERTION, ClientAuth
 from ..tokens.scopes import Scopes, join_scopes, split_scopes
 from ..tokens.user import OAuth2User
 from ..transport import requests as transport
 from ..web.events import refresh_log as log
-from ..web.messages import Reply, Request, skew
+from ..web.messages import NOTICEABLE_SKEW, Reply, Request, skew
 from ..web.secret_values import SecretForm, SecretJson, Secrets
 from ..web.urls import check_endpoint
-from .client_file import ENDPOINTS, OWN_KEYS, client_members, read_members, saved_path
-from .dpop import Nonces, asks_for_nonce, choose_algorithm, dpop_proof
+from .client_file import ENDPOINTS, OWN_KEYS, client_members, path_beside, read_members, saved_path
+from .dpop import Nonces, asks_for_nonce, choose_algorithm, dpop_proof, refuses_proof
 from .issuer_keys import IssuerKeys
 from .login import FinishedLogins
+from .profile import allowed, check_key, check_profile, not_bound
 from .providers import UNKNOWN, Provider, provider_of
 from .request_slots import TOKEN_REQUESTS, RequestSlots
 from .resource import Resource, resources_of
+from .signed_response import check_response_mode
 from .token_endpoint import read_token_reply, refuses_client_auth
 from .token_request import basic_of, token_request
 
@@ -63,6 +66,8 @@ class Client:
     scopes: list[str] = field(default_factory=list, kw_only=True)
     issuer: str | None = field(default=None, kw_only=True)
     iss_in_redirect: bool = field(default=False, kw_only=True)
+    response_mode: str | None = field(default=None, kw_only=True)
+    response_alg: str | list[str] | None = field(default=None, kw_only=True)
     resource: Resource | None = field(default=None, kw_only=True)
     revoke_uri: str | None = field(default=None, kw_only=True)
     introspect_uri: str | None = field(default=None, kw_only=True)
@@ -82,6 +87,7 @@ class Client:
     registration_client_uri: str | None = field(default=None, kw_only=True)
     pkce_offered: bool | None = field(default=None, kw_only=True)
     require_par: bool = field(default=False, kw_only=True)
+    sign_requests: bool = field(default=False, kw_only=True)
     id_token_alg: str | list[str] | None = field(default=None, kw_only=True)
     dpop_algs: list[str] | None = field(default=None, kw_only=True)
     dpop: bool = field(default=False, kw_only=True)
@@ -103,6 +109,9 @@ class Client:
 
     def __post_init__(self) -> None:
         check_leeway(self.leeway)
+        check_response_mode(self.response_mode)
+        if self.profile is not None:
+            self.require_par, self.iss_in_redirect = bool(self.auth_uri), True
 
     def __repr__(self) -> str:
         secret = "***" if self.secret else None
@@ -113,9 +122,12 @@ class Client:
     def from_json_file(cls, path: StrPath, on_refresh: OnRefresh | None = None) -> Self:
         """The client in a file: our format, Google's download, or RFC 7591 names.
 
-        Raises `CredentialsNotFoundError`, or `CredentialsError` naming what the file is instead.
+        Relative paths of `key` and `certificate` count from the file's folder. Raises `CredentialsNotFoundError`, or
+        `CredentialsError` naming what the file is instead.
         """
-        return cls.from_json_obj(read_json_file(path), on_refresh, name=display_path(path))
+        app = cls.from_json_obj(read_json_file(path), on_refresh, name=display_path(path))
+        app.key, app.certificate = path_beside(path, app.key), path_beside(path, app.certificate)
+        return app
 
     @classmethod
     @clean_traceback
@@ -227,6 +239,8 @@ class Client:
         """
         if previous is not None:
             dpop_key = previous.dpop_key
+            if self.profile is not None and dpop_key is None and self.certificate is None:
+                raise not_bound()
         elif self.dpop and dpop_key is None:
             dpop_key = self._new_dpop_key()
         reply, sent = await self._send("token_uri", form, method, client, now, resources, dpop_key=dpop_key)
@@ -262,14 +276,19 @@ class Client:
         """The reply of the endpoint (`token_uri`, `revoke_uri`, ...) to a form, and what no message may repeat.
 
         All requests with the client's authentication go this way. One with a proof is repeated once where the server
-        wants its nonce in it.
+        refuses the proof and its clock turns out to be another than ours, and once where it wants its nonce.
         """
+        check_profile(self)
         key = None
         if dpop_key is not None:
             from .jose import load_signing_key  # few need it
 
             key = load_signing_key(dpop_key)
+        known = self.clock_skew
         reply, sent = await self._send_once(endpoint, form, method, client, now, resources, key)
+        if key is not None and refuses_proof(reply) and abs(self.clock_skew - known) >= NOTICEABLE_SKEW:
+            self._nonces.take(reply.url, reply.headers)
+            reply, sent = await self._send_once(endpoint, form, method, client, now, resources, key)
         if key is not None and self._nonces.take(reply.url, reply.headers) and asks_for_nonce(reply):
             reply, sent = await self._send_once(endpoint, form, method, client, now, resources, key)
             self._nonces.take(reply.url, reply.headers)
@@ -306,7 +325,8 @@ class Client:
         """A key for one user's tokens. Raises `ConfigError` where the provider takes none of ours."""
         from .jose import new_key
 
-        return new_key(choose_algorithm(self.dpop_algs))
+        offered = self.dpop_algs
+        return new_key(choose_algorithm(offered if offered is None or self.profile is None else allowed(offered)))
 
     async def _assertion(self, method: ClientAuth, now: float) -> dict[str, str]:
         """The form fields that prove who the client is (RFC 7523 §2.2)."""
@@ -319,21 +339,38 @@ class Client:
         else:
             raise ConfigError("client_secret_jwt needs the client's secret.")
         # RFC 7523 §3 leaves the audience open; the issuer cannot be confused with another server's endpoint
-        return await client_assertion(self.id, self.assertion_audience or self.issuer or self.token_uri, key, now=now)
+        audience = self.assertion_audience or self.issuer or self.token_uri
+        return await self._in_time(client_assertion(self.id, audience, key, now=now))
+
+    async def _in_time(self, signing: Awaitable[T]) -> T:
+        """What is signed, perhaps elsewhere. Raises `RequestTimeoutError` where that takes too long."""
+        try:
+            async with asyncio.timeout(self.token_timeout):
+                return await signing
+        except TimeoutError:
+            pass
+        raise RequestTimeoutError(
+            f"The key gave no signature within {self.token_timeout:g} s.", next_step="Check where the key is."
+        )
 
     def _signing_key(self) -> "SigningKey":
         from .jose import load_signing_key
 
         if self.key is None:
             raise ConfigError(
-                "The client authenticates by private_key_jwt, but has no key.",
+                "The client signs its assertions or requests, but has no key.",
                 next_step='Give OAuth2App(..., key="KEY.pem"), or put "key" into the client file.',
             )
-        return load_signing_key(self.key, alg=self.key_alg, key_id=self.key_id)
+        if self.profile is None:
+            return load_signing_key(self.key, alg=self.key_alg, key_id=self.key_id)
+        key = load_signing_key(self.key, alg=self.key_alg, key_id=self.key_id, rsa_alg="PS256")
+        check_key(key)
+        return key
 
     def _endpoint(self, name: str) -> str:
         """The address of `token_uri`, `revoke_uri` or another endpoint, with a certificate its alias (RFC 8705 §5)."""
-        uri = getattr(self, name) or (self._facts.revoke_uri if name == "revoke_uri" else None)
+        known = {"revoke_uri": self._facts.revoke_uri, "userinfo_uri": self._facts.userinfo_uri}
+        uri = getattr(self, name) or known.get(name)
         if self.certificate is not None:
             uri = self.mtls_aliases.get(ENDPOINTS.get(name, "token_endpoint")) or uri
         if not uri:
@@ -353,7 +390,7 @@ class Client:
     async def _round_trip(self, request: Request, client: "ClientSession | None", now: float) -> Reply:
         """The one way to the provider: at most so many requests at once; notes how far its clock is ahead."""
         check_endpoint(request.url, "token_uri", allow_http=self.allow_http)
-        async with self._slots.slot(request.name, self.token_requests, self.token_timeout) as left:
+        async with self._slots.slot(request, self.token_requests, self.token_timeout) as left:
             reply = await transport.send(request, client, timeout=left)
         self.clock_skew = skew(reply.headers, now)
         return reply

@@ -7,10 +7,11 @@ import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from os import PathLike, fsdecode
+from os.path import abspath, dirname, join
 from typing import Any
 
 from ..errors import ConfigError, CredentialsError, printable
-from ..json_file import is_content
+from ..json_file import StrPath, is_content
 from ..tokens.client_auth import read_client_auth
 from ..tokens.recognise import recognise
 from ..tokens.scopes import split_scopes
@@ -40,6 +41,8 @@ OWN_KEYS = (
     "scopes",
     "issuer",
     "iss_in_redirect",
+    "response_mode",
+    "response_alg",
     "resource",
     *ENDPOINTS,
     "mtls_aliases",
@@ -52,6 +55,7 @@ OWN_KEYS = (
     "registration_client_uri",
     "pkce_offered",
     "require_par",
+    "sign_requests",
     "id_token_alg",
     "dpop_algs",
     "dpop",
@@ -127,9 +131,9 @@ def read_members(members: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(members.get(name), str) and is_content(members[name]):
             step = "Save it in a file of its own, and put that file's path here."
             raise ConfigError(f"{name} is the content of a file, not its path.", next_step=step)
-    auth_uri, algs = text_of(members, "auth_uri"), list_of(members, "id_token_alg")
+    auth_uri = text_of(members, "auth_uri")
     uris = {key: text_of(members, key) for key in (*ENDPOINTS, "registration_client_uri")}
-    texts = ("issuer", "key", "key_id", "key_alg", "assertion_audience", "profile")
+    texts = ("issuer", "key", "key_id", "key_alg", "assertion_audience", "profile", "response_mode")
     return {
         "id": text_of(members, "id"),
         "secret": text_of(members, "secret") or None,
@@ -144,17 +148,23 @@ def read_members(members: Mapping[str, Any]) -> dict[str, Any]:
         "certificate": _certificate(members),
         "mtls_aliases": _checked(texts_of(members, "mtls_aliases")),
         "dpop_algs": list_of(members, "dpop_algs") or None,
-        "id_token_alg": algs[0] if len(algs) == 1 else algs or None,
+        **{key: _one_or_several(members, key) for key in ("id_token_alg", "response_alg")},
         **{key: uri or None for key, uri in _checked(uris).items()},
         **{key: text_of(members, key) or None for key in texts},
         **{key: flag_of(members, key) for key in ("pkce", "pkce_offered")},
-        **{key: flag_of(members, key) or False for key in ("iss_in_redirect", "require_par", "dpop")},
+        **{key: flag_of(members, key) or False for key in ("iss_in_redirect", "require_par", "sign_requests", "dpop")},
         "extra": {key: value for key, value in members.items() if key not in OWN_KEYS},
     }
 
 
 def _several(members: Mapping[str, Any]) -> list[str] | None:
     return list_of(members, "resource") or None
+
+
+def _one_or_several(members: Mapping[str, Any], key: str) -> str | list[str] | None:
+    """A member that is a string or a list of strings; None if it is absent or empty. Raises `ConfigError`."""
+    texts = list_of(members, key)
+    return texts[0] if len(texts) == 1 else texts or None
 
 
 def _certificate(members: Mapping[str, Any]) -> str | tuple[str, str] | None:
@@ -184,6 +194,13 @@ def saved_path(value: Any) -> Any:
     if not isinstance(value, str | PathLike):
         return None
     return None if is_content(value) else fsdecode(value)
+
+
+def path_beside(file: StrPath, value: Any) -> Any:
+    """A path of a client file, or a pair of them, from the file's folder: the same file wherever a program starts."""
+    if isinstance(value, tuple):
+        return tuple(path_beside(file, path) for path in value)
+    return join(dirname(abspath(fsdecode(file))), value) if isinstance(value, str) else value
 
 
 def text_of(members: Mapping[str, Any], key: str) -> str:

@@ -165,7 +165,7 @@ def after_refusal(device: DeviceLogin, error: SlyError, waited: float) -> tuple[
         return slower, max(slower.interval, at_least)
     if code == "access_denied":
         raise DeniedError("The person declined the request.", error=code, denied=True)
-    if code == "expired_token":
+    if code in ("expired_token", "invalid_grant"):  # the latter where the provider has forgotten the code already
         raise ended()
     if error.kind == "transient":
         # RFC 8628 §3.5: on a connection timeout, reduce the polling frequency
@@ -175,4 +175,4 @@ def after_refusal(device: DeviceLogin, error: SlyError, waited: float) -> tuple[
 
 def ended() -> LoginEndedError:
     """The error for a code that ran out."""
-    return LoginEndedError("The code expired before the person entered it.", next_step="Begin again.")
+    return LoginEndedError("The code expired before the person consented.", next_step="Begin again.")

@@ -17,7 +17,7 @@ from .client_file import ENDPOINTS
 
 SETTINGS = {"auth_uri": "authorization_endpoint", "token_uri": "token_endpoint", **ENDPOINTS}
 """The endpoints of a client, with the names that metadata give them."""
-_ID_TOKEN_ALGS = ("RS256", "PS256", "ES256", "ES384", "Ed25519", "EdDSA")
+_READ_ALGS = ("RS256", "PS256", "ES256", "ES384", "Ed25519", "EdDSA")
 
 
 def metadata_requests(issuer: str, *, allow_http: bool = False) -> list[Request]:
@@ -86,6 +86,7 @@ def client_settings(metadata: Mapping[str, Any]) -> dict[str, Any]:
     flags = {
         "iss_in_redirect": "authorization_response_iss_parameter_supported",
         "require_par": "require_pushed_authorization_requests",
+        "sign_requests": "require_signed_request_object",
     }
     pkce = metadata.get("code_challenge_methods_supported")
     aliases = metadata.get("mtls_endpoint_aliases")
@@ -97,17 +98,19 @@ def client_settings(metadata: Mapping[str, Any]) -> dict[str, Any]:
         "client_auth": choose_from_metadata(metadata.get("token_endpoint_auth_methods_supported")),
         "pkce_offered": isinstance(pkce, list) and "S256" in pkce,
         "dpop_algs": _texts(metadata.get("dpop_signing_alg_values_supported")),
-        "id_token_alg": _id_token_alg(_texts(metadata.get("id_token_signing_alg_values_supported"))),
+        "id_token_alg": _signed_alg(metadata, "id_token_signing_alg_values_supported"),
+        "response_alg": _signed_alg(metadata, "authorization_signing_alg_values_supported"),
         "mtls_aliases": aliases if isinstance(aliases, dict) else None,
     }
     return {name: value for name, value in learned.items() if value is not None}
 
 
-def _id_token_alg(offered: list[str] | None) -> str | list[str] | None:
+def _signed_alg(metadata: Mapping[str, Any], name: str) -> str | list[str] | None:
     """RS256 where it is offered, which needs no mention, else all that we read (OpenID Connect Discovery §3)."""
+    offered = _texts(metadata.get(name))
     if not offered or "RS256" in offered:
         return None
-    ours = [alg for alg in _ID_TOKEN_ALGS if alg in offered]
+    ours = [alg for alg in _READ_ALGS if alg in offered]
     return ours[0] if len(ours) == 1 else ours or None
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from ..errors import IdentityError, printable
 from ..tokens.identity import Identity
 from ..tokens.times import from_epoch
-from .jose import Jwt
+from .signed_tokens import Jwt
 
 __all__ = ["Identity", "LogoutToken", "read_id_token", "read_logout_token", "read_userinfo"]
 

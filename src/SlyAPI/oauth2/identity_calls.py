@@ -3,7 +3,7 @@
 The rule: what is not verified is not kept; an answer that names another person is not saved.
 """
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from urllib.parse import urlencode
 
 from ..errors import ApiError, ConfigError, IdentityError, SlyError, clean_traceback
@@ -17,12 +17,13 @@ from ..web.secret_values import Secrets
 from ..web.urls import bare_url, check_endpoint
 from .client import Asked, Client, clock
 from .issuer_keys import LIMIT
+from .profile import ALGORITHMS
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
 
     from .identity import LogoutToken
-    from .jose import Jwt
+    from .signed_tokens import Jwt
 
 
 class Expected(NamedTuple):
@@ -33,8 +34,6 @@ class Expected(NamedTuple):
     jwks_uri: str
 
 
-_SHORTEST_SECRET = 14
-"""112 bits (NIST SP 800-131A)."""
 _SAME = {"EdDSA": ("EdDSA", "Ed25519"), "Ed25519": ("EdDSA", "Ed25519")}
 """Two names of one algorithm (RFC 9864)."""
 
@@ -51,12 +50,9 @@ class IdentityCalls(Client):
         Raises `IdentityError` for another person or a signed answer that does not verify, `ApiError` for a refusal,
         `ConfigError` where no endpoint is known.
         """
-        uri = self.userinfo_uri or self._facts.userinfo_uri
-        if not uri:
-            raise ConfigError("No userinfo endpoint is known.", next_step='Put "userinfo_uri" into the client file.')
-        check_endpoint(uri, "userinfo_uri", allow_http=self.allow_http)
+        uri = self._endpoint("userinfo_uri")
         headers = {"Accept": "application/json, application/jwt", "Authorization": authorization(user)}
-        request = Request(Method.GET, uri, headers=headers)
+        request = Request(Method.GET, uri, headers=headers, certificate=self.certificate)
         reply = await self._ask_userinfo(request, user, client, clock(now))
         if reply.status != 200:
             raise _refused(reply, Secrets((user.token,)))
@@ -87,7 +83,6 @@ class IdentityCalls(Client):
         self._nonces.take(request.url, reply.headers)
         return reply
 
-    @clean_traceback
     @clean_traceback
     def logout_url(
         self, user: OAuth2User, post_logout_redirect_uri: str | None = None, state: str | None = None
@@ -154,7 +149,7 @@ class IdentityCalls(Client):
     ) -> Identity:
         """The identity in the id_token of a refresh (OpenID Connect Core §12.2)."""
         from .identity import read_id_token
-        from .jose import unverified
+        from .signed_tokens import unverified
 
         before = previous.identity
         assert before is not None
@@ -218,34 +213,41 @@ class IdentityCalls(Client):
             "template_claim": self._facts.issuer_claim,
         }
 
-    def _expected(self) -> Expected:
-        """Who issues this client's id_tokens, and how they are signed. Raises `ConfigError` where that is unknown."""
+    def _expected(self, setting: Literal["id_token_alg", "response_alg"] = "id_token_alg") -> Expected:
+        """Who signs what this client reads, with the algorithms of a setting. Raises `ConfigError` where unknown."""
         from .jose import ASYMMETRIC
+        from .signed_tokens import SHORTEST_SECRET
 
         issuer = self.issuer or self._facts.id_token_issuer or self._facts.issuer
         jwks_uri = self.jwks_uri or self._facts.jwks_uri or ""
-        wanted = self.id_token_alg or "RS256"
+        wanted = getattr(self, setting) or ("RS256" if self.profile is None else ALGORITHMS)
         algs = {name for alg in ([wanted] if isinstance(wanted, str) else wanted) for name in _SAME.get(alg, (alg,))}
+        if self.profile is not None:
+            algs &= {*ALGORITHMS}
         by_secret = algs == {"HS256"}
         missing = [name for name, value in (("issuer", issuer), ("jwks_uri", jwks_uri or by_secret)) if not value]
         if issuer is None or missing:
             raise ConfigError(
-                f"The person's identity cannot be verified: the client has no {' and no '.join(missing)}.",
-                next_step="Make the client from its issuer (scaffold --issuer), or leave out the scope openid.",
+                f"What the provider signs cannot be verified: the client has no {' and no '.join(missing)}.",
+                next_step="Make the client from its issuer (scaffold --issuer), or leave out "
+                + ("the scope openid." if setting == "id_token_alg" else "response_mode."),
             )
-        if by_secret and len(self.secret or "") < _SHORTEST_SECRET:
-            raise ConfigError(f"id_token_alg HS256 needs the client's secret, {_SHORTEST_SECRET} characters or longer.")
+        if by_secret and len((self.secret or "").encode()) < SHORTEST_SECRET:
+            raise ConfigError(
+                f"{setting} HS256 needs the client's secret, of {SHORTEST_SECRET} octets or more (RFC 7518 §3.2).",
+                next_step="Register RS256 or ES256 for what the provider signs.",
+            )
         if not by_secret:
             check_endpoint(jwks_uri, "jwks_uri", allow_http=self.allow_http)
         if not by_secret and not algs <= {*ASYMMETRIC}:
-            raise ConfigError(f"id_token_alg is one of {', '.join(ASYMMETRIC)}, or HS256 alone.")
+            raise ConfigError(f"{setting} is one of {', '.join(ASYMMETRIC)}, or HS256 alone.")
         return Expected(issuer, tuple(sorted(algs)), jwks_uri)
 
     async def _verified(
         self, token: str, expected: Expected, client: "ClientSession | None", now: float
     ) -> "Jwt":
         """The token, if its signature holds."""
-        from .jose import read_jwt, secret_jwk
+        from .signed_tokens import read_jwt, secret_jwk
 
         if expected.algs == ("HS256",):
             return read_jwt(token, [secret_jwk(self.secret or "")], expected.algs)
@@ -261,7 +263,7 @@ class IdentityCalls(Client):
 
         expected = self._expected()
         if "HS256" not in expected.algs:  # its algorithm is registered on its own
-            expected = expected._replace(algs=ASYMMETRIC)
+            expected = expected._replace(algs=ASYMMETRIC if self.profile is None else ALGORITHMS)
         token = await self._verified(reply.text().strip(), expected, client, now)
         return read_userinfo(token, issuer=expected.issuer, client_id=self.id, template_claim=self._facts.issuer_claim)
 

@@ -15,7 +15,7 @@ from ..web.messages import Method, Reply, Request, retry_after
 from ..web.urls import bare_url
 
 if TYPE_CHECKING:
-    from .jose import Jwt
+    from .signed_tokens import Jwt
 
 SHORTEST, USUAL, LONGEST = 60.0, 3600.0, 86400.0
 """Seconds for which keys are kept: at least, where the reply does not say, at most."""
@@ -47,7 +47,7 @@ class IssuerKeys:
 
         Raises `IdentityError`, and what stands in the way of the keys: `NetworkError`, `ApiError`, `BadReplyError`.
         """
-        from .jose import UnknownKeyError, read_jwt
+        from .signed_tokens import UnknownKeyError, read_jwt
 
         fresh = uri == self._uri and self._until - LONGEST <= now < self._until
         if not fresh:

@@ -35,7 +35,8 @@ class Login:
     `scopes` are those requested; `issuer` is the `iss` that the redirect must name (RFC 9207); `began_at` is in
     epoch seconds; `resource` are the resources that this login alone asked for (RFC 8707); `nonce` and `max_age`
     (seconds) are what the id_token must answer; `dpop_key` is the private key of the tokens to come (RFC 9449), so that
-    `to_dict()` must stay on the server or be encrypted. `expires_at` is when a pushed login's `url` ends (RFC 9126).
+    `to_dict()` must stay on the server or be encrypted. `expires_at` is when the `url` of a pushed or signed
+    request ends (RFC 9126, RFC 9101).
     A login read from a session has neither.
     """
 
@@ -56,8 +57,8 @@ class Login:
     def __repr__(self) -> str:
         return f"Login({bare_url(self.url)!r}, redirect_uri={bare_url(self.redirect_uri)!r}, scopes={self.scopes!r})"
 
-    def pushed(self, url: str, expires_at: datetime | None) -> Self:
-        """The same login with the address of its pushed request."""
+    def at(self, url: str, expires_at: datetime | None) -> Self:
+        """The same login with the address of its pushed or signed request."""
         return replace(self, url=url, expires_at=expires_at)
 
     def to_dict(self) -> dict[str, Any]:
@@ -149,7 +150,7 @@ class FinishedLogins:
 
 
 def read_answer(
-    kept: Login | Mapping[str, Any] | None,
+    login: Login,
     redirect: Any,
     finished: FinishedLogins,
     *,
@@ -158,11 +159,10 @@ def read_answer(
     issuer_required: bool,
     lifetime: float,
     now: float,
-) -> tuple[str, Login]:
-    """The code in a redirect, and the login that it ends. Raises `RedirectError`."""
-    login = kept if isinstance(kept, Login) else Login.from_dict(kept)
+) -> str:
+    """The code in a redirect, which ends the login. Raises `RedirectError`."""
     try:
-        query = _query_of(redirect)
+        query = query_of(redirect)
         code = read_redirect(query, state=login.state, issuer=login.issuer, issuer_required=issuer_required)
     except StateMismatchError:
         raise
@@ -170,7 +170,7 @@ def read_answer(
         _end(login, finished, client_id, issuer, lifetime, now)
         raise
     _end(login, finished, client_id, issuer, lifetime, now)
-    return code, login
+    return code
 
 
 def _end(
@@ -186,7 +186,7 @@ def _end(
         raise LoginEndedError(f"This login began more than {lifetime:.0f} s ago.", next_step=_AGAIN)
 
 
-def _query_of(redirect: Any) -> str:
+def query_of(redirect: Any) -> str:
     """The redirect as text: a URL, a query, or a framework's mapping of the query, repeated names kept."""
     if isinstance(redirect, str):
         query = redirect

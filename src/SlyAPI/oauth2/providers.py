@@ -5,6 +5,7 @@ The rule: a row contains only what departs from the standard or must be known be
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from ..tokens.client_auth import ClientAuth
@@ -291,6 +292,7 @@ UNKNOWN = Provider("", "", "", "post", "")
 PROVIDERS: Mapping[str, Provider] = {provider.name: provider for provider in _TABLE}
 
 
+@lru_cache(maxsize=1024)
 def provider_of(token_uri: str, auth_uri: str = "") -> Provider | None:
     """The provider in the table, by the host of the token endpoint, or else of the authorization endpoint."""
     for uri, attribute in ((token_uri, "token_uri"), (auth_uri, "auth_uri")):

@@ -68,6 +68,8 @@ class Refresh:
         self.outer = _notifying.get()
         self.done: asyncio.Future[None] = self.loop.create_future()
         self.done.add_done_callback(_retrieve_exception)
+        self.callers, self.turns = 0, asyncio.Lock()
+        """Its callers go on one after the other, so that later calls find the connections of earlier ones."""
         held.own().refreshes.append(self)
         self.task = self.loop.create_task(self._run())
         self.task.add_done_callback(self._ended)
@@ -315,9 +317,16 @@ async def refresh(held: HeldUser, client: Any, why: str = "due", rejected: Secre
             held.take(saving.held.user)
             if not held.is_due() and held.user.token not in rejected:
                 return
-        done = _renewed_again(saving) or _in_flight(held) or Refresh(held, client, why, rejected).done
+        again = _renewed_again(saving)
+        joined = saving if saving is not None and again is not None else _in_flight(held)
+        joined = joined or Refresh(held, client, why, rejected)
+        joined.callers += 1
+        done = again or joined.done
         try:
             await asyncio.shield(done)
+            if joined.callers > 1:
+                async with joined.turns:
+                    await asyncio.sleep(0)
             if saving is not None:
                 held.take(saving.held.user)
             return
@@ -337,8 +346,8 @@ async def renew_refused(held: HeldUser, client: Any) -> None:
         await held.load()  # the person may have granted again
 
 
-def _in_flight(held: HeldUser) -> "asyncio.Future[None] | None":
-    return next((one.done for one in _of_loop(held) if one.joinable), None)
+def _in_flight(held: HeldUser) -> Refresh | None:
+    return next((one for one in _of_loop(held) if one.joinable), None)
 
 
 def _renewed_again(saving: Refresh | None) -> "asyncio.Future[None] | None":

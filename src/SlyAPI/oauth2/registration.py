@@ -16,6 +16,7 @@ from ..web.messages import Method, Reply, Request
 from ..web.secret_values import SecretJson, Secrets
 from ..web.urls import bare_url, check_endpoint, is_loopback_uri
 from .client_file import text_of
+from .device import GRANT_TYPE as DEVICE_GRANT
 
 _MANAGED = ("registration_access_token", "registration_client_uri")
 _NEVER_SENT = (*_MANAGED, "client_secret_expires_at", "client_id_issued_at")
@@ -27,17 +28,22 @@ def client_metadata(
     scope: str = "",
     more: Mapping[str, Any] | None = None,
     server: Mapping[str, Any] | None = None,
+    *,
+    device: bool = False,
 ) -> dict[str, Any]:
     """What a client says of itself (RFC 7591 §2), with our defaults; a None in `more` leaves a member out.
 
     `application_type` is native where all redirects are loopback ones (OpenID Connect Registration §2, RFC 8252).
-    `server` is the server's metadata, within which the defaults stay.
+    `server` is the server's metadata, within which the defaults stay. With `device` the client also asks for the
+    device flow, where the server offers it.
     """
     uris = [*redirect_uris]
     supported = server or {}
     grants = ["authorization_code", "refresh_token"] if uris else ["client_credentials"]
     if "refresh_token" not in _offered(supported, "grant_types_supported", grants):
         grants = grants[:1]
+    if device and offers_device(supported):
+        grants = [*grants, DEVICE_GRANT]
     methods = ["none", *_WITH_SECRET] if uris else _WITH_SECRET
     offered = _offered(supported, "token_endpoint_auth_methods_supported", methods)
     metadata: dict[str, Any] = {
@@ -55,6 +61,12 @@ def client_metadata(
         metadata["scope"] = scope
     metadata |= more or {}
     return {name: value for name, value in metadata.items() if value is not None}
+
+
+def offers_device(server: Mapping[str, Any]) -> bool:
+    """Whether the metadata of a server offer the device flow (RFC 8628 §4) to its clients."""
+    grants = server.get("grant_types_supported", [DEVICE_GRANT])
+    return bool(server.get("device_authorization_endpoint")) and isinstance(grants, list) and DEVICE_GRANT in grants
 
 
 _WITH_SECRET = ["client_secret_basic", "client_secret_post"]
@@ -77,14 +89,15 @@ def registered_settings(registered: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises `ConfigError` for an unknown method, and for id and secret that are not text.
     """
-    uris, alg = registered.get("redirect_uris"), registered.get("id_token_signed_response_alg")
-    method = registered.get("token_endpoint_auth_method")
+    uris, method = registered.get("redirect_uris"), registered.get("token_endpoint_auth_method")
     settings: dict[str, Any] = {
         "id": text_of(registered, "client_id"),
         "client_auth": read_client_auth(method),
         "redirect_uri": next((uri for uri in uris if isinstance(uri, str)), None) if isinstance(uris, list) else None,
         "scopes": split_scopes(registered.get("scope")),
-        "id_token_alg": alg if isinstance(alg, str) and alg.isprintable() else None,
+        "id_token_alg": _algorithm(registered, "id_token_signed_response_alg"),
+        "response_alg": _algorithm(registered, "authorization_signed_response_alg"),
+        "sign_requests": registered.get("require_signed_request_object") is True or None,
         "dpop": registered.get("dpop_bound_access_tokens") is True or None,
         "require_par": registered.get("require_pushed_authorization_requests") is True or None,
         **{name: registered.get(name) for name in _MANAGED},
@@ -93,6 +106,12 @@ def registered_settings(registered: Mapping[str, Any]) -> dict[str, Any]:
     if "client_secret" in registered or method == "none":
         settings["secret"] = text_of(registered, "client_secret") or None
     return settings
+
+
+def _algorithm(registered: Mapping[str, Any], name: str) -> str | None:
+    """The algorithm under a name; None for a value that cannot be one."""
+    value = registered.get(name)
+    return value if isinstance(value, str) and value.isprintable() else None
 
 
 def registration_request(

@@ -16,6 +16,7 @@ from ..transport import requests as transport
 from ..web.messages import Request
 from ..web.secret_values import Secrets
 from .client import Client
+from .profile import check_profile, check_server
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
@@ -39,7 +40,8 @@ class RegistrationCalls(Client):
         """The client at an issuer whose metadata name the endpoints, or at the one that a resource's URL leads to.
 
         `settings` are `OAuth2App`'s, and override what the metadata say. With `resource` alone, the resource's own
-        metadata (RFC 9728) name the issuer. Raises `ConfigError`, `BadReplyError`, `NetworkError`.
+        metadata (RFC 9728) name the issuer. `profile="fapi2"` holds client and server to the FAPI 2.0 Security Profile,
+        and switches `dpop` on unless there is a `certificate`. Raises `ConfigError`, `BadReplyError`, `NetworkError`.
         """
         from .discovery import client_settings
         from .metadata_calls import issuer_metadata, resource_metadata
@@ -55,11 +57,18 @@ class RegistrationCalls(Client):
                     next_step="Give the issuer too.",
                 )
             issuer, resource = found.issuers[0], found.resource
-        learned = client_settings(await issuer_metadata(issuer, client, allow_http=allow_http))
+        metadata = await issuer_metadata(issuer, client, allow_http=allow_http)
+        learned = client_settings(metadata)
         if "client_auth" in learned and not secret:
             del learned["client_auth"]  # chosen among the ways to send a secret
-        given = {"resource": resource} if resource is not None else {}
-        return cls(**{**learned, **given, **settings, "id": id, "secret": secret or None})
+        given: dict[str, Any] = {"resource": resource} if resource is not None else {}
+        if settings.get("profile") is not None and settings.get("certificate") is None:
+            given["dpop"] = True  # the profile wants bound tokens, and names two ways
+        app = cls(**{**learned, **given, **settings, "id": id, "secret": secret or None})
+        if app.profile is not None:
+            check_profile(app)
+            check_server(metadata, app)
+        return app
 
     @classmethod
     @clean_traceback
@@ -101,10 +110,14 @@ class RegistrationCalls(Client):
         redirect_uris: Iterable[str] = (),
         scopes: Scopes = (),
         initial_access_token: str | None = None,
+        device: bool = False,
         client: "ClientSession | None" = None,
         **metadata: Any,
     ) -> Self:
-        """As `register`, at the server of these metadata (RFC 8414), which were asked for before."""
+        """As `register`, at the server of these metadata (RFC 8414), which were asked for before.
+
+        With `device` the client may use the device flow, where the server offers it.
+        """
         from . import registration
         from .discovery import client_settings
 
@@ -114,7 +127,8 @@ class RegistrationCalls(Client):
                 f"{printable(server['issuer'], 100)} does not offer client registration (RFC 7591).",
                 next_step="Register the client in the provider's console.",
             )
-        asked = registration.client_metadata(client_name, redirect_uris, join_scopes(scopes), metadata, server)
+        scope = join_scopes(scopes)
+        asked = registration.client_metadata(client_name, redirect_uris, scope, metadata, server, device=device)
         request = registration.registration_request(learned["register_uri"], asked, initial_access_token)
         reply = await transport.send(request, client)
         registered = registration.read_registration(reply, asked, Secrets((initial_access_token or "",)))
@@ -184,8 +198,12 @@ class RegistrationCalls(Client):
                 "The id of a client with a metadata document is the document's address: an https URL with a path."
             )
         own: dict[str, Any] = {"token_endpoint_auth_method": registered_name(self._known_client_auth() or "none")}
+        if self.dpop:
+            own["dpop_bound_access_tokens"] = True  # RFC 9449 §5.2
         if self.key is not None:
             key = self._signing_key()
+            if own["token_endpoint_auth_method"] == "private_key_jwt":
+                own["token_endpoint_auth_signing_alg"] = key.alg
             if key.public is None and "jwks_uri" not in metadata and "jwks" not in metadata:
                 raise ConfigError("The public half of this key is unknown.", next_step="Give jwks= or jwks_uri=.")
             if key.public is not None and "jwks_uri" not in metadata:

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Self
 
 from ..errors import RequestTimeoutError
+from ..web.messages import Request
 
 TOKEN_REQUESTS = 20
 """Token requests that one event loop sends at once."""
@@ -24,7 +25,7 @@ class RequestSlots:
         return type(self), ()  # a copy counts for itself
 
     @asynccontextmanager
-    async def slot(self, name: str, most: int, timeout: float) -> AsyncGenerator[float, None]:
+    async def slot(self, request: Request, most: int, timeout: float) -> AsyncGenerator[float, None]:
         """Waits until fewer than `most` are sent; yields the seconds left. Raises `RequestTimeoutError`."""
         loop = asyncio.get_running_loop()
         if loop not in self._loops:
@@ -32,14 +33,19 @@ class RequestSlots:
                 self._loops.pop(ended, None)
             self._loops[loop] = asyncio.Semaphore(most)
         slots = self._loops[loop]
-        end, waits = loop.time() + timeout, slots.locked()
+        left = timeout
+        if slots.locked():
+            end = loop.time() + timeout
+            try:
+                async with asyncio.timeout_at(end):
+                    await slots.acquire()
+            except TimeoutError:
+                message = f"{request.name} was not sent: for {timeout:g} s, {most} others were under way."
+                raise RequestTimeoutError(message, next_step="Try again later.") from None
+            left = max(end - loop.time(), timeout / 10)
+        else:
+            await slots.acquire()  # at once
         try:
-            async with asyncio.timeout_at(end):
-                await slots.acquire()
-        except TimeoutError:
-            message = f"{name} was not sent: for {timeout:g} s, {most} others were under way."
-            raise RequestTimeoutError(message, next_step="Try again later.") from None
-        try:
-            yield max(end - loop.time(), timeout / 10) if waits else timeout
+            yield left
         finally:
             slots.release()

@@ -20,6 +20,7 @@ from ..web.messages import Method, Request
 from ..web.secret_values import Secrets
 from ..web.urls import check_endpoint
 from .app import OAuth2App
+from .login import Login
 from .metadata_calls import find_issuer_metadata, no_metadata, resource_metadata
 from .protected_resource import ResourceMetadata
 from .resource_plan import (
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
 
 Consent = Callable[[str], Awaitable[str]]
 """Shows a person the page at a URL, and gives the URL to which the server then redirected."""
+Ask = Callable[[Login], Awaitable[str]]
+"""Shows a person a login's page, and gives the URL to which the server then redirected."""
 
 
 @dataclass
@@ -154,17 +157,12 @@ class ResourceLogin:
         wish: Wish,
         user: OAuth2User | None,
         redirect_uri: str,
-        consent: Consent,
+        ask: Ask,
         client: "ClientSession | None",
     ) -> OAuth2User:
         """The user who consented, with tokens for the resource. Raises what the steps raise, and `RedirectError`."""
         plan = await self.plan(wish, user, client)
         app = await self.client_for(plan, redirect_uri, client)
-        if app.require_par:
-            login = await app.push_login(
-                redirect_uri, plan.scopes, resource=plan.resource, client=client, now=self.clock()
-            )
-        else:
-            login = app.begin_login(redirect_uri, plan.scopes, resource=plan.resource, now=self.clock())
-        redirect = await consent(login.url)
+        login = await app._new_login(redirect_uri, plan.scopes, client, resource=plan.resource, now=self.clock())
+        redirect = await ask(login)
         return bound(await app.finish_login(login, redirect, client, now=self.clock()), app)

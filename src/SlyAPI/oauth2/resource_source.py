@@ -17,8 +17,8 @@ from ..tokens.scopes import Scopes, split_scopes
 from ..tokens.user import OAuth2User, authorization
 from ..web.challenges import Challenge, challenges_in, needs_scope
 from ..web.secret_values import Secrets
-from .browser_consent import TIMEOUT, browser_consent
 from .held_user import NOT_LOADED, HeldUser
+from .native_login import TIMEOUT, browser_consent
 from .refresh import is_hook_of, refresh, renew_refused
 from .resource_login import Consent, ResourceLogin
 from .resource_plan import Wish, challenge_of, is_bound
@@ -82,9 +82,9 @@ class ResourceSource(RefreshTokenSource):
         redirect_uri = self.redirect_uri or self.app.redirect_uri
         try:
             self.asks_person = True
-            if self.consent is not None:
+            if (consent := self.consent) is not None:
                 redirect_uri = redirect_uri or REDIRECT_URI
-                fresh = await self.login.log_in(wish, before, redirect_uri, self.consent, client)
+                fresh = await self.login.log_in(wish, before, redirect_uri, lambda login: consent(login.url), client)
             else:
                 async with browser_consent(redirect_uri) as page:
                     fresh = await self.login.log_in(wish, before, page.redirect_uri, page.ask, client)

@@ -10,12 +10,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakKeyDictionary
 
-from ..errors import BadReplyError, ConfigError, CredentialsError, MissingExtraError, TokenError, clean_traceback
+from ..errors import (
+    BadReplyError,
+    ConfigError,
+    CredentialsError,
+    MissingExtraError,
+    TokenError,
+    clean_traceback,
+    printable,
+)
 from ..json_file import StrPath, display_path, is_content, read_json_file
 from ..tokens.recognise import recognise
 from ..tokens.scopes import split_scopes
 from ..tokens.user import OAuth2User
-from ..web.messages import Method, Request
+from ..web.messages import NOTICEABLE_SKEW, Method, Request
 from ..web.urls import check_endpoint
 from .app import OAuth2App
 from .client_file import text_of
@@ -28,6 +36,8 @@ from .token_source import TokenSource
 if TYPE_CHECKING:
     from aiohttp import ClientSession
 
+    from .jose import Sign
+
 _HINT = "Its key file comes from the provider's console."
 _NEEDED = ("client_email", "private_key", "token_uri")
 
@@ -36,17 +46,20 @@ _NEEDED = ("client_email", "private_key", "token_uri")
 class ServiceAccount:
     """An account of a program, and its private key (PEM), as in the JSON that Google's console gives.
 
-    `token_uri` is where the key is traded for tokens. Of `client_id` and `auth_uri` nothing is needed here.
+    `token_uri` is where the key is traded for tokens. Of `client_id` and `auth_uri` nothing is needed here. A key that
+    is elsewhere is a callable in the place of the PEM, sync or async, which signs by `key_alg`; `private_key_id` is the
+    key's name.
     """
 
     __module__ = "SlyAPI.oauth2"
 
     client_email: str
     client_id: str
-    private_key: str
+    private_key: "str | Sign"
     auth_uri: str
     token_uri: str
     private_key_id: str = ""
+    key_alg: str = "RS256"
 
     def __repr__(self) -> str:
         return f"ServiceAccount({self.client_email!r}, private_key='***')"
@@ -75,15 +88,16 @@ class ServiceAccount:
             missing = ", ".join(lacking)
             raise CredentialsError(f"{name} is not a complete service account key: {missing} missing. {_HINT}")
         try:
-            key = obj["private_key"]
+            key: Any = obj["private_key"]
             return cls(
                 client_email=text_of(obj, "client_email"),
                 client_id=text_of(obj, "client_id"),
                 # copied out of an environment variable, its line breaks may still be escaped
-                private_key=key.replace("\\n", "\n") if isinstance(key, str) else "",
+                private_key=key if callable(key) else key.replace("\\n", "\n") if isinstance(key, str) else "",
                 auth_uri=text_of(obj, "auth_uri"),
                 token_uri=check_endpoint(text_of(obj, "token_uri"), "token_uri", allow_http=True),
                 private_key_id=text_of(obj, "private_key_id"),
+                key_alg=text_of(obj, "key_alg") or "RS256",
             )
         except ConfigError as error:
             raise CredentialsError(f"{name} cannot be used: {error}") from None
@@ -145,13 +159,15 @@ class AccountSource(TokenSource):
         problem: ConfigError | None = None
         try:
             key_id = account.private_key_id or None
-            # as bytes, which are never a path
-            self._key = load_signing_key(account.private_key.encode("ascii", "replace"), alg="RS256", key_id=key_id)
+            given = account.private_key
+            key = given.encode("ascii", "replace") if isinstance(given, str) else given  # bytes are never a path
+            self._key = load_signing_key(key, alg=account.key_alg, key_id=key_id)
         except MissingExtraError:
             raise
         except ConfigError:
             problem = ConfigError(
-                "private_key is not an RSA private key in PEM that can sign with SHA256 here, or it has a password.",
+                f"private_key is not a private key in PEM that can sign with {printable(account.key_alg, 20)} here, "
+                "or it has a password.",
                 next_step="Convert it with: openssl rsa -in KEY -out KEY.pem",
             )
         if problem is not None:
@@ -163,14 +179,14 @@ class AccountSource(TokenSource):
         try:
             return await self._grant(client, now)
         except TokenError as error:
-            if error.error != "invalid_grant" or abs(self.app.clock_skew - known) < _NOTICEABLE:
+            if error.error != "invalid_grant" or abs(self.app.clock_skew - known) < NOTICEABLE_SKEW:
                 raise
         return await self._grant(client, now)  # `iat` by the provider's clock, which its refusal has shown
 
     async def _grant(self, client: "ClientSession | None", now: float) -> OAuth2User:
         app = self.app
         stated = claims(app.id, app.scopes, app.token_uri, subject=self._subject, now=now + app.clock_skew)
-        form = jwt_bearer_form(await signed_jwt(stated, self._key, {"typ": "JWT"}))
+        form = jwt_bearer_form(await app._in_time(signed_jwt(stated, self._key, {"typ": "JWT"})))
         request = Request(Method.POST, app.token_uri, headers={"Accept": "application/json"}, data=form)
         sent = form.secrets((form["assertion"].rpartition(".")[2],))
         try:
@@ -183,8 +199,6 @@ class AccountSource(TokenSource):
             raise
 
 
-_NOTICEABLE = 60.0
-"""Seconds by which a clock has to be off before a refusal is attributed to it."""
 _MOST_HELD = 1000
 """Users of one account whose tokens are remembered for objects made later; then the oldest are forgotten."""
 _HELD: WeakKeyDictionary[ServiceAccount, dict[tuple[frozenset[str], str | None, int], HeldUser]] = WeakKeyDictionary()

@@ -21,6 +21,7 @@ from ..web.secret_values import Secrets
 from .app import OAuth2App, OnRefresh
 from .held_user import NOT_LOADED, HeldUser, mark_of
 from .learned import forget_new
+from .profile import check_call
 from .refresh import refresh, renew_refused, wait_for_refresh
 from .token_source import RefreshTokenSource, TokenSource
 
@@ -48,7 +49,8 @@ class Signer(Auth):
                     raise
                 return request  # unsigned: the challenge that answers it says how to log in
         request.headers["Authorization"] = authorization(held.user)
-        if held.user.dpop_key is not None or held.source.app.certificate is not None:
+        app = held.source.app
+        if held.user.dpop_key is not None or app.certificate is not None or app.profile is not None:
             await self._prove(request)
         return request
 
@@ -91,8 +93,11 @@ class Signer(Auth):
         key = held.proof_key()
         if key is not None:
             request.headers["DPoP"] = await held.source.app._proof(key, request, held.clock(), held.user.token)
-        if held.source.app.certificate is not None:
-            request.certificate = held.source.app.certificate
+        app = held.source.app
+        if app.certificate is not None:
+            request.certificate = app.certificate
+        if app.profile is not None:
+            check_call(app, request.url, bound=key is not None)
 
     async def wait_for_refresh(self) -> None:
         """Waits for a refresh in flight, its hooks too: cut short, it could lose a rotated refresh token."""
@@ -159,7 +164,7 @@ class Signer(Auth):
             await held.load()
             if held.user is NOT_LOADED:
                 return  # a machine that has no token yet
-            await self.app.revoke(held.user, client)
+            await self.app.revoke(held.user, client, now=held.clock())
             if held.rare.entry is not None:
                 await held.rare.entry.delete()
 

@@ -11,9 +11,17 @@ from collections.abc import Callable, Mapping
 
 
 def child_environment(environ: Mapping[str, str], *more_prefixes: str) -> dict[str, str]:
-    """The environment without `SLYAPI_...`, whose values may be keys and passwords, and without `more_prefixes`."""
+    """The environment without `SLYAPI_...`, whose values may be keys and passwords, and without `more_prefixes`.
+
+    In a program frozen by PyInstaller, without the path of the program's own libraries, with which others fail.
+    """
     hidden = tuple(prefix.upper() for prefix in ("SLYAPI_", *more_prefixes))
-    return {name: value for name, value in environ.items() if not name.upper().startswith(hidden)}
+    kept = {name: value for name, value in environ.items() if not name.upper().startswith(hidden)}
+    if "_PYI_ARCHIVE_FILE" in environ:  # PyInstaller 6; it keeps the value of before under another name
+        before = environ.get("LD_LIBRARY_PATH_ORIG")
+        kept = {name: value for name, value in kept.items() if not name.startswith("LD_LIBRARY_PATH")}
+        kept |= {"LD_LIBRARY_PATH": before} if before is not None else {}
+    return kept
 
 
 def find_program(

@@ -6,7 +6,7 @@ The rule: `save` returns when the value would survive a crash, and a lock never 
 import json
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Hashable
+from collections.abc import AsyncGenerator, Hashable
 from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any, Self
 
@@ -22,6 +22,7 @@ from ..errors import (
 from ..json_file import StrPath
 from ..tokens.user import OAuth2User
 from ..web.secret_values import SecretJson
+from .token_ends import UNKNOWN, Page, Token
 
 
 class TokenStore(ABC):
@@ -82,6 +83,37 @@ class TokenStore(ABC):
         refuses the holder's late save. Raises an error of kind `transient`, such as `UnavailableError`, if the lock
         cannot be taken; the block never runs without it.
         """
+
+    @clean_traceback
+    async def each_name(self) -> AsyncGenerator[str, None]:
+        """The names of all users, one by one. A store of many users overrides this to read them in pages.
+
+        A user that is saved meanwhile may be left out; one that another program moves about may come twice.
+        """
+        for name in await self.names():
+            yield name
+
+    async def count(self) -> int:
+        """The number of users."""
+        return len(await self.names())
+
+    @clean_traceback
+    async def ending(self, token: Token, before: float, after: float = UNKNOWN) -> AsyncGenerator[Page, None]:
+        """Pages of the users whose access or refresh token ends later than `after`, up to `before` (epoch seconds).
+
+        Other users may be among them: those whose end is not known, or has changed since. So the caller checks each
+        value, or loads the user where it is None. This default gives all users. A store with an index of the ends
+        overrides it, and gives the soonest first.
+        """
+        async for name in self.each_name():
+            yield [(name, None)]
+
+    def task_lock(self, task: str) -> AbstractAsyncContextManager[None]:
+        """Held by the one of several programs that does a background task, such as `keep_fresh`.
+
+        As `lock`, of which this default takes one that belongs to no user.
+        """
+        return self.lock(f"\x1f{task}")
 
     async def check_writable(self, name: str) -> None:  # noqa: B027 - most stores cannot know
         """Called with the lock held, before a refresh sends a refresh token that may then be used up.
@@ -189,6 +221,13 @@ def as_value(store: TokenStore, name: str, text: str | bytes) -> SecretJson:
     if not isinstance(value, dict):
         raise CredentialsError(f"{store!r} does not contain a JSON object for {printable(name, 80)!r}.")
     return SecretJson(value)
+
+
+def value_or_none(store: TokenStore, name: str, text: str | bytes | None) -> SecretJson | None:
+    """The JSON object; None for what is not one, of which `load` says why."""
+    with suppress(CredentialsError):
+        return None if text is None else as_value(store, name, text)
+    return None
 
 
 def as_text(store: TokenStore, value: dict[str, Any]) -> str:

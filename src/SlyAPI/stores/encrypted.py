@@ -6,8 +6,8 @@ The rule: a value that cannot be decrypted is an error, and is never overwritten
 import json
 import secrets
 from base64 import b64decode, b64encode, urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Hashable, Iterable
-from contextlib import AbstractAsyncContextManager, suppress
+from collections.abc import AsyncGenerator, Hashable, Iterable
+from contextlib import AbstractAsyncContextManager, aclosing, suppress
 from hashlib import sha256
 from typing import Any
 
@@ -21,6 +21,7 @@ from ..errors import (
 )
 from ..web.secret_values import SecretJson
 from .contract import TokenStore, as_text, superseded
+from .token_ends import UNKNOWN, Page, Token, ends_in_clear
 
 _KEY_BYTES, _NONCE_BYTES = 32, 12
 _MEMBERS = {"slyapi_encrypted", "key", "nonce", "data"}
@@ -30,9 +31,9 @@ class EncryptedStore(TokenStore):
     """Keeps users in `store`, encrypted by AES-256-GCM under the first of `keys`; reads what any of them encrypted.
 
     A key is text that `new_key` made. The user's name is bound to the value, so that a value cannot be moved to
-    another user; names, key numbers and sizes stay readable in the store. To change the key: put a new one behind
-    the old in every process; then in front of it; then call `reencrypt`; then drop the old one. Raises
-    `DecryptionError` for a value that no key opens, that was changed, or that is not encrypted; only `delete`
+    another user; names, key numbers, sizes, and when the tokens end stay readable in the store. To change the key:
+    put a new one behind the old in every process; then in front of it; then call `reencrypt`; then drop the old one.
+    Raises `DecryptionError` for a value that no key opens, that was changed, or that is not encrypted; only `delete`
     removes such a value. Raises `ConfigError` for text that is not a key, `MissingExtraError` without the package.
     """
 
@@ -81,22 +82,49 @@ class EncryptedStore(TokenStore):
     async def reencrypt(self, *, plain: bool = False) -> int:
         """Encrypts with the first key all that other keys encrypted; returns the number of users changed.
 
-        With `plain` also what is not encrypted yet. Stops at the first user that it cannot read. Can be
-        called again, and while the users are in use.
+        Also what an older SlyAPI encrypted, so that an index shows when the tokens end. With `plain` also what is not
+        encrypted yet. Stops at the first user that it cannot read. Can be called again, and while the users are in
+        use.
         """
         changed = 0
-        for name in await self.store.names():
+        async for name in self.store.each_name():
             async with self.store.lock(name):
                 try:
                     kept = await self.store.load(name)
                 except CredentialsNotFoundError:
                     continue
-                if kept.get("key") == self._ciphers.first and _is_sealed(kept):
-                    continue
                 value = kept if plain and not _is_sealed(kept) else self._open(name, kept)
+                if kept.get("key") == self._ciphers.first and _is_sealed(kept) and _shows_ends(kept, value):
+                    continue
                 await self.store.replace(name, kept, self._seal(name, value))
                 changed += 1
         return changed
+
+    @clean_traceback
+    async def each_name(self) -> AsyncGenerator[str, None]:
+        """The names of all users, readable or not, as the inner store reads them."""
+        async for name in self.store.each_name():
+            yield name
+
+    async def count(self) -> int:
+        """The number of users, readable or not."""
+        return await self.store.count()
+
+    @clean_traceback
+    async def ending(self, token: Token, before: float, after: float = UNKNOWN) -> AsyncGenerator[Page, None]:
+        """Pages of the users whose token ends in that time, by the inner store's index.
+
+        An encrypted value shows when its tokens end. Those that an older SlyAPI wrote do not, and are all decrypted,
+        until they are saved again or `reencrypt` is called.
+        """
+        async with aclosing(self.store.ending(token, before, after)) as pages:
+            async for page in pages:
+                yield [(name, self._opened(name, kept)) for name, kept in page]
+
+    def _opened(self, name: str, kept: dict[str, Any] | None) -> dict[str, Any] | None:
+        with suppress(DecryptionError):
+            return None if kept is None else self._open(name, kept)
+        return None
 
     async def delete(self, name: str) -> None:
         """Deletes a user, readable or not."""
@@ -118,6 +146,10 @@ class EncryptedStore(TokenStore):
         """One user's lock, the inner store's."""
         return self.store.lock(name)
 
+    def task_lock(self, task: str) -> AbstractAsyncContextManager[None]:
+        """The inner store's."""
+        return self.store.task_lock(task)
+
     async def close(self) -> None:
         """Closes the inner store."""
         await self.store.close()
@@ -125,7 +157,8 @@ class EncryptedStore(TokenStore):
     def _seal(self, name: str, value: dict[str, Any]) -> dict[str, Any]:
         key, nonce = self._ciphers.first, secrets.token_bytes(_NONCE_BYTES)
         data = self._ciphers.all[key].encrypt(nonce, as_text(self, value).encode(), _bound(key, name))
-        return {"slyapi_encrypted": 1, "key": key, "nonce": b64encode(nonce).decode(), "data": b64encode(data).decode()}
+        texts = {"key": key, "nonce": b64encode(nonce).decode(), "data": b64encode(data).decode()}
+        return {"slyapi_encrypted": 1, **texts, **ends_in_clear(value)}
 
     def _open(self, name: str, kept: dict[str, Any]) -> dict[str, Any]:
         whose = f"{self!r}: {printable(name, 80)!r}"
@@ -169,6 +202,10 @@ class _Ciphers:
 
 def _is_sealed(kept: dict[str, Any]) -> bool:
     return kept.keys() >= _MEMBERS
+
+
+def _shows_ends(kept: dict[str, Any], value: dict[str, Any]) -> bool:
+    return kept.items() >= ends_in_clear(value).items()
 
 
 def _bound(key: str, name: str) -> bytes:

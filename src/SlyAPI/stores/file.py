@@ -12,11 +12,20 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 from urllib.parse import unquote
 
-from ..errors import ConfigError, CredentialsError, CredentialsNotFoundError, SaveError, clean_traceback
+from ..errors import (
+    ConfigError,
+    CredentialsError,
+    CredentialsNotFoundError,
+    SaveError,
+    UnavailableError,
+    clean_traceback,
+)
 from ..json_file import StrPath, check_writable, display_path, read_json_file, unavailable, write_json_file
 from ..web.secret_values import SecretJson
 from .contract import StoredUser, TokenStore, lasting_path, missing, real_path, superseded
+from .file_index import files_ending, note
 from .file_lock import file_lock, write_turn
+from .token_ends import PAGE, UNKNOWN, Page, Token
 
 log = logging.getLogger("SlyAPI")
 
@@ -107,6 +116,8 @@ class FileStore(TokenStore):
         except OSError as error:
             raise SaveError(f"The folder {display_path(self.folder)} cannot be made ({error.strerror}).") from None
         write_json_file(path, value, turn=self._turn(name, may_write))
+        if self._files:
+            note(self.folder, os.path.basename(path), value)
         if not self._swept:
             self._swept = True
             _take_away_what_the_killed_left(real_path(path), self._files)
@@ -148,17 +159,46 @@ class FileStore(TokenStore):
 
     async def names(self) -> list[str]:
         """The names of all users that have a file in the folder."""
+        files = await asyncio.to_thread(self._listed, os.listdir, self.folder)
+        return [name for file in files if (name := _user_of(file)) is not None]
+
+    @clean_traceback
+    async def ending(self, token: Token, before: float, after: float = UNKNOWN) -> AsyncGenerator[Page, None]:
+        """Pages of the users whose token ends in that time, by an index file in the folder, the soonest first.
+
+        The first call makes that file. Files that it does not have as they are now are read.
+        """
+
+        def value(file: str) -> SecretJson | None:
+            with suppress(CredentialsError, UnavailableError):
+                return self._read(_user_of(file) or "")
+            return None
+
+        def look() -> list[str]:
+            return files_ending(self.folder, token, before, after, lambda file: _user_of(file) is not None, value)
+
+        files = await asyncio.to_thread(self._listed, look)
+        for start in range(0, len(files), PAGE):
+            part = files[start : start + PAGE]
+            values = await asyncio.to_thread(list, map(value, part))
+            yield [(_user_of(file) or "", found) for file, found in zip(part, values, strict=True)]
+
+    def _listed(self, look: Callable[..., list[str]], *values: str) -> list[str]:
         try:
-            found = os.listdir(self.folder)
+            return look(*values)
         except FileNotFoundError:
             return []
         except (NotADirectoryError, PermissionError) as error:
             raise CredentialsError(f"{display_path(self.folder)} cannot be read ({error.strerror}).") from None
         except OSError as error:
             raise unavailable(self.folder, "read", error) from None
-        encoded = [file.removesuffix(".json") for file in found if file.endswith(".json")]
-        names = [(unquote(part, errors="surrogatepass"), part) for part in encoded]
-        return [name for name, part in names if name and _encoded(name) == part]
+
+    @asynccontextmanager
+    async def task_lock(self, task: str) -> AsyncGenerator[None, None]:
+        """A background task's lock: a file in the folder for as long as it is held."""
+        path = os.path.join(real_path(self.folder), f".slyapi-{_encoded(task)}.lock")
+        async with file_lock(path, temporary=True):
+            yield
 
     @asynccontextmanager
     async def lock(self, name: str) -> AsyncGenerator[None, None]:
@@ -205,6 +245,13 @@ def _take_away_what_the_killed_left(path: str, files: str) -> None:
             for file in files_there:
                 if temporary.fullmatch(file.name) and file.stat(follow_symlinks=False).st_mtime < old:
                     os.unlink(file)
+
+
+def _user_of(file: str) -> str | None:
+    """The name of the user whose file has this name; None for another file."""
+    encoded = file.removesuffix(".json")
+    name = unquote(encoded, errors="surrogatepass")
+    return name if name and encoded != file and _encoded(name) == encoded else None
 
 
 def _encoded(name: str) -> str:

@@ -164,7 +164,7 @@ class _Lock:
                 return False
             raise
         opened = os.fstat(number)
-        if self.temporary and not _is_trusted(self.path, opened.st_uid):
+        if self.temporary and not is_trusted(self.path, opened.st_uid):
             raise _foreign(self.path)
         return system.beside or os.path.samestat(opened, os.stat(self.path))
 
@@ -206,7 +206,7 @@ def _close(handle: _Handle) -> None:
         os.close(handle[1])
 
 
-def _is_trusted(path: StrPath, owner: int) -> bool:
+def is_trusted(path: StrPath, owner: int) -> bool:
     """Whether a lock's file is ours, root's, or of the owner of its folder, who may do anything there."""
     if not hasattr(os, "geteuid"):
         return True

@@ -5,18 +5,20 @@ one on another connection; no database lock is held during a token request.
 """
 
 import re
-from collections.abc import Hashable
+from collections.abc import AsyncGenerator, Hashable
 from functools import cache
 from typing import Any
 
 from ..errors import ConfigError, MissingExtraError, NetworkError, SlyError, clean_traceback, printable
 from ..web.secret_values import Secrets
+from .contract import value_or_none
 from .served import LEASE, Lease, ServedStore
+from .token_ends import KEYS, NAMES, PAGE, SQL_UNKNOWN, UNKNOWN, Page, Token, sql_end, sql_time
 
 _TABLE = re.compile(r"(?:[A-Za-z_]\w{0,62}\.)?[A-Za-z_]\w{0,55}", re.ASCII)
 _LONGEST = 2000  # an index takes entries of some 2,700 bytes
 
-_VERSION = 1
+_VERSION = 2
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS {table} (
     name text COLLATE "C" PRIMARY KEY,
@@ -27,7 +29,23 @@ CREATE TABLE IF NOT EXISTS {locks} (
     holder text NOT NULL,
     until timestamptz NOT NULL,
     taken_from text);
-COMMENT ON TABLE {table} IS 'SlyAPI users, schema 1';
+COMMENT ON TABLE {table} IS 'SlyAPI users, schema 2';
+"""
+# The server keeps these indexes itself, whichever program writes a value
+_ENDS: dict[Token, str] = {
+    token: f"""({sql_end(token, f"ltrim(left(nullif(split_part(value, '{key}', 2), ''), 40))")} COLLATE "C")"""
+    for token, key in ((token, f'"{key}":') for token, key in KEYS.items())
+}
+_INDEX = "CREATE INDEX IF NOT EXISTS {} ON {} (({}), name)"
+_ENDING = """
+SELECT name, value, token_end FROM (
+    SELECT * FROM (
+        SELECT name, value, {end} AS token_end FROM {table}
+        WHERE {end} = %(last)s AND name > %(name)s ORDER BY name LIMIT {page}) AS same
+    UNION ALL SELECT * FROM (
+        SELECT name, value, {end} AS token_end FROM {table}
+        WHERE {end} > %(last)s AND {end} <= %(before)s ORDER BY {end}, name LIMIT {page}) AS later
+) AS users ORDER BY token_end, name LIMIT {page}
 """
 _LOAD = "SELECT value FROM {table} WHERE name = %s"
 _SAVE = """
@@ -37,7 +55,8 @@ ON CONFLICT (name) DO UPDATE SET value = excluded.value, saved_at = clock_timest
 _ADD = "INSERT INTO {table} (name, value) VALUES (%s, %s) ON CONFLICT (name) DO NOTHING"
 _REPLACE = "UPDATE {table} SET value = %s, saved_at = clock_timestamp() WHERE name = %s AND value = %s"
 _DELETE = "DELETE FROM {table} WHERE name = %s"
-_NAMES = "SELECT name FROM {table}"
+_NAMES = f"SELECT name FROM {{table}} WHERE name {{compared}} %s ORDER BY name LIMIT {NAMES}"
+_COUNT = "SELECT count(*) FROM {table}"
 # by the server's clock alone; the holder's second try after a lost reply succeeds too
 _TAKE = """
 INSERT INTO {locks} AS held (name, holder, until)
@@ -79,6 +98,8 @@ class PostgresStore(ServedStore[Any]):
             raise ConfigError(f"{printable(table, 80)!r} is not the name of a table.", next_step="Use a-z, 0-9 and _.")
         names = {"table": table, "locks": f"{table}_locks"}
         self._names = {key: ".".join(f'"{part}"' for part in name.split(".")) for key, name in names.items()}
+        index = table.rpartition(".")[2]  # an index lies in the schema of its table
+        self._names |= {"access": f'"{index}_access"', "refresh": f'"{index}_ending"'}
         super().__init__(timeout, lease)
 
     def __repr__(self) -> str:
@@ -103,6 +124,8 @@ class PostgresStore(ServedStore[Any]):
                 version = re.fullmatch(r"SlyAPI users, schema (\d+)", comment)
                 if version is None or int(version[1]) < _VERSION:
                     await connection.execute(_SCHEMA.format(**self._names))
+                    for token, end in _ENDS.items():
+                        await connection.execute(_INDEX.format(self._names[token], self._names["table"], end))
             return version[1] if version else ""
 
         found = await self._call(make)
@@ -130,8 +153,35 @@ class PostgresStore(ServedStore[Any]):
     async def _remove(self, connection: Any, name: str) -> None:
         await self._execute(connection, _DELETE, (name,))
 
-    async def _all_names(self, connection: Any) -> list[str]:
-        return [row[0] for row in await (await self._execute(connection, _NAMES)).fetchall()]
+    @clean_traceback
+    async def each_name(self) -> AsyncGenerator[str, None]:
+        """The names of all users, read in pages."""
+        last, compared = "", ">="
+        while rows := await self._rows(_NAMES.format(compared=compared, **self._names), (last,)):
+            for (last,) in rows:
+                yield last
+            compared = ">"
+
+    async def count(self) -> int:
+        """The number of users."""
+        return int((await self._rows(_COUNT.format(**self._names)))[0][0])
+
+    @clean_traceback
+    async def ending(self, token: Token, before: float, after: float = UNKNOWN) -> AsyncGenerator[Page, None]:
+        """Pages of the users whose token ends in that time, the soonest first; by an index that `migrate` makes."""
+        end = _ENDS[token].replace("%", "%%")  # for psycopg, a parameter begins there
+        query = _ENDING.format(end=end, table=self._names["table"], page=PAGE)
+        for last, upto in (("", SQL_UNKNOWN), (sql_time(after), sql_time(before))):
+            place = {"name": "", "last": last, "before": upto}
+            while rows := await self._rows(query, place):
+                yield [(name, value_or_none(self, name, value)) for name, value, _ in rows]
+                place["name"], _, place["last"] = rows[-1]
+
+    async def _rows(self, statement: str, values: Any = ()) -> list[Any]:
+        async def fetch(connection: Any) -> list[Any]:
+            return list(await (await connection.execute(statement, values)).fetchall())
+
+        return await self._call(fetch)
 
     async def _lease(self, connection: Any, name: str, holder: str, renew: bool) -> Lease:
         values = {"name": name, "holder": holder, "lease": self.lease}

@@ -103,10 +103,9 @@ class ServedStore(TokenStore, Generic[C]):
         self._check_name(name)
         await self._call(lambda connection: self._remove(connection, name), saving=True)
 
-    @clean_traceback
     async def names(self) -> list[str]:
         """The names of all users."""
-        return await self._call(self._all_names)
+        return list(dict.fromkeys([name async for name in self.each_name()]))
 
     async def close(self) -> None:
         """Closes the connections of the running event loop; the next call opens new ones."""
@@ -248,10 +247,6 @@ class ServedStore(TokenStore, Generic[C]):
     @abstractmethod
     async def _remove(self, connection: C, name: str) -> None:
         """Deletes a user's text, if any."""
-
-    @abstractmethod
-    async def _all_names(self, connection: C) -> list[str]:
-        """The names of all users."""
 
     @abstractmethod
     async def _lease(self, connection: C, name: str, holder: str, renew: bool) -> Lease:

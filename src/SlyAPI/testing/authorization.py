@@ -18,6 +18,8 @@ from .endpoint import Seen, Server
 from .grants import AuthorizationRequest, Refused, digest
 from .pushed import PUSHED
 from .request_reader import Pairs
+from .signed_request import BadRequestObject, opened
+from .signed_response import signed_response
 
 ACR_VALUES = ("urn:practice:password", "urn:practice:strong")
 _TICKET_LIFETIME = 600.0
@@ -39,7 +41,8 @@ async def authorize(server: Server, request: web.Request, seen: Seen) -> web.Res
     if server.consent != "ask":
         return _decided(server, wanted, person, server.consent == "allow", seen)
     if "none" in wanted.prompt:  # OpenID Connect Core §3.1.2.6
-        needs_person = SendBack(wanted.redirect_uri, wanted.state, "interaction_required", "a person has to answer")
+        why = ("interaction_required", "a person has to answer")
+        needs_person = SendBack(wanted.redirect_uri, wanted.state, *why, _signed_for(wanted))
         return _sent_back_error(server, seen, needs_person)
     return _question(server, wanted, person, seen)
 
@@ -69,11 +72,16 @@ async def _wanted(server: Server, pairs: Pairs, seen: Seen) -> AuthorizationRequ
         if wanted is None or wanted.client_id != client_id or server.clock() >= ends:
             raise ShowPage("The app's request is unknown, too old, used before, or another app's (request_uri).")
         return wanted
-    await load_client(server, client_id)
-    wanted = read_authorization_request(pairs, server.ledger.clients, server.scopes)
+    client = await load_client(server, client_id) or server.ledger.clients.get(client_id)
+    if client is not None:
+        try:
+            pairs = await opened(server, client, pairs)
+        except BadRequestObject as bad:
+            raise ShowPage(f"The app's request cannot be trusted: {bad}.") from bad
+    wanted = read_authorization_request(pairs, server.ledger.clients, server.scopes, server.response_modes)
     wrong = policy_error(server, server.ledger.clients[wanted.client_id], wanted, pushed=False)
     if wrong is not None:
-        raise SendBack(wanted.redirect_uri, wanted.state, *wrong)
+        raise SendBack(wanted.redirect_uri, wanted.state, *wrong, _signed_for(wanted))
     return wanted
 
 
@@ -96,28 +104,33 @@ def _decided(server: Server, wanted: AuthorizationRequest, person: str, allowed:
     granted = tuple(wanted.scopes if server.granted_scopes is None else server.granted_scopes(wanted.scopes))
     if not allowed or not granted:
         seen.outcome = "access_denied"
-        return _send_back(
-            server,
-            wanted.redirect_uri,
-            wanted.state,
-            error="access_denied",
-            error_description="the person refused",
-        )
+        why = {"error": "access_denied", "error_description": "the person refused"}
+        return _send_back(server, wanted.redirect_uri, wanted.state, _signed_for(wanted), **why)
     wanted = replace(wanted, acr_values=tuple(acr for acr in wanted.acr_values if acr in ACR_VALUES)[:1])
     code = server.ledger.issue_code(wanted, granted, person, server.clock())
-    return _send_back(server, wanted.redirect_uri, wanted.state, code=code)
+    return _send_back(server, wanted.redirect_uri, wanted.state, _signed_for(wanted), code=code)
+
+
+def _signed_for(wanted: AuthorizationRequest) -> str:
+    """The client to which a signed response goes; empty for a plain one."""
+    return "" if wanted.response_mode == "query" else wanted.client_id
 
 
 def _sent_back_error(server: Server, seen: Seen, back: SendBack) -> web.Response:
     seen.outcome = back.error
-    return _send_back(server, back.redirect_uri, back.state, error=back.error, error_description=back.description)
+    why = {"error": back.error, "error_description": back.description}
+    return _send_back(server, back.redirect_uri, back.state, back.signed_for, **why)
 
 
-def _send_back(server: Server, redirect_uri: str, state: str | None, **parameters: str) -> web.Response:
+def _send_back(
+    server: Server, redirect_uri: str, state: str | None, signed_for: str, **parameters: str
+) -> web.Response:
     """The redirect to the client, with state as it came and with the issuer (RFC 9207 §2: in errors too)."""
     if state is not None:
         parameters["state"] = state
     parameters["iss"] = server.issuer
+    if signed_for:
+        parameters = {"response": signed_response(server, signed_for, parameters)}
     joint = "&" if "?" in redirect_uri else "?"
     location = f"{redirect_uri}{joint}{urlencode(parameters)}"
     # RFC 9700 §4.12: 303, for a 307 would send the form on to the client

@@ -26,8 +26,11 @@ class ShowPage(Exception):
 class SendBack(Exception):
     """An error that goes back to the client by redirect (RFC 6749 §4.1.2.1)."""
 
-    def __init__(self, redirect_uri: str, state: str | None, error: str, description: str) -> None:
+    def __init__(
+        self, redirect_uri: str, state: str | None, error: str, description: str, signed_for: str = ""
+    ) -> None:
         super().__init__(f"{error}: {description}")
+        self.signed_for = signed_for  # the client to which a signed response goes (JARM)
         self.redirect_uri = redirect_uri
         self.state = state
         self.error = error
@@ -35,7 +38,7 @@ class SendBack(Exception):
 
 
 def read_authorization_request(
-    pairs: Pairs, clients: Mapping[str, Client], scopes: Collection[str]
+    pairs: Pairs, clients: Mapping[str, Client], scopes: Collection[str], modes: Collection[str] = ("query",)
 ) -> AuthorizationRequest:
     """Check an authorization request (RFC 6749 §4.1.1, RFC 7636 §4.3).
 
@@ -54,9 +57,12 @@ def read_authorization_request(
             "Both must be the same, character for character."
         )
     state = None if "state" in twice else values.get("state")
+    mode = values.get("response_mode", "query")
     wrong = _what_is_wrong(values, twice, scopes)
+    if wrong is None and mode not in modes:
+        wrong = "invalid_request", f"response_mode may be {' or '.join(modes)}"
     if wrong is not None:
-        raise SendBack(redirect_uri, state, *wrong)
+        raise SendBack(redirect_uri, state, *wrong, client.client_id if mode in modes and mode != "query" else "")
     return AuthorizationRequest(
         client.client_id,
         redirect_uri,
@@ -70,6 +76,7 @@ def read_authorization_request(
         int(values["max_age"]) if "max_age" in values else None,
         tuple(values.get("prompt", "").split()),
         values.get("login_hint", ""),
+        mode,
     )
 
 
@@ -85,8 +92,6 @@ def _what_is_wrong(
         return "invalid_request", "response_type is missing"
     if values["response_type"] != "code":
         return "unsupported_response_type", "only response_type=code is supported"
-    if values.get("response_mode", "query") != "query":
-        return "invalid_request", "only response_mode=query is supported"
     if "code_challenge" not in values:
         return "invalid_request", "code_challenge is missing: PKCE is required"
     if values.get("code_challenge_method") != "S256":

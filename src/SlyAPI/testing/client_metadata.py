@@ -18,8 +18,13 @@ from .request_reader import checked_redirect_uri
 
 _TEXTS = ("client_name", "client_uri", "logo_uri", "scope", "contacts", "tos_uri", "policy_uri", "software_id")
 _URIS = ("jwks_uri", "backchannel_logout_uri", "client_uri", "logo_uri")
-_FLAGS = ("dpop_bound_access_tokens", "require_pushed_authorization_requests", "backchannel_logout_session_required")
-_ALGORITHMS = ("id_token_signed_response_alg", "userinfo_signed_response_alg")
+_FLAGS = (
+    "dpop_bound_access_tokens",
+    "require_pushed_authorization_requests",
+    "require_signed_request_object",
+    "backchannel_logout_session_required",
+)
+_ALGORITHMS = ("id_token_signed_response_alg", "userinfo_signed_response_alg", "authorization_signed_response_alg")
 _CODE_TYPES = ["code"]
 
 

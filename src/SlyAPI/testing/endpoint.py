@@ -99,6 +99,11 @@ class Server(FeatureSettings):
         """The root of the protected API, without a slash at its end."""
         return f"{self.origin}/api"
 
+    @property
+    def response_modes(self) -> tuple[str, ...]:
+        """The accepted values of `response_mode`, the usual one first."""
+        return ("query", "jwt", "query.jwt") if self.signed_responses else ("query",)
+
     def first_use(self, name: str, until: float) -> bool:
         """Whether this name (of a `jti`) was not seen before; it is remembered until then, in epoch seconds."""
         now = self.clock()

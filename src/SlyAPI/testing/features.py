@@ -17,6 +17,7 @@ JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 GRANT_TYPES = (AUTHORIZATION_CODE, REFRESH_TOKEN, CLIENT_CREDENTIALS, DEVICE_CODE, TOKEN_EXCHANGE, JWT_BEARER)
 
 ResourceMetadata = Literal["off", "challenge", "path", "root"]
+SignedRequests = Literal["off", "allowed", "required"]
 DPoP = Literal["off", "allowed", "required"]
 Audience = Literal["either", "issuer", "endpoint"]
 
@@ -37,6 +38,10 @@ class Features(TypedDict, total=False):
     client_metadata_documents: bool
     assertion_audience: Audience
     require_par: bool
+    pushed_lifetime: float
+    signed_requests: SignedRequests
+    signed_responses: bool
+    response_changes: Mapping[str, Any]
     dpop: DPoP
     dpop_nonces: bool
     openid: bool
@@ -55,14 +60,18 @@ class FeatureSettings:
     - `issuer_path`: the issuer's path, such as "/tenant". The endpoints stay at the origin's root.
     - `metadata_places`: of "oauth" (RFC 8414), "openid" and "openid_appended" (OpenID Connect Discovery, with the
       issuer's path inserted or in front), those that exist. The OpenID places exist only with `openid`.
-    - `metadata_changes`, `resource_changes`, `id_token_changes`: members to replace in server metadata, in the API's
-      metadata, and in id_tokens; None removes one. They make a provider that does something wrong.
+    - `metadata_changes`, `resource_changes`, `id_token_changes`, `response_changes`: members to replace in server
+      metadata, in the API's metadata, in id_tokens, and in signed responses; None removes one. They make a provider
+      that does something wrong.
     - `resource_metadata`: where the API's metadata (RFC 9728) are found: "challenge" (every 401 and 403 names the
       place), "path" (only at the well-known place with the API's path inserted) or "root".
     - `resources`: further accepted values of `resource` (RFC 8707); `require_resource` demands one.
     - `registration`: RFC 7591 and 7592; with `initial_access_token` only for clients that send it.
     - `client_metadata_documents`: a `client_id` may be the URL of the client's metadata.
     - `assertion_audience`: which `aud` a client assertion needs: the issuer, the endpoint's URL, or either.
+    - `pushed_lifetime`: how long a pushed request is good (RFC 9126).
+    - `signed_requests`: authorization requests may, or have to, be JWTs that the client signed (RFC 9101).
+    - `signed_responses`: a client may ask for redirects that are signed JWTs (JARM); needs `openid`.
     - `dpop_nonces`: both servers demand a nonce (RFC 9449 §8 and §9); `demand_dpop_nonces` makes new ones.
     - `signing_algs`: algorithms of id_tokens, the default one first.
     - lifetimes and `device_interval` are in seconds.
@@ -81,6 +90,10 @@ class FeatureSettings:
     client_metadata_documents: bool = False
     assertion_audience: Audience = "either"
     require_par: bool = False
+    pushed_lifetime: float = 60.0
+    signed_requests: SignedRequests = "off"
+    signed_responses: bool = False
+    response_changes: Mapping[str, Any] = field(default_factory=dict[str, Any])
     dpop: DPoP = "off"
     dpop_nonces: bool = False
     openid: bool = False

@@ -67,6 +67,7 @@ class AuthorizationRequest:
     max_age: int | None = None
     prompt: tuple[str, ...] = ()
     login_hint: str = ""
+    response_mode: str = "query"
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ async def userinfo(server: Server, request: web.Request, seen: Seen) -> web.Resp
     if client is None or not algorithm:
         return web.json_response(claims)
     claims |= {"iss": server.issuer, "aud": client.client_id}
-    return web.Response(text=_signed(server, client, claims, algorithm), content_type="application/jwt")
+    return web.Response(text=sign(server, client, claims, algorithm), content_type="application/jwt")
 
 
 def has_session(server: Server, issued: Issued) -> bool:
@@ -79,7 +79,7 @@ def id_token(server: Server, issued: Issued) -> str:
     if grant.acr:
         claims["acr"] = grant.acr
     claims |= _profile(grant.person, issued.scopes)
-    return _signed(server, client, changed(claims, server.id_token_changes), algorithm)
+    return sign(server, client, changed(claims, server.id_token_changes), algorithm)
 
 
 def logout_token(server: Server, client_id: str, person: str, session_id: str, changes: dict[str, Any]) -> str:
@@ -98,7 +98,7 @@ def logout_token(server: Server, client_id: str, person: str, session_id: str, c
     if session_id:
         claims["sid"] = session_id
     algorithm = client.metadata.get("id_token_signed_response_alg", next(iter(server.signing_algs)))
-    return _signed(server, client, changed(claims, changes), algorithm, "logout+jwt")
+    return sign(server, client, changed(claims, changes), algorithm, "logout+jwt")
 
 
 def read_id_token(server: Server, token: str) -> dict[str, Any] | None:
@@ -128,7 +128,8 @@ def _profile(person: str, scopes: tuple[str, ...]) -> dict[str, Any]:
     return claims
 
 
-def _signed(server: Server, client: Client, claims: dict[str, Any], algorithm: str, typ: str = "JWT") -> str:
+def sign(server: Server, client: Client, claims: dict[str, Any], algorithm: str, typ: str = "JWT") -> str:
+    """The claims as a JWT for a client; Refused where there is no key for the algorithm."""
     if algorithm == "HS256" and client.secret:
         return jose.sign_with_secret(claims, client.secret, typ)
     for key in server.keys:

@@ -110,7 +110,7 @@ def verify(token: str, keys: Sequence[Mapping[str, Any]], algorithms: Collection
         try:
             if _verified(token, import_key(dict(key)), alg):
                 return claims
-        except (JoseError, ValueError, TypeError):
+        except (JoseError, ValueError, TypeError, KeyError):
             continue
     raise BadToken("the signature is not by a known key")
 

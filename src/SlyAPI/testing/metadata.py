@@ -92,12 +92,17 @@ def described(server: Server) -> dict[str, Any]:
 
 
 def _of_authorization(server: Server) -> dict[str, Any]:
+    algs = {"authorization_signing_alg_values_supported": list(server.signing_algs)}
     return {
+        **(algs if server.signed_responses else {}),
         "authorization_endpoint": server.authorize_url,
         "pushed_authorization_request_endpoint": f"{server.origin}/par",
         "require_pushed_authorization_requests": server.require_par,
         "response_types_supported": ["code"],
-        "response_modes_supported": ["query"],
+        "response_modes_supported": list(server.response_modes),
+        "request_parameter_supported": server.signed_requests != "off",
+        "request_uri_parameter_supported": False,
+        "require_signed_request_object": server.signed_requests == "required",
         "code_challenge_methods_supported": ["S256"],
         "authorization_response_iss_parameter_supported": True,
         "acr_values_supported": list(ACR_VALUES),
@@ -114,8 +119,6 @@ def _of_identity(server: Server) -> dict[str, Any]:
         "userinfo_signing_alg_values_supported": list(server.signing_algs),
         "claims_supported": ["sub", "name", "email", "email_verified", "auth_time", "acr", "sid"],
         "prompt_values_supported": ["none", "login", "consent", "select_account"],
-        "request_parameter_supported": False,
-        "request_uri_parameter_supported": False,
         "backchannel_logout_supported": True,
         "backchannel_logout_session_supported": True,
     }

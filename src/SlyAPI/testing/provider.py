@@ -92,6 +92,8 @@ class PracticeProvider(Server):
         if self.openid:
             self.scopes = {**identity.SCOPES, **self.scopes}
             self.keys = identity.new_keys(self)
+        if self.signed_responses and not self.openid:
+            raise ValueError("signed_responses needs openid, whose keys sign them")
         if self.dpop not in ("off", "allowed", "required"):
             raise ValueError("dpop is 'off', 'allowed' or 'required'")
         if self.dpop != "off":

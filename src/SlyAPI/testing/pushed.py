@@ -15,9 +15,9 @@ from .client_auth import authenticated
 from .endpoint import Seen, Server
 from .grants import Refused, digest
 from .request_reader import read_form
+from .signed_request import BadRequestObject, opened
 
 PUSHED = "urn:ietf:params:oauth:request_uri:"
-_LIFETIME = 60
 _CREDENTIALS = ("client_secret", "client_assertion", "client_assertion_type")
 
 
@@ -30,7 +30,10 @@ async def push(server: Server, request: web.Request, seen: Seen) -> web.Response
     values = {name: value for name, value in form.items() if name not in _CREDENTIALS}
     pairs = list({**values, "client_id": client.client_id}.items())
     try:
-        wanted = read_authorization_request(pairs, server.ledger.clients, server.scopes)
+        pairs = await opened(server, client, pairs)
+        wanted = read_authorization_request(pairs, server.ledger.clients, server.scopes, server.response_modes)
+    except BadRequestObject as bad:
+        raise Refused("invalid_request_object", str(bad)) from bad
     except ShowPage as shown:
         raise Refused("invalid_request", str(shown)) from shown
     except SendBack as back:
@@ -43,5 +46,5 @@ async def push(server: Server, request: web.Request, seen: Seen) -> web.Response
         raise Refused("invalid_dpop_proof", "dpop_jkt is not the thumbprint of the proof's key")
     uri = PUSHED + secrets.token_urlsafe(32)
     wanted = replace(wanted, dpop_jkt=wanted.dpop_jkt or key)
-    server.pushed[digest(uri)] = (wanted, server.clock() + _LIFETIME)
-    return web.json_response({"request_uri": uri, "expires_in": _LIFETIME}, status=201)
+    server.pushed[digest(uri)] = (wanted, server.clock() + server.pushed_lifetime)
+    return web.json_response({"request_uri": uri, "expires_in": int(server.pushed_lifetime)}, status=201)

@@ -13,7 +13,8 @@ The rule: a test uses the public methods of a store only.
 
 import asyncio
 import threading
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, Literal
 
 from ..errors import CredentialsNotFoundError, SupersededError
 
@@ -22,6 +23,20 @@ _NAMES = ("alice", "Alice", "a.b@example.com", "../up", "a/b", "ünï", "with sp
 
 def _tokens(token: str) -> dict[str, Any]:
     return {"token": token, "refresh_token": "r-" + token, "expires_at": None, "token_type": "Bearer", "scopes": []}
+
+
+def _ending(access: float | None, refresh: float | None) -> dict[str, Any]:
+    """Tokens that end at these epoch seconds; None: the provider reported no end."""
+    value = _tokens("1") | {"expires_at": _time(access)}
+    return value if refresh is None else value | {"refresh_expires_at": _time(refresh)}
+
+
+def _time(at: float | None) -> str | None:
+    return None if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+async def _found(store: Any, token: Literal["access", "refresh"], before: float, *after: float) -> set[str]:
+    return {name async for page in store.ending(token, before, *after) for name, _ in page}
 
 
 async def _is_refused(store: Any, old: Any, new: Any) -> bool:
@@ -164,6 +179,41 @@ class StoreContract:
         async with asyncio.timeout(10), store.lock("alice"):
             pass
 
+    async def test_users_are_counted_and_named_one_by_one(self, store: Any) -> None:
+        for name in _NAMES:
+            await store.save(name, _tokens("1"))
+        await store.delete(_NAMES[0])
+        assert await store.count() == len(_NAMES) - 1
+        assert sorted([name async for name in store.each_name()]) == sorted(_NAMES[1:])
+
+    async def test_no_user_whose_token_ends_in_a_time_is_left_out(self, store: Any) -> None:
+        for number, name in enumerate(_NAMES):
+            await store.save(name, _ending(1000.0 + number, 2000.5 + number))
+        await store.save("none", _ending(None, None))
+        for number, name in enumerate(_NAMES):
+            assert name in await _found(store, "access", 1000 + number, 999 + number)
+            assert name in await _found(store, "refresh", 2000.5 + number, 2000)
+        assert set(_NAMES) <= await _found(store, "refresh", 1e12)
+
+    async def test_what_the_last_change_of_a_user_says_is_found(self, store: Any) -> None:
+        await store.save("alice", _ending(5000, None))
+        await store.replace("alice", await store.load("alice"), _ending(3000, 4000))
+        assert "alice" in await _found(store, "access", 3000)
+        assert "alice" in await _found(store, "refresh", 4000)
+        await store.save("alice", {"access_token": "a", "expires_in": 10, "refresh_token_expires_in": 20})
+        for token in ("access", "refresh"):  # a token reply, stored unchanged: its end is known to who loads it
+            assert "alice" in await _found(store, token, 1e12)
+        await store.delete("alice")
+        assert not [name for name in await _found(store, "access", 1e12) if name == "alice"]
+
+    async def test_a_background_task_is_done_by_one_at_a_time(self, store: Any) -> None:
+        await store.save("alice", _tokens("1"))
+        async with store.task_lock("sweep"), asyncio.timeout(10), store.lock("alice"):
+            inside = asyncio.create_task(_sweeps(store))
+            assert not (await asyncio.wait([inside], timeout=0.1))[0]
+        await asyncio.wait_for(inside, 60)
+        assert await store.names() == ["alice"]
+
     async def test_an_entry_loads_saves_and_deletes_its_user(self, store: Any) -> None:
         await store.save("alice", _tokens("1"))
         entry = store.user("alice")
@@ -182,6 +232,13 @@ class KeptStoreContract(StoreContract):
         await store.save("alice", _tokens("1"))
         assert await reopened.load("alice") == _tokens("1")
         assert await reopened.names() == ["alice"]
+
+    async def test_a_background_task_is_done_by_one_of_two_objects(self, store: Any, reopened: Any) -> None:
+        await store.save("alice", _tokens("1"))
+        async with store.task_lock("sweep"):
+            inside = asyncio.create_task(_sweeps(reopened))
+            assert not (await asyncio.wait([inside], timeout=0.1))[0]
+        await asyncio.wait_for(inside, 60)
 
     async def test_two_objects_for_one_place_share_the_lock(self, store: Any, reopened: Any) -> None:
         await store.save("alice", _tokens("0"))
@@ -249,4 +306,9 @@ class ServedStoreContract(KeptStoreContract):
 
 async def _enters(store: Any) -> None:
     async with store.lock("alice"):
+        pass
+
+
+async def _sweeps(store: Any) -> None:
+    async with store.task_lock("sweep"):
         pass

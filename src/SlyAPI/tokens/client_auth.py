@@ -17,6 +17,7 @@ ClientAuth = Literal[
 (RFC 7523 §2.2); by a certificate in TLS (RFC 8705 §2)."""
 METHODS: tuple[ClientAuth, ...] = get_args(ClientAuth)
 BY_ASSERTION = ("client_secret_jwt", "private_key_jwt")
+BY_CERTIFICATE = ("tls_client_auth", "self_signed_tls_client_auth")
 
 
 def read_client_auth(value: object) -> ClientAuth | None:

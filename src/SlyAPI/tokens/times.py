@@ -70,7 +70,7 @@ _REFRESH_LIVES = ("refresh_expires_in", "refresh_token_expires_in", "x_refresh_t
 def refresh_expiry(reply: Mapping[str, Any], now: float, unit: float) -> datetime | None:
     """When the refresh token of a token reply expires; None if the reply does not say. `unit` in seconds."""
     for name in _REFRESH_LIVES:
-        life = seconds(reply.get(name))
+        life = seconds(reply[name]) if name in reply else None
         if life is not None and life > 0:  # Keycloak sends 0 for an offline token, which does not expire
             return from_epoch(now + life * unit)
     return None

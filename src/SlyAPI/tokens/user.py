@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Self
 
-from ..errors import clean_traceback
+from ..errors import IdentityError, clean_traceback
 from ..json_file import StrPath, display_path, read_json_file
 from ..web.secret_values import SecretJson
 from .client_auth import ClientAuth
@@ -72,6 +72,15 @@ class OAuth2User:
         """The kind of token that an exchange gave, as a URN (RFC 8693 §2.2.1); None after another grant."""
         issued = (self.extra or {}).get("issued_token_type")
         return issued if isinstance(issued, str) else None
+
+    @property
+    def subject(self) -> str | None:
+        """The account that the token reply names (`sub`, as AT Protocol has it), by the server's word alone.
+
+        A refresh for another account is refused. OpenID Connect's verified subject is `identity.subject`.
+        """
+        subject = (self.extra or {}).get("sub")
+        return subject if isinstance(subject, str) else None
 
     def to_dict(self) -> dict[str, Any]:
         """The file format: `{token, refresh_token, expires_at, token_type, scopes}`, then optional members if set."""
@@ -146,7 +155,7 @@ class OAuth2User:
 
         `previous` is the user refreshed: what the reply omits stays (§6). Its `id_token` is not verified yet.
         `dpop_key`: the key of the request's proof, to which the token must be bound.
-        Raises `BadReplyError`.
+        Raises `BadReplyError`, `IdentityError` for a refresh that names another account.
         """
         fields = answer_fields(answer, now, refresh_life_unit, bound=dpop_key is not None)
         if dpop_key is not None:
@@ -154,14 +163,15 @@ class OAuth2User:
         if isinstance(answer.get("id_token"), str):
             fields["id_token"] = answer["id_token"]
         granted = fields.pop("scopes")
-        issued = answer.get("issued_token_type")
-        if previous is None and isinstance(issued, str):
-            fields["extra"] = {"issued_token_type": issued}
         if previous is None:
+            more = {name: answer.get(name) for name in ("issued_token_type", "sub")}
+            fields["extra"] = {name: text for name, text in more.items() if isinstance(text, str)} or None
             if granted is None:  # RFC 6749 §5.1: granted as requested
                 return cls(**fields, scopes=requested or [])
             differs = requested is not None and set(requested) != set(granted)
             return cls(**fields, scopes=granted, requested_scopes=requested if differs else None)
+        if previous.subject is not None and answer.get("sub", previous.subject) != previous.subject:
+            raise IdentityError("The refreshed token is of another account than the one before (sub).")
         if fields["refresh_token"] in (None, "", previous.refresh_token):
             fields["refresh_token"] = previous.refresh_token
             fields["refresh_expires_at"] = fields["refresh_expires_at"] or previous.refresh_expires_at

@@ -8,6 +8,7 @@ import os
 import secrets
 import stat
 import threading
+import zlib
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -52,6 +53,7 @@ class Body:
         self.size = None if None in sizes else sum(size or 0 for size in sizes)
         self.again = all(source.again for source in sources)
         self.content_type = content_type
+        self.compressed = False
         self.failure: Exception | None = None
         self._sources = sources
         self._progress = progress
@@ -62,7 +64,15 @@ class Body:
         given = {name: value for name, value in (own or {}).items() if name.lower() != "content-length"}
         if not any(name.lower() == "content-type" for name in given):
             given["Content-Type"] = self.content_type
+        if self.compressed:
+            given["Content-Encoding"] = "gzip"
         return given if self.size is None else {**given, "Content-Length": str(self.size)}
+
+    def gzipped(self) -> "Body":
+        """The same body, compressed while it is sent (RFC 9110 §8.4.1.3), so that its size is unknown before."""
+        body = Body([_Gzip(self._sources)], self.content_type, self._progress, self._total)
+        body.compressed = True
+        return body
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self._pieces()
@@ -83,9 +93,9 @@ class Body:
             raise
 
 
-def body_of(content: Content, progress: Progress | None = None, total: Total | None = None) -> Body:
-    """A body of one content alone."""
-    kind = "text/plain; charset=utf-8" if isinstance(content, str) else _BINARY
+def body_of(content: Content, progress: Progress | None = None, total: Total | None = None, kind: str = "") -> Body:
+    """A body of one content alone, of the media type `kind`."""
+    kind = kind or ("text/plain; charset=utf-8" if isinstance(content, str) else _BINARY)
     return Body([_source(content)], kind, progress, total)
 
 
@@ -191,6 +201,24 @@ class _Bytes:
     async def pieces(self) -> AsyncGenerator[bytes, None]:
         for at in range(0, len(self._raw), _PIECE):
             yield self._raw[at : at + _PIECE]
+
+
+class _Gzip:
+    """Sources one after the other, as one body in gzip (RFC 1952)."""
+
+    size: int | None = None
+
+    def __init__(self, sources: "Sequence[_Source]") -> None:
+        self._sources = sources
+        self.again = all(source.again for source in sources)
+
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
+        packer = zlib.compressobj(wbits=31)  # gzip's header and checksum
+        for source in self._sources:
+            async for piece in source.pieces():
+                if packed := await asyncio.to_thread(packer.compress, piece):
+                    yield packed
+        yield packer.flush()
 
 
 class _Once:

@@ -1,40 +1,93 @@
 """Client certificates for mutual TLS (RFC 8705): the files of a client, as what a connection needs of them.
 
-The rule: a certificate that was renewed on disk is read anew; no message shows a key.
+The rule: a certificate that was renewed on disk is read anew by the next request, and the one before serves while the
+new files are incomplete; no message shows a key.
 """
 
+import hashlib
+import logging
 import os
 import ssl
-from functools import lru_cache
+from base64 import urlsafe_b64encode
+from typing import NamedTuple
 
 from ..errors import ConfigError
 from ..json_file import StrPath, display_path
 
 Certificate = StrPath | tuple[StrPath, StrPath]
 """One PEM file with certificate and key, or a pair of files: the certificate and its key."""
+_log = logging.getLogger("SlyAPI")
+_MOST = 64
+"""Certificates that are kept ready."""
+_NEXT_STEP = "Give one PEM file with both, or a pair: certificate=(CERTIFICATE, KEY)."
+
+
+class _Ready(NamedTuple):
+    """A context, and the files that it was made of; a new one makes new connections."""
+
+    stamps: tuple[tuple[int, int, int], ...]
+    context: ssl.SSLContext
+
+
+_ready: dict[tuple[str, ...], _Ready] = {}
 
 
 def tls_context(certificate: Certificate) -> ssl.SSLContext:
-    """What presents the certificate in TLS. Raises `ConfigError` for files that cannot be used."""
-    paths = certificate if isinstance(certificate, tuple) else (certificate,)
-    names = tuple(os.fsdecode(path) for path in paths)
+    """What presents the certificate in TLS; the same object until a file changes.
+
+    Raises `ConfigError` for files that cannot be used, unless they could be used before: who renews a certificate and
+    its key may be between the two files.
+    """
+    names = _names(certificate)
+    before = _ready.get(names)
     try:
-        return _context(names, tuple(os.stat(name).st_mtime_ns for name in names))
+        stamps = tuple(_stamp(name) for name in names)
+        if before is not None and before.stamps == stamps:
+            return before.context
+        context = ssl.create_default_context()
+        context.load_cert_chain(names[0], names[-1], password=_no_password)
     except ssl.SSLError:
         problem = "contains no certificate with its private key, or the key has a password"
     except (OSError, ValueError) as error:
         problem = f"cannot be read ({getattr(error, 'strerror', None) or 'not a path'})"
-    raise ConfigError(
-        f"The client certificate {display_path(names[0])} {problem}.",
-        next_step="Give one PEM file with both, or a pair: certificate=(CERTIFICATE, KEY).",
-    )
+    else:
+        while len(_ready) >= _MOST:
+            _ready.pop(next(iter(_ready)), None)
+        _ready[names] = _Ready(stamps, context)
+        return context
+    if before is not None:
+        _log.warning("The client certificate %s %s; the one before stays in use.", display_path(names[0]), problem)
+        return before.context
+    raise ConfigError(f"The client certificate {display_path(names[0])} {problem}.", next_step=_NEXT_STEP)
 
 
-@lru_cache(maxsize=64)
-def _context(names: tuple[str, ...], changed: tuple[int, ...]) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    context.load_cert_chain(names[0], names[-1], password=_no_password)
-    return context
+def thumbprint(certificate: Certificate) -> str:
+    """`x5t#S256` (RFC 8705 §3.1): the base64url SHA-256 hash of the certificate, to which its tokens are bound.
+
+    Raises `ConfigError` for a file without one.
+    """
+    name = _names(certificate)[0]
+    try:
+        with open(name, encoding="ascii", errors="replace") as file:
+            _, begin, rest = file.read(1 << 20).partition(ssl.PEM_HEADER)
+        body, end, _ = rest.partition(ssl.PEM_FOOTER)
+        if begin and end:
+            digest = hashlib.sha256(ssl.PEM_cert_to_DER_cert(f"{begin}{body}{end}")).digest()
+            return urlsafe_b64encode(digest).rstrip(b"=").decode("ascii")
+    except (OSError, ValueError):
+        pass
+    raise ConfigError(f"The client certificate {display_path(name)} cannot be read.", next_step=_NEXT_STEP)
+
+
+def _names(certificate: Certificate) -> tuple[str, ...]:
+    paths = certificate if isinstance(certificate, tuple) else (certificate,)
+    return tuple(os.fsdecode(path) for path in paths)
+
+
+def _stamp(name: str) -> tuple[int, int, int]:
+    """What changes when a file is written, or replaced by a rename."""
+    found = os.stat(name)
+    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def _no_password() -> bytes:

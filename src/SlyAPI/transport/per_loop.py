@@ -37,6 +37,11 @@ class PerLoop(Generic[T]):
             held = self._held[loop] = _Open(loop, self._make, self._close)
         return held.it
 
+    def held(self) -> T | None:
+        """The running loop's, if this process has made one."""
+        held = self._held.get(asyncio.get_running_loop())
+        return held.it if held is not None and held.process == os.getpid() else None
+
     async def close(self) -> None:
         """Closes the running loop's; the next use makes a new one."""
         held = self._held.pop(asyncio.get_running_loop(), None)

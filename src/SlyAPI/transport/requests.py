@@ -15,7 +15,7 @@ from ..errors import BadReplyError
 from ..web.events import request_log, requested
 from ..web.messages import Reply, Request
 from ..web.urls import bare_url
-from .sessions import in_use, session_on_same_connector
+from .sessions import bare_session
 
 if TYPE_CHECKING:
     import ssl
@@ -66,12 +66,13 @@ async def send(
 ) -> Reply:
     """Sends a request with secrets in it and reads the whole reply, whatever its status.
 
-    `client` only lends its connections (`session_on_same_connector`). `timeout` in seconds counts everything. Raises
+    `client` only lends its connections (`bare_session`). `timeout` in seconds counts everything. Raises
     `NetworkError`, `RequestTimeoutError`, or `BadReplyError` for a body larger than `limit`.
     """
     with TranslatedErrors(request, timeout):
-        async with session_on_same_connector(client) as session, in_use(client):
-            return await logged(request, _send(session, request, timeout, limit))
+        async with bare_session(client) as session:
+            sending = _send(session, request, timeout, limit)
+            return await (logged(request, sending) if request_log.isEnabledFor(logging.DEBUG) else sending)
 
 
 async def _send(session: "aiohttp.ClientSession", request: Request, timeout: float, limit: int) -> Reply:
@@ -79,7 +80,7 @@ async def _send(session: "aiohttp.ClientSession", request: Request, timeout: flo
     from yarl import URL
 
     response = await session.request(
-        request.method.value,
+        request.method,
         URL(request.url),
         headers=request.headers,
         data=request.data or None,
@@ -126,7 +127,18 @@ async def fetch(client: "aiohttp.ClientSession", request: Request, limit: int = 
 
 
 async def _fetch(client: "aiohttp.ClientSession", request: Request, limit: int) -> Reply:
-    response = await ask(client, request)
+    # as `ask` does, whose call costs 0.6 % of a GET's instructions
+    response = await client.request(
+        request.method,
+        request.url,
+        params=request.query_params or None,
+        headers=request.headers,
+        json=request.data if request.data_is_json else None,
+        data=None if request.data_is_json else request.data or None,
+        allow_redirects=False,
+        raise_for_status=False,
+        ssl=True if request.certificate is None else _tls(request),
+    )
     refused = response.status >= 400
     body = await read_body(response, ERROR_BODY_LIMIT if refused else limit, cut=refused)
     return Reply(response.status, response.headers, body, request.url)
@@ -156,7 +168,7 @@ async def read_body(response: "aiohttp.ClientResponse", limit: int, *, cut: bool
     chunks: list[bytes] = []
     size = 0
     try:
-        while not content.at_eof():
+        while True:
             chunk = await content.readany()
             chunks.append(chunk)
             size += len(chunk)
@@ -165,6 +177,8 @@ async def read_body(response: "aiohttp.ClientResponse", limit: int, *, cut: bool
                 if not cut:
                     asked = f"{response.method} {bare_url(str(response.url))}"
                     raise BadReplyError(f"{asked}: the reply is larger than {limit} bytes.", kind="permanent")
+                break
+            if content.at_eof():
                 break
     except BaseException:
         response.close()

@@ -1,12 +1,12 @@
-"""aiohttp sessions: one for each event loop, or one on the connections of the caller's session.
+"""aiohttp sessions: one for each event loop, shared by the clients in it, or one on the caller's connections.
 
 The rule: nobody has to close anything, and a session is not closed while a token request uses its connections.
 """
 
 import asyncio
-import contextlib
+import os
 import weakref
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING
@@ -16,40 +16,8 @@ from .per_loop import PerLoop
 if TYPE_CHECKING:
     import aiohttp
 
-
-def session_on_same_connector(client: "aiohttp.ClientSession | None") -> "aiohttp.ClientSession":
-    """A session on the client's connections, with their TLS settings and its proxy, to be closed after use.
-
-    It has none of the client's headers, cookies, credentials, base URL and middlewares, which are meant for an API.
-    """
-    import aiohttp
-
-    if client is None or client.closed:
-        return aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
-    return aiohttp.ClientSession(
-        connector=client.connector,
-        connector_owner=False,
-        cookie_jar=aiohttp.DummyCookieJar(),
-        trust_env=client.trust_env,
-        proxy=getattr(client, "_default_proxy", None),  # aiohttp has no public name for it
-        proxy_auth=getattr(client, "_default_proxy_auth", None),
-    )
-
-
-_USES: "weakref.WeakKeyDictionary[aiohttp.ClientSession, set[asyncio.Future[None]]]" = weakref.WeakKeyDictionary()
-
-
-@contextlib.asynccontextmanager
-async def in_use(client: "aiohttp.ClientSession | None") -> AsyncGenerator[None, None]:
-    """Keeps `Sessions` from closing the client: losing a token reply can end a grant."""
-    use = asyncio.get_running_loop().create_future()
-    uses = _USES.setdefault(client, set()) if client is not None else set()
-    uses.add(use)
-    try:
-        yield
-    finally:
-        uses.discard(use)
-        use.cancel()
+CONNECTIONS = 100
+"""Connections to one host that an event loop's shared session opens at most; further calls wait for one of them."""
 
 
 def load_aiohttp() -> None:
@@ -57,21 +25,118 @@ def load_aiohttp() -> None:
     import aiohttp  # noqa: F401  # pyright: ignore[reportUnusedImport]
 
 
-class Sessions(PerLoop["aiohttp.ClientSession"]):
-    """One `aiohttp.ClientSession` for each event loop, made on first use, closed when its loop ends.
+class Lent:
+    """One event loop's session, and the clients that use it, which it does not keep from being collected."""
+
+    __slots__ = ("closed", "loop", "process", "session", "users")
+
+    def __init__(self, trace_configs: "Sequence[aiohttp.TraceConfig]") -> None:
+        import aiohttp
+
+        self.loop, self.process, self.closed = asyncio.get_running_loop(), os.getpid(), False
+        self.session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, limit_per_host=CONNECTIONS),  # no API makes another one wait
+            cookie_jar=aiohttp.DummyCookieJar(),  # one user's cookies must not go out with another's request
+            trace_configs=[*trace_configs],
+        )
+        # by id, because a client may be a dataclass, which has no hash
+        self.users: weakref.WeakValueDictionary[int, object] = weakref.WeakValueDictionary()
+
+    async def close(self) -> None:
+        """Closes the session, after the token requests on its connections."""
+        self.closed = True
+        if uses := _USES.get(self.session):
+            await asyncio.wait(uses)
+        await self.session.close()
+
+
+class Sessions(PerLoop[Lent]):
+    """One session for each event loop, made on first use, closed with its last user, or when its loop ends.
 
     `trace_configs` are called for its requests.
     """
 
     def __init__(self, trace_configs: "Sequence[aiohttp.TraceConfig]" = ()) -> None:
-        import aiohttp
+        super().__init__(partial(Lent, trace_configs), Lent.close, attrgetter("closed"))
 
-        session = aiohttp.ClientSession
-        make = partial(session, trace_configs=[*trace_configs]) if trace_configs else session
-        super().__init__(make, _close_after_use, attrgetter("closed"))
+    def join(self, user: object) -> Lent:
+        """The running loop's, open until all its users left or were collected."""
+        lent = self.get()
+        lent.users[id(user)] = user
+        return lent
+
+    async def leave(self, user: object) -> None:
+        """Closes the running loop's if the user was its last one."""
+        lent = self.held()
+        if lent is not None and lent.users.pop(id(user), None) is user and not lent.users:
+            await self.close()
 
 
-async def _close_after_use(session: "aiohttp.ClientSession") -> None:
-    if uses := _USES.get(session):
-        await asyncio.wait(uses)
-    await session.close()
+_shared: "weakref.ref[Sessions] | None" = None
+
+
+def shared_sessions() -> Sessions:
+    """The sessions of all clients that asked for nothing else, which keep them; without a client they are closed."""
+    global _shared
+    sessions = None if _shared is None else _shared()
+    if sessions is None:
+        sessions = Sessions()
+        _shared = weakref.ref(sessions)
+    return sessions
+
+
+_USES: "weakref.WeakKeyDictionary[aiohttp.ClientSession, set[asyncio.Future[None]]]" = weakref.WeakKeyDictionary()
+_BARE: "weakref.WeakKeyDictionary[aiohttp.ClientSession, aiohttp.ClientSession]" = weakref.WeakKeyDictionary()
+"""By the caller's session, ours on its connections."""
+
+
+class bare_session:
+    """A session on the client's connections, with their TLS settings and its proxy; without a client the shared one.
+
+    It has none of the client's headers, cookies, credentials, base URL and middlewares, which are meant for an API.
+    `Sessions` does not close it within the block: losing a token reply can end a grant.
+    """
+
+    def __init__(self, client: "aiohttp.ClientSession | None") -> None:
+        self._client = client if client is not None and not client.closed else None
+        self._sessions: Sessions | None = None
+
+    async def __aenter__(self) -> "aiohttp.ClientSession":
+        if self._client is None or _is_shared(self._client):
+            self._sessions = shared_sessions()
+            session = self._client = self._sessions.join(self).session
+        else:
+            session = _on_same_connector(self._client)
+        self._use = asyncio.get_running_loop().create_future()
+        _USES.setdefault(self._client, set()).add(self._use)
+        return session
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._client is not None
+        _USES[self._client].discard(self._use)
+        self._use.cancel()
+        if self._sessions is not None:
+            await self._sessions.leave(self)
+
+
+def _is_shared(client: "aiohttp.ClientSession") -> bool:
+    sessions = None if _shared is None else _shared()
+    lent = None if sessions is None else sessions.held()
+    return lent is not None and lent.session is client
+
+
+def _on_same_connector(client: "aiohttp.ClientSession") -> "aiohttp.ClientSession":
+    import aiohttp
+
+    bare = _BARE.get(client)
+    if bare is None or bare.connector is not client.connector:
+        bare = _BARE[client] = aiohttp.ClientSession(
+            connector=client.connector,
+            connector_owner=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=client.trust_env,
+            proxy=getattr(client, "_default_proxy", None),  # aiohttp has no public name for it
+            proxy_auth=getattr(client, "_default_proxy_auth", None),
+        )
+        weakref.finalize(client, bare.detach)  # its connections are the caller's to close
+    return bare

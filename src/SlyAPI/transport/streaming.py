@@ -17,7 +17,7 @@ from ..errors import BadReplyError, clean_traceback
 from ..web.events import request_log
 from ..web.messages import REDIRECTS, Reply, Request
 from ..web.urls import bare_url
-from .requests import ERROR_BODY_LIMIT, TranslatedErrors, ask, logged, read_body
+from .requests import ERROR_BODY_LIMIT, TranslatedErrors, ask, logged, raise_translated, read_body
 
 if TYPE_CHECKING:
     import aiohttp
@@ -60,7 +60,16 @@ class Streamed(Reply):
     @clean_traceback
     async def pieces(self) -> AsyncGenerator[bytes, None]:
         """The body in pieces as they arrive, decompressed. Raises `NetworkError` where the connection breaks."""
-        while piece := await self._piece():
+        content = self._response.content
+        while True:
+            try:
+                piece = await content.readany()
+            except BaseException as error:
+                self.close()
+                raise_translated(error, self._request)
+                raise
+            if not piece:
+                return
             yield piece
 
     @clean_traceback
@@ -103,14 +112,6 @@ class Streamed(Reply):
         with TranslatedErrors(self._request):
             async with asyncio.timeout(timeout):
                 return await read_body(self._response, limit)
-
-    async def _piece(self) -> bytes:
-        try:
-            with TranslatedErrors(self._request):
-                return await self._response.content.readany()
-        except BaseException:
-            self.close()
-            raise
 
 
 async def begin(client: "aiohttp.ClientSession", request: Request, limit: int) -> Reply:

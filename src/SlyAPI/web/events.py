@@ -32,6 +32,8 @@ def requested(request: Request, seconds: float, status: int | None, size: int | 
 
 def refreshed(host: str, why: str, until: datetime | None) -> None:
     """A token was refreshed at `host`."""
+    if not refresh_log.isEnabledFor(logging.INFO):
+        return  # the event costs more than the rest of a refresh's last step
     end = None if until is None else f"{until:%Y-%m-%dT%H:%M:%SZ}"
     fields = {"host": printable(host, 100), "why": why, "until": end}
     message = "Token renewed at %(host)s (%(why)s), good until " + ("%(until)s" if end else "the provider ends it")

@@ -15,13 +15,14 @@ def masked(text: str, secrets: Iterable[str]) -> str:
     Replaced are a secret as it is, URL-encoded, and in base64. Secrets of less than four characters stay: every
     other word would contain them. Takes time linear in the length of the text.
     """
-    spellings = {spelling for secret in secrets if len(secret) > 3 for spelling in (secret, _base64(secret))}
+    fitting = [secret for secret in secrets if 3 < len(secret) <= len(text)]  # an encoded one is not shorter
+    spellings = {spelling for secret in fitting for spelling in (secret, _base64(secret))}
     for spelling in sorted(spellings, key=len, reverse=True):
         for as_written in (spelling, *_url_encoded(spelling)):
             text = text.replace(as_written, "***")
     plain = None
     for spelling in spellings:
-        if len(spelling) <= len(text):  # an encoded one is not shorter
+        if len(spelling) <= len(text):
             plain = plain or _plain_forms(text)
             core = _plain_forms(spelling)[-1]
             if len(plain) > _ROUNDS or (len(core) > 3 and any(core in form for form in plain)):

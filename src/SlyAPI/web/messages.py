@@ -149,7 +149,8 @@ def retry_after(headers: Mapping[str, str], now: float | None = None) -> float |
     return max(0.0, at - start)
 
 
-_SMALLEST_SKEW = 60.0
+NOTICEABLE_SKEW = 60.0
+"""Seconds by which a clock has to be off before a refusal is attributed to it."""
 
 
 def skew(headers: Mapping[str, str], now: float) -> float:
@@ -158,4 +159,4 @@ def skew(headers: Mapping[str, str], now: float) -> float:
         ahead = parsedate_to_datetime(headers["Date"]).timestamp() - now
     except (KeyError, ValueError, TypeError, OverflowError):
         return 0.0
-    return ahead if abs(ahead) >= _SMALLEST_SKEW else 0.0
+    return ahead if abs(ahead) >= NOTICEABLE_SKEW else 0.0

@@ -18,14 +18,14 @@ def as_query(params: Mapping[str, Any], delimiter: str = ",") -> dict[str, str |
     list, tuple or set becomes one parameter, its members joined by `delimiter`; booleans are
     `true` and `false`. Raises `TypeError` for anything else.
     """
-    query: dict[str, str | int] = {}
+    query: dict[str, Any] = dict(params)
     for name, value in params.items():
-        kind = type(value)
-        if (kind is str and value.isascii()) or kind is int:
-            query[name] = value
-            continue
+        if (type(value) is str and value.isascii()) or type(value) is int:
+            continue  # as most are
         text = _as_text(name, value, delimiter)
-        if text is not None:
+        if text is None:
+            del query[name]
+        else:
             query[name] = text
     return query
 
@@ -54,11 +54,19 @@ def as_pairs(data: Iterable[tuple[str, Any]]) -> list[tuple[str, str]]:
     return [(name, str(text)) for name, text in texts if text is not None]
 
 
+_LISTS = (list, tuple, set, frozenset, Sequence, Set)  # the last two take ten times as long to check
+_BYTES = (str, bytes, bytearray, memoryview)
+
+
 def _is_list(value: object) -> TypeGuard[Sequence[Any] | Set[Any]]:
-    return isinstance(value, Sequence | Set) and not isinstance(value, str | bytes | bytearray | memoryview)
+    return isinstance(value, _LISTS) and not isinstance(value, _BYTES)
 
 
 def _as_text(name: str, value: Any, delimiter: str) -> str | int | None:
+    if type(value) is str:
+        return value if value.isascii() else _encodable(name, value)
+    if type(value) is list:
+        return _joined(name, value, delimiter)
     if isinstance(value, Enum):
         value = value.value
     if value is None:
@@ -72,10 +80,13 @@ def _as_text(name: str, value: Any, delimiter: str) -> str | int | None:
     if isinstance(value, float) and isfinite(value):
         return repr(value)
     if _is_list(value):
-        members = [_as_text(name, member, delimiter) for member in value]
-        texts = [str(member) for member in members if member is not None]
-        return delimiter.join(texts) if texts else None
+        return _joined(name, value, delimiter)
     raise TypeError(f"parameter {name!r} is a {type(value).__name__}, which cannot be written as query text")
+
+
+def _joined(name: str, value: Iterable[Any], delimiter: str) -> str | None:
+    texts = [str(text) for member in value if (text := _as_text(name, member, delimiter)) is not None]
+    return delimiter.join(texts) if texts else None
 
 
 def _encodable(name: str, text: str) -> str:

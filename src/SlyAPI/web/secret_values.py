@@ -15,7 +15,7 @@ class SecretForm(dict[str, str]):
 
     def secrets(self, more: Iterable[str] = ()) -> "Secrets":
         """The values that no message may repeat."""
-        return Secrets((*(self[name] for name in _SECRET_FIELDS if name in self), *more))
+        return Secrets([*[self[name] for name in _SECRET_FIELDS if name in self], *more])
 
 
 _SECRET_FIELDS = (

@@ -4,6 +4,7 @@ The rule: text in, text out; an error quotes nothing that may be secret.
 """
 
 import re
+from functools import lru_cache
 from urllib.parse import parse_qsl, urlsplit
 
 from ..errors import ConfigError, printable
@@ -32,6 +33,12 @@ def is_loopback_uri(uri: str) -> bool:
         return False
 
 
+def is_https_or_loopback(uri: str) -> bool:
+    """Whether what is sent to the URI is protected on its way, or does not leave this machine."""
+    return uri.lower().startswith("https://") or is_loopback_uri(uri)
+
+
+@lru_cache(maxsize=1024)
 def check_endpoint(uri: str, name: str, *, allow_http: bool = False) -> str:
     """`uri` if secrets may be sent there: https, or http on loopback, or any http with `allow_http`.
 

@@ -10,7 +10,7 @@ from ..auth.contract import Auth
 from ..errors import ApiError, ConfigError, OriginError, printable
 from ..transport.bodies import Body
 from ..transport.requests import REPLY_LIMIT, fetch
-from ..transport.sessions import session_on_same_connector
+from ..transport.sessions import bare_session
 from ..web.challenges import next_step, wants_nonce
 from ..web.masking import masked
 from ..web.messages import REDIRECTS, Method, Reply, Request, retry_after
@@ -56,16 +56,17 @@ async def signed_call(
     own = Request(*unsigned)
     replaced: list[str] = []
     call_again = False
+    had: set[bool] = set()
     while reply.status in (401, 403) and auth.may_sign_again(reply.status, reply.headers):
-        proof = wants_nonce(reply.headers)
+        if (for_nonce := wants_nonce(reply.headers)) in had:
+            break  # repeated once for a nonce, and once for a newer token
+        had.add(for_nonce)
         replaced += _added(own, request)
         call_again = await auth.sign_again(client, request, reply.headers)
         if not call_again or not is_repeatable(request):
             break
         reply, call_again = await fetch(client, request, limit), False
         auth.note_reply(request.url, reply.status, reply.headers)
-        if proof or not wants_nonce(reply.headers):
-            break  # repeated once; and once more for a nonce that a new token's first proof lacked
     if reply.status in REDIRECTS and "Location" in reply.headers:
         request, reply = await _follow(auth, client, own, request, reply, origin, limit, fetch)
     if reply.status >= 400:
@@ -84,8 +85,8 @@ def copied(request: Request) -> Request:
 
 def _parts(request: Request) -> tuple[Any, ...]:
     """What a copy of a request is made of: cheaper than the copy, which only a 3xx, 4xx or 5xx needs."""
-    if not (request.headers or request.query_params or request.data or request.data_is_json):
-        return request.method, request.url
+    if not (request.headers or request.data or request.data_is_json):
+        return request.method, request.url, request.query_params.copy()
     return (
         request.method,
         request.url,
@@ -128,7 +129,7 @@ async def _follow(
             reply = await fetch(client, request, limit)
         else:
             request = Request(Method.GET, own.url, headers=headers_for_other_origin(own.headers))
-            async with session_on_same_connector(client) as other:
+            async with bare_session(client) as other:
                 reply = await fetch(other, request, limit)
         if reply.status not in REDIRECTS or "Location" not in reply.headers:
             return request, reply

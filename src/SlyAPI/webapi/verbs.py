@@ -3,8 +3,9 @@
 The rule: `returns` is the type of the result, for the reader, the type checker and the parser.
 """
 
+import json
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack, overload
 
 from ..errors import BadReplyError, ConfigError, SlyError, clean_traceback
@@ -32,6 +33,7 @@ class RequestOptions(TypedDict, total=False):
     headers: Headers
     progress: Progress | None
     total: Total | None
+    compress: bool
 
 
 class Verbs:
@@ -44,7 +46,8 @@ class Verbs:
 
     What is sent, by keyword: `json`; `data`, which is a form (a mapping), text or bytes, a path, an open
     binary file, or an asynchronous iterable of bytes; `files`, a multipart form with the fields of
-    `data`; `headers`. `progress(n)` gets each number of sent bytes, `total(n)` the size (None: unknown)
+    `data`; `headers`. `compress`: the body is sent in gzip, which few APIs accept; a form without files is
+    not. `progress(n)` gets each number of sent bytes, `total(n)` the size (None: unknown)
     whenever the body begins.
     """
 
@@ -271,6 +274,7 @@ class Verbs:
         headers: Headers = None,
         progress: Progress | None = None,
         total: Total | None = None,
+        compress: bool = False,
     ) -> Request:
         """The request with its body."""
         if json is not None and (data is not None or files is not None):
@@ -280,15 +284,24 @@ class Verbs:
                 raise ConfigError("With files, data is a mapping: the other fields of the form.")
             body = multipart(as_form(data or {}), files, progress, total)
         elif data is None:
-            return self._create_request(method, path, params, json, headers)
+            request = self._create_request(method, path, params, json, headers)
+            return _compressed_json(request, headers) if compress and request.data_is_json else request
         elif isinstance(data, Mapping):
+            if compress:
+                raise ConfigError("A form without files is not compressed.", next_step="Leave compress out.")
             return self._create_form_request(method, path, params, data, headers)
         else:
             body = body_of(data, progress, total)
+        body = body.gzipped() if compress else body
         request = self._create_request(method, path, params, None, body.headers(headers))
         # text and bytes without progress stay as they are: an Auth may have to read a form in them
-        request.data = data if isinstance(data, str | bytes) and not (progress or total) else body
+        request.data = data if isinstance(data, str | bytes) and not (progress or total or compress) else body
         return request
+
+
+def _compressed_json(request: Request, headers: Headers) -> Request:
+    body = body_of(json.dumps(request.data), kind="application/json").gzipped()
+    return replace(request, headers=body.headers(headers), data=body, data_is_json=False)
 
 
 def _result(returns: Any, reply: Reply, request: Request) -> Any:

@@ -4,11 +4,13 @@ The rule: a method builds a request, sends it by `signed_call`, and reads the re
 """
 
 import os
+from asyncio import get_running_loop
 from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import asdict, is_dataclass
 from functools import partial
 from hashlib import sha256
+from os import getpid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar, Unpack, overload
 
@@ -17,7 +19,7 @@ from ..errors import ApiError, clean_traceback
 from ..paging import ItemsAt, Page, Pages, TokenPages
 from ..transport.bodies import Body, Progress, Total, form_of
 from ..transport.requests import REPLY_LIMIT, fetch
-from ..transport.sessions import Sessions, load_aiohttp
+from ..transport.sessions import Lent, Sessions, load_aiohttp, shared_sessions
 from ..transport.streaming import Streamed, begin, fetch_patiently
 from ..web.json import JsonMap, read_json
 from ..web.messages import Method, Reply, Request
@@ -56,9 +58,10 @@ class WebAPI(Verbs):
     """One web API, as one user. Set `base_url` and write methods that call `get_json` and its siblings.
 
     `auth` signs every request. `use_form_data`: bodies of `_post` and its siblings are forms, not
-    JSON. `session`: an `aiohttp.ClientSession` that the caller closes; without one, each event loop gets
-    its own on first use, closed when the loop ends or by `close()` and `async with`. `trace_configs`: trace
-    the requests of those sessions, never token requests (docs/observing.md). `reply_limit`: the largest
+    JSON. `session`: an `aiohttp.ClientSession` that the caller closes; without one, all clients in an event
+    loop share one that keeps no cookies, closed when the loop ends or when each of them was closed (`close()`,
+    `async with`) or collected. `trace_configs`: trace the requests of sessions of this client's own, never token
+    requests (docs/observing.md). `reply_limit`: the largest
     body of a reply in bytes, decompressed. `retry` (`SlyAPI.retry.Retry`): which calls are repeated;
     `limits` (`SlyAPI.limits.Limits`): how many may be under way, and how fast they start. Both are off
     unless given here or as class attributes; all objects of a class share its `limits`.
@@ -75,6 +78,8 @@ class WebAPI(Verbs):
     # created when needed: a program may hold many clients
     _session: "ClientSession | None" = None
     _sessions: Sessions | None = None
+    _lent: Lent | None = None
+    _streams: Sessions | None = None
 
     def __init__(
         self,
@@ -93,7 +98,7 @@ class WebAPI(Verbs):
         else:
             load_aiohttp()  # during the program's start, not at its first await
         if trace_configs:
-            self._sessions = Sessions(trace_configs)
+            self._sessions = self._streams = Sessions(trace_configs)
         if retry is not None or limits is not None:
             from .retried_call import check_policies
 
@@ -109,16 +114,29 @@ class WebAPI(Verbs):
     def _client(self) -> "ClientSession":
         if self._session is not None:
             return self._session
-        if self._sessions is None:
-            self.__dict__.setdefault("_sessions", Sessions())  # another thread may do the same
-            assert self._sessions is not None
-        return self._sessions.get()
+        lent = self._lent
+        if lent is None or lent.closed or lent.loop is not get_running_loop() or lent.process != getpid():
+            if self._sessions is None:
+                self._sessions = shared_sessions()
+            lent = self._lent = self._sessions.join(self)
+        return lent.session
+
+    @property
+    def _stream_client(self) -> "ClientSession":
+        """For what may take long: on connections of this client's own, so that no other one waits for them."""
+        if self._session is not None:
+            return self._session
+        if self._streams is None:
+            self.__dict__.setdefault("_streams", Sessions())  # another thread may do the same
+            assert self._streams is not None
+        return self._streams.join(self).session
 
     async def close(self) -> None:
-        """Closes this event loop's session, unless the caller gave it. A later call creates a new one."""
+        """Closes this event loop's session, unless other clients use it or the caller gave it. A call opens it anew."""
         await self.auth.wait_for_refresh()
-        if self._sessions is not None:
-            await self._sessions.close()
+        for sessions in (self._sessions, self._streams):
+            if sessions is not None:
+                await sessions.leave(self)
 
     async def __aenter__(self) -> Self:
         return self
@@ -352,11 +370,13 @@ class WebAPI(Verbs):
         using = using or (fetch_patiently if isinstance(request.data, Body) else fetch)
         origin = origin_of(self.base_url)
         if self.retry is None and self.limits is None:
-            return signed_call(self.auth, self._client, request, origin, self.reply_limit, using)
+            client = self._client if using is fetch else self._stream_client
+            return signed_call(self.auth, client, request, origin, self.reply_limit, using)
         from .retried_call import retried_call
 
-        def call(request: Request, fetch: Fetch) -> Awaitable[Reply]:
-            return signed_call(self.auth, self._client, request, origin, self.reply_limit, fetch)
+        def call(request: Request, attempt: Fetch) -> Awaitable[Reply]:
+            client = self._client if using is fetch else self._stream_client
+            return signed_call(self.auth, client, request, origin, self.reply_limit, attempt)
 
         return retried_call(call, request, using, self.retry, self.limits)
 

@@ -83,6 +83,8 @@ def tell_of_the_dead(*_: object) -> None:
 
 def main(*arguments: str) -> None:
     entries(arguments[0], arguments[1], 1)  # what its package takes to import is taken once
+    if OAuth2App.from_json_file(arguments[3]).dpop:
+        import joserfc.jwk  # noqa: F401
     signal.signal(signal.SIGCHLD, tell_of_the_dead)
     started: list[int] = []
     for _ in iter(sys.stdin.readline, ""):

@@ -184,7 +184,8 @@ async def fleet(
     place, app_file = places.get(kind, url), folder / "app.json"
     async with program("provider.py", json.dumps(settings), *between) as provider:
         origin = (await answer(provider))["origin"]
-        app = OAuth2App("practice-client", "secret", f"{origin}/authorize", f"{origin}/token")
+        bound = settings.get("dpop") == "required"
+        app = OAuth2App("practice-client", "secret", f"{origin}/authorize", f"{origin}/token", dpop=bound)
         app_file.write_text(json.dumps(app.to_dict()))
         shared = entries(kind, str(place), users)
         if isinstance(shared[0].store, PostgresStore):

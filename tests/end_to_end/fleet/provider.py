@@ -3,9 +3,9 @@
     python provider.py '{"access_token_lifetime": 1.0, ...}' [LEAST MOST]
 
 The first line says where it listens, each further one is a report: counts, and the digests of the refresh
-tokens that are live. With LEAST and MOST, all access tokens are revoked again and again, after a random
-number of seconds between the two, and after `ANSWERED` calls: SlyAPI repeats a call once, so a token has to live
-as long as a refresh and a call take, and on a busy machine that is no number of seconds.
+tokens that are live. With LEAST and MOST, all access tokens are revoked again and again, and DPoP nonces replaced where
+they are demanded, after a random number of seconds between the two, and after `ANSWERED` calls: SlyAPI repeats a call
+once, so a token has to live as long as a refresh and a call take, and on a busy machine that is no number of seconds.
 """
 from __future__ import annotations
 
@@ -37,6 +37,8 @@ class Watched:
             while self._answered() < before + ANSWERED:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
             self.provider.revoke_access_tokens()
+            if self.provider.dpop_nonces:
+                self.provider.demand_dpop_nonces()
             self.revocations += 1
 
     async def read_log(self) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from tests.end_to_end.fleet.clients import LEASE
-from tests.end_to_end.fleet.fleet import Fleet, ask, fleet
+from tests.end_to_end.fleet.fleet import SIZE, Fleet, ask, fleet
 from tests.support import servers
 
 pytestmark = pytest.mark.long
@@ -35,6 +35,8 @@ SHORT: dict[str, Any] = {"access_token_lifetime": 1.0}
 """Tokens that live a second, and are due after nine tenths of it."""
 REVOKING: dict[str, Any] = {"access_token_lifetime": 60.0, "revoke_old_access_token": True}
 """Tokens that would live long, but each refresh ends the one before it, and so does the provider, at random."""
+BOUND: dict[str, Any] = {"dpop": "required", "dpop_nonces": True}
+"""Tokens that are bound to the user's key, at servers that demand a nonce in each proof."""
 BETWEEN = (0.4, 1.6)
 """Least and most seconds between two revocations; see `provider.py`."""
 
@@ -90,6 +92,24 @@ async def test_a_fleet_whose_tokens_are_revoked_at_random_never_fails(kind: str,
     assert it.report["revocations"] >= 1
     assert it.report["refreshes"] <= it.report["revocations"] + 1
     assert it.report["live"] == await it.live()
+    assert await lock_is_free(it)
+
+
+@pytest.mark.parametrize("kind", ["file", "sqlite", "redis"])
+async def test_a_fleet_whose_tokens_are_bound_to_a_key_never_fails(kind: str, url: str, tmp_path: Path) -> None:
+    async with fleet(kind, tmp_path, {**REVOKING, **BOUND}, *BETWEEN, url=url) as it:
+        before = (await it.users[0].load()).dpop_key
+        await asyncio.sleep(SECONDS)
+        async with asyncio.timeout(60):
+            while (await ask(it.provider))["refreshes"] < 2:  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+        await it.stop()
+    told(it, f"{kind}, bound tokens and nonces that end at random")
+    assert (it.failures[:5], it.broken[:5], it.running) == ([], [], set())
+    assert it.report["reuses"] == 0
+    assert it.report["live"] == await it.live()
+    assert (await it.users[0].load()).dpop_key == before is not None
+    assert it.report["outcomes"]["api/me: use_dpop_nonce"] >= SIZE  # each process learned the API's nonce by itself
     assert await lock_is_free(it)
 
 

@@ -201,6 +201,8 @@ async def town(
             access_token_lifetime=1.5,
             delay_after_rotation=0.05,
             reuse_leeway=reuse_leeway,
+            openid=True,
+            signing_algs=["ES256"],
         )
         await stack.enter_async_context(provider.running())
         programs: list[Program] = []
@@ -229,6 +231,8 @@ async def _program(
         "revoke_uri": it.provider.revoke_url,
         "issuer": it.provider.origin,
         "iss_in_redirect": True,
+        "jwks_uri": f"{it.provider.origin}/jwks",
+        "id_token_alg": "ES256",
     }
     file = folder / f"client-{number}.json"
     file.write_text(json.dumps(client))

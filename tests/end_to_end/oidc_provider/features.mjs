@@ -2,6 +2,7 @@
 //
 // The rule: what a feature does is left to oidc-provider; here are only its switches, one API to have tokens for, and
 // what the provider leaves to its user: certificates, token exchange, and slow_down.
+import { generateKeyPairSync } from 'node:crypto';
 import { createServer } from 'node:https';
 
 import { errors } from 'oidc-provider';
@@ -9,6 +10,7 @@ import { errors } from 'oidc-provider';
 const API = 'https://api.example';
 const API_SERVER = { scope: 'notes tides', audience: API, accessTokenFormat: 'opaque', accessTokenTTL: 60 };
 const ACCESS_TOKEN = 'urn:ietf:params:oauth:token-type:access_token';
+const SIGNED_BY = ['RS256', 'PS256', 'ES256'];
 const INTERVAL = 5; // seconds between polls where no interval is named (RFC 8628 §3.2)
 
 export function withEverything(configuration, settings, aliases) {
@@ -18,6 +20,9 @@ export function withEverything(configuration, settings, aliases) {
       ...configuration.features,
       clientCredentials: { enabled: true },
       deviceFlow: { enabled: true },
+      fapi: { enabled: true, profile: (_ctx, client) => (client?.clientId.startsWith('fapi') ? '2.0' : undefined) },
+      jwtResponseModes: { enabled: true },
+      requestObjects: { enabled: true },
       dPoP: { enabled: true, nonceSecret: Buffer.alloc(32, 7), requireNonce: () => true },
       introspection: { enabled: true, allowedPolicy: () => true },
       mTLS: {
@@ -47,7 +52,9 @@ export function withEverything(configuration, settings, aliases) {
       'none', 'client_secret_basic', 'client_secret_post', 'client_secret_jwt', 'private_key_jwt',
       'tls_client_auth', 'self_signed_tls_client_auth',
     ],
+    jwks: configuration.jwks ?? { keys: [newKey('rsa', { modulusLength: 2048 }), newKey('ec', { namedCurve: 'P-256' })] },
     discovery: { mtls_endpoint_aliases: aliases },
+    enabledJWA: { authorizationSigningAlgValues: SIGNED_BY, idTokenSigningAlgValues: SIGNED_BY },
   };
 }
 
@@ -56,7 +63,17 @@ export async function behindTls(tls, answer) {
   const server = createServer({ ...tls, requestCert: true, rejectUnauthorized: false }, answer);
   await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
   const at = `https://localhost:${server.address().port}`;
-  return { token_endpoint: `${at}/token`, introspection_endpoint: `${at}/token/introspection` };
+  return {
+    introspection_endpoint: `${at}/token/introspection`,
+    pushed_authorization_request_endpoint: `${at}/request`,
+    revocation_endpoint: `${at}/token/revocation`,
+    token_endpoint: `${at}/token`,
+    userinfo_endpoint: `${at}/me`,
+  };
+}
+
+function newKey(kind, settings) {
+  return { ...generateKeyPairSync(kind, settings).privateKey.export({ format: 'jwk' }), use: 'sig' };
 }
 
 function certificate(ctx) {

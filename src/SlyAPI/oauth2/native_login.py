@@ -6,12 +6,23 @@ The rule: listen before the page opens; answer the browser once the login has en
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
-from urllib.parse import parse_qsl, urlsplit
 
-from ..errors import ConfigError, GrantTimeoutError, RedirectError, SlyError, StateMismatchError
+from ..errors import (
+    ConfigError,
+    GrantTimeoutError,
+    IdentityError,
+    MissingExtraError,
+    RedirectError,
+    SlyError,
+    StateMismatchError,
+    clean_traceback,
+)
 from ..redirect.browser import open_browser
 from ..redirect.loopback import Loopback, Redirect, page
+from ..web.urls import redirect_pairs
 from .authorization_code import read_redirect
+from .login import Login
+from .signed_response import check_state, response_in
 
 REDIRECT_URI = "http://127.0.0.1:0/"
 """Any free port."""
@@ -20,31 +31,36 @@ TIMEOUT = 300.0
 
 
 class BrowserConsent:
-    """A listener at `redirect_uri`; `ask` is the `Consent` of one login."""
+    """A listener at `redirect_uri`, which `ask` needs for the login that it shows."""
+
+    __module__ = "SlyAPI.oauth2"
 
     def __init__(self, loopback: Loopback) -> None:
         self.redirect_uri = loopback.redirect_uri
         self._loopback = loopback
         self._answered: Redirect | None = None
 
-    async def ask(self, url: str) -> str:
-        """Opens the page, and gives the redirect that answers it. Raises `ConfigError`, `GrantTimeoutError`."""
-        if not await open_browser(url):
+    @clean_traceback
+    async def ask(self, login: Login) -> str:
+        """Opens the login's page, and gives the redirect that answers it, for `finish_login`.
+
+        Raises `ConfigError` where no browser can be opened, `GrantTimeoutError` after five minutes.
+        """
+        if not await open_browser(login.url):
             raise ConfigError(
                 "A person has to consent, and no browser can be opened here.",
-                next_step="Run: python -m SlyAPI grant --resource URL APP.json USER.json, or give consent=.",
+                next_step="Run python -m SlyAPI grant, which also takes a pasted address, or give consent=.",
             )
-        state = state_in(url)
         with suppress(TimeoutError):
             async with asyncio.timeout(TIMEOUT):
                 async for redirect in self._loopback.redirects():
-                    if not _is_strange(redirect, state):
+                    if not _is_strange(redirect, login.state):
                         self._answered = redirect
                         return f"{self.redirect_uri}?{redirect.query}"
                     await redirect.answer(400, page("Not connected", "This page is of another attempt.", ok=False))
         raise GrantTimeoutError(f"Nobody answered the consent page within {TIMEOUT:g} s.", next_step="Try again.")
 
-    async def end(self, error: SlyError | None) -> None:
+    async def _end(self, error: SlyError | None) -> None:
         """Answers the browser that waits."""
         if self._answered is not None:
             if error is None:
@@ -54,30 +70,34 @@ class BrowserConsent:
                 await self._answered.answer(400, page("Not connected", "Nothing was saved.", ok=False, details=details))
 
 
-def state_in(url: str) -> str:
-    """The state of an authorization request."""
-    return dict(parse_qsl(urlsplit(url).query)).get("state", "")
-
-
 def _is_strange(redirect: Redirect, state: str) -> bool:
     """Whether the redirect is of another attempt, which must not end this one."""
     try:
-        read_redirect(redirect.query, state=state)
-    except StateMismatchError:
-        return True
+        if "response" in dict(redirect_pairs(redirect.query)):  # JARM; the login verifies the signature
+            from .signed_tokens import unverified
+
+            check_state(unverified(response_in(redirect.query, state)).claims.get("state"), state)
+        else:
+            read_redirect(redirect.query, state=state)
+    except (StateMismatchError, IdentityError, MissingExtraError):
+        return True  # without the extra nobody asked for a signed response
     except RedirectError:
         return False  # of this attempt: the login reads it again and says what is wrong
     return False
 
 
 @asynccontextmanager
-async def browser_consent(redirect_uri: str | None) -> AsyncGenerator[BrowserConsent, None]:
-    """Listens at the redirect URI (None: any free port) while the block runs. Raises `ListenError`, `ConfigError`."""
+async def browser_consent(redirect_uri: str | None = None) -> AsyncGenerator[BrowserConsent, None]:
+    """Listens at the redirect URI (None: any free port of 127.0.0.1) while the block runs (RFC 8252 §7.3).
+
+    At the block's end the browser shows that the login succeeded, or the block's `SlyError`. Raises `ListenError`,
+    `ConfigError`.
+    """
     async with await Loopback.open(redirect_uri or REDIRECT_URI) as loopback:
         consent = BrowserConsent(loopback)
         try:
             yield consent
         except SlyError as error:
-            await consent.end(error)
+            await consent._end(error)
             raise
-        await consent.end(None)
+        await consent._end(None)

@@ -1,0 +1,1 @@
+"""How the documentation site is built; `docs/build` starts it. The pages themselves need none of it."""

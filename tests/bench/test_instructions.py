@@ -1,0 +1,45 @@
+"""What a call and a token request cost, in instructions compared with bare aiohttp: a count that no load changes.
+
+The rule: 3 % of slack. Beyond it, a rise costs every request of every user, so the commit says what it buys; a fall
+is written down here.
+"""
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from tests.bench.measure import has_callgrind, instructions
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not has_callgrind(), reason="valgrind is not installed")]
+
+SLACK = 1.03
+TIMES = {
+    "small": 0.97,
+    "params": 0.98,
+    "list_param": 1.00,
+    "at_once": 1.00,
+    "pages": 1.06,
+    "list": 1.04,
+    "new": 1.16,
+    "second": 1.02,
+    "refresh": 1.29,
+    "refresh_alone": 1.19,
+    "refresh_memory": 1.82,
+}
+"""The instructions of SlyAPI, divided by those by hand, when they were last counted: CPython 3.11, aiohttp 3.14."""
+CALLS = {"at_once": 1, "pages": 2, "list": 2, "new": 8, "refresh_alone": 8}
+WITHOUT_ORJSON = (sys.executable, "-m", "tests.bench.without_orjson")
+
+
+@pytest.fixture(scope="module")
+def counted() -> dict[str, float]:
+    """Instructions of one call by mode, of all modes in one process: the imports are most of its time."""
+    cases = {f"{who}:{case}": CALLS.get(case, 20) for case in TIMES for who in ("hand", "sly")}
+    return instructions(WITHOUT_ORJSON, cases)
+
+
+@pytest.mark.parametrize("case", TIMES)
+def test_a_call_costs_at_most_as_many_instructions_as_before(counted: dict[str, float], case: str) -> None:
+    times = counted[f"sly:{case}"] / counted[f"hand:{case}"]
+    assert times <= TIMES[case] * SLACK
