@@ -57,6 +57,7 @@ TESTS_OF = {
         "tests/oauth2/test_signer_edges.py",
         "tests/oauth2/test_dpop.py",
         "tests/oauth2/test_revocation.py",
+        "tests/oauth2/test_for_resource.py",
     ],
     "oauth2/refresh": [
         "tests/oauth2/test_signer_refresh.py",
