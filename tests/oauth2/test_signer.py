@@ -458,16 +458,15 @@ def test_a_401_alone_is_worth_another_try_and_a_403_where_a_login_brings_scopes(
     assert logging_in.may_sign_again(status, {}) is (status == 401)
 
 
-@pytest.mark.parametrize("accepted", [False, True])
+@pytest.mark.parametrize(("status", "accepted"), [(200, True), (399, True), (400, False), (403, False), (500, False)])
 async def test_a_new_token_that_is_refused_is_worth_a_refresh_once_an_api_has_accepted_it(
-    practise: Practise, accepted: bool
+    practise: Practise, status: int, accepted: bool
 ) -> None:
     practice = await practise()
     auth = practice.auth(await practice.grant())
     await auth.refresh_now()
     request = await auth.sign(None, Request(Method.GET, "https://api.example/"))
-    if accepted:
-        auth.note_reply(request.url, 200, {})
+    auth.note_reply(request.url, status, {})
     assert await auth.sign_again(None, request, {}) is accepted
     assert practice.refreshes == 1 + accepted
 
