@@ -33,8 +33,9 @@ COMMENT ON TABLE {table} IS 'SlyAPI users, schema 2';
 """
 # The server keeps these indexes itself, whichever program writes a value
 _ENDS: dict[Token, str] = {
-    token: f"""({sql_end(token, f"ltrim(left(nullif(split_part(value, '{key}', 2), ''), 40))")} COLLATE "C")"""
-    for token, key in ((token, f'"{key}":') for token, key in KEYS.items())
+    token: f"""({sql_end(token, f"ltrim(left(nullif(split_part(value, '{mark}', 2), ''), 40))")} COLLATE "C")"""
+    for token in KEYS
+    for mark in [f'"{KEYS[token]}":']
 }
 _INDEX = "CREATE INDEX IF NOT EXISTS {} ON {} (({}), name)"
 _ENDING = """
