@@ -13,7 +13,7 @@ from ..errors import ConfigError, MissingExtraError, NetworkError, SlyError, cle
 from ..web.secret_values import Secrets
 from .contract import value_or_none
 from .served import LEASE, Lease, ServedStore
-from .token_ends import KEYS, NAMES, PAGE, SQL_UNKNOWN, UNKNOWN, Page, Token, sql_end, sql_time
+from .token_ends import KEYS, NAMES, PAGE, SQL_UNKNOWN, UNKNOWN, Page, Token, check_token, sql_end, sql_time
 
 _TABLE = re.compile(r"(?:[A-Za-z_]\w{0,62}\.)?[A-Za-z_]\w{0,55}", re.ASCII)
 _LONGEST = 2000  # an index takes entries of some 2,700 bytes
@@ -170,7 +170,7 @@ class PostgresStore(ServedStore[Any]):
     @clean_traceback
     async def ending(self, token: Token, before: float, after: float = UNKNOWN) -> AsyncGenerator[Page, None]:
         """Pages of the users whose token ends in that time, the soonest first; by an index that `migrate` makes."""
-        end = _ENDS[token].replace("%", "%%")  # for psycopg, a parameter begins there
+        end = _ENDS[check_token(token)].replace("%", "%%")  # for psycopg, a parameter begins there
         query = _ENDING.format(end=end, table=self._names["table"], page=PAGE)
         for last, upto in (("", SQL_UNKNOWN), (sql_time(after), sql_time(before))):
             place = {"name": "", "last": last, "before": upto}
