@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -240,6 +241,81 @@ def test_a_provider_that_is_away_is_asked_ever_more_rarely() -> None:
             assert len(provider.asked) < 400
             await asyncio.sleep(900)
         assert min((await ends(store)).values()) > clock()
+
+    run(main())
+
+
+def test_an_outage_of_hours_is_reported_to_its_end_and_presses_nobody() -> None:
+    heard: list[SlyError] = []
+
+    async def main() -> None:
+        store, provider = MemoryStore(), Provider()
+        await fill(store, 60, lambda _: clock() - 10)
+        provider.down_until = clock() + 2 * 3600
+
+        def on_error(entry: StoredUser | None, error: SlyError) -> None:
+            heard.append(error)
+
+        async with keep_fresh(store, app_of(provider), at_once=20, on_error=on_error, clock=clock) as fresh:
+            await asyncio.sleep(2 * 3600)
+            assert len(provider.asked) == len(heard) == fresh.failed
+            last_hour = [moment for moment, _ in provider.asked if moment > clock() - 3600]
+            assert len(last_hour) <= 60 * 20
+            await asyncio.sleep(300)
+        assert min((await ends(store)).values()) > clock()
+
+    run(main())
+
+
+class Cancelling(MemoryStore):
+    """A store that raises `CancelledError` by itself, a few times, at one of its steps."""
+
+    def __init__(self, step: str) -> None:
+        super().__init__()
+        self.step, self.left = step, 0
+
+    def _pass(self, step: str) -> None:
+        if step == self.step and self.left:
+            self.left -= 1
+            raise asyncio.CancelledError
+
+    async def load(self, name: str) -> dict[str, Any]:
+        self._pass("load")
+        return await super().load(name)
+
+    async def names(self) -> list[str]:
+        self._pass("names")
+        return await super().names()
+
+    async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any]) -> None:
+        self._pass("replace")
+        await super().replace(name, old, new)
+
+    @asynccontextmanager
+    async def lock(self, name: str) -> AsyncGenerator[None, None]:
+        self._pass("task_lock" if "keep-fresh" in name else "lock")
+        async with super().lock(name):
+            yield
+
+
+@pytest.mark.parametrize("step", ["task_lock", "names", "load", "lock", "replace", "on_error"])
+def test_a_store_or_hook_that_raises_cancelled_error_by_itself_stops_nothing(step: str) -> None:
+    async def main() -> None:
+        store, provider = Cancelling(step), Provider()
+        await fill(store, 5, lambda _: clock() + 10)
+        store.left = 2
+        if step == "on_error":
+            provider.down_until = clock() + 5
+
+        def on_error(entry: StoredUser | None, error: SlyError) -> None:
+            if step == "on_error":
+                raise asyncio.CancelledError
+
+        async with keep_fresh(store, app_of(provider), on_error=on_error, clock=clock):
+            await asyncio.sleep(600)
+            store.left = 0
+            assert min((await ends(store)).values()) > clock()
+            assert len(provider.asked) < 15
 
     run(main())
 

@@ -25,6 +25,7 @@ from .held_user import HeldUser, mark_of
 from .learned import LONGEST_RETRY_AFTER
 from .refresh import refresh, wait_for_refresh
 from .token_source import RefreshTokenSource
+from .uncancellable import is_cancelled
 
 OnError = Callable[[StoredUser | None, SlyError], Any]
 
@@ -134,7 +135,9 @@ class KeepFresh:
                 return await self._term()
         except SlyError as error:
             await self._report(None, error)
-        except Exception as error:  # of somebody's own store, whose words may hold tokens
+        except (Exception, asyncio.CancelledError) as error:  # of somebody's own store, whose words may hold tokens
+            if is_cancelled():
+                raise
             await self._report(None, UnavailableError(f"{self._store!r} failed ({type(error).__name__})."))
         finally:
             self.leading = False
@@ -231,7 +234,8 @@ class KeepFresh:
         elif not of_user:
             self._failures += 1
             if self._failures >= self._at_once:  # not of one user, but of the provider or the store
-                self._not_before = now + min(RETRY, 2.0 ** (self._failures - self._at_once))
+                # min: 2.0**n overflows for a very large n
+                self._not_before = now + min(RETRY, 2.0 ** min(self._failures - self._at_once, 60))
         await self._report(entry, error)
 
     async def _report(self, entry: StoredUser | None, error: SlyError) -> None:
@@ -243,7 +247,9 @@ class KeepFresh:
             result = self._on_error(entry, error)
             if inspect.isawaitable(result):
                 await result
-        except Exception as failure:
+        except (Exception, asyncio.CancelledError) as failure:
+            if is_cancelled():
+                raise
             asyncio.get_running_loop().call_exception_handler(
                 {"message": "on_error of keep_fresh failed; the renewal goes on", "exception": failure}
             )

@@ -22,13 +22,15 @@ from ..tokens.times import seconds
 from ..web.messages import Reply
 from ..web.secret_values import SecretForm, SecretJson, Secrets
 from ..web.urls import bare_url, check_endpoint
-from .token_endpoint import is_error, read_answer, refusal
+from .token_endpoint import is_error, read_answer, refusal, refuses_client_auth
 
 GRANT_TYPE = "urn:ietf:params:oauth:grant-type:device_code"
 INTERVAL = 5.0
 """Seconds between two polls where the server names no interval (RFC 8628 §3.2)."""
 SLOW_DOWN = 5.0
 """Seconds that `slow_down` adds to the interval for good (RFC 8628 §3.5)."""
+ANSWERS = ("authorization_pending", "slow_down", "access_denied", "expired_token")
+"""What a poll is answered with until the person has consented (RFC 8628 §3.5), by whatever status and words."""
 LONGEST_INTERVAL = 120.0
 LONGEST_LIFETIME = 86400.0
 
@@ -147,6 +149,11 @@ def _complete(uri: object, allow_http: bool) -> str | None:
 def poll_form(device: DeviceLogin) -> SecretForm:
     """The form that asks whether the person has consented (RFC 8628 §3.4)."""
     return SecretForm(grant_type=GRANT_TYPE, device_code=device.device_code)
+
+
+def refuses_client(error: TokenError) -> bool:
+    """Whether a refused poll may succeed with the other client authentication."""
+    return error.error not in ANSWERS and refuses_client_auth(error)
 
 
 def after_refusal(device: DeviceLogin, error: SlyError, waited: float) -> tuple[DeviceLogin, float]:

@@ -23,7 +23,7 @@ from ..errors import (
 from ..web.secret_values import Secrets
 from .contract import value_or_none
 from .served import LEASE, Lease, ServedStore
-from .token_ends import KEYS, NEVER, PAGE, UNKNOWN, Page, Token, end_of, score, score_ranges
+from .token_ends import KEYS, NEVER, PAGE, UNKNOWN, Page, Token, check_token, end_of, score, score_ranges
 
 # An index that cannot be written, such as a key of another type, does not make a save fail: hence `pcall`.
 # KEYS: value, indexes; ARGV: name, ends ("" for no place in the index), the text to store, and to compare the one that
@@ -168,7 +168,7 @@ class RedisStore(ServedStore[Any]):
         The first call, and one each week, compares all users with the sorted sets (`migrate`).
         """
         await self._ensure_indexes()
-        index = self._indexes[list(KEYS).index(token)]
+        index = self._indexes[list(KEYS).index(check_token(token))]
         for low, high in score_ranges(before, after):
             start: Any = low
             while start is not None:
