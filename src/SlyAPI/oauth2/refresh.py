@@ -15,6 +15,7 @@ The seam on which every way to a token is built:
 import asyncio
 import inspect
 import math
+import os
 from collections.abc import Hashable
 from contextlib import AsyncExitStack
 from contextvars import Context, ContextVar, copy_context
@@ -288,6 +289,8 @@ class Refresh:
 
 _unsaved: dict[Hashable, Refresh] = {}
 """By user, the refresh whose new tokens are not saved yet: other objects of the same user use them too."""
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unsaved.clear)  # they go on in the parent alone, and the store says how
 _notifying: ContextVar[Refresh | None] = ContextVar("_notifying", default=None)
 """The refresh whose hook is calling."""
 
@@ -327,7 +330,7 @@ async def refresh(held: HeldUser, client: Any, why: str = "due", rejected: Secre
             if joined.callers > 1:
                 async with joined.turns:
                     await asyncio.sleep(0)
-            if saving is not None:
+            if saving is not None and joined is saving:  # else `held` has newer tokens
                 held.take(saving.held.user)
             return
         except asyncio.CancelledError:
