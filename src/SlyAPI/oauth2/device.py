@@ -125,14 +125,14 @@ def read_device_reply(
             f"{where} answered without device_code, user_code, verification_uri or expires_in.",
             next_step="Check device_uri in the client file.",
         )
-    interval = seconds(found.get("interval"))
+    interval = seconds(found.get("interval")) or 0.0
     return DeviceLogin(
         device_code=str(device_code),
         user_code=printable(user_code, 80),
         verification_uri=check_endpoint(str(uri), "verification_uri", allow_http=allow_http),
         verification_uri_complete=_complete(found.get("verification_uri_complete"), allow_http),
         expires_at=datetime.fromtimestamp(now + min(lifetime, LONGEST_LIFETIME), UTC),
-        interval=max(SHORTEST_INTERVAL, min(interval, LONGEST_INTERVAL)) if interval is not None and interval > 0 else INTERVAL,
+        interval=max(SHORTEST_INTERVAL, min(interval, LONGEST_INTERVAL)) if interval > 0 else INTERVAL,
         scopes=tuple(scopes),
         resource=resource,
     )
