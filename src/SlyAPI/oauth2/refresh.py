@@ -23,7 +23,17 @@ from enum import Enum, auto
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..errors import GrantEndedError, LoginEndedError, SaveError, SlyError, SupersededError, TokenError, clean_traceback
+from ..errors import (
+    BadReplyError,
+    GrantEndedError,
+    IdentityError,
+    LoginEndedError,
+    SaveError,
+    SlyError,
+    SupersededError,
+    TokenError,
+    clean_traceback,
+)
 from ..stores.contract import missing
 from ..tokens.user import OAuth2User
 from ..web.events import refresh_log as log
@@ -140,7 +150,8 @@ class Refresh:
         if held.user.token not in self.rejected and not held.is_due():
             return True
         error = known_error(held.key, held.user.refresh_token, self.loop.time())
-        if error is not None and not (isinstance(error, GrantEndedError) and held.source.begins_anew(held.user)):
+        # a login may help where a refresh cannot
+        if error is not None and not (error.kind != "transient" and held.source.begins_anew(held.user)):
             raise error
         return False
 
@@ -175,7 +186,7 @@ class Refresh:
         held = self.held
         try:
             return await held.source.new_tokens(self.client, held.user, held.clock())
-        except TokenError as error:
+        except (TokenError, IdentityError, BadReplyError) as error:
             learn_error(held.key, held.user.refresh_token, error, self.loop.time())
             raise
 
