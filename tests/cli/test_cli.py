@@ -13,7 +13,10 @@ from typing import Any
 import pytest
 
 from SlyAPI import OAuth2User
+from SlyAPI.cli.arguments import read_arguments
 from SlyAPI.cli.main import main
+from SlyAPI.cli.show_command import show_file
+from SlyAPI.flow.console import Console
 from SlyAPI.oauth1 import OAuth1User
 from tests.support.place import Place, failure, place_at, secrets_in
 
@@ -236,6 +239,21 @@ async def test_show_tells_all_but_the_secrets(place: Place) -> None:
         assert word in ended.out
     assert not secrets_in(place, ended.out)
     assert place.provider.log == []
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o644])
+def test_show_says_nothing_of_a_mode_where_the_system_has_none(
+    place: Place, capsys: pytest.CaptureFixture[str], mode: int
+) -> None:
+    place.user()
+    (place.folder / "user.json").chmod(mode)
+    for words in ([], ["--json"]):
+        args = read_arguments(["show", str(place.folder / "user.json"), *words])
+        assert show_file(args, Console(), system="nt") == 0
+    shown = capsys.readouterr()
+    assert "mode 0" not in shown.out
+    assert '"mode": null' in shown.out
+    assert shown.err == ""
 
 
 async def test_show_says_that_a_token_is_bound_and_shows_no_key(place: Place) -> None:

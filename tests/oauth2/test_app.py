@@ -433,3 +433,16 @@ async def test_what_a_token_request_carried_is_in_no_error_when_the_endpoint_ech
         assert "***" in str(error)
         assert "s3cret" not in told_by(error)
         assert basic not in told_by(error)
+
+
+@pytest.mark.parametrize("resource", ["no-scheme", ["https://r.example/", "no-scheme"], "https://r.example/#a", "a: b"])
+def test_a_client_file_with_a_resource_that_is_not_a_uri_is_refused_when_it_is_read(resource: Any) -> None:
+    file = {"id": "i", "auth_uri": "https://p.example/a", "token_uri": "https://p.example/t", "resource": resource}
+    with pytest.raises(CredentialsError, match="resource"):
+        OAuth2App.from_json_obj(file)
+
+
+@pytest.mark.parametrize("resource", [None, "", []])
+def test_a_client_file_may_name_no_resource(resource: Any) -> None:
+    file = {"id": "i", "auth_uri": "https://p.example/a", "token_uri": "https://p.example/t", "resource": resource}
+    assert OAuth2App.from_json_obj(file).resource is None

@@ -20,7 +20,7 @@ import SlyAPI.errors
 import SlyAPI.stores
 from SlyAPI import OAuth2, OAuth2App, OAuth2User, keep_fresh
 from SlyAPI.errors import ConfigError, GrantEndedError, NetworkError, SlyError, TokenError
-from SlyAPI.stores import MemoryStore, StoredUser, TokenStore
+from SlyAPI.stores import FileStore, MemoryStore, StoredUser, TokenStore
 from SlyAPI.web import Method, Request
 from tests.simulation.stores import Shelf, make_store
 from tests.support.virtual_time import clock, run
@@ -407,6 +407,40 @@ def test_a_call_and_the_background_together_send_one_request() -> None:
         assert len(provider.asked) == 1
 
     run(main())
+
+
+def test_an_error_of_another_kind_in_one_renewal_is_reported_and_stops_nothing() -> None:
+    async def main() -> None:
+        store, provider, heard = MemoryStore(), Provider(), list[SlyError]()
+
+        def answer(user: OAuth2User) -> None:
+            if user.refresh_token == "r0":
+                raise TypeError("secret-5EC9E7")
+
+        provider.answer = answer
+        await fill(store, 5, lambda _: clock() + 10)
+        async with keep_fresh(
+            store, app_of(provider), on_error=lambda _, error: heard.append(error), clock=clock
+        ) as fresh:
+            await asyncio.sleep(30)
+        assert fresh.renewed == 4
+        assert len(heard) == len(provider.asked) - 4 == 1
+        assert "5EC9E7" not in str(heard[0])
+
+    run(main())
+
+
+async def test_over_real_connections_tokens_are_renewed_too(practise: Any, tmp_path: Any) -> None:
+    practice = await practise()
+    store = FileStore(tmp_path / "users")
+    await store.user("alice").save(await practice.grant())
+    practice.clock.now += 800
+    renewed = asyncio.Event()
+    practice.app.on_refresh = lambda _: renewed.set()
+    async with keep_fresh(store, practice.app, ahead=3600.0, clock=practice.clock) as fresh, asyncio.timeout(30):
+        await renewed.wait()
+    assert practice.refreshes == 1
+    assert fresh.failed == 0
 
 
 @pytest.mark.parametrize("wrong", [{"ahead": 0}, {"ahead": float("nan")}, {"at_once": 0}, {"behind": -1}])

@@ -83,18 +83,18 @@ async def postgres(request: pytest.FixtureRequest, folder: Path, prefix: str) ->
         COMMENT ON TABLE "{prefix}" IS 'SlyAPI users, schema 1';
     """
     async with await psycopg.AsyncConnection.connect(server.url, autocommit=True) as connection:
-        await connection.execute(old)
+        await connection.execute(old.encode())
         await connection.execute("SET synchronous_commit TO off")
 
         async def write(name: str, text: str | None) -> None:
             if text is None:
-                await connection.execute(f'DELETE FROM "{prefix}" WHERE name = %s', (name,))
+                await connection.execute(f'DELETE FROM "{prefix}" WHERE name = %s'.encode(), (name,))
                 return
-            await connection.execute(
+            query = (
                 f'INSERT INTO "{prefix}" (name, value) VALUES (%s, %s) ON CONFLICT (name) DO UPDATE '
-                "SET value = excluded.value, saved_at = clock_timestamp()",
-                (name, text),
+                "SET value = excluded.value, saved_at = clock_timestamp()"
             )
+            await connection.execute(query.encode(), (name, text))
 
         async with PostgresStore(server.url, table=prefix) as store:
             yield Kind(store, write)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import time
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -219,6 +220,13 @@ SOUND: Mapping[str, Any] = {
     "status": 401,
     "scheme": "Bearer",
     "auth": UrlApiKey("key", API_KEY),
+    "before": NOW,
+    "task": "tidy",
+    "ahead": 300.0,
+    "behind": 86400.0,
+    "at_once": 4,
+    "on_error": None,
+    "clock": time.time,
 }
 """Parameters that are needed but hold no secret; what is not needed is left out."""
 
@@ -259,7 +267,8 @@ async def outcome(result: Any) -> None:
     """Waits for what a call gave, whatever kind of thing it is."""
     if isinstance(result, AbstractAsyncContextManager):
         async with result as inside:
-            await outcome(inside)
+            if inside is not result:
+                await outcome(inside)
     elif isinstance(result, Awaitable):
         await outcome(await result)
     elif isinstance(result, AsyncIterable):

@@ -123,6 +123,18 @@ async def test_a_session_that_closes_waits_for_token_requests_that_began_meanwhi
     assert client.closed
 
 
+async def test_a_client_that_is_used_after_its_close_keeps_the_session_open_again(host: Host) -> None:
+    first, second = host.client(), host.client()
+    for client in (first, second):
+        await client.get_json("/")
+    await first.close()
+    call = asyncio.create_task(first.get_text("/slow"))
+    await second.get_json("/")
+    await second.close()
+    host.gate.set()
+    assert await call == ""
+
+
 async def test_a_client_that_was_collected_does_not_keep_the_session_open(host: Host) -> None:
     first, second = host.client(), host.client()
     for client in (first, second):

@@ -18,7 +18,7 @@ exit codes:
   the provider; 5 timed out; 6 the token endpoint refused; 7 network or TLS;
   8 cannot listen on the port; 9 would overwrite a file; 10 an API answered
   with a 4xx status (call); 11 an API answered with a 5xx status (call);
-  130 Ctrl-C."""
+  130 Ctrl-C or SIGTERM."""
 _HELP_WIDTH = 79
 
 COMMANDS = {

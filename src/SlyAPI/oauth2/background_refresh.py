@@ -18,7 +18,6 @@ from ..json_file import StrPath
 from ..stores.contract import StoredUser, TokenStore
 from ..stores.expiring_users import users_ending
 from ..tokens.user import OAuth2User
-from ..transport.sessions import Sessions
 from ..web.events import refresh_log as log
 from ..web.secret_values import Secrets
 from .app import OAuth2App
@@ -99,7 +98,6 @@ class KeepFresh:
         self._failures = 0
         self._not_before = 0.0
         """When the provider may be asked again, in the event loop's time."""
-        self._sessions = Sessions()
         self._task: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
@@ -116,7 +114,6 @@ class KeepFresh:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
-        await self._sessions.close()
 
     # --- which program renews ---
 
@@ -210,10 +207,12 @@ class KeepFresh:
         held.own().entry, held.rare.stored = entry, mark_of(user)
         try:
             # with the token as refused, so that one that is stored by now, and is another, is taken over
-            await refresh(held, self._sessions.get(), "ahead of need", Secrets((user.token,)))
+            await refresh(held, None, "ahead of need", Secrets((user.token,)))
             self._note_renewed(entry.name, held.user)
         except SlyError as error:
             await self._note_failed(entry, user, error)
+        except Exception as error:  # of somebody's own code, whose words may hold tokens
+            await self._note_failed(entry, user, SlyError(f"The renewal failed ({type(error).__name__})."))
         finally:
             await wait_for_refresh(held)
             slots.release()

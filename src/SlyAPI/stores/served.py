@@ -122,8 +122,7 @@ class ServedStore(TokenStore, Generic[C]):
             try:
                 taken = await self._taken(name, holder, LOCK_TIMEOUT - (loop.time() - began))
                 keeper = loop.create_task(self._keep(name, holder))
-                # the end of a program cancels all tasks it knows of, and waits for those that have a token request
-                # under way: the lock is kept for them, and so by a task that it does not know of
+                # `asyncio.run` must not cancel it while a refresh that holds the lock is heard out
                 asyncio._unregister_task(keeper)
                 if taken is Lease.TAKEN_OVER:
                     await asyncio.sleep(self.lease * TAKEOVER_PAUSE)

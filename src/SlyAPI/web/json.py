@@ -78,18 +78,18 @@ loads: Loads = _first
 """The value of JSON in UTF-8 without leading space. Raises `ValueError` or `RecursionError` for anything else."""
 
 
+@errors.clean_traceback
 def read_json(body: bytes, request: Request) -> Any:
     """The JSON value in the reply to `request`. Raises `BadReplyError`, which quotes nothing of the body."""
+    return read_value(body, request)
+
+
+def read_value(body: bytes, request: Request) -> Any:
+    """As `read_json`, for a caller that is decorated itself: the decorator costs 0.5 % of a GET's instructions."""
     try:
         return loads(body)
     except (ValueError, RecursionError):
         pass
-    return _read_unusual(body, request)
-
-
-@errors.clean_traceback
-def _read_unusual(body: bytes, request: Request) -> Any:
-    """Reads what `loads` does not; only here, because a decorated call costs 0.5 % of a GET's instructions."""
     try:
         return json.loads(body)  # knows a byte order mark, and UTF-16 and UTF-32 (RFC 4627 §3)
     except (ValueError, RecursionError) as error:
