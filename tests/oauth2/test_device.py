@@ -256,6 +256,7 @@ def read(members: Any, status: int = 200) -> DeviceLogin:
         ({"interval": 0}, "interval", 5.0),
         ({"interval": -1}, "interval", 5.0),
         ({"interval": 1e9}, "interval", 120.0),
+        ({"interval": 1e-9}, "interval", 0.1),
         (
             {"verification_uri": None, "verification_url": "https://p.example/d"},
             "verification_uri",

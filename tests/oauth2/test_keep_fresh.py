@@ -346,6 +346,23 @@ def test_a_user_without_a_refresh_token_and_one_without_an_end_are_left_alone() 
     run(main())
 
 
+def test_a_refresh_token_of_another_client_or_issuer_is_not_sent_to_this_one() -> None:
+    ours = {"client_id": "id", "issuer": "https://p.example"}
+    marks = {"r0": ours, "r1": None, "r2": {**ours, "client_id": "other"}, "r3": {**ours, "issuer": "https://o.example"}}
+
+    async def main() -> None:
+        store, provider = MemoryStore(), Provider()
+        app = app_of(provider)
+        app.issuer = "https://p.example"
+        for token, extra in marks.items():
+            await store.user(token).save(OAuth2User(f"{token}-0", token, at(clock() + 10), extra=extra))
+        async with keep_fresh(store, app, clock=clock):
+            await asyncio.sleep(300)
+        assert {token for _, token in provider.asked} == {"r0", "r1"}
+
+    run(main())
+
+
 def test_at_the_end_of_the_block_a_request_under_way_is_finished_and_saved() -> None:
     async def main() -> None:
         store, provider = MemoryStore(), Provider(takes=20.0)

@@ -24,6 +24,7 @@ from .app import OAuth2App
 from .held_user import HeldUser, mark_of
 from .learned import LONGEST_RETRY_AFTER
 from .refresh import refresh, wait_for_refresh
+from .resource_plan import is_bound
 from .token_source import RefreshTokenSource
 from .uncancellable import is_cancelled
 
@@ -57,8 +58,9 @@ def keep_fresh(
     on any machines, one renews at a time. Each user's moment lies between `ahead` and half of it before the end, so
     that tokens that expire together are not renewed together. At most `at_once` token requests are under way; a
     `Retry-After` holds back all of them. Tokens that ended longer than `behind` seconds ago are left to the user's
-    next call. `on_error` is called with the entry, or None for the whole store, and the error, and may be a coroutine
-    function; without it errors are logged. `clock` gives epoch seconds. Raises `ConfigError`.
+    next call, and those whom `OAuth2.for_resource` logged in by another client or issuer are left to that one.
+    `on_error` is called with the entry, or None for the whole store, and the error, and may be a coroutine function;
+    without it errors are logged. `clock` gives epoch seconds. Raises `ConfigError`.
     """
     if not (ahead > 0 and behind >= 0 and at_once >= 1):
         raise ConfigError("keep_fresh needs ahead > 0 and behind >= 0, in seconds, and at_once >= 1.")
@@ -188,7 +190,8 @@ class KeepFresh:
         kept = self._left_alone.get(name)
         if kept is not None and kept[0] == end and asyncio.get_running_loop().time() < kept[1]:
             return False
-        return self._source.can_renew(user) and self._now() >= renewal_time(name, end, self._ahead)
+        mine = self._source.can_renew(user) and is_bound(user, self._source.app)
+        return mine and self._now() >= renewal_time(name, end, self._ahead)
 
     def _forget_old(self) -> None:
         """Forgets users whose time is over, and those that `users_ending` no longer gives."""

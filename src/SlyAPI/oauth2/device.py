@@ -31,7 +31,7 @@ SLOW_DOWN = 5.0
 """Seconds that `slow_down` adds to the interval for good (RFC 8628 §3.5)."""
 ANSWERS = ("authorization_pending", "slow_down", "access_denied", "expired_token")
 """What a poll is answered with until the person has consented (RFC 8628 §3.5), by whatever status and words."""
-LONGEST_INTERVAL = 120.0
+SHORTEST_INTERVAL, LONGEST_INTERVAL = 0.1, 120.0
 LONGEST_LIFETIME = 86400.0
 
 
@@ -125,14 +125,14 @@ def read_device_reply(
             f"{where} answered without device_code, user_code, verification_uri or expires_in.",
             next_step="Check device_uri in the client file.",
         )
-    interval = seconds(found.get("interval"))
+    interval = seconds(found.get("interval")) or 0.0
     return DeviceLogin(
         device_code=str(device_code),
         user_code=printable(user_code, 80),
         verification_uri=check_endpoint(str(uri), "verification_uri", allow_http=allow_http),
         verification_uri_complete=_complete(found.get("verification_uri_complete"), allow_http),
         expires_at=datetime.fromtimestamp(now + min(lifetime, LONGEST_LIFETIME), UTC),
-        interval=min(interval, LONGEST_INTERVAL) if interval is not None and interval > 0 else INTERVAL,
+        interval=max(SHORTEST_INTERVAL, min(interval, LONGEST_INTERVAL)) if interval > 0 else INTERVAL,
         scopes=tuple(scopes),
         resource=resource,
     )
