@@ -49,7 +49,6 @@ WINGS: dict[str, str] = {
     "flow": f"{_IO} auth stores redirect oauth1 oauth2",
     "cli": f"{_IO} auth paging stores redirect oauth1 oauth2 webapi flow testing",
     "__main__": "cli",
-    "__pyinstaller": "",  # read by PyInstaller alone
 }
 OWN_ARROWS: dict[str, set[str]] = {
     "testing.pytest_plugin": {"SlyAPI"},  # makes a client as a program does, by the package's public names
@@ -209,7 +208,7 @@ def test_the_practice_provider_shares_no_code_with_the_client() -> None:
 
 
 def test_the_list_of_the_package_reads_as_a_feature_list() -> None:
-    of_tools = {"__init__.py", "__main__.py", "py.typed", "__pycache__", "__pyinstaller"}
+    of_tools = {"__init__.py", "__main__.py", "py.typed", "__pycache__"}
     entries = {path.name for path in ROOT.iterdir()} - of_tools
     assert entries <= {f"{wing}.py" for wing in WINGS} | set(WINGS)
     assert len(entries) <= 24

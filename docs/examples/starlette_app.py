@@ -1,4 +1,4 @@
-"""The same application with Starlette: python docs/examples/starlette_app.py (pip install starlette uvicorn)."""
+"""The same with Starlette: python docs/examples/starlette_app.py (pip install '.[jose]' starlette uvicorn)."""
 from __future__ import annotations
 
 import logging

@@ -6,6 +6,7 @@ The rule: nothing of a file's content is printed, and nothing on disk changes be
 import errno
 import json
 import os
+import shlex
 import stat
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any
@@ -26,8 +27,8 @@ _LARGEST = 1 << 20  # a megabyte: credentials files have a few hundred bytes
 
 
 @clean_traceback
-def read_json_file(path: StrPath) -> Any:
-    """The JSON value in the file at `path`.
+def read_json_file(path: StrPath, *, made_with: str = "") -> Any:
+    """The JSON value in the file at `path`; `made_with` is the command that writes such a file, for its absence.
 
     Raises `CredentialsNotFoundError` if there is no file; `CredentialsError` for a folder, a pipe, an empty or huge
     file, bytes that are not UTF-8, text that is not JSON, and another account's link in a shared folder;
@@ -37,7 +38,8 @@ def read_json_file(path: StrPath) -> Any:
     try:
         raw = _read_regular(path)
     except FileNotFoundError:
-        raise CredentialsNotFoundError(f"{display_path(path)} does not exist.") from None
+        step = f"Make one with: {made_with} {shlex.quote(display_path(path))}" if made_with else ""
+        raise CredentialsNotFoundError(f"{display_path(path)} does not exist.", next_step=step) from None
     except (OSError, ValueError) as error:
         if _may_pass(error):
             raise unavailable(path, "read", error) from None

@@ -76,6 +76,9 @@ def from_command(argv: Sequence[str], *, timeout: float = COMMAND_TIMEOUT) -> So
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or "its arguments cannot be passed"
             raise CredentialsError(f"{name} cannot be run: {why}.") from None
+        except NotImplementedError:
+            step = "On Windows that is asyncio.ProactorEventLoop, the usual one."
+            raise ConfigError(f"{name} needs an event loop that can start programs.", next_step=step) from None
         try:
             async with asyncio.timeout(timeout):
                 out, _ = await process.communicate()

@@ -40,7 +40,9 @@ PLOTS = {
     "plot-growth": Plot("performance.md", "| calls at once | by hand", "CPU of a call, µs, by calls at once", (1, 2)),
     "plot-loads": Plot("scale.md", "| loads in a second", "Loads in a second, by users"),
     "plot-saves": Plot("scale.md", "| saves in a second", "Saves in a second, by users"),
-    "plot-expiring": Plot("scale.md", "| `expiring(store, 7)`", "expiring(store, 7), seconds, by users"),
+    "plot-expiring": Plot(
+        "scale.md", "| `expiring(store, 7)`", "expiring(store, 7), CPU seconds until the first, by users"
+    ),
 }
 
 
@@ -103,7 +105,9 @@ def bars(wanted: Plot, head: Sequence[str], rows: Sequence[Sequence[str]]) -> st
 
 
 def lines(wanted: Plot, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A line for each row; both axes are logarithmic."""
+    """A line for each row; both axes are logarithmic. Leaves out a column whose head has no number: a slope."""
+    columns = [0, *(place for place, cell in enumerate(head) if number(cell))]
+    head, *rows = [[row[place] for place in columns] for row in (head, *rows)]
     drawing = Drawing(wanted.title, _described(head, rows, range(1, len(head))))
     drawing.text(8, 20, f"*{wanted.title}")
     across = [math.log10(each) for each in numbers(head[1:]) if each]

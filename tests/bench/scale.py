@@ -190,7 +190,8 @@ async def store_tables(sizes: tuple[int, ...]) -> dict[str, list[Row]]:
                     rows[key].append(figure)
                 print(title, size, [row[-1] for row in rows.values()], file=sys.stderr, flush=True)
             for key, row in rows.items():
-                tables[key].append([*row, slope(sizes, row[1:], by_rate=key in ("loads", "saves"))])
+                by_rate = key in ("loads", "saves")
+                tables[key].append([*row, slope(sizes, row[1:], by_rate=by_rate) if key != "found" else ""])
     return tables
 
 

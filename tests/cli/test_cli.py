@@ -13,7 +13,10 @@ from typing import Any
 import pytest
 
 from SlyAPI import OAuth2User
+from SlyAPI.cli.arguments import read_arguments
 from SlyAPI.cli.main import main
+from SlyAPI.cli.show_command import show_file
+from SlyAPI.flow.console import Console
 from SlyAPI.oauth1 import OAuth1User
 from tests.support.place import Place, failure, place_at, secrets_in
 
@@ -102,6 +105,23 @@ def test_wrong_usage_is_told_in_two_lines_with_the_way_to_the_help(
     assert out == ""
     assert 1 <= len(err.strip().splitlines()) <= 2
     assert list(here.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "near"),
+    [(["grant", "--scopes", "a"], "--scope"), (["scaffold", "--secret", "a"], "--secret-file")],
+    ids=["scope", "secret"],
+)
+def test_a_misspelt_flag_gets_a_suggestion(
+    words: list[str], near: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 2
+    assert f"Did you mean {near}? " in capsys.readouterr().err
+
+
+def test_a_word_too_many_gets_the_words_that_the_command_takes(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "app.json", "user.json"]) == 2
+    assert "python -m SlyAPI show [USER.json]" in capsys.readouterr().err
 
 
 def test_flags_may_stand_anywhere_among_the_words(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -238,6 +258,21 @@ async def test_show_tells_all_but_the_secrets(place: Place) -> None:
     assert place.provider.log == []
 
 
+@pytest.mark.parametrize("mode", [0o600, 0o644])
+def test_show_says_nothing_of_a_mode_where_the_system_has_none(
+    place: Place, capsys: pytest.CaptureFixture[str], mode: int
+) -> None:
+    place.user()
+    (place.folder / "user.json").chmod(mode)
+    for words in ([], ["--json"]):
+        args = read_arguments(["show", str(place.folder / "user.json"), *words])
+        assert show_file(args, Console(), system="nt") == 0
+    shown = capsys.readouterr()
+    assert "mode 0" not in shown.out
+    assert '"mode": null' in shown.out
+    assert shown.err == ""
+
+
 async def test_show_says_that_a_token_is_bound_and_shows_no_key(place: Place) -> None:
     key = {"kty": "EC", "crv": "P-256", "x": "x", "y": "y", "d": "private-5EC9E7"}
     place.user(token_type="DPoP", dpop_key=key)
@@ -267,6 +302,12 @@ async def test_show_knows_a_user_file_of_oauth_1(place: Place, saved: dict[str, 
 async def test_show_says_what_is_wrong_with_a_user_file_of_oauth_1(place: Place) -> None:
     (place.folder / "user.json").write_text(json.dumps({"key": "k3y", "secret": 5}))
     failure(place, await place.runs("show", "user.json"), 3, "user.json", "secret is not a string")
+
+
+async def test_show_of_a_machines_token_says_that_it_is_renewed(place: Place) -> None:
+    place.user(refresh_token=None, grant_type="client_credentials")
+    ended = await place.runs("show", "user.json")
+    assert "refreshable: not needed" in ended.out
 
 
 async def test_show_as_json_is_one_object(place: Place) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from SlyAPI import OAuth2User
-from SlyAPI.stores import EncryptedStore, FileStore, SqliteStore
+from SlyAPI.cli.chosen_user import needs_selector_loop
+from SlyAPI.stores import EncryptedStore, FileStore, SqliteStore, store_at
 from tests.support.place import Place, failure, place_at, secrets_in
 
 pytestmark = pytest.mark.slow
@@ -32,6 +33,12 @@ async def granted(place: Place, name: str = "alice") -> OAuth2User:
     (place.folder / "user.json").unlink()
     await stored(place).user(name).save(user)
     return user
+
+
+@pytest.mark.parametrize("platform", ["linux", "darwin", "win32"])
+@pytest.mark.parametrize("url", ["postgresql://db.example/a", "redis://db.example", "sqlite:users.db", "file:users"])
+def test_postgresql_alone_needs_another_event_loop_on_windows(url: str, platform: str) -> None:
+    assert needs_selector_loop(store_at(url), platform) is (url.startswith("postgresql") and platform == "win32")
 
 
 def stored(place: Place) -> SqliteStore:

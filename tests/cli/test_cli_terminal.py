@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import socket
 import subprocess
 from collections.abc import AsyncGenerator
@@ -137,6 +138,29 @@ async def test_ctrl_c_during_a_refresh_keeps_its_tokens_or_ends_at_once_when_pre
         assert f"Stopped. user.json was {'not changed' if again else 'written'}." in terminal.screen
         assert "Traceback" not in terminal.screen
         assert place.reads("user.json")["token"] == (before["token"] if again else "new-token")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+async def test_a_service_manager_or_a_closed_terminal_during_a_refresh_loses_no_token(
+    place: Place, serve: Serve, number: signal.Signals
+) -> None:
+    asked, go_on = asyncio.Event(), asyncio.Event()
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        asked.set()
+        await go_on.wait()
+        return web.json_response({"access_token": "new-token", "token_type": "Bearer"})
+
+    server = await serve(handler)
+    place.client(token_uri=f"{server.origin}/token")
+    place.user(expires_at="2001-01-01T00:00:00Z")
+    terminal = await place.terminal("refresh", "app.json", "user.json")
+    await asked.wait()
+    terminal.process.send_signal(number)
+    await terminal.says("Waiting for the running refresh.")
+    go_on.set()
+    assert await terminal.ends() == 130
+    assert place.reads("user.json")["token"] == "new-token"
 
 
 @pytest.mark.parametrize(("answer", "code"), [("y", 0), ("YES", 0), ("n", 9), ("", 9)])
@@ -291,10 +315,28 @@ async def test_a_secret_for_stdin_is_asked_for_and_not_shown_on_a_terminal(place
     assert place.reads("new.json")["secret"] == "hush-hush"
 
 
+async def test_scaffold_with_a_name_alone_asks_on_a_terminal(place: Place) -> None:
+    terminal = await place.terminal("scaffold", "new.json")
+    for question, answer in (
+        ("Provider, or the https URL of an issuer; Enter to leave it blank: ", "login.example.com"),
+        ("begins with https://", ""),
+        ("Provider, or the https URL of an issuer; Enter to leave it blank: ", place.provider.origin),
+        ("Client id; Enter to leave it blank: ", "me"),
+        ("Client secret (not shown); Enter to leave it blank: ", "\n"),
+    ):
+        await terminal.says(question)
+        if answer:
+            terminal.types(answer.strip())
+    assert await terminal.ends() == 0
+    assert "Client file to write" not in terminal.screen
+    assert "Fill in secret if the client has one" in terminal.screen
+    assert place.reads("new.json")["token_uri"] == place.provider.token_url
+
+
 @pytest.mark.parametrize(("answer", "code"), [("y", 0), ("", 9)])
 async def test_a_filled_in_client_file_is_asked_about(place: Place, answer: str, code: int) -> None:
     terminal = await place.terminal("scaffold", "app.json", "--blank")
-    await terminal.says("app.json is filled in. Overwrite it? (y/N): ")
+    await terminal.says("app.json already contains a client. Overwrite it? (y/N): ")
     terminal.types(answer)
     assert await terminal.ends() == code
     assert (place.reads("app.json")["secret"] == SECRET) is (code == 9)

@@ -119,6 +119,20 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
         "grant",
         "soon 2030-01-04 grant",
     ),
+    "offline_access that was ignored": (
+        {
+            "renewable": False,
+            "app": app_of(scopes=["offline_access"]),
+            "user": user_of(
+                refresh_token=None,
+                scopes=["offline_access"],
+                requested_scopes=["offline_access"],
+                expires_at=NOW + timedelta(hours=1),
+            ),
+        },
+        "grant",
+        "no refresh token --param prompt=consent",
+    ),
     "no refresh token": (
         {"renewable": False, "user": user_of(refresh_token=None, expires_at=NOW + timedelta(hours=1))},
         "grant",

@@ -2,9 +2,11 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
 import io
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 
 from SlyAPI import errors
 from SlyAPI.flow.console import Console, Interrupted, NoAnswerError, exit_code, report
+from SlyAPI.flow.typed_lines import typed_lines
 
 CHOICES = [("READ", "read"), ("WRITE", "write"), ("ALL", "all.of.it")]
 
@@ -136,13 +139,13 @@ def test_a_failure_is_what_happened_then_how_things_stand_and_what_to_do(
 # pasting
 
 
-async def lines_of(raw: bytes, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+async def lines_of(raw: bytes, monkeypatch: pytest.MonkeyPatch, platform: str = sys.platform) -> list[str]:
     ours, theirs = os.pipe()
     os.write(theirs, raw)
     os.close(theirs)
     with os.fdopen(ours) as stdin:
         monkeypatch.setattr("sys.stdin", stdin)
-        return [line async for line in Console().lines()]
+        return [line async for line in typed_lines(platform)]
 
 
 async def test_lines_come_as_they_are_and_the_last_needs_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,12 +154,67 @@ async def test_lines_come_as_they_are_and_the_last_needs_no_end(monkeypatch: pyt
     assert await lines_of(b"", monkeypatch) == []
 
 
-async def test_lines_come_where_the_event_loop_watches_no_files_as_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [NotImplementedError, OSError(10038, "not a socket")], ids=["proactor", "selector"])
+async def test_lines_come_on_windows_whatever_its_event_loop_watches(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
     def no_readers(*_: object) -> None:
-        raise NotImplementedError
+        raise error
 
     monkeypatch.setattr(asyncio.get_running_loop(), "add_reader", no_readers)
-    assert await lines_of(b"one\r\n\n two \nthree", monkeypatch) == ["one", "", "two", "three"]
+    assert await lines_of(b"one\r\n\n two \nthree", monkeypatch, "win32") == ["one", "", "two", "three"]
+    assert await lines_of(b"", monkeypatch, "win32") == []
+
+
+# hidden input, with a stand-in for the module that Windows has for it
+
+
+class FakeMsvcrt:
+    """A console that gives one character after the other, and shows what is written to it."""
+
+    def __init__(self, typed: str) -> None:
+        self._typed = iter(typed)
+        self.shown = ""
+
+    def getwch(self) -> str:
+        return next(self._typed)
+
+    def putwch(self, character: str) -> None:
+        self.shown += character
+
+
+class FakeTerminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def windows(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], FakeMsvcrt]:
+    """The console of a Windows machine on which this was typed."""
+
+    def typing(text: str) -> FakeMsvcrt:
+        console = FakeMsvcrt(text)
+        terminal = FakeTerminal()
+        monkeypatch.setattr("sys.stdin", terminal)
+        monkeypatch.setattr("sys.__stdin__", terminal)
+        monkeypatch.setattr(getpass, "msvcrt", console, raising=False)
+        monkeypatch.setattr(getpass, "getpass", vars(getpass)["win_getpass"])
+        return console
+
+    return typing
+
+
+def test_a_secret_is_not_shown_on_windows_and_may_be_corrected(windows: Callable[[str], FakeMsvcrt]) -> None:
+    typed = windows("hunter3\b2\r")
+    assert Console().ask("Client secret", "--secret", hidden=True) == "hunter2"
+    assert "hunter" not in typed.shown
+    assert "Client secret: " in typed.shown
+
+
+def test_ctrl_c_at_a_hidden_question_interrupts_it_on_windows(windows: Callable[[str], FakeMsvcrt]) -> None:
+    windows("sec\x03")
+    with pytest.raises(Interrupted):
+        Console().ask("Client secret", "--secret", hidden=True)
 
 
 async def test_lines_of_a_file_or_of_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

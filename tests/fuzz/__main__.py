@@ -1,4 +1,4 @@
-"""A long fuzz run with atheris: `python -m tests.fuzz [--inputs EACH] [TARGET...]`, from the root of the checkout.
+"""A long fuzz run with atheris: `python -m tests.fuzz [--inputs EACH | --total ALL] [TARGET...]`, from the root.
 
 Each target runs in a process of its own, guided by coverage of SlyAPI and begun with its samples. Ends with a
 table; exits 1 if there is a finding, whose input is then in .tests/fuzz.
@@ -23,11 +23,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("targets", nargs="*", metavar="TARGET")
     parser.add_argument("--inputs", type=int, default=150_000, help="how many for each target (default: %(default)s)")
+    parser.add_argument("--total", type=int, help="how many for all targets together")
     parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.alone:
-        fuzz(asked.targets[0], asked.inputs)
-    return report(asked.targets, asked.inputs)
+    given = parser.parse_args()
+    if given.alone:
+        fuzz(given.targets[0], given.inputs)
+    return report(given.targets, given.inputs, given.total)
 
 
 def fuzz(name: str, inputs: int) -> None:
@@ -45,24 +46,27 @@ def fuzz(name: str, inputs: int) -> None:
     atheris.Fuzz()
 
 
-def report(names: list[str], inputs: int) -> int:
-    """Runs the targets one after the other and tells how each went."""
+def report(names: list[str], inputs: int, wanted: int | None) -> int:
+    """Runs the targets one after the other and prints how each went."""
     from tests.fuzz.targets import TARGETS
 
     FINDINGS.mkdir(parents=True, exist_ok=True)
+    names = names or [*TARGETS]
+    if wanted is not None:
+        inputs = -(-wanted // len(names))
     total, failed, begun = 0, list[str](), time.monotonic()
-    for name in names or TARGETS:
+    for name in names:
         start = time.monotonic()
-        code, told = run(name, inputs)
-        done = max(map(int, re.findall(r"^#(\d+)", told, re.M)), default=0)
-        covered = max(map(int, re.findall(r"\bcov: (\d+)", told)), default=0)
+        code, output = run(name, inputs)
+        done = max(map(int, re.findall(r"^#(\d+)", output, re.M)), default=0)
+        covered = max(map(int, re.findall(r"\bcov: (\d+)", output)), default=0)
         seconds, total = time.monotonic() - start, total + done
         outcome = f"FAILED ({code})" if code else "no finding"
-        say(f"{name:12} {done:9} inputs {seconds:7.1f} s {covered:5} branches  {outcome}")
+        say(f"{name:15} {done:9} inputs {seconds:7.1f} s {covered:5} branches  {outcome}")
         if code:
             failed.append(name)
-            say(told[:2000] + told[-2000:])
-    say(f"{'total':12} {total:9} inputs {time.monotonic() - begun:7.1f} s, findings in {len(failed)} targets")
+            say(output[:2000] + output[-2000:])
+    say(f"{'total':15} {total:9} inputs {time.monotonic() - begun:7.1f} s, findings in {len(failed)} targets")
     return 1 if failed else 0
 
 

@@ -1,7 +1,6 @@
-"""What every reader of hostile bytes promises, as a function of any bytes; `samples` are where a fuzzer begins.
+"""What every reader of foreign bytes promises, as a function of any bytes; `samples` are where a fuzzer begins.
 
-The rule: the outcome is a right result or an error of ours that one line of a terminal can take, and whatever
-else comes of any input is a finding.
+The rule is that of `promise`: a right result, or an error of ours.
 """
 from __future__ import annotations
 
@@ -10,13 +9,14 @@ import math
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC
 from pathlib import Path
 from urllib.parse import quote, unquote_plus, urlencode
 
 from SlyAPI.errors import SlyError
 from SlyAPI.oauth2 import OAuth2App, OAuth2User
 from SlyAPI.oauth2.authorization_code import read_redirect
+from SlyAPI.oauth2.jose import load_signing_key
 from SlyAPI.oauth2.login import Login
 from SlyAPI.oauth2.token_endpoint import read_token_reply
 from SlyAPI.params import as_form, as_query
@@ -27,17 +27,22 @@ from SlyAPI.web.challenges import next_step, read_challenges
 from SlyAPI.web.masking import masked
 from SlyAPI.web.messages import retry_after, skew
 from SlyAPI.web.secret_values import Secrets
-from tests.fuzz.promise import NOW, PLANTED, STATE, Target, as_json, check_error, json_of
+from tests.fuzz import api, endpoints, signed
+from tests.fuzz.promise import (
+    NOW,
+    OLD,
+    PLANTED,
+    STATE,
+    STATUSES,
+    TYPES,
+    Target,
+    as_json,
+    check_error,
+    json_of,
+)
 from tests.fuzz.token_targets import TOKEN_TARGETS
 
-OLD = OAuth2User("old-token", PLANTED, datetime.fromtimestamp(NOW, UTC), scopes=["a"])
-
-
 # --- the token endpoint's reply: a byte for the status, a byte for the rest of the circumstances, the body ---
-
-STATUSES = [200, 201, 204, 301, 302, 400, 401, 403, 404, 405, 429, 500, 502, 503]
-TYPES = ["application/json", "application/x-www-form-urlencoded", "text/html; charset=utf-16", "", "a; charset=utf-7"]
-
 
 def check_token_reply(data: bytes) -> None:
     if len(data) < 2:
@@ -80,6 +85,11 @@ def check_user(user: OAuth2User) -> None:
     again = OAuth2User.from_json_obj(saved)
     assert again == user or "NaN" in json.dumps(saved)  # Python's NaN, which is not equal to itself
     assert json.dumps(again.to_dict()) == json.dumps(saved)
+    if user.dpop_key is not None:
+        try:
+            load_signing_key(user.dpop_key)
+        except SlyError as error:
+            check_error(error, PLANTED)
 
 
 _folder = tempfile.TemporaryDirectory()
@@ -107,6 +117,10 @@ USER_FILES: list[object] = [
     {"token": PLANTED, "expiry": "2031", "token_uri": "https://provider.example"},
     {"type": "authorized_user", "client_id": PLANTED},
     {"key": PLANTED, "secret": PLANTED},
+    USER | {"identity": {"issuer": "https://p.example", "subject": "s", "claims": {"a": [1]}}, "id_token": PLANTED},
+    USER | {"identity": {"issuer": "", "subject": 1, "claims": None}, "dpop_key": {"kty": "EC", "d": PLANTED}},
+    USER | {"identity": {"issuer": "i", "subject": "s", "claims": {}, "authenticated_at": "2031-01-01T00:00:00Z"}},
+    USER | {"token_type": "DPoP", "dpop_key": signed.PRIVATE_JWK, "id_token": [1]},
 ]
 
 
@@ -138,6 +152,12 @@ APP_FILES: list[object] = [
     APP | {"token_uri": "http://127.0.0.1:9/t", "auth_uri": "http://user@host.example:0/"},
     {"installed": GOOGLE},
     {"web": GOOGLE | {"token_endpoint_auth_method": "client_secret_basic"}},
+    APP | {"resource": ["https://r.example/"], "mtls_aliases": {"token_endpoint": "https://m.example/"}, "dpop": True},
+    APP | {"key": "key.pem", "key_id": "1", "key_alg": "ES256", "certificate": ["a.pem", "b.pem"], "profile": "x"},
+    APP | {"jwks_uri": "https://p.example/j", "id_token_alg": ["RS256", "ES256"], "dpop_algs": [], "require_par": True},
+    APP | {"registration_access_token": PLANTED, "registration_client_uri": "https://p.example/r", "pkce_offered": 1},
+    APP | {"id_token_alg": 1, "certificate": [1], "key": f"-----BEGIN {PLANTED}", "mtls_aliases": {"a": PLANTED}},
+    APP | {"par_uri": "http://p.example", "device_uri": 1, "userinfo_uri": "", "logout_uri": "https://p.example/#a"},
     {"type": "service_account", "private_key": PLANTED},
     [USER],
 ]
@@ -344,4 +364,7 @@ TARGETS = TOKEN_TARGETS | {
     "masking": Target(check_masking, ECHOES),
     "times": Target(check_times, [text.encode() for text in TIMES]),
     "query": Target(check_query, as_json(QUERIES)),
+    **api.TARGETS,
+    **endpoints.TARGETS,
+    **signed.TARGETS,
 }

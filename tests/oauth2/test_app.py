@@ -433,3 +433,27 @@ async def test_what_a_token_request_carried_is_in_no_error_when_the_endpoint_ech
         assert "***" in str(error)
         assert "s3cret" not in told_by(error)
         assert basic not in told_by(error)
+
+
+@pytest.mark.parametrize(
+    ("kind", "command"), [(OAuth2App, "scaffold"), (OAuth2User, "grant --user")], ids=["client", "user"]
+)
+def test_a_missing_file_has_the_command_that_writes_it(
+    kind: type[OAuth2App | OAuth2User], command: str, tmp_path: Path
+) -> None:
+    with pytest.raises(CredentialsNotFoundError) as caught:
+        kind.from_json_file(tmp_path / "it is not.json")
+    assert f"python -m SlyAPI {command} '" in caught.value.next_step
+
+
+@pytest.mark.parametrize("resource", ["no-scheme", ["https://r.example/", "no-scheme"], "https://r.example/#a", "a: b"])
+def test_a_client_file_with_a_resource_that_is_not_a_uri_is_refused_when_it_is_read(resource: Any) -> None:
+    file = {"id": "i", "auth_uri": "https://p.example/a", "token_uri": "https://p.example/t", "resource": resource}
+    with pytest.raises(CredentialsError, match="resource"):
+        OAuth2App.from_json_obj(file)
+
+
+@pytest.mark.parametrize("resource", [None, "", []])
+def test_a_client_file_may_name_no_resource(resource: Any) -> None:
+    file = {"id": "i", "auth_uri": "https://p.example/a", "token_uri": "https://p.example/t", "resource": resource}
+    assert OAuth2App.from_json_obj(file).resource is None

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,7 +30,7 @@ from SlyAPI.web import Reply
 from SlyAPI.web.secret_values import Secrets
 
 if TYPE_CHECKING:
-    from tests.conftest import Clock, Practice, Practise
+    from tests.conftest import Clock, Practice, Practise, Serve
 
 DEVICE = DeviceLogin(
     device_code="device-code-5EC9E7",
@@ -147,6 +148,27 @@ async def test_the_client_authentication_that_works_is_found_once(practise: Prac
     assert len(refused) == (0 if method == "basic" else 1)
 
 
+@pytest.mark.parametrize("code", ["authorization_pending", "slow_down", "access_denied", "expired_token"])
+@pytest.mark.parametrize("status", [200, 400, 401, 403])
+@pytest.mark.parametrize("words", ["", "The client should keep polling."])
+async def test_each_poll_is_one_request_however_the_server_words_it(
+    serve: Serve, clock: Clock, code: str, status: int, words: str
+) -> None:
+    requests = 0
+
+    async def answer(request: web.Request) -> web.Response:
+        nonlocal requests
+        requests += 1
+        if requests > 1:
+            return web.json_response({"access_token": "t", "token_type": "bearer"})
+        return web.json_response({"error": code, "error_description": words}, status=status)
+
+    app, sleep = OAuth2App("id", "secret", "https://p.example", f"{(await serve(answer)).origin}/token"), Sleep(clock)
+    with suppress(DeniedError, LoginEndedError):
+        await app.finish_device(DEVICE, clock=clock, sleep=sleep)
+    assert requests == len(sleep.waits)
+
+
 async def test_the_resource_of_a_device_is_in_every_request(practise: Practise) -> None:
     resource = "https://api.example/one"
     practice = await practise(grant_types=GRANT_TYPES, resources=[resource])
@@ -234,6 +256,7 @@ def read(members: Any, status: int = 200) -> DeviceLogin:
         ({"interval": 0}, "interval", 5.0),
         ({"interval": -1}, "interval", 5.0),
         ({"interval": 1e9}, "interval", 120.0),
+        ({"interval": 1e-9}, "interval", 0.1),
         (
             {"verification_uri": None, "verification_url": "https://p.example/d"},
             "verification_uri",

@@ -161,6 +161,19 @@ async def test_what_another_object_saved_is_used_without_a_login(practise: Pract
     assert len(person.asked) == 1
 
 
+async def test_a_login_that_another_object_did_first_does_not_stand_in_the_way_of_a_later_one(
+    practise: Practise,
+) -> None:
+    practice, person = await resource(practise), Person()
+    first, second = signer(practice, person), signer(practice, person)
+    async with api_of(practice, first) as one, api_of(practice, second) as two:
+        for callers in ((one, two), (one, two), (one,), (two,)):
+            await asyncio.gather(*(api.get_json("/notes") for api in callers))
+            practice.provider.end_all_grants()
+            practice.clock.now += 101
+    assert len(person.asked) == 4
+
+
 # --- later ---
 
 

@@ -3,17 +3,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from SlyAPI import OAuth2, OAuth2App, OAuth2User
 from SlyAPI.errors import ApiError, BadReplyError, ConfigError, CredentialsError, IdentityError, NetworkError
-from SlyAPI.stores import MemoryStore
+from SlyAPI.stores import FileStore, MemoryStore
 from tests.conftest import REDIRECT_URI, Practice
 from tests.support.issuer import CLIENT_SECRET, NOW, Issuer, jwk_of, private_key, signed_in
 
@@ -148,9 +151,11 @@ async def test_nothing_is_saved_of_a_refresh_for_another_person(serve: Serve, ch
     before = await store.load("robin")
     issuer.access_token = "another"
     issuer.id_token = issuer.sign({**issuer.claims(None), **changes})
-    auth = OAuth2(app, store.user("robin"), clock=lambda: NOW + 99)
-    with pytest.raises(IdentityError):
-        await auth.refresh_now()
+    requests = len(issuer.seen)
+    for _ in range(3):  # the refresh token may be used up: it is not sent again
+        with pytest.raises(IdentityError):
+            await OAuth2(app, store.user("robin"), clock=lambda: NOW + 99).refresh_now()
+    assert len(issuer.seen) == requests + 1
     assert await store.load("robin") == before
 
 
@@ -167,6 +172,42 @@ async def test_keys_that_cannot_be_had_lose_no_rotated_refresh_token(serve: Serv
         return
     fresh = await app.refresh(None, user, now=NOW)
     assert (fresh.token, fresh.identity, fresh.id_token) == ("fresh", user.identity, user.id_token)
+
+
+async def test_a_program_that_ends_while_keys_are_fetched_keeps_the_rotated_refresh_token(
+    serve: Serve, tmp_path: Path
+) -> None:
+    begun, go_on = threading.Event(), asyncio.Event()
+
+    class Slow(Issuer):
+        async def handle(self, request: web.Request) -> web.StreamResponse:
+            if request.path == "/jwks":
+                begun.set()
+                await go_on.wait()
+            return await super().handle(request)
+
+    issuer, store = Slow(), FileStore(tmp_path)
+    issuer.origin = (await serve(issuer.handle)).origin
+    go_on.set()
+    user = await signed_in(issuer, issuer.app())
+    user.refresh_token = "spent"
+    await store.user("robin").save(user)
+    issuer.access_token = "fresh"
+    issuer.id_token = issuer.sign(issuer.claims(None))
+    begun.clear()
+    go_on.clear()
+
+    async def program() -> None:
+        auth = OAuth2(issuer.app(), store.user("robin"), clock=lambda: NOW)
+        asyncio.create_task(auth.refresh_now())  # noqa: RUF006 - the end of the loop cancels it
+        await asyncio.to_thread(begun.wait)
+
+    ending = asyncio.create_task(asyncio.to_thread(asyncio.run, program()))
+    await asyncio.to_thread(begun.wait)
+    await asyncio.sleep(0.1)  # for the loop to cancel its tasks; where it has not yet, the test passes all the same
+    go_on.set()
+    await ending
+    assert (await store.user("robin").load()).refresh_token == "refresh-5EC9E7"
 
 
 async def test_a_grant_without_a_login_keeps_no_unverified_id_token(practise: Practise) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -19,7 +20,7 @@ import SlyAPI.errors
 import SlyAPI.stores
 from SlyAPI import OAuth2, OAuth2App, OAuth2User, keep_fresh
 from SlyAPI.errors import ConfigError, GrantEndedError, NetworkError, SlyError, TokenError
-from SlyAPI.stores import MemoryStore, StoredUser, TokenStore
+from SlyAPI.stores import FileStore, MemoryStore, StoredUser, TokenStore
 from SlyAPI.web import Method, Request
 from tests.simulation.stores import Shelf, make_store
 from tests.support.virtual_time import clock, run
@@ -244,6 +245,81 @@ def test_a_provider_that_is_away_is_asked_ever_more_rarely() -> None:
     run(main())
 
 
+def test_an_outage_of_hours_is_reported_to_its_end_and_presses_nobody() -> None:
+    heard: list[SlyError] = []
+
+    async def main() -> None:
+        store, provider = MemoryStore(), Provider()
+        await fill(store, 60, lambda _: clock() - 10)
+        provider.down_until = clock() + 2 * 3600
+
+        def on_error(entry: StoredUser | None, error: SlyError) -> None:
+            heard.append(error)
+
+        async with keep_fresh(store, app_of(provider), at_once=20, on_error=on_error, clock=clock) as fresh:
+            await asyncio.sleep(2 * 3600)
+            assert len(provider.asked) == len(heard) == fresh.failed
+            last_hour = [moment for moment, _ in provider.asked if moment > clock() - 3600]
+            assert len(last_hour) <= 60 * 20
+            await asyncio.sleep(300)
+        assert min((await ends(store)).values()) > clock()
+
+    run(main())
+
+
+class Cancelling(MemoryStore):
+    """A store that raises `CancelledError` by itself, a few times, at one of its steps."""
+
+    def __init__(self, step: str) -> None:
+        super().__init__()
+        self.step, self.left = step, 0
+
+    def _pass(self, step: str) -> None:
+        if step == self.step and self.left:
+            self.left -= 1
+            raise asyncio.CancelledError
+
+    async def load(self, name: str) -> dict[str, Any]:
+        self._pass("load")
+        return await super().load(name)
+
+    async def names(self) -> list[str]:
+        self._pass("names")
+        return await super().names()
+
+    async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any]) -> None:
+        self._pass("replace")
+        await super().replace(name, old, new)
+
+    @asynccontextmanager
+    async def lock(self, name: str) -> AsyncGenerator[None, None]:
+        self._pass("task_lock" if "keep-fresh" in name else "lock")
+        async with super().lock(name):
+            yield
+
+
+@pytest.mark.parametrize("step", ["task_lock", "names", "load", "lock", "replace", "on_error"])
+def test_a_store_or_hook_that_raises_cancelled_error_by_itself_stops_nothing(step: str) -> None:
+    async def main() -> None:
+        store, provider = Cancelling(step), Provider()
+        await fill(store, 5, lambda _: clock() + 10)
+        store.left = 2
+        if step == "on_error":
+            provider.down_until = clock() + 5
+
+        def on_error(entry: StoredUser | None, error: SlyError) -> None:
+            if step == "on_error":
+                raise asyncio.CancelledError
+
+        async with keep_fresh(store, app_of(provider), on_error=on_error, clock=clock):
+            await asyncio.sleep(600)
+            store.left = 0
+            assert min((await ends(store)).values()) > clock()
+            assert len(provider.asked) < 15
+
+    run(main())
+
+
 def test_a_token_that_lives_shorter_than_ahead_is_renewed_at_half_its_life() -> None:
     async def main() -> None:
         store, provider = MemoryStore(), Provider(life=120.0)
@@ -266,6 +342,23 @@ def test_a_user_without_a_refresh_token_and_one_without_an_end_are_left_alone() 
             await asyncio.sleep(300)
         assert provider.asked == []
         assert fresh.failed == 0
+
+    run(main())
+
+
+def test_a_refresh_token_of_another_client_or_issuer_is_not_sent_to_this_one() -> None:
+    ours = {"client_id": "id", "issuer": "https://p.example"}
+    marks = {"r0": ours, "r1": None, "r2": {**ours, "client_id": "other"}, "r3": {**ours, "issuer": "https://o.example"}}
+
+    async def main() -> None:
+        store, provider = MemoryStore(), Provider()
+        app = app_of(provider)
+        app.issuer = "https://p.example"
+        for token, extra in marks.items():
+            await store.user(token).save(OAuth2User(f"{token}-0", token, at(clock() + 10), extra=extra))
+        async with keep_fresh(store, app, clock=clock):
+            await asyncio.sleep(300)
+        assert {token for _, token in provider.asked} == {"r0", "r1"}
 
     run(main())
 
@@ -314,6 +407,40 @@ def test_a_call_and_the_background_together_send_one_request() -> None:
         assert len(provider.asked) == 1
 
     run(main())
+
+
+def test_an_error_of_another_kind_in_one_renewal_is_reported_and_stops_nothing() -> None:
+    async def main() -> None:
+        store, provider, heard = MemoryStore(), Provider(), list[SlyError]()
+
+        def answer(user: OAuth2User) -> None:
+            if user.refresh_token == "r0":
+                raise TypeError("secret-5EC9E7")
+
+        provider.answer = answer
+        await fill(store, 5, lambda _: clock() + 10)
+        async with keep_fresh(
+            store, app_of(provider), on_error=lambda _, error: heard.append(error), clock=clock
+        ) as fresh:
+            await asyncio.sleep(30)
+        assert fresh.renewed == 4
+        assert len(heard) == len(provider.asked) - 4 == 1
+        assert "5EC9E7" not in str(heard[0])
+
+    run(main())
+
+
+async def test_over_real_connections_tokens_are_renewed_too(practise: Any, tmp_path: Any) -> None:
+    practice = await practise()
+    store = FileStore(tmp_path / "users")
+    await store.user("alice").save(await practice.grant())
+    practice.clock.now += 800
+    renewed = asyncio.Event()
+    practice.app.on_refresh = lambda _: renewed.set()
+    async with keep_fresh(store, practice.app, ahead=3600.0, clock=practice.clock) as fresh, asyncio.timeout(30):
+        await renewed.wait()
+    assert practice.refreshes == 1
+    assert fresh.failed == 0
 
 
 @pytest.mark.parametrize("wrong", [{"ahead": 0}, {"ahead": float("nan")}, {"at_once": 0}, {"behind": -1}])

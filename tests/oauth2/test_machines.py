@@ -407,6 +407,15 @@ async def test_a_source_without_a_token_names_its_place(source: Any, monkeypatch
     assert "two words" not in str(caught.value)
 
 
+async def test_an_event_loop_that_starts_no_programs_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def no_programs(*_: object, **__: object) -> None:
+        raise NotImplementedError  # as Windows' selector loop does
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "subprocess_exec", no_programs)
+    with pytest.raises(ConfigError, match="event loop"):
+        await read(sources.from_command(["a-program"]))
+
+
 @pytest.mark.parametrize("argv", ["a string", []])
 def test_a_command_is_a_list(argv: Any) -> None:
     with pytest.raises(ConfigError, match="list"):

@@ -15,7 +15,7 @@ from aiohttp import web
 from SlyAPI import OAuth2App
 from SlyAPI.errors import BadReplyError, ConfigError, NetworkError, SlyError, TokenError
 from SlyAPI.oauth2.device import GRANT_TYPE as DEVICE_GRANT
-from SlyAPI.oauth2.registration import client_metadata, read_registration
+from SlyAPI.oauth2.registration import client_metadata, read_registration, registered_settings
 from SlyAPI.testing import GRANT_TYPES, PracticeProvider
 from SlyAPI.web import Reply
 from SlyAPI.web.secret_values import Secrets
@@ -298,12 +298,15 @@ def registered(**members: Any) -> Reply:
         {"registration_client_uri": 5},
         {"registration_access_token": 5},
         {"registration_access_token": "a\nb"},
+        {"client_id": "a\x1b[2J"},
+        {"client_secret": {"a": 1}},
+        {"client_secret": "a\nb"},
     ],
 )
 def test_a_registration_that_is_not_what_was_asked_for_is_refused(members: dict[str, Any]) -> None:
     asked = client_metadata("Weather", [REDIRECT])
     with pytest.raises((BadReplyError, ConfigError)):
-        read_registration(registered(**members), asked, Secrets())
+        registered_settings(read_registration(registered(**members), asked, Secrets()))
 
 
 def test_where_the_reply_names_no_method_the_one_asked_for_counts() -> None:
@@ -311,6 +314,15 @@ def test_where_the_reply_names_no_method_the_one_asked_for_counts() -> None:
     assert read_registration(registered(), asked, Secrets())["token_endpoint_auth_method"] == "none"
     other = registered(token_endpoint_auth_method="client_secret_post")
     assert read_registration(other, asked, Secrets())["token_endpoint_auth_method"] == "client_secret_post"
+
+
+@pytest.mark.parametrize("alg", [None, 1, ["ES256"], {"a": 1}, "a\nb"])
+def test_a_registration_with_an_unreadable_algorithm_is_kept_without_it(alg: Any) -> None:
+    reply = registered(id_token_signed_response_alg=alg)
+    settings = registered_settings(read_registration(reply, client_metadata("Weather", [REDIRECT]), Secrets()))
+    app = OAuth2App(auth_uri="https://p.example/a", token_uri="https://p.example/t", **{"secret": None, **settings})
+    assert app.id_token_alg is None
+    assert OAuth2App.from_json_obj(app.to_dict()) == app
 
 
 @pytest.mark.parametrize(
@@ -322,6 +334,14 @@ def test_where_the_reply_names_no_method_the_one_asked_for_counts() -> None:
             {"token_endpoint_auth_methods_supported": ["client_secret_post"]},
             ["authorization_code", "refresh_token"],
             "client_secret_post",
+        ),
+        *(
+            (
+                {"grant_types_supported": foreign, "token_endpoint_auth_methods_supported": foreign},
+                ["authorization_code", "refresh_token"],
+                "none",
+            )
+            for foreign in (None, 7, "none", {"none": 1}, [["none"]])
         ),
     ],
 )

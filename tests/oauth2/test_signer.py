@@ -4,14 +4,16 @@ from __future__ import annotations
 import asyncio
 import threading
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
 from aiohttp import web
 
-from SlyAPI import ApiError, GrantEndedError, OAuth2, OAuth2App, OAuth2User, TokenError, WebAPI
+from SlyAPI import ApiError, ClientCredentials, GrantEndedError, OAuth2, OAuth2App, OAuth2User, TokenError, WebAPI
 from SlyAPI.errors import NetworkError
+from SlyAPI.stores import MemoryStore
 from SlyAPI.testing import PracticeProvider
 from SlyAPI.web import Method, Request
 
@@ -442,3 +444,53 @@ async def test_an_unreachable_token_endpoint_is_a_network_error(practise: Practi
             await practice.api(auth).get_json("/me")
     practice.app.token_uri = practice.provider.token_url
     await practice.api(auth).get_json("/me")
+
+
+NEEDS_SCOPE = {"WWW-Authenticate": 'Bearer error="insufficient_scope", scope="more"'}
+
+
+@pytest.mark.parametrize("status", [200, 400, 401, 402, 403, 404, 500])
+def test_a_401_alone_is_worth_another_try_and_a_403_where_a_login_brings_scopes(status: int, tmp_path: Path) -> None:
+    app, user = OAuth2App("i", None, "https://p.example/a", "https://p.example/t"), OAuth2User("T")
+    assert OAuth2(app, user).may_sign_again(status, NEEDS_SCOPE) is (status == 401)
+    logging_in = OAuth2.for_resource("https://api.example/v1", tmp_path / "app.json", tmp_path / "user.json")
+    assert logging_in.may_sign_again(status, NEEDS_SCOPE) is (status in (401, 403))
+    assert logging_in.may_sign_again(status, {}) is (status == 401)
+
+
+@pytest.mark.parametrize(("status", "accepted"), [(200, True), (399, True), (400, False), (403, False), (500, False)])
+async def test_a_new_token_that_is_refused_is_worth_a_refresh_once_an_api_has_accepted_it(
+    practise: Practise, status: int, accepted: bool
+) -> None:
+    practice = await practise()
+    auth = practice.auth(await practice.grant())
+    await auth.refresh_now()
+    request = await auth.sign(None, Request(Method.GET, "https://api.example/"))
+    auth.note_reply(request.url, status, {})
+    assert await auth.sign_again(None, request, {}) is accepted
+    assert practice.refreshes == 1 + accepted
+
+
+async def test_a_refresh_that_was_asked_for_renews_a_good_token_of_an_entry_that_was_not_read_yet(
+    practise: Practise,
+) -> None:
+    practice = await practise()
+    entry = MemoryStore().user("alice")
+    user = await practice.grant()
+    await entry.save(user)
+    auth = OAuth2(practice.app, entry, clock=practice.clock)
+    assert (await auth.refresh_now()).token != user.token
+    assert practice.refreshes == 1
+
+
+async def test_a_request_presents_the_clients_certificate() -> None:
+    app = OAuth2App("i", None, "https://p.example/a", "https://p.example/t", certificate="cert.pem")
+    signed = await OAuth2(app, OAuth2User("T")).sign(None, Request(Method.GET, "https://api.example/"))
+    assert signed.certificate == "cert.pem"
+
+
+def test_a_signer_prints_its_entry_or_its_user_and_nothing_before_there_is_one() -> None:
+    app = OAuth2App("i", "s3cret", "https://p.example/a", "https://p.example/t")
+    assert "alice" in repr(OAuth2(app, MemoryStore().user("alice")))
+    assert "scopes=['read']" in repr(OAuth2(app, OAuth2User("s3cret", scopes=["read"])))
+    assert repr(ClientCredentials(app, ["read"])).endswith("None)")

@@ -4,9 +4,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
-from collections.abc import AsyncGenerator, Coroutine
-from contextlib import suppress
-from threading import Barrier
+from collections.abc import AsyncGenerator, Coroutine, Generator
+from contextlib import ExitStack, suppress
+from threading import Barrier, Event
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from SlyAPI import OAuth2, OAuth2User
-from SlyAPI.stores import user_file
+from SlyAPI.errors import SaveError
+from SlyAPI.stores import FileStore, MemoryStore, user_file
 from tests.support.other_process import Spawn, spawning
 
 if TYPE_CHECKING:
@@ -85,6 +86,55 @@ async def test_threads_whose_token_is_revoked_share_one_refresh(practice: Practi
     await asyncio.gather(*(asyncio.to_thread(asyncio.run, calls()) for _ in range(6)))
     assert practice.refreshes == 1
     nothing_is_lost(practice, auth, held)
+
+
+@pytest.fixture
+def stack() -> Generator[ExitStack, None, None]:
+    with ExitStack() as stack:
+        yield stack
+
+
+class Refusing(MemoryStore):
+    """A store that takes no new tokens while its disk is full."""
+
+    full, refused = False, 0
+
+    async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any]) -> None:
+        if self.full:
+            self.refused += 1
+            raise SaveError("The disk is full.")
+        await super().replace(name, old, new)
+
+
+@pytest.mark.parametrize("refreshes", [1, 3])
+async def test_tokens_that_another_loop_could_not_save_for_a_while_never_replace_newer_ones(
+    practice: Practice, stack: ExitStack, refreshes: int
+) -> None:
+    store, over = Refusing(), Event()
+    stack.callback(over.set)
+    await store.user("robin").save(await practice.grant())
+    store.full = True
+
+    async def other_loop() -> None:
+        await OAuth2(practice.app, store.user("robin"), clock=practice.clock).refresh_now()
+        await asyncio.to_thread(over.wait)
+
+    running = asyncio.create_task(asyncio.to_thread(asyncio.run, other_loop()))
+    while store.refused < 2:  # noqa: ASYNC110 - then they are in use all the same
+        await asyncio.sleep(0.001)
+    auth = OAuth2(practice.app, store.user("robin"), clock=practice.clock)
+    await auth.refresh_now()
+    assert practice.refreshes == 1
+    waiting = asyncio.create_task(auth.refresh_now())
+    await asyncio.sleep(0)
+    store.full = False
+    await waiting
+    for _ in range(refreshes):
+        assert (await store.load("robin"))["token"] == auth.user.token
+        await auth.refresh_now()
+    over.set()
+    await running
+    assert practice.provider.reuses == 0
 
 
 @HELD
@@ -373,3 +423,49 @@ thread.join()
 assert os.waitpid(child, 0)[1] == 0
 """
     await forked(practice, spawn, program)
+
+
+async def test_a_child_does_not_go_back_to_what_its_parent_could_not_save_at_the_fork(
+    practice: Practice, spawn: Spawn
+) -> None:
+    program = """
+from SlyAPI.errors import SaveError
+
+class Refusing(FileStore):
+    full, refused = True, 0
+    async def replace(self, *values):
+        if self.full:
+            self.refused += 1
+            raise SaveError("The disk is full.")
+        await super().replace(*values)
+
+store, clock = Refusing(place), lambda: float(sys.argv[4])
+app, before = OAuth2App.from_json_file(sys.argv[3]), asyncio.run(store.load("alice"))
+
+async def refresh(times):
+    auth = OAuth2(app, store.user("alice"), clock=clock)
+    for _ in range(times):
+        await auth.refresh_now()
+    while await store.load("alice") == before:
+        await asyncio.sleep(0.01)
+
+thread = threading.Thread(target=lambda: asyncio.run(refresh(1)))
+thread.start()
+while store.refused < 2:
+    time.sleep(0.001)
+child = os.fork()
+store.full = False
+if child == 0:
+    while asyncio.run(store.load("alice")) == before:
+        time.sleep(0.01)
+    asyncio.run(refresh(3))
+    os._exit(0)
+thread.join()
+assert os.waitpid(child, 0)[1] == 0
+"""
+    place, app = practice.folder / "users", practice.folder / "app.json"
+    await FileStore(place).user("alice").save(await practice.grant())
+    app.write_text(json.dumps(practice.app.to_dict()))
+    assert await (await spawn(program, "folder", place, app, practice.clock.now)).ends() == 0
+    assert practice.provider.reuses == 0
+    assert practice.refreshes == practice.provider.refreshes == 4

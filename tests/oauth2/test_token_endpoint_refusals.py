@@ -9,7 +9,7 @@ import pytest
 
 from SlyAPI.errors import BadReplyError, GrantEndedError, TokenError
 from SlyAPI.oauth2 import OAuth2User
-from SlyAPI.oauth2.token_endpoint import GRANT_AGAIN, read_token_reply
+from SlyAPI.oauth2.token_endpoint import GRANT_AGAIN, read_token_reply, refuses_client_auth
 from SlyAPI.web import Reply
 from SlyAPI.web.secret_values import Secrets
 
@@ -17,6 +17,7 @@ NOW = 1_700_000_000.0
 BEFORE = OAuth2User("old", "kept")
 TOKEN = b'{"access_token": "x"}'
 CLIENT = "Check id and secret"
+CLIENT_CODES = ("invalid_client", "unauthorized_client")
 ADDRESS = "Check token_uri"
 
 
@@ -157,3 +158,47 @@ def test_a_form_has_up_to_64_fields() -> None:
     assert read(f"access_token=x{more}".encode()).token == "x"
     with pytest.raises(BadReplyError):
         read(f"access_token=x{more}&b=1".encode())
+
+
+@pytest.mark.parametrize("member", ["ok", "success"])
+def test_false_alone_says_that_a_reply_with_200_is_a_refusal(member: str) -> None:
+    assert refused(200, {member: False, "message": "No."}).error_description == "No."
+    for value in (True, 0, None):
+        assert read(json.dumps({member: value, "access_token": "x"}).encode()).token == "x"
+
+
+def test_errors_are_a_refusal_only_without_a_token() -> None:
+    errors = {"errors": [{"errorType": "of_their_own"}]}
+    assert refused(200, errors).error == "of_their_own"
+    assert read(json.dumps({**errors, "access_token": "x"}).encode()).token == "x"
+
+
+@pytest.mark.parametrize("token", ["!begins-before-a-star", "~begins-after-it"])
+def test_a_token_that_comes_back_as_a_scope_is_not_kept_as_one(token: str) -> None:
+    answer = {"access_token": token, "scope": f"read {token} write"}
+    assert read(json.dumps(answer).encode()).scopes == ["read", "write"]
+
+
+OTHER_WAY: list[tuple[int, dict[str, Any], bool]] = [
+    *((status, {"error": code}, True) for status in (200, 400, 401, 403, 499) for code in CLIENT_CODES),
+    *((status, {"error": code}, False) for status in (500, 501, 503) for code in CLIENT_CODES),
+    *((status, {"error": code}, True) for status in (401, 403) for code in ("access_denied", "of_their_own")),
+    *((status, {"error": code}, False) for status in (200, 400, 404) for code in ("access_denied", "of_their_own")),
+    *((status, {"error": "invalid_grant"}, False) for status in (200, 400, 401, 403)),
+    *((status, {}, True) for status in (400, 401, 403)),
+    *((status, {}, False) for status in (404, 429, 500)),
+    (400, {"error": "invalid_request"}, True),
+    (400, {"error": "Invalid_Request"}, True),
+    (400, {"error": "of_their_own", "error_description": "Unknown client"}, True),
+    (400, {"error": "invalid_request", "error_description": "The code has expired"}, False),
+    (400, {"error": "invalid_request", "error_description": "redirect_uri does not match"}, False),
+    (401, {"error": "of_their_own", "error_description": "code_verifier is wrong"}, False),
+    (403, {"error": "of_their_own", "error_description": "Rate limit exceeded for this client"}, False),
+]
+
+
+@pytest.mark.parametrize(("status", "told", "other"), OTHER_WAY)
+def test_a_refusal_that_names_neither_code_nor_redirect_is_an_occasion_for_the_other_way(
+    status: int, told: dict[str, Any], other: bool
+) -> None:
+    assert refuses_client_auth(refused(status, told)) is other

@@ -1,6 +1,6 @@
 """What the simulation has found and nobody has repaired yet, each class with a run that shows it.
 
-The rule: a run may break an invariant only as a row here says; `test_findings.py` holds each row as a strict
+The rule: a run may break an invariant only as a row here says; `test_orders.py` holds each row as a strict
 expected failure, so that a repair fails there until its row is deleted, and then no run may break it any more.
 """
 
@@ -27,6 +27,9 @@ def _struck(found: Found, *prefixes: str) -> bool:
     return any(name.startswith(prefixes) for name in found.result.faults)
 
 
+# Why it stays: a refresh that is cancelled cannot know whether its program ends or goes on. To go on for longer would
+# let a program that waits for its cancelled tasks (`await asyncio.gather(*asyncio.all_tasks())`) hang on a store that
+# never works again; to go on beyond the cancelled task, with the lock, would leave it to nobody when the loop closes.
 KNOWN: tuple[Known, ...] = (
     Known(
         "a program that cancels all tasks and goes on while its store refuses the save gives up the lock after 5 s",

@@ -24,6 +24,10 @@ from typing import Any
 from unittest import mock
 
 import SlyAPI
+import SlyAPI.oauth1
+import SlyAPI.oauth2
+import SlyAPI.stores
+import SlyAPI.web  # `dataclass` looks up the module that a class names as its own
 
 _CONTAINERS = (dict, list, set, weakref.WeakSet, weakref.WeakKeyDictionary, weakref.WeakValueDictionary)
 

@@ -5,7 +5,7 @@ from itertools import product
 
 import pytest
 
-from tests.simulation.explore import like, on_disk
+from tests.simulation.explore import like, on_disk, replayed
 from tests.simulation.scenario import Plan
 
 ONE = ((0.0,),)
@@ -43,4 +43,11 @@ def test_a_file_that_is_unreadable_for_a_moment_is_not_taken_for_garbage() -> No
     plan = Plan(store="disk", disk_fault="once", disk_error="EACCES")
     for at, order in product(range(1, 24), range(5, 9)):
         found = on_disk(replace(plan, at=at), order)
+        assert not found.result.problems, str(found)
+
+
+def test_a_program_that_ends_keeps_its_lease_while_a_late_reply_is_on_its_way() -> None:
+    runs = [replayed(Plan(store="redis", fault="end run", at=at, latency=20.0), ()) for at in range(1, 9)]
+    assert any(found.result.faults for found in runs)
+    for found in runs:
         assert not found.result.problems, str(found)

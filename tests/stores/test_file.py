@@ -371,6 +371,7 @@ async def test_a_user_file_of_another_account_is_reported_once(shared: Path, cap
     for part in path.parents:
         if part.stat().st_uid == 0 and not part.stat().st_mode & 0o001:
             part.chmod(part.stat().st_mode | 0o055)
+    assert (await entry.load()).token == "T"  # the other account may not be able to read Python's own files
     os.seteuid(65534)
     try:
         for _ in range(2):
@@ -383,6 +384,31 @@ async def test_a_user_file_of_another_account_is_reported_once(shared: Path, cap
     (record,) = caplog.records
     assert "12345" in record.getMessage()
     assert record.levelname == "WARNING"
+
+
+@ROOT_ONLY
+@pytest.mark.parametrize(
+    ("owner", "reader", "reported"),
+    [(12345, 0, False), (0, 12345, False), (12345, 12345, False), (12345, 54321, True), (12345, None, False)],
+    ids=["read by root", "of root", "own", "of another", "no accounts, as on Windows"],
+)
+async def test_only_a_file_of_another_account_that_is_not_roots_is_reported(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    owner: int,
+    reader: int | None,
+    reported: bool,
+) -> None:
+    entry = user_file(tmp_path / "user.json")
+    await entry.save(OAuth2User("T", "R"))
+    os.chown(tmp_path / "user.json", owner, owner)
+    if reader is None:
+        monkeypatch.delattr(os, "geteuid")
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: reader)
+    assert (await entry.load()).token == "T"
+    assert bool(caplog.records) is reported
 
 
 async def test_mode_and_owner_are_set_on_the_open_file_and_never_by_path(
@@ -539,3 +565,19 @@ async def test_a_secret_that_is_mounted_read_only_says_both_ways_out_and_the_sec
     in_memory = OAuth2(practice.app, OAuth2User.from_json_file(path), clock=practice.clock)
     assert await practice.api(in_memory).get_json("/me")
     assert json.loads(path.read_text()) == user.to_dict()
+
+
+SAVES: dict[str, Callable[[FileStore], Any]] = {
+    "save": lambda store: store.save("alice", {"token": "token-5EC9E7"}),
+    "replace": lambda store: store.replace("alice", {"token": "old-5EC9E7"}, {"token": "token-5EC9E7"}),
+}
+
+
+@pytest.mark.parametrize("call", SAVES.values(), ids=SAVES)
+async def test_a_save_that_fails_shows_no_token_in_its_traceback(
+    tmp_path: Path, call: Callable[[FileStore], Any], told_by: Callable[[BaseException], str]
+) -> None:
+    (tmp_path / "users").write_text("a file in the place of the folder")
+    with pytest.raises(SaveError) as caught:
+        await call(FileStore(tmp_path / "users"))
+    assert "5EC9E7" not in told_by(caught.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import random
@@ -82,18 +83,18 @@ async def postgres(request: pytest.FixtureRequest, folder: Path, prefix: str) ->
         COMMENT ON TABLE "{prefix}" IS 'SlyAPI users, schema 1';
     """
     async with await psycopg.AsyncConnection.connect(server.url, autocommit=True) as connection:
-        await connection.execute(old)
+        await connection.execute(old.encode())
         await connection.execute("SET synchronous_commit TO off")
 
         async def write(name: str, text: str | None) -> None:
             if text is None:
-                await connection.execute(f'DELETE FROM "{prefix}" WHERE name = %s', (name,))
+                await connection.execute(f'DELETE FROM "{prefix}" WHERE name = %s'.encode(), (name,))
                 return
-            await connection.execute(
+            query = (
                 f'INSERT INTO "{prefix}" (name, value) VALUES (%s, %s) ON CONFLICT (name) DO UPDATE '
-                "SET value = excluded.value, saved_at = clock_timestamp()",
-                (name, text),
+                "SET value = excluded.value, saved_at = clock_timestamp()"
             )
+            await connection.execute(query.encode(), (name, text))
 
         async with PostgresStore(server.url, table=prefix) as store:
             yield Kind(store, write)
@@ -321,6 +322,21 @@ async def test_the_index_of_a_folder_stays_small_however_often_its_users_are_sav
     assert await found(store, clock) == ["alice"]
     (index,) = [path for path in tmp_path.iterdir() if path.suffix != ".json"]
     assert index.stat().st_size < 1000
+
+
+async def test_whom_two_save_at_once_is_found_if_the_one_that_is_stored_ends_soon(
+    tmp_path: Path, clock: Clock
+) -> None:
+    stores = FileStore(tmp_path), FileStore(tmp_path)
+    names = [f"u{number}" for number in range(8)]
+    await stores[0].user("u0").save(ending(clock, 30))
+    assert await found(stores[0], clock) == []
+    for _ in range(40):
+        ends = zip(stores, (1, 30), strict=True)
+        saves = [store.user(name).save(ending(clock, days)) for store, days in ends for name in names]
+        await asyncio.gather(*saves)
+        soon = ending(clock, 1)
+        assert [name for name in names if await stores[0].user(name).load() == soon] == await found(stores[0], clock)
 
 
 async def test_an_index_that_another_account_left_hides_nobody(tmp_path: Path, clock: Clock) -> None:

@@ -2,12 +2,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Awaitable
 from typing import Any
 
 import pytest
 
+from SlyAPI.oauth2.uncancellable import uncancellable
 from SlyAPI.stores import PostgresStore, RedisStore
 from SlyAPI.stores.served import ServedStore
 from tests.support import servers
@@ -88,3 +90,37 @@ async def test_an_expired_lock_is_taken_over_with_a_pause_in_which_a_holder_that
     assert await seconds(lock.__aenter__()) >= 1
     await lock.__aexit__(None, None, None)
     assert await seconds(store.lock("killed").__aenter__()) < 0.5
+
+
+async def test_a_program_that_ends_keeps_its_lock_until_its_last_request_is_answered(
+    store: ServedStore[Any], request: pytest.FixtureRequest, prefix: str
+) -> None:
+    """`asyncio.run` cancels all tasks, and waits for those that hear a token endpoint out, for up to 30 s."""
+    url: str = request.getfixturevalue(request.node.callspec.params["store"]).url
+    took, answered = threading.Event(), 0.0
+
+    def program() -> None:
+        mine = RedisStore(url, prefix) if url.startswith("redis") else PostgresStore(url, table=prefix)
+        mine.lease = 0.6
+
+        async def token_request() -> None:
+            nonlocal answered
+            await asyncio.sleep(2)
+            answered = time.monotonic()
+
+        async def refresh() -> None:
+            async with uncancellable() as steps, mine.lock("robin"):
+                took.set()
+                await steps.finish(token_request())
+
+        async def main() -> None:
+            asyncio.create_task(refresh())  # noqa: RUF006 - the end of the loop cancels it
+            await asyncio.to_thread(took.wait)
+
+        asyncio.run(main())
+
+    running = asyncio.create_task(asyncio.to_thread(program))
+    await asyncio.to_thread(took.wait)
+    async with store.lock("robin"):
+        assert 0 < answered <= time.monotonic()
+    await running

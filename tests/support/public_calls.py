@@ -227,13 +227,13 @@ SOUND: Mapping[str, Any] = {
     "status": 401,
     "scheme": "Bearer",
     "auth": UrlApiKey("key", API_KEY),
-    "task": "a task",
     "before": NOW,
+    "task": "tidy",
     "ahead": 300.0,
-    "at_once": 1,
-    "behind": 60.0,
+    "behind": 86400.0,
+    "at_once": 4,
     "on_error": None,
-    "clock": lambda: NOW,
+    "clock": time.time,
 }
 """Parameters that are needed but hold no secret; what is not needed is left out."""
 
@@ -276,7 +276,8 @@ async def outcome(result: Any) -> None:
     """Waits for what a call gave, whatever kind of thing it is."""
     if isinstance(result, AbstractAsyncContextManager):
         async with result as inside:
-            await outcome(None if inside is result else inside)
+            if inside is not result:
+                await outcome(inside)
     elif isinstance(result, Awaitable):
         await outcome(await result)
     elif isinstance(result, AsyncIterable):

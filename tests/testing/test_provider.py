@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import SlyAPI.testing
-from SlyAPI.testing import PracticeProvider
+from SlyAPI.testing import PracticeProvider, kept_provider
 
 if TYPE_CHECKING:
     from tests.testing.conftest import Start
@@ -190,3 +190,9 @@ def test_the_judge_shares_no_code_with_the_client() -> None:
                 assert node.level or (node.module or "").partition(".")[0] != "SlyAPI", file.name
             elif isinstance(node, ast.Import):
                 assert not [a for a in node.names if a.name.partition(".")[0] == "SlyAPI"], file.name
+
+
+async def test_a_kept_provider_that_is_not_there_names_the_command_that_makes_one(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="python -m SlyAPI demo"):
+        async with kept_provider(tmp_path / "provider.json"):
+            raise AssertionError("there is none")

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from SlyAPI.errors import CredentialsError, CredentialsNotFoundError
 from SlyAPI.json_file import read_json_file, write_json_file
 from SlyAPI.oauth2 import OAuth2User
+from SlyAPI.tokens.user import authorization
 from SlyAPI.web.secret_values import SecretJson
 
 NOW = 1_700_000_000.0
@@ -362,3 +363,59 @@ def test_the_members_of_a_user_are_read_as_a_user_as_in_0_6() -> None:
 @pytest.mark.parametrize(("given", "kept"), [("read write", ["read", "write"]), (("a", "b"), ["a", "b"]), (None, [])])
 def test_scopes_given_in_code_may_be_written_in_any_form(given: Any, kept: list[str]) -> None:
     assert OAuth2User("token", scopes=given).scopes == kept
+
+
+# --- what is sent, and what an exchange and a bound token add ---
+
+
+@pytest.mark.parametrize(
+    ("scheme", "sent"),
+    [("Bearer", "Bearer"), ("bearer", "Bearer"), ("BEARER", "Bearer"), ("DPoP", "DPoP"), ("a", "a"), ("z", "z")],
+)
+def test_the_scheme_of_a_token_is_sent_as_it_is_and_bearer_with_a_capital(scheme: str, sent: str) -> None:
+    assert authorization(OAuth2User("abc", token_type=scheme)) == f"{sent} abc"
+
+
+def test_what_an_exchange_issued_is_kept_and_a_refresh_does_not_change_it() -> None:
+    answer = {"access_token": "a", "issued_token_type": "urn:one"}
+    user = OAuth2User.from_token_answer(answer, now=NOW)
+    assert user.issued_token_type == "urn:one"
+    again = OAuth2User.from_token_answer(answer | {"issued_token_type": "urn:two"}, now=NOW, previous=user)
+    assert again.issued_token_type == "urn:one"
+    assert OAuth2User("a").issued_token_type is None
+    assert OAuth2User.from_token_answer(answer | {"issued_token_type": 5}, now=NOW).extra is None
+    assert OAuth2User("a", extra={"issued_token_type": 5}).issued_token_type is None
+
+
+def test_a_token_is_bound_to_the_key_of_the_proof_and_without_a_proof_to_none() -> None:
+    key = SecretJson(kty="EC", d="s3cret")
+    answer = {"access_token": "a", "token_type": "DPoP"}
+    assert OAuth2User.from_token_answer(answer, now=NOW, dpop_key=key).dpop_key == key
+    assert OAuth2User.from_token_answer({"access_token": "a"}, now=NOW).dpop_key is None
+
+
+def test_two_spellings_of_one_moment_are_equal() -> None:
+    one, other = (OAuth2User.from_json_obj(OWN | {"expires_at": at}) for at in (NOW, "2023-11-14T22:13:20Z"))
+    assert one == other
+    assert one.to_dict() != other.to_dict()
+
+
+READERS: list[Callable[[Any], OAuth2User]] = [OAuth2User.from_json_obj, OAuth2User.from_google_auth]
+
+
+@pytest.mark.parametrize("read", READERS, ids=["ours", "google-auth"])
+def test_a_refused_user_is_in_no_frame_of_the_traceback(
+    read: Callable[[Any], OAuth2User], told_by: Callable[[BaseException], str]
+) -> None:
+    with pytest.raises(CredentialsError) as caught:
+        read({"token": "s3cret", "refresh_token": ["s3cret"], "expiry": "s3cret", "scopes": 5})
+    assert "s3cret" not in told_by(caught.value)
+
+
+def test_a_refused_file_is_in_no_frame_of_the_traceback(
+    tmp_path: Path, told_by: Callable[[BaseException], str]
+) -> None:
+    write_json_file(tmp_path / "user.json", {"token": "s3cret", "scopes": 5})
+    with pytest.raises(CredentialsError) as caught:
+        OAuth2User.from_json_file(tmp_path / "user.json")
+    assert "s3cret" not in told_by(caught.value)

@@ -13,6 +13,9 @@ import pytest
 from aiohttp import web
 
 from SlyAPI import Auth, WebAPI
+from SlyAPI.transport.requests import send
+from SlyAPI.transport.sessions import Sessions
+from SlyAPI.web import Method, Request
 
 if TYPE_CHECKING:
     from tests.conftest import Serve, Server
@@ -94,6 +97,42 @@ async def test_the_last_client_that_closes_closes_the_session(host: Host) -> Non
     assert session.closed
     await first.get_json("/")
     assert len(host.connections) == 2
+
+
+async def test_a_session_that_closes_waits_for_token_requests_that_began_meanwhile(serve: Serve) -> None:
+    gates = {"/first": asyncio.Event(), "/second": asyncio.Event()}
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        await gates[request.path].wait()
+        return web.json_response({"ok": True})
+
+    server, sessions, requests = await serve(answer), Sessions(), []
+    client = sessions.get().session
+    closing: asyncio.Task[None] | None = None
+    for number, path in enumerate(gates):
+        requests.append(asyncio.create_task(send(Request(Method.GET, server.origin + path), client)))
+        while len(server.seen) <= number:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        closing = closing or asyncio.create_task(sessions.close())
+    assert closing is not None
+    for gate, request in zip(gates.values(), requests, strict=True):
+        assert not closing.done()
+        gate.set()
+        assert (await request).status == 200
+    await closing
+    assert client.closed
+
+
+async def test_a_client_that_is_used_after_its_close_keeps_the_session_open_again(host: Host) -> None:
+    first, second = host.client(), host.client()
+    for client in (first, second):
+        await client.get_json("/")
+    await first.close()
+    call = asyncio.create_task(first.get_text("/slow"))
+    await second.get_json("/")
+    await second.close()
+    host.gate.set()
+    assert await call == ""
 
 
 async def test_a_client_that_was_collected_does_not_keep_the_session_open(host: Host) -> None:

@@ -25,11 +25,13 @@ from SlyAPI import (
     TokenError,
     UrlApiKey,
     WebAPI,
+    keep_fresh,
     requires_scopes,
 )
 from SlyAPI.httpx import signed
-from SlyAPI.oauth2 import ServiceAccount, browser_consent
+from SlyAPI.oauth2 import KeepFresh, ServiceAccount, browser_consent
 from SlyAPI.paging import CursorPages, LinkPages, Page, Pages
+from SlyAPI.stores import SqliteStore, StoredUser, expiring
 from SlyAPI.web import JsonMap, JsonType, ParamsDict, Request
 
 Item = TypeVar("Item")
@@ -253,3 +255,15 @@ class Signed(UrlApiKey):
 
 def walk(value: JsonType, whole: JsonMap) -> int | JsonMap:
     return whole if isinstance(value, dict) else 0
+
+
+async def keep_users(app: OAuth2App) -> None:
+    async with SqliteStore("users.db") as store, keep_fresh(store, app, ahead=300, at_once=4) as fresh:
+        assert_type(fresh, KeepFresh)
+        assert_type(fresh.renewed, int)
+        assert_type(await store.count(), int)
+        async for name in store.each_name():
+            assert_type(name, str)
+        async for entry, user in expiring(store, 7):
+            assert_type(entry, StoredUser)
+            assert_type(user.refresh_expires_at, datetime | None)

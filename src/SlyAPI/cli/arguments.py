@@ -45,11 +45,16 @@ class _Parser(argparse.ArgumentParser):
         flags = [word.partition("=")[0] for word in words.split() if word.startswith("-")]
         if words:
             problem = f"Unknown argument {' '.join(flags)}" if flags else "There are more words than this command takes"
-        raise ConfigError(f"{problem[:1].upper()}{problem[1:]}.", next_step=f"See: {self.prog} --help")
+        known = [name for action in self._actions for name in action.option_strings]
+        near = get_close_matches(flags[0], known, 1, 0.7) if flags else []
+        hint = f"Did you mean {near[0]}? " if near else ""
+        if words and not flags:
+            hint = f"Use: {' '.join((self.usage or '').split())}. "
+        raise ConfigError(f"{problem[:1].upper()}{problem[1:]}.", next_step=f"{hint}See: {self.prog} --help")
 
 
 def read_arguments(argv: Sequence[str]) -> SimpleNamespace:
-    """The arguments, with `command`, `kind` (oauth1 or oauth2) and `bare` (no arguments).
+    """The arguments, with `command`, `kind` (oauth1 or oauth2) `bare` (no arguments) and `only_words` (no flags).
 
     Flags may stand anywhere among the words. Raises `ConfigError`, and `SystemExit` for a command's `--help`.
     """
@@ -69,6 +74,7 @@ def read_arguments(argv: Sequence[str]) -> SimpleNamespace:
     args.kind = kind
     args.older = older
     args.bare = len(words) == 1
+    args.only_words = not any(word.startswith("-") for word in words[1:end])
     return args
 
 

@@ -5,6 +5,7 @@ The rule: a store's URL may contain a password, so no message repeats it.
 
 import asyncio
 import os
+import sys
 from typing import Any
 
 from ..errors import ConfigError, CredentialsNotFoundError
@@ -13,7 +14,17 @@ from ..flow.progress import waiting
 from ..json_file import check_writable, display_path
 from ..oauth2 import ClientCredentials, OAuth2, OAuth2App, OAuth2User
 from ..oauth2.signer import Signer
-from ..stores import EncryptedStore, FileStore, SqliteStore, StoredUser, TokenStore, expiring, store_at, user_file
+from ..stores import (
+    EncryptedStore,
+    FileStore,
+    PostgresStore,
+    SqliteStore,
+    StoredUser,
+    TokenStore,
+    expiring,
+    store_at,
+    user_file,
+)
 
 STORE_VARIABLE = "SLYAPI_STORE"
 """The environment variable for a store's URL: unlike `--store`, other users cannot read it in the list of processes."""
@@ -42,11 +53,7 @@ class ChosenUser:
 
     def load(self) -> OAuth2User:
         """The stored tokens. Raises `CredentialsError`, with the command that makes some if there are none."""
-        try:
-            return OAuth2User.from_json_file(self.path) if self.path else asyncio.run(self.entry.load())
-        except CredentialsNotFoundError as error:
-            error.next_step = error.next_step or "Make one with: python -m SlyAPI grant"
-            raise
+        return OAuth2User.from_json_file(self.path) if self.path else asyncio.run(self.entry.load())
 
     def signer(self, app: OAuth2App, user: OAuth2User) -> Signer:
         """Signs as this user, whose tokens were loaded, and saves new ones."""
@@ -95,7 +102,15 @@ def _store(args: Any) -> TokenStore:
     if not url:
         about_store = args.name or getattr(args, "expiring", None) is not None
         raise ConfigError("Which store?" if about_store else "Which user?", next_step=_WHICH)
-    return store_at(url)
+    store = store_at(url)
+    if needs_selector_loop(store, sys.platform):
+        asyncio.set_event_loop_policy(asyncio.WindowsSelectorEventLoopPolicy())  # type: ignore[attr-defined]
+    return store
+
+
+def needs_selector_loop(store: TokenStore, platform: str) -> bool:
+    """Whether psycopg needs another event loop than the system's usual one; `platform` is `sys.platform`."""
+    return platform == "win32" and isinstance(store, PostgresStore)
 
 
 def _encrypted(store: TokenStore) -> TokenStore:

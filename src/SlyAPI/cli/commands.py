@@ -18,7 +18,7 @@ exit codes:
   the provider; 5 timed out; 6 the token endpoint refused; 7 network or TLS;
   8 cannot listen on the port; 9 would overwrite a file; 10 an API answered
   with a 4xx status (call); 11 an API answered with a 5xx status (call);
-  130 Ctrl-C."""
+  130 Ctrl-C or SIGTERM."""
 _HELP_WIDTH = 79
 
 COMMANDS = {
@@ -57,7 +57,8 @@ def plain_call(argv: Sequence[str]) -> SimpleNamespace | str | None:
         return None
     values = dict(zip(names, files, strict=True)) | dict.fromkeys(("store", "name"))
     values |= {"expiring": None} if command == "show" else {}
-    return SimpleNamespace(command=command, kind="oauth2", older=False, bare=False, json="--json" in argv, **values)
+    values |= {"json": "--json" in argv, "only_words": "--json" not in argv}
+    return SimpleNamespace(command=command, kind="oauth2", older=False, bare=False, **values)
 
 
 def _help() -> str:

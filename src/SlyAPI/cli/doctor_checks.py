@@ -16,7 +16,7 @@ from ..json_file import display_path
 from ..oauth2 import OAuth2App, OAuth2User
 from ..oauth2.discovery import SETTINGS
 from ..tokens.client_auth import registered_name
-from ..tokens.scopes import missing_scopes
+from ..tokens.scopes import ASK_FOR_CONSENT, OFFLINE, missing_scopes
 from ..web.messages import skew
 from ..web.urls import bare_url, is_loopback_uri
 from .doctor_facts import EndpointFacts, Facts
@@ -24,7 +24,6 @@ from .doctor_facts import EndpointFacts, Facts
 SOON = timedelta(days=3)
 """A grant that ends within this time is a finding: the person has to consent again."""
 _USUAL_REDIRECT = "http://localhost:8080"
-_AGAIN = "Grant again: python -m SlyAPI grant"
 
 
 class Finding(NamedTuple):
@@ -43,7 +42,7 @@ def findings(facts: Facts) -> list[Finding]:
         found += [*_endpoints(facts.endpoints), _tls(facts.endpoints), _clock(facts.endpoints)]
         found += [*_metadata(facts.app, facts), _redirect(facts.app), _pkce(facts.app, facts)]
     if facts.user is not None:
-        found += [_scopes(facts.app, facts.user), _grant_end(facts.user, facts)]
+        found += [_scopes(facts.app, facts.user, facts), _grant_end(facts.user, facts)]
     if facts.user_name:
         found.append(_refresh(facts))
     return found
@@ -196,35 +195,42 @@ def _pkce(app: OAuth2App, facts: Facts) -> Finding:
     return Finding("PKCE", "ok", "sent (S256)")
 
 
-def _scopes(app: OAuth2App | None, user: OAuth2User) -> Finding:
+def _grant_again(facts: Facts) -> str:
+    files = (facts.app_path, facts.user_path) if facts.user_path else (facts.app_path,)
+    return f"grant again: python -m SlyAPI grant {' '.join(shlex.quote(display_path(path)) for path in files)}"
+
+
+def _scopes(app: OAuth2App | None, user: OAuth2User, facts: Facts) -> Finding:
     wanted = [*(user.requested_scopes or ()), *(app.scopes if app else ())]
     missing = missing_scopes(dict.fromkeys(wanted), user.scopes)
     if not user.scopes:
         return Finding("scopes", "skipped", "the provider did not say which ones it granted")
     if missing:
         text = f"Granted: {' '.join(user.scopes)}. Not granted: {' '.join(missing)}."
-        return Finding("scopes", "wrong", text, f"If the program needs them: {_AGAIN}")
+        return Finding("scopes", "wrong", text, f"If the program needs them, {_grant_again(facts)}")
     return Finding("scopes", "ok", f"granted: {' '.join(user.scopes)}")
 
 
 def _grant_end(user: OAuth2User, facts: Facts) -> Finding:
     end = user.refresh_expires_at if facts.renewable else user.expires_at
     if end is not None:
-        return _dated_end(end, facts)
+        return _dated_end(user, end, facts)
     if facts.renewable:
         return Finding("grant", "ok", "its tokens are renewed; the provider named no end")
     return Finding("grant", "ok", "its token has no known end, and no refresh token")
 
 
-def _dated_end(end: datetime, facts: Facts) -> Finding:
+def _dated_end(user: OAuth2User, end: datetime, facts: Facts) -> Finding:
     at, left = f"{end:%Y-%m-%d %H:%M} UTC", end - facts.now
     if left <= timedelta(0):
-        return Finding("grant", "wrong", f"The grant ended at {at}.", _AGAIN)
+        step = f"The person has to consent again; {_grant_again(facts)}"
+        return Finding("grant", "wrong", f"The grant ended at {at}.", step)
     if not facts.renewable:
         step = "Ask for offline access when you grant (see the provider's page on refresh tokens), and grant again."
+        step = ASK_FOR_CONSENT if OFFLINE in (user.requested_scopes or ()) else step
         return Finding("grant", "wrong", f"There is no refresh token: the grant ends at {at}.", step)
     if left <= SOON:
-        return Finding("grant", "wrong", f"The grant ends soon, at {at}.", f"{_AGAIN} before that")
+        return Finding("grant", "wrong", f"The grant ends soon, at {at}.", f"Before that, {_grant_again(facts)}")
     return Finding("grant", "ok", f"its tokens are renewed until {at} (in {left.days} days)")
 
 

@@ -1,6 +1,5 @@
 """The command that has one user consent and writes the user file: grant."""
 
-import asyncio
 import json
 import os
 import sys
@@ -11,6 +10,7 @@ from typing import Any
 from ..errors import ConfigError, CredentialsError, SaveError, WouldOverwriteError
 from ..flow.client_check import client_in, oauth1_client_in
 from ..flow.console import Console, unchanged
+from ..flow.ctrl_c import run
 from ..flow.grant import GrantOptions, Way
 from ..flow.wizard import check_user_path, confirm_replacing, grant_oauth1_to_file, grant_to_file
 from ..json_file import display_path
@@ -51,12 +51,12 @@ def grant(args: Any, console: Console) -> int:
         if not _may_write(args, console, user_path):
             return 0
         if isinstance(app, OAuth1App):
-            user = asyncio.run(grant_oauth1_to_file(app, user_path, options, console))
+            user = run(grant_oauth1_to_file(app, user_path, options, console))
         else:
             scopes = scopes or _scopes_before(args, user_path)
             if not named and not scopes and options.way != "machine" and not args.resource:
                 scopes = console.ask("Scopes, separated by spaces; Enter for none", "--scope", "").split()
-            user = asyncio.run(grant_to_file(app, user_path, scopes, options, console))
+            user = run(grant_to_file(app, user_path, scopes, options, console))
     fields = asdict(user) if isinstance(user, OAuth1User) else user.to_dict()
     if user_path == "-":
         print_result(*json.dumps(fields, indent=4).splitlines())

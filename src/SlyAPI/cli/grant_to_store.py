@@ -3,7 +3,6 @@
 The rule: a name that is taken is replaced only after a yes or with `--force`.
 """
 
-import asyncio
 import os
 from typing import Any
 
@@ -16,6 +15,7 @@ from ..errors import (
     WouldOverwriteError,
 )
 from ..flow.console import Console
+from ..flow.ctrl_c import run
 from ..flow.git_guard import guard
 from ..flow.grant import GrantOptions
 from ..flow.ways import grant_by_chosen_way
@@ -48,7 +48,7 @@ def grant_to_store(args: Any, app: OAuth2App, words: list[str], options: GrantOp
         step = "Give another --name, --force or --if-needed."
         raise WouldOverwriteError(f"{chosen.label} exists.", next_step=step)
     chosen.check_writable()
-    user = asyncio.run(_granted(app, chosen, scopes, options, console, replace=taken))
+    user = run(_granted(app, chosen, scopes, options, console, replace=taken))
     if chosen.store_path:
         guard(chosen.store_path, console)
     print_json(args.json, {**chosen.result, **summary(user)})

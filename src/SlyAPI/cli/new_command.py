@@ -82,7 +82,8 @@ def client_project(name: str, provider: str | None = None) -> dict[str, str]:
     package, client = "_".join(words).lower(), "".join(word[:1].upper() + word[1:] for word in words)
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9]*([-_][A-Za-z0-9]+)*", name) or len(name) > _LONGEST:
         problem = f"{printable(name, 40)!r} cannot be the name of a package."
-        raise ConfigError(problem, next_step="Use letters, digits and hyphens, such as my-weather.")
+        step = "Begin with a letter, then use letters, digits and hyphens, such as my-weather."
+        raise ConfigError(problem, next_step=step)
     if keyword.iskeyword(package) or package in _TAKEN or client in _TAKEN_CLASSES:
         raise ConfigError(f"The name {package} is taken.", next_step=f"Choose another one, such as my-{package}.")
     values = {"project": name, "package": package, "Client": client, "version": version("SlyAPI")}

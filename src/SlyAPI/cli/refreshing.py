@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from ..errors import GrantEndedError
 from ..flow.console import Console
-from ..flow.ctrl_c import second_ctrl_c_exits
+from ..flow.ctrl_c import run, second_ctrl_c_exits
 from ..flow.progress import waiting
 from ..flow.wizard import say_missing
 from ..oauth2 import OAuth2App, OAuth2User
@@ -67,6 +67,6 @@ def run_saving_tokens(
             if auth.user.token not in ("", before.token) and auth.not_saved is None:
                 console.status = f"{chosen.label} was written."
 
-    asyncio.run(patient())
+    run(patient())
     if auth.not_saved is not None:
         raise auth.not_saved

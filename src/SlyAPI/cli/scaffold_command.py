@@ -7,26 +7,28 @@ from ..errors import ConfigError, CredentialsError, WouldOverwriteError
 from ..flow.console import Console, unchanged
 from ..flow.git_guard import guard
 from ..flow.scaffold import TEMPLATES, ScaffoldOptions, client_json, is_filled_in, read_secret, write_client
-from ..flow.wizard import say_written, scaffold_by_asking, to_fill_in
+from ..flow.wizard import ask_client, say_written, scaffold_by_asking, to_fill_in
 from ..json_file import display_path
 from .results import print_json
 
 
 def scaffold(args: Any, console: Console) -> int:
-    """Writes a client file: by a wizard, from flags, or an empty template."""
+    """Writes a client file: by a wizard (also for a name alone, on a terminal), from flags, or an empty template."""
     if args.bare and args.kind == "oauth2":
         scaffold_by_asking(console)
         return 0
     path = args.app or "app.json"
+    asked = args.only_words and args.kind == "oauth2" and console.interactive
     if os.path.isdir(path):
         raise CredentialsError(f"{display_path(path)} is a folder, not a file.")
     console.status = unchanged(path)
     may_replace = args.force or not is_filled_in(path)
     if not may_replace and console.interactive:
-        may_replace = console.confirm(f"{display_path(path)} is filled in. Overwrite it?")
+        may_replace = console.confirm(f"{display_path(path)} already contains a client. Overwrite it?")
     if not may_replace:
-        raise WouldOverwriteError(f"{display_path(path)} is filled in.", next_step="Choose another name, or --force.")
-    client = _client(args, console)
+        message = f"{display_path(path)} already contains a client."
+        raise WouldOverwriteError(message, next_step="Choose another name, or --force.")
+    client = ask_client(console) if asked else _client(args, console)
     write_client(path, client, force=True)
     say_written(path, console)
     guard(path, console)

@@ -10,10 +10,10 @@ import time
 from types import SimpleNamespace
 from typing import Any
 
-from ..errors import ConfigError, CredentialsNotFoundError
+from ..errors import ConfigError
 from ..flow.console import Console
 from ..json_file import display_path, read_json_file
-from ..tokens.recognise import recognise
+from ..tokens.recognise import MADE_WITH, recognise
 from ..tokens.user_json import user_fields
 from .results import print_json, print_result, print_table
 from .user_summary import COLUMN, summary, summary_rows
@@ -25,7 +25,7 @@ def show(args: Any, console: Console) -> int:
         step = "Give --store URL, without USER.json and --name."
         raise ConfigError("--expiring is for a whole store.", next_step=step)
     if args.user and not (args.store or args.name):
-        return _show_file(args, console)
+        return show_file(args, console)
     from .chosen_user import chosen_user  # and the stores with it
 
     if not args.user and not args.name:
@@ -39,13 +39,13 @@ def show(args: Any, console: Console) -> int:
     return 0
 
 
-def _show_file(args: Any, console: Console) -> int:
+def show_file(args: Any, console: Console, system: str = os.name) -> int:
+    """Prints what is not secret in a user file, and its mode on a `system` (`os.name`) that has modes.
+
+    Windows derives the bits from the read-only attribute; who may read a file is in its access control list.
+    """
     path, name = args.user, display_path(args.user)
-    try:
-        fields = read_json_file(path)
-    except CredentialsNotFoundError as error:
-        error.next_step = error.next_step or "Make one with: python -m SlyAPI grant"
-        raise
+    fields = read_json_file(path, made_with=MADE_WITH)
     if isinstance(fields, dict) and recognise(fields) == "an OAuth 1 user file":
         from ..oauth1.user import OAuth1User  # rare, and as expensive to import as the rest of this command
 
@@ -54,12 +54,12 @@ def _show_file(args: Any, console: Console) -> int:
     else:
         user = SimpleNamespace(**user_fields(fields, time.time(), name))
         what, rows = summary(user), summary_rows(user)
-    mode = stat.S_IMODE(os.stat(path).st_mode)
+    mode = f"{stat.S_IMODE(os.stat(path).st_mode):04o}" if system == "posix" else None
     if args.json:
-        print_json(True, {"user": path, **what, "mode": f"{mode:04o}"})
+        print_json(True, {"user": path, **what, "mode": mode})
         return 0
-    print_table([("user file:", f"{name} (mode {mode:04o})"), *rows], COLUMN)
-    if mode & 0o077 and os.name == "posix":
+    print_table([("user file:", name + (f" (mode {mode})" if mode else "")), *rows], COLUMN)
+    if mode and mode[-2:] != "00":
         console.say("Warning: other users of this machine may be able to read it. Fix it with:")
         console.say(f"    chmod 600 {shlex.quote(name)}")
     return 0

@@ -1,11 +1,11 @@
 """The commands for an existing user: token, refresh, revoke."""
 
-import asyncio
 from typing import Any
 
 from ..errors import CredentialsError, SaveError
 from ..flow.client_check import client_in
 from ..flow.console import Console
+from ..flow.ctrl_c import run
 from ..flow.progress import waiting
 from ..oauth2 import ClientCredentials, OAuth2User
 from ..oauth2.signer import Signer
@@ -57,7 +57,7 @@ def revoke(args: Any, console: Console) -> int:
     """Ends the grant at the provider, then deletes the tokens, which are no longer valid."""
     auth, chosen, _ = _signer(args, console)
     try:
-        asyncio.run(_revoked(auth, console))
+        run(_revoked(auth, console))
     except SaveError as error:
         what = "file" if chosen.path else "entry"
         raise SaveError(f"The grant has ended, but {error.args[0]}", next_step=f"Delete the {what} yourself.") from None

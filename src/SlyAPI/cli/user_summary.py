@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 COLUMN = 13
 """Where the texts of `show` begin."""
+_RENEWED = "not needed: the client gets a new token by itself"
 
 
 def summary(user: "OAuth2User | SimpleNamespace") -> dict[str, Any]:
@@ -34,7 +35,8 @@ def summary_rows(user: "OAuth2User | SimpleNamespace") -> list[tuple[str, str]]:
         rows.append(("not granted:", " ".join(missing)))
     rows.append(("expires:", when(user.expires_at)))
     ends = f", until {when(user.refresh_expires_at)}" if user.refresh_expires_at else ""
-    rows.append(("refreshable:", f"yes{ends}" if user.refresh_token else "no"))
+    machine = (user.extra or {}).get("grant_type") == "client_credentials"
+    rows.append(("refreshable:", f"yes{ends}" if user.refresh_token else _RENEWED if machine else "no"))
     return [*rows, ("bound:", "to the key in it (DPoP)")] if user.dpop_key else rows
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from ..errors import ConfigError, CredentialsError, CredentialsNotFoundError
+from ..errors import ConfigError, CredentialsError
 from ..json_file import StrPath, display_path
 from ..oauth1 import OAuth1App
 from ..oauth2 import OAuth2App
@@ -39,7 +39,7 @@ def checked_client(path: StrPath) -> OAuth2App:
 
     Raises `CredentialsError` for a missing file (with the command that writes one) and for placeholders.
     """
-    app = _read(OAuth2App.from_json_file, path, "", check_usable)
+    app = _read(OAuth2App.from_json_file, path, check_usable)
     check_filled_in(display_path(path), {"id": app.id, "secret": app.secret})
     return app
 
@@ -51,18 +51,15 @@ def misspelt_keys(app: OAuth2App) -> dict[str, str]:
 
 def oauth1_client_in(path: StrPath) -> OAuth1App:
     """The OAuth 1 client in a file. Raises as `client_in`."""
-    app = _read(OAuth1App.from_json_file, path, "oauth1 ", _check_oauth1_usable)
+    app = _read(OAuth1App.from_json_file, path, _check_oauth1_usable)
     check_filled_in(display_path(path), {"key": app.key, "secret": app.secret})
     return app
 
 
-def _read(read: Callable[[StrPath], App], path: StrPath, kind: str, check: Callable[[App], None]) -> App:
+def _read(read: Callable[[StrPath], App], path: StrPath, check: Callable[[App], None]) -> App:
     try:
         app = read(path)
         check(app)
-    except CredentialsNotFoundError as error:
-        error.next_step = f"Make one with: python -m SlyAPI scaffold {kind}{display_path(path)}"
-        raise
     except CredentialsError:
         raise
     except ConfigError as error:

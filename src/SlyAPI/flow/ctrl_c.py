@@ -1,13 +1,51 @@
-"""Ctrl-C while an event loop runs, or while a refresh must not be interrupted."""
+"""Ctrl-C while an event loop runs, or while a refresh must not be interrupted; other signals that end a program."""
 
 import asyncio
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
+from typing import Any, TypeVar
 
 from .console import Console, Interrupted, report
+
+T = TypeVar("T")
+_END_SIGNALS = ("SIGTERM", "SIGHUP", "SIGBREAK")
+"""What service managers and closed terminals send; Windows has the last one, and not SIGHUP."""
+
+
+def run(main: Coroutine[Any, Any, T]) -> T:
+    """`asyncio.run(main)`, which every signal that ends a program ends as Ctrl-C does."""
+    with end_signals_as_ctrl_c():
+        return asyncio.run(main)
+
+
+@contextmanager
+def end_signals_as_ctrl_c(system: Any = signal) -> Iterator[None]:
+    """Lets the signals that end a program do what Ctrl-C does, so that a refresh in flight is saved.
+
+    A signal that the program or its parent (`nohup`) handles or ignores stays so. `system` is the module `signal`.
+    """
+
+    def press(number: int, frame: object) -> None:
+        handler = system.getsignal(system.SIGINT)
+        if callable(handler):
+            return handler(system.SIGINT, frame)  # type: ignore[no-any-return]
+        system.signal(number, system.SIG_DFL)  # Ctrl-C is ignored, as in a background job of a shell
+        system.raise_signal(number)
+
+    taken: list[int] = []
+    if threading.current_thread() is threading.main_thread():
+        present = [number for name in _END_SIGNALS if (number := getattr(system, name, None)) is not None]
+        taken += [number for number in present if system.getsignal(number) == system.SIG_DFL]
+    for number in taken:
+        system.signal(number, press)
+    try:
+        yield
+    finally:
+        for number in taken:
+            system.signal(number, system.SIG_DFL)
 
 
 @contextmanager

@@ -188,6 +188,7 @@ def write_client(path: StrPath, client: Mapping[str, Any], *, force: bool) -> No
     """Writes the client file, 0600. Raises `WouldOverwriteError`, `SaveError`."""
     if not force and is_filled_in(path):
         raise WouldOverwriteError(
-            f"{display_path(path)} is filled in and was not changed.", next_step="Choose another name, or --force."
+            f"{display_path(path)} already contains a client and was not changed.",
+            next_step="Choose another name, or --force.",
         )
     write_json_file(path, client)

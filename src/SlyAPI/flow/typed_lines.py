@@ -1,4 +1,8 @@
-"""Lines that the user types or pastes, read without blocking the event loop."""
+"""Lines that the user types or pastes, read without blocking the event loop.
+
+The rule: nothing is read ahead. Where an event loop cannot watch the input, a thread reads it: of Windows' two event
+loops one watches nothing, and the other fails at anything but a socket.
+"""
 
 import asyncio
 import os
@@ -10,14 +14,14 @@ from contextlib import suppress
 _LONGEST_LINE = 1 << 16
 
 
-async def typed_lines() -> AsyncGenerator[str, None]:
+async def typed_lines(platform: str = sys.platform) -> AsyncGenerator[str, None]:
     """Lines as they are typed or pasted; ends with the input.
 
-    Does not read ahead: text typed after the last requested line stays for the next question.
+    Text typed after the last requested line stays for the next question. `platform` is `sys.platform`.
     """
     with suppress(OSError, ValueError, AttributeError):  # a closed stdin, or one that is not a file
         handle, pending = sys.stdin.fileno(), b""
-        while len(pending) < _LONGEST_LINE and (chunk := await _chunk(handle)):
+        while len(pending) < _LONGEST_LINE and (chunk := await _chunk(handle, platform)):
             *whole, pending = (pending + chunk).split(b"\n")
             for line in whole:
                 yield line.decode(errors="replace").strip()
@@ -25,18 +29,18 @@ async def typed_lines() -> AsyncGenerator[str, None]:
             yield pending.decode(errors="replace").strip()
 
 
-async def _chunk(handle: int) -> bytes:
+async def _chunk(handle: int, platform: str) -> bytes:
     """The next bytes; empty at the end of the input."""
     loop = asyncio.get_running_loop()
     ready: asyncio.Future[bytes] = loop.create_future()
+    if platform == "win32":  # the thread's read of a terminal cannot be cancelled
+        threading.Thread(target=_read_for, args=(handle, loop, ready), name="paste", daemon=True).start()
+        return await ready
     try:
         loop.add_reader(handle, _set_result, ready, b"")
     except PermissionError:  # epoll: a file, or /dev/null, which is always readable
         await asyncio.sleep(0)
         return os.read(handle, 4096)
-    except NotImplementedError:  # Windows: a thread; its read of a terminal cannot be cancelled
-        threading.Thread(target=_read_for, args=(handle, loop, ready), name="paste", daemon=True).start()
-        return await ready
     try:
         await ready
     finally:

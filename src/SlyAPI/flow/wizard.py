@@ -10,19 +10,28 @@ from dataclasses import asdict
 from enum import Enum
 from typing import Any, TypeVar
 
-from ..errors import ConfigError, CredentialsError, SlyError, UnavailableError, WouldOverwriteError, clean_traceback
+from ..errors import (
+    ConfigError,
+    CredentialsError,
+    SlyError,
+    UnavailableError,
+    WouldOverwriteError,
+    clean_traceback,
+    printable,
+)
 from ..json_file import StrPath, check_writable, display_path, read_json_file, write_json_file
 from ..oauth1 import OAuth1App, OAuth1User
 from ..oauth2 import OAuth2App, OAuth2User
 from ..oauth2.providers import PROVIDERS, Provider
 from ..tokens.recognise import recognise
+from ..tokens.scopes import ASK_FOR_CONSENT, OFFLINE
 from .client_check import client_in, oauth1_client_in, placeholders
 from .console import Console, Interrupted, NoAnswerError, report, unchanged
 from .ctrl_c import ctrl_c_as_interrupted
 from .git_guard import guard
 from .grant import GrantOptions, Save
 from .grant_oauth1 import grant_oauth1
-from .scaffold import TEMPLATES, ScaffoldOptions, check_values, client_json, find_provider, is_filled_in
+from .scaffold import TEMPLATES, ScaffoldOptions, check_values, client_json, find_provider
 from .ways import grant_by_chosen_way
 
 _KINDS = {"oauth1": "OAuth1", "oauth2": "OAuth2"}
@@ -82,11 +91,18 @@ def scaffold_wizard(kind: str | None = None, override: Mapping[str, Any] | None 
             guard(path, console)
 
 
-def scaffold_by_asking(console: Console) -> dict[str, Any] | None:
+def scaffold_by_asking(console: Console) -> None:
     """The wizard of `python -m SlyAPI scaffold`, which also asks for the provider, the id and the secret."""
     path = _ask_client_path(console, silence_fails=True)
     if path is None:
-        return None
+        return
+    write_json_file(path, ask_client(console))
+    say_written(path, console)
+    guard(path, console)
+
+
+def ask_client(console: Console) -> dict[str, Any]:
+    """The content of a client file: asks for the provider, the id and the secret."""
     console.say(f"Known providers: {', '.join(PROVIDERS)}.")
     name, provider = _ask_provider(console)
     options = ScaffoldOptions()
@@ -103,10 +119,7 @@ def scaffold_by_asking(console: Console) -> dict[str, Any] | None:
         question = "Client secret (not shown); Enter to leave it blank"
         client["secret"] = console.ask(question, "--secret-file", "", hidden=True)
     check_values(client)
-    write_json_file(path, client)
-    say_written(path, console)
-    guard(path, console)
-    return {"app": str(path), "filled_in": is_filled_in(path)}
+    return client
 
 
 def _ask_provider(console: Console) -> tuple[str, Provider | None]:
@@ -115,6 +128,8 @@ def _ask_provider(console: Console) -> tuple[str, Provider | None]:
         name = console.ask("Provider, or the https URL of an issuer; Enter to leave it blank", "--provider", "")
         try:
             is_address = not name or name.startswith(("https://", "http://"))
+            if not is_address and "." in name:
+                raise ConfigError(f"The URL of an issuer begins with https://, such as https://{printable(name, 80)}")
             return name, None if is_address else find_provider(name)
         except ConfigError as error:
             if not console.interactive:
@@ -128,7 +143,10 @@ def say_written(path: StrPath, console: Console) -> None:
     missing = to_fill_in(client)
     console.status = f"{display_path(path)} was written."
     console.say(f"{display_path(path)} was written (mode 0600).")
-    console.say(f"Fill in {', '.join(missing)}, then run:" if missing else "Next:")
+    if missing == ["secret"]:  # some clients have none (RFC 6749 §2.1), and only the provider knows
+        console.say("Fill in secret if the client has one, then run:")
+    else:
+        console.say(f"Fill in {', '.join(missing)}, then run:" if missing else "Next:")
     kind = "oauth1 " if "request_uri" in client else ""
     console.say(f"    python -m SlyAPI grant {kind}{shlex.quote(display_path(path))}")
 
@@ -186,6 +204,8 @@ def say_limits(user: OAuth2User, console: Console) -> None:
     say_missing(user, console)
     if user.refresh_token is None and user.expires_at is not None:
         console.say("The provider issued no refresh token: the grant ends when the access token expires.")
+        if OFFLINE in (user.requested_scopes or ()):
+            console.say(ASK_FOR_CONSENT)
 
 
 def say_missing(user: OAuth2User, console: Console) -> None:

@@ -45,7 +45,7 @@ class OAuth1App:
     @clean_traceback
     def from_json_file(cls, path: StrPath) -> Self:
         """The client in a file. Raises `CredentialsNotFoundError`, or `CredentialsError` naming what it is instead."""
-        return cls.from_json_obj(read_json_file(path), name=display_path(path))
+        return cls.from_json_obj(read_json_file(path, made_with=_MADE_WITH), name=display_path(path))
 
     @classmethod
     @clean_traceback
@@ -149,7 +149,8 @@ class OAuth1App:
 
 
 _URIS = ("request_uri", "authorize_uri", "access_uri")
-_HINT = "Make one with: python -m SlyAPI scaffold oauth1"
+_MADE_WITH = "python -m SlyAPI scaffold oauth1"
+_HINT = f"Make one with: {_MADE_WITH}"
 
 
 def _now(now: float | None) -> float:

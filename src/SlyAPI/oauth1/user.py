@@ -30,7 +30,7 @@ class OAuth1User:
     @clean_traceback
     def from_json_file(cls, path: StrPath) -> Self:
         """The user in a file. Raises `CredentialsNotFoundError` or `CredentialsError`."""
-        return cls.from_json_obj(read_json_file(path), display_path(path))
+        return cls.from_json_obj(read_json_file(path, made_with=f"{_MADE_WITH} --user"), display_path(path))
 
     @classmethod
     @clean_traceback
@@ -66,4 +66,5 @@ class TemporaryCredentials:
         return "TemporaryCredentials('***', '***')"
 
 
-_HINT = "Make one with: python -m SlyAPI grant oauth1"
+_MADE_WITH = "python -m SlyAPI grant oauth1"
+_HINT = f"Make one with: {_MADE_WITH}"

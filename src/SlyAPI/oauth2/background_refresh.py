@@ -18,14 +18,15 @@ from ..json_file import StrPath
 from ..stores.contract import StoredUser, TokenStore
 from ..stores.expiring_users import users_ending
 from ..tokens.user import OAuth2User
-from ..transport.sessions import Sessions
 from ..web.events import refresh_log as log
 from ..web.secret_values import Secrets
 from .app import OAuth2App
 from .held_user import HeldUser, mark_of
 from .learned import LONGEST_RETRY_AFTER
 from .refresh import refresh, wait_for_refresh
+from .resource_plan import is_bound
 from .token_source import RefreshTokenSource
+from .uncancellable import is_cancelled
 
 OnError = Callable[[StoredUser | None, SlyError], Any]
 
@@ -57,8 +58,9 @@ def keep_fresh(
     on any machines, one renews at a time. Each user's moment lies between `ahead` and half of it before the end, so
     that tokens that expire together are not renewed together. At most `at_once` token requests are under way; a
     `Retry-After` holds back all of them. Tokens that ended longer than `behind` seconds ago are left to the user's
-    next call. `on_error` is called with the entry, or None for the whole store, and the error, and may be a coroutine
-    function; without it errors are logged. `clock` gives epoch seconds. Raises `ConfigError`.
+    next call, and those whom `OAuth2.for_resource` logged in by another client or issuer are left to that one.
+    `on_error` is called with the entry, or None for the whole store, and the error, and may be a coroutine function;
+    without it errors are logged. `clock` gives epoch seconds. Raises `ConfigError`.
     """
     if not (ahead > 0 and behind >= 0 and at_once >= 1):
         raise ConfigError("keep_fresh needs ahead > 0 and behind >= 0, in seconds, and at_once >= 1.")
@@ -96,7 +98,6 @@ class KeepFresh:
         self._failures = 0
         self._not_before = 0.0
         """When the provider may be asked again, in the event loop's time."""
-        self._sessions = Sessions()
         self._task: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
@@ -113,7 +114,6 @@ class KeepFresh:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
-        await self._sessions.close()
 
     # --- which program renews ---
 
@@ -137,7 +137,9 @@ class KeepFresh:
                 return await self._term()
         except SlyError as error:
             await self._report(None, error)
-        except Exception as error:  # of somebody's own store, whose words may hold tokens
+        except (Exception, asyncio.CancelledError) as error:  # of somebody's own store, whose words may hold tokens
+            if is_cancelled():
+                raise
             await self._report(None, UnavailableError(f"{self._store!r} failed ({type(error).__name__})."))
         finally:
             self.leading = False
@@ -188,7 +190,8 @@ class KeepFresh:
         kept = self._left_alone.get(name)
         if kept is not None and kept[0] == end and asyncio.get_running_loop().time() < kept[1]:
             return False
-        return self._source.can_renew(user) and self._now() >= renewal_time(name, end, self._ahead)
+        mine = self._source.can_renew(user) and is_bound(user, self._source.app)
+        return mine and self._now() >= renewal_time(name, end, self._ahead)
 
     def _forget_old(self) -> None:
         """Forgets users whose time is over, and those that `users_ending` no longer gives."""
@@ -204,10 +207,12 @@ class KeepFresh:
         held.own().entry, held.rare.stored = entry, mark_of(user)
         try:
             # with the token as refused, so that one that is stored by now, and is another, is taken over
-            await refresh(held, self._sessions.get(), "ahead of need", Secrets((user.token,)))
+            await refresh(held, None, "ahead of need", Secrets((user.token,)))
             self._note_renewed(entry.name, held.user)
         except SlyError as error:
             await self._note_failed(entry, user, error)
+        except Exception as error:  # of somebody's own code, whose words may hold tokens
+            await self._note_failed(entry, user, SlyError(f"The renewal failed ({type(error).__name__})."))
         finally:
             await wait_for_refresh(held)
             slots.release()
@@ -232,7 +237,8 @@ class KeepFresh:
         elif not of_user:
             self._failures += 1
             if self._failures >= self._at_once:  # not of one user, but of the provider or the store
-                self._not_before = now + min(RETRY, 2.0 ** (self._failures - self._at_once))
+                # min: 2.0**n overflows for a very large n
+                self._not_before = now + min(RETRY, 2.0 ** min(self._failures - self._at_once, 60))
         await self._report(entry, error)
 
     async def _report(self, entry: StoredUser | None, error: SlyError) -> None:
@@ -244,7 +250,9 @@ class KeepFresh:
             result = self._on_error(entry, error)
             if inspect.isawaitable(result):
                 await result
-        except Exception as failure:
+        except (Exception, asyncio.CancelledError) as failure:
+            if is_cancelled():
+                raise
             asyncio.get_running_loop().call_exception_handler(
                 {"message": "on_error of keep_fresh failed; the renewal goes on", "exception": failure}
             )

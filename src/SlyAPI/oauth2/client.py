@@ -125,7 +125,8 @@ class Client:
         Relative paths of `key` and `certificate` count from the file's folder. Raises `CredentialsNotFoundError`, or
         `CredentialsError` naming what the file is instead.
         """
-        app = cls.from_json_obj(read_json_file(path), on_refresh, name=display_path(path))
+        found = read_json_file(path, made_with="python -m SlyAPI scaffold")
+        app = cls.from_json_obj(found, on_refresh, name=display_path(path))
         app.key, app.certificate = path_beside(path, app.key), path_beside(path, app.certificate)
         return app
 

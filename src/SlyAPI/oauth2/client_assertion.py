@@ -13,7 +13,9 @@ ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 LIFETIME = 60
 """Seconds from now until an assertion ends."""
 BACKDATED = 60
-"""Seconds that `iat` and `nbf` lie back: a server whose clock is behind ours refuses what begins in its future."""
+"""Seconds that `nbf` lies back: a server whose clock is behind ours refuses what begins in its future."""
+ISSUED_AGO = 30
+"""Seconds that `iat` lies back: AT Protocol's servers refuse what is older than a minute when it arrives."""
 
 
 def assertion_claims(client_id: str, audience: str, *, now: float) -> dict[str, Any]:
@@ -23,7 +25,7 @@ def assertion_claims(client_id: str, audience: str, *, now: float) -> dict[str, 
         "sub": client_id,
         "aud": audience,
         "jti": token_urlsafe(16),
-        "iat": int(now) - BACKDATED,
+        "iat": int(now) - ISSUED_AGO,
         "nbf": int(now) - BACKDATED,
         "exp": int(now) + LIFETIME,
     }

@@ -17,6 +17,7 @@ from ..tokens.recognise import recognise
 from ..tokens.scopes import split_scopes
 from ..web.urls import check_endpoint, is_loopback_uri
 from .authorization_code import check_extras
+from .resource import resources_of
 
 ENDPOINTS = {
     "revoke_uri": "revocation_endpoint",
@@ -92,7 +93,7 @@ def client_members(obj: Any, name: str) -> dict[str, Any]:
 
 _HINT = "Make one with: python -m SlyAPI scaffold"
 _HINTS = {
-    "a user file of SlyAPI": f"Pass the client file first, then the user file. {_HINT}",
+    "a user file of SlyAPI": "Pass the client file first, then the user file.",
     "an OAuth 1 client file": "Use it with OAuth1, and grant with: python -m SlyAPI grant oauth1",
 }
 _RFC_7591 = {
@@ -144,7 +145,7 @@ def read_members(members: Mapping[str, Any]) -> dict[str, Any]:
         "scopes": _scopes(members.get("scopes")),
         "redirect_uri": _redirect_uri(text_of(members, "redirect_uri")),
         "registration_access_token": text_of(members, "registration_access_token") or None,
-        "resource": text_of(members, "resource") if isinstance(members.get("resource"), str) else _several(members),
+        "resource": _resource(members),
         "certificate": _certificate(members),
         "mtls_aliases": _checked(texts_of(members, "mtls_aliases")),
         "dpop_algs": list_of(members, "dpop_algs") or None,
@@ -157,8 +158,12 @@ def read_members(members: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _several(members: Mapping[str, Any]) -> list[str] | None:
-    return list_of(members, "resource") or None
+def _resource(members: Mapping[str, Any]) -> str | list[str] | None:
+    """One resource or several (RFC 8707). Raises `ConfigError` for one that is not a URI."""
+    named = isinstance(members.get("resource"), str)
+    found = (text_of if named else list_of)(members, "resource") or None
+    resources_of(found)
+    return found
 
 
 def _one_or_several(members: Mapping[str, Any], key: str) -> str | list[str] | None:

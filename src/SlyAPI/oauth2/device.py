@@ -22,14 +22,16 @@ from ..tokens.times import seconds
 from ..web.messages import Reply
 from ..web.secret_values import SecretForm, SecretJson, Secrets
 from ..web.urls import bare_url, check_endpoint
-from .token_endpoint import is_error, read_answer, refusal
+from .token_endpoint import is_error, read_answer, refusal, refuses_client_auth
 
 GRANT_TYPE = "urn:ietf:params:oauth:grant-type:device_code"
 INTERVAL = 5.0
 """Seconds between two polls where the server names no interval (RFC 8628 §3.2)."""
 SLOW_DOWN = 5.0
 """Seconds that `slow_down` adds to the interval for good (RFC 8628 §3.5)."""
-LONGEST_INTERVAL = 120.0
+ANSWERS = ("authorization_pending", "slow_down", "access_denied", "expired_token")
+"""What a poll is answered with until the person has consented (RFC 8628 §3.5), by whatever status and words."""
+SHORTEST_INTERVAL, LONGEST_INTERVAL = 0.1, 120.0
 LONGEST_LIFETIME = 86400.0
 
 
@@ -123,14 +125,14 @@ def read_device_reply(
             f"{where} answered without device_code, user_code, verification_uri or expires_in.",
             next_step="Check device_uri in the client file.",
         )
-    interval = seconds(found.get("interval"))
+    interval = seconds(found.get("interval")) or 0.0
     return DeviceLogin(
         device_code=str(device_code),
         user_code=printable(user_code, 80),
         verification_uri=check_endpoint(str(uri), "verification_uri", allow_http=allow_http),
         verification_uri_complete=_complete(found.get("verification_uri_complete"), allow_http),
         expires_at=datetime.fromtimestamp(now + min(lifetime, LONGEST_LIFETIME), UTC),
-        interval=min(interval, LONGEST_INTERVAL) if interval is not None and interval > 0 else INTERVAL,
+        interval=max(SHORTEST_INTERVAL, min(interval, LONGEST_INTERVAL)) if interval > 0 else INTERVAL,
         scopes=tuple(scopes),
         resource=resource,
     )
@@ -147,6 +149,11 @@ def _complete(uri: object, allow_http: bool) -> str | None:
 def poll_form(device: DeviceLogin) -> SecretForm:
     """The form that asks whether the person has consented (RFC 8628 §3.4)."""
     return SecretForm(grant_type=GRANT_TYPE, device_code=device.device_code)
+
+
+def refuses_client(error: TokenError) -> bool:
+    """Whether a refused poll may succeed with the other client authentication."""
+    return error.error not in ANSWERS and refuses_client_auth(error)
 
 
 def after_refusal(device: DeviceLogin, error: SlyError, waited: float) -> tuple[DeviceLogin, float]:

@@ -91,14 +91,15 @@ class DeviceCalls(Client):
     async def _poll(
         self, device: "DeviceLogin", resource: Resource | None, client: "ClientSession | None", now: float
     ) -> OAuth2User:
-        from .device import poll_form
+        from .device import poll_form, refuses_client
 
         own = device.resource if resource is None else resource
         resources = self._resources(own)
         requested = self.all_scopes(list(device.scopes))
         form = poll_form(device)
         user, user_auth = await self._first_call(
-            lambda method: self._token_call(form, method, client, now, resources=resources, requested=requested)
+            lambda method: self._token_call(form, method, client, now, resources=resources, requested=requested),
+            refuses_client,
         )
         user.client_auth = user_auth
         if own is not None:

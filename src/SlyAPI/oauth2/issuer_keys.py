@@ -13,6 +13,7 @@ from ..errors import ApiError, BadReplyError
 from ..web.json import read_json
 from ..web.messages import Method, Reply, Request, retry_after
 from ..web.urls import bare_url
+from .uncancellable import is_cancelled
 
 if TYPE_CHECKING:
     from .signed_tokens import Jwt
@@ -73,7 +74,13 @@ class IssuerKeys:
                 self._fetching.pop(ended, None)
             task = self._fetching[loop] = loop.create_task(self._fetch(uri, fetch, now))
             task.add_done_callback(lambda done: self._forget(loop, done))
-        await asyncio.shield(task)  # a caller that is cancelled does not cut the others short
+        try:
+            await asyncio.shield(task)  # a caller that is cancelled does not cut the others short
+        except asyncio.CancelledError:
+            if is_cancelled() or not task.cancelled():
+                raise
+            # the program ends, and the caller is a refresh whose new refresh token is not saved yet
+            await self._fetch(uri, fetch, now)
 
     def _forget(self, loop: asyncio.AbstractEventLoop, done: "asyncio.Task[None]") -> None:
         self._fetching.pop(loop, None)

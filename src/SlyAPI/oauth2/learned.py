@@ -8,7 +8,7 @@ from collections.abc import Hashable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from ..errors import GrantEndedError, TokenError
+from ..errors import BadReplyError, GrantEndedError, IdentityError, TokenError
 from ..web.secret_values import Secrets
 
 ENDED_FOR = 600.0
@@ -17,6 +17,8 @@ LONGEST_RETRY_AFTER = 3600.0
 """Seconds for which the token endpoint's Retry-After is obeyed, at most."""
 REFUSED_FOR = 60.0
 """Seconds until another refresh for a token that was refused though a refresh for a refused token had brought it."""
+Failure = TokenError | IdentityError | BadReplyError
+"""What a token request may bring."""
 NEW = 5.0
 """Seconds for which a token counts as new: if it is refused, another refresh would not help."""
 _MOST = 10_000
@@ -28,7 +30,7 @@ class Learned:
 
     token: Secrets | None
     until: float
-    error: TokenError | None = None
+    error: Failure | None = None
     strict: bool = False
 
 
@@ -54,9 +56,10 @@ def _lookup(key: Hashable, token: str | None, now: float) -> Learned | None:
     return found
 
 
-def learn_error(key: Hashable, refresh_token: str | None, error: TokenError, now: float) -> None:
-    """Remembers a refusal of the token endpoint that will not change soon."""
-    ended = isinstance(error, GrantEndedError)
+def learn_error(key: Hashable, refresh_token: str | None, error: Failure, now: float) -> None:
+    """Remembers a failure that will not change soon: a refusal, or a reply that may not be used."""
+    # after the latter the refresh token may be used up: to send it again may end the grant
+    ended = isinstance(error, GrantEndedError) or (not isinstance(error, TokenError) and error.kind != "transient")
     lasts = ENDED_FOR if ended else min(error.retry_after or 0.0, LONGEST_RETRY_AFTER)
     if lasts > 0:
         kept = copy.copy(error)
@@ -65,7 +68,7 @@ def learn_error(key: Hashable, refresh_token: str | None, error: TokenError, now
         _learn((key, "error"), Learned(token, now + lasts, kept), now)
 
 
-def known_error(key: Hashable, refresh_token: str | None, now: float) -> TokenError | None:
+def known_error(key: Hashable, refresh_token: str | None, now: float) -> Failure | None:
     """The error that a token request would bring again."""
     found = _lookup((key, "error"), refresh_token, now)
     if found is None or found.error is None:

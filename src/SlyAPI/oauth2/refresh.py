@@ -15,6 +15,7 @@ The seam on which every way to a token is built:
 import asyncio
 import inspect
 import math
+import os
 from collections.abc import Hashable
 from contextlib import AsyncExitStack
 from contextvars import Context, ContextVar, copy_context
@@ -22,7 +23,17 @@ from enum import Enum, auto
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..errors import GrantEndedError, LoginEndedError, SaveError, SlyError, SupersededError, TokenError, clean_traceback
+from ..errors import (
+    BadReplyError,
+    GrantEndedError,
+    IdentityError,
+    LoginEndedError,
+    SaveError,
+    SlyError,
+    SupersededError,
+    TokenError,
+    clean_traceback,
+)
 from ..stores.contract import missing
 from ..tokens.user import OAuth2User
 from ..web.events import refresh_log as log
@@ -139,7 +150,8 @@ class Refresh:
         if held.user.token not in self.rejected and not held.is_due():
             return True
         error = known_error(held.key, held.user.refresh_token, self.loop.time())
-        if error is not None and not (isinstance(error, GrantEndedError) and held.source.begins_anew(held.user)):
+        # a login may help where a refresh cannot
+        if error is not None and not (error.kind != "transient" and held.source.begins_anew(held.user)):
             raise error
         return False
 
@@ -174,7 +186,7 @@ class Refresh:
         held = self.held
         try:
             return await held.source.new_tokens(self.client, held.user, held.clock())
-        except TokenError as error:
+        except (TokenError, IdentityError, BadReplyError) as error:
             learn_error(held.key, held.user.refresh_token, error, self.loop.time())
             raise
 
@@ -288,6 +300,8 @@ class Refresh:
 
 _unsaved: dict[Hashable, Refresh] = {}
 """By user, the refresh whose new tokens are not saved yet: other objects of the same user use them too."""
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unsaved.clear)  # they go on in the parent alone, and the store says how
 _notifying: ContextVar[Refresh | None] = ContextVar("_notifying", default=None)
 """The refresh whose hook is calling."""
 
@@ -327,7 +341,7 @@ async def refresh(held: HeldUser, client: Any, why: str = "due", rejected: Secre
             if joined.callers > 1:
                 async with joined.turns:
                     await asyncio.sleep(0)
-            if saving is not None:
+            if saving is not None and joined is saving:  # else `held` has newer tokens
                 held.take(saving.held.user)
             return
         except asyncio.CancelledError:

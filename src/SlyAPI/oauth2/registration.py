@@ -16,6 +16,7 @@ from ..web.messages import Method, Reply, Request
 from ..web.redirects import leads_inside
 from ..web.secret_values import SecretJson, Secrets
 from ..web.urls import bare_url, check_endpoint, is_loopback_uri
+from .client_file import text_of
 from .device import GRANT_TYPE as DEVICE_GRANT
 
 _MANAGED = ("registration_access_token", "registration_client_uri")
@@ -40,12 +41,12 @@ def client_metadata(
     uris = [*redirect_uris]
     supported = server or {}
     grants = ["authorization_code", "refresh_token"] if uris else ["client_credentials"]
-    if "refresh_token" not in supported.get("grant_types_supported", grants):
+    if "refresh_token" not in _offered(supported, "grant_types_supported", grants):
         grants = grants[:1]
     if device and offers_device(supported):
         grants = [*grants, DEVICE_GRANT]
     methods = ["none", *_WITH_SECRET] if uris else _WITH_SECRET
-    offered = supported.get("token_endpoint_auth_methods_supported", methods)
+    offered = _offered(supported, "token_endpoint_auth_methods_supported", methods)
     metadata: dict[str, Any] = {
         "client_name": client_name,
         "grant_types": grants,
@@ -72,6 +73,12 @@ def offers_device(server: Mapping[str, Any]) -> bool:
 _WITH_SECRET = ["client_secret_basic", "client_secret_post"]
 
 
+def _offered(server: Mapping[str, Any], name: str, usual: list[str]) -> list[str]:
+    """The names in a list of the server's metadata; `usual` where it has no such list."""
+    value = server.get(name)
+    return [text for text in value if isinstance(text, str)] or usual if isinstance(value, list) else usual
+
+
 def changed_metadata(current: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """The metadata of a registration with changes (RFC 7592 §2.2: all of them are sent); None removes one."""
     asked = {name: value for name, value in current.items() if name not in _NEVER_SENT} | dict(changes)
@@ -79,16 +86,18 @@ def changed_metadata(current: Mapping[str, Any], changes: Mapping[str, Any]) -> 
 
 
 def registered_settings(registered: Mapping[str, Any]) -> dict[str, Any]:
-    """A registered client by the names of `OAuth2App`'s attributes. Raises `ConfigError` for an unknown method."""
-    uris = registered.get("redirect_uris")
-    method = registered.get("token_endpoint_auth_method")
+    """A registered client by the names of `OAuth2App`'s attributes, fit for its file.
+
+    Raises `ConfigError` for an unknown method, and for id and secret that are not text.
+    """
+    uris, method = registered.get("redirect_uris"), registered.get("token_endpoint_auth_method")
     settings: dict[str, Any] = {
-        "id": registered["client_id"],
+        "id": text_of(registered, "client_id"),
         "client_auth": read_client_auth(method),
         "redirect_uri": next((uri for uri in uris if isinstance(uri, str)), None) if isinstance(uris, list) else None,
         "scopes": split_scopes(registered.get("scope")),
-        "id_token_alg": registered.get("id_token_signed_response_alg"),
-        "response_alg": registered.get("authorization_signed_response_alg"),
+        "id_token_alg": _algorithm(registered, "id_token_signed_response_alg"),
+        "response_alg": _algorithm(registered, "authorization_signed_response_alg"),
         "sign_requests": registered.get("require_signed_request_object") is True or None,
         "dpop": registered.get("dpop_bound_access_tokens") is True or None,
         "require_par": registered.get("require_pushed_authorization_requests") is True or None,
@@ -96,8 +105,14 @@ def registered_settings(registered: Mapping[str, Any]) -> dict[str, Any]:
     }
     settings = {name: value for name, value in settings.items() if value is not None}
     if "client_secret" in registered or method == "none":
-        settings["secret"] = registered.get("client_secret") or None
+        settings["secret"] = text_of(registered, "client_secret") or None
     return settings
+
+
+def _algorithm(registered: Mapping[str, Any], name: str) -> str | None:
+    """The algorithm under a name; None for a value that cannot be one."""
+    value = registered.get(name)
+    return value if isinstance(value, str) and value.isprintable() else None
 
 
 def registration_request(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import BadReplyError, ConfigError, printable
-from ..tokens.scopes import split_scopes
+from ..tokens.scopes import OFFLINE, split_scopes
 from ..tokens.user import OAuth2User
 from ..web.challenges import Challenge
 from ..web.secret_values import Secrets
@@ -19,8 +19,6 @@ from .protected_resource import ResourceMetadata, origin_of
 
 MADE_FOR = "made_for"
 """Further key of a client file that `for_resource` wrote, which it may replace: the resource's URL."""
-OFFLINE = "offline_access"
-"""The scope that asks for a refresh token (OpenID Connect Core §11)."""
 
 
 @dataclass(frozen=True)

@@ -124,7 +124,8 @@ class ResourceSource(RefreshTokenSource):
             await self._begin(held, client, "scope", wish)
 
     async def _begin(self, held: HeldUser, client: Any, why: str, wish: Wish) -> None:
-        if self.wish is None:
+        # one that another program's login made needless may be left
+        if self.wish is None or held.user.token not in self.wish.replaces:
             self.wish = wish
         await refresh(held, client, why, wish.replaces)
 

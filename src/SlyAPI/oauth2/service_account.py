@@ -89,11 +89,12 @@ class ServiceAccount:
             raise CredentialsError(f"{name} is not a complete service account key: {missing} missing. {_HINT}")
         try:
             key: Any = obj["private_key"]
+            # copied out of an environment variable, its line breaks may still be escaped
+            private_key: Any = key.replace("\\n", "\n") if isinstance(key, str) else key if callable(key) else ""
             return cls(
                 client_email=text_of(obj, "client_email"),
                 client_id=text_of(obj, "client_id"),
-                # copied out of an environment variable, its line breaks may still be escaped
-                private_key=key if callable(key) else key.replace("\\n", "\n") if isinstance(key, str) else "",
+                private_key=private_key,
                 auth_uri=text_of(obj, "auth_uri"),
                 token_uri=check_endpoint(text_of(obj, "token_uri"), "token_uri", allow_http=True),
                 private_key_id=text_of(obj, "private_key_id"),

@@ -106,7 +106,10 @@ class SignedMessages(IdentityCalls):
             )
             return urlencode(found, errors="surrogatepass")
         except IdentityError as error:
-            why, what_helps = error.args[0], (error.kind, error.retry_after)  # a key may be published in a moment
-            refused = RedirectError(f"The signed response is refused: {why}", next_step="Begin the login again.")
-            refused.kind, refused.retry_after = what_helps
+            refused = RedirectError(
+                f"The signed response is refused: {error.args[0]}",
+                next_step="Begin the login again.",
+                kind=error.kind,  # a key may be published in a moment
+                retry_after=error.retry_after,
+            )
         raise refused

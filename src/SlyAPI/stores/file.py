@@ -115,20 +115,26 @@ class FileStore(TokenStore):
             make_folder(self.folder)
         except OSError as error:
             raise SaveError(f"The folder {display_path(self.folder)} cannot be made ({error.strerror}).") from None
-        write_json_file(path, value, turn=self._turn(name, may_write))
-        if self._files:
-            note(self.folder, os.path.basename(path), value)
+        write_json_file(path, value, turn=self._turn(name, value, may_write))
         if not self._swept:
             self._swept = True
             _take_away_what_the_killed_left(real_path(path), self._files)
 
     @contextmanager
-    def _turn(self, name: str, may_write: Callable[[_Stored], bool]) -> Generator[None, None, None]:
-        """Held while the new file takes the name, so that no other process writes between comparison and rename."""
-        with write_turn(os.path.dirname(real_path(self.path(name)))):
+    def _turn(
+        self, name: str, value: dict[str, Any], may_write: Callable[[_Stored], bool]
+    ) -> Generator[None, None, None]:
+        """Held while the new file takes the name, so that no other process writes between comparison and rename.
+
+        Nor before the index has the line of this file.
+        """
+        path = self.path(name)
+        with write_turn(os.path.dirname(real_path(path))):
             if not may_write(lambda: self._read(name)):
                 raise superseded(self, name)
             yield
+            if self._files:
+                note(self.folder, os.path.basename(path), value)
 
     async def delete(self, name: str) -> None:
         """Deletes the user's file, and a link that leads to it."""

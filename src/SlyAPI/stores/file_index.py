@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from .file_lock import is_trusted
-from .token_ends import KEYS, UNKNOWN, Token, end_of
+from .token_ends import KEYS, UNKNOWN, Token, check_token, end_of
 
 _INDEX = ".slyapi-index"
 _FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
@@ -48,7 +48,7 @@ def files_ending(
     the index if there is none.
     """
     lines, size = _read_index(folder)
-    number, found, new = list(KEYS).index(token), list[tuple[float, str]](), dict[str, Line]()
+    number, found, new = list(KEYS).index(check_token(token)), list[tuple[float, str]](), dict[str, Line]()
     files: dict[str, Line] = {}
     with os.scandir(folder) as entries:
         for entry in entries:

@@ -13,7 +13,7 @@ from ..errors import ConfigError, MissingExtraError, NetworkError, SlyError, cle
 from ..web.secret_values import Secrets
 from .contract import value_or_none
 from .served import LEASE, Lease, ServedStore
-from .token_ends import KEYS, NAMES, PAGE, SQL_UNKNOWN, UNKNOWN, Page, Token, sql_end, sql_time
+from .token_ends import KEYS, NAMES, PAGE, SQL_UNKNOWN, UNKNOWN, Page, Token, check_token, sql_end, sql_time
 
 _TABLE = re.compile(r"(?:[A-Za-z_]\w{0,62}\.)?[A-Za-z_]\w{0,55}", re.ASCII)
 _LONGEST = 2000  # an index takes entries of some 2,700 bytes
@@ -33,8 +33,9 @@ COMMENT ON TABLE {table} IS 'SlyAPI users, schema 2';
 """
 # The server keeps these indexes itself, whichever program writes a value
 _ENDS: dict[Token, str] = {
-    token: f"""({sql_end(token, f"ltrim(left(nullif(split_part(value, '{key}', 2), ''), 40))")} COLLATE "C")"""
-    for token, key in ((token, f'"{key}":') for token, key in KEYS.items())
+    token: f"""({sql_end(token, f"ltrim(left(nullif(split_part(value, '{mark}', 2), ''), 40))")} COLLATE "C")"""
+    for token in KEYS
+    for mark in [f'"{KEYS[token]}":']
 }
 _INDEX = "CREATE INDEX IF NOT EXISTS {} ON {} (({}), name)"
 _ENDING = """
@@ -169,7 +170,7 @@ class PostgresStore(ServedStore[Any]):
     @clean_traceback
     async def ending(self, token: Token, before: float, after: float = UNKNOWN) -> AsyncGenerator[Page, None]:
         """Pages of the users whose token ends in that time, the soonest first; by an index that `migrate` makes."""
-        end = _ENDS[token].replace("%", "%%")  # for psycopg, a parameter begins there
+        end = _ENDS[check_token(token)].replace("%", "%%")  # for psycopg, a parameter begins there
         query = _ENDING.format(end=end, table=self._names["table"], page=PAGE)
         for last, upto in (("", SQL_UNKNOWN), (sql_time(after), sql_time(before))):
             place = {"name": "", "last": last, "before": upto}

@@ -23,37 +23,36 @@ from ..errors import (
 from ..web.secret_values import Secrets
 from .contract import value_or_none
 from .served import LEASE, Lease, ServedStore
-from .token_ends import KEYS, NEVER, PAGE, UNKNOWN, Page, Token, end_of, score, score_ranges
+from .token_ends import KEYS, NEVER, PAGE, UNKNOWN, Page, Token, check_token, end_of, score, score_ranges
 
-# For the scripts below. An index that cannot be written, such as a key of another type, does not make a save fail
-_NOTE = """
-local function note(access, refresh, name, access_end, refresh_end)
-    for key, at in pairs({[access] = access_end, [refresh] = refresh_end}) do
-        if at == '' then redis.pcall('ZREM', key, name) else redis.pcall('ZADD', key, at, name) end
-    end
-end
-"""
-# KEYS: value, indexes; ARGV: name, ends, the text to store, and to compare the one that is stored as far as the caller
-# knows ("" for none)
-_SET = f"""{_NOTE}
+# An index that cannot be written, such as a key of another type, does not make a save fail: hence `pcall`.
+# KEYS: value, indexes; ARGV: name, ends ("" for no place in the index), the text to store, and to compare the one that
+# is stored as far as the caller knows ("" for none)
+_SET = """
 if ARGV[5] and (redis.call('GET', KEYS[1]) or '') ~= ARGV[5] then return 0 end
 redis.call('SET', KEYS[1], ARGV[4])
-note(KEYS[2], KEYS[3], ARGV[1], ARGV[2], ARGV[3])
+for n = 2, 3 do
+    if ARGV[n] == '' then redis.pcall('ZREM', KEYS[n], ARGV[1]) else redis.pcall('ZADD', KEYS[n], ARGV[n], ARGV[1]) end
+end
 return 1
 """
 # KEYS: value, indexes; ARGV: name
-_DELETE = f"""{_NOTE}
+_DELETE = """
 redis.call('DEL', KEYS[1])
-note(KEYS[2], KEYS[3], ARGV[1], '', '')
+for n = 2, 3 do redis.pcall('ZREM', KEYS[n], ARGV[1]) end
 return 1
 """
 # KEYS: indexes, values; ARGV: for each value its name, ends and text ("" for none)
-_CORRECT = f"""{_NOTE}
+_CORRECT = """
 for n = 3, #KEYS do
     local at = (n - 3) * 4
-    local now = redis.pcall('GET', KEYS[n])
-    if now == ARGV[at + 4] or (ARGV[at + 4] == '' and redis.call('EXISTS', KEYS[n]) == 0) then
-        note(KEYS[1], KEYS[2], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3])
+    local name, text = ARGV[at + 1], ARGV[at + 4]
+    if redis.pcall('GET', KEYS[n]) == text or (text == '' and redis.call('EXISTS', KEYS[n]) == 0) then
+        for index = 1, 2 do
+            local place = ARGV[at + 1 + index]
+            if place == '' then redis.pcall('ZREM', KEYS[index], name)
+            else redis.pcall('ZADD', KEYS[index], place, name) end
+        end
     end
 end
 return 1
@@ -169,7 +168,7 @@ class RedisStore(ServedStore[Any]):
         The first call, and one each week, compares all users with the sorted sets (`migrate`).
         """
         await self._ensure_indexes()
-        index = self._indexes[list(KEYS).index(token)]
+        index = self._indexes[list(KEYS).index(check_token(token))]
         for low, high in score_ranges(before, after):
             start: Any = low
             while start is not None:

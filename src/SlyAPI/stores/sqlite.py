@@ -19,7 +19,7 @@ from ..errors import ConfigError, CredentialsError, SaveError, UnavailableError,
 from ..json_file import StrPath, display_path, may_write_in, refuse_foreign_link
 from .contract import TokenStore, as_text, as_value, lasting_path, missing, real_path, superseded, value_or_none
 from .file_lock import file_lock
-from .token_ends import KEYS, NAMES, PAGE, SQL_UNKNOWN, UNKNOWN, Page, Token, sql_end, sql_time
+from .token_ends import KEYS, NAMES, PAGE, SQL_UNKNOWN, UNKNOWN, Page, Token, check_token, sql_end, sql_time
 
 T = TypeVar("T")
 
@@ -132,7 +132,7 @@ class SqliteStore(TokenStore):
     @clean_traceback
     async def ending(self, token: Token, before: float, after: float = UNKNOWN) -> AsyncGenerator[Page, None]:
         """Pages of the users whose token ends in that time, by an index of the database, the soonest first."""
-        query = _ENDING.format(end=sql_end(token, _PIECES[token]))
+        query = _ENDING.format(end=sql_end(check_token(token), _PIECES[token]))
         place: dict[str, Any] = {"before": sql_time(before), "after": sql_time(after), "last": b"", "name": b""}
         while found := await self._rows(query, place):
             place["name"], place["last"] = found[-1]

@@ -30,6 +30,13 @@ SQL_UNKNOWN = "!"
 """`UNKNOWN` in SQL: it sorts before all times."""
 
 
+def check_token(token: Token) -> Token:
+    """The argument, which a caller may have given as any text. Raises `ConfigError`, which does not repeat it."""
+    if token not in (*KEYS,):
+        raise ConfigError("`token` is neither access nor refresh.", next_step="Give one of these two words.")
+    return token
+
+
 def end_of(value: Mapping[str, Any], token: Token) -> float:
     """When the token in a user's value ends, in epoch seconds, or `NEVER`, or `UNKNOWN`.
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 HINT = "Make one with: python -m SlyAPI grant"
+MADE_WITH = "python -m SlyAPI grant --user"
+"""The command that writes a user file of this name."""
 
 
 def recognise(obj: Mapping[str, Any]) -> str:

@@ -11,6 +11,14 @@ R = TypeVar("R")
 
 Scopes = str | Iterable[str]
 
+OFFLINE = "offline_access"
+"""The scope that requests a refresh token (OpenID Connect Core §11)."""
+ASK_FOR_CONSENT = (
+    "If the provider speaks OpenID Connect, grant again with --force --param prompt=consent: "
+    "some issue a refresh token only then."
+)
+"""For a grant that requested `OFFLINE` and got no refresh token (OpenID Connect Core §11)."""
+
 
 def split_scopes(scopes: Any) -> list[str]:
     """A list of scopes from any form that providers and programs use, without duplicates, in order.

@@ -14,6 +14,7 @@ from ..json_file import StrPath, display_path, read_json_file
 from ..web.secret_values import SecretJson
 from .client_auth import ClientAuth
 from .identity import Identity
+from .recognise import MADE_WITH
 from .scopes import missing_scopes, split_scopes
 from .times import as_utc, read_time, write_time
 from .user_json import answer_fields, google_auth_fields, user_fields
@@ -115,7 +116,7 @@ class OAuth2User:
     @clean_traceback
     def from_json_file(cls, path: StrPath) -> Self:
         """The user in a file. Raises `CredentialsNotFoundError` or `CredentialsError`."""
-        return cls.from_json_obj(read_json_file(path), display_path(path))
+        return cls.from_json_obj(read_json_file(path, made_with=MADE_WITH), display_path(path))
 
     @classmethod
     @clean_traceback

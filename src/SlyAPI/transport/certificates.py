@@ -23,7 +23,7 @@ _NEXT_STEP = "Give one PEM file with both, or a pair: certificate=(CERTIFICATE, 
 
 
 class _Ready(NamedTuple):
-    """A context, and the files that it was made of; a new one makes new connections."""
+    """A context, and the files as they were when it was made or kept; a new one makes new connections."""
 
     stamps: tuple[tuple[int, int, int], ...]
     context: ssl.SSLContext
@@ -39,7 +39,7 @@ def tls_context(certificate: Certificate) -> ssl.SSLContext:
     its key may be between the two files.
     """
     names = _names(certificate)
-    before = _ready.get(names)
+    before, stamps = _ready.get(names), tuple[tuple[int, int, int], ...]()
     try:
         stamps = tuple(_stamp(name) for name in names)
         if before is not None and before.stamps == stamps:
@@ -56,7 +56,9 @@ def tls_context(certificate: Certificate) -> ssl.SSLContext:
         _ready[names] = _Ready(stamps, context)
         return context
     if before is not None:
-        _log.warning("The client certificate %s %s; the one before stays in use.", display_path(names[0]), problem)
+        if before.stamps != stamps:
+            _ready[names] = before._replace(stamps=stamps)  # the same files are not tried, and reported, again
+            _log.warning("The client certificate %s %s; the one before stays in use.", display_path(names[0]), problem)
         return before.context
     raise ConfigError(f"The client certificate {display_path(names[0])} {problem}.", next_step=_NEXT_STEP)
 

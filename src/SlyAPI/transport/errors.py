@@ -42,7 +42,10 @@ _TABLE = (
     ),
     _Row((aiohttp.ClientConnectorDNSError,), NetworkError, "DNS lookup failed", "Check the address and the network."),
     _Row(
-        (aiohttp.ClientConnectorError,), NetworkError, "no connection ({cause})", "Check the network, then try again."
+        (aiohttp.ClientConnectorError,),
+        NetworkError,
+        "no connection ({cause})",
+        "Check that the server runs and can be reached, then try again.",
     ),
     _Row((aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError), ConfigError, "this is not a valid http or https URL"),
     _Row(

@@ -45,7 +45,7 @@ class Lent:
     async def close(self) -> None:
         """Closes the session, after the token requests on its connections."""
         self.closed = True
-        if uses := _USES.get(self.session):
+        while uses := _USES.get(self.session):  # more may begin meanwhile
             await asyncio.wait(uses)
         await self.session.close()
 

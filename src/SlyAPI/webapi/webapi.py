@@ -21,7 +21,7 @@ from ..transport.bodies import Body, Progress, Total, form_of
 from ..transport.requests import REPLY_LIMIT, fetch
 from ..transport.sessions import Lent, Sessions, load_aiohttp, shared_sessions
 from ..transport.streaming import Streamed, begin, fetch_patiently
-from ..web.json import JsonMap, value_of
+from ..web.json import JsonMap, read_json, read_value
 from ..web.messages import Method, Reply, Request
 from ..web.params import as_query
 from .answers import read_answer
@@ -134,6 +134,7 @@ class WebAPI(Verbs):
     async def close(self) -> None:
         """Closes this event loop's session, unless other clients use it or the caller gave it. A call opens it anew."""
         await self.auth.wait_for_refresh()
+        self._lent = None
         for sessions in (self._sessions, self._streams):
             if sessions is not None:
                 await sessions.leave(self)
@@ -172,7 +173,7 @@ class WebAPI(Verbs):
         """DELETE, and the JSON of the reply; None if the reply is empty."""
         request = self._create_request(Method.DELETE, path, params, json, headers)
         reply = await self._send(request)
-        return value_of(reply.body, request) if reply.body.strip() else None
+        return read_json(reply.body, request) if reply.body.strip() else None
 
     @clean_traceback
     async def post_json_empty(
@@ -392,7 +393,7 @@ def _json_of(request: Request, reply: Reply) -> Any:
     if reply.status == 204:
         message = f"{request.name} was answered with HTTP 204 (no content) instead of JSON."
         raise ApiError(204, "", reply, message=message)
-    return value_of(reply.body, request)
+    return read_value(reply.body, request)
 
 
 def is_dataclass_instance(value: object) -> bool:

@@ -115,13 +115,14 @@ async def test_a_fleet_whose_tokens_are_bound_to_a_key_never_fails(kind: str, ur
 
 @pytest.mark.parametrize("kind", ["file", "sqlite", "redis", "postgres"])
 async def test_a_fleet_loses_a_process_every_300_ms_and_goes_on(kind: str, url: str, tmp_path: Path) -> None:
-    """The provider forgives the refresh token rotated last for ten seconds, as real ones with a leeway do.
+    """The provider forgives the refresh token rotated last for half a minute, as real ones with a leeway do.
 
     It must: a process that dies between the provider's rotation and our save takes the only copy of the
-    new refresh token along. Without the leeway no client can keep such a grant.
+    new refresh token along. Without the leeway no client can keep such a grant. On a server each holder that is
+    killed costs a lease, and on a busy machine two or three in a row are killed.
     """
-    async with fleet(kind, tmp_path, {**SHORT, "reuse_leeway": 10.0}, url=url) as it:
-        async with asyncio.timeout(SECONDS + 60):
+    async with fleet(kind, tmp_path, {**SHORT, "reuse_leeway": 30.0}, url=url) as it:
+        async with asyncio.timeout(2 * SECONDS + 60):  # a busy machine starts processes slowly
             for _ in range(int(SECONDS / KILL_EVERY)):
                 await asyncio.sleep(KILL_EVERY / 2)
                 await it.kill_one_and_replace_it(KILL_EVERY / 2)

@@ -52,7 +52,7 @@ IMPORT_ALL = """
 import importlib, pkgutil, SlyAPI
 optional = {"pytest", "redis", "psycopg", "keyring", "httpx", "httpx2", "joserfc", "cryptography", "segno", "orjson"}
 for module in pkgutil.walk_packages(SlyAPI.__path__, "SlyAPI."):
-    if module.name == "SlyAPI.__pyinstaller.hook-SlyAPI":
+    if module.name == "SlyAPI.cli.pyinstaller.hook-SlyAPI":
         continue
     try:
         importlib.import_module(module.name)

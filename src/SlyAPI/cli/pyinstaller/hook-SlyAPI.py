@@ -5,7 +5,7 @@ The rule: modules need no entry here, because they are imported by statements, w
 
 from pathlib import Path
 
-_PACKAGE = Path(__file__).parents[1]
+_PACKAGE = Path(__file__).parents[2]
 
 datas = [
     (str(path), str(path.parent.relative_to(_PACKAGE.parent)))
