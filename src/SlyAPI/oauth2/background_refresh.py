@@ -58,7 +58,7 @@ def keep_fresh(
     on any machines, one renews at a time. Each user's moment lies between `ahead` and half of it before the end, so
     that tokens that expire together are not renewed together. At most `at_once` token requests are under way; a
     `Retry-After` holds back all of them. Tokens that ended longer than `behind` seconds ago are left to the user's
-    next call, and those whom `OAuth2.for_resource` logged in by another client or issuer are left to that one.
+    next call, and those that `OAuth2.for_resource` logged in by another client or issuer are left to that one.
     `on_error` is called with the entry, or None for the whole store, and the error, and may be a coroutine function;
     without it errors are logged. `clock` gives epoch seconds. Raises `ConfigError`.
     """
