@@ -290,6 +290,7 @@ async def test_a_refresh_whose_callers_all_left_fails_in_silence(place: Place) -
     assert told == []
 
 
+@pytest.mark.slow
 async def test_a_hook_that_never_ends_is_cancelled_five_seconds_after_its_refresh(place: Place) -> None:
     begun = asyncio.Event()
 

@@ -12,6 +12,7 @@ from SlyAPI.stores import MemoryStore
 from tests.support.refreshing import REFRESH, Place
 
 
+@pytest.mark.slow
 async def test_whatever_a_store_of_ones_own_raises_the_rotated_tokens_stay_in_use(
     place: Place, caplog: pytest.LogCaptureFixture
 ) -> None:

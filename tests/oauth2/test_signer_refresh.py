@@ -355,6 +355,7 @@ async def test_a_user_file_that_broke_is_told_of_and_replaced_by_what_is_good(
     assert OAuth2User.from_json_file(path).token == "new-token-1"
 
 
+@pytest.mark.slow
 async def test_tokens_that_cannot_be_saved_are_used_and_renewed_from_memory(
     place: Place, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -185,6 +185,7 @@ async def test_a_loop_that_ends_before_the_provider_was_asked_does_not_ask_it(pr
     assert practice.refreshes == 1
 
 
+@pytest.mark.slow
 async def test_a_hook_that_never_ends_keeps_its_loop_from_ending_for_five_seconds(practice: Practice) -> None:
     auth = await auth_of(practice, "file")
     auth.on_refresh = lambda user: asyncio.Event().wait()  # type: ignore[assignment,return-value]

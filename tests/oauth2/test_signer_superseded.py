@@ -152,6 +152,7 @@ async def test_new_tokens_are_saved_as_soon_as_a_store_that_was_away_is_back(pla
     assert auth(api).not_saved is None
 
 
+@pytest.mark.slow
 async def test_a_store_that_stays_away_is_waited_for_only_so_long(
     place: Place
 ) -> None:
@@ -324,6 +325,7 @@ async def test_where_the_user_cannot_be_decrypted_no_refresh_is_asked_for_and_no
     assert json.dumps(await inner.load("alice")) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spoil", [_another_key, _changed, _plain])
 async def test_where_the_key_is_lost_amid_a_refresh_its_tokens_are_used_and_nothing_overwritten(
     place: Place, spoil: Spoil

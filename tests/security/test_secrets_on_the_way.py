@@ -64,6 +64,7 @@ async def failing_hook_that_waits(user: OAuth2User) -> None:
     raise RuntimeError("the program's own mistake")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hook", [None, failing_hook, failing_hook_that_waits])
 async def test_a_refresh_whose_save_or_hook_fails_shows_nothing(hook: Any) -> None:
     store = Broken()
