@@ -6,7 +6,6 @@ The rule: nothing of a file's content is printed, and nothing on disk changes be
 import errno
 import json
 import os
-import shlex
 import stat
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any
@@ -38,6 +37,8 @@ def read_json_file(path: StrPath, *, made_with: str = "") -> Any:
     try:
         raw = _read_regular(path)
     except FileNotFoundError:
+        import shlex  # shell prompts run `show`, which reads files by this module
+
         step = f"Make one with: {made_with} {shlex.quote(display_path(path))}" if made_with else ""
         raise CredentialsNotFoundError(f"{display_path(path)} does not exist.", next_step=step) from None
     except (OSError, ValueError) as error:
