@@ -29,7 +29,7 @@ WIDTHS = pytest.mark.parametrize("columns", [40, 200])
 
 
 def check_lines(terminal: Terminal) -> None:
-    """No line is longer than the terminal, unless a word of it is, or it is a line or a command to copy, or was typed."""
+    """No line is longer than the terminal, unless a word of it is, or it is to be copied, or was typed."""
     for line in terminal.screen.splitlines():
         line = re.sub(r"(?<=: )\S+$", "", line) if line.endswith(TYPED) else line
         if len(line) > terminal.columns and not line.startswith(("    ", "python -m SlyAPI ")):
