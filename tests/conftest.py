@@ -32,6 +32,8 @@ settings.register_profile("any machine", deadline=None, suppress_health_check=[H
 settings.load_profile("any machine")
 # a shell lets what it starts in the background ignore Ctrl-C, and so would every program that a test stops by it
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# and nohup, or a machine that starts the tests without a terminal, lets them ignore the end of one
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 REDIRECT_URI = "http://127.0.0.1:8080"
 
