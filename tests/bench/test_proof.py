@@ -27,7 +27,7 @@ def least(call: Callable[[], object], other: Callable[[], object], rounds: int =
     return min(spent[0]), min(spent[1])
 
 
-def test_a_proof_costs_at_most_half_of_a_signature_beside_its_signature() -> None:
+def test_a_proof_costs_little_more_than_its_signature() -> None:
     key, bare = load_signing_key(new_key()), ec.generate_private_key(ec.SECP256R1())
     url, token, nonce = "https://api.example/v1/notes?page=1", "t" * 200, "n" * 40
 

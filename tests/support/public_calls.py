@@ -168,7 +168,7 @@ def texts(secret: str) -> list[Any]:
 def arguments(place: Place) -> dict[str, list[Any]]:
     """Values by the name of the parameter; the first is a sound one."""
     user, files = OAuth2User.from_json_obj(place.user_json()), place.files()
-    hidden = place.login().keys() - {"redirect_uri"}  # which is no secret, and may be echoed
+    hidden = place.login().keys() - {"redirect_uri"}  # which is not a secret
     redirects = [urlencode({"code": CODE, "state": STATE_TEXT}), f"code={CODE}&state={STATE_TEXT}"]
     redirects += [f"code={CODE}", f"error={CODE}&state={STATE_TEXT}", CODE]
     redirects += [f"oauth_token={token}&oauth_verifier={CODE}" for token in (ACCESS, "other")] + [f"{CODE}=&=&"]

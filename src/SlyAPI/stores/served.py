@@ -122,7 +122,7 @@ class ServedStore(TokenStore, Generic[C]):
             try:
                 taken = await self._taken(name, holder, LOCK_TIMEOUT - (loop.time() - began))
                 keeper = loop.create_task(self._keep(name, holder))
-                # `asyncio.run` must not cancel it while a refresh that holds the lock is heard out
+                # `asyncio.run` must not cancel it while a refresh that holds the lock waits for its reply
                 asyncio._unregister_task(keeper)
                 if taken is Lease.TAKEN_OVER:
                     await asyncio.sleep(self.lease * TAKEOVER_PAUSE)
