@@ -109,7 +109,7 @@ def check_resource(data: bytes) -> None:
     except SlyError as error:
         return check_error(error)
     for place in places:
-        assert place.request.url.lower().startswith("https://api.example/")
+        assert f"{place.request.url}/".lower().startswith("https://api.example/")
         try:
             found = read_resource_metadata(reply_of(rest), place)
         except SlyError as error:
