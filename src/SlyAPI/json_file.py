@@ -4,7 +4,6 @@ The rule: nothing of a file's content is printed, and nothing on disk changes be
 """
 
 import errno
-import json
 import os
 import stat
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -56,6 +55,8 @@ def read_json_file(path: StrPath, *, made_with: str = "") -> Any:
 
 def _parsed(raw: bytes) -> tuple[Any, str]:
     """The value and "", or None and what is wrong: a decoder's error would carry the file's content."""
+    import json  # `--help` reads no file
+
     try:
         return json.loads(raw.decode("utf-8-sig")), ""
     except UnicodeDecodeError:
@@ -91,6 +92,8 @@ def write_json_file(path: StrPath, value: Any, *, turn: AbstractContextManager[N
     rename happens inside `turn`, and not at all if that raises a `SlyError`. Raises `SaveError`, of kind
     `transient` where trying again may help; what was there is then untouched.
     """
+    import json
+
     try:
         text = json.dumps(value, indent=4, ensure_ascii=False) + "\n"
     except (ValueError, TypeError, RecursionError) as error:

@@ -17,7 +17,6 @@ from ..web.secret_values import Secrets
 from ..web.urls import bare_url, check_endpoint
 from .client import Asked, Client, clock
 from .issuer_keys import LIMIT
-from .profile import ALGORITHMS
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
@@ -216,6 +215,7 @@ class IdentityCalls(Client):
     def _expected(self, setting: Literal["id_token_alg", "response_alg"] = "id_token_alg") -> Expected:
         """Who signs what this client reads, with the algorithms of a setting. Raises `ConfigError` where unknown."""
         from .jose import ASYMMETRIC
+        from .profile import ALGORITHMS
         from .signed_tokens import SHORTEST_SECRET
 
         issuer = self.issuer or self._facts.id_token_issuer or self._facts.issuer
@@ -260,6 +260,7 @@ class IdentityCalls(Client):
     async def _signed_userinfo(self, reply: Reply, client: "ClientSession | None", now: float) -> dict[str, Any]:
         from .identity import read_userinfo
         from .jose import ASYMMETRIC
+        from .profile import ALGORITHMS
 
         expected = self._expected()
         if "HS256" not in expected.algs:  # its algorithm is registered on its own

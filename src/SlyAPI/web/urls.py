@@ -78,13 +78,13 @@ def check_endpoint(uri: str, name: str, *, allow_http: bool = False) -> str:
 
 
 # An address up to its query. A query alone may contain `://` and `?` too: Google's has the scopes as they are.
-_ADDRESS = re.compile(r"(?:[a-z][a-z0-9+.-]*:|/)[^?]*\?|[^=?]*\?", re.IGNORECASE)
+_ADDRESS = r"(?:[A-Za-z][A-Za-z0-9+.-]*:|/)[^?]*\?|[^=?]*\?"
 
 
 def redirect_pairs(query: str) -> list[tuple[str, str]]:
     """Names and values in a redirect's query, given as the query or as the whole address; empty for other text."""
     text = query.strip().partition("#")[0]
-    if address := _ADDRESS.match(text):
+    if address := re.match(_ADDRESS, text):
         text = text[address.end() :]
     try:
         return parse_qsl(text, keep_blank_values=True, max_num_fields=64)
