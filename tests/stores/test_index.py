@@ -207,13 +207,10 @@ async def test_whom_a_person_wrote_by_hand_is_found_however_the_json_is_spaced(
 
         odd = choose.randrange(len(members))  # those before it as we write them
 
-        def space(place: int) -> str:
-            return choose.choice(SPACES) if place >= odd else ""
-
-        parts = [
-            f"{space(at)}{json.dumps(key)}{space(at)}:{space(at)}{json.dumps(value)}{space(at)}"
-            for at, (key, value) in enumerate(members)
-        ]
+        parts = []
+        for place, (key, value) in enumerate(members):
+            before, behind, ahead, after = choose.choices(SPACES if place >= odd else [""], k=4)
+            parts.append(f"{before}{json.dumps(key)}{behind}:{ahead}{json.dumps(value)}{after}")
         await kind.write(f"user-{number}", f"{{{','.join(parts)}}}")
         expected += [f"user-{number}"] * (days == 3)
     await migrated(kind.store)
