@@ -10,6 +10,7 @@ from ..web.secret_values import SecretJson
 from ..web.urls import check_endpoint
 from . import pkce
 from .authorization_code import AuthorizationURL, authorization_url, exchange_form
+from .bound_tokens import check_bound
 from .client import OnRefresh, clock
 from .device_calls import DeviceCalls
 from .login import LIFETIME, Login, new_state, read_answer
@@ -298,8 +299,10 @@ class OAuth2App(PushedLogin, DeviceCalls, MachineCalls, RegistrationCalls):
         """The user with new tokens (RFC 6749 §6); the refresh token stays unless the reply has a new one.
 
         `client` lends its connections (None: our own session), `now` is in epoch seconds. Raises
-        `GrantEndedError` if the refresh token is refused for good, `TokenError`, `BadReplyError`, `NetworkError`.
+        `GrantEndedError` if the refresh token is refused for good, `ConfigError` if it is noted to be of another client
+        or issuer, `TokenError`, `BadReplyError`, `NetworkError`.
         """
+        check_bound(user, self)
         if not user.refresh_token:
             raise GrantEndedError(
                 401,
@@ -320,8 +323,10 @@ class OAuth2App(PushedLogin, DeviceCalls, MachineCalls, RegistrationCalls):
     ) -> None:
         """Ends the user's grant at the provider (RFC 7009); a grant that has ended before is not an error.
 
-        Raises `ConfigError` if no revocation endpoint is known, `TokenError`, `NetworkError`.
+        Raises `ConfigError` if no revocation endpoint is known, or the tokens are noted to be of another client or
+        issuer, `TokenError`, `NetworkError`.
         """
+        check_bound(user, self)
         form = revocation_form(user)
         # AT Protocol's servers end a bound token for the holder of its key alone, and answer 200 to everybody
         method, key = self._client_auth_for(user), user.dpop_key

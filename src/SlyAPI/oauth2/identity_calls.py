@@ -15,6 +15,7 @@ from ..web.json import read_json
 from ..web.messages import Method, Reply, Request, retry_after
 from ..web.secret_values import Secrets
 from ..web.urls import bare_url, check_endpoint
+from .bound_tokens import check_bound
 from .client import Asked, Client, clock
 from .issuer_keys import LIMIT
 
@@ -47,8 +48,9 @@ class IdentityCalls(Client):
         """What the provider says of the person (OpenID Connect Core §5.3), who is the one of `user.identity`.
 
         Raises `IdentityError` for another person or a signed answer that does not verify, `ApiError` for a refusal,
-        `ConfigError` where no endpoint is known.
+        `ConfigError` where no endpoint is known, or the tokens are noted to be of another client or issuer.
         """
+        check_bound(user, self)
         uri = self._endpoint("userinfo_uri")
         headers = {"Accept": "application/json, application/jwt", "Authorization": authorization(user)}
         request = Request(Method.GET, uri, headers=headers, certificate=self.certificate)
@@ -89,8 +91,9 @@ class IdentityCalls(Client):
         """The address that ends the person's session at the provider, for their browser (RP-Initiated Logout §2).
 
         Asks nobody. The browser comes back to `post_logout_redirect_uri`, which is registered, with `state`.
-        Raises `ConfigError` where no endpoint is known.
+        Raises `ConfigError` as `userinfo` does.
         """
+        check_bound(user, self)
         if not self.logout_uri:
             raise ConfigError("No logout endpoint is known.", next_step='Put "logout_uri" into the client file.')
         uri = check_endpoint(self.logout_uri, "logout_uri", allow_http=self.allow_http)

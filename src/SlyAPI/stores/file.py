@@ -53,7 +53,7 @@ class FileStore(TokenStore):
 
     __module__ = "SlyAPI.stores"
 
-    _files = r".+\.json"  # the names of files in the folder that are ours alone; empty: just the one file
+    _files = r".+\.json|slyapi-index"  # the names of files in the folder that are ours alone; empty: just the one file
 
     def __init__(self, folder: StrPath) -> None:
         self.folder = lasting_path(folder)

@@ -27,7 +27,7 @@ _BUSY_SECONDS = 30.0
 _TRIES = 100
 _SCHEMA = "CREATE TABLE IF NOT EXISTS slyapi_users (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID"
 _PIECES: dict[Token, str] = {
-    token: f"ltrim(substr(value, nullif(instr(value, '\"{key}\":'), 0) + {len(key) + 3}, 40))"
+    token: f"ltrim(substr(value, nullif(instr(value, '\"{key}\"'), 0) + {len(key) + 2}, 40))"
     for token, key in KEYS.items()
 }
 # The database keeps this index itself, whichever program writes a value. It is ordered by name, so that a save changes
