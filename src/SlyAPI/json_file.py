@@ -18,6 +18,7 @@ from .errors import (
     clean_traceback,
     printable,
 )
+from .web.pem import is_body
 
 StrPath = str | os.PathLike[str]
 
@@ -231,9 +232,9 @@ def display_path(path: StrPath) -> str:
 
 
 def is_content(path: StrPath) -> bool:
-    """Whether this is what a file contains, PEM or a JSON object, and not a path."""
+    """Whether this is what a file contains, PEM (also without its first line) or a JSON object, and not a path."""
     text = os.fsdecode(path)
-    return "-----BEGIN" in text or (text.lstrip("\ufeff \t\r\n").startswith("{") and '"' in text)
+    return "-----BEGIN" in text or is_body(text) or (text.lstrip("\ufeff \t\r\n").startswith("{") and '"' in text)
 
 
 _NO_FOLDER = "lies in a folder that does not exist"

@@ -102,6 +102,8 @@ class Client:
     _nonces: Nonces = field(default_factory=Nonces, init=False, repr=False, compare=False)
     _issuer_keys: IssuerKeys = field(default_factory=IssuerKeys, init=False, repr=False, compare=False)
     _logouts: FinishedLogins = field(default_factory=FinishedLogins, init=False, repr=False, compare=False)
+    _path: StrPath | None = field(default=None, init=False, repr=False, compare=False)
+    """The client file, for messages."""
     _found_auth: ClientAuth | None = field(default=None, init=False, repr=False, compare=False)
     """The method that the token endpoint accepted, where the client does not name one."""
 
@@ -128,6 +130,7 @@ class Client:
         """
         found = read_json_file(path, made_with="python -m SlyAPI scaffold")
         app = cls.from_json_obj(found, on_refresh, name=display_path(path))
+        app._path = path
         app.key, app.certificate = path_beside(path, app.key), path_beside(path, app.certificate)
         return app
 

@@ -40,6 +40,7 @@ from ..web.events import refresh_log as log
 from ..web.events import refreshed
 from ..web.secret_values import SecretJson, Secrets
 from .app import OnRefresh
+from .grant_again import name_command
 from .held_user import NOT_LOADED, HeldUser, mark_of, unavailable
 from .learned import is_new, known_error, learn_error, learn_renewed
 from .saving import save_with_retries
@@ -187,6 +188,8 @@ class Refresh:
         try:
             return await held.source.new_tokens(self.client, held.user, held.clock())
         except (TokenError, IdentityError, BadReplyError) as error:
+            if isinstance(error, GrantEndedError):
+                name_command(error, held.source.app._path, held.rare.entry)
             learn_error(held.key, held.user.refresh_token, error, self.loop.time())
             raise
 

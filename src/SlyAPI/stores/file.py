@@ -238,6 +238,11 @@ class _OneFile(FileStore):
         return self._path
 
 
+def file_of(store: TokenStore) -> str:
+    """The path of a store that is one user file; "" for any other."""
+    return store._path if isinstance(store, _OneFile) else ""
+
+
 def user_file(path: StrPath) -> StoredUser:
     """The user in one file: what `OAuth2(app, "user.json")` keeps current."""
     return StoredUser(_OneFile(path), os.path.basename(os.fspath(path)))
