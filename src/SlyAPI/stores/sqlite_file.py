@@ -75,7 +75,7 @@ class SqliteFile:
     def is_surely_writable(self) -> bool:
         """Whether the last call could use the file, and access(2) reports that the next one may write.
 
-        SQLite writes to the file, and to those beside it, which it makes. Beginning a transaction would cost as much as
+        SQLite writes to the file, and to those next to it, which it makes. Beginning a transaction would cost as much as
         a save.
         """
         path = real_path(self.path)
