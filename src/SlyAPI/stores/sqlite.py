@@ -54,7 +54,7 @@ class SqliteStore(TokenStore):
 
     def entry_key(self, name: str) -> Hashable:
         """The user in the database, where all links lead."""
-        return "sqlite", real_path(self.path), name
+        return "sqlite", self._file.real_path(), name
 
     @clean_traceback
     async def load(self, name: str) -> dict[str, Any]:
@@ -142,8 +142,7 @@ class SqliteStore(TokenStore):
     async def lock(self, name: str) -> AsyncGenerator[None, None]:
         """One user's lock: a file next to the database for as long as it is held."""
         key = sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:32]
-        # programs may reach the database by different names, such as a link
-        async with file_lock(f"{real_path(self.path)}.{key}.lock", temporary=True):
+        async with file_lock(f"{self._file.real_path()}.{key}.lock", temporary=True):
             yield
 
     async def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:

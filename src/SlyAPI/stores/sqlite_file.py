@@ -44,6 +44,8 @@ class SqliteFile:
         self.path = path
         self._prepared: tuple[int, int] | None = None
         """The file that has our table, as device and inode; another one may take its name."""
+        self._real = ""
+        """Its path with all links resolved, which takes twenty times as long as to see that it is the same file."""
 
     def use(self, work: Work[T], *, writing: bool = False) -> T:
         """The result of `work` with a connection, in one transaction if it writes."""
@@ -58,6 +60,10 @@ class SqliteFile:
                 raise
         self._prepare()  # the table is gone, or this is another file with the inode of a deleted one
         return self._connected(work, writing)
+
+    def real_path(self) -> str:
+        """The path with all symbolic links resolved: programs may reach the database by different names."""
+        return self._real if self._is_prepared() else real_path(self.path)
 
     def _is_prepared(self) -> bool:
         return self._prepared is not None and self._prepared == _file_id(self.path)
@@ -78,9 +84,10 @@ class SqliteFile:
         SQLite writes to the file, and to those next to it, which it makes. Beginning a transaction would cost as much as
         a save.
         """
-        path = real_path(self.path)
-        parts = [part for part in (path, f"{path}-wal", f"{path}-shm") if os.path.exists(part)]
-        return self._is_prepared() and may_write_in(os.path.dirname(path)) and all(map(may_write_in, parts))
+        if not self._is_prepared():
+            return False
+        parts = [part for part in (f"{self._real}-wal", f"{self._real}-shm") if os.path.exists(part)]
+        return all(map(may_write_in, (os.path.dirname(self._real), self._real, *parts)))
 
     def _connected(self, work: Work[T], writing: bool) -> T:
         with closing(sqlite3.connect(self.path, timeout=BUSY_SECONDS)) as database:
@@ -104,7 +111,8 @@ class SqliteFile:
                         database.execute(_INDEX)
                     except sqlite3.OperationalError:
                         complete = False  # the next call tries again
-        self._prepared = _file_id(self.path) if complete else None
+        self._real = real_path(self.path)
+        self._prepared = _file_id(self._real) if complete else None
 
     def _make_private(self) -> None:
         """Makes a missing database with mode 0600, which SQLite's own would not have; narrows that of a present one.
