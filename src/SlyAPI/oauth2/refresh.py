@@ -40,6 +40,7 @@ from ..web.events import refresh_log as log
 from ..web.events import refreshed
 from ..web.secret_values import SecretJson, Secrets
 from .app import OnRefresh
+from .client import RefusedTokensError
 from .held_user import NOT_LOADED, HeldUser, mark_of, unavailable
 from .learned import is_new, known_error, learn_error, learn_renewed
 from .saving import save_with_retries
@@ -72,6 +73,8 @@ class Refresh:
         self.known: SecretJson | None = None
         """The store's value before the request."""
         self.joinable = True
+        self.refused: SlyError | None = None
+        """Why the tokens of the last reply are not used; only its refresh token is."""
         self.renew_again: asyncio.Future[None] | None = None
         """A caller that waits for tokens newer than those that are not saved yet."""
         self.context: Context | None = None
@@ -136,10 +139,14 @@ class Refresh:
                 if saved is Saved.NOT_YET:
                     return await self._go_on_unsaved(renewed)
                 if saved is Saved.SUPERSEDED:
-                    renewed = None
+                    renewed = self.refused = None
         if renewed is not None:
             await self._use(renewed)
-        self.done.set_result(None)
+        self._answer(self.done)
+
+    def _answer(self, waiting: "asyncio.Future[None]") -> None:
+        """Lets callers go on with the tokens in use, or with the error that refused new ones."""
+        waiting.set_exception(self.refused) if self.refused is not None else waiting.set_result(None)
 
     async def _stored_is_good(self) -> bool:
         """Step 2, in the lock: whether another program has refreshed meanwhile."""
@@ -157,11 +164,11 @@ class Refresh:
 
     async def _request(self) -> OAuth2User | None:
         """Step 3: new tokens from the source; None if another program saved good ones meanwhile."""
-        held = self.held
+        held, self.refused = self.held, None
         # a reply with a new refresh token is heard out; another is given up when the program ends
         grace = math.inf if held.user.refresh_token and not held.source.begins_anew(held.user) else 0.0
         renewed = await self.steps.finish(self._new_tokens(), grace, self.context)
-        if renewed is not None:
+        if renewed is not None and self.refused is None:
             learn_renewed(held.key, renewed.token, any(self.rejected), self.loop.time())
         return renewed
 
@@ -186,6 +193,10 @@ class Refresh:
         held = self.held
         try:
             return await held.source.new_tokens(self.client, held.user, held.clock())
+        except RefusedTokensError as refused:
+            self.refused = refused.error
+            learn_error(held.key, refused.user.refresh_token, refused.error, self.loop.time(), ready=True)
+            return refused.user
         except (TokenError, IdentityError, BadReplyError) as error:
             learn_error(held.key, held.user.refresh_token, error, self.loop.time())
             raise
@@ -249,7 +260,7 @@ class Refresh:
         _unsaved[key] = self
         try:
             await self._use(renewed)
-            self.done.set_result(None)
+            self._answer(self.done)
             while (saved := await self._save(renewed, wait=False)) is Saved.NOT_YET:
                 if self.renew_again is not None:
                     renewed = await self._renew_again(self.renew_again, renewed)
@@ -267,7 +278,7 @@ class Refresh:
         try:
             renewed = await self._request() or before
             await self._use(renewed)
-            again.set_result(None)
+            self._answer(again)
         except SlyError as error:
             again.set_exception(error)
             return before
@@ -278,7 +289,8 @@ class Refresh:
         held, app = self.held, self.held.source.app
         held.take(renewed)
         self.joinable = False
-        refreshed(urlsplit(app.token_uri).hostname or "", self.why, renewed.expires_at)
+        if self.refused is None:
+            refreshed(urlsplit(app.token_uri).hostname or "", self.why, renewed.expires_at)
         for hook in (app.on_refresh, held.rare.on_refresh):
             if hook is not None:
                 await self.steps.finish(self._notify(hook, renewed), LAST_TRY)
