@@ -12,7 +12,7 @@ from ..web.secret_values import SecretForm, Secrets
 from .client import clock
 from .login import Login
 from .profile import check_pushed_life
-from .pushed_request import PushedRequest, pushed_url, read_pushed_reply, request_form
+from .pushed_request import PushedRequest, divided, pushed_url, read_pushed_reply
 from .signed_messages import LoginWishes, SignedMessages, begun
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class PushedLogin(SignedMessages):
         where no endpoint is known, `TokenError` for a refusal, `BadReplyError`, `NetworkError`.
         """
         login = begun(self, redirect_uri, scopes, **wishes)
-        form, resources = request_form(login.url, self.auth_uri)
+        auth_uri, form, resources = divided(login.url)
         now = clock(wishes.get("now"))
         if self.sign_requests:
             request = await self._request_object(form, resources, now)
@@ -55,7 +55,7 @@ class PushedLogin(SignedMessages):
         pushed, _ = await self._first_call(push)
         if self.profile is not None:
             check_pushed_life(pushed.life)
-        url = pushed_url(self.auth_uri, self.id, pushed.request_uri)
+        url = pushed_url(auth_uri, self.id, pushed.request_uri)
         return login.at(url, pushed.expires_at(now + self.clock_skew))
 
     async def _new_login(

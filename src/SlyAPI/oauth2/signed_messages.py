@@ -16,7 +16,7 @@ from .client import clock
 from .identity_calls import IdentityCalls
 from .login import Login, query_of
 from .profile import unpushed
-from .pushed_request import request_form
+from .pushed_request import divided
 from .resource import Resource
 
 if TYPE_CHECKING:
@@ -57,10 +57,10 @@ class SignedMessages(IdentityCalls):
         """
         self._refuse_unpushed()
         login = begun(self, redirect_uri, scopes, **wishes)
-        form, resources = request_form(login.url, self.auth_uri)
+        auth_uri, form, resources = divided(login.url)
         now = clock(wishes.get("now"))
         request = await self._request_object(form, resources, now)
-        url = signed_request.signed_url(self.auth_uri, form, self.id, request)
+        url = signed_request.signed_url(auth_uri, form, self.id, request)
         return login.at(url, from_epoch(now + signed_request.LIFETIME))
 
     def _refuse_unpushed(self) -> None:
