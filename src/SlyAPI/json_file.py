@@ -214,6 +214,13 @@ def refuse_foreign_link(path: StrPath) -> None:
                 raise ValueError("is a link that another account left in a shared folder")
 
 
+def is_trusted(path: StrPath, owner: int) -> bool:
+    """Whether a file of this owner is ours, root's, or of the owner of its folder, who may do anything there."""
+    if not hasattr(os, "geteuid"):
+        return True
+    return owner in (0, os.geteuid(), os.stat(os.path.dirname(os.path.abspath(path))).st_uid)
+
+
 def unavailable(path: StrPath, what: str, error: Exception) -> UnavailableError:
     """The error for a file that cannot be `what` (read, locked) at this moment."""
     problem = getattr(error, "strerror", None) or type(error).__name__

@@ -11,7 +11,7 @@ from ..web.urls import check_endpoint
 from . import pkce
 from .authorization_code import AuthorizationURL, authorization_url, exchange_form
 from .bound_tokens import check_bound
-from .client import OnRefresh, clock
+from .client import OnRefresh, RefusedTokensError, clock
 from .device_calls import DeviceCalls
 from .login import LIFETIME, Login, new_state, read_answer
 from .machine_calls import MachineCalls
@@ -300,8 +300,23 @@ class OAuth2App(PushedLogin, DeviceCalls, MachineCalls, RegistrationCalls):
 
         `client` lends its connections (None: our own session), `now` is in epoch seconds. Raises
         `GrantEndedError` if the refresh token is refused for good, `ConfigError` if it is noted to be of another client
-        or issuer, `TokenError`, `BadReplyError`, `NetworkError`.
+        or issuer, `IdentityError` for an id_token that is refused, `TokenError`, `BadReplyError`, `NetworkError`.
         """
+        try:
+            return await self._refreshed(client, user, resource=resource, now=now)
+        except RefusedTokensError as refused:
+            error = refused.error
+        raise error
+
+    async def _refreshed(
+        self,
+        client: "ClientSession | None",
+        user: OAuth2User,
+        *,
+        resource: Resource | None = None,
+        now: float | None = None,
+    ) -> OAuth2User:
+        """As `refresh`. Raises `RefusedTokensError` for an id_token that is refused, where that saves the grant."""
         check_bound(user, self)
         if not user.refresh_token:
             raise GrantEndedError(

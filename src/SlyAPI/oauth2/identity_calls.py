@@ -3,6 +3,7 @@
 The rule: what is not verified is not kept; an answer that names another person is not saved.
 """
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from urllib.parse import urlencode
 
@@ -16,7 +17,7 @@ from ..web.messages import Method, Reply, Request, retry_after
 from ..web.secret_values import Secrets
 from ..web.urls import bare_url, check_endpoint
 from .bound_tokens import check_bound
-from .client import Asked, Client, clock
+from .client import Asked, Client, RefusedTokensError, clock
 from .issuer_keys import LIMIT
 
 if TYPE_CHECKING:
@@ -159,7 +160,12 @@ class IdentityCalls(Client):
             return await self._identity(user, client, now, previous=previous)
         except SlyError as error:
             if isinstance(error, IdentityError) and error.kind != "transient":
-                raise
+                if user.refresh_token == previous.refresh_token or self._names_another(user, before):
+                    raise
+                # the refresh token that was sent is used up: without the new one, a mistake of the provider's, such as
+                # a key published too late, would end the grant of everybody who refreshes meanwhile
+                kept = replace(previous, refresh_token=user.refresh_token, refresh_expires_at=user.refresh_expires_at)
+                raise RefusedTokensError(kept, error) from None
             # the refresh token may be rotated: keys that cannot be fetched now must not lose it. Its claims are still
             # checked, which came by TLS from the token endpoint (§3.1.3.7, 6), and the identity stays as it was.
             expected = self._expected()
@@ -168,6 +174,18 @@ class IdentityCalls(Client):
             log.warning("The refreshed id_token is not kept, because its keys are not available: %s", error)
             user.id_token = previous.id_token
             return before
+
+    def _names_another(self, user: OAuth2User, person: Identity) -> bool:
+        """Whether an id_token that is refused can be read, and is of another person or client."""
+        from .signed_tokens import unverified
+
+        try:
+            claims = unverified(user.id_token).claims
+        except IdentityError:
+            return False
+        audience = claims.get("aud")
+        ours = self.id == audience or (isinstance(audience, list) and self.id in audience)
+        return not ours or (claims.get("iss"), claims.get("sub")) != (person.issuer, person.subject)
 
     async def _identity(
         self,

@@ -39,10 +39,10 @@ class PushedLogin(SignedMessages):
         a JWT signed by the client's `key` (RFC 9101). Open the login's `url` before `expires_at`. Raises `ConfigError`
         where no endpoint is known, `TokenError` for a refusal, `BadReplyError`, `NetworkError`.
         """
-        from .pushed_request import pushed_url, read_pushed_reply, request_form
+        from .pushed_request import divided, pushed_url, read_pushed_reply
 
         login = begun(self, redirect_uri, scopes, **wishes)
-        form, resources = request_form(login.url, self.auth_uri)
+        auth_uri, form, resources = divided(login.url)
         now = clock(wishes.get("now"))
         if self.sign_requests:
             request = await self._request_object(form, resources, now)
@@ -59,7 +59,7 @@ class PushedLogin(SignedMessages):
             from .profile import check_pushed_life
 
             check_pushed_life(pushed.life)
-        url = pushed_url(self.auth_uri, self.id, pushed.request_uri)
+        url = pushed_url(auth_uri, self.id, pushed.request_uri)
         return login.at(url, pushed.expires_at(now + self.clock_skew))
 
     async def _new_login(

@@ -38,6 +38,7 @@ from ..web.events import refresh_log as log
 from ..web.events import refreshed
 from ..web.secret_values import SecretJson, Secrets
 from .app import OnRefresh
+from .client import RefusedTokensError
 from .grant_again import name_command
 from .held_user import NOT_LOADED, HeldUser, Locked, mark_of, unavailable
 from .learned import is_new, known_error, learn_error, learn_renewed
@@ -110,6 +111,8 @@ class Refresh:
         self.known: SecretJson | None = None
         """The store's value before the request."""
         self.joinable = True
+        self.refused: SlyError | None = None
+        """Why the tokens of the last reply are not used; only its refresh token is."""
         self.renew_again: Outcome | None = None
         """A caller that waits for tokens newer than those that are not saved yet."""
         self.context: Context | None = None
@@ -169,10 +172,10 @@ class Refresh:
                 if saved is Saved.NOT_YET:
                     return await self._go_on_unsaved(renewed)
                 if saved is Saved.SUPERSEDED:
-                    renewed = None
+                    renewed = self.refused = None
         if renewed is not None:
             await self._use(renewed)
-        self.done.end()
+        self.done.end(self.refused)
 
     async def _stored_is_good(self) -> bool:
         """Step 2, in the lock: whether another program has refreshed meanwhile."""
@@ -190,11 +193,11 @@ class Refresh:
 
     async def _request(self) -> OAuth2User | None:
         """Step 3: new tokens from the source; None if another program saved good ones meanwhile."""
-        held = self.held
+        held, self.refused = self.held, None
         # a reply with a new refresh token is heard out; another is given up when the program ends
         grace = math.inf if held.user.refresh_token and not held.source.begins_anew(held.user) else 0.0
         renewed = await self.steps.finish(self._new_tokens(), grace, self.context)
-        if renewed is not None:
+        if renewed is not None and self.refused is None:
             learn_renewed(self.key, renewed.token, any(self.rejected), self.loop.time())
         return renewed
 
@@ -219,6 +222,10 @@ class Refresh:
         held = self.held
         try:
             return await held.source.new_tokens(self.client, held.user, held.clock())
+        except RefusedTokensError as refused:
+            self.refused = refused.error
+            learn_error(self.key, refused.user.refresh_token, refused.error, self.loop.time(), ready=True)
+            return refused.user
         except (TokenError, IdentityError, BadReplyError) as error:
             if isinstance(error, GrantEndedError):
                 name_command(error, held.source.app._path, held.rare.entry)
@@ -283,7 +290,7 @@ class Refresh:
         _unsaved[self.key] = self
         try:
             await self._use(renewed)
-            self.done.end()
+            self.done.end(self.refused)
             while (saved := await self._save(renewed, wait=False)) is Saved.NOT_YET:
                 if self.renew_again is not None:
                     renewed = await self._renew_again(self.renew_again, renewed)
@@ -301,7 +308,7 @@ class Refresh:
         try:
             renewed = await self._request() or before
             await self._use(renewed)
-            again.end()
+            again.end(self.refused)
         except SlyError as error:
             again.end(error)
             return before
@@ -312,7 +319,8 @@ class Refresh:
         held, app = self.held, self.held.source.app
         held.take(renewed)
         self.joinable = False
-        refreshed(app.token_uri, self.why, renewed.expires_at)
+        if self.refused is None:
+            refreshed(app.token_uri, self.why, renewed.expires_at)
         for hook in (app.on_refresh, held.rare.on_refresh):
             if hook is not None:
                 await self.steps.finish(self._notify(hook, renewed), LAST_TRY)

@@ -52,15 +52,15 @@ class SignedMessages(IdentityCalls):
         Where the provider takes pushed requests, `push_login` with `sign_requests` is the better way: the browser then
         carries a short name alone. Open the login's `url` before `expires_at`. Raises `ConfigError`.
         """
-        from .pushed_request import request_form
+        from .pushed_request import divided
         from .signed_request import LIFETIME, signed_url
 
         self._refuse_unpushed()
         login = begun(self, redirect_uri, scopes, **wishes)
-        form, resources = request_form(login.url, self.auth_uri)
+        auth_uri, form, resources = divided(login.url)
         now = clock(wishes.get("now"))
         request = await self._request_object(form, resources, now)
-        url = signed_url(self.auth_uri, form, self.id, request)
+        url = signed_url(auth_uri, form, self.id, request)
         return login.at(url, from_epoch(now + LIFETIME))
 
     def _refuse_unpushed(self) -> None:

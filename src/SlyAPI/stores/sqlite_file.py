@@ -81,8 +81,8 @@ class SqliteFile:
     def is_surely_writable(self) -> bool:
         """Whether the last call could use the file, and access(2) reports that the next one may write.
 
-        SQLite writes to the file, and to those next to it, which it makes. Beginning a transaction would cost as much as
-        a save.
+        SQLite writes to the file, and to those next to it, which it makes. To begin a transaction would cost as much
+        as a save.
         """
         if not self._is_prepared():
             return False
