@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
 
 from SlyAPI import ApiError, OAuth2, OAuth2App, WebAPI
-from SlyAPI.errors import BadReplyError, ConfigError, RedirectError, SlyError
+from SlyAPI.errors import BadReplyError, ConfigError, ListenError, RedirectError, SlyError
 from SlyAPI.stores import MemoryStore
 from tests.conftest import REDIRECT_URI
 from tests.support.stand_in_browser import stand_in_browser
@@ -423,6 +425,38 @@ async def test_without_a_consent_the_browser_of_this_machine_is_asked(
         await call(practice, auth)
         assert "Connected" in (await browser.page()).text
     assert sorted(path.name for path in folder.iterdir()) == ["app.json", "user.json"]
+
+
+@pytest.mark.parametrize("made", ["by us", "by a person"])
+async def test_a_later_login_whose_port_is_in_use_by_now_takes_another_one(
+    practise: Practise, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: str
+) -> None:
+    practice = await resource(practise)
+    folder = tmp_path / "files"
+    folder.mkdir()
+
+    def auth() -> OAuth2:
+        return OAuth2.for_resource(
+            practice.provider.api_url, folder / "app.json", folder / "user.json", clock=practice.clock
+        )
+
+    async with stand_in_browser(tmp_path) as browser:
+        monkeypatch.setenv("BROWSER", browser.command)
+        await call(practice, auth())
+        assert "Connected" in (await browser.page()).text
+        app = json.loads((folder / "app.json").read_text())
+        (folder / "user.json").unlink()
+        if made == "by a person":
+            (folder / "app.json").write_text(json.dumps({name: app[name] for name in app if name != "made_for"}))
+        with socket.create_server(("127.0.0.1", urlsplit(app["redirect_uri"]).port or 0)):
+            if made == "by a person":
+                with pytest.raises(ListenError):
+                    await call(practice, auth())
+                return
+            await call(practice, auth())
+        assert "Connected" in (await browser.page()).text
+    user = json.loads((folder / "user.json").read_text())
+    assert json.loads((folder / "app.json").read_text())["id"] == user["client_id"] != app["id"]
 
 
 # --- tokens bound to a key (RFC 9449) ---

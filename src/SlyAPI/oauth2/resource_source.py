@@ -6,10 +6,10 @@ wait, saved before it is used.
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from ..errors import GrantEndedError, NetworkError
+from ..errors import GrantEndedError, ListenError, NetworkError
 from ..stores import FileStore, StoredUser
 from ..stores.contract import real_path
 from ..stores.file_lock import file_lock
@@ -19,7 +19,7 @@ from ..web.challenges import Challenge, challenges_in, needs_scope
 from ..web.secret_values import Secrets
 from .bound_tokens import is_bound
 from .held_user import NOT_LOADED, HeldUser
-from .native_login import TIMEOUT, browser_consent
+from .native_login import TIMEOUT, BrowserConsent, browser_consent
 from .refresh import is_hook_of, refresh, renew_refused
 from .resource_login import Consent, ResourceLogin
 from .resource_plan import Wish, challenge_of
@@ -87,13 +87,26 @@ class ResourceSource(RefreshTokenSource):
                 redirect_uri = redirect_uri or REDIRECT_URI
                 fresh = await self.login.log_in(wish, before, redirect_uri, lambda login: consent(login.url), client)
             else:
-                async with browser_consent(redirect_uri) as page:
-                    fresh = await self.login.log_in(wish, before, page.redirect_uri, page.ask, client)
+                async with AsyncExitStack() as stack:
+                    page, anew = await self._page(stack, redirect_uri)
+                    fresh = await self.login.log_in(wish, before, page.redirect_uri, page.ask, client, anew=anew)
         finally:
             self.asks_person, self.wish = False, None
         self.app = self.login.app
         self.logged_in_at = asyncio.get_running_loop().time()
         return fresh
+
+    async def _page(self, stack: AsyncExitStack, redirect_uri: str | None) -> tuple[BrowserConsent, bool]:
+        """A listener for the redirect, and whether the client has to be made anew for it.
+
+        The port that an earlier login found free may be in use, and few servers take another one than was registered.
+        """
+        try:
+            return await stack.enter_async_context(browser_consent(redirect_uri)), False
+        except ListenError:
+            if self.redirect_uri is not None or not self.login.is_made_here:
+                raise
+        return await stack.enter_async_context(browser_consent()), True
 
     async def answer(self, held: HeldUser, client: Any, sent: Secrets, headers: Mapping[str, str]) -> None:
         """After a 401 or 403: newer tokens for the user, from a login where nothing else can help."""
