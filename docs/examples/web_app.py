@@ -16,7 +16,7 @@ import pages
 from accounts import Accounts, Cookie, Person
 from aiohttp import web
 from aiohttp.typedefs import Handler
-from settings import accounts_for, read_settings
+from settings import accounts_for, listener, read_settings
 
 from SlyAPI import GrantEndedError, SlyError
 
@@ -162,7 +162,7 @@ async def main(settings: Namespace) -> None:
     async with accounts_for(settings) as accounts:
         runner = web.AppRunner(application(accounts))
         await runner.setup()
-        await web.TCPSite(runner, settings.host, settings.port).start()
+        await web.SockSite(runner, listener(settings)).start()
         stop = asyncio.Event()
         with suppress(NotImplementedError):  # on Windows
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)

@@ -4,7 +4,6 @@ The rule: nothing of a file's content is printed, and nothing on disk changes be
 """
 
 import errno
-import json
 import os
 import stat
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -19,6 +18,7 @@ from .errors import (
     clean_traceback,
     printable,
 )
+from .web.pem import is_body
 
 StrPath = str | os.PathLike[str]
 
@@ -56,6 +56,8 @@ def read_json_file(path: StrPath, *, made_with: str = "") -> Any:
 
 def _parsed(raw: bytes) -> tuple[Any, str]:
     """The value and "", or None and what is wrong: a decoder's error would carry the file's content."""
+    import json  # `--help` reads no file
+
     try:
         return json.loads(raw.decode("utf-8-sig")), ""
     except UnicodeDecodeError:
@@ -91,6 +93,8 @@ def write_json_file(path: StrPath, value: Any, *, turn: AbstractContextManager[N
     rename happens inside `turn`, and not at all if that raises a `SlyError`. Raises `SaveError`, of kind
     `transient` where trying again may help; what was there is then untouched.
     """
+    import json
+
     try:
         text = json.dumps(value, indent=4, ensure_ascii=False) + "\n"
     except (ValueError, TypeError, RecursionError) as error:
@@ -235,9 +239,9 @@ def display_path(path: StrPath) -> str:
 
 
 def is_content(path: StrPath) -> bool:
-    """Whether this is what a file contains, PEM or a JSON object, and not a path."""
+    """Whether this is what a file contains, PEM (also without its first line) or a JSON object, and not a path."""
     text = os.fsdecode(path)
-    return "-----BEGIN" in text or (text.lstrip("\ufeff \t\r\n").startswith("{") and '"' in text)
+    return "-----BEGIN" in text or is_body(text) or (text.lstrip("\ufeff \t\r\n").startswith("{") and '"' in text)
 
 
 _NO_FOLDER = "lies in a folder that does not exist"

@@ -3,6 +3,7 @@
 from typing import Any, Literal
 
 from ..errors import ConfigError, MissingExtraError
+from ..web.pem import key_problem
 
 Hash = Literal["SHA1", "SHA256"]
 _NEEDED_BY: dict[Hash, tuple[str, str]] = {"SHA1": ("RSA-SHA1", "rsa"), "SHA256": ("A service account", "jwt")}
@@ -33,8 +34,10 @@ def load(private_key: object, digest: Hash) -> Any:
             return key
     except (ValueError, TypeError, UnsupportedAlgorithm):  # TypeError: it has a password
         pass
+    if isinstance(private_key, str | bytes) and (problem := key_problem(private_key)):
+        raise ConfigError(f"private_key {problem[0]}.", next_step=problem[1])
     raise ConfigError(
-        f"private_key is not an RSA private key in PEM that can sign with {digest} here, or it has a password.",
+        f"private_key is not an RSA private key in PEM that can sign with {digest} here.",
         next_step="Convert it with: openssl rsa -in KEY -out KEY.pem",
     )
 

@@ -15,7 +15,6 @@ from .client import OnRefresh, RefusedTokensError, clock
 from .device_calls import DeviceCalls
 from .login import LIFETIME, Login, new_state, read_answer
 from .machine_calls import MachineCalls
-from .profile import check_profile, check_redirect_uri, unpushed
 from .pushed_login import PushedLogin
 from .refresh_token import refresh_form
 from .registration_calls import RegistrationCalls
@@ -74,6 +73,8 @@ class OAuth2App(PushedLogin, DeviceCalls, MachineCalls, RegistrationCalls):
         challenge: `AuthorizationURL.state`. `auth_params` override the client's own. Raises `ConfigError`.
         """
         if self.profile is not None:
+            from .profile import unpushed
+
             raise unpushed()
         return self._request_url(redirect_uri, state, scopes, auth_params=auth_params, resource=resource)
 
@@ -158,6 +159,8 @@ class OAuth2App(PushedLogin, DeviceCalls, MachineCalls, RegistrationCalls):
     ) -> Login:
         """A login whose `url` has the whole authorization request."""
         if self.profile is not None:
+            from .profile import check_profile, check_redirect_uri
+
             check_profile(self)
             check_redirect_uri(redirect_uri)
         if max_age is not None and max_age < 0:

@@ -24,11 +24,9 @@ from .client_file import ENDPOINTS, OWN_KEYS, client_members, path_beside, read_
 from .dpop import Nonces, asks_for_nonce, choose_algorithm, dpop_proof, refuses_proof
 from .issuer_keys import IssuerKeys
 from .login import FinishedLogins
-from .profile import allowed, check_key, check_profile, not_bound
 from .providers import UNKNOWN, Provider, provider_of
 from .request_slots import TOKEN_REQUESTS, RequestSlots
 from .resource import Resource, resources_of
-from .signed_response import check_response_mode
 from .token_endpoint import read_token_reply, refuses_client_auth
 from .token_request import basic_of, token_request
 
@@ -112,12 +110,17 @@ class Client:
     _nonces: Nonces = field(default_factory=Nonces, init=False, repr=False, compare=False)
     _issuer_keys: IssuerKeys = field(default_factory=IssuerKeys, init=False, repr=False, compare=False)
     _logouts: FinishedLogins = field(default_factory=FinishedLogins, init=False, repr=False, compare=False)
+    _path: StrPath | None = field(default=None, init=False, repr=False, compare=False)
+    """The client file, for messages."""
     _found_auth: ClientAuth | None = field(default=None, init=False, repr=False, compare=False)
     """The method that the token endpoint accepted, where the client does not name one."""
 
     def __post_init__(self) -> None:
         check_leeway(self.leeway)
-        check_response_mode(self.response_mode)
+        if self.response_mode is not None:
+            from .signed_response import check_response_mode
+
+            check_response_mode(self.response_mode)
         if self.profile is not None:
             self.require_par, self.iss_in_redirect = bool(self.auth_uri), True
 
@@ -135,6 +138,7 @@ class Client:
         """
         found = read_json_file(path, made_with="python -m SlyAPI scaffold")
         app = cls.from_json_obj(found, on_refresh, name=display_path(path))
+        app._path = path
         app.key, app.certificate = path_beside(path, app.key), path_beside(path, app.certificate)
         return app
 
@@ -249,6 +253,8 @@ class Client:
         if previous is not None:
             dpop_key = previous.dpop_key
             if self.profile is not None and dpop_key is None and self.certificate is None:
+                from .profile import not_bound
+
                 raise not_bound()
         elif self.dpop and dpop_key is None:
             dpop_key = self._new_dpop_key()
@@ -287,7 +293,10 @@ class Client:
         All requests with the client's authentication go this way. One with a proof is repeated once where the server
         refuses the proof and its clock turns out to be another than ours, and once where it wants its nonce.
         """
-        check_profile(self)
+        if self.profile is not None:
+            from .profile import check_profile
+
+            check_profile(self)
         key = None
         if dpop_key is not None:
             from .jose import load_signing_key  # few need it
@@ -335,7 +344,11 @@ class Client:
         from .jose import new_key
 
         offered = self.dpop_algs
-        return new_key(choose_algorithm(offered if offered is None or self.profile is None else allowed(offered)))
+        if offered is not None and self.profile is not None:
+            from .profile import allowed
+
+            offered = allowed(offered)
+        return new_key(choose_algorithm(offered))
 
     async def _assertion(self, method: ClientAuth, now: float) -> dict[str, str]:
         """The form fields that prove who the client is (RFC 7523 §2.2)."""
@@ -372,6 +385,8 @@ class Client:
             )
         if self.profile is None:
             return load_signing_key(self.key, alg=self.key_alg, key_id=self.key_id)
+        from .profile import check_key
+
         key = load_signing_key(self.key, alg=self.key_alg, key_id=self.key_id, rsa_alg="PS256")
         check_key(key)
         return key

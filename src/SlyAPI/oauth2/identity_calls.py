@@ -19,7 +19,6 @@ from ..web.urls import bare_url, check_endpoint
 from .bound_tokens import check_bound
 from .client import Asked, Client, RefusedTokensError, clock
 from .issuer_keys import LIMIT
-from .profile import ALGORITHMS
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
@@ -237,6 +236,7 @@ class IdentityCalls(Client):
     def _expected(self, setting: Literal["id_token_alg", "response_alg"] = "id_token_alg") -> Expected:
         """Who signs what this client reads, with the algorithms of a setting. Raises `ConfigError` where unknown."""
         from .jose import ASYMMETRIC
+        from .profile import ALGORITHMS
         from .signed_tokens import SHORTEST_SECRET
 
         issuer = self.issuer or self._facts.id_token_issuer or self._facts.issuer
@@ -281,6 +281,7 @@ class IdentityCalls(Client):
     async def _signed_userinfo(self, reply: Reply, client: "ClientSession | None", now: float) -> dict[str, Any]:
         from .identity import read_userinfo
         from .jose import ASYMMETRIC
+        from .profile import ALGORITHMS
 
         expected = self._expected()
         if "HS256" not in expected.algs:  # its algorithm is registered on its own

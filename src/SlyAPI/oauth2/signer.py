@@ -21,7 +21,6 @@ from ..web.secret_values import Secrets
 from .app import OAuth2App, OnRefresh
 from .held_user import NOT_LOADED, HeldUser, mark_of
 from .learned import forget_new
-from .profile import check_call
 from .refresh import refresh, renew_refused, wait_for_refresh
 from .token_source import RefreshTokenSource, TokenSource
 
@@ -97,6 +96,8 @@ class Signer(Auth):
         if app.certificate is not None:
             request.certificate = app.certificate
         if app.profile is not None:
+            from .profile import check_call
+
             check_call(app, request.url, bound=key is not None)
 
     async def wait_for_refresh(self) -> None:

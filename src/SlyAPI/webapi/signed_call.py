@@ -17,8 +17,8 @@ from ..web.masking import masked
 from ..web.messages import REDIRECTS, Method, Reply, Request, retry_after
 from ..web.redirects import headers_for_other_origin, leads_inside
 from ..web.secret_values import Secrets
-from ..web.urls import bare_url
-from .origin import Origin, parsed
+from ..web.urls import bare_url, parsed_url
+from .origin import Origin
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
@@ -181,7 +181,7 @@ def _moved(own: Request, reply: Reply, origin: Origin, secrets: Iterable[str], l
     if not origin.admits(moved.url) and leads_inside(own.url, moved.url):
         why = "into a private network,"
     if why:
-        raise OriginError(f"{parsed(own.url).origin()} redirects {why} to {target.origin()}; not followed.")
+        raise OriginError(f"{parsed_url(own.url).origin()} redirects {why} to {target.origin()}; not followed.")
     if not is_repeatable(moved):
         raise ConfigError(
             f"{own.name} redirects, and this body cannot be sent twice.",
@@ -192,9 +192,9 @@ def _moved(own: Request, reply: Reply, origin: Origin, secrets: Iterable[str], l
 
 def _target(url: str, reply: Reply) -> "URL":
     try:
-        return parsed(url).join(parsed(reply.headers["Location"]))
+        return parsed_url(url).join(parsed_url(reply.headers["Location"]))
     except ValueError:
-        return parsed("invalid:")
+        return parsed_url("invalid:")
 
 
 def _without_body(headers: dict[str, str]) -> dict[str, str]:
