@@ -13,16 +13,18 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import aiohttp
+import httpx
 import pytest
 
 from SlyAPI import ApiError, OAuth2, OAuth2App, WebAPI
-from SlyAPI.errors import BadReplyError, ConfigError, ListenError, RedirectError, SlyError
+from SlyAPI.errors import BadReplyError, ConfigError, ListenError, OriginError, RedirectError, SlyError
+from SlyAPI.httpx import signed
 from SlyAPI.stores import MemoryStore
 from tests.conftest import REDIRECT_URI
 from tests.support.stand_in_browser import stand_in_browser
 
 if TYPE_CHECKING:
-    from tests.conftest import Practice, Practise
+    from tests.conftest import Practice, Practise, Serve
 
 class Person:
     """A person who consents to whatever they are asked, and counts how often; `changed` alters the redirect."""
@@ -457,6 +459,41 @@ async def test_a_later_login_whose_port_is_in_use_by_now_takes_another_one(
         assert "Connected" in (await browser.page()).text
     user = json.loads((folder / "user.json").read_text())
     assert json.loads((folder / "app.json").read_text())["id"] == user["client_id"] != app["id"]
+
+
+async def by_web_api(auth: OAuth2, url: str) -> None:
+    api = WebAPI(auth)
+    api.base_url = url
+    await api.get_json("")
+
+
+async def by_middleware(auth: OAuth2, url: str) -> None:
+    async with aiohttp.ClientSession(middlewares=(auth,)) as session, session.get(url):
+        pass
+
+
+async def by_httpx(auth: OAuth2, url: str) -> None:
+    async with httpx.AsyncClient(auth=signed(auth), trust_env=False) as client:
+        await client.get(url)
+
+
+WAYS = {"WebAPI": by_web_api, "middleware": by_middleware, "httpx": by_httpx}
+
+
+@pytest.mark.parametrize("how", WAYS)
+@pytest.mark.parametrize("granted", [True, False], ids=["with tokens", "before the first login"])
+async def test_another_origin_gets_no_token_and_begins_no_login(
+    practise: Practise, serve: Serve, how: str, granted: bool
+) -> None:
+    practice, person = await resource(practise), Person()
+    auth, other = signer(practice, person), await serve()
+    if granted:
+        await call(practice, auth)
+    for url in (f"{other.origin}/x", f"{practice.provider.origin}@{other.origin.removeprefix('http://')}/x"):
+        with pytest.raises(OriginError):
+            await WAYS[how](auth, url)
+    assert other.seen == []
+    assert len(person.asked) == int(granted)
 
 
 # --- tokens bound to a key (RFC 9449) ---

@@ -165,7 +165,7 @@ def read_registration(
             next_step="Register redirect URIs that this server takes.",
             kind="configuration",
         )
-    if uris is not None:  # in our order, whose first one logins use
+    if uris is not None and echoed is not None:  # in our order, whose first one logins use
         client["redirect_uris"] = [*uris, *(uri for uri in echoed if uri not in uris)]
     managed, token = (client.get(name) for name in ("registration_client_uri", "registration_access_token"))
     if managed is not None:

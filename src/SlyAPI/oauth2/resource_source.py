@@ -20,6 +20,7 @@ from ..web.secret_values import Secrets
 from .bound_tokens import is_bound
 from .held_user import NOT_LOADED, HeldUser
 from .native_login import TIMEOUT, BrowserConsent, browser_consent
+from .protected_resource import check_target
 from .refresh import is_hook_of, refresh, renew_refused
 from .resource_login import Consent, ResourceLogin
 from .resource_plan import Wish, challenge_of
@@ -51,6 +52,9 @@ class ResourceSource(RefreshTokenSource):
         self.wish: Wish | None = None
         self.asks_person = False
         self.read_at = self.logged_in_at = -PAUSE
+
+    def check_target(self, url: str) -> None:
+        check_target(self.login.url, url)
 
     def begins_anew(self, user: OAuth2User) -> bool:
         return self.wish is not None and user.token in self.wish.replaces

@@ -33,6 +33,10 @@ class TokenSource(ABC):
     def __init__(self, app: OAuth2App) -> None:
         self.app = app
 
+    def check_target(self, url: str) -> None:
+        """Raises `OriginError` for a request that may not have the tokens, where `logs_in`."""
+        raise NotImplementedError
+
     def begins_anew(self, user: OAuth2User) -> bool:
         """Whether `new_tokens` asks a person, whatever refresh token the user has."""
         return False
