@@ -299,8 +299,8 @@ class OAuth2App(PushedLogin, DeviceCalls, MachineCalls, RegistrationCalls):
         """The user with new tokens (RFC 6749 §6); the refresh token stays unless the reply has a new one.
 
         `client` lends its connections (None: our own session), `now` is in epoch seconds. Raises
-        `GrantEndedError` if the refresh token is refused for good, `CredentialsError` if it is noted to be of another client
-        or issuer, `IdentityError` for an id_token that is refused, `TokenError`, `BadReplyError`, `NetworkError`.
+        `GrantEndedError` if the refresh token is refused for good, `CredentialsError` if it is noted to be of another
+        client or issuer, `IdentityError` for an id_token that is refused, `TokenError`, `BadReplyError`, `NetworkError`.
         """
         try:
             return await self._refreshed(client, user, resource=resource, now=now)
