@@ -300,7 +300,7 @@ class OAuth2App(PushedLogin, DeviceCalls, MachineCalls, RegistrationCalls):
 
         `client` lends its connections (None: our own session), `now` is in epoch seconds. Raises
         `GrantEndedError` if the refresh token is refused for good, `CredentialsError` if it is noted to be of another
-        client or issuer, `IdentityError` for an id_token that is refused, `TokenError`, `BadReplyError`, `NetworkError`.
+        client or issuer, `IdentityError` for a refused id_token, `TokenError`, `BadReplyError`, `NetworkError`.
         """
         try:
             return await self._refreshed(client, user, resource=resource, now=now)
