@@ -44,8 +44,8 @@ def read_json_file(path: StrPath, *, made_with: str = "") -> Any:
     except (OSError, ValueError) as error:
         if _may_pass(error):
             raise unavailable(path, "read", error) from None
-        if isinstance(error, PermissionError):  # what it holds may be newer than what a program has in memory
-            message, step = f"{display_path(path)} {_FORBIDDEN}.", "Give it to the account that runs the program."
+        if isinstance(error, OSError) and error.errno in _NO_RIGHT:  # what it holds may be newer than what is in memory
+            message, step = f"{display_path(path)} {_why(error)}.", "Give it to the account that runs the program."
             raise UnavailableError(message, next_step=step, kind="configuration") from None
         raise CredentialsError(f"{display_path(path)} {_why(error)}.") from None
     value, problem = _parsed(raw)
@@ -258,6 +258,7 @@ _WAYS_OUT = {
     _MOUNTED: "Mount its folder instead of the file (docker run -v ./state:/state)",
     _STICKY: "Give the file to the account that runs the program",
 }
+_NO_RIGHT = {errno.EACCES, errno.EPERM, errno.EROFS}
 _FINAL = {errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL, errno.ENXIO, errno.ENODEV, errno.EOPNOTSUPP}
 
 

@@ -119,7 +119,7 @@ class Session:
 @contextmanager
 def sessions_of(scenario: "Scenario") -> Iterator[type[Session]]:
     """While it lasts, `aiohttp.ClientSession` is the simulated one."""
-    kind = type("ClientSession", (Session,), {"scenario": scenario})
+    kind: Any = type("ClientSession", (Session,), {"scenario": scenario})
     with mock.patch.object(aiohttp, "ClientSession", kind):
         try:
             yield kind

@@ -30,13 +30,12 @@ def _struck(found: Found, *prefixes: str) -> bool:
 # Why it stays: a refresh that is cancelled cannot know whether its program ends or goes on. To go on for longer would
 # let a program that waits for its cancelled tasks (`await asyncio.gather(*asyncio.all_tasks())`) hang on a store that
 # never works again; to go on beyond the cancelled task, with the lock, would leave it to nobody when the loop closes.
-# What waits for the cancelled refresh begins another ("bounded": three for a call if tokens expire meanwhile).
 KNOWN: tuple[Known, ...] = (
     Known(
         "a program that cancels all tasks and goes on while its store refuses the save gives up the lock after 5 s",
         2,
         lambda found, problem: (
-            problem.startswith(("sent twice", "stored", "bounded"))
+            problem.startswith(("sent twice", "stored"))
             and _struck(found, "cancel task")
             and _struck(found, "save", "load", "disk", "late", "pause", "redis")
         ),

@@ -120,7 +120,7 @@ def _name(key: Any) -> str:
 @contextmanager
 def clients_of(scenario: "Scenario") -> Iterator[None]:
     """While it lasts, `redis.asyncio.Redis` is the simulated one."""
-    kind = type("Redis", (Client,), {"scenario": scenario})
+    kind: Any = type("Redis", (Client,), {"scenario": scenario})
     with mock.patch.object(redis.asyncio, "Redis", kind):
         try:
             yield

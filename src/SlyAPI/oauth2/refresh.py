@@ -111,6 +111,8 @@ class Refresh:
         self.known: SecretJson | None = None
         """The store's value before the request."""
         self.joinable = True
+        self.replaced = False
+        """Whether another program replaced the stored tokens while a request of ours was refused."""
         self.refused: SlyError | None = None
         """Why the tokens of the last reply are not used; only its refresh token is."""
         self.renew_again: Outcome | None = None
@@ -162,20 +164,34 @@ class Refresh:
             if not held.is_due():
                 return self.done.end()
         async with Locked(held):
-            renewed = None
-            if not await self._stored_is_good():
-                if held.rare.entry is not None and (held.user.refresh_token or held.source.begins_anew(held.user)):
-                    await held.rare.entry.check_writable()  # the reply may be the only copy of a rotated token
-                renewed = await self._request()
-            if renewed is not None:
-                saved = await self._save(renewed)
-                if saved is Saved.NOT_YET:
-                    return await self._go_on_unsaved(renewed)
-                if saved is Saved.SUPERSEDED:
-                    renewed = self.refused = None
+            renewed = await self._renewed()
+        if self.replaced and held.is_due() and not self.done.done():
+            async with Locked(held):  # anew: the lock on a file ended as the file was replaced
+                renewed = await self._renewed()
+        if self.done.done():
+            return
         if renewed is not None:
             await self._use(renewed)
         self.done.end(self.refused)
+
+    async def _renewed(self) -> OAuth2User | None:
+        """Steps 2 to 4, in the lock: new tokens, saved but not used; None where others are in use already."""
+        held = self.held
+        if await self._stored_is_good():
+            return None
+        if held.rare.entry is not None and (held.user.refresh_token or held.source.begins_anew(held.user)):
+            await held.rare.entry.check_writable()  # the reply may be the only copy of a rotated token
+        renewed = await self._request()
+        if renewed is None:
+            return None
+        saved = await self._save(renewed)
+        if saved is Saved.NOT_YET:
+            await self._go_on_unsaved(renewed)
+            return None
+        if saved is Saved.SUPERSEDED:
+            self.refused = None
+            return None
+        return renewed
 
     async def _stored_is_good(self) -> bool:
         """Step 2, in the lock: whether another program has refreshed meanwhile."""
@@ -192,7 +208,7 @@ class Refresh:
         return False
 
     async def _request(self) -> OAuth2User | None:
-        """Step 3: new tokens from the source; None if another program saved good ones meanwhile."""
+        """Step 3: new tokens from the source; None if another program saved others meanwhile."""
         held, self.refused = self.held, None
         # a reply with a new refresh token is heard out; another is given up when the program ends
         grace = math.inf if held.user.refresh_token and not held.source.begins_anew(held.user) else 0.0
@@ -206,16 +222,15 @@ class Refresh:
         try:
             return await self._ask_source()
         except GrantEndedError:
-            # a program that takes no lock may have rotated the refresh token meanwhile
+            # a program that takes no lock may have saved other tokens meanwhile
             self.known = await held.load()
-            if held.user.refresh_token != asked.refresh_token:
-                if not held.is_due():
-                    return None
-            elif held.rare.fallback is not None:
-                held.take(held.rare.fallback)
-                held.rare.fallback = None
-            else:
+            if held.user.refresh_token != asked.refresh_token and not (self.replaced and held.is_due()):
+                self.replaced = True
+                return None
+            if held.user.refresh_token != asked.refresh_token or held.rare.fallback is None:
                 raise
+            held.take(held.rare.fallback)
+            held.rare.fallback = None
         return await self._ask_source()
 
     async def _ask_source(self) -> OAuth2User:
@@ -306,7 +321,10 @@ class Refresh:
 
     async def _renew_again(self, again: Outcome, before: OAuth2User) -> OAuth2User:
         try:
-            renewed = await self._request() or before
+            renewed = await self._request()
+            if renewed is None:
+                again.end(asyncio.CancelledError())  # its caller begins another refresh, in a lock of its own
+                return before
             await self._use(renewed)
             again.end(self.refused)
         except SlyError as error:
