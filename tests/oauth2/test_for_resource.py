@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from SlyAPI import ApiError, OAuth2, OAuth2App, WebAPI
-from SlyAPI.errors import BadReplyError, ConfigError, ListenError, OriginError, RedirectError, SlyError
+from SlyAPI.errors import BadReplyError, ConfigError, ListenError, OriginError, RedirectError, SlyError, TokenError
 from SlyAPI.httpx import signed
 from SlyAPI.stores import MemoryStore
 from tests.conftest import REDIRECT_URI
@@ -459,6 +459,32 @@ async def test_a_later_login_whose_port_is_in_use_by_now_takes_another_one(
         assert "Connected" in (await browser.page()).text
     user = json.loads((folder / "user.json").read_text())
     assert json.loads((folder / "app.json").read_text())["id"] == user["client_id"] != app["id"]
+
+
+@pytest.mark.parametrize("made", ["by us", "by a person"])
+@pytest.mark.parametrize("due", [False, True], ids=["refused", "due"])
+async def test_a_server_that_has_forgotten_the_client_that_we_registered_gets_another_one(
+    practise: Practise, due: bool, made: str
+) -> None:
+    practice, person = await resource(practise), Person()
+    others = signer(practice, person)  # of another process, with the same files
+    await call(practice, signer(practice, person))
+    app = json.loads((practice.folder / "app.json").read_text())
+    if made == "by a person":
+        app.pop("made_for")
+        (practice.folder / "app.json").write_text(json.dumps(app))
+    ledger = practice.provider.ledger
+    del ledger.clients[app["id"]]
+    practice.provider.end_all_grants()
+    practice.clock.now += 100 if due else 0
+    if made == "by a person":
+        with pytest.raises(TokenError, match="invalid_client"):
+            await call(practice, signer(practice, person))
+        return
+    for auth in (signer(practice, person), others, signer(practice, person)):
+        await call(practice, auth)
+    assert len(person.asked) == 2
+    assert [*ledger.clients][-1] == json.loads((practice.folder / "app.json").read_text())["id"] != app["id"]
 
 
 async def by_web_api(auth: OAuth2, url: str) -> None:

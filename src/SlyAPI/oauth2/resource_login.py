@@ -112,16 +112,16 @@ class ResourceLogin:
         return Plan(check_resource(found, self.url), server, scopes, wants_dpop(wish.challenge, found))
 
     async def client_for(
-        self, plan: Plan, redirect_uri: str, client: "ClientSession | None", *, anew: bool = False
+        self, plan: Plan, redirect_uri: str, client: "ClientSession | None", *, unusable: str | None = None
     ) -> OAuth2App:
         """The client at the plan's server: the one in the file, else a document's, else a new registration, saved.
 
-        `anew`: not the one in the file, if it was made here; its redirect URI cannot be used.
+        `unusable`: the id of a client that is made anew, if it was made here.
         Raises `ConfigError` where there is no way to become one, `SaveError`, and what `OAuth2App.register` raises.
         """
         async with self._lock():
             self.read_client()
-            if not check_client(self.app, plan) or (anew and self.is_made_here):
+            if not check_client(self.app, plan) or (self.app.id == unusable and self.is_made_here):
                 made = await self._made(plan, redirect_uri, client)
                 self.app = replace(made, scopes=[], resource=plan.resource, extra={**made.extra, MADE_FOR: self.url})
                 self._write()
@@ -168,14 +168,14 @@ class ResourceLogin:
         ask: Ask,
         client: "ClientSession | None",
         *,
-        anew: bool = False,
+        unusable: str | None = None,
     ) -> OAuth2User:
-        """The user who consented, with tokens for the resource; `anew` as for `client_for`.
+        """The user who consented, with tokens for the resource; `unusable` as for `client_for`.
 
         Raises what the steps raise, and `RedirectError`.
         """
         plan = await self.plan(wish, user, client)
-        app = await self.client_for(plan, redirect_uri, client, anew=anew)
+        app = await self.client_for(plan, redirect_uri, client, unusable=unusable)
         login = await app._new_login(redirect_uri, plan.scopes, client, resource=plan.resource, now=self.clock())
         redirect = await ask(login)
         return bound(await app.finish_login(login, redirect, client, now=self.clock()), app)
