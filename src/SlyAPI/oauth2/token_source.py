@@ -78,4 +78,5 @@ class RefreshTokenSource(TokenSource):
         return self.app.can_refresh(user)
 
     async def new_tokens(self, client: "ClientSession | None", user: OAuth2User, now: float) -> OAuth2User:
-        return await self.app._refreshed(client, user, now=now)
+        overridden = getattr(self.app.refresh, "__func__", None) is not OAuth2App.refresh
+        return await (self.app.refresh if overridden else self.app._refreshed)(client, user, now=now)
