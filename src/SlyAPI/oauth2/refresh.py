@@ -80,7 +80,7 @@ class Outcome:
         return isinstance(self._error, asyncio.CancelledError)
 
     def end(self, error: BaseException | None = None) -> None:
-        """Wakes the callers, for whom `wait` raises the error."""
+        """Wakes the callers; their `wait` raises the error."""
         self._ended, self._error = True, error
         for waiter in self._waiters:
             if not waiter.done():

@@ -37,9 +37,12 @@ class Signer(Auth):
         """The request with the user's token, refreshed first if it is due.
 
         Raises `GrantEndedError` where the person has to grant again; `TokenError`, `NetworkError` or
-        `BadReplyError` where a due token could not be refreshed.
+        `BadReplyError` where a due token could not be refreshed; `OriginError` for a request elsewhere than at the
+        resource of `for_resource`.
         """
         held = self._held
+        if held.source.logs_in:
+            held.source.check_target(request.url)
         if held.is_due():
             try:
                 await refresh(held, client)

@@ -33,6 +33,10 @@ class TokenSource(ABC):
     def __init__(self, app: OAuth2App) -> None:
         self.app = app
 
+    def check_target(self, url: str) -> None:
+        """Raises `OriginError` for a request that may not have the tokens, where `logs_in`."""
+        raise NotImplementedError
+
     def begins_anew(self, user: OAuth2User) -> bool:
         """Whether `new_tokens` asks a person, whatever refresh token the user has."""
         return False
@@ -74,4 +78,5 @@ class RefreshTokenSource(TokenSource):
         return self.app.can_refresh(user)
 
     async def new_tokens(self, client: "ClientSession | None", user: OAuth2User, now: float) -> OAuth2User:
-        return await self.app._refreshed(client, user, now=now)
+        overridden = getattr(self.app.refresh, "__func__", None) is not OAuth2App.refresh
+        return await (self.app.refresh if overridden else self.app._refreshed)(client, user, now=now)
