@@ -370,8 +370,7 @@ class Client:
 
     def _endpoint(self, name: str) -> str:
         """The address of `token_uri`, `revoke_uri` or another endpoint, with a certificate its alias (RFC 8705 §5)."""
-        known = {"revoke_uri": self._facts.revoke_uri, "userinfo_uri": self._facts.userinfo_uri}
-        uri = getattr(self, name) or known.get(name)
+        uri = getattr(self, name) or (getattr(self._facts, name) if name in _IN_TABLE else None)
         if self.certificate is not None:
             uri = self.mtls_aliases.get(ENDPOINTS.get(name, "token_endpoint")) or uri
         if not uri:
@@ -417,6 +416,8 @@ class Client:
         )
 
 
+_IN_TABLE = ("revoke_uri", "userinfo_uri")
+"""The endpoints that the table of providers has for clients that do not name them."""
 _KINDS = {
     "revoke_uri": "revocation",
     "introspect_uri": "introspection",

@@ -4,8 +4,6 @@ The rule: each event loop has a count of its own, and a request that waits too l
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from typing import Self
 
 from ..errors import RequestTimeoutError
@@ -24,28 +22,36 @@ class RequestSlots:
     def __reduce__(self) -> tuple[type[Self], tuple[()]]:
         return type(self), ()  # a copy counts for itself
 
-    @asynccontextmanager
-    async def slot(self, request: Request, most: int, timeout: float) -> AsyncGenerator[float, None]:
-        """Waits until fewer than `most` are sent; yields the seconds left. Raises `RequestTimeoutError`."""
+    def slot(self, request: Request, most: int, timeout: float) -> "Slot":
+        """Waits until fewer than `most` are sent; gives the seconds left. Raises `RequestTimeoutError`."""
         loop = asyncio.get_running_loop()
-        if loop not in self._loops:
+        slots = self._loops.get(loop)
+        if slots is None:
             for ended in [other for other in list(self._loops) if other.is_closed()]:
                 self._loops.pop(ended, None)
-            self._loops[loop] = asyncio.Semaphore(most)
-        slots = self._loops[loop]
-        left = timeout
-        if slots.locked():
-            end = loop.time() + timeout
-            try:
-                async with asyncio.timeout_at(end):
-                    await slots.acquire()
-            except TimeoutError:
-                message = f"{request.name} was not sent: for {timeout:g} s, {most} others were under way."
-                raise RequestTimeoutError(message, next_step="Try again later.") from None
-            left = max(end - loop.time(), timeout / 10)
-        else:
-            await slots.acquire()  # at once
+            slots = self._loops[loop] = asyncio.Semaphore(most)
+        return Slot(slots, request, most, timeout)
+
+
+class Slot:
+    """One place among the requests under way, while its block runs."""
+
+    def __init__(self, slots: asyncio.Semaphore, request: Request, most: int, timeout: float) -> None:
+        self._slots, self._request, self._most, self._timeout = slots, request, most, timeout
+
+    async def __aenter__(self) -> float:
+        if not self._slots.locked():
+            await self._slots.acquire()  # at once
+            return self._timeout
+        now = asyncio.get_running_loop().time
+        end = now() + self._timeout
         try:
-            yield left
-        finally:
-            slots.release()
+            async with asyncio.timeout_at(end):
+                await self._slots.acquire()
+        except TimeoutError:
+            message = f"{self._request.name} was not sent: for {self._timeout:g} s, {self._most} others were under way."
+            raise RequestTimeoutError(message, next_step="Try again later.") from None
+        return max(end - now(), self._timeout / 10)
+
+    async def __aexit__(self, *_: object) -> None:
+        self._slots.release()

@@ -77,11 +77,10 @@ async def send(
 
 async def _send(session: "aiohttp.ClientSession", request: Request, timeout: float, limit: int) -> Reply:
     import aiohttp
-    from yarl import URL
 
     response = await session.request(
         request.method,
-        URL(request.url),
+        request.url,
         headers=request.headers,
         data=request.data or None,
         timeout=aiohttp.ClientTimeout(total=timeout),

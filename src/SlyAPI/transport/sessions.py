@@ -39,8 +39,17 @@ class Lent:
             cookie_jar=aiohttp.DummyCookieJar(),  # one user's cookies must not go out with another's request
             trace_configs=[*trace_configs],
         )
-        # by id, because a client may be a dataclass, which has no hash
-        self.users: weakref.WeakValueDictionary[int, object] = weakref.WeakValueDictionary()
+        self.users: dict[int, weakref.ref[object]] = {}
+        """By id, because a client may be a dataclass, which has no hash."""
+
+    def join(self, user: object) -> None:
+        """Counts a user until it leaves or is collected."""
+        number, users = id(user), self.users
+        users[number] = weakref.ref(user, lambda _: users.pop(number, None))
+
+    def leave(self, user: object) -> bool:
+        """Whether the user was the last one."""
+        return self.users.pop(id(user), None) is not None and not self.users
 
     async def close(self) -> None:
         """Closes the session, after the token requests on its connections."""
@@ -62,13 +71,13 @@ class Sessions(PerLoop[Lent]):
     def join(self, user: object) -> Lent:
         """The running loop's, open until all its users left or were collected."""
         lent = self.get()
-        lent.users[id(user)] = user
+        lent.join(user)
         return lent
 
     async def leave(self, user: object) -> None:
         """Closes the running loop's if the user was its last one."""
         lent = self.held()
-        if lent is not None and lent.users.pop(id(user), None) is user and not lent.users:
+        if lent is not None and lent.leave(user):
             await self.close()
 
 
