@@ -78,7 +78,7 @@ class Outcome:
         return isinstance(self._error, asyncio.CancelledError)
 
     def end(self, error: BaseException | None = None) -> None:
-        """Wakes the callers, for whom `wait` raises the error."""
+        """Wakes the callers; their `wait` raises the error."""
         self._ended, self._error = True, error
         for waiter in self._waiters:
             if not waiter.done():
@@ -157,7 +157,7 @@ class Refresh:
             await held.load()
             if not held.is_due():
                 return self.done.end()
-        async with Locked(held):
+        async with held.source.turn(held.user), Locked(held):
             renewed = None
             if not await self._stored_is_good():
                 if held.rare.entry is not None and (held.user.refresh_token or held.source.begins_anew(held.user)):

@@ -7,10 +7,14 @@ import asyncio
 from typing import Self
 
 from ..errors import RequestTimeoutError
-from ..web.messages import Request
+from ..web.urls import bare_url
 
 TOKEN_REQUESTS = 20
 """Token requests that one event loop sends at once."""
+AHEAD = 2
+"""Refreshes that one event loop has at work, for each of these requests: others lock and load, or save, meanwhile."""
+TURN = 2.0
+"""Seconds after which a refresh that is still at work, such as for another program's lock, keeps nobody waiting."""
 
 
 class RequestSlots:
@@ -22,36 +26,56 @@ class RequestSlots:
     def __reduce__(self) -> tuple[type[Self], tuple[()]]:
         return type(self), ()  # a copy counts for itself
 
-    def slot(self, request: Request, most: int, timeout: float) -> "Slot":
-        """Waits until fewer than `most` are sent; gives the seconds left. Raises `RequestTimeoutError`."""
+    def slot(self, uri: str, most: int, timeout: float, longest: float | None = None) -> "Slot":
+        """Waits until fewer than `most` are under way; gives the seconds left of `timeout`.
+
+        It counts for `longest` seconds at most (None: for its whole block). Raises `RequestTimeoutError`.
+        """
         loop = asyncio.get_running_loop()
         slots = self._loops.get(loop)
         if slots is None:
             for ended in [other for other in list(self._loops) if other.is_closed()]:
                 self._loops.pop(ended, None)
             slots = self._loops[loop] = asyncio.Semaphore(most)
-        return Slot(slots, request, most, timeout)
+        return Slot(slots, uri, most, timeout, longest)
 
 
 class Slot:
-    """One place among the requests under way, while its block runs."""
+    """One place among those under way, while its block runs."""
 
-    def __init__(self, slots: asyncio.Semaphore, request: Request, most: int, timeout: float) -> None:
-        self._slots, self._request, self._most, self._timeout = slots, request, most, timeout
+    def __init__(
+        self, slots: asyncio.Semaphore, uri: str, most: int, timeout: float, longest: float | None = None
+    ) -> None:
+        self._slots, self._uri, self._most, self._timeout, self._longest = slots, uri, most, timeout, longest
+        self._end: asyncio.TimerHandle | None = None
+        self._counts = False
 
     async def __aenter__(self) -> float:
-        if not self._slots.locked():
+        loop = asyncio.get_running_loop()
+        left = self._timeout
+        if self._slots.locked():
+            end = loop.time() + self._timeout
+            try:
+                async with asyncio.timeout_at(end):
+                    await self._slots.acquire()
+            except TimeoutError:
+                asked = f"POST {bare_url(self._uri)}"
+                message = f"{asked} was not sent: for {self._timeout:g} s, {self._most} others were under way."
+                raise RequestTimeoutError(message, next_step="Try again later.") from None
+            left = max(end - loop.time(), self._timeout / 10)
+        else:
             await self._slots.acquire()  # at once
-            return self._timeout
-        now = asyncio.get_running_loop().time
-        end = now() + self._timeout
-        try:
-            async with asyncio.timeout_at(end):
-                await self._slots.acquire()
-        except TimeoutError:
-            message = f"{self._request.name} was not sent: for {self._timeout:g} s, {self._most} others were under way."
-            raise RequestTimeoutError(message, next_step="Try again later.") from None
-        return max(end - now(), self._timeout / 10)
+        self._counts = True
+        if self._longest is not None:
+            self._end = loop.call_later(self._longest, self._leave)
+        return left
 
     async def __aexit__(self, *_: object) -> None:
-        self._slots.release()
+        self._leave()
+        if self._end is not None:
+            self._end.cancel()
+
+    def _leave(self) -> None:
+        if self._counts:
+            self._counts = False
+            self._slots.release()

@@ -56,7 +56,14 @@ class Lent:
         self.closed = True
         while uses := _USES.get(self.session):  # more may begin meanwhile
             await asyncio.wait(uses)
-        await self.session.close()
+        try:
+            await self.session.close()
+        except asyncio.CancelledError:
+            # aiohttp closes connections in a task of its own, which the end of a program may cancel: the reply of a
+            # token request that is the last one in the session must not be lost with it
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
 
 
 class Sessions(PerLoop[Lent]):
