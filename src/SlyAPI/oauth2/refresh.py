@@ -165,10 +165,10 @@ class Refresh:
             await held.load()
             if not held.is_due():
                 return self.done.end()
-        async with Locked(held):
+        async with held.source.turn(held.user), Locked(held):
             renewed = await self._renewed()
         if self.replaced and held.is_due() and not self.done.done():
-            async with Locked(held):  # anew: the lock on a file ended as the file was replaced
+            async with held.source.turn(held.user), Locked(held):  # anew: the lock on a file ended as the file was replaced
                 renewed = await self._renewed()
         if self.done.done():
             return

@@ -33,9 +33,11 @@ def split_scopes(scopes: Any) -> list[str]:
         return []
     if isinstance(scopes, str):
         return _each_once(scopes.replace(",", " ").split())
-    if isinstance(scopes, Mapping) or not isinstance(scopes, Iterable):
+    if not isinstance(scopes, list) and (isinstance(scopes, Mapping) or not isinstance(scopes, Iterable)):
         raise ConfigError("scopes are neither text nor a list.")
     listed = list[Any](scopes)
+    if not listed:
+        return listed
     if not all(isinstance(scope, str) for scope in listed):
         raise ConfigError("a scope in the list is not a string.")
     return _each_once(scope for scope in listed if scope)
