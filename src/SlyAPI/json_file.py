@@ -4,7 +4,6 @@ The rule: nothing of a file's content is printed, and nothing on disk changes be
 """
 
 import errno
-import json
 import os
 import stat
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -45,8 +44,8 @@ def read_json_file(path: StrPath, *, made_with: str = "") -> Any:
     except (OSError, ValueError) as error:
         if _may_pass(error):
             raise unavailable(path, "read", error) from None
-        if isinstance(error, PermissionError):  # what it holds may be newer than what a program has in memory
-            message, step = f"{display_path(path)} {_FORBIDDEN}.", "Give it to the account that runs the program."
+        if isinstance(error, OSError) and error.errno in _NO_RIGHT:  # what it holds may be newer than what is in memory
+            message, step = f"{display_path(path)} {_why(error)}.", "Give it to the account that runs the program."
             raise UnavailableError(message, next_step=step, kind="configuration") from None
         raise CredentialsError(f"{display_path(path)} {_why(error)}.") from None
     value, problem = _parsed(raw)
@@ -57,6 +56,8 @@ def read_json_file(path: StrPath, *, made_with: str = "") -> Any:
 
 def _parsed(raw: bytes) -> tuple[Any, str]:
     """The value and "", or None and what is wrong: a decoder's error would carry the file's content."""
+    import json  # `--help` reads no file
+
     try:
         return json.loads(raw.decode("utf-8-sig")), ""
     except UnicodeDecodeError:
@@ -92,6 +93,8 @@ def write_json_file(path: StrPath, value: Any, *, turn: AbstractContextManager[N
     rename happens inside `turn`, and not at all if that raises a `SlyError`. Raises `SaveError`, of kind
     `transient` where trying again may help; what was there is then untouched.
     """
+    import json
+
     try:
         text = json.dumps(value, indent=4, ensure_ascii=False) + "\n"
     except (ValueError, TypeError, RecursionError) as error:
@@ -211,6 +214,13 @@ def refuse_foreign_link(path: StrPath) -> None:
                 raise ValueError("is a link that another account left in a shared folder")
 
 
+def is_trusted(path: StrPath, owner: int) -> bool:
+    """Whether a file of this owner is ours, root's, or of the owner of its folder, who may do anything there."""
+    if not hasattr(os, "geteuid"):
+        return True
+    return owner in (0, os.geteuid(), os.stat(os.path.dirname(os.path.abspath(path))).st_uid)
+
+
 def unavailable(path: StrPath, what: str, error: Exception) -> UnavailableError:
     """The error for a file that cannot be `what` (read, locked) at this moment."""
     problem = getattr(error, "strerror", None) or type(error).__name__
@@ -248,6 +258,7 @@ _WAYS_OUT = {
     _MOUNTED: "Mount its folder instead of the file (docker run -v ./state:/state)",
     _STICKY: "Give the file to the account that runs the program",
 }
+_NO_RIGHT = {errno.EACCES, errno.EPERM, errno.EROFS}
 _FINAL = {errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL, errno.ENXIO, errno.ENODEV, errno.EOPNOTSUPP}
 
 

@@ -10,11 +10,11 @@ from ..web.secret_values import SecretJson
 from ..web.urls import check_endpoint
 from . import pkce
 from .authorization_code import AuthorizationURL, authorization_url, exchange_form
-from .client import OnRefresh, clock
+from .bound_tokens import check_bound
+from .client import OnRefresh, RefusedTokensError, clock
 from .device_calls import DeviceCalls
 from .login import LIFETIME, Login, new_state, read_answer
 from .machine_calls import MachineCalls
-from .profile import check_profile, check_redirect_uri, unpushed
 from .pushed_login import PushedLogin
 from .refresh_token import refresh_form
 from .registration_calls import RegistrationCalls
@@ -73,6 +73,8 @@ class OAuth2App(PushedLogin, DeviceCalls, MachineCalls, RegistrationCalls):
         challenge: `AuthorizationURL.state`. `auth_params` override the client's own. Raises `ConfigError`.
         """
         if self.profile is not None:
+            from .profile import unpushed
+
             raise unpushed()
         return self._request_url(redirect_uri, state, scopes, auth_params=auth_params, resource=resource)
 
@@ -157,6 +159,8 @@ class OAuth2App(PushedLogin, DeviceCalls, MachineCalls, RegistrationCalls):
     ) -> Login:
         """A login whose `url` has the whole authorization request."""
         if self.profile is not None:
+            from .profile import check_profile, check_redirect_uri
+
             check_profile(self)
             check_redirect_uri(redirect_uri)
         if max_age is not None and max_age < 0:
@@ -295,8 +299,25 @@ class OAuth2App(PushedLogin, DeviceCalls, MachineCalls, RegistrationCalls):
         """The user with new tokens (RFC 6749 §6); the refresh token stays unless the reply has a new one.
 
         `client` lends its connections (None: our own session), `now` is in epoch seconds. Raises
-        `GrantEndedError` if the refresh token is refused for good, `TokenError`, `BadReplyError`, `NetworkError`.
+        `GrantEndedError` if the refresh token is refused for good, `ConfigError` if it is noted to be of another client
+        or issuer, `IdentityError` for an id_token that is refused, `TokenError`, `BadReplyError`, `NetworkError`.
         """
+        try:
+            return await self._refreshed(client, user, resource=resource, now=now)
+        except RefusedTokensError as refused:
+            error = refused.error
+        raise error
+
+    async def _refreshed(
+        self,
+        client: "ClientSession | None",
+        user: OAuth2User,
+        *,
+        resource: Resource | None = None,
+        now: float | None = None,
+    ) -> OAuth2User:
+        """As `refresh`. Raises `RefusedTokensError` for an id_token that is refused, where that saves the grant."""
+        check_bound(user, self)
         if not user.refresh_token:
             raise GrantEndedError(
                 401,
@@ -317,8 +338,10 @@ class OAuth2App(PushedLogin, DeviceCalls, MachineCalls, RegistrationCalls):
     ) -> None:
         """Ends the user's grant at the provider (RFC 7009); a grant that has ended before is not an error.
 
-        Raises `ConfigError` if no revocation endpoint is known, `TokenError`, `NetworkError`.
+        Raises `ConfigError` if no revocation endpoint is known, or the tokens are noted to be of another client or
+        issuer, `TokenError`, `NetworkError`.
         """
+        check_bound(user, self)
         form = revocation_form(user)
         # AT Protocol's servers end a bound token for the holder of its key alone, and answer 200 to everybody
         method, key = self._client_auth_for(user), user.dpop_key

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
-from ..errors import ConfigError, CredentialsError, RequestTimeoutError, TokenError, clean_traceback
+from ..errors import ConfigError, CredentialsError, IdentityError, RequestTimeoutError, TokenError, clean_traceback
 from ..json_file import StrPath, display_path, read_json_file
 from ..tokens.client_auth import BY_ASSERTION, ClientAuth
 from ..tokens.scopes import Scopes, join_scopes, split_scopes
@@ -24,11 +24,9 @@ from .client_file import ENDPOINTS, OWN_KEYS, client_members, path_beside, read_
 from .dpop import Nonces, asks_for_nonce, choose_algorithm, dpop_proof, refuses_proof
 from .issuer_keys import IssuerKeys
 from .login import FinishedLogins
-from .profile import allowed, check_key, check_profile, not_bound
 from .providers import UNKNOWN, Provider, provider_of
 from .request_slots import TOKEN_REQUESTS, RequestSlots
 from .resource import Resource, resources_of
-from .signed_response import check_response_mode
 from .token_endpoint import read_token_reply, refuses_client_auth
 from .token_request import basic_of, token_request
 
@@ -48,6 +46,14 @@ class Asked(NamedTuple):
 
     nonce: str
     max_age: float | None = None
+
+
+class RefusedTokensError(Exception):
+    """A refresh brought tokens that may not be used: `user` has the old ones, and the new refresh token."""
+
+    def __init__(self, user: OAuth2User, error: IdentityError) -> None:
+        super().__init__()
+        self.user, self.error = user, error
 
 
 @dataclass
@@ -111,7 +117,10 @@ class Client:
 
     def __post_init__(self) -> None:
         check_leeway(self.leeway)
-        check_response_mode(self.response_mode)
+        if self.response_mode is not None:
+            from .signed_response import check_response_mode
+
+            check_response_mode(self.response_mode)
         if self.profile is not None:
             self.require_par, self.iss_in_redirect = bool(self.auth_uri), True
 
@@ -244,6 +253,8 @@ class Client:
         if previous is not None:
             dpop_key = previous.dpop_key
             if self.profile is not None and dpop_key is None and self.certificate is None:
+                from .profile import not_bound
+
                 raise not_bound()
         elif self.dpop and dpop_key is None:
             dpop_key = self._new_dpop_key()
@@ -282,7 +293,10 @@ class Client:
         All requests with the client's authentication go this way. One with a proof is repeated once where the server
         refuses the proof and its clock turns out to be another than ours, and once where it wants its nonce.
         """
-        check_profile(self)
+        if self.profile is not None:
+            from .profile import check_profile
+
+            check_profile(self)
         key = None
         if dpop_key is not None:
             from .jose import load_signing_key  # few need it
@@ -330,7 +344,11 @@ class Client:
         from .jose import new_key
 
         offered = self.dpop_algs
-        return new_key(choose_algorithm(offered if offered is None or self.profile is None else allowed(offered)))
+        if offered is not None and self.profile is not None:
+            from .profile import allowed
+
+            offered = allowed(offered)
+        return new_key(choose_algorithm(offered))
 
     async def _assertion(self, method: ClientAuth, now: float) -> dict[str, str]:
         """The form fields that prove who the client is (RFC 7523 §2.2)."""
@@ -367,6 +385,8 @@ class Client:
             )
         if self.profile is None:
             return load_signing_key(self.key, alg=self.key_alg, key_id=self.key_id)
+        from .profile import check_key
+
         key = load_signing_key(self.key, alg=self.key_alg, key_id=self.key_id, rsa_alg="PS256")
         check_key(key)
         return key

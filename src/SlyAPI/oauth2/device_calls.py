@@ -14,7 +14,6 @@ from ..tokens.client_auth import ClientAuth
 from ..tokens.scopes import Scopes, split_scopes
 from ..tokens.user import OAuth2User
 from .client import Client, clock
-from .profile import other_login
 from .resource import Resource
 
 if TYPE_CHECKING:
@@ -43,6 +42,8 @@ class DeviceCalls(Client):
         from .device import device_form, read_device_reply
 
         if self.profile is not None:
+            from .profile import other_login
+
             raise other_login()
         own = None if resource is None else tuple(self._resources(resource))
         wanted = scopes if isinstance(scopes, str) else list(scopes)

@@ -3,6 +3,7 @@
 The rule: what is not verified is not kept; an answer that names another person is not saved.
 """
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from urllib.parse import urlencode
 
@@ -15,9 +16,9 @@ from ..web.json import read_json
 from ..web.messages import Method, Reply, Request, retry_after
 from ..web.secret_values import Secrets
 from ..web.urls import bare_url, check_endpoint
-from .client import Asked, Client, clock
+from .bound_tokens import check_bound
+from .client import Asked, Client, RefusedTokensError, clock
 from .issuer_keys import LIMIT
-from .profile import ALGORITHMS
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
@@ -48,8 +49,9 @@ class IdentityCalls(Client):
         """What the provider says of the person (OpenID Connect Core §5.3), who is the one of `user.identity`.
 
         Raises `IdentityError` for another person or a signed answer that does not verify, `ApiError` for a refusal,
-        `ConfigError` where no endpoint is known.
+        `ConfigError` where no endpoint is known, or the tokens are noted to be of another client or issuer.
         """
+        check_bound(user, self)
         uri = self._endpoint("userinfo_uri")
         headers = {"Accept": "application/json, application/jwt", "Authorization": authorization(user)}
         request = Request(Method.GET, uri, headers=headers, certificate=self.certificate)
@@ -90,8 +92,9 @@ class IdentityCalls(Client):
         """The address that ends the person's session at the provider, for their browser (RP-Initiated Logout §2).
 
         Asks nobody. The browser comes back to `post_logout_redirect_uri`, which is registered, with `state`.
-        Raises `ConfigError` where no endpoint is known.
+        Raises `ConfigError` as `userinfo` does.
         """
+        check_bound(user, self)
         if not self.logout_uri:
             raise ConfigError("No logout endpoint is known.", next_step='Put "logout_uri" into the client file.')
         uri = check_endpoint(self.logout_uri, "logout_uri", allow_http=self.allow_http)
@@ -157,7 +160,12 @@ class IdentityCalls(Client):
             return await self._identity(user, client, now, previous=previous)
         except SlyError as error:
             if isinstance(error, IdentityError) and error.kind != "transient":
-                raise
+                if user.refresh_token == previous.refresh_token or self._names_another(user, before):
+                    raise
+                # the refresh token that was sent is used up: without the new one, a mistake of the provider's, such as
+                # a key published too late, would end the grant of everybody who refreshes meanwhile
+                kept = replace(previous, refresh_token=user.refresh_token, refresh_expires_at=user.refresh_expires_at)
+                raise RefusedTokensError(kept, error) from None
             # the refresh token may be rotated: keys that cannot be fetched now must not lose it. Its claims are still
             # checked, which came by TLS from the token endpoint (§3.1.3.7, 6), and the identity stays as it was.
             expected = self._expected()
@@ -166,6 +174,18 @@ class IdentityCalls(Client):
             log.warning("The refreshed id_token is not kept, because its keys are not available: %s", error)
             user.id_token = previous.id_token
             return before
+
+    def _names_another(self, user: OAuth2User, person: Identity) -> bool:
+        """Whether an id_token that is refused can be read, and is of another person or client."""
+        from .signed_tokens import unverified
+
+        try:
+            claims = unverified(user.id_token).claims
+        except IdentityError:
+            return False
+        audience = claims.get("aud")
+        ours = self.id == audience or (isinstance(audience, list) and self.id in audience)
+        return not ours or (claims.get("iss"), claims.get("sub")) != (person.issuer, person.subject)
 
     async def _identity(
         self,
@@ -216,6 +236,7 @@ class IdentityCalls(Client):
     def _expected(self, setting: Literal["id_token_alg", "response_alg"] = "id_token_alg") -> Expected:
         """Who signs what this client reads, with the algorithms of a setting. Raises `ConfigError` where unknown."""
         from .jose import ASYMMETRIC
+        from .profile import ALGORITHMS
         from .signed_tokens import SHORTEST_SECRET
 
         issuer = self.issuer or self._facts.id_token_issuer or self._facts.issuer
@@ -260,6 +281,7 @@ class IdentityCalls(Client):
     async def _signed_userinfo(self, reply: Reply, client: "ClientSession | None", now: float) -> dict[str, Any]:
         from .identity import read_userinfo
         from .jose import ASYMMETRIC
+        from .profile import ALGORITHMS
 
         expected = self._expected()
         if "HS256" not in expected.algs:  # its algorithm is registered on its own

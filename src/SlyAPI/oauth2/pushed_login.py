@@ -11,12 +11,12 @@ from ..tokens.scopes import Scopes
 from ..web.secret_values import SecretForm, Secrets
 from .client import clock
 from .login import Login
-from .profile import check_pushed_life
-from .pushed_request import PushedRequest, pushed_url, read_pushed_reply, request_form
 from .signed_messages import LoginWishes, SignedMessages, begun
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
+
+    from .pushed_request import PushedRequest
 
 __all__ = ["LoginWishes", "PushedLogin"]
 
@@ -39,14 +39,16 @@ class PushedLogin(SignedMessages):
         a JWT signed by the client's `key` (RFC 9101). Open the login's `url` before `expires_at`. Raises `ConfigError`
         where no endpoint is known, `TokenError` for a refusal, `BadReplyError`, `NetworkError`.
         """
+        from .pushed_request import divided, pushed_url, read_pushed_reply
+
         login = begun(self, redirect_uri, scopes, **wishes)
-        form, resources = request_form(login.url, self.auth_uri)
+        auth_uri, form, resources = divided(login.url)
         now = clock(wishes.get("now"))
         if self.sign_requests:
             request = await self._request_object(form, resources, now)
             form, resources = SecretForm(client_id=self.id, request=request), []
 
-        async def push(method: ClientAuth) -> PushedRequest:
+        async def push(method: ClientAuth) -> "PushedRequest":
             reply, sent = await self._send(
                 "par_uri", form, method, client, now, resources, dpop_key=login.dpop_key
             )
@@ -54,8 +56,10 @@ class PushedLogin(SignedMessages):
 
         pushed, _ = await self._first_call(push)
         if self.profile is not None:
+            from .profile import check_pushed_life
+
             check_pushed_life(pushed.life)
-        url = pushed_url(self.auth_uri, self.id, pushed.request_uri)
+        url = pushed_url(auth_uri, self.id, pushed.request_uri)
         return login.at(url, pushed.expires_at(now + self.clock_skew))
 
     async def _new_login(

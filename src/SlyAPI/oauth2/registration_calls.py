@@ -16,7 +16,6 @@ from ..transport import requests as transport
 from ..web.messages import Request
 from ..web.secret_values import Secrets
 from .client import Client
-from .profile import check_profile, check_server
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
@@ -66,6 +65,8 @@ class RegistrationCalls(Client):
             given["dpop"] = True  # the profile wants bound tokens, and names two ways
         app = cls(**{**learned, **given, **settings, "id": id, "secret": secret or None})
         if app.profile is not None:
+            from .profile import check_profile, check_server
+
             check_profile(app)
             check_server(metadata, app)
         return app

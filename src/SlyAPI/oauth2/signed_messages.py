@@ -11,12 +11,9 @@ from ..errors import ConfigError, IdentityError, RedirectError, clean_traceback
 from ..tokens.scopes import Scopes
 from ..tokens.times import from_epoch
 from ..web.secret_values import SecretForm
-from . import signed_request, signed_response
 from .client import clock
 from .identity_calls import IdentityCalls
 from .login import Login, query_of
-from .profile import unpushed
-from .pushed_request import request_form
 from .resource import Resource
 
 if TYPE_CHECKING:
@@ -55,17 +52,22 @@ class SignedMessages(IdentityCalls):
         Where the provider takes pushed requests, `push_login` with `sign_requests` is the better way: the browser then
         carries a short name alone. Open the login's `url` before `expires_at`. Raises `ConfigError`.
         """
+        from .pushed_request import divided
+        from .signed_request import LIFETIME, signed_url
+
         self._refuse_unpushed()
         login = begun(self, redirect_uri, scopes, **wishes)
-        form, resources = request_form(login.url, self.auth_uri)
+        auth_uri, form, resources = divided(login.url)
         now = clock(wishes.get("now"))
         request = await self._request_object(form, resources, now)
-        url = signed_request.signed_url(self.auth_uri, form, self.id, request)
-        return login.at(url, from_epoch(now + signed_request.LIFETIME))
+        url = signed_url(auth_uri, form, self.id, request)
+        return login.at(url, from_epoch(now + LIFETIME))
 
     def _refuse_unpushed(self) -> None:
         """Raises `ConfigError` where requests have to be pushed."""
         if self.profile is not None:
+            from .profile import unpushed
+
             raise unpushed()
         if self.require_par:
             raise ConfigError(
@@ -76,16 +78,16 @@ class SignedMessages(IdentityCalls):
     async def _request_object(self, form: SecretForm, resources: list[str], now: float) -> str:
         """The request as a signed JWT. Raises `ConfigError`."""
         from .jose import signed_jwt
+        from .signed_request import TYP, request_claims
 
         if not self.issuer:
             raise ConfigError(
                 "A signed request names the issuer, which the client lacks (RFC 9101 §4).",
                 next_step="Make the client from its issuer, with OAuth2App.discover.",
             )
-        claims = signed_request.request_claims(
-            form, resources, client_id=self.id, issuer=self.issuer, now=now + self.clock_skew
-        )
-        return await self._in_time(signed_jwt(claims, self._signing_key(), {"typ": signed_request.TYP}))
+        at = now + self.clock_skew
+        claims = request_claims(form, resources, client_id=self.id, issuer=self.issuer, now=at)
+        return await self._in_time(signed_jwt(claims, self._signing_key(), {"typ": TYP}))
 
     async def _plain_redirect(
         self, state: str, redirect: Any, client: "ClientSession | None" = None, now: float | None = None
@@ -93,17 +95,17 @@ class SignedMessages(IdentityCalls):
         """The redirect's parameters, of a signed response (JARM) after its verification. Raises `RedirectError`."""
         if self.response_mode is None:
             return redirect
+        from .signed_response import check_state, read_response, response_in
         from .signed_tokens import unverified
 
         at = clock(now)
-        token = signed_response.response_in(query_of(redirect), state)
+        token = response_in(query_of(redirect), state)
         try:
-            signed_response.check_state(unverified(token).claims.get("state"), state)
+            check_state(unverified(token).claims.get("state"), state)
             expected = self._expected("response_alg")
             verified = await self._verified(token, expected, client, at)
-            found = signed_response.read_response(
-                verified.claims, issuer=expected.issuer, client_id=self.id, now=at + self.clock_skew
-            )
+            there = at + self.clock_skew
+            found = read_response(verified.claims, issuer=expected.issuer, client_id=self.id, now=there)
             return urlencode(found, errors="surrogatepass")
         except IdentityError as error:
             refused = RedirectError(

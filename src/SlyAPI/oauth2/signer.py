@@ -22,7 +22,6 @@ from .app import OAuth2App, OnRefresh
 from .grant_again import first_grant
 from .held_user import NOT_LOADED, HeldUser, mark_of
 from .learned import forget_new
-from .profile import check_call
 from .refresh import refresh, renew_refused, wait_for_refresh
 from .token_source import RefreshTokenSource, TokenSource
 
@@ -98,6 +97,8 @@ class Signer(Auth):
         if app.certificate is not None:
             request.certificate = app.certificate
         if app.profile is not None:
+            from .profile import check_call
+
             check_call(app, request.url, bound=key is not None)
 
     async def wait_for_refresh(self) -> None:

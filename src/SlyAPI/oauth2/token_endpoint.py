@@ -182,14 +182,12 @@ def refusal(
     )
 
 
-_TOKEN = re.compile(
-    r'(?:"(?:access|refresh|id)_token"\s*:\s*"|(?:^|[&?])(?:access|refresh|id)_token=)([^"&\0- \x7f-\U0010ffff]+)'
-)
+_TOKEN = r'''(?:"(?:access|refresh|id)_token"\s*:\s*"|(?:^|[&?])(?:access|refresh|id)_token=)([!#-%'-~]+)'''
 
 
 def _tokens_in(reply: Reply) -> list[str]:
     """Tokens that a refusal contains all the same, whole or cut short, to be masked."""
-    return _TOKEN.findall(reply.text()[:16384])[:8]
+    return re.findall(_TOKEN, reply.text()[:16384])[:8]
 
 
 def _error_of(answer: Mapping[str, Any]) -> tuple[str, str]:
