@@ -14,8 +14,7 @@ Scopes = str | Iterable[str]
 OFFLINE = "offline_access"
 """The scope that requests a refresh token (OpenID Connect Core §11)."""
 ASK_FOR_CONSENT = (
-    "If the provider speaks OpenID Connect, grant again with --force --param prompt=consent: "
-    "some issue a refresh token only then."
+    "Some providers that speak OpenID Connect issue one only if they show the consent page. Grant again with:"
 )
 """For a grant that requested `OFFLINE` and got no refresh token (OpenID Connect Core §11)."""
 
