@@ -168,7 +168,8 @@ class Refresh:
         async with held.source.turn(held.user), Locked(held):
             renewed = await self._renewed()
         if self.replaced and held.is_due() and not self.done.done():
-            async with held.source.turn(held.user), Locked(held):  # anew: the lock on a file ended as the file was replaced
+            # the lock on a file ended as the file was replaced
+            async with held.source.turn(held.user), Locked(held):
                 renewed = await self._renewed()
         if self.done.done():
             return
