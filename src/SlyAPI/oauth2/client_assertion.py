@@ -18,17 +18,23 @@ ISSUED_AGO = 30
 """Seconds that `iat` lies back: AT Protocol's servers refuse what is older than a minute when it arrives."""
 
 
-def assertion_claims(client_id: str, audience: str, *, now: float) -> dict[str, Any]:
-    """What the statement says (RFC 7523 §3); `now` in epoch seconds by the server's clock."""
+def statement(
+    client_id: str, audience: str, *, now: float, lifetime: int = LIFETIME, issued_ago: int = ISSUED_AGO
+) -> dict[str, Any]:
+    """What a client states for one server, once; `now` in epoch seconds by the server's clock."""
     return {
         "iss": client_id,
-        "sub": client_id,
         "aud": audience,
         "jti": token_urlsafe(16),
-        "iat": int(now) - ISSUED_AGO,
+        "iat": int(now) - issued_ago,
         "nbf": int(now) - BACKDATED,
-        "exp": int(now) + LIFETIME,
+        "exp": int(now) + lifetime,
     }
+
+
+def assertion_claims(client_id: str, audience: str, *, now: float) -> dict[str, Any]:
+    """What an assertion says (RFC 7523 §3)."""
+    return {"sub": client_id, **statement(client_id, audience, now=now)}
 
 
 def secret_key(secret: str) -> SigningKey:
