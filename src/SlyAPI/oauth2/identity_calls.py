@@ -1,21 +1,23 @@
-"""Who the person is: verifies id_tokens by the issuer's keys, asks for userinfo, ends sessions (OpenID Connect).
+"""The token request of all grants, and who the person is: id_tokens, userinfo, logout (OpenID Connect).
 
 The rule: what is not verified is not kept; an answer that names another person is not saved.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from urllib.parse import urlencode
 
 from ..errors import ApiError, ConfigError, IdentityError, SlyError, clean_traceback
+from ..tokens.client_auth import ClientAuth
 from ..tokens.identity import Identity
 from ..tokens.user import OAuth2User, authorization
 from ..transport import requests as transport
 from ..web.events import refresh_log as log
 from ..web.json import read_json
 from ..web.messages import Method, Reply, Request, retry_after
-from ..web.secret_values import Secrets
+from ..web.secret_values import SecretForm, SecretJson, Secrets
 from ..web.urls import bare_url, check_endpoint
-from .client import Asked, Client, clock
+from .client import Client, clock
 from .issuer_keys import LIMIT
 
 if TYPE_CHECKING:
@@ -23,6 +25,13 @@ if TYPE_CHECKING:
 
     from .identity import LogoutToken
     from .signed_tokens import Jwt
+
+
+class Asked(NamedTuple):
+    """What a login asked of the id_token: its nonce, and how long ago (seconds) the person may have signed in."""
+
+    nonce: str
+    max_age: float | None = None
 
 
 class Expected(NamedTuple):
@@ -38,7 +47,7 @@ _SAME = {"EdDSA": ("EdDSA", "Ed25519"), "Ed25519": ("EdDSA", "Ed25519")}
 
 
 class IdentityCalls(Client):
-    """The calls of OpenID Connect Core, RP-Initiated Logout and Back-Channel Logout."""
+    """The token request, and the calls of OpenID Connect Core, RP-Initiated Logout and Back-Channel Logout."""
 
     @clean_traceback
     async def userinfo(
@@ -126,21 +135,43 @@ class IdentityCalls(Client):
             raise IdentityError("This logout token was received before (jti).")
         return logout
 
-    async def _identified(
+    async def _token_call(
         self,
-        user: OAuth2User,
-        previous: OAuth2User | None,
-        asked: Asked | None,
+        form: SecretForm,
+        method: ClientAuth,
         client: "ClientSession | None",
-        now: float,
+        now: float | None,
+        *,
+        resources: Sequence[str] = (),
+        requested: list[str] | None = None,
+        previous: OAuth2User | None = None,
+        asked: Asked | None = None,
+        dpop_key: SecretJson | None = None,
     ) -> OAuth2User:
-        """The user of a token reply, whose id_token is verified where a login asked for it, and dropped elsewhere."""
+        """The user in the token endpoint's reply to this form; its tokens are bound to `dpop_key` (RFC 9449).
+
+        A user who is refreshed keeps their key, or none; new tokens of a client with `dpop` have a new key. The
+        id_token is verified where a login asked for it, and dropped elsewhere.
+        """
+        if previous is not None:
+            dpop_key = previous.dpop_key
+            if self.profile is not None and dpop_key is None and self.certificate is None:
+                from .profile import not_bound
+
+                raise not_bound()
+        elif self.dpop and dpop_key is None:
+            dpop_key = self._new_dpop_key()
+        reply, sent = await self._send("token_uri", form, method, client, now, resources, dpop_key=dpop_key)
+        if previous is not None:
+            sent = Secrets((*sent, previous.token))
+        at = clock(now)
+        user = self._read_tokens(reply, at, sent, requested=requested, previous=previous, dpop_key=dpop_key)
         if asked is not None:
-            user.identity = await self._identity(user, client, now, nonce=asked.nonce, max_age=asked.max_age)
+            user.identity = await self._identity(user, client, at, nonce=asked.nonce, max_age=asked.max_age)
         elif previous is None or previous.identity is None:
             user.id_token = None if previous is None else previous.id_token
         elif user.id_token != previous.id_token:
-            user.identity = await self._refreshed_identity(user, previous, client, now)
+            user.identity = await self._refreshed_identity(user, previous, client, at)
         return user
 
     async def _refreshed_identity(
