@@ -93,12 +93,7 @@ def read_redirect(
     another issuer's `iss` (RFC 9207) or no code, `DeniedError` for a refusal.
     """
     values, repeated = _parameters(query)
-    theirs, ours = (text.encode("utf-8", "surrogatepass") for text in (values.get("state", ""), state))
-    if not hmac.compare_digest(theirs, ours) or not state:
-        raise StateMismatchError(
-            "The redirect's state is missing or not ours: it is forged, or from an earlier attempt.",
-            next_step="Use the page that was opened last.",
-        )
+    check_state(values.get("state"), state)
     if repeated:  # checked after the state: a forged redirect must not end the grant
         raise RedirectError("The redirect repeats a parameter (RFC 6749 §3.1).", next_step="Start again.")
     iss = values.get("iss")
@@ -115,6 +110,16 @@ def read_redirect(
     if not code or not all(" " <= c <= "~" for c in code):  # RFC 6749 A.11
         raise RedirectError("The redirect has no code.", next_step="Start the grant again.")
     return code
+
+
+def check_state(theirs: object, ours: str) -> None:
+    """Raises `StateMismatchError` unless the states are equal."""
+    text = theirs if isinstance(theirs, str) else ""
+    if not ours or not hmac.compare_digest(*(one.encode("utf-8", "surrogatepass") for one in (text, ours))):
+        raise StateMismatchError(
+            "The redirect's state is missing or not ours: it is forged, or from an earlier attempt.",
+            next_step="Use the page that was opened last.",
+        )
 
 
 def _parameters(query: str) -> tuple[dict[str, str], bool]:
