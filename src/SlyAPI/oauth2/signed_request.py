@@ -6,8 +6,8 @@ The rule: the JWT contains all that the plain request would; the URL adds only w
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
+from ..web.urls import with_parameters
 from .client_assertion import BACKDATED, statement
 
 TYP = "oauth-authz-req+jwt"
@@ -46,8 +46,5 @@ def signed_url(auth_uri: str, parameters: Mapping[str, str], client_id: str, req
 
     `response_type` and `scope` are repeated outside for servers that read OpenID Connect Core §6.1; others ignore them.
     """
-    parts = urlsplit(auth_uri)
     repeated = [(name, parameters[name]) for name in ("response_type", "scope") if name in parameters]
-    own = parse_qsl(parts.query, keep_blank_values=True)
-    query = [*own, ("client_id", client_id), *repeated, ("request", request)]
-    return urlunsplit((parts.scheme, parts.netloc, parts.path, urlencode(query), ""))
+    return with_parameters(auth_uri, [("client_id", client_id), *repeated, ("request", request)])
