@@ -21,7 +21,7 @@ from ..web.messages import NOTICEABLE_SKEW, Reply, Request, skew
 from ..web.secret_values import SecretForm, SecretJson, Secrets
 from ..web.urls import check_endpoint
 from .client_file import ENDPOINTS, OWN_KEYS, client_members, path_beside, read_members, saved_path
-from .dpop import Nonces, asks_for_nonce, choose_algorithm, dpop_proof, refuses_proof
+from .dpop import Nonces, choose_algorithm, dpop_proof, proof_error
 from .issuer_keys import IssuerKeys
 from .login import FinishedLogins
 from .providers import UNKNOWN, Provider, provider_of
@@ -254,10 +254,12 @@ class Client:
 
         known = self.clock_skew
         reply, sent = await once()
-        if key is not None and refuses_proof(reply) and abs(self.clock_skew - known) >= NOTICEABLE_SKEW:
+        if key is None:
+            return reply, sent
+        if proof_error(reply) == "invalid_dpop_proof" and abs(self.clock_skew - known) >= NOTICEABLE_SKEW:
             self._nonces.take(reply.url, reply.headers)
             reply, sent = await once()
-        if key is not None and self._nonces.take(reply.url, reply.headers) and asks_for_nonce(reply):
+        if self._nonces.take(reply.url, reply.headers) and proof_error(reply) == "use_dpop_nonce":
             reply, sent = await once()
             self._nonces.take(reply.url, reply.headers)
         return reply, sent
@@ -282,12 +284,14 @@ class Client:
 
     async def _assertion(self, method: ClientAuth, now: float) -> dict[str, str]:
         """The form fields that prove who the client is (RFC 7523 §2.2)."""
-        from .client_assertion import client_assertion, secret_key  # imports the reader of keys, which few need
+        from .client_assertion import client_assertion  # imports the reader of keys, which few need
+        from .jose import load_signing_key
+        from .signed_tokens import secret_jwk
 
         if method == "private_key_jwt":
             key = self._signing_key()
         elif self.secret:
-            key = secret_key(self.secret)
+            key = load_signing_key(secret_jwk(self.secret), alg="HS256")
         else:
             raise ConfigError("client_secret_jwt needs the client's secret.")
         # RFC 7523 §3 leaves the audience open; the issuer cannot be confused with another server's endpoint

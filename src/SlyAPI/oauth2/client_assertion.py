@@ -3,11 +3,10 @@
 The rule: a statement serves one request, and ends a minute from now.
 """
 
-from base64 import urlsafe_b64encode
 from secrets import token_urlsafe
 from typing import Any
 
-from .jose import SigningKey, load_signing_key, signed_jwt
+from .jose import SigningKey, signed_jwt
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 LIFETIME = 60
@@ -35,12 +34,6 @@ def statement(
 def assertion_claims(client_id: str, audience: str, *, now: float) -> dict[str, Any]:
     """What an assertion says (RFC 7523 §3)."""
     return {"sub": client_id, **statement(client_id, audience, now=now)}
-
-
-def secret_key(secret: str) -> SigningKey:
-    """The client's secret as the key of `client_secret_jwt` (OpenID Connect Core §9)."""
-    octets = urlsafe_b64encode(secret.encode()).rstrip(b"=").decode("ascii")
-    return load_signing_key({"kty": "oct", "k": octets}, alg="HS256")
 
 
 async def client_assertion(client_id: str, audience: str, key: SigningKey, *, now: float) -> dict[str, str]:

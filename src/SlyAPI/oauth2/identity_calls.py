@@ -230,9 +230,9 @@ class IdentityCalls(Client):
 
     def _check_verifies(self) -> None:
         """Raises `ConfigError` where no id_token can be verified: before a code or refresh token is sent and lost."""
-        from .jose import require
+        from .jose import library
 
-        require()
+        library()
         self._expected()
 
     def _terms(self, expected: Expected, now: float) -> dict[str, Any]:

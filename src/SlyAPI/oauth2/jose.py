@@ -147,11 +147,6 @@ UNUSABLE = (ValueError, TypeError, AttributeError, LookupError)
 """Further errors of joserfc for a key that it cannot use; an unknown curve is a KeyError."""
 
 
-def require() -> None:
-    """Raises `MissingExtraError` where the package is not installed."""
-    library()
-
-
 def library() -> Any:
     """The package joserfc with the modules that are used here. Raises `MissingExtraError`."""
     try:
