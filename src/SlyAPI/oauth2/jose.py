@@ -184,10 +184,8 @@ def _content(key: StrPath | bytes | Mapping[str, Any]) -> bytes | Mapping[str, A
 
 
 def _pem_or_jwk(content: bytes) -> bytes | Mapping[str, Any]:
-    return _parsed(content) if content.lstrip().startswith(b"{") else content
-
-
-def _parsed(content: bytes) -> Mapping[str, Any]:
+    if not content.lstrip().startswith(b"{"):
+        return content
     try:
         value = json.loads(content)
     except (ValueError, RecursionError):
