@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError, GrantEndedError, clean_traceback
+from ..tokens.client_auth import ClientAuth
 from ..tokens.scopes import Scopes
 from ..tokens.user import OAuth2User
 from ..web.secret_values import SecretJson
@@ -185,13 +186,25 @@ class OAuth2App(LoginRequests, DeviceCalls, MachineCalls, RegistrationCalls):
         """
         form = exchange_form(code, verifier, redirect_uri)
         requested = self.all_scopes(scopes)
-        resources, asked = self._resources(resource), self._asked(nonce, max_age)
+        resources = self._resources(resource)
+        if nonce is not None:
+            self._check_verifies()
         key = None if dpop_key is None else SecretJson(dpop_key)
-        user, remembered = await self._first_call(
-            lambda method: self._token_call(
-                form, method, client, now, resources=resources, requested=requested, asked=asked, dpop_key=key
+
+        async def exchange(method: ClientAuth) -> OAuth2User:
+            return await self._token_call(
+                form,
+                method,
+                client,
+                now,
+                resources=resources,
+                requested=requested,
+                nonce=nonce,
+                max_age=max_age,
+                dpop_key=key,
             )
-        )
+
+        user, remembered = await self._first_call(exchange)
         user.client_auth = remembered
         if resource is not None:
             user.extra = {**(user.extra or {}), "resource": resources}

@@ -27,7 +27,7 @@ from .login import FinishedLogins
 from .providers import UNKNOWN, Provider, provider_of
 from .request_slots import TOKEN_REQUESTS, RequestSlots
 from .resource import Resource, resources_of
-from .token_endpoint import read_token_reply, refuses_client_auth
+from .token_endpoint import refuses_client_auth
 from .token_request import basic_of, token_request
 
 if TYPE_CHECKING:
@@ -352,26 +352,6 @@ class Client:
             reply = await transport.send(request, client, timeout=left)
         self.clock_skew = skew(reply.headers, now)
         return reply
-
-    def _read_tokens(
-        self,
-        reply: Reply,
-        now: float,
-        sent: Secrets,
-        *,
-        requested: list[str] | None = None,
-        previous: OAuth2User | None = None,
-        dpop_key: SecretJson | None = None,
-    ) -> OAuth2User:
-        return read_token_reply(
-            reply,
-            now=now + self.clock_skew,
-            requested=requested,
-            previous=previous,
-            secrets=sent,
-            refresh_life_unit=self._facts.refresh_life_unit,
-            dpop_key=dpop_key,
-        )
 
 
 _KINDS = {

@@ -19,19 +19,13 @@ from ..web.secret_values import SecretForm, SecretJson, Secrets
 from ..web.urls import bare_url, check_endpoint
 from .client import Client, clock
 from .issuer_keys import LIMIT
+from .token_endpoint import read_token_reply
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
 
     from .identity import LogoutToken
     from .signed_tokens import Jwt
-
-
-class Asked(NamedTuple):
-    """What a login asked of the id_token: its nonce, and how long ago (seconds) the person may have signed in."""
-
-    nonce: str
-    max_age: float | None = None
 
 
 class Expected(NamedTuple):
@@ -125,11 +119,7 @@ class IdentityCalls(Client):
         at = clock(now)
         expected = self._expected()
         logout = read_logout_token(
-            await self._verified(token, expected, client, at),
-            issuer=expected.issuer,
-            client_id=self.id,
-            now=at + self.clock_skew,
-            template_claim=self._facts.issuer_claim,
+            await self._verified(token, expected, client, at), **self._terms(expected, at)
         )
         if not self._logouts.ends(f"{logout.issuer} {logout.claims['jti']}", at + 2 * LOGOUT_AGE, at):
             raise IdentityError("This logout token was received before (jti).")
@@ -145,13 +135,14 @@ class IdentityCalls(Client):
         resources: Sequence[str] = (),
         requested: list[str] | None = None,
         previous: OAuth2User | None = None,
-        asked: Asked | None = None,
+        nonce: str | None = None,
+        max_age: float | None = None,
         dpop_key: SecretJson | None = None,
     ) -> OAuth2User:
         """The user in the token endpoint's reply to this form; its tokens are bound to `dpop_key` (RFC 9449).
 
         A user who is refreshed keeps their key, or none; new tokens of a client with `dpop` have a new key. The
-        id_token is verified where a login asked for it, and dropped elsewhere.
+        id_token of a login with a `nonce` is verified (`max_age` in seconds), and dropped elsewhere.
         """
         if previous is not None:
             dpop_key = previous.dpop_key
@@ -165,9 +156,17 @@ class IdentityCalls(Client):
         if previous is not None:
             sent = Secrets((*sent, previous.token))
         at = clock(now)
-        user = self._read_tokens(reply, at, sent, requested=requested, previous=previous, dpop_key=dpop_key)
-        if asked is not None:
-            user.identity = await self._identity(user, client, at, nonce=asked.nonce, max_age=asked.max_age)
+        user = read_token_reply(
+            reply,
+            now=at + self.clock_skew,
+            requested=requested,
+            previous=previous,
+            secrets=sent,
+            refresh_life_unit=self._facts.refresh_life_unit,
+            dpop_key=dpop_key,
+        )
+        if nonce is not None:
+            user.identity = await self._identity(user, client, at, nonce=nonce, max_age=max_age)
         elif previous is None or previous.identity is None:
             user.id_token = None if previous is None else previous.id_token
         elif user.id_token != previous.id_token:
@@ -220,13 +219,6 @@ class IdentityCalls(Client):
             max_age=max_age,
             previous=None if previous is None else previous.identity,
         )
-
-    def _asked(self, nonce: str | None, max_age: float | None) -> Asked | None:
-        """What the id_token must answer."""
-        if nonce is None:
-            return None
-        self._check_verifies()
-        return Asked(nonce, max_age)
 
     def _check_verifies(self) -> None:
         """Raises `ConfigError` where no id_token can be verified: before a code or refresh token is sent and lost."""
