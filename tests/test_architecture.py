@@ -26,7 +26,7 @@ WINGS: dict[str, str] = {
     "errors": "",
     "names": "",
     "web": "errors names",
-    "json_file": "errors",
+    "json_file": "errors web",
     "paging": _WORDS,
     "limits": _WORDS,
     "retry": _WORDS,

@@ -18,6 +18,7 @@ from .errors import (
     clean_traceback,
     printable,
 )
+from .web.pem import is_body
 
 StrPath = str | os.PathLike[str]
 
@@ -43,8 +44,8 @@ def read_json_file(path: StrPath, *, made_with: str = "") -> Any:
     except (OSError, ValueError) as error:
         if _may_pass(error):
             raise unavailable(path, "read", error) from None
-        if isinstance(error, PermissionError):  # what it holds may be newer than what a program has in memory
-            message, step = f"{display_path(path)} {_FORBIDDEN}.", "Give it to the account that runs the program."
+        if isinstance(error, OSError) and error.errno in _NO_RIGHT:  # what it holds may be newer than what is in memory
+            message, step = f"{display_path(path)} {_why(error)}.", "Give it to the account that runs the program."
             raise UnavailableError(message, next_step=step, kind="configuration") from None
         raise CredentialsError(f"{display_path(path)} {_why(error)}.") from None
     value, problem = _parsed(raw)
@@ -213,6 +214,13 @@ def refuse_foreign_link(path: StrPath) -> None:
                 raise ValueError("is a link that another account left in a shared folder")
 
 
+def is_trusted(path: StrPath, owner: int) -> bool:
+    """Whether a file of this owner is ours, root's, or of the owner of its folder, who may do anything there."""
+    if not hasattr(os, "geteuid"):
+        return True
+    return owner in (0, os.geteuid(), os.stat(os.path.dirname(os.path.abspath(path))).st_uid)
+
+
 def unavailable(path: StrPath, what: str, error: Exception) -> UnavailableError:
     """The error for a file that cannot be `what` (read, locked) at this moment."""
     problem = getattr(error, "strerror", None) or type(error).__name__
@@ -231,9 +239,9 @@ def display_path(path: StrPath) -> str:
 
 
 def is_content(path: StrPath) -> bool:
-    """Whether this is what a file contains, PEM or a JSON object, and not a path."""
+    """Whether this is what a file contains, PEM (also without its first line) or a JSON object, and not a path."""
     text = os.fsdecode(path)
-    return "-----BEGIN" in text or (text.lstrip("\ufeff \t\r\n").startswith("{") and '"' in text)
+    return "-----BEGIN" in text or is_body(text) or (text.lstrip("\ufeff \t\r\n").startswith("{") and '"' in text)
 
 
 _NO_FOLDER = "lies in a folder that does not exist"
@@ -250,6 +258,7 @@ _WAYS_OUT = {
     _MOUNTED: "Mount its folder instead of the file (docker run -v ./state:/state)",
     _STICKY: "Give the file to the account that runs the program",
 }
+_NO_RIGHT = {errno.EACCES, errno.EPERM, errno.EROFS}
 _FINAL = {errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL, errno.ENXIO, errno.ENODEV, errno.EOPNOTSUPP}
 
 

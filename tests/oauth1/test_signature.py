@@ -244,7 +244,7 @@ LOCKED = KEY.private_bytes(
     ids=["public", "encrypted", "cut short", "empty", "text", "number", "function"],
 )
 def test_what_is_no_private_key_is_named_and_not_quoted(key: object) -> None:
-    with pytest.raises(ConfigError, match="not an RSA private key") as caught:
+    with pytest.raises(ConfigError, match=r"not an RSA private key|encrypted") as caught:
         load(key)
     assert "s3cret" not in str(caught.value)
 

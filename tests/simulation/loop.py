@@ -66,7 +66,7 @@ class VirtualLoop(_Loop):  # type: ignore[misc]
             self.ready.append(heapq.heappop(self.timers)[2])
 
     def _finalize(self, generator: Any) -> None:
-        if self.world.alive and not self._closed:
+        if not self._closed and self.world.alive:
             self.create_task(generator.aclose())
 
     # --- asyncio's interface ---

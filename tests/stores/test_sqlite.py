@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from SlyAPI import OAuth2User
 from SlyAPI.errors import ConfigError, CredentialsError, CredentialsNotFoundError, SaveError, SlyError
-from SlyAPI.stores import SqliteStore, sqlite
+from SlyAPI.stores import SqliteStore, sqlite_file
 from tests.support.other_process import Spawn, entry_of
 
 VALUE: dict[str, Any] = {"token": "T", "refresh_token": "very-secret"}
@@ -216,7 +216,7 @@ async def test_a_database_that_another_program_keeps_locked_is_waited_for(path: 
 async def test_waiting_for_a_locked_database_is_bounded_and_the_value_stays(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite, "_BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(sqlite_file, "BUSY_SECONDS", 0.05)
     store = SqliteStore(path)
     await store.save("alice", VALUE)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
@@ -246,12 +246,15 @@ async def test_a_database_that_cannot_be_written_can_be_read(path: Path) -> None
         assert await store.names() == ["alice"]
         with pytest.raises(SaveError, match="may only be read"):
             await store.save("alice", {"token": "T2"})
+        with pytest.raises(SaveError) as before_a_refresh:
+            await store.check_writable("alice")
         async with asyncio.timeout(5), store.lock("alice"):
             pass
     finally:
         if user == 0:
             os.seteuid(0)
         path.parent.chmod(0o755)
+    assert before_a_refresh.value.kind == "configuration"
     assert await store.load("alice") == VALUE
 
 
@@ -349,13 +352,39 @@ async def test_a_database_made_anew_by_the_same_object_is_for_its_owner_alone_ag
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-async def test_a_database_that_may_only_be_read_is_noticed_before_a_refresh(path: Path) -> None:
+async def test_a_file_that_is_no_database_is_noticed_before_a_refresh(path: Path) -> None:
     store = SqliteStore(path)
     await store.save("alice", VALUE)
     await store.check_writable("alice")
     assert await store.load("alice") == VALUE
     path.unlink()
     path.write_bytes(b"this is not a database, it is a text of some length" * 100)
+    with pytest.raises(CredentialsError):
+        await store.load("alice")  # as a refresh does, in the lock
     with pytest.raises(SaveError) as caught:
         await store.check_writable("alice")
     assert caught.value.kind == "configuration"
+
+
+async def test_a_table_that_another_program_removes_is_made_again(path: Path) -> None:
+    store = SqliteStore(path)
+    await store.save("alice", VALUE)
+    execute(path, "DROP TABLE slyapi_users")
+    with pytest.raises(CredentialsNotFoundError):
+        await store.load("alice")
+    execute(path, "DROP TABLE slyapi_users")
+    await store.save("alice", VALUE)
+    assert await store.load("alice") == VALUE
+
+
+async def test_a_database_that_takes_the_name_of_another_is_used_from_then_on(path: Path) -> None:
+    store, other = SqliteStore(path), SqliteStore(path.with_name("other.db"))
+    await store.save("alice", VALUE)
+    await other.save("bob", VALUE)
+    os.replace(other.path, path)
+    assert await store.names() == ["bob"]
+    execute(path.with_name("own.db"), "CREATE TABLE orders (id INTEGER)")
+    os.replace(path.with_name("own.db"), path)
+    await store.save("carol", VALUE)
+    assert await store.names() == ["carol"]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600

@@ -12,6 +12,7 @@ from ..errors import ConfigError, OriginError
 from ..web.challenges import wants_nonce
 from ..web.masking import masked
 from ..web.messages import FORM, REDIRECTS, Method, Request
+from ..web.urls import parsed_url
 
 if TYPE_CHECKING:
     from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
@@ -92,10 +93,8 @@ def _takes_along(plain: Request, response: "ClientResponse") -> bool:
 
 
 def _origin_of(request: "ClientRequest", location: str) -> "URL | None":
-    from yarl import URL
-
     try:
-        return request.url.join(URL(location)).origin()
+        return request.url.join(parsed_url(location)).origin()
     except ValueError:
         return None
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from ..errors import ConfigError, MissingExtraError
+from ..web.pem import key_problem
 
 
 def load(private_key: object) -> Any:
@@ -29,8 +30,10 @@ def load(private_key: object) -> Any:
             return key
     except (ValueError, TypeError, UnsupportedAlgorithm):  # TypeError: it has a password
         pass
+    if isinstance(private_key, str | bytes) and (problem := key_problem(private_key)):
+        raise ConfigError(f"private_key {problem[0]}.", next_step=problem[1])
     raise ConfigError(
-        "private_key is not an RSA private key in PEM that can sign with SHA1 here, or it has a password.",
+        "private_key is not an RSA private key in PEM that can sign with SHA1 here.",
         next_step="Convert it with: openssl rsa -in KEY -out KEY.pem",
     )
 

@@ -202,7 +202,7 @@ def _grant_again(facts: Facts) -> str:
 
 def _scopes(app: OAuth2App | None, user: OAuth2User, facts: Facts) -> Finding:
     wanted = [*(user.requested_scopes or ()), *(app.scopes if app else ())]
-    missing = missing_scopes(dict.fromkeys(wanted), user.scopes)
+    missing = missing_scopes(dict.fromkeys(wanted), user.scopes, renewable=bool(user.refresh_token))
     if not user.scopes:
         return Finding("scopes", "skipped", "the provider did not say which ones it granted")
     if missing:

@@ -19,7 +19,7 @@ from ..flow.ctrl_c import run
 from ..flow.git_guard import guard
 from ..flow.grant import GrantOptions
 from ..flow.ways import grant_by_chosen_way
-from ..flow.wizard import say_limits
+from ..flow.wizard import ask_scopes, needs_scopes, say_limits
 from ..oauth2 import OAuth2App, OAuth2User
 from .chosen_user import ChosenUser, entry_to_make
 from .refreshing import still_valid
@@ -48,6 +48,8 @@ def grant_to_store(args: Any, app: OAuth2App, words: list[str], options: GrantOp
         step = "Give another --name, --force or --if-needed."
         raise WouldOverwriteError(f"{chosen.label} exists.", next_step=step)
     chosen.check_writable()
+    if not scopes and needs_scopes(app, options) and console.interactive:
+        scopes = ask_scopes(console, before)
     user = run(_granted(app, chosen, scopes, options, console, replace=taken))
     if chosen.store_path:
         guard(chosen.store_path, console)

@@ -9,7 +9,8 @@ from ..tokens.scopes import Scopes
 from ..tokens.user import OAuth2User
 from ..web.secret_values import SecretJson
 from .authorization_code import AuthorizationURL, exchange_form
-from .client import OnRefresh, clock
+from .bound_tokens import check_bound
+from .client import OnRefresh, RefusedTokensError, clock
 from .device_calls import DeviceCalls
 from .login import LIFETIME, Login, read_answer
 from .login_requests import LoginRequests
@@ -226,8 +227,25 @@ class OAuth2App(LoginRequests, DeviceCalls, MachineCalls, RegistrationCalls):
         """The user with new tokens (RFC 6749 §6); the refresh token stays unless the reply has a new one.
 
         `client` lends its connections (None: our own session), `now` is in epoch seconds. Raises
-        `GrantEndedError` if the refresh token is refused for good, `TokenError`, `BadReplyError`, `NetworkError`.
+        `GrantEndedError` if the refresh token is refused for good, `ConfigError` if it is noted to be of another client
+        or issuer, `IdentityError` for an id_token that is refused, `TokenError`, `BadReplyError`, `NetworkError`.
         """
+        try:
+            return await self._refreshed(client, user, resource=resource, now=now)
+        except RefusedTokensError as refused:
+            error = refused.error
+        raise error
+
+    async def _refreshed(
+        self,
+        client: "ClientSession | None",
+        user: OAuth2User,
+        *,
+        resource: Resource | None = None,
+        now: float | None = None,
+    ) -> OAuth2User:
+        """As `refresh`. Raises `RefusedTokensError` for an id_token that is refused, where that saves the grant."""
+        check_bound(user, self)
         if not user.refresh_token:
             raise GrantEndedError(
                 401,
@@ -248,8 +266,10 @@ class OAuth2App(LoginRequests, DeviceCalls, MachineCalls, RegistrationCalls):
     ) -> None:
         """Ends the user's grant at the provider (RFC 7009); a grant that has ended before is not an error.
 
-        Raises `ConfigError` if no revocation endpoint is known, `TokenError`, `NetworkError`.
+        Raises `ConfigError` if no revocation endpoint is known, or the tokens are noted to be of another client or
+        issuer, `TokenError`, `NetworkError`.
         """
+        check_bound(user, self)
         form = revocation_form(user)
         # AT Protocol's servers end a bound token for the holder of its key alone, and answer 200 to everybody
         method, key = self._client_auth_for(user), user.dpop_key

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from ..errors import ConfigError, CredentialsError, RequestTimeoutError, TokenError, clean_traceback
+from ..errors import ConfigError, CredentialsError, IdentityError, RequestTimeoutError, TokenError, clean_traceback
 from ..json_file import StrPath, display_path, read_json_file
 from ..tokens.client_auth import BY_ASSERTION, ClientAuth
 from ..tokens.scopes import Scopes, join_scopes, split_scopes
@@ -39,6 +39,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 OnRefresh = Callable[[OAuth2User], Awaitable[None] | None]
 """Called with a user's new tokens after they were saved."""
+
+
+class RefusedTokensError(Exception):
+    """A refresh brought tokens that may not be used: `user` has the old ones, and the new refresh token."""
+
+    def __init__(self, user: OAuth2User, error: IdentityError) -> None:
+        super().__init__()
+        self.user, self.error = user, error
 
 
 @dataclass
@@ -95,6 +103,8 @@ class Client:
     _nonces: Nonces = field(default_factory=Nonces, init=False, repr=False, compare=False)
     _issuer_keys: IssuerKeys = field(default_factory=IssuerKeys, init=False, repr=False, compare=False)
     _logouts: FinishedLogins = field(default_factory=FinishedLogins, init=False, repr=False, compare=False)
+    _path: StrPath | None = field(default=None, init=False, repr=False, compare=False)
+    """The client file, for messages."""
     _found_auth: ClientAuth | None = field(default=None, init=False, repr=False, compare=False)
     """The method that the token endpoint accepted, where the client does not name one."""
 
@@ -121,6 +131,7 @@ class Client:
         """
         found = read_json_file(path, made_with="python -m SlyAPI scaffold")
         app = cls.from_json_obj(found, on_refresh, name=display_path(path))
+        app._path = path
         app.key, app.certificate = path_beside(path, app.key), path_beside(path, app.certificate)
         return app
 

@@ -131,7 +131,7 @@ def read_members(members: Mapping[str, Any]) -> dict[str, Any]:
     """The attributes of the client with these members under our names. Raises `ConfigError`."""
     for name in ("key", "certificate"):
         if isinstance(members.get(name), str) and is_content(members[name]):
-            step = "Save it in a file of its own, and put that file's path here."
+            step = "Save it in a file of its own, from the line -----BEGIN to the line -----END, and put its path here."
             raise ConfigError(f"{name} is the content of a file, not its path.", next_step=step)
     auth_uri = text_of(members, "auth_uri")
     uris = {key: text_of(members, key) for key in (*ENDPOINTS, "registration_client_uri")}

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from ..errors import ConfigError
 from ..web.challenges import wants_nonce
 from ..web.messages import Reply
+from ..web.urls import parsed_url
 from .token_endpoint import read_answer
 
 if TYPE_CHECKING:
@@ -42,9 +43,7 @@ def target_uri(url: str) -> str:
     bare = url.partition("#")[0].partition("?")[0]
     if _AS_SENT.fullmatch(bare):
         return bare
-    from yarl import URL  # aiohttp's own
-
-    return str(URL(url).with_query(None).with_fragment(None))
+    return str(parsed_url(url).with_query(None).with_fragment(None))
 
 
 class Nonces:

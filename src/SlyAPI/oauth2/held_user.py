@@ -181,6 +181,23 @@ class HeldUser:
         return value
 
 
+class Locked:
+    """The user's lock, while its block runs. Raises `UnavailableError` for a lock that fails in a way of its own."""
+
+    def __init__(self, held: HeldUser) -> None:
+        self._held = held
+
+    async def __aenter__(self) -> None:
+        try:
+            self._lock = self._held.lock()
+            await self._lock.__aenter__()
+        except Exception as error:
+            raise error if isinstance(error, SlyError) else unavailable(self._held, error) from None
+
+    async def __aexit__(self, kind: Any, error: Any, traceback: Any) -> bool | None:
+        return await self._lock.__aexit__(kind, error, traceback)
+
+
 def unavailable(held: HeldUser, error: BaseException) -> UnavailableError:
     """The error for a store that failed in a way of its own, whose words may hold tokens."""
     return UnavailableError(f"{held.rare.entry!r} failed ({type(error).__name__}).")

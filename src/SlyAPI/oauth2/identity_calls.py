@@ -4,6 +4,7 @@ The rule: what is not verified is not kept; an answer that names another person 
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from urllib.parse import urlencode
 
@@ -17,7 +18,8 @@ from ..web.json import read_json
 from ..web.messages import Method, Reply, Request, retry_after
 from ..web.secret_values import SecretForm, SecretJson, Secrets
 from ..web.urls import bare_url, check_endpoint
-from .client import Client, clock
+from .bound_tokens import check_bound
+from .client import Client, RefusedTokensError, clock
 from .issuer_keys import LIMIT
 from .token_endpoint import read_token_reply
 
@@ -50,8 +52,9 @@ class IdentityCalls(Client):
         """What the provider says of the person (OpenID Connect Core §5.3), who is the one of `user.identity`.
 
         Raises `IdentityError` for another person or a signed answer that does not verify, `ApiError` for a refusal,
-        `ConfigError` where no endpoint is known.
+        `ConfigError` where no endpoint is known, or the tokens are noted to be of another client or issuer.
         """
+        check_bound(user, self)
         uri = self._endpoint("userinfo_uri")
         headers = {"Accept": "application/json, application/jwt", "Authorization": authorization(user)}
         request = Request(Method.GET, uri, headers=headers, certificate=self.certificate)
@@ -92,8 +95,9 @@ class IdentityCalls(Client):
         """The address that ends the person's session at the provider, for their browser (RP-Initiated Logout §2).
 
         Asks nobody. The browser comes back to `post_logout_redirect_uri`, which is registered, with `state`.
-        Raises `ConfigError` where no endpoint is known.
+        Raises `ConfigError` as `userinfo` does.
         """
+        check_bound(user, self)
         if not self.logout_uri:
             raise ConfigError("No logout endpoint is known.", next_step='Put "logout_uri" into the client file.')
         uri = check_endpoint(self.logout_uri, "logout_uri", allow_http=self.allow_http)
@@ -186,7 +190,12 @@ class IdentityCalls(Client):
             return await self._identity(user, client, now, previous=previous)
         except SlyError as error:
             if isinstance(error, IdentityError) and error.kind != "transient":
-                raise
+                if user.refresh_token == previous.refresh_token or self._names_another(user, before):
+                    raise
+                # the refresh token that was sent is used up: without the new one, a mistake of the provider's, such as
+                # a key published too late, would end the grant of everybody who refreshes meanwhile
+                kept = replace(previous, refresh_token=user.refresh_token, refresh_expires_at=user.refresh_expires_at)
+                raise RefusedTokensError(kept, error) from None
             # the refresh token may be rotated: keys that cannot be fetched now must not lose it. Its claims are still
             # checked, which came by TLS from the token endpoint (§3.1.3.7, 6), and the identity stays as it was.
             expected = self._expected()
@@ -195,6 +204,18 @@ class IdentityCalls(Client):
             log.warning("The refreshed id_token is not kept, because its keys are not available: %s", error)
             user.id_token = previous.id_token
             return before
+
+    def _names_another(self, user: OAuth2User, person: Identity) -> bool:
+        """Whether an id_token that is refused can be read, and is of another person or client."""
+        from .signed_tokens import unverified
+
+        try:
+            claims = unverified(user.id_token).claims
+        except IdentityError:
+            return False
+        audience = claims.get("aud")
+        ours = self.id == audience or (isinstance(audience, list) and self.id in audience)
+        return not ours or (claims.get("iss"), claims.get("sub")) != (person.issuer, person.subject)
 
     async def _identity(
         self,

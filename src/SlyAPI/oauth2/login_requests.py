@@ -117,15 +117,15 @@ class LoginRequests(IdentityCalls):
         Where the provider takes pushed requests, `push_login` with `sign_requests` is the better way: the browser then
         carries a short name alone. Open the login's `url` before `expires_at`. Raises `ConfigError`.
         """
-        from .pushed_request import request_form
+        from .pushed_request import divided
         from .signed_request import LIFETIME, signed_url
 
         self._refuse_unpushed()
         login = self._begun(redirect_uri, scopes, **wishes)
-        form, resources = request_form(login.url, self.auth_uri)
+        auth_uri, form, resources = divided(login.url)
         now = clock(wishes.get("now"))
         request = await self._request_object(form, resources, now)
-        url = signed_url(self.auth_uri, form, self.id, request)
+        url = signed_url(auth_uri, form, self.id, request)
         return login.at(url, from_epoch(now + LIFETIME))
 
     def _refuse_unpushed(self) -> None:
@@ -169,10 +169,10 @@ class LoginRequests(IdentityCalls):
         a JWT signed by the client's `key` (RFC 9101). Open the login's `url` before `expires_at`. Raises `ConfigError`
         where no endpoint is known, `TokenError` for a refusal, `BadReplyError`, `NetworkError`.
         """
-        from .pushed_request import pushed_url, read_pushed_reply, request_form
+        from .pushed_request import divided, pushed_url, read_pushed_reply
 
         login = self._begun(redirect_uri, scopes, **wishes)
-        form, resources = request_form(login.url, self.auth_uri)
+        auth_uri, form, resources = divided(login.url)
         now = clock(wishes.get("now"))
         if self.sign_requests:
             request = await self._request_object(form, resources, now)
@@ -189,7 +189,7 @@ class LoginRequests(IdentityCalls):
             from .profile import check_pushed_life
 
             check_pushed_life(pushed.life)
-        url = pushed_url(self.auth_uri, self.id, pushed.request_uri)
+        url = pushed_url(auth_uri, self.id, pushed.request_uri)
         return login.at(url, pushed.expires_at(now + self.clock_skew))
 
     async def _new_login(

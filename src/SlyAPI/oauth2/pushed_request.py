@@ -26,19 +26,28 @@ class PushedRequest(NamedTuple):
         return None if self.life is None else from_epoch(now + self.life)
 
 
-def request_form(url: str, auth_uri: str) -> tuple[SecretForm, list[str]]:
-    """The parameters of an authorization request's URL (RFC 9126 §2.1), and the resources, of which there may be many.
+class Divided(NamedTuple):
+    """An authorization request's URL in its parts: the address to open, the parameters, the resources (RFC 8707)."""
 
-    What is in `auth_uri` itself stays there.
+    auth_uri: str
+    form: SecretForm
+    resources: list[str]
+
+
+def divided(url: str) -> Divided:
+    """The parts of an authorization request's URL (RFC 9126 §2.1).
+
+    What the client file has in the query of `auth_uri` stays in the address, unless the request sets it.
     """
-    own = parse_qsl(urlsplit(auth_uri).query, keep_blank_values=True)
-    pairs = [pair for pair in parse_qsl(urlsplit(url).query, keep_blank_values=True) if pair not in own]
-    form = SecretForm((name, value) for name, value in pairs if name != "resource")
-    return form, [value for name, value in pairs if name == "resource"]
+    pairs = parse_qsl(urlsplit(url).query, keep_blank_values=True)
+    begin = [name for name, _ in pairs].index("response_type")  # as `authorization_url` writes it: behind theirs
+    own = with_parameters(url.partition("?")[0], pairs[:begin])
+    form = SecretForm((name, value) for name, value in pairs[begin:] if name != "resource")
+    return Divided(own, form, [value for name, value in pairs[begin:] if name == "resource"])
 
 
 def pushed_url(auth_uri: str, client_id: str, request_uri: str) -> str:
-    """The address to open (RFC 9126 §4)."""
+    """The address to open (RFC 9126 §4); `auth_uri` is what `divided` left of it."""
     return with_parameters(auth_uri, [("client_id", client_id), ("request_uri", request_uri)])
 
 

@@ -17,11 +17,9 @@ import inspect
 import math
 import os
 from collections.abc import Hashable
-from contextlib import AsyncExitStack
 from contextvars import Context, ContextVar, copy_context
 from enum import Enum, auto
 from typing import Any
-from urllib.parse import urlsplit
 
 from ..errors import (
     BadReplyError,
@@ -40,7 +38,9 @@ from ..web.events import refresh_log as log
 from ..web.events import refreshed
 from ..web.secret_values import SecretJson, Secrets
 from .app import OnRefresh
-from .held_user import NOT_LOADED, HeldUser, mark_of, unavailable
+from .client import RefusedTokensError
+from .grant_again import name_command
+from .held_user import NOT_LOADED, HeldUser, Locked, mark_of, unavailable
 from .learned import is_new, known_error, learn_error, learn_renewed
 from .saving import save_with_retries
 from .uncancellable import LAST_TRY, is_cancelled, uncancellable
@@ -60,25 +60,67 @@ class Saved(Enum):
     """The user was deleted, and stays deleted."""
 
 
+class Outcome:
+    """What any number of callers wait for; each may be cancelled by itself.
+
+    Wakes them in the next turn of the event loop, which `asyncio.shield` does in the second.
+    """
+
+    def __init__(self) -> None:
+        self._waiters: list[asyncio.Future[None]] = []
+        self._ended = False
+        self._error: BaseException | None = None
+
+    def done(self) -> bool:
+        """Whether it is known."""
+        return self._ended
+
+    def cancelled(self) -> bool:
+        """Whether nobody will know it."""
+        return isinstance(self._error, asyncio.CancelledError)
+
+    def end(self, error: BaseException | None = None) -> None:
+        """Wakes the callers, for whom `wait` raises the error."""
+        self._ended, self._error = True, error
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def ended(self) -> None:
+        """Waits for the end, whatever it is."""
+        if not self._ended:
+            self._waiters.append(asyncio.get_running_loop().create_future())
+            await self._waiters[-1]
+
+    async def wait(self) -> None:
+        """Waits for the end. Raises its error."""
+        await self.ended()
+        if self._error is not None:
+            raise self._error
+
+
 class Refresh:
     """One refresh of one user in one event loop. `rejected`: a token that was refused; `why`: for the log.
 
     `done` is what callers wait for. The task runs on beyond it for tokens that the store refuses for a while.
     """
 
-    def __init__(self, held: HeldUser, client: Any, why: str, rejected: Secrets) -> None:
-        self.held, self.client, self.why, self.rejected = held, client, why, rejected
+    def __init__(self, held: HeldUser, key: Hashable, client: Any, why: str, rejected: Secrets) -> None:
+        self.held, self.key, self.client, self.why, self.rejected = held, key, client, why, rejected
         self.loop = asyncio.get_running_loop()
         self.known: SecretJson | None = None
         """The store's value before the request."""
         self.joinable = True
-        self.renew_again: asyncio.Future[None] | None = None
+        self.replaced = False
+        """Whether another program replaced the stored tokens while a request of ours was refused."""
+        self.refused: SlyError | None = None
+        """Why the tokens of the last reply are not used; only its refresh token is."""
+        self.renew_again: Outcome | None = None
         """A caller that waits for tokens newer than those that are not saved yet."""
         self.context: Context | None = None
         """Of that caller; a tracer finds the token request below the call that needs it."""
         self.outer = _notifying.get()
-        self.done: asyncio.Future[None] = self.loop.create_future()
-        self.done.add_done_callback(_retrieve_exception)
+        self.done = Outcome()
         self.callers, self.turns = 0, asyncio.Lock()
         """Its callers go on one after the other, so that later calls find the connections of earlier ones."""
         held.own().refreshes.append(self)
@@ -99,47 +141,57 @@ class Refresh:
         if self.done.done():
             log.error("The refresh ended after its new tokens were in use: %s", error)
         elif self.rejected or not self.held.keep_valid_token(error):
-            self.done.set_exception(error)
+            self.done.end(error)
         else:
-            self.done.set_result(None)
+            self.done.end()
 
     def give_up(self) -> None:
         """Ends a login whose program ends; nobody may answer the page for minutes."""
         if not self.done.done():
-            self.done.set_exception(LoginEndedError("The login was given up, since its session closes."))
+            self.done.end(LoginEndedError("The login was given up, since its session closes."))
         self.task.cancel()
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
         self.held.rare.refreshes.remove(self)
         error = None if task.cancelled() else task.exception()
         if not self.done.done():
-            self.done.set_exception(error) if error is not None else self.done.cancel()
+            self.done.end(error if error is not None else asyncio.CancelledError())
 
     async def _refresh(self) -> None:
         held = self.held
         if held.user is NOT_LOADED:  # most often the stored token is good, and needs no lock
             await held.load()
             if not held.is_due():
-                return self.done.set_result(None)
-        async with AsyncExitStack() as lock:
-            try:
-                await lock.enter_async_context(held.lock())
-            except Exception as error:
-                raise error if isinstance(error, SlyError) else unavailable(held, error) from None
-            renewed = None
-            if not await self._stored_is_good():
-                if held.rare.entry is not None and (held.user.refresh_token or held.source.begins_anew(held.user)):
-                    await held.rare.entry.check_writable()  # the reply may be the only copy of a rotated token
-                renewed = await self._request()
-            if renewed is not None:
-                saved = await self._save(renewed)
-                if saved is Saved.NOT_YET:
-                    return await self._go_on_unsaved(renewed)
-                if saved is Saved.SUPERSEDED:
-                    renewed = None
+                return self.done.end()
+        async with Locked(held):
+            renewed = await self._renewed()
+        if self.replaced and held.is_due() and not self.done.done():
+            async with Locked(held):  # anew: the lock on a file ended as the file was replaced
+                renewed = await self._renewed()
+        if self.done.done():
+            return
         if renewed is not None:
             await self._use(renewed)
-        self.done.set_result(None)
+        self.done.end(self.refused)
+
+    async def _renewed(self) -> OAuth2User | None:
+        """Steps 2 to 4, in the lock: new tokens, saved but not used; None where others are in use already."""
+        held = self.held
+        if await self._stored_is_good():
+            return None
+        if held.rare.entry is not None and (held.user.refresh_token or held.source.begins_anew(held.user)):
+            await held.rare.entry.check_writable()  # the reply may be the only copy of a rotated token
+        renewed = await self._request()
+        if renewed is None:
+            return None
+        saved = await self._save(renewed)
+        if saved is Saved.NOT_YET:
+            await self._go_on_unsaved(renewed)
+            return None
+        if saved is Saved.SUPERSEDED:
+            self.refused = None
+            return None
+        return renewed
 
     async def _stored_is_good(self) -> bool:
         """Step 2, in the lock: whether another program has refreshed meanwhile."""
@@ -149,20 +201,20 @@ class Refresh:
             raise missing(rare.entry.store, rare.entry.name)  # signed out, maybe on another machine
         if held.user.token not in self.rejected and not held.is_due():
             return True
-        error = known_error(held.key, held.user.refresh_token, self.loop.time())
+        error = known_error(self.key, held.user.refresh_token, self.loop.time())
         # a login may help where a refresh cannot
         if error is not None and not (error.kind != "transient" and held.source.begins_anew(held.user)):
             raise error
         return False
 
     async def _request(self) -> OAuth2User | None:
-        """Step 3: new tokens from the source; None if another program saved good ones meanwhile."""
-        held = self.held
+        """Step 3: new tokens from the source; None if another program saved others meanwhile."""
+        held, self.refused = self.held, None
         # a reply with a new refresh token is heard out; another is given up when the program ends
         grace = math.inf if held.user.refresh_token and not held.source.begins_anew(held.user) else 0.0
         renewed = await self.steps.finish(self._new_tokens(), grace, self.context)
-        if renewed is not None:
-            learn_renewed(held.key, renewed.token, any(self.rejected), self.loop.time())
+        if renewed is not None and self.refused is None:
+            learn_renewed(self.key, renewed.token, any(self.rejected), self.loop.time())
         return renewed
 
     async def _new_tokens(self) -> OAuth2User | None:
@@ -170,24 +222,29 @@ class Refresh:
         try:
             return await self._ask_source()
         except GrantEndedError:
-            # a program that takes no lock may have rotated the refresh token meanwhile
+            # a program that takes no lock may have saved other tokens meanwhile
             self.known = await held.load()
-            if held.user.refresh_token != asked.refresh_token:
-                if not held.is_due():
-                    return None
-            elif held.rare.fallback is not None:
-                held.take(held.rare.fallback)
-                held.rare.fallback = None
-            else:
+            if held.user.refresh_token != asked.refresh_token and not (self.replaced and held.is_due()):
+                self.replaced = True
+                return None
+            if held.user.refresh_token != asked.refresh_token or held.rare.fallback is None:
                 raise
+            held.take(held.rare.fallback)
+            held.rare.fallback = None
         return await self._ask_source()
 
     async def _ask_source(self) -> OAuth2User:
         held = self.held
         try:
             return await held.source.new_tokens(self.client, held.user, held.clock())
+        except RefusedTokensError as refused:
+            self.refused = refused.error
+            learn_error(self.key, refused.user.refresh_token, refused.error, self.loop.time(), ready=True)
+            return refused.user
         except (TokenError, IdentityError, BadReplyError) as error:
-            learn_error(held.key, held.user.refresh_token, error, self.loop.time())
+            if isinstance(error, GrantEndedError):
+                name_command(error, held.source.app._path, held.rare.entry)
+            learn_error(self.key, held.user.refresh_token, error, self.loop.time())
             raise
 
     async def _save(self, renewed: OAuth2User, *, wait: bool = True) -> Saved:
@@ -245,11 +302,10 @@ class Refresh:
 
     async def _go_on_unsaved(self, renewed: OAuth2User) -> None:
         """Uses tokens that are not saved yet, and tries on with the lock kept; renews them when a caller needs that."""
-        key = self.held.key
-        _unsaved[key] = self
+        _unsaved[self.key] = self
         try:
             await self._use(renewed)
-            self.done.set_result(None)
+            self.done.end(self.refused)
             while (saved := await self._save(renewed, wait=False)) is Saved.NOT_YET:
                 if self.renew_again is not None:
                     renewed = await self._renew_again(self.renew_again, renewed)
@@ -257,19 +313,22 @@ class Refresh:
                     if not self.steps.ending:
                         self.steps.hurry.clear()
         finally:
-            _unsaved.pop(key, None)
+            _unsaved.pop(self.key, None)
             if self.renew_again is not None:
-                self.renew_again.cancel()
+                self.renew_again.end(asyncio.CancelledError())
         if saved is Saved.YES:
             log.warning("The store works again, and the new tokens are saved.")
 
-    async def _renew_again(self, again: "asyncio.Future[None]", before: OAuth2User) -> OAuth2User:
+    async def _renew_again(self, again: Outcome, before: OAuth2User) -> OAuth2User:
         try:
-            renewed = await self._request() or before
+            renewed = await self._request()
+            if renewed is None:
+                again.end(asyncio.CancelledError())  # its caller begins another refresh, in a lock of its own
+                return before
             await self._use(renewed)
-            again.set_result(None)
+            again.end(self.refused)
         except SlyError as error:
-            again.set_exception(error)
+            again.end(error)
             return before
         return renewed
 
@@ -278,7 +337,8 @@ class Refresh:
         held, app = self.held, self.held.source.app
         held.take(renewed)
         self.joinable = False
-        refreshed(urlsplit(app.token_uri).hostname or "", self.why, renewed.expires_at)
+        if self.refused is None:
+            refreshed(app.token_uri, self.why, renewed.expires_at)
         for hook in (app.on_refresh, held.rare.on_refresh):
             if hook is not None:
                 await self.steps.finish(self._notify(hook, renewed), LAST_TRY)
@@ -309,7 +369,7 @@ _notifying: ContextVar[Refresh | None] = ContextVar("_notifying", default=None)
 def is_hook_of(held: HeldUser) -> bool:
     """Whether the caller is a hook that a refresh of this user waits for, or a hook within that hook."""
     refresh = _notifying.get()
-    while refresh is not None and (refresh.held.key != held.key or refresh.done.done()):
+    while refresh is not None and (refresh.key != held.key or refresh.done.done()):
         refresh = refresh.outer
     return refresh is not None
 
@@ -324,20 +384,20 @@ async def refresh(held: HeldUser, client: Any, why: str = "due", rejected: Secre
         if held.user is NOT_LOADED:
             await held.load()
         return
-    me = asyncio.current_task()
+    me, key = asyncio.current_task(), held.key
     while True:
-        saving = _unsaved.get(held.key)
+        saving = _unsaved.get(key)
         if saving is not None and saving.done.done():
             held.take(saving.held.user)
             if not held.is_due() and held.user.token not in rejected:
                 return
         again = _renewed_again(saving)
         joined = saving if saving is not None and again is not None else _in_flight(held)
-        joined = joined or Refresh(held, client, why, rejected)
+        joined = joined or Refresh(held, key, client, why, rejected)
         joined.callers += 1
         done = again or joined.done
         try:
-            await asyncio.shield(done)
+            await done.wait()
             if joined.callers > 1:
                 async with joined.turns:
                     await asyncio.sleep(0)
@@ -364,13 +424,12 @@ def _in_flight(held: HeldUser) -> Refresh | None:
     return next((one for one in _of_loop(held) if one.joinable), None)
 
 
-def _renewed_again(saving: Refresh | None) -> "asyncio.Future[None] | None":
+def _renewed_again(saving: Refresh | None) -> Outcome | None:
     """Asks a refresh of this event loop, which holds the user's lock, for tokens newer than those it cannot save."""
     if saving is None or not saving.done.done() or saving.loop is not asyncio.get_running_loop():
         return None
     if saving.renew_again is None:
-        saving.renew_again, saving.context = saving.loop.create_future(), copy_context()
-        saving.renew_again.add_done_callback(_retrieve_exception)
+        saving.renew_again, saving.context = Outcome(), copy_context()
         saving.steps.hurry.set()
     return saving.renew_again
 
@@ -385,8 +444,8 @@ async def wait_for_refresh(held: HeldUser) -> None:
     if held.source.asks_person:
         for one in _of_loop(held):
             one.give_up()
-    while callers := [one.done for one in _of_loop(held) if not one.done.done()]:
-        await asyncio.wait(callers)
+    while waiting := [one for one in _of_loop(held) if not one.done.done()]:
+        await waiting[0].done.ended()
     saving = _of_loop(held)
     if saving:
         for one in saving:
@@ -399,9 +458,3 @@ async def wait_for_refresh(held: HeldUser) -> None:
 def _of_loop(held: HeldUser) -> list[Refresh]:
     loop = asyncio.get_running_loop()
     return [one for one in list(held.rare.refreshes) if one.loop is loop and not one.task.done()]
-
-
-def _retrieve_exception(future: "asyncio.Future[None]") -> None:
-    """For when all callers were cancelled: else asyncio reports that nobody retrieved the exception."""
-    if not future.cancelled():
-        future.exception()

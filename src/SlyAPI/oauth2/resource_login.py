@@ -20,6 +20,7 @@ from ..web.messages import Method, Request
 from ..web.secret_values import Secrets
 from ..web.urls import check_endpoint
 from .app import OAuth2App
+from .bound_tokens import bound
 from .login import Login
 from .metadata_calls import find_issuer_metadata, no_metadata, resource_metadata
 from .protected_resource import ResourceMetadata
@@ -27,7 +28,6 @@ from .resource_plan import (
     MADE_FOR,
     Plan,
     Wish,
-    bound,
     challenge_of,
     check_client,
     check_pkce,

@@ -17,11 +17,12 @@ from ..tokens.scopes import Scopes, split_scopes
 from ..tokens.user import OAuth2User, authorization
 from ..web.challenges import Challenge, challenges_in, needs_scope
 from ..web.secret_values import Secrets
+from .bound_tokens import is_bound
 from .held_user import NOT_LOADED, HeldUser
 from .native_login import TIMEOUT, browser_consent
 from .refresh import is_hook_of, refresh, renew_refused
 from .resource_login import Consent, ResourceLogin
-from .resource_plan import Wish, challenge_of, is_bound
+from .resource_plan import Wish, challenge_of
 from .token_endpoint import GRANT_AGAIN
 from .token_source import RefreshTokenSource
 

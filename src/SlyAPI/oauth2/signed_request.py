@@ -42,7 +42,7 @@ def _value(name: str, text: str) -> Any:
 
 
 def signed_url(auth_uri: str, parameters: Mapping[str, str], client_id: str, request: str) -> str:
-    """The address to open (RFC 9101 §5.1).
+    """The address to open (RFC 9101 §5.1); `auth_uri` is what `divided` left of it.
 
     `response_type` and `scope` are repeated outside for servers that read OpenID Connect Core §6.1; others ignore them.
     """

@@ -60,7 +60,8 @@ class TokenSource(ABC):
     async def new_tokens(self, client: "ClientSession | None", user: OAuth2User, now: float) -> OAuth2User:
         """The user with new tokens. `client` lends its connections, `now` is in epoch seconds.
 
-        Raises `GrantEndedError` where only a person can help, `TokenError`, `BadReplyError`, `NetworkError`.
+        Raises `GrantEndedError` where only a person can help, `RefusedTokensError` for tokens that may not be used,
+        `TokenError`, `BadReplyError`, `NetworkError`.
         """
 
 
@@ -73,4 +74,4 @@ class RefreshTokenSource(TokenSource):
         return self.app.can_refresh(user)
 
     async def new_tokens(self, client: "ClientSession | None", user: OAuth2User, now: float) -> OAuth2User:
-        return await self.app.refresh(client, user, now=now)
+        return await self.app._refreshed(client, user, now=now)

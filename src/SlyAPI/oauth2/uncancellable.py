@@ -58,12 +58,16 @@ class uncancellable:
         Raises what `work` raises, and `CancelledError` where its time was over, or it cancelled itself.
         """
         loop = asyncio.get_running_loop()
-        step = loop.create_task(work, context=context)
+        ended = loop.create_future()
+        step = loop.create_task(_noting_end(work, ended), context=context)
         asyncio._unregister_task(step)
         end = loop.time() + grace if self.ending else math.inf
         while not step.done():
             try:
-                await asyncio.wait([step], timeout=None if end == math.inf else max(0.0, end - loop.time()))
+                if self.ending:
+                    await asyncio.wait([step], timeout=None if end == math.inf else max(0.0, end - loop.time()))
+                else:
+                    await ended  # a turn of the event loop sooner than `asyncio.wait`
             except asyncio.CancelledError:
                 if not self.ending:
                     end = loop.time() + grace
@@ -81,6 +85,14 @@ class uncancellable:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self.hurry.wait()
+
+
+async def _noting_end(work: Coroutine[Any, Any, T], ended: "asyncio.Future[None]") -> T:
+    try:
+        return await work
+    finally:
+        if not ended.done():
+            ended.set_result(None)
 
 
 def is_cancelled() -> bool:

@@ -53,7 +53,7 @@ class FileStore(TokenStore):
 
     __module__ = "SlyAPI.stores"
 
-    _files = r".+\.json"  # the names of files in the folder that are ours alone; empty: just the one file
+    _files = r".+\.json|slyapi-index"  # the names of files in the folder that are ours alone; empty: just the one file
 
     def __init__(self, folder: StrPath) -> None:
         self.folder = lasting_path(folder)
@@ -236,6 +236,11 @@ class _OneFile(FileStore):
 
     def path(self, name: str) -> str:
         return self._path
+
+
+def file_of(store: TokenStore) -> str:
+    """The path of a store that is one user file; "" for any other."""
+    return store._path if isinstance(store, _OneFile) else ""
 
 
 def user_file(path: StrPath) -> StoredUser:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from .file_lock import is_trusted
+from ..json_file import is_trusted
 from .token_ends import KEYS, UNKNOWN, Token, check_token, end_of
 
 _INDEX = ".slyapi-index"

@@ -7,36 +7,20 @@ that one user.
 import asyncio
 import os
 import sqlite3
-import stat
-import time
 from collections.abc import AsyncGenerator, Callable, Hashable
-from contextlib import asynccontextmanager, closing, suppress
+from contextlib import asynccontextmanager, suppress
 from hashlib import sha256
 from typing import Any, TypeVar
-from urllib.parse import quote
 
 from ..errors import ConfigError, CredentialsError, SaveError, UnavailableError, clean_traceback
-from ..json_file import StrPath, display_path, may_write_in, refuse_foreign_link
+from ..json_file import StrPath, display_path, may_write_in
 from .contract import TokenStore, as_text, as_value, lasting_path, missing, real_path, superseded, value_or_none
 from .file_lock import file_lock
-from .token_ends import KEYS, NAMES, PAGE, SQL_UNKNOWN, UNKNOWN, Page, Token, check_token, sql_end, sql_time
+from .sqlite_file import PIECES, SqliteFile
+from .token_ends import NAMES, PAGE, SQL_UNKNOWN, UNKNOWN, Page, Token, check_token, sql_end, sql_time
 
 T = TypeVar("T")
 
-_BUSY_SECONDS = 30.0
-_TRIES = 100
-_SCHEMA = "CREATE TABLE IF NOT EXISTS slyapi_users (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID"
-_PIECES: dict[Token, str] = {
-    token: f"ltrim(substr(value, nullif(instr(value, '\"{key}\":'), 0) + {len(key) + 3}, 40))"
-    for token, key in KEYS.items()
-}
-# The database keeps this index itself, whichever program writes a value. It is ordered by name, so that a save changes
-# one page of it; by two orders of time it would change four more, and take a fifth longer
-_INDEX = (
-    "CREATE INDEX IF NOT EXISTS slyapi_users_ends ON slyapi_users"
-    f" (name, {', '.join(_PIECES.values())}, substr(value, 1, 9))"
-)
-_IS_COMPLETE = "SELECT count(*) = 2 FROM sqlite_master WHERE name IN ('slyapi_users', 'slyapi_users_ends')"
 _NAMES = (
     "SELECT name FROM slyapi_users WHERE typeof(name) = 'text' AND name {} CAST(? AS TEXT)"
     f" ORDER BY name LIMIT {NAMES}"
@@ -53,15 +37,15 @@ ORDER BY token_end, name LIMIT {_FOUND}
 class SqliteStore(TokenStore):
     """Users in the SQLite database at `path`, made on first use with mode 0600, in WAL mode.
 
-    Each call opens the file, runs its statement in a thread, and closes it: event loops, threads and forked
-    processes share nothing. Raises `CredentialsError` for a file that is not such a database.
+    Each call opens the file, runs its statement in a thread, and closes it. Raises `CredentialsError` for a file that
+    is not such a database.
     """
 
     __module__ = "SlyAPI.stores"
 
     def __init__(self, path: StrPath) -> None:
         self.path = lasting_path(path)
-        self._private = False
+        self._file = SqliteFile(self.path)
         if "\0" in self.path or any("\ud800" <= char <= "\udbff" for char in self.path):
             raise ConfigError(f"{display_path(self.path)} is not a path.", next_step="Give the path of a file.")
 
@@ -70,7 +54,7 @@ class SqliteStore(TokenStore):
 
     def entry_key(self, name: str) -> Hashable:
         """The user in the database, where all links lead."""
-        return "sqlite", real_path(self.path), name
+        return "sqlite", self._file.real_path(), name
 
     @clean_traceback
     async def load(self, name: str) -> dict[str, Any]:
@@ -132,7 +116,7 @@ class SqliteStore(TokenStore):
     @clean_traceback
     async def ending(self, token: Token, before: float, after: float = UNKNOWN) -> AsyncGenerator[Page, None]:
         """Pages of the users whose token ends in that time, by an index of the database, the soonest first."""
-        query = _ENDING.format(end=sql_end(check_token(token), _PIECES[token]))
+        query = _ENDING.format(end=sql_end(check_token(token), PIECES[token]))
         place: dict[str, Any] = {"before": sql_time(before), "after": sql_time(after), "last": b"", "name": b""}
         while found := await self._rows(query, place):
             place["name"], place["last"] = found[-1]
@@ -146,6 +130,8 @@ class SqliteStore(TokenStore):
 
     async def check_writable(self, name: str) -> None:
         """Raises `SaveError` if the database may only be read."""
+        if self._file.is_surely_writable():
+            return
         try:
             await self._write(lambda database: database.execute("BEGIN IMMEDIATE"))
         except SaveError as error:
@@ -156,24 +142,23 @@ class SqliteStore(TokenStore):
     async def lock(self, name: str) -> AsyncGenerator[None, None]:
         """One user's lock: a file next to the database for as long as it is held."""
         key = sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:32]
-        # programs may reach the database by different names, such as a link
-        async with file_lock(f"{real_path(self.path)}.{key}.lock", temporary=True):
+        async with file_lock(f"{self._file.real_path()}.{key}.lock", temporary=True):
             yield
 
     async def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
         try:
-            return await asyncio.to_thread(self._with_database, query)
+            return await asyncio.to_thread(self._file.use, query)
         except _SQLITE_ERRORS as error:
             problem, passing = _why(error), self._may_pass(error)
         with suppress(OSError, *_SQLITE_ERRORS):
-            return await asyncio.to_thread(self._with_unwritable_database, query)
+            return await asyncio.to_thread(self._file.use_unwritable, query)
         if passing:
             raise UnavailableError(f"{self!r} cannot be read at this moment ({problem}).", next_step="Try again.")
         raise CredentialsError(f"{self!r} cannot be read ({problem}).", next_step="Check the path and its permissions.")
 
     async def _write(self, change: Callable[[sqlite3.Connection], T]) -> T:
         try:
-            return await asyncio.to_thread(self._with_database, change)
+            return await asyncio.to_thread(self._file.use, change, writing=True)
         except _SQLITE_ERRORS as error:
             problem, passing = _why(error), self._may_pass(error, writing=True)
         raise SaveError(
@@ -192,53 +177,6 @@ class SqliteStore(TokenStore):
             return os.access(self.path, os.R_OK) and (not writing or may_write_in(folder))
         return code.startswith(_PASSING)
 
-    def _make_private(self) -> None:
-        """Makes a missing database with mode 0600, which SQLite's own would not have; narrows that of a present one.
-
-        Only once: closing a handle of the file releases the POSIX locks that SQLite has on it.
-        """
-        if self._private and os.path.exists(self.path):
-            return
-        with suppress(OSError, AttributeError):  # SQLite reports what cannot be opened
-            handle = os.open(real_path(self.path), os.O_CREAT | os.O_WRONLY | getattr(os, "O_NONBLOCK", 0), 0o600)
-            try:
-                status = os.fstat(handle)
-                if stat.S_ISREG(status.st_mode) and status.st_mode & 0o077 and status.st_uid == os.geteuid():
-                    os.fchmod(handle, status.st_mode & 0o600)
-            finally:
-                os.close(handle)
-        self._private = os.path.exists(self.path)
-
-    def _with_unwritable_database(self, query: Callable[[sqlite3.Connection], T]) -> T:
-        """Reads where the WAL's files cannot be made (full disk, read-only folder); not while others write."""
-        refuse_foreign_link(self.path)
-        if os.path.exists(f"{self.path}-wal") and os.path.getsize(f"{self.path}-wal"):
-            raise sqlite3.OperationalError
-        with closing(sqlite3.connect(f"file:{quote(self.path)}?immutable=1", uri=True)) as database:
-            database.text_factory = bytes
-            return query(database)
-
-    def _with_database(self, use: Callable[[sqlite3.Connection], T]) -> T:
-        refuse_foreign_link(self.path)
-        self._make_private()
-        with closing(sqlite3.connect(self.path, timeout=0)) as database:
-            _use_wal(database)
-            database.execute(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000:.0f}")
-            database.execute("PRAGMA synchronous = FULL")  # WAL's default may lose the last commits to a power cut
-            database.execute("PRAGMA secure_delete = ON")  # otherwise the file keeps the tokens of a deleted user
-            database.text_factory = bytes  # SQLite's error would quote text that is not UTF-8
-            with database:
-                if not database.execute(_IS_COMPLETE).fetchone()[0]:
-                    _complete(database)
-                return use(database)
-
-
-def _complete(database: sqlite3.Connection) -> None:
-    """Makes the table, or the index of an older one; without room for it queries are slower, and as right."""
-    database.execute(_SCHEMA)
-    with suppress(sqlite3.OperationalError):
-        database.execute(_INDEX)
-
 
 def _values(count: int) -> str:
     names = ", ".join(["CAST(? AS TEXT)"] * count)
@@ -252,18 +190,6 @@ def _text(value: bytes) -> str:
 def _stored(database: sqlite3.Connection, name: str) -> str | bytes | None:
     row = database.execute("SELECT value FROM slyapi_users WHERE name = ?", (name,)).fetchone()
     return None if row is None else row[0]
-
-
-def _use_wal(database: sqlite3.Connection) -> None:
-    """Switches a new database to WAL. Processes that do so at once get SQLITE_BUSY, whatever busy_timeout is."""
-    for _ in range(_TRIES):
-        try:
-            database.execute("PRAGMA journal_mode = WAL")
-            return
-        except sqlite3.OperationalError as error:
-            if not getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY"):
-                raise
-        time.sleep(0.01)  # after these tries the journal stays as it is until the next call: slower, and as safe
 
 
 def _check(name: str) -> None:

@@ -57,9 +57,12 @@ def join_scopes(scopes: Scopes, delimiter: str = " ") -> str:
     return scopes if isinstance(scopes, str) else delimiter.join(split_scopes(scopes))
 
 
-def missing_scopes(requested: Iterable[str], granted: Iterable[str]) -> list[str]:
-    """Scopes that were requested and not granted, in the order of the request."""
-    present = set(granted)
+def missing_scopes(requested: Iterable[str], granted: Iterable[str], *, renewable: bool = False) -> list[str]:
+    """Scopes that were requested and not granted, in the order of the request.
+
+    Many servers leave `OFFLINE` out of the granted ones: with a refresh token (`renewable`) it is granted.
+    """
+    present = {*granted, *([OFFLINE] if renewable else [])}
     return [scope for scope in requested if scope not in present]
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import BadReplyError
 from ..web.events import request_log, requested
 from ..web.messages import Reply, Request
-from ..web.urls import bare_url
+from ..web.urls import bare_url, parsed_url
 from .sessions import bare_session
 
 if TYPE_CHECKING:
@@ -77,11 +77,10 @@ async def send(
 
 async def _send(session: "aiohttp.ClientSession", request: Request, timeout: float, limit: int) -> Reply:
     import aiohttp
-    from yarl import URL
 
     response = await session.request(
         request.method,
-        URL(request.url),
+        parsed_url(request.url),
         headers=request.headers,
         data=request.data or None,
         timeout=aiohttp.ClientTimeout(total=timeout),

@@ -1,12 +1,13 @@
 """Log events, under the logger `SlyAPI`: one for each request, refresh, retry and wait.
 
 The rule: no query, header, body or token, only method, bare URL and figures; the record has the same as fields
-(`docs/observing.md` lists them), for a formatter that writes JSON.
+(`docs/log-events.md` lists them), for a formatter that writes JSON.
 """
 
 import logging
 from collections.abc import Mapping
 from datetime import datetime
+from urllib.parse import urlsplit
 
 from ..errors import ApiError, SlyError, printable
 from .messages import Request
@@ -30,11 +31,12 @@ def requested(request: Request, seconds: float, status: int | None, size: int | 
     _log(request_log, logging.DEBUG, "request", f"%(method)s %(url)s: {outcome}, %(ms).1f ms, %(bytes)s bytes", fields)
 
 
-def refreshed(host: str, why: str, until: datetime | None) -> None:
-    """A token was refreshed at `host`."""
+def refreshed(token_uri: str, why: str, until: datetime | None) -> None:
+    """A token was refreshed at the host of that endpoint."""
     if not refresh_log.isEnabledFor(logging.INFO):
         return  # the event costs more than the rest of a refresh's last step
     end = None if until is None else f"{until:%Y-%m-%dT%H:%M:%SZ}"
+    host = urlsplit(token_uri).hostname or ""
     fields = {"host": printable(host, 100), "why": why, "until": end}
     message = "Token renewed at %(host)s (%(why)s), good until " + ("%(until)s" if end else "the provider ends it")
     _log(refresh_log, logging.INFO, "refresh", message, fields)

@@ -6,9 +6,13 @@ The rule: text in, text out; an error quotes nothing that may be secret.
 import re
 from collections.abc import Container, Iterable
 from functools import lru_cache
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from ..errors import ConfigError, printable
+
+if TYPE_CHECKING:
+    from yarl import URL
 
 
 def bare_url(url: str) -> str:
@@ -23,6 +27,16 @@ def bare_url(url: str) -> str:
         return url
     authority, slash, path = rest.partition("/")
     return f"{scheme}//{authority.rpartition('@')[2]}{slash}{path}"
+
+
+def parsed_url(url: str) -> "URL":
+    """The URL as aiohttp reads it. Raises `ValueError`."""
+    from yarl import URL  # aiohttp's own
+
+    try:
+        return URL(url)
+    except IndexError as error:  # yarl 1.25 for an empty host between brackets and an "@"
+        raise ValueError("not a URL") from error
 
 
 def is_loopback_uri(uri: str) -> bool:

@@ -1,0 +1,28 @@
+"""The command with which the person grants again, for the next step of a grant that ended.
+
+The rule: it can be copied as it is where the files or the store are known, and shows no URL that may hold a password.
+"""
+
+import shlex
+
+from ..errors import GrantEndedError, printable
+from ..json_file import StrPath, display_path
+from ..stores.contract import StoredUser
+from .token_endpoint import GRANT_AGAIN
+
+
+def name_command(error: GrantEndedError, app_path: StrPath | None, entry: StoredUser | None) -> None:
+    """Names the client file and the user in the error's next step; each of them may be unknown."""
+    if error.next_step == GRANT_AGAIN:
+        error.next_step = grant_again(app_path, entry)
+
+
+def grant_again(app_path: StrPath | None, entry: StoredUser | None) -> str:
+    """`GRANT_AGAIN` with the client file and the user."""
+    from ..stores.at import command_words  # and all stores with it
+
+    app = [] if app_path is None else [display_path(app_path)]
+    user = [] if entry is None else [printable(word, 200) for word in command_words(entry)]
+    if app and user[:1] == ["--user"]:
+        user = user[1:]
+    return " ".join([GRANT_AGAIN, *map(shlex.quote, [*app, *user])])
