@@ -69,7 +69,7 @@ OPTIONAL_LIBRARIES = {
 }
 RANDOM_LIBRARIES = {"random", "secrets", "uuid"}
 MAKES_SECRETS = {
-    *("oauth2.pkce", "oauth2.login", "oauth2.client_assertion", "oauth2.signed_request", "oauth2.dpop"),
+    *("oauth2.pkce", "oauth2.login", "oauth2.client_assertion", "oauth2.dpop"),
     *("oauth1.signature",),
     *("redirect.loopback", "transport.bodies", "stores.served", "stores.encrypted"),
 }

@@ -142,7 +142,7 @@ class Signing:
     def signature(self, text: str) -> str:
         """The signature of a base string by the method (§3.4.2 to §3.4.4)."""
         if self.method == "RSA-SHA1":
-            return b64encode(rsa.sign(self.private_key, text.encode("ascii"), "SHA1")).decode("ascii")
+            return b64encode(rsa.sign(self.private_key, text.encode("ascii"))).decode("ascii")
         key = f"{escaped(self.client_secret)}&{escaped(self.token_secret)}"
         if self.method == "PLAINTEXT":
             return key

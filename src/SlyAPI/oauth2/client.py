@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from ..errors import ConfigError, CredentialsError, IdentityError, RequestTimeoutError, TokenError, clean_traceback
 from ..json_file import StrPath, display_path, read_json_file
@@ -21,13 +21,13 @@ from ..web.messages import NOTICEABLE_SKEW, Reply, Request, skew
 from ..web.secret_values import SecretForm, SecretJson, Secrets
 from ..web.urls import check_endpoint
 from .client_file import ENDPOINTS, OWN_KEYS, client_members, path_beside, read_members, saved_path
-from .dpop import Nonces, asks_for_nonce, choose_algorithm, dpop_proof, refuses_proof
+from .dpop import Nonces, choose_algorithm, dpop_proof, proof_error
 from .issuer_keys import IssuerKeys
 from .login import FinishedLogins
 from .providers import UNKNOWN, Provider, provider_of
 from .request_slots import AHEAD, TOKEN_REQUESTS, TURN, RequestSlots, Slot
 from .resource import Resource, resources_of
-from .token_endpoint import read_token_reply, refuses_client_auth
+from .token_endpoint import refuses_client_auth
 from .token_request import basic_of, token_request
 
 if TYPE_CHECKING:
@@ -39,13 +39,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 OnRefresh = Callable[[OAuth2User], Awaitable[None] | None]
 """Called with a user's new tokens after they were saved."""
-
-
-class Asked(NamedTuple):
-    """What a login asked of the id_token: its nonce, and how long ago (seconds) the person may have signed in."""
-
-    nonce: str
-    max_age: float | None = None
 
 
 class RefusedTokensError(Exception):
@@ -234,50 +227,6 @@ class Client:
         self._found_auth = first  # for this process; a user's tokens remember it across restarts
         return result, first
 
-    async def _token_call(
-        self,
-        form: SecretForm,
-        method: ClientAuth,
-        client: "ClientSession | None",
-        now: float | None,
-        *,
-        resources: Sequence[str] = (),
-        requested: list[str] | None = None,
-        previous: OAuth2User | None = None,
-        asked: Asked | None = None,
-        dpop_key: SecretJson | None = None,
-    ) -> OAuth2User:
-        """The user in the token endpoint's reply to this form; its tokens are bound to `dpop_key` (RFC 9449).
-
-        A user who is refreshed keeps their key, or none; new tokens of a client with `dpop` have a new key.
-        """
-        if previous is not None:
-            dpop_key = previous.dpop_key
-            if self.profile is not None and dpop_key is None and self.certificate is None:
-                from .profile import not_bound
-
-                raise not_bound()
-        elif self.dpop and dpop_key is None:
-            dpop_key = self._new_dpop_key()
-        reply, sent = await self._send("token_uri", form, method, client, now, resources, dpop_key=dpop_key)
-        if previous is not None:
-            sent = Secrets((*sent, previous.token))
-        user = self._read_tokens(
-            reply, clock(now), sent, requested=requested, previous=previous, dpop_key=dpop_key
-        )
-        return await self._identified(user, previous, asked, client, clock(now))
-
-    async def _identified(
-        self,
-        user: OAuth2User,
-        previous: OAuth2User | None,
-        asked: Asked | None,
-        client: "ClientSession | None",
-        now: float,
-    ) -> OAuth2User:
-        """The user of a token reply, with an identity that was verified; see `identity_calls.py`."""
-        raise NotImplementedError
-
     async def _send(
         self,
         endpoint: str,
@@ -303,35 +252,29 @@ class Client:
             from .jose import load_signing_key  # few need it
 
             key = load_signing_key(dpop_key)
+
+        async def once() -> tuple[Reply, Secrets]:
+            uri, fields = self._endpoint(endpoint), form
+            if method in BY_ASSERTION:
+                fields = SecretForm(form | await self._assertion(method, clock(now) + self.clock_skew))
+            request = token_request(uri, fields, method, self.id, self.secret or "", resources=resources)
+            request.certificate = self.certificate
+            if key is not None:
+                request.headers["DPoP"] = await self._proof(key, request, clock(now))
+            reply = await self._round_trip(request, client, clock(now))
+            return reply, fields.secrets((self.secret or "", basic_of(request)))
+
         known = self.clock_skew
-        reply, sent = await self._send_once(endpoint, form, method, client, now, resources, key)
-        if key is not None and refuses_proof(reply) and abs(self.clock_skew - known) >= NOTICEABLE_SKEW:
+        reply, sent = await once()
+        if key is None:
+            return reply, sent
+        if proof_error(reply) == "invalid_dpop_proof" and abs(self.clock_skew - known) >= NOTICEABLE_SKEW:
             self._nonces.take(reply.url, reply.headers)
-            reply, sent = await self._send_once(endpoint, form, method, client, now, resources, key)
-        if key is not None and self._nonces.take(reply.url, reply.headers) and asks_for_nonce(reply):
-            reply, sent = await self._send_once(endpoint, form, method, client, now, resources, key)
+            reply, sent = await once()
+        if self._nonces.take(reply.url, reply.headers) and proof_error(reply) == "use_dpop_nonce":
+            reply, sent = await once()
             self._nonces.take(reply.url, reply.headers)
         return reply, sent
-
-    async def _send_once(
-        self,
-        endpoint: str,
-        form: SecretForm,
-        method: ClientAuth,
-        client: "ClientSession | None",
-        now: float | None,
-        resources: Sequence[str],
-        key: "SigningKey | None",
-    ) -> tuple[Reply, Secrets]:
-        uri = self._endpoint(endpoint)
-        if method in BY_ASSERTION:
-            form = SecretForm(form | await self._assertion(method, clock(now) + self.clock_skew))
-        request = token_request(uri, form, method, self.id, self.secret or "", resources=resources)
-        request.certificate = self.certificate
-        if key is not None:
-            request.headers["DPoP"] = await self._proof(key, request, clock(now))
-        reply = await self._round_trip(request, client, clock(now))
-        return reply, form.secrets((self.secret or "", basic_of(request)))
 
     async def _proof(self, key: "SigningKey", request: Request, now: float, access_token: str | None = None) -> str:
         """The `DPoP` header of a request, dated by the provider's clock."""
@@ -353,12 +296,14 @@ class Client:
 
     async def _assertion(self, method: ClientAuth, now: float) -> dict[str, str]:
         """The form fields that prove who the client is (RFC 7523 §2.2)."""
-        from .client_assertion import client_assertion, secret_key  # imports the reader of keys, which few need
+        from .client_assertion import client_assertion  # imports the reader of keys, which few need
+        from .jose import load_signing_key
+        from .signed_tokens import secret_jwk
 
         if method == "private_key_jwt":
             key = self._signing_key()
         elif self.secret:
-            key = secret_key(self.secret)
+            key = load_signing_key(secret_jwk(self.secret), alg="HS256")
         else:
             raise ConfigError("client_secret_jwt needs the client's secret.")
         # RFC 7523 §3 leaves the audience open; the issuer cannot be confused with another server's endpoint
@@ -421,26 +366,6 @@ class Client:
             reply = await transport.send(request, client, timeout=left)
         self.clock_skew = skew(reply.headers, now)
         return reply
-
-    def _read_tokens(
-        self,
-        reply: Reply,
-        now: float,
-        sent: Secrets,
-        *,
-        requested: list[str] | None = None,
-        previous: OAuth2User | None = None,
-        dpop_key: SecretJson | None = None,
-    ) -> OAuth2User:
-        return read_token_reply(
-            reply,
-            now=now + self.clock_skew,
-            requested=requested,
-            previous=previous,
-            secrets=sent,
-            refresh_life_unit=self._facts.refresh_life_unit,
-            dpop_key=dpop_key,
-        )
 
 
 _IN_TABLE = ("revoke_uri", "userinfo_uri")

@@ -13,7 +13,8 @@ from ..errors import BadReplyError, NetworkError, TokenError, clean_traceback
 from ..tokens.client_auth import ClientAuth
 from ..tokens.scopes import Scopes, split_scopes
 from ..tokens.user import OAuth2User
-from .client import Client, clock
+from .client import clock
+from .identity_calls import IdentityCalls
 from .resource import Resource
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from .device import DeviceLogin
 
 
-class DeviceCalls(Client):
+class DeviceCalls(IdentityCalls):
     """The two calls of the device flow."""
 
     @clean_traceback

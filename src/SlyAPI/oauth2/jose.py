@@ -148,11 +148,6 @@ UNUSABLE = (ValueError, TypeError, AttributeError, LookupError)
 """Further errors of joserfc for a key that it cannot use; an unknown curve is a KeyError."""
 
 
-def require() -> None:
-    """Raises `MissingExtraError` where the package is not installed."""
-    library()
-
-
 def library() -> Any:
     """The package joserfc with the modules that are used here. Raises `MissingExtraError`."""
     try:
@@ -190,10 +185,8 @@ def _content(key: StrPath | bytes | Mapping[str, Any]) -> bytes | Mapping[str, A
 
 
 def _pem_or_jwk(content: bytes) -> bytes | Mapping[str, Any]:
-    return _parsed(content) if content.lstrip().startswith(b"{") else content
-
-
-def _parsed(content: bytes) -> Mapping[str, Any]:
+    if not content.lstrip().startswith(b"{"):
+        return content
     try:
         value = json.loads(content)
     except (ValueError, RecursionError):

@@ -142,7 +142,6 @@ class RegistrationCalls(Client):
 
         Raises `ConfigError` for a client that cannot be managed, `TokenError`, `BadReplyError`, `NetworkError`.
         """
-
         from . import registration
 
         current = await self._manage(None, client)
@@ -152,7 +151,6 @@ class RegistrationCalls(Client):
     @clean_traceback
     async def delete_registration(self, *, client: "ClientSession | None" = None) -> None:
         """Ends the registration, and with it every grant (RFC 7592 §2.3). Raises as `update_registration`."""
-
         from . import registration
 
         uri, token = self._registration()
@@ -161,7 +159,6 @@ class RegistrationCalls(Client):
 
     async def _manage(self, metadata: Mapping[str, Any] | None, client: "ClientSession | None") -> dict[str, Any]:
         """The registration as it is, or changed to `metadata`; keeps the access token that the reply renews."""
-
         from . import registration
 
         uri, token = self._registration()
@@ -190,7 +187,6 @@ class RegistrationCalls(Client):
 
         With a `key` it names the key's public half. Raises `ConfigError` for an `id` that is not such a URL.
         """
-
         from . import registration
 
         parts = urlsplit(self.id)

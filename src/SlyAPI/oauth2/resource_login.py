@@ -85,9 +85,9 @@ class ResourceLogin:
             if app != self.app:
                 self.app = app
 
-    async def first_refusal(self, client: "ClientSession | None" = None) -> Wish:
+    async def first_refusal(self) -> Wish:
         """What the resource answers to a request without a token. Raises `NetworkError`."""
-        reply = await transport.send(Request(Method.GET, self.url), client)
+        reply = await transport.send(Request(Method.GET, self.url))
         return Wish(challenge_of(reply.challenges), Secrets())
 
     async def metadata(self, wish: Wish, client: "ClientSession | None") -> ResourceMetadata | None:

@@ -154,9 +154,15 @@ def is_error(answer: Mapping[str, Any] | None) -> bool:
 
 
 def refusal(
-    reply: Reply, answer: Mapping[str, Any], where: str, *, refreshing: bool, secrets: Secrets
+    reply: Reply,
+    answer: Mapping[str, Any],
+    where: str,
+    *,
+    secrets: Secrets,
+    refreshing: bool = False,
+    setting: str = "token_uri",
 ) -> TokenError:
-    """The error for a refusal, with its kind and next step."""
+    """The error for a refusal, with its kind and next step; `setting` has the endpoint's address."""
     secrets = Secrets((*secrets, *_tokens_in(reply)))
     # masked before it is cut: a cut could leave the first half of a secret
     code, description = (masked(text[:4096], secrets) for text in _error_of(answer))
@@ -176,7 +182,7 @@ def refusal(
         description,
         kept,
         message=message,
-        next_step=next_step,
+        next_step=next_step.replace("token_uri", setting),
         kind=kind,
         retry_after=retry_after(reply.headers),
     )

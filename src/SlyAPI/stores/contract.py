@@ -218,8 +218,13 @@ def lasting_path(path: StrPath) -> str:
         return os.fspath(path)
 
 
-def as_value(store: TokenStore, name: str, text: str | bytes) -> SecretJson:
-    """The JSON object that a store holds as text. Raises `CredentialsError`, which quotes nothing of it."""
+def as_value(store: TokenStore, name: str, text: str | bytes | None) -> SecretJson:
+    """The JSON object that a store holds as text. Raises `CredentialsError`, which quotes nothing of it.
+
+    `CredentialsNotFoundError` where there is no text.
+    """
+    if text is None:
+        raise missing(store, name)
     value: Any = None
     with suppress(ValueError, TypeError, RecursionError):
         value = json.loads(text)
@@ -231,7 +236,7 @@ def as_value(store: TokenStore, name: str, text: str | bytes) -> SecretJson:
 def value_or_none(store: TokenStore, name: str, text: str | bytes | None) -> SecretJson | None:
     """The JSON object; None for what is not one, of which `load` says why."""
     with suppress(CredentialsError):
-        return None if text is None else as_value(store, name, text)
+        return as_value(store, name, text)
     return None
 
 

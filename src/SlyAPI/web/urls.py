@@ -4,9 +4,10 @@ The rule: text in, text out; an error quotes nothing that may be secret.
 """
 
 import re
+from collections.abc import Container, Iterable
 from functools import lru_cache
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from ..errors import ConfigError, printable
 
@@ -75,6 +76,17 @@ def check_endpoint(uri: str, name: str, *, allow_http: bool = False) -> str:
             next_step="Use https, or OAuth2App(..., allow_http=True) in a network you trust.",
         )
     return uri
+
+
+def with_parameters(uri: str, pairs: Iterable[tuple[str, str]], replaced: Container[str] = ()) -> str:
+    """The URI with parameters after its own, without those of its own that are `replaced`. Raises `ConfigError`."""
+    parts = urlsplit(uri)
+    own = [pair for pair in parse_qsl(parts.query, keep_blank_values=True) if pair[0] not in replaced]
+    try:
+        return urlunsplit((parts.scheme, parts.netloc, parts.path, urlencode([*own, *pairs]), ""))
+    except UnicodeEncodeError:
+        pass  # raised below: the codec's error, which holds the text, must not be its context
+    raise ConfigError("A parameter of the authorization URL contains an unpaired surrogate (U+D800 to U+DFFF).")
 
 
 # An address up to its query. A query alone may contain `://` and `?` too: Google's has the scopes as they are.
