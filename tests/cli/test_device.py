@@ -99,6 +99,13 @@ def test_what_excludes_each_other_is_a_usage_error(flags: list[str]) -> None:
     assert main(["grant", *flags, "app.json", "user.json"]) == 2
 
 
+async def test_a_provider_without_device_codes_leaves_the_pasted_address(place: Place) -> None:
+    place.client(device_uri=None)
+    ended = await place.grants("--device")
+    assert ended.code == 2
+    assert "--paste" in ended.err
+
+
 async def test_a_machines_token_is_treated_as_any_other(place: Place) -> None:
     ended = await place.runs("grant", "--client-credentials", "app.json", "machine.json", "notes")
     assert "refresh token" not in ended.err

@@ -345,8 +345,7 @@ class Client:
         if not uri:
             raise ConfigError(
                 f"No {_KINDS.get(name, 'token')} endpoint is known for this provider.",
-                next_step=f'Put "{name}" into the client file'
-                + (", or end the access on the provider's site." if name == "revoke_uri" else "."),
+                next_step=f'Put "{name}" into the client file{_OTHERWISE.get(name, "")}.',
             )
         return check_endpoint(uri, name, allow_http=self.allow_http)
 
@@ -371,6 +370,11 @@ class Client:
 
 _IN_TABLE = ("revoke_uri", "userinfo_uri")
 """The endpoints that the table of providers has for clients that do not name them."""
+_OTHERWISE = {
+    "revoke_uri": ", or end the access on the provider's site",
+    "device_uri": ", or grant with --paste, which takes the last address of any browser",
+}
+"""What else helps where the provider has no such endpoint."""
 _KINDS = {
     "revoke_uri": "revocation",
     "introspect_uri": "introspection",
