@@ -88,6 +88,20 @@ def test_the_next_step_is_a_command_that_names_every_file(
     assert f"    python -m SlyAPI {command}\n" in capsys.readouterr().err
 
 
+def test_a_client_without_a_consent_page_is_ready_for_a_token_of_the_program_itself(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "secret").write_text("s")
+    assert main(["scaffold", "--token-uri", "https://a.example/t", "--id", "me", "--secret-file", "secret"]) == 0
+    assert "    python -m SlyAPI grant --client-credentials app.json machine.json\n" in capsys.readouterr().err
+
+
+def test_an_issuer_without_https_gets_the_right_spelling(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["scaffold", "--issuer", "login.example.com"]) == 2
+    assert "https://login.example.com" in capsys.readouterr().err
+    assert not (here / "app.json").exists()
+
+
 def test_further_keys_come_only_when_given(here: Path) -> None:
     more = ["--redirect-uri", "http://127.0.0.1:9/cb", "--client-auth", "basic"]
     assert main(["scaffold", *more]) == 0

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from SlyAPI import OAuth2, OAuth2App, OAuth2User, WebAPI
-from SlyAPI.errors import ConfigError
+from SlyAPI.errors import CredentialsError
 from SlyAPI.stores import MemoryStore
 from tests.support.issuer import CLIENT_SECRET, NOW, Issuer
 
@@ -84,7 +84,7 @@ async def test_tokens_go_to_the_client_and_issuer_that_their_file_notes(
     if fits:
         await way(client_of(issuer), user, issuer, tmp_path)
         return
-    with pytest.raises(ConfigError) as refused:
+    with pytest.raises(CredentialsError) as refused:
         await way(client_of(issuer), user, issuer, tmp_path)
     assert refused.value.kind == "configuration"
     assert server.seen == []
@@ -98,5 +98,5 @@ async def test_a_client_without_an_issuer_is_compared_by_its_id(serve: Serve, tm
     app = client_of(issuer)
     app.issuer = None
     await by_entry(app, {**TOKENS, "client_id": "client", "issuer": issuer.origin}, issuer, tmp_path)
-    with pytest.raises(ConfigError):
+    with pytest.raises(CredentialsError):
         await by_entry(app, {**TOKENS, "client_id": "other", "issuer": issuer.origin}, issuer, tmp_path)

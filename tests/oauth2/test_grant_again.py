@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from SlyAPI import GrantEndedError, OAuth2, OAuth2App
+from SlyAPI.errors import CredentialsNotFoundError
 from SlyAPI.stores import EncryptedStore, FileStore, MemoryStore, SqliteStore, TokenStore
 from tests.support.refreshing import INVALID_GRANT
 
@@ -81,3 +82,12 @@ async def test_a_strange_name_is_quoted_and_controls_no_terminal(place: Place) -
     step = await step_of(place, place.app, entry)
     assert step.isprintable()
     assert shlex.split(step)[-2:] == ["--name", "it's [31m"]
+
+
+async def test_a_user_file_that_is_missing_is_made_with_the_client_file_that_is_there(place: Place) -> None:
+    with pytest.raises(CredentialsNotFoundError) as caught:
+        OAuth2(app_file(place), "alice.json")
+    assert caught.value.next_step == "Make one with: python -m SlyAPI grant app.json alice.json"
+    with pytest.raises(CredentialsNotFoundError) as caught:
+        OAuth2(place.app, "alice.json")
+    assert caught.value.next_step == "Make one with: python -m SlyAPI grant --user alice.json"

@@ -295,6 +295,29 @@ async def test_tokens_that_are_not_saved_yet_serve_all_objects_of_the_user_and_a
     assert (await store.load("alice"))["refresh_token"] == "refresh-token-2"
 
 
+async def test_a_hook_that_calls_the_api_never_waits_for_a_renewal_that_waits_for_the_hook(place: Place) -> None:
+    """Also where the store refuses the tokens before, so that the refresh goes on when its callers have gone on."""
+    store = AwayStore()
+    api = await stored(place, store)
+    auth(api).app.save_timeout = 0.0
+    store.saves = 1000
+    heard: list[str] = []
+
+    async def hook(user: OAuth2User) -> None:
+        place.clock.now += 1000  # a token that is due already, as any that the API refuses
+        heard.append(user.token)
+        await api.get_json("/")
+
+    await api.get_json("/")
+    auth(api).on_refresh = hook
+    place.clock.now += 1000
+    async with asyncio.timeout(20):
+        await api.get_json("/")
+    assert heard == ["new-token-2"]
+    store.saves = 0
+    await api.close()
+
+
 @pytest.mark.parametrize("error", [OSError(24, "EMFILE"), RuntimeError("a store's own"), asyncio.CancelledError()])
 async def test_a_read_that_fails_sends_nothing_and_overwrites_nothing(place: Place, error: BaseException) -> None:
     class Unreadable(MemoryStore):

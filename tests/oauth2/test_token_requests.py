@@ -4,18 +4,23 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
+import aiohttp
 import pytest
 from aiohttp import web
 
 from SlyAPI import OAuth2, OAuth2App, OAuth2User, SlyError
 from SlyAPI.errors import RequestTimeoutError
-from SlyAPI.stores import MemoryStore
+from SlyAPI.stores import MemoryStore, TokenStore
 from SlyAPI.web import Method, Request
+from tests.simulation.http import Response, Session
+from tests.support import virtual_time
 
 if TYPE_CHECKING:
     from tests.conftest import Serve
@@ -142,3 +147,61 @@ def test_each_event_loop_has_turns_of_its_own_and_so_has_a_copy_of_the_app() -> 
 
     for _ in range(3):
         asyncio.run(two_at_once())
+
+
+class Counted(MemoryStore):
+    """Counts the locks that are held."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held = self.most = 0
+
+    @asynccontextmanager
+    async def lock(self, name: str) -> AsyncGenerator[None, None]:
+        async with super().lock(name):
+            self.held += 1
+            self.most = max(self.most, self.held)
+            yield
+            self.held -= 1
+
+
+async def kept(store: TokenStore, count: int) -> None:
+    for number in range(count):
+        await store.save(str(number), expired(number).to_dict())
+
+
+async def test_of_many_users_who_expire_together_few_are_locked_at_once(serve: Serve) -> None:
+    endpoint, store = Endpoint(), Counted()
+    await kept(store, 100)
+    app = app_at((await serve(endpoint)).origin, token_requests=5)
+    calls = [asyncio.create_task(sign(app, store.user(str(number)))) for number in range(100)]
+    await until(lambda: endpoint.inside == 5)
+    endpoint.gate.set()
+    await asyncio.gather(*calls)
+    assert store.most == 10
+
+
+class Answered(Session):
+    """In the place of `aiohttp.ClientSession`: every token request is answered at once."""
+
+    async def request(self, method: str, url: Any, **_: Any) -> Response:
+        answer = b'{"access_token": "new", "token_type": "Bearer", "expires_in": 3600}'
+        return Response((200, {"Content-Type": "application/json"}, answer))
+
+
+def test_users_whom_another_program_has_locked_keep_others_waiting_for_seconds_only() -> None:
+    async def scenario() -> float:
+        store, app = MemoryStore(), app_at("https://p.example", token_requests=1)
+        await kept(store, 6)
+        async with AsyncExitStack() as other_program:
+            for number in range(5):
+                await other_program.enter_async_context(store.lock(str(number)))
+            calls = [asyncio.create_task(sign(app, store.user(str(number)))) for number in range(6)]
+            assert await calls[5] == "Bearer new"
+            took = asyncio.get_running_loop().time()
+            assert not any(call.done() for call in calls[:5])
+        assert await asyncio.gather(*calls) == ["Bearer new"] * 6
+        return took
+
+    with mock.patch.object(aiohttp, "ClientSession", Answered):
+        assert virtual_time.run(scenario()) < 10

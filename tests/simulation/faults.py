@@ -242,7 +242,7 @@ ENDING: dict[str, tuple[int, bytes]] = {
 }
 """Refusals that say that it is."""
 DISK_ERRORS: dict[str, tuple[str, ...]] = {
-    "open": ("EMFILE", "EIO", "EACCES", "EROFS"),
+    "open": ("EMFILE", "EIO", "EACCES"),
     "read": ("EIO",),
     "write": ("ENOSPC", "EIO"),
     "fsync": ("ENOSPC", "EIO"),

@@ -185,3 +185,20 @@ async def test_an_event_loop_that_ends_closes_its_session_for_all(host: Host) ->
     assert ended.closed
     assert again.closed
     assert again is not ended
+
+
+async def test_a_token_reply_is_kept_where_the_end_of_a_program_cancels_the_task_that_closes_connections(
+    serve: Serve,
+) -> None:
+    before: set[asyncio.Task[Any]] = set()
+
+    async def answer(_: web.Request) -> web.Response:
+        before.update(asyncio.all_tasks())
+        return web.json_response({"access_token": "new"})
+
+    sending = asyncio.create_task(send(Request(Method.POST, (await serve(answer)).origin)))
+    while not sending.done():  # aiohttp closes connections in a task of its own, which `asyncio.run` finds and cancels
+        for task in asyncio.all_tasks() - before if before else ():
+            task.cancel()
+        await asyncio.sleep(0)
+    assert (await sending).status == 200

@@ -5,8 +5,10 @@ import base64
 import html
 import json
 import posixpath
+import random
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
@@ -606,3 +608,41 @@ async def test_a_refusal_says_what_to_do_next(serve: Serve, status: int, headers
     error = await _refused(await serve(handler), HeaderApiKey("X-Api-Key", KEY))
     assert step in error.next_step
     assert error.retry_after == (3.0 if headers.get("Retry-After") else None)
+
+
+# Any answers, in any order.
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("seed", range(25))
+async def test_whatever_two_origins_answer_the_credential_stays_at_home_and_nothing_goes_on_without_end(
+    serve: Serve, seed: int, method: str
+) -> None:
+    choose = random.Random(seed)
+
+    def answer(home: str, away: str) -> web.Response:
+        what = choose.choice(["ok", "move", "move", "move", "refuse", "error"])
+        if what == "move":
+            target = choose.choice([home, away, "", "//" + away.removeprefix("http://")]) + f"/{choose.random()}"
+            return web.Response(status=choose.choice([301, 302, 303, 307, 308]), headers={"Location": target})
+        if what == "refuse":
+            status, challenge = choose.choice(list(REFUSALS.values()))
+            return web.Response(status=status, headers={"WWW-Authenticate": challenge, "DPoP-Nonce": "n"})
+        return web.json_response({}, status=200 if what == "ok" else choose.choice([404, 429, 500]))
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        return answer(server.origin, other.origin)
+
+    server, other = await serve(handler), await serve(handler)
+    for _ in range(12):
+        auth = Levels()
+        server.seen.clear()
+        other.seen.clear()
+        api = api_at(server.origin, auth)
+        with suppress(SlyError):
+            await (api.get_json("/") if method == "GET" else api.post_form("/", data={"a": "b"}))
+        assert not [seen for seen in other.seen if "X-Level" in seen.headers or seen.body or seen.method != "GET"]
+        signed = ["X-Level" in seen.headers for seen in server.seen]
+        assert signed == sorted(signed, reverse=True), "once led away, it stays unsigned"
+        assert auth.renewals <= 1
+        assert len(server.seen) + len(other.seen) <= 11 + 2

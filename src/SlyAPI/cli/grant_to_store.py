@@ -20,7 +20,9 @@ from ..flow.git_guard import guard
 from ..flow.grant import GrantOptions
 from ..flow.ways import grant_by_chosen_way
 from ..flow.wizard import ask_scopes, needs_scopes, say_limits
+from ..json_file import display_path
 from ..oauth2 import OAuth2App, OAuth2User
+from ..stores.at import command_words
 from .chosen_user import ChosenUser, entry_to_make
 from .refreshing import still_valid
 from .results import print_json
@@ -93,5 +95,6 @@ async def _granted(
     finally:
         await chosen.entry.store.close()
     console.say(f"Granted. {chosen.label} was saved.")
-    say_limits(user, console)
+    app_path = "APP.json" if app._path is None else display_path(app._path)
+    say_limits(user, console, [app_path, *command_words(chosen.entry)])
     return user

@@ -4,7 +4,7 @@ import inspect
 import os
 import shlex
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from enum import Enum
@@ -18,7 +18,6 @@ from ..errors import (
     UnavailableError,
     WouldOverwriteError,
     clean_traceback,
-    printable,
 )
 from ..json_file import StrPath, check_writable, display_path, read_json_file, write_json_file
 from ..oauth1 import OAuth1App, OAuth1User
@@ -32,7 +31,7 @@ from .ctrl_c import ctrl_c_as_interrupted
 from .git_guard import guard
 from .grant import GrantOptions, Save
 from .grant_oauth1 import grant_oauth1
-from .scaffold import TEMPLATES, ScaffoldOptions, check_values, client_json, find_provider
+from .scaffold import TEMPLATES, ScaffoldOptions, check_values, client_json, find_provider, no_scheme
 from .ways import grant_by_chosen_way
 
 _PROGRAM = "python -m SlyAPI"
@@ -148,7 +147,7 @@ def _ask_provider(console: Console) -> tuple[str, Provider | None]:
         try:
             is_address = not name or name.startswith(("https://", "http://"))
             if not is_address and "." in name:
-                raise ConfigError(f"The URL of an issuer begins with https://, such as https://{printable(name, 80)}")
+                raise no_scheme(name)
             return name, None if is_address else find_provider(name)
         except ConfigError as error:
             if not console.interactive:
@@ -162,6 +161,10 @@ def say_written(path: StrPath, console: Console, program: str = _PROGRAM) -> Non
     missing = to_fill_in(client)
     console.status = f"{display_path(path)} was written."
     console.say(f"{display_path(path)} was written (mode 0600).")
+    if missing == ["auth_uri"]:
+        console.say("A token of the program itself, without a user:")
+        command = [*program.split(), "grant", "--client-credentials", display_path(path), "machine.json"]
+        console.say(f"    {shlex.join(command)}")
     if missing == ["secret"]:  # some clients have none (RFC 6749 §2.1), and only the provider knows
         console.say("Fill in secret if the client has one, then run:")
     else:
@@ -194,7 +197,8 @@ async def grant_to_file(
     user = await _to_file(
         lambda save: grant_by_chosen_way(app, scopes, options, console, save), OAuth2User.to_dict, user_path, console
     )
-    say_limits(user, console)
+    app_path = "APP.json" if app._path is None else display_path(app._path)
+    say_limits(user, console, [app_path, "USER.json" if user_path == "-" else display_path(user_path)])
     return user
 
 
@@ -228,13 +232,23 @@ async def _to_file(
     return user
 
 
-def say_limits(user: OAuth2User, console: Console) -> None:
-    """Says which requested scopes were not granted, and that a grant cannot be refreshed."""
+def say_limits(user: OAuth2User, console: Console, words: Sequence[str]) -> None:
+    """Says which requested scopes were not granted, and that a grant cannot be refreshed.
+
+    `words` are those of the command line for its client file and user.
+    """
     say_missing(user, console)
-    if user.refresh_token is None and user.expires_at is not None:
+    machine = (user.extra or {}).get("grant_type") == "client_credentials"
+    if user.refresh_token is None and user.expires_at is not None and not machine:
         console.say("The provider issued no refresh token: the grant ends when the access token expires.")
         if OFFLINE in (user.requested_scopes or ()):
-            console.say(ASK_FOR_CONSENT)
+            console.say(ASK_FOR_CONSENT, f"    {consent_command(words, user)}")
+
+
+def consent_command(words: Sequence[str], user: OAuth2User) -> str:
+    """The command that grants again for the same scopes, with the consent page."""
+    scopes = user.requested_scopes or user.scopes
+    return shlex.join(["python", "-m", "SlyAPI", "grant", *words, *scopes, "--force", "--param", "prompt=consent"])
 
 
 def say_missing(user: OAuth2User, console: Console) -> None:
@@ -308,6 +322,8 @@ def needs_scopes(app: OAuth2App, options: GrantOptions) -> bool:
 def ask_scopes(console: Console, before: OAuth2User | None = None) -> list[str]:
     """The scopes that the user types. On a terminal Enter repeats those of `before`, the user that is replaced."""
     known = (before.requested_scopes or before.scopes) if before is not None and console.interactive else []
+    if console.interactive and not known:
+        console.say("Scopes are what the program may do; the provider's documentation lists them.")
     question = f"Scopes, separated by spaces; Enter for {'these' if known else 'none'}"
     return console.ask(question, "--scope", " ".join(known)).split()
 

@@ -227,8 +227,8 @@ class OAuth2App(LoginRequests, DeviceCalls, MachineCalls, RegistrationCalls):
         """The user with new tokens (RFC 6749 §6); the refresh token stays unless the reply has a new one.
 
         `client` lends its connections (None: our own session), `now` is in epoch seconds. Raises
-        `GrantEndedError` if the refresh token is refused for good, `ConfigError` if it is noted to be of another client
-        or issuer, `IdentityError` for an id_token that is refused, `TokenError`, `BadReplyError`, `NetworkError`.
+        `GrantEndedError` if the refresh token is refused for good, `CredentialsError` if it is noted to be of another
+        client or issuer, `IdentityError` for a refused id_token, `TokenError`, `BadReplyError`, `NetworkError`.
         """
         try:
             return await self._refreshed(client, user, resource=resource, now=now)
@@ -267,7 +267,7 @@ class OAuth2App(LoginRequests, DeviceCalls, MachineCalls, RegistrationCalls):
         """Ends the user's grant at the provider (RFC 7009); a grant that has ended before is not an error.
 
         Raises `ConfigError` if no revocation endpoint is known, or the tokens are noted to be of another client or
-        issuer, `TokenError`, `NetworkError`.
+        issuer (`CredentialsError`), `TokenError`, `NetworkError`.
         """
         check_bound(user, self)
         form = revocation_form(user)

@@ -6,7 +6,7 @@ client that the program gives, as it was with 0.6.
 
 from typing import Protocol, TypeVar
 
-from ..errors import ConfigError, printable
+from ..errors import CredentialsError, printable
 from ..tokens.user import OAuth2User
 
 
@@ -31,13 +31,13 @@ def is_bound(user: OAuth2User, app: _Client) -> bool:
 
 
 def check_bound(user: OAuth2User, app: _Client) -> None:
-    """Raises `ConfigError` for tokens of another client or issuer, where both are known."""
+    """Raises `CredentialsError` for tokens of another client or issuer, where both are known."""
     if not user.extra:
         return
     for name, ours in (("client_id", app.id), ("issuer", app.issuer)):
         theirs = user.extra.get(name)
         if theirs and ours and theirs != ours:
-            raise ConfigError(
+            raise CredentialsError(
                 f"The user's tokens are from {printable(theirs, 100)!r} ({name}), and the client is "
                 f"{printable(ours, 100)!r}: nothing was sent.",
                 next_step="Give the client file of that grant, or grant again with this one.",

@@ -25,7 +25,7 @@ from .dpop import Nonces, choose_algorithm, dpop_proof, proof_error
 from .issuer_keys import IssuerKeys
 from .login import FinishedLogins
 from .providers import UNKNOWN, Provider, provider_of
-from .request_slots import TOKEN_REQUESTS, RequestSlots
+from .request_slots import AHEAD, TOKEN_REQUESTS, TURN, RequestSlots, Slot
 from .resource import Resource, resources_of
 from .token_endpoint import refuses_client_auth
 from .token_request import basic_of, token_request
@@ -100,6 +100,7 @@ class Client:
     extra: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
     _finished: FinishedLogins = field(default_factory=FinishedLogins, init=False, repr=False, compare=False)
     _slots: RequestSlots = field(default_factory=RequestSlots, init=False, repr=False, compare=False)
+    _turns: RequestSlots = field(default_factory=RequestSlots, init=False, repr=False, compare=False)
     _nonces: Nonces = field(default_factory=Nonces, init=False, repr=False, compare=False)
     _issuer_keys: IssuerKeys = field(default_factory=IssuerKeys, init=False, repr=False, compare=False)
     _logouts: FinishedLogins = field(default_factory=FinishedLogins, init=False, repr=False, compare=False)
@@ -338,8 +339,7 @@ class Client:
 
     def _endpoint(self, name: str) -> str:
         """The address of `token_uri`, `revoke_uri` or another endpoint, with a certificate its alias (RFC 8705 §5)."""
-        known = {"revoke_uri": self._facts.revoke_uri, "userinfo_uri": self._facts.userinfo_uri}
-        uri = getattr(self, name) or known.get(name)
+        uri = getattr(self, name) or (getattr(self._facts, name) if name in _IN_TABLE else None)
         if self.certificate is not None:
             uri = self.mtls_aliases.get(ENDPOINTS.get(name, "token_endpoint")) or uri
         if not uri:
@@ -356,15 +356,21 @@ class Client:
             resource = (user.extra or {}).get("resource")
         return resources_of(self.resource if resource is None else resource)
 
+    def _turn(self) -> Slot:
+        """The turn of one refresh among those of this event loop, for its lock, its request and its save."""
+        return self._turns.slot(self.token_uri, AHEAD * self.token_requests, self.token_timeout, TURN)
+
     async def _round_trip(self, request: Request, client: "ClientSession | None", now: float) -> Reply:
         """The one way to the provider: at most so many requests at once; notes how far its clock is ahead."""
         check_endpoint(request.url, "token_uri", allow_http=self.allow_http)
-        async with self._slots.slot(request, self.token_requests, self.token_timeout) as left:
+        async with self._slots.slot(request.url, self.token_requests, self.token_timeout) as left:
             reply = await transport.send(request, client, timeout=left)
         self.clock_skew = skew(reply.headers, now)
         return reply
 
 
+_IN_TABLE = ("revoke_uri", "userinfo_uri")
+"""The endpoints that the table of providers has for clients that do not name them."""
 _KINDS = {
     "revoke_uri": "revocation",
     "introspect_uri": "introspection",

@@ -1,4 +1,4 @@
-"""The command with which the person grants again, for the next step of a grant that ended.
+"""The command with which a person grants, for the next step of an error: again, or for the first time.
 
 The rule: it can be copied as it is where the files or the store are known, and shows no URL that may hold a password.
 """
@@ -8,6 +8,7 @@ import shlex
 from ..errors import GrantEndedError, printable
 from ..json_file import StrPath, display_path
 from ..stores.contract import StoredUser
+from ..tokens.recognise import HINT
 from .token_endpoint import GRANT_AGAIN
 
 
@@ -26,3 +27,8 @@ def grant_again(app_path: StrPath | None, entry: StoredUser | None) -> str:
     if app and user[:1] == ["--user"]:
         user = user[1:]
     return " ".join([GRANT_AGAIN, *map(shlex.quote, [*app, *user])])
+
+
+def first_grant(app_path: StrPath, user_path: StrPath) -> str:
+    """The next step where there is no user file yet."""
+    return " ".join([HINT, *map(shlex.quote, [display_path(app_path), display_path(user_path)])])

@@ -80,7 +80,7 @@ class Outcome:
         return isinstance(self._error, asyncio.CancelledError)
 
     def end(self, error: BaseException | None = None) -> None:
-        """Wakes the callers, for whom `wait` raises the error."""
+        """Wakes the callers; their `wait` raises the error."""
         self._ended, self._error = True, error
         for waiter in self._waiters:
             if not waiter.done():
@@ -120,6 +120,8 @@ class Refresh:
         self.context: Context | None = None
         """Of that caller; a tracer finds the token request below the call that needs it."""
         self.outer = _notifying.get()
+        self.notifying = False
+        """Whether it waits for a hook now."""
         self.done = Outcome()
         self.callers, self.turns = 0, asyncio.Lock()
         """Its callers go on one after the other, so that later calls find the connections of earlier ones."""
@@ -163,10 +165,11 @@ class Refresh:
             await held.load()
             if not held.is_due():
                 return self.done.end()
-        async with Locked(held):
+        async with held.source.turn(held.user), Locked(held):
             renewed = await self._renewed()
         if self.replaced and held.is_due() and not self.done.done():
-            async with Locked(held):  # anew: the lock on a file ended as the file was replaced
+            # the lock on a file ended as the file was replaced
+            async with held.source.turn(held.user), Locked(held):
                 renewed = await self._renewed()
         if self.done.done():
             return
@@ -339,9 +342,13 @@ class Refresh:
         self.joinable = False
         if self.refused is None:
             refreshed(app.token_uri, self.why, renewed.expires_at)
-        for hook in (app.on_refresh, held.rare.on_refresh):
-            if hook is not None:
-                await self.steps.finish(self._notify(hook, renewed), LAST_TRY)
+        self.notifying = True
+        try:
+            for hook in (app.on_refresh, held.rare.on_refresh):
+                if hook is not None:
+                    await self.steps.finish(self._notify(hook, renewed), LAST_TRY)
+        finally:
+            self.notifying = False
 
     async def _notify(self, hook: OnRefresh, user: OAuth2User) -> None:
         """Calls a hook; its failure is reported to the event loop's handler."""
@@ -369,7 +376,7 @@ _notifying: ContextVar[Refresh | None] = ContextVar("_notifying", default=None)
 def is_hook_of(held: HeldUser) -> bool:
     """Whether the caller is a hook that a refresh of this user waits for, or a hook within that hook."""
     refresh = _notifying.get()
-    while refresh is not None and (refresh.key != held.key or refresh.done.done()):
+    while refresh is not None and (refresh.key != held.key or not refresh.notifying):
         refresh = refresh.outer
     return refresh is not None
 

@@ -165,6 +165,8 @@ def read_registration(
             next_step="Register redirect URIs that this server takes.",
             kind="configuration",
         )
+    if uris is not None and echoed is not None:  # in our order, whose first one logins use
+        client["redirect_uris"] = [*uris, *(uri for uri in echoed if uri not in uris)]
     managed, token = (client.get(name) for name in ("registration_client_uri", "registration_access_token"))
     if managed is not None:
         check_endpoint(str(managed), "registration_client_uri", allow_http=allow_http)

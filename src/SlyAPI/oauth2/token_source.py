@@ -5,7 +5,7 @@ The rule: a source sends one token request and reads its reply. It knows nothing
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from ..stores import StoredUser
@@ -33,9 +33,20 @@ class TokenSource(ABC):
     def __init__(self, app: OAuth2App) -> None:
         self.app = app
 
+    def check_target(self, url: str) -> None:
+        """Raises `OriginError` for a request that may not have the tokens, where `logs_in`."""
+        raise NotImplementedError
+
     def begins_anew(self, user: OAuth2User) -> bool:
         """Whether `new_tokens` asks a person, whatever refresh token the user has."""
         return False
+
+    def turn(self, user: OAuth2User) -> AbstractAsyncContextManager[object]:
+        """A place among the refreshes at work: the first of thousands that begin at once are done before the last lock.
+
+        A person who is asked keeps nobody waiting. Raises `RequestTimeoutError` after `token_timeout`.
+        """
+        return nullcontext() if self.begins_anew(user) else self.app._turn()
 
     def lock(self, entry: StoredUser) -> AbstractAsyncContextManager[None]:
         """The lock under which new tokens are asked for and saved."""
@@ -74,4 +85,5 @@ class RefreshTokenSource(TokenSource):
         return self.app.can_refresh(user)
 
     async def new_tokens(self, client: "ClientSession | None", user: OAuth2User, now: float) -> OAuth2User:
-        return await self.app._refreshed(client, user, now=now)
+        overridden = getattr(self.app.refresh, "__func__", None) is not OAuth2App.refresh
+        return await (self.app.refresh if overridden else self.app._refreshed)(client, user, now=now)

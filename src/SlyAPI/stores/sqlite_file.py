@@ -79,10 +79,9 @@ class SqliteFile:
             return query(database)
 
     def is_surely_writable(self) -> bool:
-        """Whether the last call could use the file, and access(2) reports that the next one may write.
+        """Whether the last call could use the file, and the next one may write it, by access(2).
 
-        SQLite writes to the file, and to those next to it, which it makes. To begin a transaction would cost as much
-        as a save.
+        SQLite writes to the file, and makes two others with its name. To begin a transaction would cost as much as a save.
         """
         if not self._is_prepared():
             return False

@@ -14,8 +14,7 @@ Scopes = str | Iterable[str]
 OFFLINE = "offline_access"
 """The scope that requests a refresh token (OpenID Connect Core §11)."""
 ASK_FOR_CONSENT = (
-    "If the provider speaks OpenID Connect, grant again with --force --param prompt=consent: "
-    "some issue a refresh token only then."
+    "Some providers that speak OpenID Connect issue one only if they show the consent page. Grant again with:"
 )
 """For a grant that requested `OFFLINE` and got no refresh token (OpenID Connect Core §11)."""
 
@@ -33,9 +32,11 @@ def split_scopes(scopes: Any) -> list[str]:
         return []
     if isinstance(scopes, str):
         return _each_once(scopes.replace(",", " ").split())
-    if isinstance(scopes, Mapping) or not isinstance(scopes, Iterable):
+    if not isinstance(scopes, list) and (isinstance(scopes, Mapping) or not isinstance(scopes, Iterable)):
         raise ConfigError("scopes are neither text nor a list.")
     listed = list[Any](scopes)
+    if not listed:
+        return listed
     if not all(isinstance(scope, str) for scope in listed):
         raise ConfigError("a scope in the list is not a string.")
     return _each_once(scope for scope in listed if scope)

@@ -170,7 +170,7 @@ def _sendable(name: str, token: Any) -> str:
 def _refresh_token(token: Any) -> str | None:
     if token is None or token == "":
         return token  # type: ignore[no-any-return]
-    if not isinstance(token, str) or not all(" " <= c <= "~" for c in token):  # RFC 6749 A.17
+    if not isinstance(token, str) or not (token.isascii() and token.isprintable()):  # RFC 6749 A.17
         raise BadReplyError("refresh_token is not a token (RFC 6749 A.17).")
     return token
 

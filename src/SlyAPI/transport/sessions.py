@@ -39,15 +39,31 @@ class Lent:
             cookie_jar=aiohttp.DummyCookieJar(),  # one user's cookies must not go out with another's request
             trace_configs=[*trace_configs],
         )
-        # by id, because a client may be a dataclass, which has no hash
-        self.users: weakref.WeakValueDictionary[int, object] = weakref.WeakValueDictionary()
+        self.users: dict[int, weakref.ref[object]] = {}
+        """By id, because a client may be a dataclass, which has no hash."""
+
+    def join(self, user: object) -> None:
+        """Counts a user until it leaves or is collected."""
+        number, users = id(user), self.users
+        users[number] = weakref.ref(user, lambda _: users.pop(number, None))
+
+    def leave(self, user: object) -> bool:
+        """Whether the user was the last one."""
+        return self.users.pop(id(user), None) is not None and not self.users
 
     async def close(self) -> None:
         """Closes the session, after the token requests on its connections."""
         self.closed = True
         while uses := _USES.get(self.session):  # more may begin meanwhile
             await asyncio.wait(uses)
-        await self.session.close()
+        try:
+            await self.session.close()
+        except asyncio.CancelledError:
+            # aiohttp closes connections in a task of its own, which the end of a program may cancel: the reply of a
+            # token request that is the last one in the session must not be lost with it
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
 
 
 class Sessions(PerLoop[Lent]):
@@ -62,13 +78,13 @@ class Sessions(PerLoop[Lent]):
     def join(self, user: object) -> Lent:
         """The running loop's, open until all its users left or were collected."""
         lent = self.get()
-        lent.users[id(user)] = user
+        lent.join(user)
         return lent
 
     async def leave(self, user: object) -> None:
         """Closes the running loop's if the user was its last one."""
         lent = self.held()
-        if lent is not None and lent.users.pop(id(user), None) is user and not lent.users:
+        if lent is not None and lent.leave(user):
             await self.close()
 
 
