@@ -31,7 +31,12 @@ class Line(NamedTuple):
 def note(folder: str, file: str, value: Mapping[str, Any]) -> None:
     """Adds the line of a file that was written, if the folder has an index. Whatever fails, the next reader heals."""
     with suppress(OSError):
-        _append(folder, {file: Line(_mark(os.stat(os.path.join(folder, file))), _ends(value))})
+        handle = _opened(folder, os.O_WRONLY | os.O_APPEND)
+        try:
+            line = Line(_mark(os.stat(os.path.join(folder, file))), _ends(value))
+            os.write(handle, _written(file, line))
+        finally:
+            os.close(handle)
 
 
 def files_ending(
