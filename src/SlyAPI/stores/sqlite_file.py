@@ -81,7 +81,7 @@ class SqliteFile:
     def is_surely_writable(self) -> bool:
         """Whether the last call could use the file, and the next one may write it, by access(2).
 
-        SQLite writes to the file, and makes two others with its name. Beginning a transaction would cost as much as a save.
+        SQLite writes to the file, and makes two others with its name. Beginning a transaction costs as much as a save.
         """
         if not self._is_prepared():
             return False
