@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests.bench import imports, plot
 from tests.bench.measure import ROOT
-from tests.bench.sections import calls, growth, memory, peers, refreshes, stampedes, transfers
+from tests.bench.sections import calls, growth, memory, peers, refreshes, saves, stampedes, transfers
 
 PAGE = ROOT / "docs" / "performance.md"
 
@@ -31,6 +31,7 @@ SECTIONS: dict[str, Callable[[bool], str]] = {
     "calls": calls,
     "refreshes": refreshes,
     "transfers": transfers,
+    "saves": saves,
     "peers": peers,
     "imports": _imports,
     "memory": memory,

@@ -153,8 +153,9 @@ async def fill(store: TokenStore, first: int, last: int) -> None:
                     await client.zadd(f"{store.prefix}ends:{token}", scores)
             await client.set(f"{store.prefix}ends:checked", 1)
     elif first and isinstance(store, PostgresStore):
+        copying = psycopg.sql.SQL("COPY {} (name, value) FROM STDIN").format(psycopg.sql.Identifier(store.table))
         async with await psycopg.AsyncConnection.connect(store._dsn[0]) as connection:
-            async with connection.cursor() as cursor, cursor.copy("COPY slyapi_users (name, value) FROM STDIN") as copy:
+            async with connection.cursor() as cursor, cursor.copy(copying) as copy:
                 for row in rows:
                     await copy.write_row(row)
     elif first and isinstance(store, FileStore):

@@ -122,6 +122,15 @@ def transfers(quick: bool) -> str:
     return table([f"{size >> 20:,} MB over loopback", "by hand, MB/s", "SlyAPI, MB/s", "throughput, times"], rows)
 
 
+def saves(quick: bool) -> str:
+    """CPU of a save, client and server together, without the index of token ends and with it."""
+    users, count, rounds = (1_000, 500, 2) if quick else (10_000, 5_000, 5)
+    command = [sys.executable, "-m", "tests.bench.saves", str(users), str(count), str(rounds)]
+    ran = subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    rows = [[store, *_compared(*both)] for store, both in json.loads(ran.stdout).items()]
+    return table([f"a save among {users:,} users", "without the index, µs of CPU", "with it, µs of CPU", "times"], rows)
+
+
 def _compared(by_hand: float, ours: float, unit: float = MICRO) -> tuple[str, str, str]:
     return f"{by_hand * unit:.0f}", f"{ours * unit:.0f}", f"{ours / by_hand:.2f}"
 
