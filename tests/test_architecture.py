@@ -26,7 +26,7 @@ WINGS: dict[str, str] = {
     "errors": "",
     "names": "",
     "web": "errors names",
-    "json_file": "errors",
+    "json_file": "errors web",
     "paging": _WORDS,
     "limits": _WORDS,
     "retry": _WORDS,
@@ -69,7 +69,7 @@ OPTIONAL_LIBRARIES = {
 }
 RANDOM_LIBRARIES = {"random", "secrets", "uuid"}
 MAKES_SECRETS = {
-    *("oauth2.pkce", "oauth2.login", "oauth2.client_assertion", "oauth2.signed_request", "oauth2.dpop"),
+    *("oauth2.pkce", "oauth2.login", "oauth2.client_assertion", "oauth2.dpop"),
     *("oauth1.signature",),
     *("redirect.loopback", "transport.bodies", "stores.served", "stores.encrypted"),
 }

@@ -443,7 +443,7 @@ def made(cls: type[errors.SlyError]) -> errors.SlyError:
 
 
 def test_the_page_of_the_files_has_every_key_that_they_may_have() -> None:
-    keys = [row[0].strip("`") for row in rows_of("files.md")]
+    keys = [row[0].strip("`") for row in rows_of("files.md") if len(row) == 2]
     user = OAuth2User("t", "r", datetime.now(UTC), requested_scopes=[], client_auth="post")
     user.refresh_expires_at, user.id_token = datetime.now(UTC), "an.id.token"
     user.identity, user.dpop_key = Identity("https://issuer.example", "robin", {}), SecretJson(kty="EC")

@@ -68,13 +68,16 @@ def test_ways_to_a_token_that_a_program_does_not_use_cost_no_import() -> None:
     code = "import sys\nfrom SlyAPI import OAuth2, OAuth2App, WebAPI\nprint(*sys.modules)"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     unused = "device introspection discovery metadata_calls protected_resource machines client_assertion"
+    unused += " profile pushed_request signed_request signed_response"
     assert not {f"SlyAPI.oauth2.{name}" for name in unused.split()} & {*ran.stdout.split()}
-    assert not {"SlyAPI.sources", "SlyAPI.transport.certificates", "joserfc"} & {*ran.stdout.split()}
+    assert not {"SlyAPI.sources", "SlyAPI.transport.certificates", "joserfc", "difflib"} & {*ran.stdout.split()}
+    assert not {"SlyAPI.stores.file_index", "SlyAPI.stores.token_ends"} & {*ran.stdout.split()}
 
 
 @pytest.mark.parametrize("words", [[], ["--help"], ["-h"]], ids=str)
 def test_help_loads_no_library_and_nothing_dear(words: list[str]) -> None:
-    assert not loaded("-m", "SlyAPI", *words) & (NETWORK | DEAR | OPTIONAL | {"datetime", "signal"})
+    needless = {"datetime", "signal", "json", "textwrap"}
+    assert not loaded("-m", "SlyAPI", *words) & (NETWORK | DEAR | OPTIONAL | needless)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

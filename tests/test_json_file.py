@@ -273,6 +273,35 @@ def test_a_full_disk_or_a_read_only_folder_leaves_the_old_file(
     assert isinstance(caught.value, OSError)
 
 
+def of_folders_fails(fsync: Callable[[int], None], number: int) -> Callable[[int], None]:
+    def call(handle: int) -> None:
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(number, os.strerror(number))
+        fsync(handle)
+
+    return call
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.EMFILE])
+def test_a_new_name_that_may_not_survive_a_power_cut_is_no_success(
+    file: Path, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "fsync", of_folders_fails(os.fsync, number))
+    with pytest.raises(SaveError, match="power cut") as caught:
+        write_json_file(file, NEW)
+    assert caught.value.kind == "transient"
+    assert read_json_file(file) == NEW
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.EACCES])
+def test_a_folder_that_the_system_cannot_sync_is_a_success(
+    file: Path, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "fsync", of_folders_fails(os.fsync, number))
+    write_json_file(file, NEW)
+    assert read_json_file(file) == NEW
+
+
 @pytest.mark.parametrize("killed_by", [KeyboardInterrupt, SystemExit])
 def test_a_program_ended_before_the_rename_leaves_the_old_file(
     file: Path, killed_by: type[BaseException], monkeypatch: pytest.MonkeyPatch

@@ -6,6 +6,7 @@
     --store URL                                where the tokens are (SlyAPI.stores.store_at), else sqlite:users.db;
                                                one with a password better by SLYAPI_STORE in the environment
     --host ADDR                                where it listens, else this machine alone
+    --port N                                   the port there, else 8000
     --url https://app.example                  where browsers find it, if a proxy stands before it
     SESSION_KEY                                in the environment: signs the cookies, the same in every process
 
@@ -15,8 +16,10 @@ out there (post_logout_redirect_uris), and /backchannel-logout as backchannel_lo
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import secrets
+import socket
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -25,7 +28,7 @@ from accounts import Accounts
 from services import SERVICES, Service
 
 from SlyAPI import OAuth2App
-from SlyAPI.errors import ConfigError
+from SlyAPI.errors import ConfigError, ListenError
 from SlyAPI.stores import PostgresStore, RedisStore, TokenStore, store_at
 from SlyAPI.testing import PracticeProvider
 
@@ -47,6 +50,21 @@ def read_settings(argv: Sequence[str] | None = None) -> argparse.Namespace:
     if settings.provider != "practice" and not settings.client:
         parser.error(f"--provider {settings.provider} needs --client FILE")
     return settings
+
+
+def listener(settings: argparse.Namespace) -> socket.socket:
+    """The socket on which the application listens. Raises `ListenError`, which says what to type."""
+    host, port = settings.host, settings.port
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        busy = error.errno == errno.EADDRINUSE
+        problem = "another program uses it" if busy else error.strerror or type(error).__name__
+        other = f"Close that program, or add --port {port + 1 if port < 65535 else 8000}."
+        step = other if busy else "Check --host and --port."
+    except OverflowError:
+        problem, step = "a port is a number up to 65535", "Check --host and --port."
+    raise ListenError(f"Cannot listen on port {port} of {host}: {problem}.", next_step=step)
 
 
 @asynccontextmanager

@@ -1,15 +1,17 @@
 """The same with Starlette: python docs/examples/starlette_app.py (pip install '.[jose]' starlette uvicorn)."""
 from __future__ import annotations
 
+import asyncio
 import logging
+from argparse import Namespace
 from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from urllib.parse import parse_qsl
 
 import pages
 import uvicorn
 from accounts import Accounts, Cookie, Person
-from settings import accounts_for, read_settings
+from settings import accounts_for, listener, read_settings
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -142,8 +144,21 @@ def application(open_accounts: Callable[[], AbstractAsyncContextManager[Accounts
     return Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers)
 
 
+async def try_out(settings: Namespace) -> None:
+    """Raises what is wrong with the settings; within uvicorn it would be a traceback."""
+    async with accounts_for(settings):
+        pass
+
+
 if __name__ == "__main__":
+    logging.basicConfig()
     settings = read_settings()
+    try:
+        socket = listener(settings)
+        asyncio.run(try_out(settings))
+    except (SlyError, OSError, ModuleNotFoundError) as error:  # the client file, the store, the port, an extra
+        raise SystemExit(f"The application could not run: {error}") from None
     print(f"Open {settings.url} (Ctrl-C stops)", flush=True)
-    site = application(lambda: accounts_for(settings))
-    uvicorn.run(site, host=settings.host, port=settings.port, log_level="warning")
+    config = uvicorn.Config(application(lambda: accounts_for(settings)), log_level="warning")
+    with suppress(KeyboardInterrupt):
+        uvicorn.Server(config).run(sockets=[socket])

@@ -10,12 +10,13 @@ import signal
 from argparse import Namespace
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from urllib.parse import parse_qsl
 
 import pages
 from accounts import Accounts, Cookie, Person
 from aiohttp import web
 from aiohttp.typedefs import Handler
-from settings import accounts_for, read_settings
+from settings import accounts_for, listener, read_settings
 
 from SlyAPI import GrantEndedError, SlyError
 
@@ -71,7 +72,7 @@ async def signed_out(request: web.Request) -> web.StreamResponse:
 
 async def backchannel_logout(request: web.Request) -> web.StreamResponse:
     """The provider's server says whose sessions ended (OpenID Connect Back-Channel Logout §2.5 and §2.8)."""
-    status = await request.app[ACCOUNTS].end_sessions(await request.post())
+    status = await request.app[ACCOUNTS].end_sessions(await form_of(request))
     return web.Response(status=status, headers={"Cache-Control": "no-store"})
 
 
@@ -103,9 +104,14 @@ async def home(request: web.Request) -> web.StreamResponse:
 
 async def add_note(request: web.Request) -> web.StreamResponse:
     accounts, person = request.app[ACCOUNTS], await signed_in(request, form=True)
-    text = str((await request.post()).get("text", ""))
+    text = (await form_of(request)).get("text", "")
     await accounts.api(person).post_json(accounts.service.notes, json={"text": text[:200]})
     return to("/")
+
+
+async def form_of(request: web.Request) -> dict[str, str]:
+    """The fields of a form, however a stranger may name its type: `request.post()` raises what no page answers."""
+    return dict(parse_qsl((await request.read()).decode("utf-8", "replace")))
 
 
 async def everything(request: web.Request) -> web.StreamResponse:
@@ -139,7 +145,7 @@ async def errors_as_pages(request: web.Request, handler: Handler) -> web.StreamR
 
 
 def application(accounts: Accounts) -> web.Application:
-    site = web.Application(middlewares=[errors_as_pages])
+    site = web.Application(middlewares=[errors_as_pages], client_max_size=100_000)
     site[ACCOUNTS] = accounts
     site.add_routes(
         [
@@ -156,7 +162,7 @@ async def main(settings: Namespace) -> None:
     async with accounts_for(settings) as accounts:
         runner = web.AppRunner(application(accounts))
         await runner.setup()
-        await web.TCPSite(runner, settings.host, settings.port).start()
+        await web.SockSite(runner, listener(settings)).start()
         stop = asyncio.Event()
         with suppress(NotImplementedError):  # on Windows
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)

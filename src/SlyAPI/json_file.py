@@ -4,7 +4,6 @@ The rule: nothing of a file's content is printed, and nothing on disk changes be
 """
 
 import errno
-import json
 import os
 import stat
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -19,6 +18,7 @@ from .errors import (
     clean_traceback,
     printable,
 )
+from .web.pem import is_body
 
 StrPath = str | os.PathLike[str]
 
@@ -44,8 +44,8 @@ def read_json_file(path: StrPath, *, made_with: str = "") -> Any:
     except (OSError, ValueError) as error:
         if _may_pass(error):
             raise unavailable(path, "read", error) from None
-        if isinstance(error, PermissionError):  # what it holds may be newer than what a program has in memory
-            message, step = f"{display_path(path)} {_FORBIDDEN}.", "Give it to the account that runs the program."
+        if isinstance(error, OSError) and error.errno in _NO_RIGHT:  # what it holds may be newer than what is in memory
+            message, step = f"{display_path(path)} {_why(error)}.", "Give it to the account that runs the program."
             raise UnavailableError(message, next_step=step, kind="configuration") from None
         raise CredentialsError(f"{display_path(path)} {_why(error)}.") from None
     value, problem = _parsed(raw)
@@ -56,6 +56,8 @@ def read_json_file(path: StrPath, *, made_with: str = "") -> Any:
 
 def _parsed(raw: bytes) -> tuple[Any, str]:
     """The value and "", or None and what is wrong: a decoder's error would carry the file's content."""
+    import json  # `--help` reads no file
+
     try:
         return json.loads(raw.decode("utf-8-sig")), ""
     except UnicodeDecodeError:
@@ -91,6 +93,8 @@ def write_json_file(path: StrPath, value: Any, *, turn: AbstractContextManager[N
     rename happens inside `turn`, and not at all if that raises a `SlyError`. Raises `SaveError`, of kind
     `transient` where trying again may help; what was there is then untouched.
     """
+    import json
+
     try:
         text = json.dumps(value, indent=4, ensure_ascii=False) + "\n"
     except (ValueError, TypeError, RecursionError) as error:
@@ -103,6 +107,7 @@ def write_json_file(path: StrPath, value: Any, *, turn: AbstractContextManager[N
 
 
 def _replace(path: StrPath, raw: bytes, turn: AbstractContextManager[None]) -> None:
+    effect = " The file is unchanged."
     try:
         target, temporary = _places(path)
         try:
@@ -112,11 +117,12 @@ def _replace(path: StrPath, raw: bytes, turn: AbstractContextManager[None]) -> N
         finally:
             with suppress(OSError):
                 os.unlink(temporary)
+        effect = " It has its new content, which a power cut may undo."
         sync_folder(os.path.dirname(target))
     except SlyError:
         raise
     except (OSError, ValueError) as error:
-        raise _save_error(path, error, " The file is unchanged.") from None
+        raise _save_error(path, error, effect) from None
 
 
 def _places(path: StrPath) -> tuple[str, str]:
@@ -152,13 +158,19 @@ def _keep_owner_and_mode(target: str, handle: int) -> None:
 
 
 def sync_folder(folder: StrPath) -> None:
-    # the new name itself must survive a power cut; Windows and some network folders can't, and need not
-    with suppress(OSError):
+    """Lets the names in a folder survive a power cut, as far as the system can: Windows and some networks cannot.
+
+    Raises `OSError` where it can, and did not.
+    """
+    try:
         handle = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(handle)
         finally:
             os.close(handle)
+    except OSError as error:
+        if error.errno in _NOT_SYNCED:
+            raise
 
 
 @clean_traceback
@@ -210,6 +222,13 @@ def refuse_foreign_link(path: StrPath) -> None:
                 raise ValueError("is a link that another account left in a shared folder")
 
 
+def is_trusted(path: StrPath, owner: int) -> bool:
+    """Whether a file of this owner is ours, root's, or of the owner of its folder, who may do anything there."""
+    if not hasattr(os, "geteuid"):
+        return True
+    return owner in (0, os.geteuid(), os.stat(os.path.dirname(os.path.abspath(path))).st_uid)
+
+
 def unavailable(path: StrPath, what: str, error: Exception) -> UnavailableError:
     """The error for a file that cannot be `what` (read, locked) at this moment."""
     problem = getattr(error, "strerror", None) or type(error).__name__
@@ -228,9 +247,9 @@ def display_path(path: StrPath) -> str:
 
 
 def is_content(path: StrPath) -> bool:
-    """Whether this is what a file contains, PEM or a JSON object, and not a path."""
+    """Whether this is what a file contains, PEM (also without its first line) or a JSON object, and not a path."""
     text = os.fsdecode(path)
-    return "-----BEGIN" in text or (text.lstrip("\ufeff \t\r\n").startswith("{") and '"' in text)
+    return "-----BEGIN" in text or is_body(text) or (text.lstrip("\ufeff \t\r\n").startswith("{") and '"' in text)
 
 
 _NO_FOLDER = "lies in a folder that does not exist"
@@ -247,6 +266,8 @@ _WAYS_OUT = {
     _MOUNTED: "Mount its folder instead of the file (docker run -v ./state:/state)",
     _STICKY: "Give the file to the account that runs the program",
 }
+_NO_RIGHT = {errno.EACCES, errno.EPERM, errno.EROFS}
+_NOT_SYNCED = {errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE}
 _FINAL = {errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL, errno.ENXIO, errno.ENODEV, errno.EOPNOTSUPP}
 
 

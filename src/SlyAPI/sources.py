@@ -9,7 +9,7 @@ import os
 from collections.abc import Awaitable, Callable, Sequence
 from urllib.parse import urlencode
 
-from .errors import BadReplyError, ConfigError, CredentialsError, SlyError, clean_traceback, printable
+from .errors import BadReplyError, ConfigError, CredentialsError, clean_traceback, printable
 from .json_file import StrPath, display_path
 from .transport.requests import send
 from .web.json import read_json
@@ -125,11 +125,8 @@ def github_actions(audience: str) -> Source:
 def _whole(text: str, name: str) -> str:
     """The token without its last line end. Raises `CredentialsError` for anything that is not one token."""
     token = text.removesuffix("\n").removesuffix("\r")
-    problem: SlyError
     if not token:
-        problem = CredentialsError(f"{name} contains no token.")
-    elif len(token) > _LONGEST or not token.isascii() or not token.isprintable() or " " in token:
-        problem = CredentialsError(f"{name} does not contain exactly one token.")
-    else:
-        return token
-    raise problem
+        raise CredentialsError(f"{name} contains no token.")
+    if len(token) > _LONGEST or not token.isascii() or not token.isprintable() or " " in token:
+        raise CredentialsError(f"{name} does not contain exactly one token.")
+    return token

@@ -152,6 +152,60 @@ async def test_a_redirect_that_the_program_follows_itself_is_as_unsigned_as_one_
     assert [signed(seen) for seen in other.seen] == [False, True]
 
 
+async def test_each_of_several_auths_of_a_session_stays_at_home(serve: Serve) -> None:
+    other = await serve()
+    server = await serve(redirect(lambda: f"{other.origin}/start"))
+    other.handler = redirect(lambda: f"{server.origin}/end")
+    names = [f"X-{number}" for number in range(12)]
+    auths = tuple(HeaderApiKey(name, f"key-{name}") for name in names)
+    async with aiohttp.ClientSession(middlewares=auths) as client:
+        await get(client, f"{server.origin}/start")
+        assert names == [name for name in names if name in server.seen[0].headers]
+        for seen in (*other.seen, server.seen[1]):
+            assert not [name for name in names if name in seen.headers]
+
+
+async def test_a_redirect_that_was_not_followed_is_no_other_sessions_and_no_other_auths(serve: Serve) -> None:
+    other = await serve()
+    server = await serve(redirect(lambda: f"{other.origin}/end"))
+    auth, another = HeaderApiKey("X-Key", "one"), HeaderApiKey("X-Key", "another")
+    async with client_of(auth) as client, client_of(another) as elsewhere, client_of(auth) as again:
+        for session in (elsewhere, again):
+            assert await get(client, f"{server.origin}/start", allow_redirects=False) == 302
+            await get(session, f"{other.origin}/end")
+            assert "X-Key" in other.last.headers
+
+
+@pytest.mark.parametrize("hops", [1, 5])
+async def test_a_request_is_signed_again_once_however_many_redirects_it_meets(serve: Serve, hops: int) -> None:
+    class Levels(Auth):
+        level = 1
+
+        async def sign(self, client: Any, request: Request) -> Request:
+            request.headers["X-Level"] = str(self.level)
+            return request
+
+        async def sign_again(self, client: Any, request: Request, headers: Any) -> bool:
+            self.level += 1
+            await self.sign(client, request)
+            return True
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        place = int(request.path[1:])
+        if place and int(request.headers["X-Level"]) <= place:
+            return web.Response(status=401)
+        if place == hops:
+            return web.Response()
+        return web.Response(status=302, headers={"Location": f"/{place + 1}#here"})
+
+    server, auth = await serve(handler), Levels()
+    async with client_of(auth) as client:
+        for _ in range(3):
+            auth.level = 1
+            assert await get(client, f"{server.origin}/0") == (200 if hops == 1 else 401)
+            assert auth.level == 2
+
+
 async def test_requests_at_once_do_not_mistake_each_others_redirects(serve: Serve, auth: Auth) -> None:
     other = await serve()
     server = await serve(redirect(lambda: f"{other.origin}/end"))

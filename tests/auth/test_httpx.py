@@ -14,6 +14,7 @@ import SlyAPI.httpx2
 from SlyAPI import Auth, ClientCredentials, HeaderApiKey, OAuth2, OAuth2App, OAuth2User, UrlApiKey
 from SlyAPI.errors import ConfigError, GrantEndedError
 from SlyAPI.testing import GRANT_TYPES
+from SlyAPI.web import Request
 from tests.oauth2.test_for_resource import Person, asked, resource, signer
 
 if TYPE_CHECKING:
@@ -126,3 +127,89 @@ def test_what_cannot_be_signed_is_said_at_once(library: str) -> None:
 
 def _app() -> OAuth2App:
     return OAuth2App("id", "secret", "https://auth.example/a", "https://auth.example/t")
+
+
+STRANGERS = {
+    "a 401": 'Bearer error="invalid_token"',
+    "a nonce": 'DPoP error="use_dpop_nonce"',
+    "metadata": 'Bearer resource_metadata="https://attacker.example/.well-known/oauth-protected-resource"',
+}
+
+
+@pytest.mark.parametrize("back", [False, True], ids=["there", "and back"])
+@pytest.mark.parametrize("answer", STRANGERS)
+@each_library
+async def test_what_a_stranger_answers_behind_a_redirect_changes_nothing(
+    serve: Serve, library: str, answer: str, back: bool
+) -> None:
+    class Hears(Auth):
+        heard: tuple[str, ...] = ()
+
+        async def sign(self, client: Any, request: Request) -> Request:
+            request.headers["Authorization"] = "Bearer token-1F9C"
+            return request
+
+        async def sign_again(self, client: Any, request: Request, headers: Any) -> bool:
+            self.heard += ("sign_again",)
+            return True
+
+        def note_reply(self, url: str, status: int, headers: Any) -> None:
+            self.heard += (url,)
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        if request.path == "/start":
+            raise web.HTTPFound(f"{stranger.origin}/away")
+        if request.path == "/away" and back:
+            raise web.HTTPFound(f"{home.origin}/chosen")
+        headers = {"WWW-Authenticate": STRANGERS[answer], "DPoP-Nonce": "chosen"}
+        return web.Response(status=401, headers=headers)
+
+    home, stranger, auth = await serve(handler), await serve(handler), Hears()
+    async with client_of(library, auth, follow_redirects=True) as client:
+        assert (await client.get(f"{home.origin}/start")).status_code == 401
+    assert auth.heard == ()
+    assert len(home.seen) == 1 + back
+
+
+@pytest.mark.parametrize("status", [302, 303, 307])
+@each_library
+async def test_a_refusal_behind_a_redirect_within_the_origin_is_answered_there(
+    serve: Serve, library: str, status: int
+) -> None:
+    class Levels(Auth):
+        level = 1
+
+        async def sign(self, client: Any, request: Request) -> Request:
+            request.headers["Authorization"] = f"Level {self.level}"
+            return request
+
+        async def sign_again(self, client: Any, request: Request, headers: Any) -> bool:
+            self.level += 1
+            await self.sign(client, request)
+            return True
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        if request.path == "/start":
+            return web.Response(status=status, headers={"Location": "/end"})
+        good = request.headers["Authorization"] == "Level 2"
+        return web.Response(status=200 if good else 401, headers={"WWW-Authenticate": "Level"})
+
+    server = await serve(handler)
+    async with client_of(library, Levels(), follow_redirects=True) as client:
+        assert (await client.post(f"{server.origin}/start", content=b"once")).status_code == 200
+    assert [seen.path for seen in server.seen] == ["/start", "/end", "/end"], "what acted is not sent again"
+    assert server.last.body == (b"once" if status == 307 else b"")
+
+
+@pytest.mark.parametrize("nonces", [False, True])
+@each_library
+async def test_a_proof_is_of_the_url_that_a_redirect_leads_to(practise: Practise, library: str, nonces: bool) -> None:
+    practice, person = await resource(practise, dpop="required", dpop_nonces=nonces), Person()
+    notes = f"{practice.provider.api_url}/notes"
+    async with client_of(library, signer(practice, person), follow_redirects=True) as client:
+        assert (await client.get(notes)).status_code == 200
+        before = len(asked(practice))
+        practice.provider.fail_next("api/forecast", 302, headers={"Location": notes})
+        assert (await client.get(f"{practice.provider.api_url}/forecast")).status_code == 200
+    assert len(asked(practice)) == before, "a good token is not refreshed for it"
+    assert len(person.asked) == 1

@@ -1,4 +1,4 @@
-"""What a call and a token request cost, in instructions compared with bare aiohttp: a count that no load changes.
+"""What a call, a token request and a start cost: instructions compared with bare aiohttp, which no load changes.
 
 The rule: 3 % of slack. Beyond it, a rise costs every request of every user, so the commit says what it buys; a fall
 is written down here.
@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from tests.bench import imports
 from tests.bench.measure import has_callgrind, instructions
 
 pytestmark = [
@@ -34,6 +35,13 @@ TIMES = {
     "refresh_sqlite": 3.42,
 }
 """The instructions of SlyAPI, divided by those by hand, when they were last counted: CPython 3.11, aiohttp 3.14."""
+STARTS = {
+    "python -m SlyAPI --help": 0.084,
+    "python -m SlyAPI show USER.json": 0.106,
+    "python -c import SlyAPI": 0.062,
+    f"python -c from SlyAPI import {imports.NAMES}": 0.593,
+}
+"""The instructions beyond those of `python -c pass`, divided by those of `import aiohttp`."""
 CALLS = {"at_once": 1, "pages": 2, "list": 2, "new": 8, "refresh_alone": 8}
 WITHOUT_ORJSON = (sys.executable, "-m", "tests.bench.without_orjson")
 
@@ -49,3 +57,15 @@ def counted() -> dict[str, float]:
 def test_a_call_costs_at_most_as_many_instructions_as_before(counted: dict[str, float], case: str) -> None:
     times = counted[f"sly:{case}"] / counted[f"hand:{case}"]
     assert times <= TIMES[case] * SLACK
+
+
+@pytest.fixture(scope="module")
+def started() -> dict[str, float]:
+    """Instructions of each start beyond those of Python's own, which depend on what else is installed."""
+    costs = {name: cost for name, cost, _ in imports.rows()[1]}
+    return {name: cost - costs["python -c pass"] for name, cost in costs.items()}
+
+
+@pytest.mark.parametrize("start", STARTS)
+def test_a_start_costs_at_most_as_many_instructions_as_before(started: dict[str, float], start: str) -> None:
+    assert started[start] / started["python -c import aiohttp"] <= STARTS[start] * SLACK

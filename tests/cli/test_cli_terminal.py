@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -171,6 +172,45 @@ async def test_an_existing_file_is_asked_about_and_named_for_what_it_is(place: P
     terminal.types(answer)
     assert await terminal.ends() == code
     assert (place.reads("user.json") == before) is (code == 9)
+
+
+@pytest.mark.parametrize("typed", ["", "notes"])
+async def test_a_grant_without_scopes_offers_those_of_the_file_that_it_replaces(place: Place, typed: str) -> None:
+    await place.grants()
+    terminal = await place.terminal("grant", "app.json", "user.json")
+    await terminal.says("Replace it? (y/N): ")
+    terminal.types("y")
+    await terminal.says("Scopes, separated by spaces; Enter for these [weather.read notes]: ")
+    terminal.types(typed)
+    assert await terminal.ends() == 0
+    assert place.asked["scope"] == (typed or "weather.read notes")
+
+
+async def test_a_first_grant_without_scopes_asks_for_them_unless_the_client_file_has_some(place: Place) -> None:
+    terminal = await place.terminal("grant", "app.json", "user.json")
+    await terminal.says("Scopes, separated by spaces; Enter for none: ")
+    terminal.types("notes")
+    assert await terminal.ends() == 0
+    assert place.asked["scope"] == "notes"
+    place.client(scopes=["weather.read"])
+    terminal = await place.terminal("grant", "app.json", "another.json")
+    assert await terminal.ends() == 0
+    assert "Scopes" not in terminal.screen
+    assert place.asked["scope"] == "weather.read"
+
+
+async def test_the_command_of_a_grant_that_ended_grants_again(place: Place) -> None:
+    await place.grants()
+    place.provider.end_all_grants()
+    ended = await place.runs("refresh", "app.json", "user.json")
+    (command,) = re.findall(r"python -m SlyAPI (grant .+)$", ended.err, re.M)
+    terminal = await place.terminal(*command.split())
+    await terminal.says("Replace it? (y/N): ")
+    terminal.types("y")
+    await terminal.says("Enter for these [weather.read notes]: ")
+    terminal.types("")
+    assert await terminal.ends() == 0
+    assert (await place.runs("refresh", "app.json", "user.json")).code == 0
 
 
 async def test_bare_a_no_keeps_the_file_before_anything_else_is_asked(place: Place) -> None:

@@ -101,6 +101,7 @@ def test_what_excludes_each_other_is_a_usage_error(flags: list[str]) -> None:
 
 async def test_a_machines_token_is_treated_as_any_other(place: Place) -> None:
     ended = await place.runs("grant", "--client-credentials", "app.json", "machine.json", "notes")
+    assert "refresh token" not in ended.err
     assert ended.code == 0, ended
     assert (place.folder / "machine.json").stat().st_mode & 0o777 == 0o600
     assert "notes" in (await place.runs("show", "machine.json")).out

@@ -121,6 +121,7 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "offline_access that was ignored": (
         {
+            "user_path": "user.json",
             "renewable": False,
             "app": app_of(scopes=["offline_access"]),
             "user": user_of(
@@ -131,7 +132,7 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
             ),
         },
         "grant",
-        "no refresh token --param prompt=consent",
+        "no refresh token grant app.json user.json offline_access --force --param prompt=consent",
     ),
     "no refresh token": (
         {"renewable": False, "user": user_of(refresh_token=None, expires_at=NOW + timedelta(hours=1))},
@@ -168,6 +169,11 @@ RIGHT: dict[str, tuple[dict[str, Any], str, str]] = {
     "no consent page": ({"app": app_of(auth_uri="")}, "redirect URI", "skipped"),
     "metadata without PKCE": ({"metadata": METADATA | {"code_challenge_methods_supported": 1}}, "PKCE", "skipped"),
     "no scopes known": ({"user": user_of(scopes=[])}, "scopes", "skipped"),
+    "offline_access with a refresh token": (
+        {"user": user_of(requested_scopes=["a", "b", "offline_access"])},
+        "scopes",
+        "ok",
+    ),
     "a grant of four days": ({"user": user_of(refresh_expires_at=NOW + timedelta(days=4))}, "grant", "ok"),
     "a token without an end": ({"renewable": False, "user": user_of(expires_at=None)}, "grant", "ok"),
     "no refresh asked for": ({"refreshed": False}, "refresh", "skipped"),

@@ -44,11 +44,21 @@ def test_its_own_commands_make_a_client_file_and_explain_themselves(here: Path) 
     main(["new", "weather", "--provider", "google"])
     env = installed_at(here / "installed")
     env["PYTHONPATH"] = f"{here / 'weather' / 'src'}:{env['PYTHONPATH']}"
-    for words, typed, code in ((["scaffold"], "\n", 0), ([], "", 2), (["forecast", "Oslo"], "", 1)):
+    steps: tuple[tuple[list[str], str, int, str], ...] = (
+        *((["forecast", "Oslo"], "", 1, "scaffold"), (["grant"], "", 3, "scaffold")),
+        *((["scaffold"], "\n", 0, "grant"), ([], "", 2, "scaffold")),
+    )
+    for words, typed, code, then in steps:
         command = [sys.executable, "-m", "weather", *words]
         ran = subprocess.run(command, cwd=here, env=env, input=typed, capture_output=True, text=True, timeout=60)
         assert (ran.returncode, "Traceback" in ran.stderr) == (code, False), ran.stderr
+        assert f"python -m weather {then}" in ran.stderr, words
+        assert "python -m SlyAPI" not in ran.stderr, words
     client = json.loads((here / "app.json").read_text())
+    (here / "app.json").write_text(json.dumps(client | {"id": "an-id"}))
+    command = [sys.executable, "-m", "weather", "forecast", "Oslo"]
+    ran = subprocess.run(command, cwd=here, env=env, capture_output=True, text=True, timeout=60)
+    assert "python -m weather grant" in ran.stderr
     assert (client["auth_uri"], client["token_uri"]) == (PROVIDERS["google"].auth_uri, PROVIDERS["google"].token_uri)
 
 

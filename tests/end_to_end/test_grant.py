@@ -5,6 +5,7 @@ The rule: what counts is what is on the page, in the file, on stderr and in the 
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import stat
 import time
@@ -158,6 +159,21 @@ async def test_from_nothing_by_the_issuer_alone(oidc: OidcServer, person: Person
     assert (await person.consents()).title == "Connected"
     assert (await child.ends()).code == 0
     assert await call(desk, oidc) == ALICE
+
+
+async def test_without_a_refresh_token_the_command_that_brings_one_is_named(
+    oidc: OidcServer, person: Person, desk: Desk
+) -> None:
+    desk.writes("app.json", oidc.app("public"))
+    child = await grant(desk)
+    await person.consents()
+    ended = await child.ends()
+    assert desk.reads("user.json")["refresh_token"] is None
+    (words,) = re.findall(r"^    python -m SlyAPI (grant .+)$", ended.err, re.MULTILINE)
+    child = await desk.slyapi(*words.split(), "--port", "0")
+    await person.consents()
+    assert (await child.ends()).code == 0
+    assert desk.reads("user.json")["refresh_token"]
 
 
 @pytest.mark.parametrize("login", ["alice", None], ids=["at the consent page", "at the sign-in page"])

@@ -243,8 +243,9 @@ async def test_the_box_of_every_page_leads_to_the_search(page: Page) -> None:
 
 async def test_a_console_block_is_copied_without_its_prompts(page: Page) -> None:
     await page.goto((SITE / "index.html").as_uri())
-    await page.hover("div.highlight-console")
-    await page.click("div.highlight-console button.copybtn")
+    block = page.locator("div.highlight-console", has_text="pip install")
+    await block.hover()
+    await block.locator("button.copybtn").click()
     await page.focus(".sidebar-search")
     await page.keyboard.press("Control+V")
     assert await page.input_value(".sidebar-search") == "python -m pip install . && python -m SlyAPI demo"

@@ -4,7 +4,9 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -199,13 +201,41 @@ def test_a_program_in_the_folder_at_hand_is_not_taken_for_git(
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_link_in_the_place_of_gitignore_is_not_followed(repository: Path, tmp_path: Path) -> None:
-    (tmp_path / "profile").write_text("mine\n")
-    (repository / ".gitignore").symlink_to(tmp_path / "profile")
+PLANTED: dict[str, Callable[[Path, Path], None]] = {
+    "link": lambda gitignore, profile: gitignore.symlink_to(profile),
+    "hard link": lambda gitignore, profile: gitignore.hardlink_to(profile),
+    "pipe": lambda gitignore, profile: os.mkfifo(gitignore),
+    "link to nothing": lambda gitignore, profile: gitignore.symlink_to(profile.with_name("absent")),
+}
+
+
+@pytest.mark.parametrize(
+    ("what", "late"),
+    # git itself waits for the writer of a pipe that is there before
+    [(what, late) for what in PLANTED for late in (False, True) if late or what != "pipe"],
+)
+def test_what_somebody_left_in_the_place_of_gitignore_is_not_written_to(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, late: bool
+) -> None:
+    profile, gitignore, stat = tmp_path / "profile", repository / ".gitignore", os.stat
+    profile.write_text("mine\n")
+
+    def looked_at(path: Any, *args: Any, **more: Any) -> Any:
+        try:
+            return stat(path, *args, **more)
+        finally:
+            if str(path) == str(gitignore) and not os.path.lexists(gitignore):
+                PLANTED[what](gitignore, profile)
+
+    if late:
+        monkeypatch.setattr(os, "stat", looked_at)
+    else:
+        PLANTED[what](gitignore, profile)
     person = Person(True)
     guard(repository / "user.json", person)
-    assert (tmp_path / "profile").read_text() == "mine\n"
-    assert "could not be written" in "\n".join(person.said)
+    assert (profile.read_text(), profile.with_name("absent").exists()) == ("mine\n", False)
+    if not late:
+        assert "could not be written" in "\n".join(person.said)
 
 
 def test_the_way_out_can_be_copied_whatever_the_files_name(repository: Path) -> None:

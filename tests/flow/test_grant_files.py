@@ -73,6 +73,10 @@ async def test_a_value_that_cannot_be_used_in_oauth_1_is_the_files_fault_too(
     failure(place, await place.runs("grant", "oauth1", "one.json", "user.json"), 3, "one.json")
 
 
+async def test_an_address_in_the_place_of_the_client_file_gets_the_flags_for_one(place: Place) -> None:
+    failure(place, await place.runs("grant", "https://api.example", "user.json"), 2, "--resource", "--issuer")
+
+
 async def test_a_client_file_that_is_a_folder_is_named(place: Place) -> None:
     failure(place, await place.runs("grant", ".", "user.json"), 3, "folder")
 

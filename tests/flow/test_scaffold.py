@@ -63,7 +63,43 @@ def test_values_given_one_by_one_and_the_secret_by_file(here: Path, capsys: pyte
     out, err = capsys.readouterr()
     assert json.loads(out) == {"app": "app.json", "missing": []}
     assert "hush" not in out + err
-    assert "python -m SlyAPI grant app.json" in err
+    assert "    python -m SlyAPI grant app.json user.json\n" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "command"),
+    [
+        (["app.json"], "grant app.json user.json"),
+        (["github.json"], "grant github.json github-user.json"),
+        (["my clients/git hub.json"], "grant 'my clients/git hub.json' 'my clients/git hub-user.json'"),
+        (["oauth1", "photos.json"], "grant oauth1 photos.json photos-user.json"),
+        (["new.json", "--from", "oidc.json"], "grant new.json new-user.json openid"),
+    ],
+    ids=lambda words: words[-1] if isinstance(words, list) else None,
+)
+def test_the_next_step_is_a_command_that_names_every_file(
+    here: Path, words: list[str], command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "my clients").mkdir()
+    endpoints = ("authorization_endpoint", "token_endpoint", "userinfo_endpoint")
+    uris = {name: f"https://a.example/{name}" for name in endpoints}
+    (here / "oidc.json").write_text(json.dumps({"client_id": "me", **uris}))
+    assert main(["scaffold", *words]) == 0
+    assert f"    python -m SlyAPI {command}\n" in capsys.readouterr().err
+
+
+def test_a_client_without_a_consent_page_is_ready_for_a_token_of_the_program_itself(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "secret").write_text("s")
+    assert main(["scaffold", "--token-uri", "https://a.example/t", "--id", "me", "--secret-file", "secret"]) == 0
+    assert "    python -m SlyAPI grant --client-credentials app.json machine.json\n" in capsys.readouterr().err
+
+
+def test_an_issuer_without_https_gets_the_right_spelling(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["scaffold", "--issuer", "login.example.com"]) == 2
+    assert "https://login.example.com" in capsys.readouterr().err
+    assert not (here / "app.json").exists()
 
 
 def test_further_keys_come_only_when_given(here: Path) -> None:
@@ -402,7 +438,7 @@ def test_the_command_that_comes_next_can_be_copied_whatever_the_files_name(
 ) -> None:
     assert main(["scaffold", "my app's.json", "--blank"]) == 0
     command = capsys.readouterr().err.splitlines()[2]
-    assert shlex.split(command) == ["python", "-m", "SlyAPI", "grant", "my app's.json"]
+    assert shlex.split(command) == ["python", "-m", "SlyAPI", "grant", "my app's.json", "my app's-user.json"]
 
 
 # never over a filled-in file

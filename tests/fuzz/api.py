@@ -132,6 +132,7 @@ def check_place(data: bytes) -> None:
 
 PLACES = [
     *("https://api.example/v1/%2e%2e/admin", "https://api.example@evil.example/", "https://api.example:443/v1"),
+    "//[::]@",  # an IndexError of yarl
     *(
         "//evil.example/x",
         "https:\\\\evil.example",

@@ -9,6 +9,7 @@ import json
 from contextlib import suppress
 from datetime import UTC
 from typing import Any
+from urllib.parse import urlsplit
 
 from SlyAPI.errors import SlyError, TokenError
 from SlyAPI.oauth1 import OAuth1App, OAuth1User
@@ -17,7 +18,7 @@ from SlyAPI.oauth1.user import TemporaryCredentials
 from SlyAPI.oauth2 import OAuth2App
 from SlyAPI.oauth2.device import DeviceLogin, after_refusal, read_device_reply
 from SlyAPI.oauth2.discovery import client_settings, merged, metadata_requests, read_metadata
-from SlyAPI.oauth2.dpop import Nonces, asks_for_nonce
+from SlyAPI.oauth2.dpop import Nonces, proof_error
 from SlyAPI.oauth2.introspection import read_introspection_reply
 from SlyAPI.oauth2.protected_resource import metadata_places, read_resource_metadata
 from SlyAPI.oauth2.pushed_request import pushed_url, read_pushed_reply
@@ -109,7 +110,7 @@ def check_resource(data: bytes) -> None:
     except SlyError as error:
         return check_error(error)
     for place in places:
-        assert place.request.url.lower().startswith("https://api.example/")
+        assert urlsplit(place.request.url.lower())[:2] == ("https", "api.example")
         try:
             found = read_resource_metadata(reply_of(rest), place)
         except SlyError as error:
@@ -254,7 +255,7 @@ TOKENS: list[object] = [
 
 def check_pushed(data: bytes) -> None:
     reply = reply_of(data)
-    asks_for_nonce(reply)
+    proof_error(reply)
     try:
         uri, expires_in = read_pushed_reply(reply, SENT)
     except SlyError as error:

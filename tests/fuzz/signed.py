@@ -18,12 +18,12 @@ from SlyAPI.errors import IdentityError, SlyError
 from SlyAPI.oauth2 import OAuth2User, ServiceAccount
 from SlyAPI.oauth2.identity import Identity, read_id_token, read_logout_token, read_userinfo
 from SlyAPI.oauth2.issuer_keys import LONGEST, SHORTEST, kept_for, read_keys
-from SlyAPI.oauth2.jose import ASYMMETRIC, require
+from SlyAPI.oauth2.jose import ASYMMETRIC, library
 from SlyAPI.oauth2.login import FinishedLogins
 from SlyAPI.oauth2.signed_tokens import Jwt, read_jwt, secret_jwk, unverified
 from tests.fuzz.promise import NOW, PLANTED, Target, as_json, as_replies, check_error, json_of, reply_of
 
-require()
+library()
 KEY = "a-secret-of-the-client-with-32-bytes"
 ISSUER = "https://provider.example"
 CLIENT = "some-id"

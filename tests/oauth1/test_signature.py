@@ -227,7 +227,7 @@ PUBLIC = KEY.public_key().public_bytes(
 
 @pytest.mark.parametrize("key", [PEM, PEM.decode(), KEY], ids=["bytes", "text", "object"])
 def test_oauthlib_finds_an_rsa_signature_right(key: object) -> None:
-    signing = Signing("client", "", "token", "", "RSA-SHA1", load(key, "SHA1"))
+    signing = Signing("client", "", "token", "", "RSA-SHA1", load(key))
     url = "https://api.example.com/A?b=c%20d"
     header = signing.header("GET", url, timestamp=1_800_000_000, nonce="nonce")
     assert judge.verify_rsa_sha1(_as_their_request("GET", url, "", header), PUBLIC.decode())
@@ -244,8 +244,8 @@ LOCKED = KEY.private_bytes(
     ids=["public", "encrypted", "cut short", "empty", "text", "number", "function"],
 )
 def test_what_is_no_private_key_is_named_and_not_quoted(key: object) -> None:
-    with pytest.raises(ConfigError, match="not an RSA private key") as caught:
-        load(key, "SHA1")
+    with pytest.raises(ConfigError, match=r"not an RSA private key|encrypted") as caught:
+        load(key)
     assert "s3cret" not in str(caught.value)
 
 

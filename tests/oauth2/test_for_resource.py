@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import aiohttp
+import httpx
 import pytest
 
 from SlyAPI import ApiError, OAuth2, OAuth2App, WebAPI
-from SlyAPI.errors import BadReplyError, ConfigError, RedirectError, SlyError
+from SlyAPI.errors import BadReplyError, ConfigError, ListenError, OriginError, RedirectError, SlyError, TokenError
+from SlyAPI.httpx import signed
 from SlyAPI.stores import MemoryStore
 from tests.conftest import REDIRECT_URI
 from tests.support.stand_in_browser import stand_in_browser
 
 if TYPE_CHECKING:
-    from tests.conftest import Practice, Practise
+    from tests.conftest import Practice, Practise, Serve
 
 class Person:
     """A person who consents to whatever they are asked, and counts how often; `changed` alters the redirect."""
@@ -423,6 +427,99 @@ async def test_without_a_consent_the_browser_of_this_machine_is_asked(
         await call(practice, auth)
         assert "Connected" in (await browser.page()).text
     assert sorted(path.name for path in folder.iterdir()) == ["app.json", "user.json"]
+
+
+@pytest.mark.parametrize("made", ["by us", "by a person"])
+async def test_a_later_login_whose_port_is_in_use_by_now_takes_another_one(
+    practise: Practise, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: str
+) -> None:
+    practice = await resource(practise)
+    folder = tmp_path / "files"
+    folder.mkdir()
+
+    def auth() -> OAuth2:
+        return OAuth2.for_resource(
+            practice.provider.api_url, folder / "app.json", folder / "user.json", clock=practice.clock
+        )
+
+    async with stand_in_browser(tmp_path) as browser:
+        monkeypatch.setenv("BROWSER", browser.command)
+        await call(practice, auth())
+        assert "Connected" in (await browser.page()).text
+        app = json.loads((folder / "app.json").read_text())
+        (folder / "user.json").unlink()
+        if made == "by a person":
+            (folder / "app.json").write_text(json.dumps({name: app[name] for name in app if name != "made_for"}))
+        with socket.create_server(("127.0.0.1", urlsplit(app["redirect_uri"]).port or 0)):
+            if made == "by a person":
+                with pytest.raises(ListenError):
+                    await call(practice, auth())
+                return
+            await call(practice, auth())
+        assert "Connected" in (await browser.page()).text
+    user = json.loads((folder / "user.json").read_text())
+    assert json.loads((folder / "app.json").read_text())["id"] == user["client_id"] != app["id"]
+
+
+@pytest.mark.parametrize("made", ["by us", "by a person"])
+@pytest.mark.parametrize("due", [False, True], ids=["refused", "due"])
+async def test_a_server_that_has_forgotten_the_client_that_we_registered_gets_another_one(
+    practise: Practise, due: bool, made: str
+) -> None:
+    practice, person = await resource(practise), Person()
+    others = signer(practice, person)  # of another process, with the same files
+    await call(practice, signer(practice, person))
+    app = json.loads((practice.folder / "app.json").read_text())
+    if made == "by a person":
+        app.pop("made_for")
+        (practice.folder / "app.json").write_text(json.dumps(app))
+    ledger = practice.provider.ledger
+    del ledger.clients[app["id"]]
+    practice.provider.end_all_grants()
+    practice.clock.now += 100 if due else 0
+    if made == "by a person":
+        with pytest.raises(TokenError, match="invalid_client"):
+            await call(practice, signer(practice, person))
+        return
+    for auth in (signer(practice, person), others, signer(practice, person)):
+        await call(practice, auth)
+    assert len(person.asked) == 2
+    assert [*ledger.clients][-1] == json.loads((practice.folder / "app.json").read_text())["id"] != app["id"]
+
+
+async def by_web_api(auth: OAuth2, url: str) -> None:
+    api = WebAPI(auth)
+    api.base_url = url
+    await api.get_json("")
+
+
+async def by_middleware(auth: OAuth2, url: str) -> None:
+    async with aiohttp.ClientSession(middlewares=(auth,)) as session, session.get(url):
+        pass
+
+
+async def by_httpx(auth: OAuth2, url: str) -> None:
+    async with httpx.AsyncClient(auth=signed(auth), trust_env=False) as client:
+        await client.get(url)
+
+
+WAYS = {"WebAPI": by_web_api, "middleware": by_middleware, "httpx": by_httpx}
+
+
+@pytest.mark.parametrize("how", WAYS)
+@pytest.mark.parametrize("granted", [True, False], ids=["with tokens", "before the first login"])
+async def test_another_origin_gets_no_token_and_begins_no_login(
+    practise: Practise, serve: Serve, how: str, granted: bool
+) -> None:
+    practice, person = await resource(practise), Person()
+    auth, other = signer(practice, person), await serve()
+    if granted:
+        await call(practice, auth)
+    for url in (f"{other.origin}/x", f"{practice.provider.origin}@{other.origin.removeprefix('http://')}/x"):
+        with pytest.raises(OriginError):
+            await WAYS[how](auth, url)
+    assert other.seen == []
+    assert len(person.asked) == int(granted)
 
 
 # --- tokens bound to a key (RFC 9449) ---

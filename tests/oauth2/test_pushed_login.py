@@ -1,9 +1,11 @@
 """Pushed authorization requests (RFC 9126): what is pushed, what the browser carries, what is refused."""
 from __future__ import annotations
 
+import base64
+import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import aiohttp
 import pytest
@@ -11,6 +13,7 @@ from aiohttp import web
 
 from SlyAPI import OAuth2App
 from SlyAPI.errors import BadReplyError, ConfigError, TokenError
+from SlyAPI.oauth2.jose import new_key
 from tests.conftest import REDIRECT_URI, Practice
 
 if TYPE_CHECKING:
@@ -107,3 +110,38 @@ async def test_what_is_in_the_authorization_address_stays_there(serve: Serve) ->
     assert pushed["prompt"] == "login"
     assert pushed["client_id"] == "c"
     assert "tenant" not in pushed
+
+
+SAME = {
+    "response_type": "code",
+    "client_id": "c",
+    "redirect_uri": REDIRECT_URI,
+    "scope": "openid notes",
+    "code_challenge_method": "S256",
+    "prompt": "login",
+    "audience": "api",
+}
+
+
+@pytest.mark.parametrize("value", ["same", "another"])
+@pytest.mark.parametrize("name", SAME)
+async def test_what_the_request_sets_is_pushed_or_signed_though_the_authorization_address_has_it_too(
+    serve: Serve, name: str, value: str
+) -> None:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        return web.json_response({"request_uri": "urn:x", "expires_in": 90}, status=201)
+
+    server = await serve(handle)
+    theirs = urlencode({"tenant": "t", name: SAME[name] if value == "same" else "x"})
+    app = OAuth2App("c", None, f"{server.origin}/auth?{theirs}", f"{server.origin}/token", issuer=server.origin)
+    app.par_uri, app.jwks_uri, app.auth_params = f"{server.origin}/par", f"{server.origin}/jwks", {"audience": "api"}
+    app.key = new_key("ES256")
+    pushed = await app.push_login(REDIRECT_URI, "openid notes", prompt="login")
+    form = dict(parse_qsl(server.last.body.decode()))
+    assert SAME.items() <= form.items()
+    assert parse_qsl(urlsplit(pushed.url).query) == [("tenant", "t"), ("client_id", "c"), ("request_uri", "urn:x")]
+    signed = await app.sign_login(REDIRECT_URI, "openid notes", prompt="login")
+    pairs = parse_qsl(urlsplit(signed.url).query)
+    claims = json.loads(base64.urlsafe_b64decode(dict(pairs)["request"].split(".")[1] + "=="))
+    assert SAME.items() <= claims.items()
+    assert [name for name, _ in pairs] == ["tenant", "client_id", "response_type", "scope", "request"]

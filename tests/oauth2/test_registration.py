@@ -309,6 +309,15 @@ def test_a_registration_that_is_not_what_was_asked_for_is_refused(members: dict[
         registered_settings(read_registration(registered(**members), asked, Secrets()))
 
 
+@pytest.mark.parametrize("echoed", [["https://a.example/", REDIRECT, "https://b.example/"], [REDIRECT], None])
+def test_whatever_order_a_server_echoes_the_redirect_uri_of_logins_is_the_first_that_was_asked_for(
+    echoed: list[str] | None,
+) -> None:
+    asked = client_metadata("Weather", [REDIRECT, "https://b.example/"] if echoed and echoed[1:] else [REDIRECT])
+    reply = registered(**({} if echoed is None else {"redirect_uris": echoed}))
+    assert registered_settings(read_registration(reply, asked, Secrets()))["redirect_uri"] == REDIRECT
+
+
 def test_where_the_reply_names_no_method_the_one_asked_for_counts() -> None:
     asked = client_metadata("Weather", [REDIRECT])
     assert read_registration(registered(), asked, Secrets())["token_endpoint_auth_method"] == "none"

@@ -3,7 +3,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -81,6 +82,52 @@ async def test_if_what_was_taken_over_is_refused_our_own_refresh_token_is_tried(
     with pytest.raises(GrantEndedError):  # it was tried once
         await api.get_json("/")
     assert len(place.forms) == 4
+
+
+class Watched(MemoryStore):
+    """Notes when a user's lock is taken and released, among the refresh tokens that are sent."""
+
+    def __init__(self, notes: list[str]) -> None:
+        super().__init__()
+        self._notes = notes
+
+    @asynccontextmanager
+    async def lock(self, name: str) -> AsyncGenerator[None, None]:
+        async with super().lock(name):
+            self._notes.append("locked")
+            try:
+                yield
+            finally:
+                self._notes.append("released")
+
+
+@pytest.mark.parametrize("ended_again", [False, True], ids=["then granted", "then ended"])
+async def test_tokens_that_replaced_refused_ones_are_renewed_in_a_lock_taken_anew(
+    place: Place, ended_again: bool
+) -> None:
+    """The lock on a file is no lock any more once a program that takes none has replaced the file."""
+    notes: list[str] = []
+    store = Watched(notes)
+    api = await stored(place, store)
+
+    def answer(reply: Callable[[], Any]) -> Callable[[], Any]:
+        def noted() -> Any:
+            notes.append(place.forms[-1]["refresh_token"])
+            return reply()
+
+        return noted
+
+    place.answers = [answer(INVALID_GRANT), answer(INVALID_GRANT if ended_again else lambda: place.tokens(2))]
+    call = await paused_call(place, api)
+    await store.user("alice").save(theirs(place, "theirs", -5))
+    place.gate.set()
+    if ended_again:
+        with pytest.raises(GrantEndedError):
+            await call
+    else:
+        await call
+        assert place.sent == ["new-token-2"]
+    assert notes == ["locked", REFRESH, "released", "locked", "refresh-theirs", "released"]
 
 
 async def test_what_was_taken_over_and_is_due_already_is_refreshed_by_the_next_call(place: Place) -> None:
@@ -246,6 +293,29 @@ async def test_tokens_that_are_not_saved_yet_serve_all_objects_of_the_user_and_a
     store.saves = 0
     await api.close()
     assert (await store.load("alice"))["refresh_token"] == "refresh-token-2"
+
+
+async def test_a_hook_that_calls_the_api_never_waits_for_a_renewal_that_waits_for_the_hook(place: Place) -> None:
+    """Also where the store refuses the tokens before, so that the refresh goes on when its callers have gone on."""
+    store = AwayStore()
+    api = await stored(place, store)
+    auth(api).app.save_timeout = 0.0
+    store.saves = 1000
+    heard: list[str] = []
+
+    async def hook(user: OAuth2User) -> None:
+        place.clock.now += 1000  # a token that is due already, as any that the API refuses
+        heard.append(user.token)
+        await api.get_json("/")
+
+    await api.get_json("/")
+    auth(api).on_refresh = hook
+    place.clock.now += 1000
+    async with asyncio.timeout(20):
+        await api.get_json("/")
+    assert heard == ["new-token-2"]
+    store.saves = 0
+    await api.close()
 
 
 @pytest.mark.parametrize("error", [OSError(24, "EMFILE"), RuntimeError("a store's own"), asyncio.CancelledError()])

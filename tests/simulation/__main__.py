@@ -9,6 +9,7 @@ Each two thousand seeds are a line, so that a log shows how far a long run is.
 """
 
 import argparse
+import logging
 import sys
 import time
 from collections import Counter
@@ -77,6 +78,7 @@ def main() -> int:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--all", action="store_true")
     given = parser.parse_args()
+    logging.disable(logging.CRITICAL)  # the copies of the package report at exit what their stores refused
     if given.seed is not None:
         found = random_run(given.seed)
         _print(found)

@@ -183,8 +183,6 @@ def _not_sent(scenario: "Scenario", op: Op) -> None:
 def _answer(status: int, body: bytes, wait: float = 0.0) -> Strike:
     def strike(scenario: "Scenario", op: Op) -> None:
         def answer() -> Any:
-            if wait and op.label == "token":
-                scenario.provider.wait_until[op.world.name] = scenario.universe.now + wait
             scenario.provider.answered[op.world.name] = body
             if (status, body) in ENDING.values():
                 scenario.provider.ended.add(op.world.name)
@@ -244,7 +242,7 @@ ENDING: dict[str, tuple[int, bytes]] = {
 }
 """Refusals that say that it is."""
 DISK_ERRORS: dict[str, tuple[str, ...]] = {
-    "open": ("EMFILE", "EIO", "EACCES", "EROFS"),
+    "open": ("EMFILE", "EIO", "EACCES"),
     "read": ("EIO",),
     "write": ("ENOSPC", "EIO"),
     "fsync": ("ENOSPC", "EIO"),

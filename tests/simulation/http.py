@@ -119,6 +119,9 @@ class Session:
 @contextmanager
 def sessions_of(scenario: "Scenario") -> Iterator[type[Session]]:
     """While it lasts, `aiohttp.ClientSession` is the simulated one."""
-    kind = type("ClientSession", (Session,), {"scenario": scenario})
+    kind: Any = type("ClientSession", (Session,), {"scenario": scenario})
     with mock.patch.object(aiohttp, "ClientSession", kind):
-        yield kind
+        try:
+            yield kind
+        finally:
+            del kind.scenario  # the package keeps a session for as long as its client lives, which the scenario holds

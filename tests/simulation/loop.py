@@ -31,6 +31,8 @@ class VirtualLoop(_Loop):  # type: ignore[misc]
         """What would have run: kept until the run is judged, for a coroutine that is freed runs on to its end."""
         self._count = 0
         self._closed = False
+        self.over = False
+        """Whether the run is over, and the loop has lost its world."""
         self.created: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
         """All tasks, also those that `asyncio.all_tasks` does not list."""
         self._asyncgens: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -66,7 +68,7 @@ class VirtualLoop(_Loop):  # type: ignore[misc]
             self.ready.append(heapq.heappop(self.timers)[2])
 
     def _finalize(self, generator: Any) -> None:
-        if self.world.alive and not self._closed:
+        if not self.over and not self._closed and self.world.alive:
             self.create_task(generator.aclose())
 
     # --- asyncio's interface ---
@@ -156,7 +158,8 @@ class VirtualLoop(_Loop):  # type: ignore[misc]
         return False
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
-        self.world.complaints.append(str(context.get("message")))
+        if not self.over:
+            self.world.complaints.append(str(context.get("message")))
 
     def default_exception_handler(self, context: dict[str, Any]) -> None:
         self.call_exception_handler(context)

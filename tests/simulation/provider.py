@@ -95,7 +95,8 @@ class Provider:
             self._problem("no credential", f"{world.name} sends a token request without a refresh token")
         if call is not None:
             call.token_requests += 1
-            if call.token_requests > 2:
+            # tokens may expire while a call waits for the store to take them
+            if call.token_requests > 2 + (now - call.started) // self.life:
                 self._problem("bounded", f"call {call.number} of {world.name} costs {call.token_requests} requests")
         if now < self.wait_until.get(world.name, 0.0):
             self._problem("bounded", f"{world.name} asks again before Retry-After is over")
@@ -159,7 +160,10 @@ class Provider:
         return _json(401, {"error": "invalid_token"})
 
     def heard(self, world: World, refresh: str, answer: Answer) -> None:
-        """A reply reached the program: it knows from now on if its grant has ended."""
+        """A reply reached the program: it knows from now on if its grant has ended, and how long it has to wait."""
+        status, headers, _ = answer
+        if status == 429:
+            self.wait_until[world.name] = self.universe.now + float(headers.get("Retry-After", 0))
         if answer == ENDED:
             self._refused.add((world.name, refresh))
             self.ended.add(world.name)

@@ -22,10 +22,10 @@ def without_collector() -> Iterator[None]:
         yield
     finally:
         _runs += 1
-        if _runs == 1:
-            gc.freeze()  # the copies of the package need not be looked through each time
-        if _runs % 20 == 0:
+        if _runs % 10 == 0:
             gc.collect()
+        if _runs == 10:
+            gc.freeze()  # the copies of the package need not be looked through each time
         if was_on:
             gc.enable()
 

@@ -120,5 +120,9 @@ def _name(key: Any) -> str:
 @contextmanager
 def clients_of(scenario: "Scenario") -> Iterator[None]:
     """While it lasts, `redis.asyncio.Redis` is the simulated one."""
-    with mock.patch.object(redis.asyncio, "Redis", type("Redis", (Client,), {"scenario": scenario})):
-        yield
+    kind: Any = type("Redis", (Client,), {"scenario": scenario})
+    with mock.patch.object(redis.asyncio, "Redis", kind):
+        try:
+            yield
+        finally:
+            del kind.scenario  # see `http.sessions_of`

@@ -219,7 +219,8 @@ class Scenario:
             outcomes = {call.outcome for call in world.calls}
             if "GrantEndedError" in outcomes and not ending and world.name not in self.provider.ended:
                 self._problem("ended", f"{world.name} takes a refusal that may pass for the end of the grant")
-            if ending and len(self.plan.starts) == 1 and outcomes & {"TokenError", "BadReplyError"}:
+            other = outcomes & {"TokenError", "BadReplyError"} and "GrantEndedError" not in outcomes
+            if ending and len(self.plan.starts) == 1 and other:
                 self._problem("ended", f"{world.name} does not understand that the grant has ended")
 
     def _check_writable(self) -> None:

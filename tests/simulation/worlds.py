@@ -164,6 +164,8 @@ class World:
         self.loop.timers.clear()
         self.loop.close_for_good()
         self.loop.remains.clear()
+        self.loop.over = True
+        del self.loop.world  # the package keeps what is open by its loop, for as long as its client lives
 
 
 def _close(task: Any) -> None:

@@ -188,6 +188,35 @@ async def test_what_cannot_be_read_hides_nobody(kind: Kind, clock: Clock) -> Non
     assert sorted(await kind.store.names()) == ["alice", "bob", "carol", "dave", "eve"]
 
 
+SPACES = ["", " ", "  ", "\t", "\n", "\r\n  "]
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_whom_a_person_wrote_by_hand_is_found_however_the_json_is_spaced(
+    kind: Kind, clock: Clock, seed: int
+) -> None:
+    if isinstance(kind.store, EncryptedStore):
+        pytest.skip("nobody writes those by hand")
+    choose = random.Random(seed)
+    expected = []
+    for number in range(40):
+        days = choose.choice([3, 10, None])
+        members = list(ending(clock, days).to_dict().items())
+        if choose.random() < 0.3:
+            choose.shuffle(members)
+
+        odd = choose.randrange(len(members))  # those before it as we write them
+
+        parts = []
+        for place, (key, value) in enumerate(members):
+            before, behind, ahead, after = choose.choices(SPACES if place >= odd else [""], k=4)
+            parts.append(f"{before}{json.dumps(key)}{behind}:{ahead}{json.dumps(value)}{after}")
+        await kind.write(f"user-{number}", f"{{{','.join(parts)}}}")
+        expected += [f"user-{number}"] * (days == 3)
+    await migrated(kind.store)
+    assert await found(kind.store, clock) == sorted(expected)
+
+
 @pytest.mark.parametrize("seed", range(2))
 async def test_an_index_finds_whom_a_walk_finds(kind: Kind, clock: Clock, seed: int) -> None:
     """After any changes, by us and by others, pages and users of one moment included."""

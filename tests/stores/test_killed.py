@@ -66,6 +66,50 @@ async def test_a_process_killed_at_any_moment_of_a_save_leaves_a_whole_value_and
         database.close()
 
 
+DYING = """
+what = sys.argv[3]
+
+async def act():
+    async for _ in entry.store.ending("access", 1e12):
+        pass
+    if what == "save":
+        await entry.save(OAuth2User("T2", "R"))
+
+asyncio.run(entry.save(OAuth2User("T", "R")))
+for calls in range(4):
+    child = os.fork()
+    if child == 0:
+        rename, left = os.replace, [calls]
+
+        def replace(*names):
+            if not left[0]:
+                os.kill(os.getpid(), signal.SIGKILL)
+            left[0] -= 1
+            rename(*names)
+
+        os.replace = replace
+        asyncio.run(act())
+        os._exit(0)
+    os.waitpid(child, 0)
+say("done")
+"""
+
+
+@pytest.mark.parametrize("what", ["save", "look"])
+async def test_whatever_a_killed_process_left_in_a_folder_of_users_the_next_save_takes_away(
+    what: str, tmp_path: Path, spawn: Spawn
+) -> None:
+    other = await spawn(DYING, "folder", tmp_path / PLACES["folder"], what)
+    assert await other.says() == "done"
+    entry = entry_of("folder", tmp_path / PLACES["folder"])
+    left = list(tmp_path.rglob("*.tmp"))
+    assert left, "it was killed in time"
+    for path in left:
+        os.utime(path, (0, 0))
+    await entry.save(OAuth2User("T", "R"))
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Generator[Path | None, None, None]:
     """A disk of 128 KiB; None where only root may mount one and we are not root."""

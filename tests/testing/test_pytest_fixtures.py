@@ -131,3 +131,26 @@ async def test_a_person_denies_though_another_had_granted(
         with pytest.raises(DeniedError):
             await practice_app.finish_login(login, page.headers["Location"])
     assert practice_provider.exchanges == 1
+
+
+@pytest.fixture
+def later(clock: Clock) -> None:
+    clock.advance(100_000)
+
+
+@pytest.mark.usefixtures("later")
+@pytest.mark.practice_provider(openid=True, signing_algs=["ES256"])
+async def test_a_grant_is_dated_by_the_clock_of_the_test(
+    signed_client: WebAPI, practice_provider: PracticeProvider
+) -> None:
+    await signed_client.get_json("/forecast")
+    assert seen(practice_provider) == [("api/forecast", "ok")]
+
+
+@pytest.mark.practice_provider(redirect_uris=["https://weather.example/callback", "http://127.0.0.1"])
+async def test_the_user_grants_to_the_redirect_uri_of_the_programs_own_client(
+    practice_app: OAuth2App, practice_provider: PracticeProvider, signed_client: WebAPI
+) -> None:
+    practice_provider.add_client("another", None, ["http://127.0.0.1"])
+    assert practice_app.redirect_uri == "https://weather.example/callback"
+    await signed_client.get_json("/forecast")

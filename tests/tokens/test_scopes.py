@@ -60,6 +60,11 @@ def test_missing_scopes_keep_the_order_of_the_request() -> None:
     assert missing_scopes(["d", "a", "c"], ["a"]) == ["d", "c"]
 
 
+def test_offline_access_is_not_missing_where_there_is_a_refresh_token() -> None:
+    assert missing_scopes(["openid", "offline_access", "a"], ["openid"], renewable=True) == ["a"]
+    assert missing_scopes(["openid", "offline_access", "a"], ["openid"]) == ["offline_access", "a"]
+
+
 async def test_a_decorated_method_is_still_a_coroutine_function_with_its_name() -> None:
     @requires_scopes("read", "write")
     async def rename(name: str) -> str:

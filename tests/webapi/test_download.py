@@ -371,6 +371,22 @@ async def test_a_hard_link_laid_in_the_parts_place_is_not_written_to(serve: Serv
     assert (tmp_path / "precious").read_text() == "mine"
 
 
+async def test_a_part_that_another_account_left_is_not_continued(serve: Serve, tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can make a file of another account")
+    server = await serve(files := FileServer())
+    files.breaks = [100_000]
+    with pytest.raises(NetworkError):
+        await api_of(server).download("/file", tmp_path / "out")
+    os.chown(tmp_path / "out.part", 4711, 4711)
+    with pytest.raises(SaveError, match="another account"):
+        await api_of(server).download("/file", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    os.chown(tmp_path, 4711, 4711)  # who owns the folder may do anything there
+    await api_of(server).download("/file", tmp_path / "out")
+    assert (tmp_path / "out").read_bytes() == CONTENT
+
+
 async def test_while_it_comes_a_file_is_as_hidden_as_the_one_that_it_replaces(serve: Serve, tmp_path: Path) -> None:
     server = await serve(files := FileServer())
     (tmp_path / "out").touch(0o600)

@@ -5,8 +5,10 @@ import base64
 import html
 import json
 import posixpath
+import random
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
@@ -249,6 +251,75 @@ async def test_a_403_that_lacks_a_scope_is_signed_again_where_the_auth_wants_it(
         assert len(server.seen) == 1
 
 
+class Levels(Auth):
+    """A credential that is good once it was renewed, and a proof that is good once it has the server's nonce."""
+
+    answers_403 = True
+
+    def __init__(self) -> None:
+        self.level, self.nonce, self.renewals = 1, "", 0
+
+    async def sign(self, client: Any, request: Request) -> Request:
+        request.headers["X-Level"], request.headers["X-Nonce"] = str(self.level), self.nonce
+        return request
+
+    async def sign_again(self, client: Any, request: Request, headers: Any) -> bool:
+        if "use_dpop_nonce" not in headers["WWW-Authenticate"]:
+            self.level, self.renewals = self.level + 1, self.renewals + 1
+        await self.sign(client, request)
+        return True
+
+    def note_reply(self, url: str, status: int, headers: Any) -> None:
+        self.nonce = headers.get("DPoP-Nonce", self.nonce)
+
+
+REFUSALS = {
+    "old": (401, "Bearer"),
+    "scope": (403, 'Bearer error="insufficient_scope"'),
+    "nonce": (401, 'DPoP error="use_dpop_nonce"'),
+}
+
+
+@pytest.mark.parametrize("moved", [302, 307])
+@pytest.mark.parametrize("lacks", ["old", "scope", "nonce", "nonce old", "old nonce", "old old"])
+@pytest.mark.parametrize("hops", [0, 1, 3])
+async def test_a_refusal_is_answered_alike_wherever_a_redirect_led_within_the_origin(
+    serve: Serve, hops: int, lacks: str, moved: int
+) -> None:
+    left = lacks.split()
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        place = int(request.path[1:])
+        if place < hops:
+            return web.Response(status=moved, headers={"Location": f"/{place + 1}", "DPoP-Nonce": f"n{place}"})
+        if not left:
+            return web.json_response(dict(request.headers))
+        status, challenge = REFUSALS[left.pop(0)]
+        return web.Response(status=status, headers={"WWW-Authenticate": challenge, "DPoP-Nonce": "n9"})
+
+    server, auth = await serve(handler), Levels()
+    api = api_at(server.origin, auth)
+    if lacks == "old old":
+        with pytest.raises(ApiError, match="401"):
+            await api.get_json("/0")
+    else:
+        answer = await api.get_json("/0")
+        assert (answer["X-Level"], answer["X-Nonce"]) == (str(1 + auth.renewals), "n9")
+    assert auth.renewals == int(lacks != "nonce"), "one renewal for one call"
+
+
+async def test_a_call_asks_for_one_renewal_though_a_redirect_follows_it(serve: Serve) -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        if request.path == "/start" and request.headers["X-Level"] == "2":
+            return web.Response(status=302, headers={"Location": "/end"})
+        return web.Response(status=401, headers={"WWW-Authenticate": "Bearer"})
+
+    auth = Levels()
+    with pytest.raises(ApiError, match="401"):
+        await api_at((await serve(handler)).origin, auth).get_json("/start")
+    assert auth.renewals == 1
+
+
 # Redirects.
 
 
@@ -337,12 +408,13 @@ async def test_a_redirect_to_another_public_host_is_followed(serve: Serve) -> No
         assert await api.get_json("/start") == {"at": "/end"}
 
 
-async def test_once_led_away_a_redirect_back_is_signed_for_its_own_origin_only(serve: Serve) -> None:
-    server = await serve()
+async def test_once_led_away_a_redirect_back_is_not_signed(serve: Serve, auth: Auth) -> None:
+    server = await serve()  # whoever it was led to must not choose what is asked for with the credential
     other = await serve(redirecting(lambda _: server.origin + "/end"))
     server.handler = redirecting(lambda _: other.origin + "/start")
-    assert await api_at(server.origin, oauth2()).get_json("/start") == {"at": "/end"}
-    assert [carries_a_secret(seen) for seen in (*server.seen, *other.seen)] == [True, True, False]
+    assert await api_at(server.origin, auth).get_form("/start", headers={"X-Mine": "1"}) == {"at": "/end"}
+    assert [carries_a_secret(seen) for seen in (*server.seen, *other.seen)] == [True, False, False]
+    assert "X-Mine" not in server.last.headers
 
 
 @pytest.mark.parametrize("status", [307, 308])
@@ -536,3 +608,41 @@ async def test_a_refusal_says_what_to_do_next(serve: Serve, status: int, headers
     error = await _refused(await serve(handler), HeaderApiKey("X-Api-Key", KEY))
     assert step in error.next_step
     assert error.retry_after == (3.0 if headers.get("Retry-After") else None)
+
+
+# Any answers, in any order.
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("seed", range(25))
+async def test_whatever_two_origins_answer_the_credential_stays_at_home_and_nothing_goes_on_without_end(
+    serve: Serve, seed: int, method: str
+) -> None:
+    choose = random.Random(seed)
+
+    def answer(home: str, away: str) -> web.Response:
+        what = choose.choice(["ok", "move", "move", "move", "refuse", "error"])
+        if what == "move":
+            target = choose.choice([home, away, "", "//" + away.removeprefix("http://")]) + f"/{choose.random()}"
+            return web.Response(status=choose.choice([301, 302, 303, 307, 308]), headers={"Location": target})
+        if what == "refuse":
+            status, challenge = choose.choice(list(REFUSALS.values()))
+            return web.Response(status=status, headers={"WWW-Authenticate": challenge, "DPoP-Nonce": "n"})
+        return web.json_response({}, status=200 if what == "ok" else choose.choice([404, 429, 500]))
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        return answer(server.origin, other.origin)
+
+    server, other = await serve(handler), await serve(handler)
+    for _ in range(12):
+        auth = Levels()
+        server.seen.clear()
+        other.seen.clear()
+        api = api_at(server.origin, auth)
+        with suppress(SlyError):
+            await (api.get_json("/") if method == "GET" else api.post_form("/", data={"a": "b"}))
+        assert not [seen for seen in other.seen if "X-Level" in seen.headers or seen.body or seen.method != "GET"]
+        signed = ["X-Level" in seen.headers for seen in server.seen]
+        assert signed == sorted(signed, reverse=True), "once led away, it stays unsigned"
+        assert auth.renewals <= 1
+        assert len(server.seen) + len(other.seen) <= 11 + 2

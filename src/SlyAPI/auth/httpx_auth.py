@@ -36,9 +36,19 @@ def signed_by(httpx: ModuleType, auth: Auth, presents_certificate: bool) -> Any:
                     next_step="AsyncClient(verify=CONTEXT, auth=signed(auth, presents_certificate=True)), or a WebAPI.",
                 )
             response = yield request
-            auth.note_reply(plain.url, response.status_code, response.headers)
+            if response.status_code == 401 and "DPoP" in request.headers and response.history:
+                if not _stays_home(response):
+                    return
+                # redirected by httpx, with the proof of the first URL
+                request, plain = _redirected(response)
+                _apply(await auth.sign(None, plain), request)
+                response = yield request
             had: set[bool] = set()
-            while repeatable and auth.may_sign_again(response.status_code, response.headers):
+            while _stays_home(response):
+                request, plain = _redirected(response) if response.history else (request, plain)
+                auth.note_reply(plain.url, response.status_code, response.headers)
+                if not repeatable or not auth.may_sign_again(response.status_code, response.headers):
+                    return
                 if (for_nonce := wants_nonce(response.headers)) in had:
                     return  # repeated once for a nonce, and once for a newer token
                 had.add(for_nonce)
@@ -46,13 +56,26 @@ def signed_by(httpx: ModuleType, auth: Auth, presents_certificate: bool) -> Any:
                     return
                 _apply(plain, request)
                 response = yield request
-                auth.note_reply(plain.url, response.status_code, response.headers)
 
         def sync_auth_flow(self, request: Any) -> Generator[Any, Any, None]:
             raise ConfigError("A synchronous client cannot be signed for.", next_step="Use httpx's AsyncClient.")
             yield
 
     return SignedAuth()
+
+
+def _stays_home(response: Any) -> bool:
+    """Whether all redirects that httpx followed led within the origin: what a stranger answers is not the API's."""
+    urls = [each.request.url for each in (*response.history, response)]
+    return len({(url.scheme, url.host, url.port) for url in urls}) == 1
+
+
+def _redirected(response: Any) -> tuple[Any, Request]:
+    """The request that was answered, and as an `Auth` sees it, with the credential that it was sent with."""
+    plain = _as_plain(response.request, b"")
+    if credential := response.request.headers.get("Authorization"):
+        plain.headers["Authorization"] = credential
+    return response.request, plain
 
 
 def _as_plain(request: Any, form: bytes) -> Request:

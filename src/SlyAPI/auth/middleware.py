@@ -12,6 +12,7 @@ from ..errors import ConfigError, OriginError
 from ..web.challenges import wants_nonce
 from ..web.masking import masked
 from ..web.messages import FORM, REDIRECTS, Method, Request
+from ..web.urls import parsed_url
 
 if TYPE_CHECKING:
     from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
@@ -29,29 +30,29 @@ class Signs(Protocol):
 
 async def send_signed(auth: Signs, request: "ClientRequest", handler: "ClientHandlerType") -> "ClientResponse":
     """Signs and sends; see `Auth.__call__`."""
-    here, chain = request.url.origin(), _chain.get()
-    if chain is None or chain.target not in (None, here):
-        chain = _Chain(here, None, False)  # the last redirect was not followed: this is another request
-    _chain.set(None)
+    here, chain = request.url.origin(), _taken(auth, request)
     led_away = chain.led_away or here != chain.start
+    had = {*chain.had}
     plain = _as_plain(request)
-    response = await (handler(request) if led_away else _signed(auth, plain, request, handler))
+    response = await (handler(request) if led_away else _signed(auth, plain, request, handler, had))
     if response.status in REDIRECTS and _location(response):
-        target = _origin_of(request, _location(response))
+        to = _target_of(request, _location(response))
+        target = None if to is None else to.origin()
         if target != here and _takes_along(plain, response):
             response.close()
             raise OriginError(f"{here} redirects to {target} with the credential in the URL; not followed.")
-        _chain.set(_Chain(chain.start, target, led_away or target != chain.start))
+        led_away = led_away or target != chain.start
+        _chains.set((*_chains.get(), _Chain(auth, request.session, chain.start, to, led_away, frozenset(had)))[-_MOST:])
     return response
 
 
 async def _signed(
-    auth: Signs, plain: Request, request: "ClientRequest", handler: "ClientHandlerType"
+    auth: Signs, plain: Request, request: "ClientRequest", handler: "ClientHandlerType", had: set[bool]
 ) -> "ClientResponse":
+    """The reply; `had`: why the program's request was signed again before."""
     _apply(await auth.sign(request.session, plain), request)
     response = await handler(request)
     auth.note_reply(plain.url, response.status, response.headers)
-    had: set[bool] = set()
     while auth.may_sign_again(response.status, response.headers) and _can_repeat(request):
         if (for_nonce := wants_nonce(response.headers)) in had:
             break  # repeated once for a nonce, and once for a newer token
@@ -71,14 +72,35 @@ async def _signed(
 
 
 class _Chain(NamedTuple):
-    """The redirects that aiohttp follows within one request of the program."""
+    """The redirects that aiohttp follows within one request of the program, as one auth of its session knows them."""
 
+    auth: Signs
+    session: Any
     start: "URL"
-    target: "URL | None"
-    led_away: bool
+    """The origin of the program's request."""
+    target: "URL | None" = None
+    led_away: bool = False
+    had: frozenset[bool] = frozenset()
 
 
-_chain: ContextVar[_Chain | None] = ContextVar("chain", default=None)
+_MOST = 16
+"""Chains that a context keeps: one for each auth of a session, and some whose redirect was not followed."""
+_chains: ContextVar[tuple[_Chain, ...]] = ContextVar("_chains", default=())
+
+
+def _taken(auth: Signs, request: "ClientRequest") -> _Chain:
+    """The chain that this request goes on with, which it leaves; a new one for a request of the program."""
+    here, session, chains = request.url.origin(), request.session, _chains.get()
+    chain = next((each for each in chains if each.auth is auth and each.session is session), None)
+    if chain is None:
+        return _Chain(auth, session, here)
+    _chains.set(tuple(each for each in chains if each is not chain))
+    if chain.target is None:
+        return chain
+    if chain.target.origin() != here:
+        return _Chain(auth, session, here)  # the redirect was not followed: this is another request
+    same = chain.target.with_fragment(None) == request.url.with_fragment(None)
+    return chain if same else chain._replace(had=frozenset())
 
 
 def _location(response: "ClientResponse") -> str:
@@ -91,11 +113,11 @@ def _takes_along(plain: Request, response: "ClientResponse") -> bool:
     return masked(location, map(str, plain.query_params.values())) != location
 
 
-def _origin_of(request: "ClientRequest", location: str) -> "URL | None":
-    from yarl import URL
-
+def _target_of(request: "ClientRequest", location: str) -> "URL | None":
     try:
-        return request.url.join(URL(location)).origin()
+        target = request.url.join(parsed_url(location))
+        target.origin()
+        return target
     except ValueError:
         return None
 

@@ -1,14 +1,12 @@
-"""Signing with an RSA key: RSASSA-PKCS1-v1_5 (RFC 8017 §8.2), by the package cryptography, an extra. Pure."""
+"""RSA-SHA1: RSASSA-PKCS1-v1_5 (RFC 8017 §8.2), by the package cryptography, an extra. Pure."""
 
-from typing import Any, Literal
+from typing import Any
 
 from ..errors import ConfigError, MissingExtraError
-
-Hash = Literal["SHA1", "SHA256"]
-_NEEDED_BY: dict[Hash, tuple[str, str]] = {"SHA1": ("RSA-SHA1", "rsa"), "SHA256": ("A service account", "jwt")}
+from ..web.pem import key_problem
 
 
-def load(private_key: object, digest: Hash) -> Any:
+def load(private_key: object) -> Any:
     """The RSA key in PEM (text or bytes), or `cryptography`'s object for one, after a trial signature.
 
     Raises `ConfigError`, which quotes nothing, and `MissingExtraError` without the package.
@@ -18,9 +16,8 @@ def load(private_key: object, digest: Hash) -> Any:
         from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
         from cryptography.hazmat.primitives.serialization import load_pem_private_key
     except ImportError:
-        user, extra = _NEEDED_BY[digest]
         raise MissingExtraError(
-            f"{user} needs the package cryptography.", next_step=f"Install it with: pip install 'SlyAPI[{extra}]'"
+            "RSA-SHA1 needs the package cryptography.", next_step="Install it with: pip install 'SlyAPI[rsa]'"
         ) from None
     key: Any = private_key
     try:
@@ -29,20 +26,22 @@ def load(private_key: object, digest: Hash) -> Any:
         if isinstance(key, bytes):
             key = load_pem_private_key(key, None)
         if isinstance(key, RSAPrivateKey):
-            sign(key, b"", digest)  # the machine's policy may forbid SHA-1, or the key may be too short
+            sign(key, b"")  # the machine's policy may forbid SHA-1, or the key may be too short
             return key
     except (ValueError, TypeError, UnsupportedAlgorithm):  # TypeError: it has a password
         pass
+    if isinstance(private_key, str | bytes) and (problem := key_problem(private_key)):
+        raise ConfigError(f"private_key {problem[0]}.", next_step=problem[1])
     raise ConfigError(
-        f"private_key is not an RSA private key in PEM that can sign with {digest} here, or it has a password.",
+        "private_key is not an RSA private key in PEM that can sign with SHA1 here.",
         next_step="Convert it with: openssl rsa -in KEY -out KEY.pem",
     )
 
 
-def sign(key: Any, text: bytes, digest: Hash) -> bytes:
+def sign(key: Any, text: bytes) -> bytes:
     """The signature of `text` by a key from `load`."""
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 
-    signature: bytes = key.sign(text, PKCS1v15(), getattr(hashes, digest)())
+    signature: bytes = key.sign(text, PKCS1v15(), hashes.SHA1())
     return signature

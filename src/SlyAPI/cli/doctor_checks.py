@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from ..errors import NetworkError, SlyError
 from ..flow.git_guard import ignore_line
+from ..flow.wizard import consent_command
 from ..json_file import display_path
 from ..oauth2 import OAuth2App, OAuth2User
 from ..oauth2.discovery import SETTINGS
@@ -195,14 +196,18 @@ def _pkce(app: OAuth2App, facts: Facts) -> Finding:
     return Finding("PKCE", "ok", "sent (S256)")
 
 
+def _files_of(facts: Facts) -> list[str]:
+    return [display_path(path) for path in (facts.app_path, facts.user_path) if path]
+
+
 def _grant_again(facts: Facts) -> str:
-    files = (facts.app_path, facts.user_path) if facts.user_path else (facts.app_path,)
-    return f"grant again: python -m SlyAPI grant {' '.join(shlex.quote(display_path(path)) for path in files)}"
+    return f"grant again: python -m SlyAPI grant {shlex.join(_files_of(facts))}"
 
 
 def _scopes(app: OAuth2App | None, user: OAuth2User, facts: Facts) -> Finding:
     wanted = [*(user.requested_scopes or ()), *(app.scopes if app else ())]
-    missing = missing_scopes(dict.fromkeys(wanted), user.scopes)
+    # a refresh token that is missing is a finding of its own
+    missing = missing_scopes(dict.fromkeys(wanted), user.scopes, renewable=True)
     if not user.scopes:
         return Finding("scopes", "skipped", "the provider did not say which ones it granted")
     if missing:
@@ -227,7 +232,8 @@ def _dated_end(user: OAuth2User, end: datetime, facts: Facts) -> Finding:
         return Finding("grant", "wrong", f"The grant ended at {at}.", step)
     if not facts.renewable:
         step = "Ask for offline access when you grant (see the provider's page on refresh tokens), and grant again."
-        step = ASK_FOR_CONSENT if OFFLINE in (user.requested_scopes or ()) else step
+        if OFFLINE in (user.requested_scopes or ()):
+            step = f"{ASK_FOR_CONSENT} {consent_command(_files_of(facts), user)}"
         return Finding("grant", "wrong", f"There is no refresh token: the grant ends at {at}.", step)
     if left <= SOON:
         return Finding("grant", "wrong", f"The grant ends soon, at {at}.", f"Before that, {_grant_again(facts)}")

@@ -152,7 +152,7 @@ def _read_certificate(app: OAuth2App, facts: Facts) -> None:
 
 def _issuer(app: OAuth2App) -> str:
     """The issuer whose metadata are to be compared; empty where it is unknown, or a template."""
-    issuer = app.issuer or (app.provider.issuer if app.provider else None) or ""
+    issuer = app._redirect_issuer or ""
     return "" if "{" in issuer else issuer
 
 

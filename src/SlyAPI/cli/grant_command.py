@@ -7,12 +7,19 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
-from ..errors import ConfigError, CredentialsError, SaveError, WouldOverwriteError
+from ..errors import ConfigError, CredentialsError, SaveError, UnavailableError, WouldOverwriteError
 from ..flow.client_check import client_in, oauth1_client_in
 from ..flow.console import Console, unchanged
 from ..flow.ctrl_c import run
 from ..flow.grant import GrantOptions, Way
-from ..flow.wizard import check_user_path, confirm_replacing, grant_oauth1_to_file, grant_to_file
+from ..flow.wizard import (
+    ask_scopes,
+    check_user_path,
+    confirm_replacing,
+    grant_oauth1_to_file,
+    grant_to_file,
+    needs_scopes,
+)
 from ..json_file import display_path
 from ..oauth1 import OAuth1App, OAuth1User
 from ..oauth2 import OAuth2App, OAuth2User
@@ -53,9 +60,11 @@ def grant(args: Any, console: Console) -> int:
         if isinstance(app, OAuth1App):
             user = run(grant_oauth1_to_file(app, user_path, options, console))
         else:
-            scopes = scopes or _scopes_before(args, user_path)
-            if not named and not scopes and options.way != "machine" and not args.resource:
-                scopes = console.ask("Scopes, separated by spaces; Enter for none", "--scope", "").split()
+            before = _user_before(user_path)
+            if args.if_needed and before is not None:
+                scopes = scopes or before.requested_scopes or before.scopes
+            if not scopes and needs_scopes(app, options) and (console.interactive or not named):
+                scopes = ask_scopes(console, before)
             user = run(grant_to_file(app, user_path, scopes, options, console))
     fields = asdict(user) if isinstance(user, OAuth1User) else user.to_dict()
     if user_path == "-":
@@ -88,13 +97,12 @@ def _ask_path(console: Console, question: str, flag: str, usual: str) -> str:
     return console.ask(question, flag, usual if console.interactive else None)
 
 
-def _scopes_before(args: Any, user_path: str) -> list[str]:
-    """For `--if-needed` without scopes: the requested scopes of the grant that ended."""
-    if args.if_needed and user_path != "-":
-        with suppress(CredentialsError):
-            user = OAuth2User.from_json_file(user_path)
-            return user.requested_scopes or user.scopes
-    return []
+def _user_before(user_path: str) -> OAuth2User | None:
+    """The user in the file that is replaced, if there is one."""
+    if user_path != "-":
+        with suppress(CredentialsError, UnavailableError):
+            return OAuth2User.from_json_file(user_path)
+    return None
 
 
 def _kept(

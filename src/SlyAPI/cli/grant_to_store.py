@@ -19,8 +19,10 @@ from ..flow.ctrl_c import run
 from ..flow.git_guard import guard
 from ..flow.grant import GrantOptions
 from ..flow.ways import grant_by_chosen_way
-from ..flow.wizard import say_limits
+from ..flow.wizard import ask_scopes, needs_scopes, say_limits
+from ..json_file import display_path
 from ..oauth2 import OAuth2App, OAuth2User
+from ..stores.at import command_words
 from .chosen_user import ChosenUser, entry_to_make
 from .refreshing import still_valid
 from .results import print_json
@@ -48,6 +50,8 @@ def grant_to_store(args: Any, app: OAuth2App, words: list[str], options: GrantOp
         step = "Give another --name, --force or --if-needed."
         raise WouldOverwriteError(f"{chosen.label} exists.", next_step=step)
     chosen.check_writable()
+    if not scopes and needs_scopes(app, options) and console.interactive:
+        scopes = ask_scopes(console, before)
     user = run(_granted(app, chosen, scopes, options, console, replace=taken))
     if chosen.store_path:
         guard(chosen.store_path, console)
@@ -91,5 +95,6 @@ async def _granted(
     finally:
         await chosen.entry.store.close()
     console.say(f"Granted. {chosen.label} was saved.")
-    say_limits(user, console)
+    app_path = "APP.json" if app._path is None else display_path(app._path)
+    say_limits(user, console, [app_path, *command_words(chosen.entry)])
     return user

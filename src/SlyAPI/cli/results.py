@@ -1,6 +1,5 @@
 """Writes results to stdout, which carries only data."""
 
-import json
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -49,4 +48,6 @@ def write_data(data: bytes) -> None:
 def print_json(wanted: bool, result: dict[str, Any]) -> None:
     """Writes one JSON object to stdout if `--json` was given."""
     if wanted:
+        import json
+
         print_result(json.dumps(result))

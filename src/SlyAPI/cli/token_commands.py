@@ -8,8 +8,8 @@ from ..flow.console import Console
 from ..flow.ctrl_c import run
 from ..flow.progress import waiting
 from ..oauth2 import ClientCredentials, OAuth2User
+from ..oauth2.grant_again import grant_again
 from ..oauth2.signer import Signer
-from ..oauth2.token_endpoint import GRANT_AGAIN
 from .chosen_user import ChosenUser, chosen_user
 from .refreshing import refresh_if_due, refresh_saving
 from .results import print_json, print_result
@@ -40,7 +40,8 @@ def refresh(args: Any, console: Console) -> int:
     """Refreshes a user's tokens now."""
     auth, chosen, user = _signer(args, console)
     if not (user.refresh_token or isinstance(auth, ClientCredentials)):
-        raise CredentialsError(f"{chosen.label} contains no refresh token.", next_step=GRANT_AGAIN)
+        step = grant_again(args.app, chosen.entry)
+        raise CredentialsError(f"{chosen.label} contains no refresh token.", next_step=step)
     chosen.check_writable()
     refresh_saving(auth.refresh_now, auth, console, chosen, user)
     console.say(f"{chosen.label} has new tokens. They expire: {when(auth.user.expires_at)}.")

@@ -21,7 +21,7 @@ def summary(user: "OAuth2User | SimpleNamespace") -> dict[str, Any]:
     """Scopes and times of a user, for `--json`; `bound` where the token is bound to a key (RFC 9449)."""
     return {
         "scopes": user.scopes,
-        "missing_scopes": missing_scopes(user.requested_scopes or [], user.scopes),
+        "missing_scopes": _missing(user),
         "expires_at": None if user.expires_at is None else user.expires_at.isoformat(),
         "refreshable": bool(user.refresh_token),
         "refresh_expires_at": None if user.refresh_expires_at is None else user.refresh_expires_at.isoformat(),
@@ -31,13 +31,17 @@ def summary(user: "OAuth2User | SimpleNamespace") -> dict[str, Any]:
 def summary_rows(user: "OAuth2User | SimpleNamespace") -> list[tuple[str, str]]:
     """The same as rows of text, for `print_table` with `COLUMN`."""
     rows = [("scopes:", " ".join(user.scopes) or "none recorded")]
-    if missing := missing_scopes(user.requested_scopes or [], user.scopes):
+    if missing := _missing(user):
         rows.append(("not granted:", " ".join(missing)))
     rows.append(("expires:", when(user.expires_at)))
     ends = f", until {when(user.refresh_expires_at)}" if user.refresh_expires_at else ""
     machine = (user.extra or {}).get("grant_type") == "client_credentials"
     rows.append(("refreshable:", f"yes{ends}" if user.refresh_token else _RENEWED if machine else "no"))
     return [*rows, ("bound:", "to the key in it (DPoP)")] if user.dpop_key else rows
+
+
+def _missing(user: "OAuth2User | SimpleNamespace") -> list[str]:
+    return missing_scopes(user.requested_scopes or [], user.scopes, renewable=bool(user.refresh_token))
 
 
 def when(at: datetime | None) -> str:

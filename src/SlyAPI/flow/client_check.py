@@ -57,6 +57,9 @@ def oauth1_client_in(path: StrPath) -> OAuth1App:
 
 
 def _read(read: Callable[[StrPath], App], path: StrPath, check: Callable[[App], None]) -> App:
+    if str(path).startswith(("https://", "http://")):
+        step = "For an API, give --resource URL; for a provider, first run: python -m SlyAPI scaffold --issuer URL"
+        raise ConfigError(f"{display_path(path)} is an address, not a client file.", next_step=step)
     try:
         app = read(path)
         check(app)

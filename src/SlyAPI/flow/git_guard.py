@@ -17,6 +17,7 @@ from ..json_file import StrPath, display_path
 from ..redirect.child_process import child_environment, find_program
 from .console import Console
 
+_SAFELY = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
 _TRUST_NOTHING = (
     *("-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}"),  # programs that git would run
     *("-c", "safe.bareRepository=explicit", "--no-optional-locks"),  # a bare repository inside an unpacked archive
@@ -74,11 +75,19 @@ def ignore_line(path: StrPath) -> str:
 
 def _ignore(file: Path, line: str, console: Console) -> None:
     try:
-        if os.path.lexists(file) and not stat.S_ISREG(file.lstat().st_mode):  # such as a link to a file elsewhere
-            raise OSError
-        before = file.read_text() if file.exists() else ""
-        with file.open("a") as out:
-            out.write(("" if before.endswith("\n") or not before else "\n") + line + "\n")
+        with os.fdopen(_opened(file), "r+b") as out:
+            before = out.read()
+            out.write((b"\n" if before and not before.endswith(b"\n") else b"") + os.fsencode(line) + b"\n")
         console.say(f"Added the line {line} to {display_path(file)}.")
     except (OSError, ValueError):
         console.say(f"{display_path(file)} could not be written. Add the line {line} to it.")
+
+
+def _opened(file: Path) -> int:
+    """The open file, made if there is none. Raises `OSError` for a link, and anything else that is another file's."""
+    handle = os.open(file, os.O_RDWR | os.O_APPEND | os.O_CREAT | _SAFELY, 0o666)
+    status = os.fstat(handle)
+    if stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
+        return handle
+    os.close(handle)
+    raise OSError

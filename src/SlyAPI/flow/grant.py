@@ -131,9 +131,8 @@ class OAuth2Question(Question[OAuth2User]):
 
     async def read(self, query: str) -> str:
         query = await self.app._plain_redirect(self.link.state, query)
-        known = self.app.provider
-        issuer = self.app.issuer or (known.issuer if known else None)
-        return read_redirect(query, state=self.link.state, issuer=issuer, issuer_required=self.app.iss_in_redirect)
+        issuer, required = self.app._redirect_issuer, self.app.iss_in_redirect
+        return read_redirect(query, state=self.link.state, issuer=issuer, issuer_required=required)
 
     @property
     def takes_bare_code(self) -> bool:

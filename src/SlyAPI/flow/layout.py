@@ -20,17 +20,15 @@ def wrapped(line: str, width: int | None, indent: str | None = None) -> list[str
     """
     if width is None or len(line) <= width or line.startswith("    ") or " " not in line.strip():
         return [line]
-    import textwrap  # few lines are too long
-
     kept = re.sub(_COMMAND, lambda found: found[0].replace(" ", HARD_SPACE), line)
-    own = line[: len(line) - len(line.lstrip())]
-    pieces = textwrap.wrap(
-        kept,
-        max(width, _NARROWEST),
-        subsequent_indent=own if indent is None else indent,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+    if indent is None:
+        indent = line[: len(line) - len(line.lstrip())]
+    pieces = [""]
+    for word in re.findall(" *[^ ]+", kept):  # not textwrap, whose import takes longer than `--help`
+        if pieces[-1] and len(pieces[-1]) + len(word) > max(width, _NARROWEST):
+            pieces.append(indent + word.lstrip(" "))
+        else:
+            pieces[-1] += word
     return [piece.replace(HARD_SPACE, " ") for piece in pieces]
 
 

@@ -60,15 +60,15 @@ class Progress:
 
 
 @asynccontextmanager
-async def waiting(console: Console, what: str, seconds: Callable[[], float] = time.monotonic) -> AsyncGenerator[None]:
+async def waiting(console: Console, what: str) -> AsyncGenerator[None]:
     """Shows `what` is waited for, and for how long already."""
     with Progress(console) as shown:
-        began = seconds()
+        began = time.monotonic()
 
         async def count() -> None:
             while True:
                 await asyncio.sleep(_DELAY)
-                shown.show(f"{what} ... {seconds() - began:.0f} s")
+                shown.show(f"{what} ... {time.monotonic() - began:.0f} s")
 
         counting = asyncio.create_task(count())
         try:

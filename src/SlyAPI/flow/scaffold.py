@@ -103,8 +103,15 @@ async def _of_issuer(issuer: str, options: ScaffoldOptions, console: Console) ->
         return client_settings(await discover(issuer))
 
 
+def no_scheme(issuer: str) -> ConfigError:
+    """The error for an issuer whose URL has no beginning."""
+    return ConfigError(f"The URL of an issuer begins with https://, such as https://{printable(issuer, 80)}")
+
+
 async def discover(issuer: str) -> dict[str, Any]:
     """The issuer's metadata (RFC 8414, OpenID Connect Discovery)."""
+    if "://" not in issuer and "." in issuer:
+        raise no_scheme(issuer)
     check_endpoint(issuer, "--issuer")
     try:
         return await issuer_metadata(issuer)

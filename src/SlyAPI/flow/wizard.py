@@ -4,7 +4,7 @@ import inspect
 import os
 import shlex
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from enum import Enum
@@ -13,11 +13,11 @@ from typing import Any, TypeVar
 from ..errors import (
     ConfigError,
     CredentialsError,
+    CredentialsNotFoundError,
     SlyError,
     UnavailableError,
     WouldOverwriteError,
     clean_traceback,
-    printable,
 )
 from ..json_file import StrPath, check_writable, display_path, read_json_file, write_json_file
 from ..oauth1 import OAuth1App, OAuth1User
@@ -31,9 +31,10 @@ from .ctrl_c import ctrl_c_as_interrupted
 from .git_guard import guard
 from .grant import GrantOptions, Save
 from .grant_oauth1 import grant_oauth1
-from .scaffold import TEMPLATES, ScaffoldOptions, check_values, client_json, find_provider
+from .scaffold import TEMPLATES, ScaffoldOptions, check_values, client_json, find_provider, no_scheme
 from .ways import grant_by_chosen_way
 
+_PROGRAM = "python -m SlyAPI"
 _KINDS = {"oauth1": "OAuth1", "oauth2": "OAuth2"}
 
 
@@ -48,18 +49,22 @@ def _failure_exits(console: Console) -> Iterator[None]:
 
 
 @clean_traceback
-async def grant_wizard(scopesType: type | None, dry_run: bool = False, kind: str | None = None) -> None:
+async def grant_wizard(
+    scopesType: type | None, dry_run: bool = False, kind: str | None = None, *, program: str = _PROGRAM
+) -> None:
     """Asks for the client file, the user file and the scopes, then grants.
 
     The menu of scopes lists the public attributes of `scopesType` (a class with text attributes, or an enum). `kind`
     is `OAuth2` (the default) or `OAuth1`, which has no scopes. With `dry_run` it only asks; it opens and writes
-    nothing. A failure is reported in a line, and raises `SystemExit` with the exit code.
+    nothing. A failure is reported in a line, and raises `SystemExit` with the exit code. `program` is what has a
+    command `scaffold`, for the next step where there is no client file.
     """
     console = Console()
     with _failure_exits(console):
         oauth1 = _read_kind(kind) == "OAuth1"
         app_path = console.ask("Client file", "--app", "app.json")
-        app = oauth1_client_in(app_path) if oauth1 else client_in(app_path, console)
+        with _made_by(program):
+            app = oauth1_client_in(app_path) if oauth1 else client_in(app_path, console)
         user_path = console.ask("User file to write", "--user", "user.json")
         console.status = unchanged(user_path)
         check_user_path(user_path, app_path)
@@ -76,19 +81,32 @@ async def grant_wizard(scopesType: type | None, dry_run: bool = False, kind: str
 
 
 @clean_traceback
-def scaffold_wizard(kind: str | None = None, override: Mapping[str, Any] | None = None) -> None:
+def scaffold_wizard(
+    kind: str | None = None, override: Mapping[str, Any] | None = None, *, program: str = _PROGRAM
+) -> None:
     """Asks for the path of the client file and before overwriting one; writes the template, updated with `override`.
 
     `kind` is `OAuth2` (the default) or `OAuth1`. A failure is reported in a line, and raises `SystemExit` with the
-    exit code.
+    exit code. `program` is what has a command `grant`, such as `python -m weather`: the next step.
     """
     console = Console()
     with _failure_exits(console):
         path = _ask_client_path(console)
         if path is not None:
             write_json_file(path, {**TEMPLATES[_read_kind(kind)], **(override or {})})
-            say_written(path, console)
+            say_written(path, console, program)
             guard(path, console)
+
+
+@contextmanager
+def _made_by(program: str) -> Iterator[None]:
+    """Names the program's own command in the error for a client file that does not exist."""
+    try:
+        yield
+    except CredentialsNotFoundError as error:
+        if program != _PROGRAM:
+            error.next_step = f"Make one with: {program} scaffold"
+        raise
 
 
 def scaffold_by_asking(console: Console) -> None:
@@ -129,7 +147,7 @@ def _ask_provider(console: Console) -> tuple[str, Provider | None]:
         try:
             is_address = not name or name.startswith(("https://", "http://"))
             if not is_address and "." in name:
-                raise ConfigError(f"The URL of an issuer begins with https://, such as https://{printable(name, 80)}")
+                raise no_scheme(name)
             return name, None if is_address else find_provider(name)
         except ConfigError as error:
             if not console.interactive:
@@ -137,18 +155,32 @@ def _ask_provider(console: Console) -> tuple[str, Provider | None]:
             console.say(str(error))
 
 
-def say_written(path: StrPath, console: Console) -> None:
-    """Says what was written, and the next step."""
+def say_written(path: StrPath, console: Console, program: str = _PROGRAM) -> None:
+    """Says what was written, and the next step: `grant` of SlyAPI for these files, or the wizard of `program`."""
     client = read_json_file(path)
     missing = to_fill_in(client)
     console.status = f"{display_path(path)} was written."
     console.say(f"{display_path(path)} was written (mode 0600).")
+    if missing == ["auth_uri"]:
+        console.say("A token of the program itself, without a user:")
+        command = [*program.split(), "grant", "--client-credentials", display_path(path), "machine.json"]
+        console.say(f"    {shlex.join(command)}")
     if missing == ["secret"]:  # some clients have none (RFC 6749 §2.1), and only the provider knows
         console.say("Fill in secret if the client has one, then run:")
     else:
         console.say(f"Fill in {', '.join(missing)}, then run:" if missing else "Next:")
-    kind = "oauth1 " if "request_uri" in client else ""
-    console.say(f"    python -m SlyAPI grant {kind}{shlex.quote(display_path(path))}")
+    words = _grant_words(path, client) if program == _PROGRAM else []
+    console.say(f"    {' '.join([program, 'grant', *map(shlex.quote, words)])}")
+
+
+def _grant_words(path: StrPath, client: Mapping[str, Any]) -> list[str]:
+    """The words of `grant` after this client file was written. On a terminal it asks for scopes that are not named."""
+    folder, name = os.path.split(display_path(path))
+    stem = os.path.splitext(name)[0]
+    files = [display_path(path), os.path.join(folder, "user.json" if stem == "app" else f"{stem}-user.json")]
+    if "request_uri" in client:
+        return ["oauth1", *files]
+    return [*files, "openid"] if client.get("userinfo_uri") else files  # OpenID Connect Core §3.1.2.1 requires it
 
 
 def to_fill_in(client: Mapping[str, Any]) -> list[str]:
@@ -165,7 +197,8 @@ async def grant_to_file(
     user = await _to_file(
         lambda save: grant_by_chosen_way(app, scopes, options, console, save), OAuth2User.to_dict, user_path, console
     )
-    say_limits(user, console)
+    app_path = "APP.json" if app._path is None else display_path(app._path)
+    say_limits(user, console, [app_path, "USER.json" if user_path == "-" else display_path(user_path)])
     return user
 
 
@@ -199,13 +232,23 @@ async def _to_file(
     return user
 
 
-def say_limits(user: OAuth2User, console: Console) -> None:
-    """Says which requested scopes were not granted, and that a grant cannot be refreshed."""
+def say_limits(user: OAuth2User, console: Console, words: Sequence[str]) -> None:
+    """Says which requested scopes were not granted, and that a grant cannot be refreshed.
+
+    `words` are those of the command line for its client file and user.
+    """
     say_missing(user, console)
-    if user.refresh_token is None and user.expires_at is not None:
+    machine = (user.extra or {}).get("grant_type") == "client_credentials"
+    if user.refresh_token is None and user.expires_at is not None and not machine:
         console.say("The provider issued no refresh token: the grant ends when the access token expires.")
         if OFFLINE in (user.requested_scopes or ()):
-            console.say(ASK_FOR_CONSENT)
+            console.say(ASK_FOR_CONSENT, f"    {consent_command(words, user)}")
+
+
+def consent_command(words: Sequence[str], user: OAuth2User) -> str:
+    """The command that grants again for the same scopes, with the consent page."""
+    scopes = user.requested_scopes or user.scopes
+    return shlex.join(["python", "-m", "SlyAPI", "grant", *words, *scopes, "--force", "--param", "prompt=consent"])
 
 
 def say_missing(user: OAuth2User, console: Console) -> None:
@@ -271,10 +314,24 @@ def _read_kind(kind: str | None) -> str:
     return found
 
 
+def needs_scopes(app: OAuth2App, options: GrantOptions) -> bool:
+    """Whether a grant without scopes asks for some: neither the client file nor the resource names them."""
+    return not app.scopes and options.resource is None and options.way != "machine"
+
+
+def ask_scopes(console: Console, before: OAuth2User | None = None) -> list[str]:
+    """The scopes that the user types. On a terminal Enter repeats those of `before`, the user that is replaced."""
+    known = (before.requested_scopes or before.scopes) if before is not None and console.interactive else []
+    if console.interactive and not known:
+        console.say("Scopes are what the program may do; the provider's documentation lists them.")
+    question = f"Scopes, separated by spaces; Enter for {'these' if known else 'none'}"
+    return console.ask(question, "--scope", " ".join(known)).split()
+
+
 def _menu(scopes_type: type | None, console: Console) -> list[str]:
     """The scopes chosen from the public attributes of a class, or typed if there is no class."""
     if scopes_type is None:
-        return console.ask("Scopes, separated by spaces; Enter for none", "--scope", "").split()
+        return ask_scopes(console)
     if issubclass(scopes_type, Enum):
         found = [(name, member.value) for name, member in scopes_type.__members__.items()]
     else:

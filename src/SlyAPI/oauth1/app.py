@@ -125,7 +125,7 @@ class OAuth1App:
         return grant.read_access_reply(reply, secrets=secrets, now=now)
 
     def _signing(self, temporary: TemporaryCredentials, method: SignatureMethod, private_key: Any) -> Signing:
-        key = None if private_key is None else rsa.load(private_key, "SHA1")
+        key = None if private_key is None else rsa.load(private_key)
         return Signing(self.key, self.secret, temporary.key, temporary.secret, checked_method(method, key), key)
 
     async def _send(

@@ -7,7 +7,7 @@ import hmac
 import re
 from collections.abc import Mapping
 from typing import NoReturn
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote
 
 from ..errors import (
     BadReplyError,
@@ -23,7 +23,7 @@ from ..errors import (
 from ..web.masking import masked
 from ..web.messages import Method, Reply, Request, retry_after, skew
 from ..web.secret_values import SecretForm, Secrets
-from ..web.urls import bare_url, redirect_pairs
+from ..web.urls import bare_url, redirect_pairs, with_parameters
 from .signature import Signing
 from .user import OAuth1User, TemporaryCredentials
 
@@ -50,14 +50,8 @@ def authorize_url(authorize_uri: str, temporary: TemporaryCredentials, params: M
     """
     if "oauth_token" in params:
         raise ConfigError("The parameters may not set oauth_token: the protocol needs it as it is.")
-    parts = urlsplit(authorize_uri)
     ours = {"oauth_token": temporary.key, **params}
-    kept = [(name, value) for name, value in parse_qsl(parts.query, keep_blank_values=True) if name not in ours]
-    try:
-        return urlunsplit((parts.scheme, parts.netloc, parts.path, urlencode([*kept, *ours.items()]), ""))
-    except UnicodeEncodeError:
-        pass  # raised below: the codec's error, which holds the text, must not be its context
-    raise ConfigError("A parameter of the authorization URL contains an unpaired surrogate (U+D800 to U+DFFF).")
+    return with_parameters(authorize_uri, ours.items(), ours)
 
 
 @clean_traceback

@@ -8,15 +8,16 @@ import secrets
 from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 from urllib.parse import parse_qsl, quote
-
-from yarl import URL
 
 from ..auth import rsa
 from ..errors import ConfigError
 from ..web.secret_values import SecretForm
-from ..web.urls import is_loopback_uri
+from ..web.urls import is_loopback_uri, parsed_url
+
+if TYPE_CHECKING:
+    from yarl import URL
 
 SignatureMethod = Literal["HMAC-SHA1", "HMAC-SHA256", "RSA-SHA1", "PLAINTEXT"]
 """HMAC-SHA256 is not in the RFC; it is HMAC-SHA1 (§3.4.2) with the other hash."""
@@ -141,7 +142,7 @@ class Signing:
     def signature(self, text: str) -> str:
         """The signature of a base string by the method (§3.4.2 to §3.4.4)."""
         if self.method == "RSA-SHA1":
-            return b64encode(rsa.sign(self.private_key, text.encode("ascii"), "SHA1")).decode("ascii")
+            return b64encode(rsa.sign(self.private_key, text.encode("ascii"))).decode("ascii")
         key = f"{escaped(self.client_secret)}&{escaped(self.token_secret)}"
         if self.method == "PLAINTEXT":
             return key
@@ -149,10 +150,10 @@ class Signing:
         return b64encode(hmac.digest(key.encode("ascii"), text.encode("ascii"), hash_name)).decode("ascii")
 
 
-def _as_sent(url: str) -> URL:
+def _as_sent(url: str) -> "URL":
     """The URL as the transport sends it: yarl percent-encodes, and drops dot segments and a default port."""
     try:
-        sent = URL(url)
+        sent = parsed_url(url)
         if sent.host and sent.scheme in ("http", "https"):
             return sent
     except ValueError:

@@ -4,21 +4,20 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError, GrantEndedError, clean_traceback
-from ..tokens.scopes import Scopes, join_scopes, split_scopes
+from ..tokens.client_auth import ClientAuth
+from ..tokens.scopes import Scopes
 from ..tokens.user import OAuth2User
 from ..web.secret_values import SecretJson
-from ..web.urls import check_endpoint
-from . import pkce
-from .authorization_code import AuthorizationURL, authorization_url, exchange_form
-from .client import OnRefresh, clock
+from .authorization_code import AuthorizationURL, exchange_form
+from .bound_tokens import check_bound
+from .client import OnRefresh, RefusedTokensError, clock
 from .device_calls import DeviceCalls
-from .login import LIFETIME, Login, new_state, read_answer
+from .login import LIFETIME, Login, read_answer
+from .login_requests import LoginRequests
 from .machine_calls import MachineCalls
-from .profile import check_profile, check_redirect_uri, unpushed
-from .pushed_login import PushedLogin
 from .refresh_token import refresh_form
 from .registration_calls import RegistrationCalls
-from .resource import Resource, resources_of
+from .resource import Resource
 from .revocation import read_revocation_reply, revocation_form
 from .token_endpoint import GRANT_AGAIN
 
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["OAuth2App", "OnRefresh"]
 
 
-class OAuth2App(PushedLogin, DeviceCalls, MachineCalls, RegistrationCalls):
+class OAuth2App(LoginRequests, DeviceCalls, MachineCalls, RegistrationCalls):
     """A client at one provider. `secret` is None or empty for a public client.
 
     `on_refresh` is called for every user of this client whose tokens were refreshed. `auth_params` are added to
@@ -73,35 +72,10 @@ class OAuth2App(PushedLogin, DeviceCalls, MachineCalls, RegistrationCalls):
         challenge: `AuthorizationURL.state`. `auth_params` override the client's own. Raises `ConfigError`.
         """
         if self.profile is not None:
-            raise unpushed()
-        return self._request_url(redirect_uri, state, scopes, auth_params=auth_params, resource=resource)
+            from .profile import unpushed
 
-    def _request_url(
-        self,
-        redirect_uri: str,
-        state: str,
-        scopes: Scopes,
-        *,
-        auth_params: Mapping[str, str | None] | None = None,
-        resource: Resource | None = None,
-    ) -> AuthorizationURL:
-        check_endpoint(self.auth_uri, "auth_uri", allow_http=self.allow_http)
-        facts = self._facts
-        use_pkce = (facts.pkce or self.profile is not None) if self.pkce is None else self.pkce
-        verifier = pkce.new_verifier() if use_pkce else ""
-        challenge = pkce.s256_challenge(verifier) if verifier else ""
-        mode = {} if self.response_mode is None else {"response_mode": self.response_mode}
-        url = authorization_url(
-            self.auth_uri,
-            client_id=self.id,
-            redirect_uri=redirect_uri,
-            state=state + challenge,
-            scope=self._scope_parameter(scopes),
-            challenge=challenge,
-            extras={**facts.auth_params, **mode, **self.auth_params, **(auth_params or {})},
-            resources=self._resources(resource),
-        )
-        return AuthorizationURL(url, verifier, challenge)
+            raise unpushed()
+        return self._request_url(redirect_uri, state, scopes, auth_params, resource)
 
     @clean_traceback
     def begin_login(
@@ -140,60 +114,6 @@ class OAuth2App(PushedLogin, DeviceCalls, MachineCalls, RegistrationCalls):
             auth_params=auth_params,
             resource=resource,
             now=now,
-        )
-
-    def _begun(
-        self,
-        redirect_uri: str,
-        scopes: Scopes,
-        *,
-        prompt: Scopes | None = None,
-        login_hint: str | None = None,
-        max_age: int | None = None,
-        acr_values: Scopes | None = None,
-        auth_params: Mapping[str, str | None] | None = None,
-        resource: Resource | None = None,
-        now: float | None = None,
-    ) -> Login:
-        """A login whose `url` has the whole authorization request."""
-        if self.profile is not None:
-            check_profile(self)
-            check_redirect_uri(redirect_uri)
-        if max_age is not None and max_age < 0:
-            raise ConfigError("max_age is a number of seconds, 0 or more.")
-        named = {
-            "prompt": None if prompt is None else join_scopes(prompt),
-            "login_hint": login_hint,
-            "max_age": None if max_age is None else str(max_age),
-            "acr_values": None if acr_values is None else join_scopes(acr_values),
-        }
-        params = {**(auth_params or {}), **{name: text for name, text in named.items() if text is not None}}
-        wanted = scopes if isinstance(scopes, str) else list(scopes)
-        nonce = None
-        if "openid" in self.all_scopes(wanted):
-            params["nonce"] = nonce = params.get("nonce") or new_state()
-        dpop_key = self._new_dpop_key() if self.dpop else None
-        if dpop_key is not None:
-            from .jose import thumbprint
-
-            params["dpop_jkt"] = thumbprint(dpop_key)
-        own = None if resource is None else tuple(resources_of(resource))
-        link = self._request_url(redirect_uri, new_state(), wanted, auth_params=params, resource=own)
-        requested = split_scopes(wanted)
-        issuer, began_at = self._redirect_issuer, clock(now)
-        return Login(
-            link.url,
-            link.state,
-            link.verifier,
-            redirect_uri,
-            requested,
-            self.id,
-            issuer,
-            began_at,
-            own,
-            nonce=nonce,
-            max_age=max_age,
-            dpop_key=dpop_key,
         )
 
     @clean_traceback
@@ -267,13 +187,25 @@ class OAuth2App(PushedLogin, DeviceCalls, MachineCalls, RegistrationCalls):
         """
         form = exchange_form(code, verifier, redirect_uri)
         requested = self.all_scopes(scopes)
-        resources, asked = self._resources(resource), self._asked(nonce, max_age)
+        resources = self._resources(resource)
+        if nonce is not None:
+            self._check_verifies()
         key = None if dpop_key is None else SecretJson(dpop_key)
-        user, remembered = await self._first_call(
-            lambda method: self._token_call(
-                form, method, client, now, resources=resources, requested=requested, asked=asked, dpop_key=key
+
+        async def exchange(method: ClientAuth) -> OAuth2User:
+            return await self._token_call(
+                form,
+                method,
+                client,
+                now,
+                resources=resources,
+                requested=requested,
+                nonce=nonce,
+                max_age=max_age,
+                dpop_key=key,
             )
-        )
+
+        user, remembered = await self._first_call(exchange)
         user.client_auth = remembered
         if resource is not None:
             user.extra = {**(user.extra or {}), "resource": resources}
@@ -295,8 +227,25 @@ class OAuth2App(PushedLogin, DeviceCalls, MachineCalls, RegistrationCalls):
         """The user with new tokens (RFC 6749 §6); the refresh token stays unless the reply has a new one.
 
         `client` lends its connections (None: our own session), `now` is in epoch seconds. Raises
-        `GrantEndedError` if the refresh token is refused for good, `TokenError`, `BadReplyError`, `NetworkError`.
+        `GrantEndedError` if the refresh token is refused for good, `CredentialsError` if it is noted to be of another
+        client or issuer, `IdentityError` for a refused id_token, `TokenError`, `BadReplyError`, `NetworkError`.
         """
+        try:
+            return await self._refreshed(client, user, resource=resource, now=now)
+        except RefusedTokensError as refused:
+            error = refused.error
+        raise error
+
+    async def _refreshed(
+        self,
+        client: "ClientSession | None",
+        user: OAuth2User,
+        *,
+        resource: Resource | None = None,
+        now: float | None = None,
+    ) -> OAuth2User:
+        """As `refresh`. Raises `RefusedTokensError` for an id_token that is refused, where that saves the grant."""
+        check_bound(user, self)
         if not user.refresh_token:
             raise GrantEndedError(
                 401,
@@ -317,8 +266,10 @@ class OAuth2App(PushedLogin, DeviceCalls, MachineCalls, RegistrationCalls):
     ) -> None:
         """Ends the user's grant at the provider (RFC 7009); a grant that has ended before is not an error.
 
-        Raises `ConfigError` if no revocation endpoint is known, `TokenError`, `NetworkError`.
+        Raises `ConfigError` if no revocation endpoint is known, or the tokens are noted to be of another client or
+        issuer (`CredentialsError`), `TokenError`, `NetworkError`.
         """
+        check_bound(user, self)
         form = revocation_form(user)
         # AT Protocol's servers end a bound token for the holder of its key alone, and answer 200 to everybody
         method, key = self._client_auth_for(user), user.dpop_key

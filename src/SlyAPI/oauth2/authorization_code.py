@@ -3,12 +3,12 @@
 import hmac
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from ..errors import ConfigError, DeniedError, RedirectError, StateMismatchError, clean_traceback, printable
 from ..web.masking import masked
 from ..web.secret_values import SecretForm, Secrets
-from ..web.urls import redirect_pairs
+from ..web.urls import redirect_pairs, with_parameters
 
 PROTOCOL_PARAMETERS = frozenset(
     {"response_type", "client_id", "redirect_uri", "scope", "state", "code_challenge", "code_challenge_method"}
@@ -58,7 +58,6 @@ def authorization_url(
     Raises `ConfigError` for one that would override the protocol's.
     """
     check_extras(extras)
-    parts = urlsplit(auth_uri)
     ours: dict[str, str] = {
         "response_type": "code",
         "client_id": client_id,
@@ -70,17 +69,8 @@ def authorization_url(
     if challenge:
         ours |= {"code_challenge": challenge, "code_challenge_method": "S256"}
     ours |= {name: value for name, value in extras.items() if value is not None}
-    kept = [
-        (name, value)
-        for name, value in parse_qsl(parts.query, keep_blank_values=True)
-        if name not in ours and name not in extras
-    ]
-    pairs = [*kept, *ours.items(), *(("resource", resource) for resource in resources)]  # RFC 8707 §2
-    try:
-        return urlunsplit((parts.scheme, parts.netloc, parts.path, urlencode(pairs), ""))
-    except UnicodeEncodeError:
-        pass  # raised below: the codec's error, which holds the text, must not be its context
-    raise ConfigError("A parameter of the authorization URL contains an unpaired surrogate (U+D800 to U+DFFF).")
+    pairs = [*ours.items(), *(("resource", resource) for resource in resources)]  # RFC 8707 §2
+    return with_parameters(auth_uri, pairs, {*ours, *extras})
 
 
 @clean_traceback
@@ -93,12 +83,7 @@ def read_redirect(
     another issuer's `iss` (RFC 9207) or no code, `DeniedError` for a refusal.
     """
     values, repeated = _parameters(query)
-    theirs, ours = (text.encode("utf-8", "surrogatepass") for text in (values.get("state", ""), state))
-    if not hmac.compare_digest(theirs, ours) or not state:
-        raise StateMismatchError(
-            "The redirect's state is missing or not ours: it is forged, or from an earlier attempt.",
-            next_step="Use the page that was opened last.",
-        )
+    check_state(values.get("state"), state)
     if repeated:  # checked after the state: a forged redirect must not end the grant
         raise RedirectError("The redirect repeats a parameter (RFC 6749 §3.1).", next_step="Start again.")
     iss = values.get("iss")
@@ -115,6 +100,16 @@ def read_redirect(
     if not code or not all(" " <= c <= "~" for c in code):  # RFC 6749 A.11
         raise RedirectError("The redirect has no code.", next_step="Start the grant again.")
     return code
+
+
+def check_state(theirs: object, ours: str) -> None:
+    """Raises `StateMismatchError` unless the states are equal."""
+    text = theirs if isinstance(theirs, str) else ""
+    if not ours or not hmac.compare_digest(*(one.encode("utf-8", "surrogatepass") for one in (text, ours))):
+        raise StateMismatchError(
+            "The redirect's state is missing or not ours: it is forged, or from an earlier attempt.",
+            next_step="Use the page that was opened last.",
+        )
 
 
 def _parameters(query: str) -> tuple[dict[str, str], bool]:

@@ -21,10 +21,10 @@ from ..tokens.user import OAuth2User
 from ..web.events import refresh_log as log
 from ..web.secret_values import Secrets
 from .app import OAuth2App
+from .bound_tokens import is_bound
 from .held_user import HeldUser, mark_of
 from .learned import LONGEST_RETRY_AFTER
 from .refresh import refresh, wait_for_refresh
-from .resource_plan import is_bound
 from .token_source import RefreshTokenSource
 from .uncancellable import is_cancelled
 

@@ -8,9 +8,9 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from ..errors import ConfigError, CredentialsError, RequestTimeoutError, TokenError, clean_traceback
+from ..errors import ConfigError, CredentialsError, IdentityError, RequestTimeoutError, TokenError, clean_traceback
 from ..json_file import StrPath, display_path, read_json_file
 from ..tokens.client_auth import BY_ASSERTION, ClientAuth
 from ..tokens.scopes import Scopes, join_scopes, split_scopes
@@ -21,15 +21,13 @@ from ..web.messages import NOTICEABLE_SKEW, Reply, Request, skew
 from ..web.secret_values import SecretForm, SecretJson, Secrets
 from ..web.urls import check_endpoint
 from .client_file import ENDPOINTS, OWN_KEYS, client_members, path_beside, read_members, saved_path
-from .dpop import Nonces, asks_for_nonce, choose_algorithm, dpop_proof, refuses_proof
+from .dpop import Nonces, choose_algorithm, dpop_proof, proof_error
 from .issuer_keys import IssuerKeys
 from .login import FinishedLogins
-from .profile import allowed, check_key, check_profile, not_bound
 from .providers import UNKNOWN, Provider, provider_of
 from .request_slots import AHEAD, TOKEN_REQUESTS, TURN, RequestSlots, Slot
 from .resource import Resource, resources_of
-from .signed_response import check_response_mode
-from .token_endpoint import read_token_reply, refuses_client_auth
+from .token_endpoint import refuses_client_auth
 from .token_request import basic_of, token_request
 
 if TYPE_CHECKING:
@@ -43,11 +41,12 @@ OnRefresh = Callable[[OAuth2User], Awaitable[None] | None]
 """Called with a user's new tokens after they were saved."""
 
 
-class Asked(NamedTuple):
-    """What a login asked of the id_token: its nonce, and how long ago (seconds) the person may have signed in."""
+class RefusedTokensError(Exception):
+    """A refresh brought tokens that may not be used: `user` has the old ones, and the new refresh token."""
 
-    nonce: str
-    max_age: float | None = None
+    def __init__(self, user: OAuth2User, error: IdentityError) -> None:
+        super().__init__()
+        self.user, self.error = user, error
 
 
 @dataclass
@@ -105,12 +104,17 @@ class Client:
     _nonces: Nonces = field(default_factory=Nonces, init=False, repr=False, compare=False)
     _issuer_keys: IssuerKeys = field(default_factory=IssuerKeys, init=False, repr=False, compare=False)
     _logouts: FinishedLogins = field(default_factory=FinishedLogins, init=False, repr=False, compare=False)
+    _path: StrPath | None = field(default=None, init=False, repr=False, compare=False)
+    """The client file, for messages."""
     _found_auth: ClientAuth | None = field(default=None, init=False, repr=False, compare=False)
     """The method that the token endpoint accepted, where the client does not name one."""
 
     def __post_init__(self) -> None:
         check_leeway(self.leeway)
-        check_response_mode(self.response_mode)
+        if self.response_mode is not None:
+            from .signed_response import check_response_mode
+
+            check_response_mode(self.response_mode)
         if self.profile is not None:
             self.require_par, self.iss_in_redirect = bool(self.auth_uri), True
 
@@ -128,6 +132,7 @@ class Client:
         """
         found = read_json_file(path, made_with="python -m SlyAPI scaffold")
         app = cls.from_json_obj(found, on_refresh, name=display_path(path))
+        app._path = path
         app.key, app.certificate = path_beside(path, app.key), path_beside(path, app.certificate)
         return app
 
@@ -222,48 +227,6 @@ class Client:
         self._found_auth = first  # for this process; a user's tokens remember it across restarts
         return result, first
 
-    async def _token_call(
-        self,
-        form: SecretForm,
-        method: ClientAuth,
-        client: "ClientSession | None",
-        now: float | None,
-        *,
-        resources: Sequence[str] = (),
-        requested: list[str] | None = None,
-        previous: OAuth2User | None = None,
-        asked: Asked | None = None,
-        dpop_key: SecretJson | None = None,
-    ) -> OAuth2User:
-        """The user in the token endpoint's reply to this form; its tokens are bound to `dpop_key` (RFC 9449).
-
-        A user who is refreshed keeps their key, or none; new tokens of a client with `dpop` have a new key.
-        """
-        if previous is not None:
-            dpop_key = previous.dpop_key
-            if self.profile is not None and dpop_key is None and self.certificate is None:
-                raise not_bound()
-        elif self.dpop and dpop_key is None:
-            dpop_key = self._new_dpop_key()
-        reply, sent = await self._send("token_uri", form, method, client, now, resources, dpop_key=dpop_key)
-        if previous is not None:
-            sent = Secrets((*sent, previous.token))
-        user = self._read_tokens(
-            reply, clock(now), sent, requested=requested, previous=previous, dpop_key=dpop_key
-        )
-        return await self._identified(user, previous, asked, client, clock(now))
-
-    async def _identified(
-        self,
-        user: OAuth2User,
-        previous: OAuth2User | None,
-        asked: Asked | None,
-        client: "ClientSession | None",
-        now: float,
-    ) -> OAuth2User:
-        """The user of a token reply, with an identity that was verified; see `identity_calls.py`."""
-        raise NotImplementedError
-
     async def _send(
         self,
         endpoint: str,
@@ -280,41 +243,38 @@ class Client:
         All requests with the client's authentication go this way. One with a proof is repeated once where the server
         refuses the proof and its clock turns out to be another than ours, and once where it wants its nonce.
         """
-        check_profile(self)
+        if self.profile is not None:
+            from .profile import check_profile
+
+            check_profile(self)
         key = None
         if dpop_key is not None:
             from .jose import load_signing_key  # few need it
 
             key = load_signing_key(dpop_key)
+
+        async def once() -> tuple[Reply, Secrets]:
+            uri, fields = self._endpoint(endpoint), form
+            if method in BY_ASSERTION:
+                fields = SecretForm(form | await self._assertion(method, clock(now) + self.clock_skew))
+            request = token_request(uri, fields, method, self.id, self.secret or "", resources=resources)
+            request.certificate = self.certificate
+            if key is not None:
+                request.headers["DPoP"] = await self._proof(key, request, clock(now))
+            reply = await self._round_trip(request, client, clock(now))
+            return reply, fields.secrets((self.secret or "", basic_of(request)))
+
         known = self.clock_skew
-        reply, sent = await self._send_once(endpoint, form, method, client, now, resources, key)
-        if key is not None and refuses_proof(reply) and abs(self.clock_skew - known) >= NOTICEABLE_SKEW:
+        reply, sent = await once()
+        if key is None:
+            return reply, sent
+        if proof_error(reply) == "invalid_dpop_proof" and abs(self.clock_skew - known) >= NOTICEABLE_SKEW:
             self._nonces.take(reply.url, reply.headers)
-            reply, sent = await self._send_once(endpoint, form, method, client, now, resources, key)
-        if key is not None and self._nonces.take(reply.url, reply.headers) and asks_for_nonce(reply):
-            reply, sent = await self._send_once(endpoint, form, method, client, now, resources, key)
+            reply, sent = await once()
+        if self._nonces.take(reply.url, reply.headers) and proof_error(reply) == "use_dpop_nonce":
+            reply, sent = await once()
             self._nonces.take(reply.url, reply.headers)
         return reply, sent
-
-    async def _send_once(
-        self,
-        endpoint: str,
-        form: SecretForm,
-        method: ClientAuth,
-        client: "ClientSession | None",
-        now: float | None,
-        resources: Sequence[str],
-        key: "SigningKey | None",
-    ) -> tuple[Reply, Secrets]:
-        uri = self._endpoint(endpoint)
-        if method in BY_ASSERTION:
-            form = SecretForm(form | await self._assertion(method, clock(now) + self.clock_skew))
-        request = token_request(uri, form, method, self.id, self.secret or "", resources=resources)
-        request.certificate = self.certificate
-        if key is not None:
-            request.headers["DPoP"] = await self._proof(key, request, clock(now))
-        reply = await self._round_trip(request, client, clock(now))
-        return reply, form.secrets((self.secret or "", basic_of(request)))
 
     async def _proof(self, key: "SigningKey", request: Request, now: float, access_token: str | None = None) -> str:
         """The `DPoP` header of a request, dated by the provider's clock."""
@@ -328,16 +288,22 @@ class Client:
         from .jose import new_key
 
         offered = self.dpop_algs
-        return new_key(choose_algorithm(offered if offered is None or self.profile is None else allowed(offered)))
+        if offered is not None and self.profile is not None:
+            from .profile import allowed
+
+            offered = allowed(offered)
+        return new_key(choose_algorithm(offered))
 
     async def _assertion(self, method: ClientAuth, now: float) -> dict[str, str]:
         """The form fields that prove who the client is (RFC 7523 §2.2)."""
-        from .client_assertion import client_assertion, secret_key  # imports the reader of keys, which few need
+        from .client_assertion import client_assertion  # imports the reader of keys, which few need
+        from .jose import load_signing_key
+        from .signed_tokens import secret_jwk
 
         if method == "private_key_jwt":
             key = self._signing_key()
         elif self.secret:
-            key = secret_key(self.secret)
+            key = load_signing_key(secret_jwk(self.secret), alg="HS256")
         else:
             raise ConfigError("client_secret_jwt needs the client's secret.")
         # RFC 7523 §3 leaves the audience open; the issuer cannot be confused with another server's endpoint
@@ -365,6 +331,8 @@ class Client:
             )
         if self.profile is None:
             return load_signing_key(self.key, alg=self.key_alg, key_id=self.key_id)
+        from .profile import check_key
+
         key = load_signing_key(self.key, alg=self.key_alg, key_id=self.key_id, rsa_alg="PS256")
         check_key(key)
         return key
@@ -399,26 +367,6 @@ class Client:
             reply = await transport.send(request, client, timeout=left)
         self.clock_skew = skew(reply.headers, now)
         return reply
-
-    def _read_tokens(
-        self,
-        reply: Reply,
-        now: float,
-        sent: Secrets,
-        *,
-        requested: list[str] | None = None,
-        previous: OAuth2User | None = None,
-        dpop_key: SecretJson | None = None,
-    ) -> OAuth2User:
-        return read_token_reply(
-            reply,
-            now=now + self.clock_skew,
-            requested=requested,
-            previous=previous,
-            secrets=sent,
-            refresh_life_unit=self._facts.refresh_life_unit,
-            dpop_key=dpop_key,
-        )
 
 
 _IN_TABLE = ("revoke_uri", "userinfo_uri")

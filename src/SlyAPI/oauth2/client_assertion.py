@@ -3,11 +3,10 @@
 The rule: a statement serves one request, and ends a minute from now.
 """
 
-from base64 import urlsafe_b64encode
 from secrets import token_urlsafe
 from typing import Any
 
-from .jose import SigningKey, load_signing_key, signed_jwt
+from .jose import SigningKey, signed_jwt
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 LIFETIME = 60
@@ -18,23 +17,23 @@ ISSUED_AGO = 30
 """Seconds that `iat` lies back: AT Protocol's servers refuse what is older than a minute when it arrives."""
 
 
-def assertion_claims(client_id: str, audience: str, *, now: float) -> dict[str, Any]:
-    """What the statement says (RFC 7523 §3); `now` in epoch seconds by the server's clock."""
+def statement(
+    client_id: str, audience: str, *, now: float, lifetime: int = LIFETIME, issued_ago: int = ISSUED_AGO
+) -> dict[str, Any]:
+    """What a client states for one server, once; `now` in epoch seconds by the server's clock."""
     return {
         "iss": client_id,
-        "sub": client_id,
         "aud": audience,
         "jti": token_urlsafe(16),
-        "iat": int(now) - ISSUED_AGO,
+        "iat": int(now) - issued_ago,
         "nbf": int(now) - BACKDATED,
-        "exp": int(now) + LIFETIME,
+        "exp": int(now) + lifetime,
     }
 
 
-def secret_key(secret: str) -> SigningKey:
-    """The client's secret as the key of `client_secret_jwt` (OpenID Connect Core §9)."""
-    octets = urlsafe_b64encode(secret.encode()).rstrip(b"=").decode("ascii")
-    return load_signing_key({"kty": "oct", "k": octets}, alg="HS256")
+def assertion_claims(client_id: str, audience: str, *, now: float) -> dict[str, Any]:
+    """What an assertion says (RFC 7523 §3)."""
+    return {"sub": client_id, **statement(client_id, audience, now=now)}
 
 
 async def client_assertion(client_id: str, audience: str, key: SigningKey, *, now: float) -> dict[str, str]:

@@ -5,7 +5,6 @@ The rule: no value of the file is quoted.
 
 import re
 from collections.abc import Mapping
-from difflib import get_close_matches
 from os import PathLike, fsdecode
 from os.path import abspath, dirname, join
 from typing import Any
@@ -113,6 +112,8 @@ def misspelt(members: Mapping[str, Any]) -> dict[str, str]:
 
     Other unknown keys, of which Google's files have many, are kept and are not a mistake.
     """
+    from difflib import get_close_matches
+
     names = {**{key: key for key in OWN_KEYS}, **_RFC_7591}
     lacking = [name for name, ours in names.items() if not members.get(ours) and not members.get(name)]
     strange = (key for key in members if key not in names and key not in _NEAR_BUT_RIGHT)
@@ -130,7 +131,7 @@ def read_members(members: Mapping[str, Any]) -> dict[str, Any]:
     """The attributes of the client with these members under our names. Raises `ConfigError`."""
     for name in ("key", "certificate"):
         if isinstance(members.get(name), str) and is_content(members[name]):
-            step = "Save it in a file of its own, and put that file's path here."
+            step = "Save it in a file of its own, from the line -----BEGIN to the line -----END, and put its path here."
             raise ConfigError(f"{name} is the content of a file, not its path.", next_step=step)
     auth_uri = text_of(members, "auth_uri")
     uris = {key: text_of(members, key) for key in (*ENDPOINTS, "registration_client_uri")}

@@ -111,9 +111,7 @@ def read_device_reply(
     where = f"The device authorization endpoint {bare_url(reply.url)}"
     answer = read_answer(reply)
     if reply.status >= 300 or is_error(answer):
-        problem: SlyError = refusal(reply, answer or {}, where, refreshing=False, secrets=secrets)
-        problem.next_step = problem.next_step.replace("token_uri", "device_uri")
-        raise problem
+        raise refusal(reply, answer or {}, where, secrets=secrets, setting="device_uri")
     found = answer or {}
     device_code, user_code = found.get("device_code"), found.get("user_code")
     # some servers write verification_url, as Google did before the RFC

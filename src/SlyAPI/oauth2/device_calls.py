@@ -13,8 +13,8 @@ from ..errors import BadReplyError, NetworkError, TokenError, clean_traceback
 from ..tokens.client_auth import ClientAuth
 from ..tokens.scopes import Scopes, split_scopes
 from ..tokens.user import OAuth2User
-from .client import Client, clock
-from .profile import other_login
+from .client import clock
+from .identity_calls import IdentityCalls
 from .resource import Resource
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .device import DeviceLogin
 
 
-class DeviceCalls(Client):
+class DeviceCalls(IdentityCalls):
     """The two calls of the device flow."""
 
     @clean_traceback
@@ -43,6 +43,8 @@ class DeviceCalls(Client):
         from .device import device_form, read_device_reply
 
         if self.profile is not None:
+            from .profile import other_login
+
             raise other_login()
         own = None if resource is None else tuple(self._resources(resource))
         wanted = scopes if isinstance(scopes, str) else list(scopes)

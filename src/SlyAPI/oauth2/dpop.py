@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
 from ..errors import ConfigError
-from ..web.challenges import challenges_in
+from ..web.challenges import wants_nonce
 from ..web.messages import Reply
+from ..web.urls import parsed_url
 from .token_endpoint import read_answer
 
 if TYPE_CHECKING:
@@ -42,9 +43,7 @@ def target_uri(url: str) -> str:
     bare = url.partition("#")[0].partition("?")[0]
     if _AS_SENT.fullmatch(bare):
         return bare
-    from yarl import URL  # aiohttp's own
-
-    return str(URL(url).with_query(None).with_fragment(None))
+    return str(parsed_url(url).with_query(None).with_fragment(None))
 
 
 class Nonces:
@@ -62,8 +61,7 @@ class Nonces:
 
     def asked_for(self, url: str, headers: Mapping[str, str]) -> bool:
         """Whether a 401 from this URL refuses the proof for want of a nonce, which is then remembered (RFC 9449 §9)."""
-        errors = [challenge.params.get("error") for challenge in challenges_in(headers) if challenge.is_scheme("DPoP")]
-        return self.take(url, headers) and "use_dpop_nonce" in errors
+        return self.take(url, headers) and wants_nonce(headers)
 
     def take(self, url: str, headers: Mapping[str, str]) -> bool:
         """Remembers the nonce in a reply from this URL; whether there is one."""
@@ -86,17 +84,11 @@ def _origin(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}".lower()
 
 
-def asks_for_nonce(reply: Reply) -> bool:
-    """Whether an authorization server refused a request for want of its nonce (RFC 9449 §8)."""
-    return _error_of(reply) == "use_dpop_nonce"
+def proof_error(reply: Reply) -> str:
+    """The error of an authorization server that refused a request.
 
-
-def refuses_proof(reply: Reply) -> bool:
-    """Whether an authorization server refused the proof itself, which may be of a wrong time (RFC 9449 §5)."""
-    return _error_of(reply) == "invalid_dpop_proof"
-
-
-def _error_of(reply: Reply) -> str:
+    `use_dpop_nonce`: it lacks the server's nonce (RFC 9449 §8); `invalid_dpop_proof`: its time may be wrong (§5).
+    """
     answer = read_answer(reply) if reply.status in (400, 401) else None
     return str((answer or {}).get("error", ""))
 

@@ -5,7 +5,6 @@ The rule: a claim is believed when the specification's checks of it hold, all of
 
 import hashlib
 import hmac
-from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from ..errors import IdentityError, printable
 from ..tokens.identity import Identity
 from ..tokens.times import from_epoch
+from .jose import base64url
 from .signed_tokens import Jwt
 
 __all__ = ["Identity", "LogoutToken", "read_id_token", "read_logout_token", "read_userinfo"]
@@ -180,8 +180,7 @@ def _check_times(claims: Mapping[str, Any], now: float) -> None:
 def _check_hash(claim: object, access_token: str, alg: str) -> None:
     """OpenID Connect Core §3.1.3.6: the left half of the token's hash, by the algorithm's hash function."""
     digest = hashlib.new(_HASHES.get(alg, "sha512"), access_token.encode("ascii", "replace")).digest()
-    half = urlsafe_b64encode(digest[: len(digest) // 2]).rstrip(b"=").decode("ascii")
-    if not _same(claim, half):
+    if not _same(claim, base64url(digest[: len(digest) // 2])):
         raise IdentityError("The id_token belongs to another access token (at_hash).")
 
 

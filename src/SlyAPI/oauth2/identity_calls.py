@@ -1,23 +1,27 @@
-"""Who the person is: verifies id_tokens by the issuer's keys, asks for userinfo, ends sessions (OpenID Connect).
+"""The token request of all grants, and who the person is: id_tokens, userinfo, logout (OpenID Connect).
 
 The rule: what is not verified is not kept; an answer that names another person is not saved.
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from urllib.parse import urlencode
 
 from ..errors import ApiError, ConfigError, IdentityError, SlyError, clean_traceback
+from ..tokens.client_auth import ClientAuth
 from ..tokens.identity import Identity
 from ..tokens.user import OAuth2User, authorization
 from ..transport import requests as transport
 from ..web.events import refresh_log as log
 from ..web.json import read_json
 from ..web.messages import Method, Reply, Request, retry_after
-from ..web.secret_values import Secrets
+from ..web.secret_values import SecretForm, SecretJson, Secrets
 from ..web.urls import bare_url, check_endpoint
-from .client import Asked, Client, clock
+from .bound_tokens import check_bound
+from .client import Client, RefusedTokensError, clock
 from .issuer_keys import LIMIT
-from .profile import ALGORITHMS
+from .token_endpoint import read_token_reply
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
@@ -39,7 +43,7 @@ _SAME = {"EdDSA": ("EdDSA", "Ed25519"), "Ed25519": ("EdDSA", "Ed25519")}
 
 
 class IdentityCalls(Client):
-    """The calls of OpenID Connect Core, RP-Initiated Logout and Back-Channel Logout."""
+    """The token request, and the calls of OpenID Connect Core, RP-Initiated Logout and Back-Channel Logout."""
 
     @clean_traceback
     async def userinfo(
@@ -48,8 +52,9 @@ class IdentityCalls(Client):
         """What the provider says of the person (OpenID Connect Core §5.3), who is the one of `user.identity`.
 
         Raises `IdentityError` for another person or a signed answer that does not verify, `ApiError` for a refusal,
-        `ConfigError` where no endpoint is known.
+        `ConfigError` where no endpoint is known, or the tokens are noted to be of another client or issuer.
         """
+        check_bound(user, self)
         uri = self._endpoint("userinfo_uri")
         headers = {"Accept": "application/json, application/jwt", "Authorization": authorization(user)}
         request = Request(Method.GET, uri, headers=headers, certificate=self.certificate)
@@ -90,8 +95,9 @@ class IdentityCalls(Client):
         """The address that ends the person's session at the provider, for their browser (RP-Initiated Logout §2).
 
         Asks nobody. The browser comes back to `post_logout_redirect_uri`, which is registered, with `state`.
-        Raises `ConfigError` where no endpoint is known.
+        Raises `ConfigError` as `userinfo` does.
         """
+        check_bound(user, self)
         if not self.logout_uri:
             raise ConfigError("No logout endpoint is known.", next_step='Put "logout_uri" into the client file.')
         uri = check_endpoint(self.logout_uri, "logout_uri", allow_http=self.allow_http)
@@ -117,31 +123,58 @@ class IdentityCalls(Client):
         at = clock(now)
         expected = self._expected()
         logout = read_logout_token(
-            await self._verified(token, expected, client, at),
-            issuer=expected.issuer,
-            client_id=self.id,
-            now=at + self.clock_skew,
-            template_claim=self._facts.issuer_claim,
+            await self._verified(token, expected, client, at), **self._terms(expected, at)
         )
         if not self._logouts.ends(f"{logout.issuer} {logout.claims['jti']}", at + 2 * LOGOUT_AGE, at):
             raise IdentityError("This logout token was received before (jti).")
         return logout
 
-    async def _identified(
+    async def _token_call(
         self,
-        user: OAuth2User,
-        previous: OAuth2User | None,
-        asked: Asked | None,
+        form: SecretForm,
+        method: ClientAuth,
         client: "ClientSession | None",
-        now: float,
+        now: float | None,
+        *,
+        resources: Sequence[str] = (),
+        requested: list[str] | None = None,
+        previous: OAuth2User | None = None,
+        nonce: str | None = None,
+        max_age: float | None = None,
+        dpop_key: SecretJson | None = None,
     ) -> OAuth2User:
-        """The user of a token reply, whose id_token is verified where a login asked for it, and dropped elsewhere."""
-        if asked is not None:
-            user.identity = await self._identity(user, client, now, nonce=asked.nonce, max_age=asked.max_age)
+        """The user in the token endpoint's reply to this form; its tokens are bound to `dpop_key` (RFC 9449).
+
+        A user who is refreshed keeps their key, or none; new tokens of a client with `dpop` have a new key. The
+        id_token of a login with a `nonce` is verified (`max_age` in seconds), and dropped elsewhere.
+        """
+        if previous is not None:
+            dpop_key = previous.dpop_key
+            if self.profile is not None and dpop_key is None and self.certificate is None:
+                from .profile import not_bound
+
+                raise not_bound()
+        elif self.dpop and dpop_key is None:
+            dpop_key = self._new_dpop_key()
+        reply, sent = await self._send("token_uri", form, method, client, now, resources, dpop_key=dpop_key)
+        if previous is not None:
+            sent = Secrets((*sent, previous.token))
+        at = clock(now)
+        user = read_token_reply(
+            reply,
+            now=at + self.clock_skew,
+            requested=requested,
+            previous=previous,
+            secrets=sent,
+            refresh_life_unit=self._facts.refresh_life_unit,
+            dpop_key=dpop_key,
+        )
+        if nonce is not None:
+            user.identity = await self._identity(user, client, at, nonce=nonce, max_age=max_age)
         elif previous is None or previous.identity is None:
             user.id_token = None if previous is None else previous.id_token
         elif user.id_token != previous.id_token:
-            user.identity = await self._refreshed_identity(user, previous, client, now)
+            user.identity = await self._refreshed_identity(user, previous, client, at)
         return user
 
     async def _refreshed_identity(
@@ -157,7 +190,12 @@ class IdentityCalls(Client):
             return await self._identity(user, client, now, previous=previous)
         except SlyError as error:
             if isinstance(error, IdentityError) and error.kind != "transient":
-                raise
+                if user.refresh_token == previous.refresh_token or self._names_another(user, before):
+                    raise
+                # the refresh token that was sent is used up: without the new one, a mistake of the provider's, such as
+                # a key published too late, would end the grant of everybody who refreshes meanwhile
+                kept = replace(previous, refresh_token=user.refresh_token, refresh_expires_at=user.refresh_expires_at)
+                raise RefusedTokensError(kept, error) from None
             # the refresh token may be rotated: keys that cannot be fetched now must not lose it. Its claims are still
             # checked, which came by TLS from the token endpoint (§3.1.3.7, 6), and the identity stays as it was.
             expected = self._expected()
@@ -166,6 +204,18 @@ class IdentityCalls(Client):
             log.warning("The refreshed id_token is not kept, because its keys are not available: %s", error)
             user.id_token = previous.id_token
             return before
+
+    def _names_another(self, user: OAuth2User, person: Identity) -> bool:
+        """Whether an id_token that is refused can be read, and is of another person or client."""
+        from .signed_tokens import unverified
+
+        try:
+            claims = unverified(user.id_token).claims
+        except IdentityError:
+            return False
+        audience = claims.get("aud")
+        ours = self.id == audience or (isinstance(audience, list) and self.id in audience)
+        return not ours or (claims.get("iss"), claims.get("sub")) != (person.issuer, person.subject)
 
     async def _identity(
         self,
@@ -191,18 +241,11 @@ class IdentityCalls(Client):
             previous=None if previous is None else previous.identity,
         )
 
-    def _asked(self, nonce: str | None, max_age: float | None) -> Asked | None:
-        """What the id_token must answer."""
-        if nonce is None:
-            return None
-        self._check_verifies()
-        return Asked(nonce, max_age)
-
     def _check_verifies(self) -> None:
         """Raises `ConfigError` where no id_token can be verified: before a code or refresh token is sent and lost."""
-        from .jose import require
+        from .jose import library
 
-        require()
+        library()
         self._expected()
 
     def _terms(self, expected: Expected, now: float) -> dict[str, Any]:
@@ -216,6 +259,7 @@ class IdentityCalls(Client):
     def _expected(self, setting: Literal["id_token_alg", "response_alg"] = "id_token_alg") -> Expected:
         """Who signs what this client reads, with the algorithms of a setting. Raises `ConfigError` where unknown."""
         from .jose import ASYMMETRIC
+        from .profile import ALGORITHMS
         from .signed_tokens import SHORTEST_SECRET
 
         issuer = self.issuer or self._facts.id_token_issuer or self._facts.issuer
@@ -260,6 +304,7 @@ class IdentityCalls(Client):
     async def _signed_userinfo(self, reply: Reply, client: "ClientSession | None", now: float) -> dict[str, Any]:
         from .identity import read_userinfo
         from .jose import ASYMMETRIC
+        from .profile import ALGORITHMS
 
         expected = self._expected()
         if "HS256" not in expected.algs:  # its algorithm is registered on its own

@@ -44,9 +44,7 @@ def read_introspection_reply(reply: Reply, secrets: Secrets) -> TokenInfo:
     where = f"The introspection endpoint {bare_url(reply.url)}"
     answer = read_answer(reply)
     if reply.status >= 300 or (is_error(answer) and "active" not in (answer or {})):
-        problem: SlyError = refusal(reply, answer or {}, where, refreshing=False, secrets=secrets)
-        problem.next_step = problem.next_step.replace("token_uri", "introspect_uri")
-        raise problem
+        raise refusal(reply, answer or {}, where, secrets=secrets, setting="introspect_uri")
     if answer is None or not isinstance(answer.get("active"), bool):
         raise BadReplyError(
             f"{where} did not answer whether the token is active.",

@@ -15,6 +15,7 @@ from typing import Any
 
 from ..errors import ConfigError, MissingExtraError, printable
 from ..json_file import StrPath, display_path, is_content
+from ..web.pem import key_problem
 from ..web.secret_values import SecretJson
 
 Sign = Callable[[bytes], bytes | Awaitable[bytes]]
@@ -78,7 +79,7 @@ def load_signing_key(
         if alg is None:
             raise ConfigError("A key that is a callable needs key_alg.", next_step="Name it: key_alg='ES256'.")
         return SigningKey(key, alg, key_id)
-    loaded = _load(_content(key))
+    loaded = _load(_content(key), "" if isinstance(key, Mapping | bytes) or is_content(key) else display_path(key))
     kinds = _BY_KIND | {("RSA", ""): rsa_alg}
     chosen = alg or loaded.get("alg") or kinds.get((loaded.key_type, str(loaded.get("crv") or "")))
     if chosen not in ALL:
@@ -147,11 +148,6 @@ UNUSABLE = (ValueError, TypeError, AttributeError, LookupError)
 """Further errors of joserfc for a key that it cannot use; an unknown curve is a KeyError."""
 
 
-def require() -> None:
-    """Raises `MissingExtraError` where the package is not installed."""
-    library()
-
-
 def library() -> Any:
     """The package joserfc with the modules that are used here. Raises `MissingExtraError`."""
     try:
@@ -189,10 +185,8 @@ def _content(key: StrPath | bytes | Mapping[str, Any]) -> bytes | Mapping[str, A
 
 
 def _pem_or_jwk(content: bytes) -> bytes | Mapping[str, Any]:
-    return _parsed(content) if content.lstrip().startswith(b"{") else content
-
-
-def _parsed(content: bytes) -> Mapping[str, Any]:
+    if not content.lstrip().startswith(b"{"):
+        return content
     try:
         value = json.loads(content)
     except (ValueError, RecursionError):
@@ -200,7 +194,8 @@ def _parsed(content: bytes) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _load(content: bytes | Mapping[str, Any]) -> Any:
+def _load(content: bytes | Mapping[str, Any], path: str = "") -> Any:
+    """The key; `path` is its file, for messages. Raises `ConfigError`."""
     jwk, errors = library().jwk, library().errors
     try:
         if isinstance(content, Mapping):
@@ -212,8 +207,11 @@ def _load(content: bytes | Mapping[str, Any]) -> Any:
                 continue
     except (errors.JoseError, *UNUSABLE):
         pass
+    named = f"The key file {path}" if path else "The key"
+    if isinstance(content, bytes) and (problem := key_problem(content, path or "KEY.pem")):
+        raise ConfigError(f"{named} {problem[0]}.", next_step=problem[1])
     raise ConfigError(
-        "The key is not a private key in PEM or a JWK, or it has a password.",
+        f"{named} is not a private key in PEM or a JWK.",
         next_step="Make one with: openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out KEY.pem",
     )
 

@@ -16,7 +16,8 @@ ENDED_FOR = 600.0
 LONGEST_RETRY_AFTER = 3600.0
 """Seconds for which the token endpoint's Retry-After is obeyed, at most."""
 REFUSED_FOR = 60.0
-"""Seconds until another refresh for a token that was refused though a refresh for a refused token had brought it."""
+"""Seconds until another refresh for a token that was refused though a refresh for a refused token had brought it, or
+after a reply whose tokens were refused."""
 Failure = TokenError | IdentityError | BadReplyError
 """What a token request may bring."""
 NEW = 5.0
@@ -56,11 +57,14 @@ def _lookup(key: Hashable, token: str | None, now: float) -> Learned | None:
     return found
 
 
-def learn_error(key: Hashable, refresh_token: str | None, error: Failure, now: float) -> None:
-    """Remembers a failure that will not change soon: a refusal, or a reply that may not be used."""
+def learn_error(key: Hashable, refresh_token: str | None, error: Failure, now: float, *, ready: bool = False) -> None:
+    """Remembers a failure that will not change soon: a refusal, or a reply that may not be used.
+
+    With `ready` the refresh token is that of such a reply, which may be sent.
+    """
     # after the latter the refresh token may be used up: to send it again may end the grant
     ended = isinstance(error, GrantEndedError) or (not isinstance(error, TokenError) and error.kind != "transient")
-    lasts = ENDED_FOR if ended else min(error.retry_after or 0.0, LONGEST_RETRY_AFTER)
+    lasts = REFUSED_FOR if ready else ENDED_FOR if ended else min(error.retry_after or 0.0, LONGEST_RETRY_AFTER)
     if lasts > 0:
         kept = copy.copy(error)
         kept.__traceback__ = kept.__context__ = kept.__cause__ = None

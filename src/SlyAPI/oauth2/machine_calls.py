@@ -11,8 +11,8 @@ from ..tokens.client_auth import ClientAuth
 from ..tokens.scopes import Scopes, join_scopes, split_scopes
 from ..tokens.user import OAuth2User
 from ..web.secret_values import SecretForm
-from .client import Client
 from .client_credentials import client_credentials_form
+from .identity_calls import IdentityCalls
 from .jwt_bearer import jwt_bearer_form
 from .resource import Resource
 from .token_endpoint import GRANT_AGAIN, refuses_client_auth
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .introspection import TokenInfo
 
 
-class MachineCalls(Client):
+class MachineCalls(IdentityCalls):
     """Client credentials (RFC 6749 §4.4), exchange (RFC 8693), assertions (RFC 7523), introspection (RFC 7662)."""
 
     @clean_traceback

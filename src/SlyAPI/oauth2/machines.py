@@ -48,7 +48,8 @@ class MachineSource(TokenSource):
     def fits(self, user: OAuth2User) -> bool:
         wanted = {*self.scopes, *self.app.scopes}
         resources = self.app._resources(self.resource)
-        return wanted <= {*user.scopes, *(user.requested_scopes or ())} and resources == _extra(user, "resource", [])
+        known = (user.extra or {}).get("resource", [])
+        return wanted <= {*user.scopes, *(user.requested_scopes or ())} and resources == known
 
     async def new_tokens(self, client: "ClientSession | None", user: OAuth2User, now: float) -> OAuth2User:
         self.app._found_auth = self.app._found_auth or user.client_auth
@@ -146,10 +147,6 @@ async def read_token(token: TokenLike, name: str) -> str:
     if not isinstance(text, str) or not text:
         raise ConfigError(f"{name} returned no token: it is {'empty' if text == '' else 'not text'}.")
     return text
-
-
-def _extra(user: OAuth2User, name: str, default: Any) -> Any:
-    return (user.extra or {}).get(name, default)
 
 
 UserLike = OAuth2User | StoredUser | StrPath

@@ -20,9 +20,9 @@ from ..errors import (
 from ..redirect.browser import open_browser
 from ..redirect.loopback import Loopback, Redirect, page
 from ..web.urls import redirect_pairs
-from .authorization_code import read_redirect
+from .authorization_code import check_state, read_redirect
 from .login import Login
-from .signed_response import check_state, response_in
+from .signed_response import response_in
 
 REDIRECT_URI = "http://127.0.0.1:0/"
 """Any free port."""

@@ -5,13 +5,13 @@ The rule: what is pushed is what the URL of `begin_login` would say.
 
 from datetime import datetime
 from typing import NamedTuple
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from ..errors import BadReplyError
 from ..tokens.times import from_epoch, seconds
 from ..web.messages import Reply
 from ..web.secret_values import SecretForm, Secrets
-from ..web.urls import bare_url
+from ..web.urls import bare_url, with_parameters
 from .token_endpoint import is_error, read_answer, refusal
 
 
@@ -26,22 +26,29 @@ class PushedRequest(NamedTuple):
         return None if self.life is None else from_epoch(now + self.life)
 
 
-def request_form(url: str, auth_uri: str) -> tuple[SecretForm, list[str]]:
-    """The parameters of an authorization request's URL (RFC 9126 §2.1), and the resources, of which there may be many.
+class Divided(NamedTuple):
+    """An authorization request's URL in its parts: the address to open, the parameters, the resources (RFC 8707)."""
 
-    What is in `auth_uri` itself stays there.
+    auth_uri: str
+    form: SecretForm
+    resources: list[str]
+
+
+def divided(url: str) -> Divided:
+    """The parts of an authorization request's URL (RFC 9126 §2.1).
+
+    What the client file has in the query of `auth_uri` stays in the address, unless the request sets it.
     """
-    own = parse_qsl(urlsplit(auth_uri).query, keep_blank_values=True)
-    pairs = [pair for pair in parse_qsl(urlsplit(url).query, keep_blank_values=True) if pair not in own]
-    form = SecretForm((name, value) for name, value in pairs if name != "resource")
-    return form, [value for name, value in pairs if name == "resource"]
+    pairs = parse_qsl(urlsplit(url).query, keep_blank_values=True)
+    begin = [name for name, _ in pairs].index("response_type")  # as `authorization_url` writes it: behind theirs
+    own = with_parameters(url.partition("?")[0], pairs[:begin])
+    form = SecretForm((name, value) for name, value in pairs[begin:] if name != "resource")
+    return Divided(own, form, [value for name, value in pairs[begin:] if name == "resource"])
 
 
 def pushed_url(auth_uri: str, client_id: str, request_uri: str) -> str:
-    """The address to open (RFC 9126 §4)."""
-    parts = urlsplit(auth_uri)
-    query = [*parse_qsl(parts.query, keep_blank_values=True), ("client_id", client_id), ("request_uri", request_uri)]
-    return urlunsplit((parts.scheme, parts.netloc, parts.path, urlencode(query), ""))
+    """The address to open (RFC 9126 §4); `auth_uri` is what `divided` left of it."""
+    return with_parameters(auth_uri, [("client_id", client_id), ("request_uri", request_uri)])
 
 
 def read_pushed_reply(reply: Reply, secrets: Secrets) -> PushedRequest:
@@ -49,7 +56,7 @@ def read_pushed_reply(reply: Reply, secrets: Secrets) -> PushedRequest:
     where = f"The endpoint {bare_url(reply.url)} for pushed requests"
     answer = read_answer(reply)
     if reply.status >= 300 or is_error(answer):
-        raise refusal(reply, answer or {}, where, refreshing=False, secrets=secrets)
+        raise refusal(reply, answer or {}, where, secrets=secrets, setting="par_uri")
     uri = (answer or {}).get("request_uri")
     if not isinstance(uri, str) or not uri or not (uri.isascii() and uri.isprintable()) or " " in uri:
         raise BadReplyError(f"{where} answered without a request_uri.", next_step="Check par_uri in the client file.")

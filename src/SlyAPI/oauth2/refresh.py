@@ -38,6 +38,8 @@ from ..web.events import refresh_log as log
 from ..web.events import refreshed
 from ..web.secret_values import SecretJson, Secrets
 from .app import OnRefresh
+from .client import RefusedTokensError
+from .grant_again import name_command
 from .held_user import NOT_LOADED, HeldUser, Locked, mark_of, unavailable
 from .learned import is_new, known_error, learn_error, learn_renewed
 from .saving import save_with_retries
@@ -109,11 +111,17 @@ class Refresh:
         self.known: SecretJson | None = None
         """The store's value before the request."""
         self.joinable = True
+        self.replaced = False
+        """Whether another program replaced the stored tokens while a request of ours was refused."""
+        self.refused: SlyError | None = None
+        """Why the tokens of the last reply are not used; only its refresh token is."""
         self.renew_again: Outcome | None = None
         """A caller that waits for tokens newer than those that are not saved yet."""
         self.context: Context | None = None
         """Of that caller; a tracer finds the token request below the call that needs it."""
         self.outer = _notifying.get()
+        self.notifying = False
+        """Whether it waits for a hook now."""
         self.done = Outcome()
         self.callers, self.turns = 0, asyncio.Lock()
         """Its callers go on one after the other, so that later calls find the connections of earlier ones."""
@@ -158,20 +166,35 @@ class Refresh:
             if not held.is_due():
                 return self.done.end()
         async with held.source.turn(held.user), Locked(held):
-            renewed = None
-            if not await self._stored_is_good():
-                if held.rare.entry is not None and (held.user.refresh_token or held.source.begins_anew(held.user)):
-                    await held.rare.entry.check_writable()  # the reply may be the only copy of a rotated token
-                renewed = await self._request()
-            if renewed is not None:
-                saved = await self._save(renewed)
-                if saved is Saved.NOT_YET:
-                    return await self._go_on_unsaved(renewed)
-                if saved is Saved.SUPERSEDED:
-                    renewed = None
+            renewed = await self._renewed()
+        if self.replaced and held.is_due() and not self.done.done():
+            # the lock on a file ended as the file was replaced
+            async with held.source.turn(held.user), Locked(held):
+                renewed = await self._renewed()
+        if self.done.done():
+            return
         if renewed is not None:
             await self._use(renewed)
-        self.done.end()
+        self.done.end(self.refused)
+
+    async def _renewed(self) -> OAuth2User | None:
+        """Steps 2 to 4, in the lock: new tokens, saved but not used; None where others are in use already."""
+        held = self.held
+        if await self._stored_is_good():
+            return None
+        if held.rare.entry is not None and (held.user.refresh_token or held.source.begins_anew(held.user)):
+            await held.rare.entry.check_writable()  # the reply may be the only copy of a rotated token
+        renewed = await self._request()
+        if renewed is None:
+            return None
+        saved = await self._save(renewed)
+        if saved is Saved.NOT_YET:
+            await self._go_on_unsaved(renewed)
+            return None
+        if saved is Saved.SUPERSEDED:
+            self.refused = None
+            return None
+        return renewed
 
     async def _stored_is_good(self) -> bool:
         """Step 2, in the lock: whether another program has refreshed meanwhile."""
@@ -188,12 +211,12 @@ class Refresh:
         return False
 
     async def _request(self) -> OAuth2User | None:
-        """Step 3: new tokens from the source; None if another program saved good ones meanwhile."""
-        held = self.held
+        """Step 3: new tokens from the source; None if another program saved others meanwhile."""
+        held, self.refused = self.held, None
         # a reply with a new refresh token is heard out; another is given up when the program ends
         grace = math.inf if held.user.refresh_token and not held.source.begins_anew(held.user) else 0.0
         renewed = await self.steps.finish(self._new_tokens(), grace, self.context)
-        if renewed is not None:
+        if renewed is not None and self.refused is None:
             learn_renewed(self.key, renewed.token, any(self.rejected), self.loop.time())
         return renewed
 
@@ -202,23 +225,28 @@ class Refresh:
         try:
             return await self._ask_source()
         except GrantEndedError:
-            # a program that takes no lock may have rotated the refresh token meanwhile
+            # a program that takes no lock may have saved other tokens meanwhile
             self.known = await held.load()
-            if held.user.refresh_token != asked.refresh_token:
-                if not held.is_due():
-                    return None
-            elif held.rare.fallback is not None:
-                held.take(held.rare.fallback)
-                held.rare.fallback = None
-            else:
+            if held.user.refresh_token != asked.refresh_token and not (self.replaced and held.is_due()):
+                self.replaced = True
+                return None
+            if held.user.refresh_token != asked.refresh_token or held.rare.fallback is None:
                 raise
+            held.take(held.rare.fallback)
+            held.rare.fallback = None
         return await self._ask_source()
 
     async def _ask_source(self) -> OAuth2User:
         held = self.held
         try:
             return await held.source.new_tokens(self.client, held.user, held.clock())
+        except RefusedTokensError as refused:
+            self.refused = refused.error
+            learn_error(self.key, refused.user.refresh_token, refused.error, self.loop.time(), ready=True)
+            return refused.user
         except (TokenError, IdentityError, BadReplyError) as error:
+            if isinstance(error, GrantEndedError):
+                name_command(error, held.source.app._path, held.rare.entry)
             learn_error(self.key, held.user.refresh_token, error, self.loop.time())
             raise
 
@@ -280,7 +308,7 @@ class Refresh:
         _unsaved[self.key] = self
         try:
             await self._use(renewed)
-            self.done.end()
+            self.done.end(self.refused)
             while (saved := await self._save(renewed, wait=False)) is Saved.NOT_YET:
                 if self.renew_again is not None:
                     renewed = await self._renew_again(self.renew_again, renewed)
@@ -296,9 +324,12 @@ class Refresh:
 
     async def _renew_again(self, again: Outcome, before: OAuth2User) -> OAuth2User:
         try:
-            renewed = await self._request() or before
+            renewed = await self._request()
+            if renewed is None:
+                again.end(asyncio.CancelledError())  # its caller begins another refresh, in a lock of its own
+                return before
             await self._use(renewed)
-            again.end()
+            again.end(self.refused)
         except SlyError as error:
             again.end(error)
             return before
@@ -309,10 +340,15 @@ class Refresh:
         held, app = self.held, self.held.source.app
         held.take(renewed)
         self.joinable = False
-        refreshed(app.token_uri, self.why, renewed.expires_at)
-        for hook in (app.on_refresh, held.rare.on_refresh):
-            if hook is not None:
-                await self.steps.finish(self._notify(hook, renewed), LAST_TRY)
+        if self.refused is None:
+            refreshed(app.token_uri, self.why, renewed.expires_at)
+        self.notifying = True
+        try:
+            for hook in (app.on_refresh, held.rare.on_refresh):
+                if hook is not None:
+                    await self.steps.finish(self._notify(hook, renewed), LAST_TRY)
+        finally:
+            self.notifying = False
 
     async def _notify(self, hook: OnRefresh, user: OAuth2User) -> None:
         """Calls a hook; its failure is reported to the event loop's handler."""
@@ -340,7 +376,7 @@ _notifying: ContextVar[Refresh | None] = ContextVar("_notifying", default=None)
 def is_hook_of(held: HeldUser) -> bool:
     """Whether the caller is a hook that a refresh of this user waits for, or a hook within that hook."""
     refresh = _notifying.get()
-    while refresh is not None and (refresh.key != held.key or refresh.done.done()):
+    while refresh is not None and (refresh.key != held.key or not refresh.notifying):
         refresh = refresh.outer
     return refresh is not None
 

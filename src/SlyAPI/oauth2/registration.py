@@ -10,7 +10,6 @@ from typing import Any
 from ..errors import BadReplyError, SlyError, TokenError, printable
 from ..tokens.client_auth import read_client_auth
 from ..tokens.scopes import split_scopes
-from ..web.json import read_json
 from ..web.masking import masked
 from ..web.messages import Method, Reply, Request
 from ..web.redirects import leads_inside
@@ -18,6 +17,7 @@ from ..web.secret_values import SecretJson, Secrets
 from ..web.urls import bare_url, check_endpoint, is_loopback_uri
 from .client_file import text_of
 from .device import GRANT_TYPE as DEVICE_GRANT
+from .token_endpoint import read_answer
 
 _MANAGED = ("registration_access_token", "registration_client_uri")
 _NEVER_SENT = (*_MANAGED, "client_secret_expires_at", "client_id_issued_at")
@@ -152,7 +152,7 @@ def read_registration(
     `BadReplyError` for a client that cannot be used or other redirect URIs than asked for.
     """
     where = f"The registration endpoint {bare_url(reply.url)}"
-    client = _object(reply)
+    client = SecretJson(read_answer(reply) or {})
     if reply.status >= 300:
         raise _refusal(reply, client, where, secrets)
     if not isinstance(client.get("client_id"), str) or not client["client_id"]:
@@ -165,6 +165,8 @@ def read_registration(
             next_step="Register redirect URIs that this server takes.",
             kind="configuration",
         )
+    if uris is not None and echoed is not None:  # in our order, whose first one logins use
+        client["redirect_uris"] = [*uris, *(uri for uri in echoed if uri not in uris)]
     managed, token = (client.get(name) for name in ("registration_client_uri", "registration_access_token"))
     if managed is not None:
         check_endpoint(str(managed), "registration_client_uri", allow_http=allow_http)
@@ -183,15 +185,7 @@ def read_registration(
 def read_deletion(reply: Reply, secrets: Secrets) -> None:
     """Returns if the registration has ended (RFC 7592 §2.3). Raises `TokenError`."""
     if reply.status >= 300:
-        raise _refusal(reply, _object(reply), f"The registration endpoint {bare_url(reply.url)}", secrets)
-
-
-def _object(reply: Reply) -> SecretJson:
-    try:
-        value = read_json(reply.body, Request(Method.POST, reply.url))
-    except BadReplyError:
-        value = None
-    return SecretJson(value if isinstance(value, dict) else {})
+        raise _refusal(reply, read_answer(reply) or {}, f"The registration endpoint {bare_url(reply.url)}", secrets)
 
 
 _STEPS = {

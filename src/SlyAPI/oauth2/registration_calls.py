@@ -16,7 +16,6 @@ from ..transport import requests as transport
 from ..web.messages import Request
 from ..web.secret_values import Secrets
 from .client import Client
-from .profile import check_profile, check_server
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
@@ -66,6 +65,8 @@ class RegistrationCalls(Client):
             given["dpop"] = True  # the profile wants bound tokens, and names two ways
         app = cls(**{**learned, **given, **settings, "id": id, "secret": secret or None})
         if app.profile is not None:
+            from .profile import check_profile, check_server
+
             check_profile(app)
             check_server(metadata, app)
         return app
@@ -141,7 +142,6 @@ class RegistrationCalls(Client):
 
         Raises `ConfigError` for a client that cannot be managed, `TokenError`, `BadReplyError`, `NetworkError`.
         """
-
         from . import registration
 
         current = await self._manage(None, client)
@@ -151,7 +151,6 @@ class RegistrationCalls(Client):
     @clean_traceback
     async def delete_registration(self, *, client: "ClientSession | None" = None) -> None:
         """Ends the registration, and with it every grant (RFC 7592 §2.3). Raises as `update_registration`."""
-
         from . import registration
 
         uri, token = self._registration()
@@ -160,7 +159,6 @@ class RegistrationCalls(Client):
 
     async def _manage(self, metadata: Mapping[str, Any] | None, client: "ClientSession | None") -> dict[str, Any]:
         """The registration as it is, or changed to `metadata`; keeps the access token that the reply renews."""
-
         from . import registration
 
         uri, token = self._registration()
@@ -189,7 +187,6 @@ class RegistrationCalls(Client):
 
         With a `key` it names the key's public half. Raises `ConfigError` for an `id` that is not such a URL.
         """
-
         from . import registration
 
         parts = urlsplit(self.id)

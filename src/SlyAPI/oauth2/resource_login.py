@@ -20,6 +20,7 @@ from ..web.messages import Method, Request
 from ..web.secret_values import Secrets
 from ..web.urls import check_endpoint
 from .app import OAuth2App
+from .bound_tokens import bound
 from .login import Login
 from .metadata_calls import find_issuer_metadata, no_metadata, resource_metadata
 from .protected_resource import ResourceMetadata
@@ -27,7 +28,6 @@ from .resource_plan import (
     MADE_FOR,
     Plan,
     Wish,
-    bound,
     challenge_of,
     check_client,
     check_pkce,
@@ -85,9 +85,9 @@ class ResourceLogin:
             if app != self.app:
                 self.app = app
 
-    async def first_refusal(self, client: "ClientSession | None" = None) -> Wish:
+    async def first_refusal(self) -> Wish:
         """What the resource answers to a request without a token. Raises `NetworkError`."""
-        reply = await transport.send(Request(Method.GET, self.url), client)
+        reply = await transport.send(Request(Method.GET, self.url))
         return Wish(challenge_of(reply.challenges), Secrets())
 
     async def metadata(self, wish: Wish, client: "ClientSession | None") -> ResourceMetadata | None:
@@ -111,14 +111,17 @@ class ResourceLogin:
         scopes = scopes_to_ask(self.scopes, wish, found, server, user)
         return Plan(check_resource(found, self.url), server, scopes, wants_dpop(wish.challenge, found))
 
-    async def client_for(self, plan: Plan, redirect_uri: str, client: "ClientSession | None") -> OAuth2App:
+    async def client_for(
+        self, plan: Plan, redirect_uri: str, client: "ClientSession | None", *, unusable: str | None = None
+    ) -> OAuth2App:
         """The client at the plan's server: the one in the file, else a document's, else a new registration, saved.
 
+        `unusable`: the id of a client that is made anew, if it was made here.
         Raises `ConfigError` where there is no way to become one, `SaveError`, and what `OAuth2App.register` raises.
         """
         async with self._lock():
             self.read_client()
-            if not check_client(self.app, plan):
+            if not check_client(self.app, plan) or (self.app.id == unusable and self.is_made_here):
                 made = await self._made(plan, redirect_uri, client)
                 self.app = replace(made, scopes=[], resource=plan.resource, extra={**made.extra, MADE_FOR: self.url})
                 self._write()
@@ -126,6 +129,11 @@ class ResourceLogin:
                 self.app = replace(self.app, dpop=True)
                 self._write()
         return self.app
+
+    @property
+    def is_made_here(self) -> bool:
+        """Whether the client may be made anew: no person registered it."""
+        return MADE_FOR in self.app.extra
 
     def _write(self) -> None:
         if self.app_path is not None:
@@ -159,10 +167,15 @@ class ResourceLogin:
         redirect_uri: str,
         ask: Ask,
         client: "ClientSession | None",
+        *,
+        unusable: str | None = None,
     ) -> OAuth2User:
-        """The user who consented, with tokens for the resource. Raises what the steps raise, and `RedirectError`."""
+        """The user who consented, with tokens for the resource; `unusable` as for `client_for`.
+
+        Raises what the steps raise, and `RedirectError`.
+        """
         plan = await self.plan(wish, user, client)
-        app = await self.client_for(plan, redirect_uri, client)
+        app = await self.client_for(plan, redirect_uri, client, unusable=unusable)
         login = await app._new_login(redirect_uri, plan.scopes, client, resource=plan.resource, now=self.clock())
         redirect = await ask(login)
         return bound(await app.finish_login(login, redirect, client, now=self.clock()), app)

@@ -117,18 +117,6 @@ def of_document(plan: Plan, document_url: str, redirect_uri: str) -> OAuth2App:
     return OAuth2App(**{**settings, "id": document_url, "secret": None})
 
 
-def bound(user: OAuth2User, app: OAuth2App) -> OAuth2User:
-    """The user with what says from which server and client the tokens are."""
-    user.extra = {**(user.extra or {}), "issuer": app.issuer, "client_id": app.id}
-    return user
-
-
-def is_bound(user: OAuth2User, app: OAuth2App) -> bool:
-    """Whether the tokens are from this client at this server, so that it may see the refresh token."""
-    extra = user.extra or {}
-    return extra.get("client_id") in (None, app.id) and extra.get("issuer") in (None, app.issuer)
-
-
 def wants_dpop(challenge: Challenge | None, found: ResourceMetadata | None) -> bool:
     """Whether the challenge or the metadata of the resource ask for DPoP (RFC 9449 §7.1, RFC 9728 §2)."""
     return (challenge is not None and challenge.is_scheme("DPoP")) or (found is not None and found.dpop_required)

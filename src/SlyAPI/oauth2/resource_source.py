@@ -6,10 +6,10 @@ wait, saved before it is used.
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from ..errors import GrantEndedError, NetworkError
+from ..errors import GrantEndedError, ListenError, NetworkError, TokenError
 from ..stores import FileStore, StoredUser
 from ..stores.contract import real_path
 from ..stores.file_lock import file_lock
@@ -17,11 +17,13 @@ from ..tokens.scopes import Scopes, split_scopes
 from ..tokens.user import OAuth2User, authorization
 from ..web.challenges import Challenge, challenges_in, needs_scope
 from ..web.secret_values import Secrets
+from .bound_tokens import is_bound
 from .held_user import NOT_LOADED, HeldUser
-from .native_login import TIMEOUT, browser_consent
+from .native_login import TIMEOUT, BrowserConsent, browser_consent
+from .protected_resource import check_target
 from .refresh import is_hook_of, refresh, renew_refused
 from .resource_login import Consent, ResourceLogin
-from .resource_plan import Wish, challenge_of, is_bound
+from .resource_plan import Wish, challenge_of
 from .token_endpoint import GRANT_AGAIN
 from .token_source import RefreshTokenSource
 
@@ -39,7 +41,7 @@ REDIRECT_URI = "http://localhost:8080"
 class ResourceSource(RefreshTokenSource):
     """The refresh token, and behind it a login; `consent` and `redirect_uri` are how a person is asked."""
 
-    __slots__ = ("asks_person", "consent", "logged_in_at", "login", "read_at", "redirect_uri", "wish")
+    __slots__ = ("asks_person", "consent", "logged_in_at", "login", "read_at", "redirect_uri", "unusable", "wish")
 
     needs_grant = False
     logs_in = True
@@ -49,7 +51,12 @@ class ResourceSource(RefreshTokenSource):
         self.login, self.consent, self.redirect_uri = login, consent, redirect_uri
         self.wish: Wish | None = None
         self.asks_person = False
+        self.unusable: str | None = None
+        """The id of a client that the server has forgotten, or whose redirect URI cannot be listened at."""
         self.read_at = self.logged_in_at = -PAUSE
+
+    def check_target(self, url: str) -> None:
+        check_target(self.login.url, url)
 
     def begins_anew(self, user: OAuth2User) -> bool:
         return self.wish is not None and user.token in self.wish.replaces
@@ -74,7 +81,16 @@ class ResourceSource(RefreshTokenSource):
             self.app = self.login.app
         if user is NOT_LOADED or not user.refresh_token or not is_bound(user, self.app):
             raise GrantEndedError(401, "no_refresh_token", message="A person has to log in.", next_step=GRANT_AGAIN)
-        return await super().new_tokens(client, user, now)
+        try:
+            return await super().new_tokens(client, user, now)
+        except TokenError as error:
+            if error.error != "invalid_client" or not self.login.is_made_here:
+                raise
+        # a server that keeps registrations in memory was started again, and the client cannot be corrected
+        self.unusable = self.app.id
+        raise GrantEndedError(
+            401, "invalid_client", message="The server no longer knows the client.", next_step=GRANT_AGAIN
+        )
 
     async def _log_in(self, client: "ClientSession | None", user: OAuth2User) -> OAuth2User:
         wish, before = self.wish, None if user is NOT_LOADED else user
@@ -84,15 +100,33 @@ class ResourceSource(RefreshTokenSource):
             self.asks_person = True
             if (consent := self.consent) is not None:
                 redirect_uri = redirect_uri or REDIRECT_URI
-                fresh = await self.login.log_in(wish, before, redirect_uri, lambda login: consent(login.url), client)
+                fresh = await self.login.log_in(
+                    wish, before, redirect_uri, lambda login: consent(login.url), client, unusable=self.unusable
+                )
             else:
-                async with browser_consent(redirect_uri) as page:
-                    fresh = await self.login.log_in(wish, before, page.redirect_uri, page.ask, client)
+                async with AsyncExitStack() as stack:
+                    page = await self._page(stack, redirect_uri)
+                    fresh = await self.login.log_in(
+                        wish, before, page.redirect_uri, page.ask, client, unusable=self.unusable
+                    )
         finally:
             self.asks_person, self.wish = False, None
         self.app = self.login.app
         self.logged_in_at = asyncio.get_running_loop().time()
         return fresh
+
+    async def _page(self, stack: AsyncExitStack, redirect_uri: str | None) -> BrowserConsent:
+        """A listener for the redirect.
+
+        The port that an earlier login found free may be in use, and few servers take another one than was registered.
+        """
+        try:
+            return await stack.enter_async_context(browser_consent(redirect_uri))
+        except ListenError:
+            if self.redirect_uri is not None or not self.login.is_made_here:
+                raise
+        self.unusable = self.app.id
+        return await stack.enter_async_context(browser_consent())
 
     async def answer(self, held: HeldUser, client: Any, sent: Secrets, headers: Mapping[str, str]) -> None:
         """After a 401 or 403: newer tokens for the user, from a login where nothing else can help."""

@@ -22,6 +22,4 @@ def read_revocation_reply(reply: Reply, secrets: Secrets) -> None:
     if reply.status in (200, 400) and answer.get("error") in ("invalid_token", "invalid_grant"):
         return  # not RFC 7009: some servers report an unknown token so
     where = f"The revocation endpoint {bare_url(reply.url)}"
-    problem = refusal(reply, answer, where, refreshing=False, secrets=secrets)
-    problem.next_step = problem.next_step.replace("token_uri", "revoke_uri")
-    raise problem
+    raise refusal(reply, answer, where, secrets=secrets, setting="revoke_uri")

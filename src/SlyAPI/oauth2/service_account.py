@@ -24,6 +24,7 @@ from ..tokens.recognise import recognise
 from ..tokens.scopes import split_scopes
 from ..tokens.user import OAuth2User
 from ..web.messages import NOTICEABLE_SKEW, Method, Request
+from ..web.pem import key_problem
 from ..web.urls import check_endpoint
 from .app import OAuth2App
 from .client_file import text_of
@@ -31,6 +32,7 @@ from .held_user import HeldUser
 from .jose import load_signing_key, signed_jwt
 from .jwt_bearer import claims, jwt_bearer_form, what_helps
 from .signer import Signer
+from .token_endpoint import read_token_reply
 from .token_source import TokenSource
 
 if TYPE_CHECKING:
@@ -158,19 +160,21 @@ class AccountSource(TokenSource):
         super().__init__(OAuth2App(account.client_email, None, account.auth_uri, account.token_uri, scopes=scopes))
         check_endpoint(account.token_uri, "token_uri")
         problem: ConfigError | None = None
+        given = account.private_key
         try:
             key_id = account.private_key_id or None
-            given = account.private_key
             key = given.encode("ascii", "replace") if isinstance(given, str) else given  # bytes are never a path
             self._key = load_signing_key(key, alg=account.key_alg, key_id=key_id)
         except MissingExtraError:
             raise
         except ConfigError:
-            problem = ConfigError(
-                f"private_key is not a private key in PEM that can sign with {printable(account.key_alg, 20)} here, "
-                "or it has a password.",
-                next_step="Convert it with: openssl rsa -in KEY -out KEY.pem",
+            alg = printable(account.key_alg, 20)
+            why = (
+                f"is not a private key in PEM that can sign with {alg} here",
+                "Convert it with: openssl rsa -in KEY -out KEY.pem",
             )
+            what, step = (isinstance(given, str) and key_problem(given)) or why
+            problem = ConfigError(f"private_key {what}.", next_step=step)
         if problem is not None:
             raise problem
         self._subject = subject
@@ -192,7 +196,7 @@ class AccountSource(TokenSource):
         sent = form.secrets((form["assertion"].rpartition(".")[2],))
         try:
             reply = await app._round_trip(request, client, now)
-            user = app._read_tokens(reply, now, sent, requested=app.scopes)
+            user = read_token_reply(reply, now=now + app.clock_skew, requested=app.scopes, secrets=sent)
             user.id_token = None  # nobody verified it
             return user
         except (TokenError, BadReplyError) as error:

@@ -5,16 +5,15 @@ The rule: the JWT contains all that the plain request would; the URL adds only w
 
 import json
 from collections.abc import Mapping, Sequence
-from secrets import token_urlsafe
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from ..web.urls import with_parameters
+from .client_assertion import BACKDATED, statement
 
 TYP = "oauth-authz-req+jwt"
 """The type that keeps a request object from being taken for another JWT (RFC 9101 §10.8)."""
 LIFETIME = 540
 """Seconds from now until a request ends: a person opens it, and a provider may read it again after the login."""
-BACKDATED = 60
-"""Seconds that `iat` and `nbf` lie back, for a server whose clock is behind ours."""
 _JSON = ("claims", "authorization_details")
 """Parameters whose values are JSON, which stands in the JWT as it is (OpenID Connect Core §6.1, RFC 9396 §2)."""
 
@@ -26,15 +25,8 @@ def request_claims(
     named: dict[str, Any] = {name: _value(name, text) for name, text in parameters.items()}
     if resources:
         named["resource"] = resources[0] if len(resources) == 1 else list(resources)
-    return named | {
-        "client_id": client_id,
-        "iss": client_id,
-        "aud": issuer,
-        "jti": token_urlsafe(16),
-        "iat": int(now) - BACKDATED,
-        "nbf": int(now) - BACKDATED,
-        "exp": int(now) + LIFETIME,
-    }
+    said = statement(client_id, issuer, now=now, lifetime=LIFETIME, issued_ago=BACKDATED)
+    return {**named, "client_id": client_id, **said}
 
 
 def _value(name: str, text: str) -> Any:
@@ -50,12 +42,9 @@ def _value(name: str, text: str) -> Any:
 
 
 def signed_url(auth_uri: str, parameters: Mapping[str, str], client_id: str, request: str) -> str:
-    """The address to open (RFC 9101 §5.1).
+    """The address to open (RFC 9101 §5.1); `auth_uri` is what `divided` left of it.
 
     `response_type` and `scope` are repeated outside for servers that read OpenID Connect Core §6.1; others ignore them.
     """
-    parts = urlsplit(auth_uri)
     repeated = [(name, parameters[name]) for name in ("response_type", "scope") if name in parameters]
-    own = parse_qsl(parts.query, keep_blank_values=True)
-    query = [*own, ("client_id", client_id), *repeated, ("request", request)]
-    return urlunsplit((parts.scheme, parts.netloc, parts.path, urlencode(query), ""))
+    return with_parameters(auth_uri, [("client_id", client_id), *repeated, ("request", request)])

@@ -4,12 +4,12 @@ The rule: the state is compared first, then the signature is verified; only then
 not signed does not count where a signed one was asked for.
 """
 
-import hmac
 from collections.abc import Mapping
 from typing import Any
 
-from ..errors import ConfigError, RedirectError, StateMismatchError
+from ..errors import ConfigError, RedirectError
 from ..web.urls import redirect_pairs
+from .authorization_code import check_state
 
 MODES = ("jwt", "query.jwt", "form_post.jwt")
 """The values of `response_mode` whose responses a server receives (JARM §2.3)."""
@@ -36,16 +36,6 @@ def response_in(query: str, state: str) -> str:
         "The redirect is not a signed response, which response_mode asks for (JARM §2.3).",
         next_step="Check that the provider supports this response_mode for this client.",
     )
-
-
-def check_state(theirs: object, ours: str) -> None:
-    """Raises `StateMismatchError` unless the states are equal."""
-    text = theirs if isinstance(theirs, str) else ""
-    if not ours or not hmac.compare_digest(text.encode("utf-8", "surrogatepass"), ours.encode()):
-        raise StateMismatchError(
-            "The redirect's state is missing or not ours: it is forged, or from an earlier attempt.",
-            next_step="Use the page that was opened last.",
-        )
 
 
 def read_response(claims: Mapping[str, Any], *, issuer: str, client_id: str, now: float) -> dict[str, str]:

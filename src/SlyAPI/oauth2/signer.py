@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Self
 
 from ..auth.contract import Auth
-from ..errors import GrantEndedError, SaveError, clean_traceback
+from ..errors import CredentialsNotFoundError, GrantEndedError, SaveError, clean_traceback
 from ..json_file import StrPath
 from ..stores.contract import StoredUser, entry_of
 from ..stores.file import user_file
@@ -19,9 +19,9 @@ from ..web.challenges import challenges_in, needs_scope
 from ..web.messages import Request
 from ..web.secret_values import Secrets
 from .app import OAuth2App, OnRefresh
+from .grant_again import first_grant
 from .held_user import NOT_LOADED, HeldUser, mark_of
 from .learned import forget_new
-from .profile import check_call
 from .refresh import refresh, renew_refused, wait_for_refresh
 from .token_source import RefreshTokenSource, TokenSource
 
@@ -38,9 +38,12 @@ class Signer(Auth):
         """The request with the user's token, refreshed first if it is due.
 
         Raises `GrantEndedError` where the person has to grant again; `TokenError`, `NetworkError` or
-        `BadReplyError` where a due token could not be refreshed.
+        `BadReplyError` where a due token could not be refreshed; `OriginError` for a request elsewhere than at the
+        resource of `for_resource`.
         """
         held = self._held
+        if held.source.logs_in:
+            held.source.check_target(request.url)
         if held.is_due():
             try:
                 await refresh(held, client)
@@ -97,6 +100,8 @@ class Signer(Auth):
         if app.certificate is not None:
             request.certificate = app.certificate
         if app.profile is not None:
+            from .profile import check_call
+
             check_call(app, request.url, bound=key is not None)
 
     async def wait_for_refresh(self) -> None:
@@ -257,7 +262,7 @@ def held_user(
     elif isinstance(user, OAuth2User):
         held = HeldUser(source, user, clock, leeway)
     elif isinstance(user, str | os.PathLike):
-        loaded = OAuth2User.from_json_file(user) if source.needs_grant else NOT_LOADED
+        loaded = _loaded(user, source.app) if source.needs_grant else NOT_LOADED
         held = HeldUser(source, loaded, clock, leeway)
         held.own().entry, held.rare.in_file = user_file(user), True
         if loaded is not NOT_LOADED:
@@ -268,3 +273,13 @@ def held_user(
     if on_refresh is not None:
         held.own().on_refresh = on_refresh
     return held
+
+
+def _loaded(path: StrPath, app: OAuth2App) -> OAuth2User:
+    """The user in a file. Raises `CredentialsError`; where there is none, with the command that makes one."""
+    try:
+        return OAuth2User.from_json_file(path)
+    except CredentialsNotFoundError as error:
+        if app._path is not None:
+            error.next_step = first_grant(app._path, path)
+        raise

@@ -154,9 +154,15 @@ def is_error(answer: Mapping[str, Any] | None) -> bool:
 
 
 def refusal(
-    reply: Reply, answer: Mapping[str, Any], where: str, *, refreshing: bool, secrets: Secrets
+    reply: Reply,
+    answer: Mapping[str, Any],
+    where: str,
+    *,
+    secrets: Secrets,
+    refreshing: bool = False,
+    setting: str = "token_uri",
 ) -> TokenError:
-    """The error for a refusal, with its kind and next step."""
+    """The error for a refusal, with its kind and next step; `setting` has the endpoint's address."""
     secrets = Secrets((*secrets, *_tokens_in(reply)))
     # masked before it is cut: a cut could leave the first half of a secret
     code, description = (masked(text[:4096], secrets) for text in _error_of(answer))
@@ -176,20 +182,18 @@ def refusal(
         description,
         kept,
         message=message,
-        next_step=next_step,
+        next_step=next_step.replace("token_uri", setting),
         kind=kind,
         retry_after=retry_after(reply.headers),
     )
 
 
-_TOKEN = re.compile(
-    r'(?:"(?:access|refresh|id)_token"\s*:\s*"|(?:^|[&?])(?:access|refresh|id)_token=)([^"&\0- \x7f-\U0010ffff]+)'
-)
+_TOKEN = r'''(?:"(?:access|refresh|id)_token"\s*:\s*"|(?:^|[&?])(?:access|refresh|id)_token=)([!#-%'-~]+)'''
 
 
 def _tokens_in(reply: Reply) -> list[str]:
     """Tokens that a refusal contains all the same, whole or cut short, to be masked."""
-    return _TOKEN.findall(reply.text()[:16384])[:8]
+    return re.findall(_TOKEN, reply.text()[:16384])[:8]
 
 
 def _error_of(answer: Mapping[str, Any]) -> tuple[str, str]:

@@ -33,6 +33,10 @@ class TokenSource(ABC):
     def __init__(self, app: OAuth2App) -> None:
         self.app = app
 
+    def check_target(self, url: str) -> None:
+        """Raises `OriginError` for a request that may not have the tokens, where `logs_in`."""
+        raise NotImplementedError
+
     def begins_anew(self, user: OAuth2User) -> bool:
         """Whether `new_tokens` asks a person, whatever refresh token the user has."""
         return False
@@ -67,7 +71,8 @@ class TokenSource(ABC):
     async def new_tokens(self, client: "ClientSession | None", user: OAuth2User, now: float) -> OAuth2User:
         """The user with new tokens. `client` lends its connections, `now` is in epoch seconds.
 
-        Raises `GrantEndedError` where only a person can help, `TokenError`, `BadReplyError`, `NetworkError`.
+        Raises `GrantEndedError` where only a person can help, `RefusedTokensError` for tokens that may not be used,
+        `TokenError`, `BadReplyError`, `NetworkError`.
         """
 
 
@@ -80,4 +85,5 @@ class RefreshTokenSource(TokenSource):
         return self.app.can_refresh(user)
 
     async def new_tokens(self, client: "ClientSession | None", user: OAuth2User, now: float) -> OAuth2User:
-        return await self.app.refresh(client, user, now=now)
+        overridden = getattr(self.app.refresh, "__func__", None) is not OAuth2App.refresh
+        return await (self.app.refresh if overridden else self.app._refreshed)(client, user, now=now)

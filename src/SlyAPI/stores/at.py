@@ -1,14 +1,16 @@
-"""The store that a URL names, for settings and command lines.
+"""The store that a URL names, and the words that name a user, for settings and command lines.
 
 The rule: no message repeats the URL, which may hold a password.
 """
 
+import os
 from collections.abc import Callable
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from ..errors import ConfigError, clean_traceback
-from .contract import TokenStore
-from .file import FileStore
+from .contract import StoredUser, TokenStore
+from .encrypted import EncryptedStore
+from .file import FileStore, file_of
 from .keyring import KeyringStore
 from .postgres import PostgresStore
 from .redis import RedisStore
@@ -52,3 +54,31 @@ def _rest(url: str) -> str:
     except ValueError:
         return ""
     return unquote(parts.path) if parts.netloc in ("", "localhost") else ""
+
+
+def command_words(entry: StoredUser) -> list[str]:
+    """The words of the command line for a user: `--user FILE`, or `--store URL --name NAME`.
+
+    `URL` stays a placeholder for a server and for a store of another class.
+    """
+    if file := file_of(entry.store):
+        return ["--user", _from_here(file)]
+    store = entry.store.store if isinstance(entry.store, EncryptedStore) else entry.store
+    url = "URL"
+    if isinstance(store, SqliteStore):
+        url = f"sqlite:{quote(_from_here(store.path))}"
+    elif isinstance(store, FileStore):
+        url = f"file:{quote(_from_here(store.folder))}"
+    elif isinstance(store, KeyringStore):
+        url = f"keyring:{quote(store.service)}"
+    return ["--store", url, "--name", entry.name]
+
+
+def _from_here(path: str) -> str:
+    """The path, relative if it is below the working directory."""
+    try:
+        here = os.getcwd()
+    except OSError:  # it was deleted
+        return path
+    below = path.startswith(f"{here}{os.sep}")
+    return path[len(here) + 1 :] if below else path

@@ -8,7 +8,8 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Hashable
 from contextlib import AbstractAsyncContextManager, suppress
-from typing import Any, Self
+from math import inf
+from typing import TYPE_CHECKING, Any, Self
 
 from ..errors import (
     ConfigError,
@@ -22,7 +23,9 @@ from ..errors import (
 from ..json_file import StrPath
 from ..tokens.user import OAuth2User
 from ..web.secret_values import SecretJson
-from .token_ends import UNKNOWN, Page, Token
+
+if TYPE_CHECKING:
+    from .token_ends import Page, Token
 
 
 class TokenStore(ABC):
@@ -98,7 +101,9 @@ class TokenStore(ABC):
         return len(await self.names())
 
     @clean_traceback
-    async def ending(self, token: Token, before: float, after: float = UNKNOWN) -> AsyncGenerator[Page, None]:
+    async def ending(
+        self, token: "Token", before: float, after: float = -inf
+    ) -> "AsyncGenerator[Page, None]":
         """Pages of the users whose access or refresh token ends later than `after`, up to `before` (epoch seconds).
 
         Other users may be among them: those whose end is not known, or has changed since. So the caller checks each
@@ -213,8 +218,13 @@ def lasting_path(path: StrPath) -> str:
         return os.fspath(path)
 
 
-def as_value(store: TokenStore, name: str, text: str | bytes) -> SecretJson:
-    """The JSON object that a store holds as text. Raises `CredentialsError`, which quotes nothing of it."""
+def as_value(store: TokenStore, name: str, text: str | bytes | None) -> SecretJson:
+    """The JSON object that a store holds as text. Raises `CredentialsError`, which quotes nothing of it.
+
+    `CredentialsNotFoundError` where there is no text.
+    """
+    if text is None:
+        raise missing(store, name)
     value: Any = None
     with suppress(ValueError, TypeError, RecursionError):
         value = json.loads(text)
@@ -226,7 +236,7 @@ def as_value(store: TokenStore, name: str, text: str | bytes) -> SecretJson:
 def value_or_none(store: TokenStore, name: str, text: str | bytes | None) -> SecretJson | None:
     """The JSON object; None for what is not one, of which `load` says why."""
     with suppress(CredentialsError):
-        return None if text is None else as_value(store, name, text)
+        return as_value(store, name, text)
     return None
 
 

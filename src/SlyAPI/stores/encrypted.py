@@ -42,7 +42,7 @@ class EncryptedStore(TokenStore):
     @clean_traceback
     def __init__(self, store: TokenStore, keys: Iterable[str]) -> None:
         self.store = store
-        self._ciphers = _Ciphers(_aead(), [_key(text) for text in ([keys] if isinstance(keys, str) else keys)])
+        self._ciphers = _Ciphers([_key(text) for text in ([keys] if isinstance(keys, str) else keys)])
 
     def __repr__(self) -> str:
         return f"EncryptedStore({self.store!r})"
@@ -181,14 +181,14 @@ class EncryptedStore(TokenStore):
 class _Ciphers:
     """The keys by their numbers. Raises `ConfigError` if there is none, or one that is not a key."""
 
-    def __init__(self, aead: Any, keys: list[bytes | None]) -> None:
+    def __init__(self, keys: list[bytes | None]) -> None:
+        cipher, self._invalid = _aead()
         if not keys or None in keys:
             raise ConfigError(
                 "EncryptedStore needs a key, and each as new_key makes it.",
                 next_step="Make one: EncryptedStore.new_key()",
             )
-        self._aead = aead
-        self.all = {_number(key): self._aead.AESGCM(key) for key in keys if key is not None}
+        self.all = {_number(key): cipher(key) for key in keys if key is not None}
         self.first = next(iter(self.all))
 
     def decrypt(self, key: str, kept: dict[str, Any], bound: bytes) -> SecretJson | None:
@@ -196,7 +196,7 @@ class _Ciphers:
         try:
             nonce, data = (b64decode(kept[part], validate=True) for part in ("nonce", "data"))
             return SecretJson(json.loads(self.all[key].decrypt(nonce, data, bound)))
-        except (ValueError, TypeError, self._aead.InvalidTag):
+        except (ValueError, TypeError, self._invalid):
             return None
 
 
@@ -226,13 +226,14 @@ def _key(text: str) -> bytes | None:
     return key if len(key) == _KEY_BYTES else None
 
 
-def _aead() -> Any:
+def _aead() -> tuple[Any, type[Exception]]:
+    """AES-GCM, and the error for what was changed."""
     try:
         from cryptography.exceptions import InvalidTag
-        from cryptography.hazmat.primitives.ciphers import aead
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
     except ImportError:
         raise MissingExtraError(
             "EncryptedStore needs the package cryptography.",
             next_step="Install it with: pip install 'SlyAPI[encrypted]'",
         ) from None
-    return type("Aead", (), {"AESGCM": aead.AESGCM, "InvalidTag": InvalidTag})
+    return AESGCM, InvalidTag

@@ -9,7 +9,8 @@ import os
 import re
 from collections.abc import AsyncGenerator, Callable, Generator, Hashable
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import Any
+from math import inf
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from ..errors import (
@@ -23,9 +24,10 @@ from ..errors import (
 from ..json_file import StrPath, check_writable, display_path, read_json_file, unavailable, write_json_file
 from ..web.secret_values import SecretJson
 from .contract import StoredUser, TokenStore, lasting_path, missing, real_path, superseded
-from .file_index import files_ending, note
 from .file_lock import file_lock, write_turn
-from .token_ends import PAGE, UNKNOWN, Page, Token
+
+if TYPE_CHECKING:
+    from .token_ends import Page, Token
 
 log = logging.getLogger("SlyAPI")
 
@@ -51,7 +53,7 @@ class FileStore(TokenStore):
 
     __module__ = "SlyAPI.stores"
 
-    _files = r".+\.json"  # the names of files in the folder that are ours alone; empty: just the one file
+    _files = r".+\.json|slyapi-index"  # the names of files in the folder that are ours alone; empty: just the one file
 
     def __init__(self, folder: StrPath) -> None:
         self.folder = lasting_path(folder)
@@ -134,6 +136,8 @@ class FileStore(TokenStore):
                 raise superseded(self, name)
             yield
             if self._files:
+                from .file_index import note
+
                 note(self.folder, os.path.basename(path), value)
 
     async def delete(self, name: str) -> None:
@@ -169,11 +173,16 @@ class FileStore(TokenStore):
         return [name for file in files if (name := _user_of(file)) is not None]
 
     @clean_traceback
-    async def ending(self, token: Token, before: float, after: float = UNKNOWN) -> AsyncGenerator[Page, None]:
+    async def ending(
+        self, token: "Token", before: float, after: float = -inf
+    ) -> "AsyncGenerator[Page, None]":
         """Pages of the users whose token ends in that time, by an index file in the folder, the soonest first.
 
         The first call makes that file. Files that it does not have as they are now are read.
         """
+
+        from .file_index import files_ending
+        from .token_ends import PAGE
 
         def value(file: str) -> SecretJson | None:
             with suppress(CredentialsError, UnavailableError):
@@ -227,6 +236,11 @@ class _OneFile(FileStore):
 
     def path(self, name: str) -> str:
         return self._path
+
+
+def file_of(store: TokenStore) -> str:
+    """The path of a store that is one user file; "" for any other."""
+    return store._path if isinstance(store, _OneFile) else ""
 
 
 def user_file(path: StrPath) -> StoredUser:

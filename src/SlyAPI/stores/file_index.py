@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from .file_lock import is_trusted
+from ..json_file import is_trusted
 from .token_ends import KEYS, UNKNOWN, Token, check_token, end_of
 
 _INDEX = ".slyapi-index"
@@ -31,12 +31,7 @@ class Line(NamedTuple):
 def note(folder: str, file: str, value: Mapping[str, Any]) -> None:
     """Adds the line of a file that was written, if the folder has an index. Whatever fails, the next reader heals."""
     with suppress(OSError):
-        handle = _opened(folder, os.O_WRONLY | os.O_APPEND)
-        try:
-            line = Line(_mark(os.stat(os.path.join(folder, file))), _ends(value))
-            os.write(handle, _written(file, line))
-        finally:
-            os.close(handle)
+        _append(folder, {file: Line(_mark(os.stat(os.path.join(folder, file))), _ends(value))})
 
 
 def files_ending(

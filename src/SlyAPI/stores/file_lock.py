@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import SaveError, UnavailableError
-from ..json_file import StrPath, display_path, may_write_in, unavailable
+from ..json_file import StrPath, display_path, is_trusted, may_write_in, unavailable
 from .contract import real_path
 from .locks import LOCK_TIMEOUT, ThreadLocks, poll_until
 
@@ -204,13 +204,6 @@ def _close(handle: _Handle) -> None:
     _held.discard(handle)
     with suppress(OSError):  # it is closed whatever close() reports (close(2))
         os.close(handle[1])
-
-
-def is_trusted(path: StrPath, owner: int) -> bool:
-    """Whether a lock's file is ours, root's, or of the owner of its folder, who may do anything there."""
-    if not hasattr(os, "geteuid"):
-        return True
-    return owner in (0, os.geteuid(), os.stat(os.path.dirname(os.path.abspath(path))).st_uid)
 
 
 def _foreign(path: StrPath) -> UnavailableError:

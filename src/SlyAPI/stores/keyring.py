@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import MissingExtraError, SaveError, UnavailableError, clean_traceback
 from ..json_file import unavailable
-from .contract import TokenStore, as_text, as_value, missing, superseded
+from .contract import TokenStore, as_text, as_value, superseded
 from .file import make_folder
 from .file_lock import file_lock
 
@@ -45,10 +45,7 @@ class KeyringStore(TokenStore):
     @clean_traceback
     async def load(self, name: str) -> dict[str, Any]:
         """The value last saved."""
-        text = await self._get(name)
-        if text is None:
-            raise missing(self, name)
-        return as_value(self, name, text)
+        return as_value(self, name, await self._get(name))
 
     @clean_traceback
     async def save(self, name: str, value: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from ..errors import clean_traceback
-from .contract import TokenStore, as_text, as_value, missing
+from .contract import TokenStore, as_text, as_value
 from .locks import ThreadLocks
 
 
@@ -28,10 +28,7 @@ class MemoryStore(TokenStore):
     @clean_traceback
     async def load(self, name: str) -> dict[str, Any]:
         """The value last saved."""
-        text = self._values.get(name)
-        if text is None:
-            raise missing(self, name)
-        return as_value(self, name, text)
+        return as_value(self, name, self._values.get(name))
 
     @clean_traceback
     async def save(self, name: str, value: dict[str, Any]) -> None:

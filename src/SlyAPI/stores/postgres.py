@@ -35,7 +35,7 @@ COMMENT ON TABLE {table} IS 'SlyAPI users, schema 2';
 _ENDS: dict[Token, str] = {
     token: f"""({sql_end(token, f"ltrim(left(nullif(split_part(value, '{mark}', 2), ''), 40))")} COLLATE "C")"""
     for token in KEYS
-    for mark in [f'"{KEYS[token]}":']
+    for mark in [f'"{KEYS[token]}"']
 }
 _INDEX = "CREATE INDEX IF NOT EXISTS {} ON {} (({}), name)"
 _ENDING = """

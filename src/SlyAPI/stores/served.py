@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 
 from ..errors import NetworkError, RequestTimeoutError, SaveError, SlyError, clean_traceback, printable
 from ..transport.per_loop import PerLoop
-from .contract import TokenStore, as_text, as_value, missing, superseded
+from .contract import TokenStore, as_text, as_value, superseded
 from .locks import LOCK_TIMEOUT, ThreadLocks, poll_until
 
 C = TypeVar("C")
@@ -69,10 +69,7 @@ class ServedStore(TokenStore, Generic[C]):
     async def load(self, name: str) -> dict[str, Any]:
         """The value last saved."""
         self._check_name(name)
-        text = await self._call(lambda connection: self._get(connection, name))
-        if text is None:
-            raise missing(self, name)
-        return as_value(self, name, text)
+        return as_value(self, name, await self._call(lambda connection: self._get(connection, name)))
 
     @clean_traceback
     async def save(self, name: str, value: dict[str, Any]) -> None:

@@ -24,7 +24,7 @@ BUSY_SECONDS = 30.0
 _TRIES = 100
 _SCHEMA = "CREATE TABLE IF NOT EXISTS slyapi_users (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID"
 PIECES: dict[Token, str] = {
-    token: f"ltrim(substr(value, nullif(instr(value, '\"{key}\":'), 0) + {len(key) + 3}, 40))"
+    token: f"ltrim(substr(value, nullif(instr(value, '\"{key}\"'), 0) + {len(key) + 2}, 40))"
     for token, key in KEYS.items()
 }
 """In SQL, the text of a value from the end of each token on; the index has them."""

@@ -70,14 +70,17 @@ def sql_end(token: Token, piece: str) -> str:
 
     Gives the text of `write_time`, NULL for `NEVER`, and `SQL_UNKNOWN` for what is not exactly as we write it. Works
     on the text alone, since a database's JSON functions raise errors for text that they cannot read. `piece` gives the
-    text that follows the key in `KEYS`, without spaces before it, 29 characters or more, and NULL where there is none.
+    text that follows the quoted key in `KEYS`, without spaces before it, 31 characters or more, and NULL where there is
+    none.
     """
     # `to_dict` begins with the token, and leaves the end of a refresh token out where it has none
     own = "'{\"token\":'"
     absent = f"CASE WHEN substr(value, 1, 9) = {own} THEN NULL ELSE '{SQL_UNKNOWN}' END"
+    end = f"ltrim(substr({piece}, 2))"
     return (
-        f"(CASE WHEN {piece} LIKE '\"____-__-__T__:__:__.______Z\"%' THEN substr({piece}, 2, 27)"
-        f" WHEN {piece} LIKE 'null%' THEN NULL WHEN {piece} IS NULL THEN {absent} ELSE '{SQL_UNKNOWN}' END)"
+        f"(CASE WHEN {piece} IS NULL THEN {absent} WHEN substr({piece}, 1, 1) <> ':' THEN '{SQL_UNKNOWN}'"
+        f" WHEN {end} LIKE '\"____-__-__T__:__:__.______Z\"%' THEN substr({end}, 2, 27)"
+        f" WHEN {end} LIKE 'null%' THEN NULL ELSE '{SQL_UNKNOWN}' END)"
     )
 
 

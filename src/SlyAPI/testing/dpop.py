@@ -4,8 +4,6 @@ The rule: a proof is good once, for one method and one URL, now, and with the se
 """
 from __future__ import annotations
 
-import base64
-import hashlib
 import hmac
 import secrets
 from typing import Any
@@ -14,7 +12,7 @@ from aiohttp import web
 
 from . import jose
 from .endpoint import Server, nonce_place
-from .grants import Refused
+from .grants import Refused, challenge_of
 
 ALGORITHMS = jose.ASYMMETRIC
 _AGE = 60.0  # seconds by which `iat` may differ from now
@@ -35,7 +33,7 @@ def proof_key(server: Server, request: web.Request, token: str | None = None) ->
     except jose.BadToken as bad:
         raise _invalid(str(bad)) from bad
     _check_request(server, request, claims)
-    if token is not None and not _equal(claims.get("ath"), _ath(token)):
+    if token is not None and not _equal(claims.get("ath"), challenge_of(token)):
         raise _invalid("ath is not the hash of the access token")
     nonce = server.nonces.get(nonce_place(request.path.strip("/")))
     if nonce is not None and not _equal(claims.get("nonce"), nonce):
@@ -79,10 +77,6 @@ def _check_request(server: Server, request: web.Request, claims: dict[str, Any])
         raise _invalid("iat is missing, or not now")
     if not isinstance(claims.get("jti"), str) or not claims["jti"]:
         raise _invalid("jti is missing")
-
-
-def _ath(token: str) -> str:
-    return base64.urlsafe_b64encode(hashlib.sha256(token.encode()).digest()).rstrip(b"=").decode()
 
 
 def _equal(value: object, expected: str) -> bool:

@@ -19,6 +19,8 @@ from .ledger import Ledger
 
 ClientAuth = Literal["any", "basic", "post"]
 Consent = Literal["ask", "allow", "deny"]
+Waiting = dict[str, tuple[AuthorizationRequest, float]]
+"""Requests by the digest of their name, and until when they are good, in epoch seconds."""
 
 
 @dataclass
@@ -52,12 +54,8 @@ class Server(FeatureSettings):
     delay_per_page: float = 0.0
     notes: dict[str, list[str]] = field(default_factory=dict[str, list[str]], init=False)
     log: list[Seen] = field(default_factory=list[Seen], init=False, repr=False)
-    tickets: dict[str, tuple[AuthorizationRequest, float]] = field(
-        default_factory=dict[str, tuple[AuthorizationRequest, float]], init=False, repr=False
-    )
-    pushed: dict[str, tuple[AuthorizationRequest, float]] = field(
-        default_factory=dict[str, tuple[AuthorizationRequest, float]], init=False, repr=False
-    )
+    tickets: Waiting = field(default_factory=Waiting, init=False, repr=False)
+    pushed: Waiting = field(default_factory=Waiting, init=False, repr=False)
     devices: dict[str, Device] = field(default_factory=dict[str, Device], init=False, repr=False)
     trusted: dict[str, TrustedIssuer] = field(default_factory=dict[str, TrustedIssuer], init=False, repr=False)
     keys: list[SigningKey] = field(default_factory=list[SigningKey], init=False, repr=False)

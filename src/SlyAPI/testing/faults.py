@@ -4,13 +4,11 @@ The rule: a fault is data, used up by the requests it is for.
 """
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .grants import Refused
 
-_ERRORS = {429: "temporarily_unavailable", 500: "server_error", 503: "temporarily_unavailable"}
+ERRORS = {429: "temporarily_unavailable", 500: "server_error", 503: "temporarily_unavailable"}
 
 
 @dataclass
@@ -22,21 +20,6 @@ class Fault:
     error: str
     headers: dict[str, str]
     times: int
-
-
-def fault(
-    endpoint: str,
-    status: int,
-    error: str,
-    retry_after: float | str | None,
-    headers: Mapping[str, str] | None,
-    times: int,
-) -> Fault:
-    """A fault with defaults for what is not given; `retry_after` is in seconds, or an HTTP date."""
-    sent = dict(headers or {})
-    if retry_after is not None:
-        sent["Retry-After"] = retry_after if isinstance(retry_after, str) else str(math.ceil(retry_after))
-    return Fault(endpoint.strip("/"), status, error or _ERRORS.get(status, "invalid_request"), sent, times)
 
 
 def take(faults: list[Fault], endpoint: str) -> None:

@@ -5,6 +5,8 @@ The rule: https, or http on loopback; no redirects; a small reply in a short tim
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -35,20 +37,12 @@ def is_fetchable(url: object) -> bool:
 
 async def fetch_json(url: str) -> dict[str, Any]:
     """The JSON object at a URL; FetchFailed for anything else."""
-    if not is_fetchable(url):
-        raise FetchFailed("not an https URL")
-    try:
-        async with (
-            aiohttp.ClientSession(timeout=_TIMEOUT, cookie_jar=aiohttp.DummyCookieJar()) as http,
-            http.get(url, allow_redirects=False, headers={"Accept": "application/json"}) as reply,
-        ):
-            if reply.status != 200:
-                raise FetchFailed(f"the reply has the status {reply.status}")
-            body = await reply.content.read(_LIMIT + 1)
-            while len(body) <= _LIMIT and (more := await reply.content.read(_LIMIT + 1 - len(body))):
-                body += more
-    except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-        raise FetchFailed("there is no reply") from error
+    async with _reply("GET", url, headers={"Accept": "application/json"}) as reply:
+        if reply.status != 200:
+            raise FetchFailed(f"the reply has the status {reply.status}")
+        body = await reply.content.read(_LIMIT + 1)
+        while len(body) <= _LIMIT and (more := await reply.content.read(_LIMIT + 1 - len(body))):
+            body += more
     try:
         if len(body) > _LIMIT:
             raise ValueError("too long")
@@ -62,13 +56,19 @@ async def fetch_json(url: str) -> dict[str, Any]:
 
 async def post_form(url: str, form: dict[str, str]) -> int:
     """Send a form, and return the status of the reply; FetchFailed where there is none."""
+    async with _reply("POST", url, data=form) as reply:
+        return reply.status
+
+
+@asynccontextmanager
+async def _reply(method: str, url: str, **sent: Any) -> AsyncGenerator[aiohttp.ClientResponse, None]:
     if not is_fetchable(url):
         raise FetchFailed("not an https URL")
     try:
         async with (
             aiohttp.ClientSession(timeout=_TIMEOUT, cookie_jar=aiohttp.DummyCookieJar()) as http,
-            http.post(url, data=form, allow_redirects=False) as reply,
+            http.request(method, url, allow_redirects=False, **sent) as reply,
         ):
-            return reply.status
-    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            yield reply
+    except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
         raise FetchFailed("there is no reply") from error

@@ -197,6 +197,10 @@ def subject_of(person: str) -> str:
 
 
 def challenge_of(verifier: str) -> str:
-    """The S256 challenge of a verifier (RFC 7636 §4.2)."""
-    hashed = hashlib.sha256(verifier.encode()).digest()
-    return base64.urlsafe_b64encode(hashed).rstrip(b"=").decode("ascii")
+    """The S256 challenge of a verifier (RFC 7636 §4.2), and the `ath` of a token (RFC 9449 §4.2)."""
+    return base64url(hashlib.sha256(verifier.encode()).digest())
+
+
+def base64url(raw: bytes) -> str:
+    """Without padding (RFC 7515 §2)."""
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")

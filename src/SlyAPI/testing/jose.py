@@ -4,7 +4,6 @@ The rule: the only file that imports joserfc, in functions; every bad token is a
 """
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import math
@@ -13,6 +12,8 @@ import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from .grants import base64url
 
 if TYPE_CHECKING:
     from joserfc.jwk import ECKey, Key, OctKey, OKPKey, RSAKey
@@ -180,14 +181,13 @@ def half_hash(text: str, alg: str) -> str:
     """The left half of a hash in base64url, as `at_hash` has it (OpenID Connect Core §3.1.3.6)."""
     name = {"ES384": "sha384", "EdDSA": "sha512", "Ed25519": "sha512"}.get(alg, "sha256")
     hashed = hashlib.new(name, text.encode()).digest()
-    return base64.urlsafe_b64encode(hashed[: len(hashed) // 2]).rstrip(b"=").decode()
+    return base64url(hashed[: len(hashed) // 2])
 
 
 def _secret_key(secret: str) -> OctKey:
     from joserfc.jwk import OctKey
 
-    encoded = base64.urlsafe_b64encode(secret.encode()).rstrip(b"=").decode()
-    return OctKey.import_key({"kty": "oct", "k": encoded})
+    return OctKey.import_key({"kty": "oct", "k": base64url(secret.encode())})
 
 
 def _registry(algorithms: Collection[str]) -> JWSRegistry:

@@ -4,6 +4,7 @@ The rule: it shares no code with the client, so that a bug in the client cannot 
 """
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -13,7 +14,7 @@ from aiohttp import web
 
 from . import device, dpop, identity, jose, logout
 from .endpoint import ClientAuth, Consent, Server, handler_for
-from .faults import fault
+from .faults import ERRORS, Fault
 from .features import Features
 from .grants import Client, Rules, TrustedIssuer, digest
 from .ledger import Ledger
@@ -204,7 +205,11 @@ class PracticeProvider(Server):
         `endpoint` is a path without its first slash, such as `token`, `jwks`, `api/notes`, or `api` for all below it;
         `retry_after` is in seconds, or an HTTP date; `headers` may hold a `WWW-Authenticate`.
         """
-        self.faults.append(fault(endpoint, status, error, retry_after, headers, times))
+        sent = dict(headers or {})
+        if retry_after is not None:
+            sent["Retry-After"] = retry_after if isinstance(retry_after, str) else str(math.ceil(retry_after))
+        error = error or ERRORS.get(status, "invalid_request")
+        self.faults.append(Fault(endpoint.strip("/"), status, error, sent, times))
 
     def revoke_access_tokens(self) -> None:
         """End every access token before its time; the refresh tokens live on."""

@@ -68,8 +68,9 @@ def practice_provider(request: pytest.FixtureRequest, _practice_clock: Clock) ->
 @pytest.fixture
 def practice_app(practice_provider: PracticeProvider) -> OAuth2App:
     """The client of `practice_provider`, with all its endpoints."""
-    (client,) = practice_provider.ledger.clients.values()
-    return _run(_discovered(practice_provider, client.client_id, client.secret or None))
+    client = next(iter(practice_provider.ledger.clients.values()))  # a test may add others
+    uri = next(iter(client.redirect_uris), REDIRECT_URI)
+    return _run(_discovered(practice_provider, client.client_id, client.secret or None, uri))
 
 
 @pytest.fixture
@@ -96,12 +97,12 @@ def _run(coroutine: Coroutine[Any, Any, T]) -> T:
         return thread.submit(asyncio.run, coroutine).result()
 
 
-async def _discovered(provider: PracticeProvider, client_id: str, secret: str | None) -> OAuth2App:
+async def _discovered(provider: PracticeProvider, client_id: str, secret: str | None, uri: str) -> OAuth2App:
     from SlyAPI import OAuth2App
 
     seen = len(provider.log)
     dpop = provider.dpop == "required"
-    app = await OAuth2App.discover(provider.issuer, client_id, secret, redirect_uri=REDIRECT_URI, dpop=dpop)
+    app = await OAuth2App.discover(provider.issuer, client_id, secret, redirect_uri=uri, dpop=dpop)
     del provider.log[seen:]  # a test finds there what its program sent, and nothing else
     return app
 
@@ -111,13 +112,13 @@ async def _granted(provider: PracticeProvider, app: OAuth2App) -> OAuth2User:
 
     seen, consent = len(provider.log), provider.consent
     provider.consent = "allow"
-    scopes = list(provider.scopes)
+    scopes, uri, now = list(provider.scopes), app.redirect_uri or REDIRECT_URI, provider.clock()
     if provider.require_par:
-        login = await app.push_login(REDIRECT_URI, scopes)
+        login = await app.push_login(uri, scopes, now=now)
     else:
-        login = app.begin_login(REDIRECT_URI, scopes)
+        login = app.begin_login(uri, scopes, now=now)
     async with aiohttp.ClientSession() as browser, browser.get(login.url, allow_redirects=False) as page:
-        user = await app.finish_login(login, page.headers["Location"])
+        user = await app.finish_login(login, page.headers.get("Location", ""), now=now)
     provider.consent = consent
     del provider.log[seen:]
     return user

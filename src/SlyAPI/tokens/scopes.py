@@ -14,8 +14,7 @@ Scopes = str | Iterable[str]
 OFFLINE = "offline_access"
 """The scope that requests a refresh token (OpenID Connect Core §11)."""
 ASK_FOR_CONSENT = (
-    "If the provider speaks OpenID Connect, grant again with --force --param prompt=consent: "
-    "some issue a refresh token only then."
+    "Some providers that speak OpenID Connect issue one only if they show the consent page. Grant again with:"
 )
 """For a grant that requested `OFFLINE` and got no refresh token (OpenID Connect Core §11)."""
 
@@ -59,9 +58,12 @@ def join_scopes(scopes: Scopes, delimiter: str = " ") -> str:
     return scopes if isinstance(scopes, str) else delimiter.join(split_scopes(scopes))
 
 
-def missing_scopes(requested: Iterable[str], granted: Iterable[str]) -> list[str]:
-    """Scopes that were requested and not granted, in the order of the request."""
-    present = set(granted)
+def missing_scopes(requested: Iterable[str], granted: Iterable[str], *, renewable: bool = False) -> list[str]:
+    """Scopes that were requested and not granted, in the order of the request.
+
+    Many servers leave `OFFLINE` out of the granted ones: with a refresh token (`renewable`) it is granted.
+    """
+    present = {*granted, *([OFFLINE] if renewable else [])}
     return [scope for scope in requested if scope not in present]
 
 

@@ -65,8 +65,8 @@ class OAuth2User:
 
     @property
     def missing_scopes(self) -> list[str]:
-        """Scopes that were requested and not granted."""
-        return missing_scopes(self.requested_scopes or [], self.scopes)
+        """Scopes that were requested and not granted; not `offline_access` if there is a refresh token."""
+        return missing_scopes(self.requested_scopes or [], self.scopes, renewable=bool(self.refresh_token))
 
     @property
     def issued_token_type(self) -> str | None:

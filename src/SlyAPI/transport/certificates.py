@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from ..errors import ConfigError
 from ..json_file import StrPath, display_path
+from ..web.pem import key_problem
 
 Certificate = StrPath | tuple[StrPath, StrPath]
 """One PEM file with certificate and key, or a pair of files: the certificate and its key."""
@@ -47,9 +48,10 @@ def tls_context(certificate: Certificate) -> ssl.SSLContext:
         context = ssl.create_default_context()
         context.load_cert_chain(names[0], names[-1], password=_no_password)
     except ssl.SSLError:
-        problem = "contains no certificate with its private key, or the key has a password"
+        problem, step = _key_problem(names) or ("contains no certificate with its private key", _NEXT_STEP)
     except (OSError, ValueError) as error:
-        problem = f"cannot be read ({getattr(error, 'strerror', None) or 'not a path'})"
+        why = getattr(error, "strerror", None) or "not a path"
+        problem, step = _key_problem(names) or (f"cannot be read ({why})", _NEXT_STEP)
     else:
         while len(_ready) >= _MOST:
             _ready.pop(next(iter(_ready)), None)
@@ -60,7 +62,20 @@ def tls_context(certificate: Certificate) -> ssl.SSLContext:
             _ready[names] = before._replace(stamps=stamps)  # the same files are not tried, and reported, again
             _log.warning("The client certificate %s %s; the one before stays in use.", display_path(names[0]), problem)
         return before.context
-    raise ConfigError(f"The client certificate {display_path(names[0])} {problem}.", next_step=_NEXT_STEP)
+    raise ConfigError(f"The client certificate {display_path(names[0])} {problem}.", next_step=step)
+
+
+def _key_problem(names: tuple[str, ...]) -> tuple[str, str] | None:
+    """Why the private key of a certificate cannot be used, and the next step; None if it looks usable."""
+    try:
+        with open(names[-1], "rb") as file:
+            found = key_problem(file.read(1 << 20), display_path(names[-1]))
+    except (OSError, ValueError):
+        return None
+    if found is None:
+        return None
+    pair = "" if len(names) == 2 else "Give the pair (CERTIFICATE, KEY), with a key of its own. "
+    return f"has a private key that {found[0]}", pair + found[1]
 
 
 def thumbprint(certificate: Certificate) -> str:
@@ -93,4 +108,4 @@ def _stamp(name: str) -> tuple[int, int, int]:
 
 
 def _no_password() -> bytes:
-    raise ValueError("the key has a password")  # else OpenSSL would ask for it on the terminal
+    raise ValueError("the key is encrypted")  # else OpenSSL would ask for it on the terminal

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import BadReplyError
 from ..web.events import request_log, requested
 from ..web.messages import Reply, Request
-from ..web.urls import bare_url
+from ..web.urls import bare_url, parsed_url
 from .sessions import bare_session
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ async def _send(session: "aiohttp.ClientSession", request: Request, timeout: flo
 
     response = await session.request(
         request.method,
-        request.url,
+        parsed_url(request.url),
         headers=request.headers,
         data=request.data or None,
         timeout=aiohttp.ClientTimeout(total=timeout),

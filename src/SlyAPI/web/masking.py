@@ -44,27 +44,27 @@ def _url_encoded(text: str) -> Iterable[str]:
         encoded = quote(text, safe, errors="replace")
         yield encoded.replace("%20", "+")
         yield encoded
-        yield _OCTET.sub(lambda octet: octet[0].lower(), encoded)
+        yield re.sub(_OCTET, lambda octet: octet[0].lower(), encoded)
 
 
 def _base64(secret: str) -> str:
     return b64encode(secret.encode("utf-8", "replace")).decode().rstrip("=")
 
 
+# Only errors need them: `re` compiles them at the first use and caches them.
 # All quantifiers that could give characters to each other are possessive or bounded: no backtracking (ReDoS).
-_ESCAPED = re.compile(
-    r"%(?:25)*(?P<url>[0-9a-f]{2})"
+_ESCAPED = (
+    r"(?i)%(?:25)*(?P<url>[0-9a-f]{2})"
     r"|&(?:amp;)*(?:\#x0*(?P<hex>[0-9a-f]{1,6})|\#0*(?P<number>[0-9]{1,7})|(?P<name>amp|lt|gt|quot|apos));"
     r"|(?<!\\)\\++(?:(?-i:u)(?P<utf16>[0-9a-f]{4})|x(?P<byte>[0-9a-f]{2})|U(?P<utf32>[0-9a-f]{8})"
-    r"|(?P<letter>[nrtbf]))",
-    re.IGNORECASE,
+    r"|(?P<letter>[nrtbf]))"
 )
-_OCTET = re.compile("%[0-9A-F]{2}")
+_OCTET = "%[0-9A-F]{2}"
 _NAMED = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'", "n": "\n", "r": "\r", "t": "\t", "b": "\b"}
 _ROUNDS = 6
 _LOOSE = "\x80"
 """Stands for what encodings disagree about: white space, `+`, and characters beyond ASCII, any number of them."""
-_DISAGREED = re.compile(r"[\s+\x80-\U0010ffff]+")
+_DISAGREED = r"[\s+\x80-\U0010ffff]+"
 
 
 def _plain_forms(text: str) -> list[str]:
@@ -74,8 +74,8 @@ def _plain_forms(text: str) -> list[str]:
     """
     forms: list[str] = []
     while len(forms) <= _ROUNDS:
-        forms.append(_DISAGREED.sub(_LOOSE, text.replace("\\", "")))
-        before, text = text, _ESCAPED.sub(_unescaped, text)
+        forms.append(re.sub(_DISAGREED, _LOOSE, text.replace("\\", "")))
+        before, text = text, re.sub(_ESCAPED, _unescaped, text)
         if text == before:
             break
     return forms

@@ -4,10 +4,15 @@ The rule: text in, text out; an error quotes nothing that may be secret.
 """
 
 import re
+from collections.abc import Container, Iterable
 from functools import lru_cache
-from urllib.parse import parse_qsl, urlsplit
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from ..errors import ConfigError, printable
+
+if TYPE_CHECKING:
+    from yarl import URL
 
 
 def bare_url(url: str) -> str:
@@ -22,6 +27,16 @@ def bare_url(url: str) -> str:
         return url
     authority, slash, path = rest.partition("/")
     return f"{scheme}//{authority.rpartition('@')[2]}{slash}{path}"
+
+
+def parsed_url(url: str) -> "URL":
+    """The URL as aiohttp reads it. Raises `ValueError`."""
+    from yarl import URL  # aiohttp's own
+
+    try:
+        return URL(url)
+    except IndexError as error:  # yarl 1.25 for an empty host between brackets and an "@"
+        raise ValueError("not a URL") from error
 
 
 def is_loopback_uri(uri: str) -> bool:
@@ -63,14 +78,25 @@ def check_endpoint(uri: str, name: str, *, allow_http: bool = False) -> str:
     return uri
 
 
+def with_parameters(uri: str, pairs: Iterable[tuple[str, str]], replaced: Container[str] = ()) -> str:
+    """The URI with parameters after its own, without those of its own that are `replaced`. Raises `ConfigError`."""
+    parts = urlsplit(uri)
+    own = [pair for pair in parse_qsl(parts.query, keep_blank_values=True) if pair[0] not in replaced]
+    try:
+        return urlunsplit((parts.scheme, parts.netloc, parts.path, urlencode([*own, *pairs]), ""))
+    except UnicodeEncodeError:
+        pass  # raised below: the codec's error, which holds the text, must not be its context
+    raise ConfigError("A parameter of the authorization URL contains an unpaired surrogate (U+D800 to U+DFFF).")
+
+
 # An address up to its query. A query alone may contain `://` and `?` too: Google's has the scopes as they are.
-_ADDRESS = re.compile(r"(?:[a-z][a-z0-9+.-]*:|/)[^?]*\?|[^=?]*\?", re.IGNORECASE)
+_ADDRESS = r"(?:[A-Za-z][A-Za-z0-9+.-]*:|/)[^?]*\?|[^=?]*\?"
 
 
 def redirect_pairs(query: str) -> list[tuple[str, str]]:
     """Names and values in a redirect's query, given as the query or as the whole address; empty for other text."""
     text = query.strip().partition("#")[0]
-    if address := _ADDRESS.match(text):
+    if address := re.match(_ADDRESS, text):
         text = text[address.end() :]
     try:
         return parse_qsl(text, keep_blank_values=True, max_num_fields=64)

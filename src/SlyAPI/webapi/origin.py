@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import ConfigError, OriginError, printable
 from ..web.redirects import leaves_base_path
-from ..web.urls import bare_url
+from ..web.urls import bare_url, parsed_url
 
 if TYPE_CHECKING:
     from yarl import URL
@@ -22,7 +22,7 @@ class Origin:
     def __init__(self, base_url: str) -> None:
         self.base_url = base_url
         self._origin = _origin(base_url)
-        self._has_path = self._origin is not None and parsed(base_url).path != "/"
+        self._has_path = self._origin is not None and parsed_url(base_url).path != "/"
         self.prefix = f"{self._origin}/" if self._origin else ""
 
     def admits(self, url: str) -> bool:
@@ -54,15 +54,8 @@ def origin_of(base_url: str) -> Origin:
     return Origin(base_url)
 
 
-def parsed(url: str) -> "URL":
-    """The URL as aiohttp reads it. Raises `ValueError`."""
-    from yarl import URL  # aiohttp has imported it
-
-    return URL(url)
-
-
 def _origin(url: str) -> "URL | None":
     try:
-        return parsed(url).origin() if url and "\\" not in url else None
+        return parsed_url(url).origin() if url and "\\" not in url else None
     except ValueError:
         return None

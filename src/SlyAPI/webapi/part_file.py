@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self, TypeVar
 
 from ..errors import ConfigError, SaveError
-from ..json_file import display_path, sync_folder
+from ..json_file import display_path, is_trusted, sync_folder
 
 fcntl: Any = None
 with suppress(ImportError):  # Windows has no fcntl: it refuses to replace a file that another process has open
@@ -123,6 +123,8 @@ class PartFile:
         found = os.fstat(handle)
         if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
             raise ValueError(f"{self._part.name} is not a regular file, or it has another hard link")
+        if not is_trusted(self._part, found.st_uid):  # who could change the file later
+            raise ValueError(f"{self._part.name} belongs to another account")
         if fcntl is None:
             return
         try:
@@ -183,7 +185,8 @@ class PartFile:
             self._close()  # Windows cannot rename an open file
         os.replace(self._part, self.target)
         self._close()
-        sync_folder(self.target.parent)
+        with suppress(OSError):  # the file is whole, and can be downloaded again
+            sync_folder(self.target.parent)
 
     @property
     def _opened(self) -> int:

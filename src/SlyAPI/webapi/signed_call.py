@@ -1,9 +1,10 @@
 """One signed call: sign, send, repeat once after a 401, follow redirects, and raise the error for a refusal.
 
-The rule: a credential goes to the base URL's origin and nowhere else.
+The rule: a credential goes to the base URL's origin and nowhere else, and nowhere once another origin led there.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..auth.contract import Auth
@@ -15,8 +16,9 @@ from ..web.challenges import next_step, wants_nonce
 from ..web.masking import masked
 from ..web.messages import REDIRECTS, Method, Reply, Request, retry_after
 from ..web.redirects import headers_for_other_origin, leads_inside
-from ..web.urls import bare_url
-from .origin import Origin, parsed
+from ..web.secret_values import Secrets
+from ..web.urls import bare_url, parsed_url
+from .origin import Origin
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
@@ -53,29 +55,12 @@ async def signed_call(
     auth.note_reply(request.url, reply.status, reply.headers)
     if reply.status < 300:
         return reply
-    own = Request(*unsigned)
-    replaced: list[str] = []
-    call_again = False
-    had: set[bool] = set()
-    while reply.status in (401, 403) and auth.may_sign_again(reply.status, reply.headers):
-        if (for_nonce := wants_nonce(reply.headers)) in had:
-            break  # repeated once for a nonce, and once for a newer token
-        had.add(for_nonce)
-        replaced += _added(own, request)
-        call_again = await auth.sign_again(client, request, reply.headers)
-        if not call_again or not is_repeatable(request):
-            break
-        reply, call_again = await fetch(client, request, limit), False
-        auth.note_reply(request.url, reply.status, reply.headers)
-    if reply.status in REDIRECTS and "Location" in reply.headers:
-        request, reply = await _follow(auth, client, own, request, reply, origin, limit, fetch)
-    if reply.status >= 400:
-        error = _refusal(request, reply, [*replaced, *_added(own, request), *auth.secrets_to_mask()])
-        if call_again:
-            error.kind = "transient"
-            error.next_step = "The credential has been renewed: call again, with the body from its beginning."
-        raise error
-    return reply
+    call = _Call(auth, client, origin, limit, fetch, Request(*unsigned), request, reply)
+    await call.sign_again()
+    await call.follow()
+    if call.reply.status >= 400:
+        raise call.refusal()
+    return call.reply
 
 
 def copied(request: Request) -> Request:
@@ -108,35 +93,77 @@ def _added(own: Request, signed: Request) -> list[str]:
     return [part for value in added for part in (value, value.rpartition(" ")[2])]
 
 
-async def _follow(
-    auth: Auth,
-    client: "ClientSession",
-    own: Request,
-    request: Request,
-    reply: Reply,
-    origin: Origin,
-    limit: int,
-    fetch: "Fetch",
-) -> tuple[Request, Reply]:
-    """Follows redirects (RFC 9110 §15.4): signed within the origin, beyond it a GET without our headers.
+@dataclass(slots=True)
+class _Call:
+    """A call whose first reply is a refusal or a redirect: what it still has to do, and what no message may show."""
 
-    `own` is the request before it was signed as `request`, `reply` its reply.
-    """
-    for _ in range(_MOST_REDIRECTS):
-        own = _moved(own, reply, origin, _added(own, request))
-        if origin.admits(own.url):
-            request = await auth.sign(client, copied(own))
-            reply = await fetch(client, request, limit)
-        else:
-            request = Request(Method.GET, own.url, headers=headers_for_other_origin(own.headers))
-            async with bare_session(client) as other:
-                reply = await fetch(other, request, limit)
-        if reply.status not in REDIRECTS or "Location" not in reply.headers:
-            return request, reply
-    raise ConfigError(f"{own.name} redirects more than {_MOST_REDIRECTS} times.")
+    auth: Auth
+    client: "ClientSession"
+    origin: Origin
+    limit: int
+    fetch: "Fetch"
+    own: Request
+    """The request as it was before it was signed."""
+    request: Request
+    reply: Reply
+    replaced: Secrets = field(default_factory=Secrets)
+    """What signing added before it was done again."""
+    had: frozenset[bool] = frozenset()
+    """Why it was signed again: once for a nonce, and once for a newer token."""
+    call_again: bool = False
+    """Whether the credential is newer than that of the last request."""
+
+    async def send(self) -> None:
+        self.reply = await self.fetch(self.client, self.request, self.limit)
+        self.auth.note_reply(self.request.url, self.reply.status, self.reply.headers)
+
+    async def sign_again(self) -> None:
+        """Repeats a refused request with a newer credential, if there is one."""
+        auth, headers = self.auth, self.reply.headers
+        while self.reply.status in (401, 403) and auth.may_sign_again(self.reply.status, headers):
+            if (for_nonce := wants_nonce(headers)) in self.had:
+                return
+            self.had |= {for_nonce}
+            self.replaced = self.secrets()
+            self.call_again = await auth.sign_again(self.client, self.request, headers)
+            if not self.call_again or not is_repeatable(self.request):
+                return
+            await self.send()
+            self.call_again, headers = False, self.reply.headers
+
+    async def follow(self) -> None:
+        """Follows redirects (RFC 9110 §15.4): signed within the origin, beyond it a GET without our headers.
+
+        Once led away, it is not signed any more, wherever that leads (Fetch Standard, HTTP-redirect fetch).
+        """
+        led_away, followed = False, 0
+        while self.reply.status in REDIRECTS and "Location" in self.reply.headers:
+            if (followed := followed + 1) > _MOST_REDIRECTS:
+                raise ConfigError(f"{self.own.name} redirects more than {_MOST_REDIRECTS} times.")
+            self.own = _moved(self.own, self.reply, self.origin, self.secrets(), led_away)
+            led_away = led_away or not self.origin.admits(self.own.url)
+            if led_away:
+                self.request = Request(Method.GET, self.own.url, headers=headers_for_other_origin(self.own.headers))
+                async with bare_session(self.client) as other:
+                    self.reply = await self.fetch(other, self.request, self.limit)
+            else:
+                self.request = await self.auth.sign(self.client, copied(self.own))
+                await self.send()
+                await self.sign_again()
+
+    def secrets(self) -> Secrets:
+        return Secrets((*self.replaced, *_added(self.own, self.request)))
+
+    def refusal(self) -> ApiError:
+        """The error for the reply."""
+        error = _refusal(self.request, self.reply, [*self.secrets(), *self.auth.secrets_to_mask()])
+        if self.call_again:
+            error.kind = "transient"
+            error.next_step = "The credential has been renewed: call again, with the body from its beginning."
+        return error
 
 
-def _moved(own: Request, reply: Reply, origin: Origin, secrets: list[str]) -> Request:
+def _moved(own: Request, reply: Reply, origin: Origin, secrets: Iterable[str], led_away: bool) -> Request:
     """The request for the target of a redirect. Raises `ConfigError` or `OriginError` if it must not be sent."""
     target = _target(own.url, reply)
     if target.scheme not in ("http", "https"):
@@ -145,16 +172,16 @@ def _moved(own: Request, reply: Reply, origin: Origin, secrets: list[str]) -> Re
         moved = Request(Method.GET, str(target), headers=_without_body(own.headers))
     else:
         moved = Request(own.method, str(target), {}, dict(own.headers), own.data, own.data_is_json)
-    within = origin.admits(moved.url)
+    within = not led_away and origin.admits(moved.url)
     # within the origin the query may contain a credential, but not the path, which messages and logs show
     shown = bare_url(moved.url) if within else moved.url
     why = "with the credential in it" if masked(shown, secrets) != shown else ""
     if not within and moved.method is not Method.GET:
         why = f"a {moved.method}"
-    if not within and leads_inside(own.url, moved.url):
+    if not origin.admits(moved.url) and leads_inside(own.url, moved.url):
         why = "into a private network,"
     if why:
-        raise OriginError(f"{parsed(own.url).origin()} redirects {why} to {target.origin()}; not followed.")
+        raise OriginError(f"{parsed_url(own.url).origin()} redirects {why} to {target.origin()}; not followed.")
     if not is_repeatable(moved):
         raise ConfigError(
             f"{own.name} redirects, and this body cannot be sent twice.",
@@ -165,9 +192,9 @@ def _moved(own: Request, reply: Reply, origin: Origin, secrets: list[str]) -> Re
 
 def _target(url: str, reply: Reply) -> "URL":
     try:
-        return parsed(url).join(parsed(reply.headers["Location"]))
+        return parsed_url(url).join(parsed_url(reply.headers["Location"]))
     except ValueError:
-        return parsed("invalid:")
+        return parsed_url("invalid:")
 
 
 def _without_body(headers: dict[str, str]) -> dict[str, str]:
