@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager, closing
 from typing import Any
 
 import psycopg
+from psycopg import sql
 
 from SlyAPI.stores import FileStore, PostgresStore, RedisStore, SqliteStore, TokenStore
 from tests.bench.scale import at_once, cpu_seconds, fill, user
@@ -53,7 +54,7 @@ async def pairs(users: int) -> AsyncGenerator[dict[str, tuple[TokenStore, TokenS
             async with await psycopg.AsyncConnection.connect(base.url, autocommit=True) as connection:
                 found = "SELECT indexname FROM pg_indexes WHERE tablename = 'plain' AND indexname NOT LIKE '%_pkey'"
                 for (name,) in await (await connection.execute(found)).fetchall():
-                    await connection.execute(psycopg.sql.SQL("DROP INDEX {}").format(psycopg.sql.Identifier(name)))
+                    await connection.execute(sql.SQL("DROP INDEX {}").format(sql.Identifier(name)))
             yield made
 
 

@@ -27,6 +27,7 @@ from unittest import mock
 import psycopg
 import redis.asyncio
 from aiohttp import web
+from psycopg import sql
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
@@ -153,7 +154,7 @@ async def fill(store: TokenStore, first: int, last: int) -> None:
                     await client.zadd(f"{store.prefix}ends:{token}", scores)
             await client.set(f"{store.prefix}ends:checked", 1)
     elif first and isinstance(store, PostgresStore):
-        copying = psycopg.sql.SQL("COPY {} (name, value) FROM STDIN").format(psycopg.sql.Identifier(store.table))
+        copying = sql.SQL("COPY {} (name, value) FROM STDIN").format(sql.Identifier(store.table))
         async with await psycopg.AsyncConnection.connect(store._dsn[0]) as connection:
             async with connection.cursor() as cursor, cursor.copy(copying) as copy:
                 for row in rows:

@@ -9,9 +9,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from SlyAPI import OAuth2, OAuth2User, WebAPI
 from SlyAPI.errors import (
+    ApiError,
     CredentialsNotFoundError,
     DecryptionError,
     GrantEndedError,
@@ -21,7 +23,7 @@ from SlyAPI.errors import (
     UnavailableError,
 )
 from SlyAPI.stores import EncryptedStore, MemoryStore, TokenStore
-from tests.support.refreshing import INVALID_GRANT, REFRESH, Place
+from tests.support.refreshing import INVALID_GRANT, OLD, REFRESH, Place
 
 OLD_KEY, NEW_KEY = EncryptedStore.new_key(), EncryptedStore.new_key()
 
@@ -292,6 +294,36 @@ async def test_tokens_that_are_not_saved_yet_serve_all_objects_of_the_user_and_a
     assert place.sent == ["new-token-1"] * 2 + ["new-token-2"] * 4
     store.saves = 0
     await api.close()
+    assert (await store.load("alice"))["refresh_token"] == "refresh-token-2"
+
+
+async def test_a_login_while_new_tokens_cannot_be_saved_is_not_undone(place: Place) -> None:
+    """A call that the API refuses reads the login's tokens; what they are renewed to is saved in their place."""
+
+    refused = {f"Bearer {OLD}", "Bearer new-token-1"}
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return web.json_response({}, status=401 if request.headers["Authorization"] in refused else 200)
+
+    class FullDisk(AwayStore):
+        async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any]) -> None:
+            if self.saves:  # before it compares
+                raise SaveError("The disk is full.", kind="transient")
+            await super().replace(name, old, new)
+
+    place.api_server.handler = answer
+    store = FullDisk()
+    api = await stored(place, store, 1000)
+    auth(api).app.save_timeout = 0.0
+    store.saves = 1000
+    with pytest.raises(ApiError):
+        await api.get_json("/")
+    await MemoryStore.save(store, "alice", theirs(place, "theirs", -5).to_dict())
+    await api.get_json("/")  # reads the login's tokens
+    await api.get_json("/")  # renews them
+    store.saves = 0
+    await api.close()
+    assert [form["refresh_token"] for form in place.forms] == [REFRESH, "refresh-theirs"]
     assert (await store.load("alice"))["refresh_token"] == "refresh-token-2"
 
 

@@ -109,7 +109,8 @@ class Refresh:
         self.held, self.key, self.client, self.why, self.rejected = held, key, client, why, rejected
         self.loop = asyncio.get_running_loop()
         self.known: SecretJson | None = None
-        """The store's value before the request."""
+        """The store's value before the request, which alone the new tokens may replace."""
+        self.known_mark = held.rare.stored
         self.joinable = True
         self.replaced = False
         """Whether another program replaced the stored tokens while a request of ours was refused."""
@@ -199,7 +200,7 @@ class Refresh:
     async def _stored_is_good(self) -> bool:
         """Step 2, in the lock: whether another program has refreshed meanwhile."""
         held, rare = self.held, self.held.rare
-        self.known = await held.load()
+        await self._load()
         if self.known is None and rare.entry is not None and not rare.in_file and held.source.needs_grant:
             raise missing(rare.entry.store, rare.entry.name)  # signed out, maybe on another machine
         if held.user.token not in self.rejected and not held.is_due():
@@ -209,6 +210,10 @@ class Refresh:
         if error is not None and not (error.kind != "transient" and held.source.begins_anew(held.user)):
             raise error
         return False
+
+    async def _load(self) -> None:
+        self.known = await self.held.load()
+        self.known_mark = self.held.rare.stored
 
     async def _request(self) -> OAuth2User | None:
         """Step 3: new tokens from the source; None if another program saved others meanwhile."""
@@ -226,7 +231,7 @@ class Refresh:
             return await self._ask_source()
         except GrantEndedError:
             # a program that takes no lock may have saved other tokens meanwhile
-            self.known = await held.load()
+            await self._load()
             if held.user.refresh_token != asked.refresh_token and not (self.replaced and held.is_due()):
                 self.replaced = True
                 return None
@@ -281,21 +286,23 @@ class Refresh:
         self._report_not_saved(error)
         return Saved.NOT_YET
 
-    async def _adopt_newer(self, renewed: OAuth2User, error: SupersededError) -> Saved:
+    async def _adopt_newer(self, renewed: OAuth2User, error: SaveError | None = None) -> Saved:
         """Takes over what another program saved during our request.
 
         Of two refreshes at once a provider may keep the refresh token of either alive. All programs use the stored
         one; ours is kept in case that one is refused.
         """
-        rare, before = self.held.rare, self.held.rare.stored
+        rare = self.held.rare
+        rare.stored = self.known_mark  # a call may have read the newer ones before our reply came
         try:
             await self.held.load()
         except SlyError as unreadable:
             log.warning("The stored user cannot be read: %s", unreadable)
-        if rare.stored == before:
-            self._report_not_saved(error)
+        if rare.stored == self.known_mark:
+            if error is not None:
+                self._report_not_saved(error)
             return Saved.DELETED
-        rare.fallback = renewed
+        rare.not_saved, rare.fallback = None, renewed
         return Saved.SUPERSEDED
 
     def _report_not_saved(self, error: SaveError) -> None:
@@ -305,11 +312,15 @@ class Refresh:
 
     async def _go_on_unsaved(self, renewed: OAuth2User) -> None:
         """Uses tokens that are not saved yet, and tries on with the lock kept; renews them when a caller needs that."""
+        rare = self.held.rare
         _unsaved[self.key] = self
         try:
             await self._use(renewed)
             self.done.end(self.refused)
             while (saved := await self._save(renewed, wait=False)) is Saved.NOT_YET:
+                # a call that was refused has read newer ones
+                if rare.stored != self.known_mark and await self._adopt_newer(renewed) is Saved.SUPERSEDED:
+                    break
                 if self.renew_again is not None:
                     renewed = await self._renew_again(self.renew_again, renewed)
                     self.renew_again = None
