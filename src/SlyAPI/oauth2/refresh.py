@@ -42,6 +42,7 @@ from .client import RefusedTokensError
 from .grant_again import name_command
 from .held_user import NOT_LOADED, HeldUser, Locked, mark_of, unavailable
 from .learned import is_new, known_error, learn_error, learn_renewed
+from .outcome import Outcome
 from .saving import save_with_retries
 from .uncancellable import LAST_TRY, is_cancelled, uncancellable
 
@@ -58,45 +59,6 @@ class Saved(Enum):
     """Another program saved newer tokens, which are in use."""
     DELETED = auto()
     """The user was deleted, and stays deleted."""
-
-
-class Outcome:
-    """What any number of callers wait for; each may be cancelled by itself.
-
-    Wakes them in the next turn of the event loop, which `asyncio.shield` does in the second.
-    """
-
-    def __init__(self) -> None:
-        self._waiters: list[asyncio.Future[None]] = []
-        self._ended = False
-        self._error: BaseException | None = None
-
-    def done(self) -> bool:
-        """Whether it is known."""
-        return self._ended
-
-    def cancelled(self) -> bool:
-        """Whether nobody will know it."""
-        return isinstance(self._error, asyncio.CancelledError)
-
-    def end(self, error: BaseException | None = None) -> None:
-        """Wakes the callers; their `wait` raises the error."""
-        self._ended, self._error = True, error
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_result(None)
-
-    async def ended(self) -> None:
-        """Waits for the end, whatever it is."""
-        if not self._ended:
-            self._waiters.append(asyncio.get_running_loop().create_future())
-            await self._waiters[-1]
-
-    async def wait(self) -> None:
-        """Waits for the end. Raises its error."""
-        await self.ended()
-        if self._error is not None:
-            raise self._error
 
 
 class Refresh:
