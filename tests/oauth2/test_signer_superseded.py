@@ -327,6 +327,34 @@ async def test_a_login_while_new_tokens_cannot_be_saved_is_not_undone(place: Pla
     assert (await store.load("alice"))["refresh_token"] == "refresh-token-2"
 
 
+async def test_tokens_that_were_saved_without_a_reply_are_not_taken_for_another_programs(place: Place) -> None:
+    """They are renewed while the store is away, and what they became is saved in their place."""
+
+    class Cut(AwayStore):
+        async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any]) -> None:
+            if self.saves == 1000:
+                await MemoryStore.save(self, name, new)
+            if self.saves:
+                self.saves -= 1
+                raise SaveError("No reply.", kind="transient")
+            await super().replace(name, old, new)
+
+    store = Cut()
+    api = await stored(place, store)
+    auth(api).app.save_timeout = 0.0
+    store.saves = 1000
+    await api.get_json("/")
+    place.clock.now += 1000
+    await api.get_json("/")
+    store.saves = 0
+    await auth(api).wait_for_refresh()
+    assert (await store.load("alice"))["refresh_token"] == "refresh-token-2"
+    place.clock.now += 1000
+    await api.get_json("/")
+    assert [form["refresh_token"] for form in place.forms] == [REFRESH, "refresh-token-1", "refresh-token-2"]
+    await api.close()
+
+
 async def test_a_hook_that_calls_the_api_never_waits_for_a_renewal_that_waits_for_the_hook(place: Place) -> None:
     """Also where the store refuses the tokens before, so that the refresh goes on when its callers have gone on."""
     store = AwayStore()

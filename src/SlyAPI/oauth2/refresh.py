@@ -73,6 +73,8 @@ class Refresh:
         self.known: SecretJson | None = None
         """The store's value before the request, which alone the new tokens may replace."""
         self.known_mark = held.rare.stored
+        self.unsaved: list[Secrets] = []
+        """The marks of new tokens whose save failed; the store may have them all the same, if a reply was lost."""
         self.joinable = True
         self.replaced = False
         """Whether another program replaced the stored tokens while a request of ours was refused."""
@@ -245,6 +247,7 @@ class Refresh:
         if error is None:
             rare.stored, rare.not_saved, rare.fallback = mark_of(renewed), None, None
             return Saved.YES
+        self.unsaved.append(mark_of(renewed))
         self._report_not_saved(error)
         return Saved.NOT_YET
 
@@ -256,14 +259,19 @@ class Refresh:
         """
         rare = self.held.rare
         rare.stored = self.known_mark  # a call may have read the newer ones before our reply came
+        value = None
         try:
-            await self.held.load()
+            value = await self.held.load()
         except SlyError as unreadable:
             log.warning("The stored user cannot be read: %s", unreadable)
         if rare.stored == self.known_mark:
             if error is not None:
                 self._report_not_saved(error)
             return Saved.DELETED
+        if rare.stored in self.unsaved:  # ours, of a save whose reply was lost
+            self.known, self.known_mark = value, rare.stored
+            self.held.take(renewed)
+            return Saved.NOT_YET
         rare.not_saved, rare.fallback = None, renewed
         return Saved.SUPERSEDED
 
