@@ -208,6 +208,23 @@ def _save_answer_lost(scenario: "Scenario", op: Op) -> None:
     op.act = lose
 
 
+def _save_answer_lost_and_away(seconds: float) -> Strike:
+    """The store saves, and is away before it answers."""
+
+    def strike(scenario: "Scenario", op: Op) -> None:
+        act = op.act
+        fail = partial(_call, redis_seam.ERRORS["connection"]) if op.label in REDIS else SAVE_ERRORS["transient"]
+
+        def lose() -> None:
+            act()
+            _refuse((op.label,), fail, 0, seconds)(scenario, op)
+            raise fail(op.world.sly)
+
+        op.act = lose
+
+    return strike
+
+
 def _jump(seconds: float) -> Strike:
     def strike(scenario: "Scenario", op: Op) -> None:
         scenario.universe.say(f"{op.world.name}: the clock jumps by {seconds:g} s")
@@ -294,6 +311,8 @@ def _all() -> list[Fault]:
             for seconds in (3.0, 25.0, 70.0):
                 add(f"redis {label} {kind} {seconds:g}s", (label,), _refuse((label,), make, 0, seconds))
     add("save answer lost", ("save", "replace"), _save_answer_lost)
+    for seconds in (25.0, 70.0):
+        add(f"save answer lost, away {seconds:g}s", ("save", "replace", "swap"), _save_answer_lost_and_away(seconds))
     add("reply lost", ("token",), _reply_lost)
     add("not sent", ("token",), _not_sent)
     add("token 429", ("token",), _answer(429, b'{"error":"slow_down"}', 60.0))
