@@ -107,7 +107,6 @@ def write_json_file(path: StrPath, value: Any, *, turn: AbstractContextManager[N
 
 
 def _replace(path: StrPath, raw: bytes, turn: AbstractContextManager[None]) -> None:
-    effect = " The file is unchanged."
     try:
         target, temporary = _places(path)
         try:
@@ -117,12 +116,11 @@ def _replace(path: StrPath, raw: bytes, turn: AbstractContextManager[None]) -> N
         finally:
             with suppress(OSError):
                 os.unlink(temporary)
-        effect = " It has its new content, which a power cut may undo."
         sync_folder(os.path.dirname(target))
     except SlyError:
         raise
     except (OSError, ValueError) as error:
-        raise _save_error(path, error, effect) from None
+        raise _save_error(path, error, " The file is unchanged.") from None
 
 
 def _places(path: StrPath) -> tuple[str, str]:
@@ -160,17 +158,14 @@ def _keep_owner_and_mode(target: str, handle: int) -> None:
 def sync_folder(folder: StrPath) -> None:
     """Lets the names in a folder survive a power cut, as far as the system can: Windows and some networks cannot.
 
-    Raises `OSError` where it can, and did not.
+    A failure is not an error: the file has its name, with which the lock on the one before has ended.
     """
-    try:
+    with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(handle)
         finally:
             os.close(handle)
-    except OSError as error:
-        if error.errno in _NOT_SYNCED:
-            raise
 
 
 @clean_traceback
@@ -267,7 +262,6 @@ _WAYS_OUT = {
     _STICKY: "Give the file to the account that runs the program",
 }
 _NO_RIGHT = {errno.EACCES, errno.EPERM, errno.EROFS}
-_NOT_SYNCED = {errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE}
 _FINAL = {errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL, errno.ENXIO, errno.ENODEV, errno.EOPNOTSUPP}
 
 

@@ -40,6 +40,16 @@ KNOWN: tuple[Known, ...] = (
             and _struck(found, "save", "load", "disk", "late", "pause", "redis")
         ),
     ),
+    # To report it as a failed save would be worse: the refresh would go on with a lock that ended with the old file.
+    Known(
+        "a folder cannot be synced after the rename, and the power is cut before the system has written it",
+        2,
+        lambda found, problem: (
+            problem.startswith("stored")
+            and _struck(found, "disk open", "disk fsync", "disk close")
+            and any(name.endswith("power cut") for name in found.result.faults)
+        ),
+    ),
 )
 
 

@@ -185,8 +185,7 @@ class PartFile:
             self._close()  # Windows cannot rename an open file
         os.replace(self._part, self.target)
         self._close()
-        with suppress(OSError):  # the file is whole, and can be downloaded again
-            sync_folder(self.target.parent)
+        sync_folder(self.target.parent)
 
     @property
     def _opened(self) -> int:
