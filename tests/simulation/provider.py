@@ -102,7 +102,8 @@ class Provider:
             self._problem("bounded", f"{world.name} asks again before Retry-After is over")
         if (world.name, refresh) in self._refused:
             self._problem("bounded", f"{world.name} sends {refresh} again, of which it heard that its grant has ended")
-        if len(self._refused_new.get(world.name, ())) > 1 and now - self._last_request.get(world.name, -9e9) < 5.0:
+        at_once = not world.clock_offset and now - self._last_request.get(world.name, -9e9) < 5.0  # a jump ends tokens
+        if len(self._refused_new.get(world.name, ())) > 1 and at_once:
             self._problem("bounded", f"{world.name} asks again, though the API refuses new tokens too")
         self._last_request[world.name] = now
         return refresh
