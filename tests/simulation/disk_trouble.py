@@ -67,10 +67,10 @@ class Trouble:
             self._failing = call, error, times, scenario.universe.now + seconds if seconds else 0.0
 
     def cut_power(self) -> None:
-        """All programs die; tokens that were in use before are still to be on the disk."""
+        """All programs die; tokens that were saved, and in use since, are still to be on the disk."""
         scenario = self._scenario
         for world in scenario.universe.worlds:
             world.crash()
         scenario.disk.cut_power(self.cut)
         for rotation in scenario.provider.rotations:
-            rotation.excuse = "" if rotation.used and rotation.saved else "the power was cut"
+            rotation.excuse = "" if rotation.used_saved else "the power was cut"

@@ -25,8 +25,8 @@ class Rotation:
     at: float
     received: bool = False
     saved: bool = False
-    used: bool = False
-    """Whether the API saw its access token: then it was saved before, if it is ever to be."""
+    used_saved: bool = False
+    """Whether the API saw its access token after it was saved."""
     excuse: str = ""
     """Why the new tokens may be lost: nobody could have kept them."""
     fate: str = ""
@@ -148,7 +148,7 @@ class Provider:
         scheme, _, token = authorization.partition(" ")
         for rotation in self.rotations:
             if rotation.new.partition("-")[2] == token.partition("-")[2]:
-                rotation.used = True
+                rotation.used_saved |= rotation.saved
         if scheme != "Bearer" or not token:
             self._problem("no credential", f"{world.name} calls the API with {authorization!r}")
             return _json(401, {})
