@@ -105,7 +105,7 @@ class Session:
         try:
             reply: Answer = await universe.do(world, "reply", {"tokens": False}, receive)
         except asyncio.CancelledError:
-            if rotation is not None and universe.now - began >= TOKEN_LIMIT:
+            if rotation is not None and universe.now - began > TOKEN_LIMIT - 0.001:
                 rotation.excuse = "its reply came after the time limit"
             raise
         return reply
