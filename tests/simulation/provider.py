@@ -95,8 +95,8 @@ class Provider:
             self._problem("no credential", f"{world.name} sends a token request without a refresh token")
         if call is not None:
             call.token_requests += 1
-            # tokens may expire while a call waits for the store to take them
-            if call.token_requests > 2 + (now - call.started) // self.life:
+            # tokens may expire while a call waits for the store to take them, and others may replace refused ones
+            if call.token_requests > 2 + (now - call.started) // self.life + (world.name in self.ended):
                 self._problem("bounded", f"call {call.number} of {world.name} costs {call.token_requests} requests")
         if now < self.wait_until.get(world.name, 0.0):
             self._problem("bounded", f"{world.name} asks again before Retry-After is over")

@@ -27,7 +27,7 @@ FOUND: dict[str, Plan] = {
         store="leased", starts=ONE, hook="other", fault="storm"
     ),
     "tokens that were saved without an answer, and renewed since, are taken for another program's": Plan(
-        starts=((0.0, 31.0, 62.0, 124.0),), fault="save answer lost, away 70s", life=15.0
+        store="redis", starts=((0.0, 31.0, 62.0, 124.0),), fault="save answer lost, away 70s", life=15.0
     ),
     "Retry-After of the token endpoint is not remembered": Plan(starts=((0.0, 3.0),), fault="token 429"),
     "a grant that has ended is asked for again": Plan(starts=((0.0,), (3.0, 6.0)), fault="crash after"),
