@@ -43,7 +43,7 @@ def test_no_failing_system_call_and_no_power_cut_breaks_an_invariant() -> None:
 
 
 def test_no_random_seed_breaks_an_invariant() -> None:
-    end, seed = time.monotonic() + SECONDS, int(time.time()) % 1_000_000 * 1000 if CI else 0
+    end, seed = time.monotonic() + SECONDS, 0  # the same each time; others by hand
     while time.monotonic() < end:
         assert not _new(random_run(seed))
         seed += 1
