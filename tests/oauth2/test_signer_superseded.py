@@ -107,7 +107,7 @@ class Watched(MemoryStore):
 async def test_tokens_that_replaced_refused_ones_are_renewed_in_a_lock_taken_anew(
     place: Place, ended_again: bool
 ) -> None:
-    """The lock on a file is no lock any more once a program that takes none has replaced the file."""
+    """The lock on a file ends when a program that takes none replaces the file."""
     notes: list[str] = []
     store = Watched(notes)
     api = await stored(place, store)
@@ -325,6 +325,31 @@ async def test_a_login_while_new_tokens_cannot_be_saved_is_not_undone(place: Pla
     await api.close()
     assert [form["refresh_token"] for form in place.forms] == [REFRESH, "refresh-theirs"]
     assert (await store.load("alice"))["refresh_token"] == "refresh-token-2"
+
+
+@pytest.mark.parametrize("due_in", [1000.0, -5.0], ids=["good", "due"])
+async def test_unsaved_tokens_that_are_refused_do_not_replace_those_of_a_login(place: Place, due_in: float) -> None:
+    class FullDisk(AwayStore):
+        async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any]) -> None:
+            if self.saves:  # before it compares
+                raise SaveError("The disk is full.", kind="transient")
+            await super().replace(name, old, new)
+
+    store = FullDisk()
+    api = await stored(place, store)
+    auth(api).app.save_timeout = 0.0
+    store.saves = 1000
+    await api.get_json("/")
+    place.clock.now += 1000
+    await MemoryStore.save(store, "alice", theirs(place, "theirs", due_in).to_dict())
+    place.answers = [INVALID_GRANT, INVALID_GRANT]
+    call = asyncio.create_task(api.get_json("/"))
+    await asyncio.wait([call], timeout=5)
+    store.saves = 0
+    await asyncio.gather(call, return_exceptions=True)
+    await auth(api).wait_for_refresh()
+    assert (await store.load("alice"))["refresh_token"] == "refresh-theirs"
+    await api.close()
 
 
 async def test_tokens_that_were_saved_without_a_reply_are_not_taken_for_another_programs(place: Place) -> None:

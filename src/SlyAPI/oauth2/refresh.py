@@ -73,7 +73,7 @@ class Refresh:
         self.known: SecretJson | None = None
         """The store's value before the request, which alone the new tokens may replace."""
         self.known_mark = held.rare.stored
-        self.unsaved: list[Secrets] = []
+        self.unsaved: set[Secrets] = set()
         """The marks of new tokens whose save failed; the store may have them all the same, if a reply was lost."""
         self.joinable = True
         self.replaced = False
@@ -247,7 +247,7 @@ class Refresh:
         if error is None:
             rare.stored, rare.not_saved, rare.fallback = mark_of(renewed), None, None
             return Saved.YES
-        self.unsaved.append(mark_of(renewed))
+        self.unsaved.add(mark_of(renewed))
         self._report_not_saved(error)
         return Saved.NOT_YET
 
@@ -292,8 +292,11 @@ class Refresh:
                 if rare.stored != self.known_mark and await self._adopt_newer(renewed) is Saved.SUPERSEDED:
                     break
                 if self.renew_again is not None:
+                    before = self.known_mark
                     renewed = await self._renew_again(self.renew_again, renewed)
                     self.renew_again = None
+                    if self.known_mark != before:
+                        break  # ours were refused, and another program has saved others, which must stay
                     if not self.steps.ending:
                         self.steps.hurry.clear()
         finally:
