@@ -327,6 +327,25 @@ async def test_a_login_while_new_tokens_cannot_be_saved_is_not_undone(place: Pla
     assert (await store.load("alice"))["refresh_token"] == "refresh-token-2"
 
 
+@pytest.mark.slow  # more than the five seconds that a save has
+async def test_a_client_that_closes_hears_out_the_renewal_of_tokens_that_are_not_saved(place: Place) -> None:
+    store = AwayStore()
+    api = await stored(place, store)
+    auth(api).app.save_timeout = 0.0
+    store.saves = 1000
+    await api.get_json("/")
+    place.clock.now += 1000
+    call = await paused_call(place, api)
+    ending = asyncio.create_task(api.close())
+    await asyncio.wait([ending], timeout=6)
+    assert not ending.done()
+    store.saves = 0
+    place.gate.set()
+    await ending
+    await asyncio.gather(call, return_exceptions=True)
+    assert (await store.load("alice"))["refresh_token"] == "refresh-token-2"
+
+
 @pytest.mark.parametrize("due_in", [1000.0, -5.0], ids=["good", "due"])
 async def test_unsaved_tokens_that_are_refused_do_not_replace_those_of_a_login(place: Place, due_in: float) -> None:
     class FullDisk(AwayStore):

@@ -112,6 +112,10 @@ class Refresh:
         else:
             self.done.end()
 
+    def awaited(self) -> list[Outcome]:
+        """What callers wait for now: the refresh, or a renewal of tokens that are not saved yet."""
+        return [outcome for outcome in (self.done, self.renew_again) if outcome is not None and not outcome.done()]
+
     def give_up(self) -> None:
         """Ends a login whose program ends; nobody may answer the page for minutes."""
         if not self.done.done():
@@ -435,15 +439,24 @@ async def wait_for_refresh(held: HeldUser) -> None:
     if held.source.asks_person:
         for one in _of_loop(held):
             one.give_up()
-    while waiting := [one for one in _of_loop(held) if not one.done.done()]:
-        await waiting[0].done.ended()
-    saving = _of_loop(held)
-    if saving:
+    await _wait_for_outcomes(held)
+    while saving := _of_loop(held):
         for one in saving:
             one.steps.hurry.set()
         await asyncio.wait([one.task for one in saving], timeout=LAST_TRY)
         for one in saving:
             one.steps.hurry.clear()
+        if not await _wait_for_outcomes(held):  # a call began no renewal meanwhile
+            return
+
+
+async def _wait_for_outcomes(held: HeldUser) -> bool:
+    """Waits until no caller waits; whether there was one."""
+    waited = False
+    while waiting := [outcome for one in _of_loop(held) for outcome in one.awaited()]:
+        waited = True
+        await waiting[0].ended()
+    return waited
 
 
 def _of_loop(held: HeldUser) -> list[Refresh]:
