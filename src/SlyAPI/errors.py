@@ -260,6 +260,8 @@ class IdentityError(SlyError):
     """A statement of who a person is is refused: an id_token, a userinfo reply or a logout token is invalid."""
 
     kind: Kind = "permanent"
+    _kept: Any = None
+    """After a refresh: the `OAuth2User` before it, with the new refresh token, all of the reply that is to be saved."""
 
 
 def clean_traceback(function: F) -> F:

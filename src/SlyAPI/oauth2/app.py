@@ -10,7 +10,7 @@ from ..tokens.user import OAuth2User
 from ..web.secret_values import SecretJson
 from .authorization_code import AuthorizationURL, exchange_form
 from .bound_tokens import check_bound
-from .client import OnRefresh, RefusedTokensError, clock
+from .client import OnRefresh, clock
 from .device_calls import DeviceCalls
 from .login import LIFETIME, Login, read_answer
 from .login_requests import LoginRequests
@@ -230,21 +230,6 @@ class OAuth2App(LoginRequests, DeviceCalls, MachineCalls, RegistrationCalls):
         `GrantEndedError` if the refresh token is refused for good, `CredentialsError` if it is noted to be of another
         client or issuer, `IdentityError` for a refused id_token, `TokenError`, `BadReplyError`, `NetworkError`.
         """
-        try:
-            return await self._refreshed(client, user, resource=resource, now=now)
-        except RefusedTokensError as refused:
-            error = refused.error
-        raise error
-
-    async def _refreshed(
-        self,
-        client: "ClientSession | None",
-        user: OAuth2User,
-        *,
-        resource: Resource | None = None,
-        now: float | None = None,
-    ) -> OAuth2User:
-        """As `refresh`. Raises `RefusedTokensError` for an id_token that is refused, where that saves the grant."""
         check_bound(user, self)
         if not user.refresh_token:
             raise GrantEndedError(

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from ..errors import ConfigError, CredentialsError, IdentityError, RequestTimeoutError, TokenError, clean_traceback
+from ..errors import ConfigError, CredentialsError, RequestTimeoutError, TokenError, clean_traceback
 from ..json_file import StrPath, display_path, read_json_file
 from ..tokens.client_auth import BY_ASSERTION, ClientAuth
 from ..tokens.scopes import Scopes, join_scopes, split_scopes
@@ -39,14 +39,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 OnRefresh = Callable[[OAuth2User], Awaitable[None] | None]
 """Called with a user's new tokens after they were saved."""
-
-
-class RefusedTokensError(Exception):
-    """A refresh brought tokens that may not be used: `user` has the old ones, and the new refresh token."""
-
-    def __init__(self, user: OAuth2User, error: IdentityError) -> None:
-        super().__init__()
-        self.user, self.error = user, error
 
 
 @dataclass

@@ -19,7 +19,7 @@ from ..web.messages import Method, Reply, Request, retry_after
 from ..web.secret_values import SecretForm, SecretJson, Secrets
 from ..web.urls import bare_url, check_endpoint
 from .bound_tokens import check_bound
-from .client import Client, RefusedTokensError, clock
+from .client import Client, clock
 from .issuer_keys import LIMIT
 from .token_endpoint import read_token_reply
 
@@ -194,8 +194,9 @@ class IdentityCalls(Client):
                     raise
                 # the refresh token that was sent is used up: without the new one, a mistake of the provider's, such as
                 # a key published too late, would end the grant of everybody who refreshes meanwhile
-                kept = replace(previous, refresh_token=user.refresh_token, refresh_expires_at=user.refresh_expires_at)
-                raise RefusedTokensError(kept, error) from None
+                ends = user.refresh_expires_at
+                error._kept = replace(previous, refresh_token=user.refresh_token, refresh_expires_at=ends)
+                raise
             # the refresh token may be rotated: keys that cannot be fetched now must not lose it. Its claims are still
             # checked, which came by TLS from the token endpoint (§3.1.3.7, 6), and the identity stays as it was.
             expected = self._expected()

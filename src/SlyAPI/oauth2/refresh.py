@@ -38,7 +38,6 @@ from ..web.events import refresh_log as log
 from ..web.events import refreshed
 from ..web.secret_values import SecretJson, Secrets
 from .app import OnRefresh
-from .client import RefusedTokensError
 from .grant_again import name_command
 from .held_user import NOT_LOADED, HeldUser, Locked, mark_of, unavailable
 from .learned import is_new, known_error, learn_error, learn_renewed
@@ -213,11 +212,16 @@ class Refresh:
         held = self.held
         try:
             return await held.source.new_tokens(self.client, held.user, held.clock())
-        except RefusedTokensError as refused:
-            self.refused = refused.error
-            learn_error(self.key, refused.user.refresh_token, refused.error, self.loop.time(), ready=True)
-            return refused.user
-        except (TokenError, IdentityError, BadReplyError) as error:
+        except IdentityError as error:
+            kept: OAuth2User | None
+            kept, error._kept = error._kept, None
+            refresh_token = (kept or held.user).refresh_token
+            learn_error(self.key, refresh_token, error, self.loop.time(), ready=kept is not None)
+            if kept is None:
+                raise
+            self.refused = error
+            return kept
+        except (TokenError, BadReplyError) as error:
             if isinstance(error, GrantEndedError):
                 name_command(error, held.source.app._path, held.rare.entry)
             learn_error(self.key, held.user.refresh_token, error, self.loop.time())

@@ -71,7 +71,7 @@ class TokenSource(ABC):
     async def new_tokens(self, client: "ClientSession | None", user: OAuth2User, now: float) -> OAuth2User:
         """The user with new tokens. `client` lends its connections, `now` is in epoch seconds.
 
-        Raises `GrantEndedError` where only a person can help, `RefusedTokensError` for tokens that may not be used,
+        Raises `GrantEndedError` where only a person can help, `IdentityError` for tokens that may not be used,
         `TokenError`, `BadReplyError`, `NetworkError`.
         """
 
@@ -85,5 +85,4 @@ class RefreshTokenSource(TokenSource):
         return self.app.can_refresh(user)
 
     async def new_tokens(self, client: "ClientSession | None", user: OAuth2User, now: float) -> OAuth2User:
-        overridden = getattr(self.app.refresh, "__func__", None) is not OAuth2App.refresh
-        return await (self.app.refresh if overridden else self.app._refreshed)(client, user, now=now)
+        return await self.app.refresh(client, user, now=now)
