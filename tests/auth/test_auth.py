@@ -17,6 +17,7 @@ from SlyAPI.auth import NoAuth
 from SlyAPI.errors import ConfigError, OriginError
 from SlyAPI.web import Request
 from SlyAPI.web.challenges import challenges_in, needs_scope
+from tests.support.renewing import Renewing
 
 if TYPE_CHECKING:
     from tests.conftest import Practice, Practise, Seen, Serve
@@ -178,32 +179,20 @@ async def test_a_redirect_that_was_not_followed_is_no_other_sessions_and_no_othe
 
 @pytest.mark.parametrize("hops", [1, 5])
 async def test_a_request_is_signed_again_once_however_many_redirects_it_meets(serve: Serve, hops: int) -> None:
-    class Levels(Auth):
-        level = 1
-
-        async def sign(self, client: Any, request: Request) -> Request:
-            request.headers["X-Level"] = str(self.level)
-            return request
-
-        async def sign_again(self, client: Any, request: Request, headers: Any) -> bool:
-            self.level += 1
-            await self.sign(client, request)
-            return True
-
     async def handler(request: web.Request) -> web.StreamResponse:
         place = int(request.path[1:])
-        if place and int(request.headers["X-Level"]) <= place:
+        if place and int(request.headers["X-Number"]) <= place:
             return web.Response(status=401)
         if place == hops:
             return web.Response()
         return web.Response(status=302, headers={"Location": f"/{place + 1}#here"})
 
-    server, auth = await serve(handler), Levels()
+    server, auth = await serve(handler), Renewing()
     async with client_of(auth) as client:
         for _ in range(3):
-            auth.level = 1
+            auth.number = 1
             assert await get(client, f"{server.origin}/0") == (200 if hops == 1 else 401)
-            assert auth.level == 2
+            assert auth.number == 2
 
 
 async def test_requests_at_once_do_not_mistake_each_others_redirects(serve: Serve, auth: Auth) -> None:

@@ -16,6 +16,7 @@ from SlyAPI.errors import ConfigError, GrantEndedError
 from SlyAPI.testing import GRANT_TYPES
 from SlyAPI.web import Request
 from tests.oauth2.test_for_resource import Person, asked, resource, signer
+from tests.support.renewing import Renewing
 
 if TYPE_CHECKING:
     from tests.conftest import Practise, Serve
@@ -176,26 +177,14 @@ async def test_what_a_stranger_answers_behind_a_redirect_changes_nothing(
 async def test_a_refusal_behind_a_redirect_within_the_origin_is_answered_there(
     serve: Serve, library: str, status: int
 ) -> None:
-    class Levels(Auth):
-        level = 1
-
-        async def sign(self, client: Any, request: Request) -> Request:
-            request.headers["Authorization"] = f"Level {self.level}"
-            return request
-
-        async def sign_again(self, client: Any, request: Request, headers: Any) -> bool:
-            self.level += 1
-            await self.sign(client, request)
-            return True
-
     async def handler(request: web.Request) -> web.StreamResponse:
         if request.path == "/start":
             return web.Response(status=status, headers={"Location": "/end"})
-        good = request.headers["Authorization"] == "Level 2"
+        good = request.headers["Authorization"] == "2"
         return web.Response(status=200 if good else 401, headers={"WWW-Authenticate": "Level"})
 
     server = await serve(handler)
-    async with client_of(library, Levels(), follow_redirects=True) as client:
+    async with client_of(library, Renewing("Authorization"), follow_redirects=True) as client:
         assert (await client.post(f"{server.origin}/start", content=b"once")).status_code == 200
     assert [seen.path for seen in server.seen] == ["/start", "/end", "/end"], "what acted is not sent again"
     assert server.last.body == (b"once" if status == 307 else b"")

@@ -1,4 +1,4 @@
-"""Keys that cannot be used, told by the lines of their text alone: encrypted ones, and bodies without header lines."""
+"""Keys that cannot be used, known by the lines of their text alone: encrypted ones, and bodies without header lines."""
 from __future__ import annotations
 
 import json

@@ -24,6 +24,7 @@ from SlyAPI import ApiError, Auth, HeaderApiKey, OAuth2, OAuth2App, OAuth2User, 
 from SlyAPI.errors import ConfigError, OriginError, SlyError
 from SlyAPI.web import Request
 from SlyAPI.webapi.origin import Origin
+from tests.support.renewing import Renewing
 
 if TYPE_CHECKING:
     from tests.conftest import Seen, Serve, Server
@@ -224,22 +225,12 @@ async def test_a_base_url_with_capitals_or_a_default_port_is_one_origin_all_the_
 async def test_a_403_that_lacks_a_scope_is_signed_again_where_the_auth_wants_it(
     serve: Serve, wanted: bool, challenge: str
 ) -> None:
-    class StepUp(Auth):
+    class StepUp(Renewing):
         answers_403 = wanted
-        level = 1
-
-        async def sign(self, client: Any, request: Request) -> Request:
-            request.headers["X-Level"] = str(self.level)
-            return request
-
-        async def sign_again(self, client: Any, request: Request, headers: Any) -> bool:
-            self.level += 1
-            await self.sign(client, request)
-            return True
 
     async def handler(request: web.Request) -> web.StreamResponse:
         headers = CIMultiDict([("WWW-Authenticate", "DPoP"), ("WWW-Authenticate", challenge)])
-        return web.json_response({}, status=403 if request.headers["X-Level"] == "1" else 200, headers=headers)
+        return web.json_response({}, status=403 if request.headers["X-Number"] == "1" else 200, headers=headers)
 
     server = await serve(handler)
     api = api_at(server.origin, StepUp())
@@ -409,7 +400,7 @@ async def test_a_redirect_to_another_public_host_is_followed(serve: Serve) -> No
 
 
 async def test_once_led_away_a_redirect_back_is_not_signed(serve: Serve, auth: Auth) -> None:
-    server = await serve()  # whoever it was led to must not choose what is asked for with the credential
+    server = await serve()  # the server that it was led to must not choose what is asked for with the credential
     other = await serve(redirecting(lambda _: server.origin + "/end"))
     server.handler = redirecting(lambda _: other.origin + "/start")
     assert await api_at(server.origin, auth).get_form("/start", headers={"X-Mine": "1"}) == {"at": "/end"}

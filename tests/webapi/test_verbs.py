@@ -18,6 +18,7 @@ from SlyAPI import ApiError, Auth, OAuth1, OAuth1App, OAuth1User, WebAPI
 from SlyAPI.errors import BadReplyError, ConfigError
 from SlyAPI.web import Request
 from tests.conftest import Server
+from tests.support.renewing import Renewing
 
 if TYPE_CHECKING:
     from tests.conftest import Practise, Serve
@@ -31,21 +32,6 @@ class City:
 
 class Day(TypedDict):
     sky: str
-
-
-class Renewing(Auth):
-    """Signs with a number; a new one after each 401."""
-
-    number = 1
-
-    async def sign(self, client: Any, request: Request) -> Request:
-        request.headers["X-Number"] = str(self.number)
-        return request
-
-    async def sign_again(self, client: Any, request: Request, headers: Any) -> bool:
-        self.number += 1
-        await self.sign(client, request)
-        return True
 
 
 def api_of(server: Server, auth: Auth | None = None) -> WebAPI:
