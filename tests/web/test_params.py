@@ -117,6 +117,7 @@ values: st.SearchStrategy[Any] = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.text(), values))
 def test_any_value_is_query_text_or_a_type_error(params: dict[str, Any]) -> None:
     try:
