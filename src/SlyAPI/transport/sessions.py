@@ -109,12 +109,13 @@ _BARE: "weakref.WeakKeyDictionary[aiohttp.ClientSession, aiohttp.ClientSession]"
 class bare_session:
     """A session on the client's connections, with their TLS settings and its proxy; without a client the shared one.
 
+    A client at a socket of its own (`UnixConnector`) lends none, since all its requests reach that one server.
     It has none of the client's headers, cookies, credentials, base URL and middlewares, which are meant for an API.
     `Sessions` does not close it within the block: losing a token reply can end a grant.
     """
 
     def __init__(self, client: "aiohttp.ClientSession | None") -> None:
-        self._client = client if client is not None and not client.closed else None
+        self._client = client if client is not None and not client.closed and not _at_one_socket(client) else None
         self._sessions: Sessions | None = None
 
     async def __aenter__(self) -> "aiohttp.ClientSession":
@@ -133,6 +134,12 @@ class bare_session:
         self._use.cancel()
         if self._sessions is not None:
             await self._sessions.leave(self)
+
+
+def _at_one_socket(client: "aiohttp.ClientSession") -> bool:
+    import aiohttp
+
+    return isinstance(client.connector, aiohttp.UnixConnector | aiohttp.NamedPipeConnector)
 
 
 def _is_shared(client: "aiohttp.ClientSession") -> bool:
