@@ -1,6 +1,7 @@
 """Signed requests (JAR, RFC 9101) and signed responses (JARM) with a strict provider: what is said, what is refused."""
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from contextlib import suppress
@@ -311,6 +312,27 @@ async def test_a_response_of_another_login_costs_no_request(practise: Practise) 
     with pytest.raises(StateMismatchError):
         await app.finish_login(login, f"{REDIRECT_URI}?code=c&state=another", now=practice.clock())
     assert not practice.provider.log
+
+
+STRANGE = st.dictionaries(
+    st.sampled_from(["response", "state", "code", "iss", "error", "error_description"]),
+    st.sampled_from(["", "x", "x.y.z", "e30.e30.AA", "a" * 1_000, KEY.sign({"state": "s"}), KEY.sign({"code": "c"})])
+    | st.text(max_size=20),
+)
+
+
+@pytest.mark.parametrize("mode", [None, "jwt"])
+@given(found=STRANGE)
+def test_what_does_not_have_the_state_leaves_the_grant_waiting(mode: str | None, found: dict[str, str]) -> None:
+    uri = "https://provider.example"
+    app = OAuth2App("c", None, f"{uri}/a", f"{uri}/t", response_mode=mode, issuer=uri, jwks_uri=f"{uri}/k")
+
+    async def read() -> str:
+        question = OAuth2Question(app, [], REDIRECT_URI, None, await new_link(app, REDIRECT_URI, [], GrantOptions()))
+        return await question.read(urlencode(found, errors="surrogatepass"))
+
+    with pytest.raises(StateMismatchError):
+        asyncio.run(read())
 
 
 async def test_a_refused_response_shows_nothing_of_itself(practise: Practise, told_by: Any) -> None:
