@@ -14,6 +14,7 @@ from types import NoneType, SimpleNamespace, UnionType
 from typing import Annotated, Any, ForwardRef, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from ..errors import BadReplyError, ConfigError, SlyError, printable
+from .sent_json import json_name
 
 Read = Callable[[Any, "_Failures"], Any]
 Known = Mapping[Any, Any]
@@ -336,7 +337,7 @@ def _planned(kind: Any, known: Known) -> list[Member]:
         names: Iterable[tuple[str, str, bool]] = [(name, name, _is_required(kind, name, hints)) for name in hints]
     else:
         names = [
-            (field.name, field.metadata.get("json", field.name), _has_no_default(field))
+            (field.name, json_name(field), _has_no_default(field))
             for field in fields(kind)
             if field.init
         ]
