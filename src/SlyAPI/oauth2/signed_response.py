@@ -39,7 +39,7 @@ def response_in(query: str, state: str) -> str:
 
 
 def check_unverified_state(token: str, state: str) -> None:
-    """Raises `StateMismatchError` for a JWT with another state than ours, and for what is no JWT; verifies nothing.
+    """Raises `StateMismatchError` for a JWT with another state than ours, and for other text; verifies nothing.
 
     Anybody can send such a redirect to a listener, so it must not end the login that waits there.
     """
