@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from ..errors import BadReplyError, ConfigError, printable
 from ..tokens.client_auth import choose_from_metadata
-from ..web.json import read_json
+from ..web.json import read_reply
 from ..web.messages import Method, Reply, Request
 from ..web.redirects import leads_inside
 from ..web.urls import bare_url, check_endpoint
@@ -47,7 +47,7 @@ def read_metadata(reply: Reply, issuer: str, *, allow_http: bool = False) -> dic
     if reply.status != 200:
         return None
     try:
-        metadata: Any = read_json(reply.body, Request(Method.GET, reply.url))
+        metadata: Any = read_reply(reply, Request(Method.GET, reply.url))
     except BadReplyError:
         return None  # a web application sends its page for every address
     if not isinstance(metadata, dict):

@@ -20,7 +20,7 @@ from ..transport.bodies import Body, Progress, Total, form_of
 from ..transport.requests import REPLY_LIMIT, fetch
 from ..transport.sessions import Lent, Sessions, load_aiohttp, shared_sessions
 from ..transport.streaming import Streamed, begin, fetch_patiently
-from ..web.json import JsonMap, read_json, read_value
+from ..web.json import JsonMap, read_reply
 from ..web.messages import Method, Reply, Request
 from ..web.params import as_query
 from .answers import read_answer
@@ -173,7 +173,7 @@ class WebAPI(Verbs):
         """DELETE, and the JSON of the reply; None if the reply is empty."""
         request = self._create_request(Method.DELETE, path, params, json, headers)
         reply = await self._send(request)
-        return read_json(reply.body, request) if reply.body.strip() else None
+        return read_reply(reply, request) if reply.body.strip() else None
 
     @clean_traceback
     async def post_json_empty(
@@ -393,4 +393,4 @@ def _json_of(request: Request, reply: Reply) -> Any:
     if reply.status == 204:
         message = f"{request.name} was answered with HTTP 204 (no content) instead of JSON."
         raise ApiError(204, "", reply, message=message)
-    return read_value(reply.body, request)
+    return read_reply(reply, request)
