@@ -7,7 +7,7 @@ import json
 import posixpath
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
@@ -19,6 +19,7 @@ from aiohttp.abc import AbstractResolver
 from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
+from yarl import URL
 
 from SlyAPI import ApiError, Auth, HeaderApiKey, OAuth2, OAuth2App, OAuth2User, UrlApiKey, WebAPI
 from SlyAPI.errors import ConfigError, OriginError, SlyError
@@ -187,6 +188,48 @@ def test_no_path_leaves_the_path_of_base_url(segments: list[str], slash: str, ba
         assert not inside
     else:
         assert inside
+
+
+LEFT_OUT = ["\t", "\r", "\n", "\ud800", "\udc80", "\udfff"]
+"""What aiohttp leaves out of a URL."""
+PIECES = st.sampled_from([*LEFT_OUT, ".", "..", "/", "a", "%2e", "%", " ", "\xa0", "\x00", "é", "\u202e"])
+
+
+@given(st.lists(PIECES, max_size=8).map("".join))
+def test_what_is_sent_is_what_was_written_below_base_url(path: str) -> None:
+    url = f"https://api.example/v1/{path}"
+    try:
+        Origin("https://api.example/v1").check_path(url)
+    except ConfigError:
+        return
+    sent = URL(url).raw_path
+    assert f"{posixpath.normpath(_decoded(sent))}/".startswith("/v1/")
+    if "." not in sent and "." not in unquote(path):
+        assert unquote(sent) == unquote(f"/v1/{path}")
+
+
+async def _stream(api: WebAPI, path: str) -> None:
+    async with api.stream(path):
+        pass
+
+
+WAYS: dict[str, Callable[[WebAPI, str], Awaitable[object]]] = {
+    "delete": lambda api, path: api.delete(path),
+    "get_json": lambda api, path: api.get_json(path),
+    "post_form": lambda api, path: api.post_form(path, data={"a": "b"}),
+    "pages": lambda api, path: api.paginated(path),
+    "stream": _stream,
+}
+
+
+@pytest.mark.parametrize("left_out", LEFT_OUT, ids=ascii)
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_path_of_which_aiohttp_leaves_something_out_is_not_sent(serve: Serve, way: str, left_out: str) -> None:
+    server = await serve()
+    for path in (f"/notes/1{left_out}2", f"/.{left_out}./admin", f"/notes?of={left_out}"):
+        with pytest.raises(ConfigError):
+            await WAYS[way](api_at(f"{server.origin}/v1", UrlApiKey("key", KEY)), path)
+    assert server.seen == []
 
 
 def _decoded(path: str) -> str:

@@ -47,7 +47,7 @@ async def signed_call(
     """
     if not origin.admits(request.url) and not auth._signs_nothing:
         raise origin.refusal(request.url)
-    if ".." in request.url or "%" in request.url:
+    if ".." in request.url or "%" in request.url or not request.url.isprintable():
         origin.check_path(request.url)
     unsigned = _parts(request)
     request = await auth.sign(client, request)
