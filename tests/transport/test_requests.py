@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_to_bytes
 
 import aiohttp
 import pytest
@@ -290,6 +291,21 @@ async def test_a_token_request_is_never_redirected(serve: Serve) -> None:
             with pytest.raises(TokenError, match="redirects elsewhere"):
                 await app.refresh(None, OAuth2User("old", "r"))
     assert other.seen == []
+
+
+@pytest.mark.parametrize("start", range(0x80, 0x100, 16))
+async def test_a_redirect_leads_to_the_bytes_that_were_sent_whatever_their_encoding(start: int) -> None:
+    target = b"/x" + bytes(range(start, start + 16)) + b"?q=\xc3\xa9"
+    moved = b"HTTP/1.1 302 Found\r\nConnection: close\r\nContent-Length: 0\r\nLocation: " + target + b"\r\n\r\n"
+
+    async def act(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        at = server.heads[-1].split(b" ")[1]
+        writer.write(moved if at.startswith(b"/?") else headed(b'{"at": "%s"}' % at, "Connection: close"))
+        await writer.drain()
+
+    async with hostile(act) as server:
+        at = (await api_at(server.origin).get_json("/"))["at"]
+    assert unquote_to_bytes(at).startswith(target)
 
 
 @pytest.mark.parametrize("act", [never_end, bomb("gzip")], ids=["endless", "bomb"])

@@ -3,6 +3,7 @@
 The rule: a credential goes to the base URL's origin and nowhere else, and nowhere once another origin led there.
 """
 
+import re
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -191,8 +192,10 @@ def _moved(own: Request, reply: Reply, origin: Origin, secrets: Iterable[str], l
 
 
 def _target(url: str, reply: Reply) -> "URL":
+    # bytes outside UTF-8, which aiohttp reads as surrogates and then leaves out of a URL
+    location = re.sub("[\udc80-\udcff]", lambda byte: f"%{ord(byte[0]) & 0xFF:02X}", reply.headers["Location"])
     try:
-        return parsed_url(url).join(parsed_url(reply.headers["Location"]))
+        return parsed_url(url).join(parsed_url(location))
     except ValueError:
         return parsed_url("invalid:")
 
