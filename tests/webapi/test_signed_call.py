@@ -469,6 +469,34 @@ async def test_a_post_that_is_told_to_look_elsewhere_goes_on_as_a_get_without_a_
     assert (server.last.method, server.last.body, server.last.headers.get("Content-Type")) == ("GET", b"", None)
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "PROPFIND"])
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("away", [False, True], ids=["within", "away"])
+async def test_a_redirect_changes_the_method_as_in_a_browser_and_only_reads_go_away(
+    serve: Serve, method: str, status: int, away: bool
+) -> None:
+    other = await serve()
+    server = await serve(redirecting(lambda _: (other.origin if away else "") + "/end", status))
+    # Fetch Standard, HTTP-redirect fetch
+    becomes_get = (status in (301, 302) and method == "POST") or (status == 303 and method not in ("GET", "HEAD"))
+    then = "GET" if becomes_get else method
+
+    async def ask() -> None:
+        body: Any = {"data": "a"} if method in ("POST", "PUT", "PATCH") else {}
+        async with api_at(server.origin, oauth2()).stream("/start", method=method, **body) as reply:
+            assert reply.status == 200
+
+    if away and then not in ("GET", "HEAD"):
+        with pytest.raises(OriginError, match="not followed"):
+            await ask()
+        assert other.seen == []
+    else:
+        await ask()
+        last = (other if away else server).last
+        assert (last.method, last.path) == (then, "/end")
+        assert carries_a_secret(last) is not away
+
+
 async def test_a_redirect_that_takes_the_url_key_along_is_not_followed(serve: Serve) -> None:
     other = await serve()
     server = await serve(redirecting(lambda request: other.origin + request.raw_path))
