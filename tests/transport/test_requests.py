@@ -374,3 +374,24 @@ async def test_netrc_and_proxies_of_the_environment_stay_out(
     await send(Request(Method.POST, f"{server.origin}/token"))
     assert len(server.seen) == 2
     assert not any("Authorization" in seen.headers for seen in server.seen)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize(
+    ("where", "call"), [("auth", "an API call"), ("netrc", "an API call"), ("netrc", "a refresh")]
+)
+async def test_a_session_with_credentials_of_its_own_is_named_as_the_reason(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, call: str
+) -> None:
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password s3cret")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    server = await serve()
+    app = OAuth2App("id", "secret", f"{server.origin}/auth", f"{server.origin}/token", client_auth="basic")
+    own: Any = {"auth": aiohttp.BasicAuth("me", "s3cret")} if where == "auth" else {"trust_env": True}
+    async with aiohttp.ClientSession(**own) as session:
+        api = WebAPI(HeaderApiKey("Authorization", SECRETS[0]), session=session)
+        api.base_url = server.origin
+        with pytest.raises(ConfigError, match="credentials of its own") as caught:
+            await (api.get_json("/") if call == "an API call" else app.refresh(session, OAuth2User("old", "r")))
+    assert "trust_env" in caught.value.next_step
+    assert server.seen == []

@@ -85,6 +85,11 @@ def translate_error(error: Exception, request: Request, timeout: float | None) -
         # json's messages name types; others quote the value, which may be a secret
         reason = printable(error, 200) if "JSON" in str(error) else "a value of a type that cannot be sent"
         return TypeError(f"{request.name}: {reason}.")
+    if isinstance(error, ValueError) and "AUTHORIZATION" in str(error):  # aiohttp's only word for it
+        return ConfigError(
+            f"{request.name}: the given client session has credentials of its own for this host.",
+            next_step="Give a session without auth=; with trust_env=True it takes those of .netrc.",
+        )
     row = next(row for row in _TABLE if isinstance(error, row.of))
     message = row.message.format(cause=_cause(error), text=printable(error, 100), name=type(error).__name__)
     return row.ours(f"{request.name}: {message}.", next_step=row.next_step, kind=row.kind)
