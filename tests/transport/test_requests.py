@@ -395,3 +395,23 @@ async def test_a_session_with_credentials_of_its_own_is_named_as_the_reason(
             await (api.get_json("/") if call == "an API call" else app.refresh(session, OAuth2User("old", "r")))
     assert "trust_env" in caught.value.next_step
     assert server.seen == []
+
+
+@pytest.mark.parametrize("call", ["an API call", "a refresh"])
+@pytest.mark.parametrize("how", ["proxy=", "trust_env"])
+@pytest.mark.parametrize("status", ["407 Proxy Authentication Required", "403 Forbidden", "502 Bad Gateway", ""])
+async def test_a_proxy_that_lets_nothing_through_is_named_and_gets_nothing_of_ours(
+    monkeypatch: pytest.MonkeyPatch, unused_port: int, status: str, how: str, call: str
+) -> None:
+    async with hostile(says(headed(b"", "Content-Length: 0", status=status))) as proxy:
+        origin = proxy.origin if status else f"http://127.0.0.1:{unused_port}"
+        monkeypatch.setenv("https_proxy", origin)
+        how_given: Any = {"proxy": origin} if how == "proxy=" else {"trust_env": True}
+        app = OAuth2App("id", SECRETS[3], "https://api.example/auth", "https://api.example/token")
+        async with aiohttp.ClientSession(**how_given) as session:
+            api = api_at("https://api.example", session=session)
+            with pytest.raises(NetworkError, match="proxy") as caught:
+                await (api.get_json("/") if call == "an API call" else app.refresh(session, OAuth2User("old", "r")))
+        assert caught.value.kind == "transient"
+        assert status[:3] in str(caught.value)
+        assert not any(secret.encode() in head for secret in SECRETS for head in proxy.heads)
