@@ -28,7 +28,7 @@ from SlyAPI.errors import (
 )
 from SlyAPI.flow.grant import GrantOptions, OAuth2Question, new_link
 from SlyAPI.oauth2.signed_request import request_claims
-from SlyAPI.oauth2.signed_response import read_response, response_in
+from SlyAPI.oauth2.signed_response import MODES, read_response, response_in
 from tests.conftest import REDIRECT_URI, Practice
 from tests.testing.signing import ClientKey
 
@@ -343,6 +343,17 @@ async def test_a_refused_response_shows_nothing_of_itself(practise: Practise, to
     with pytest.raises(SlyError) as refused:
         await app.finish_login(login, redirect, now=practice.clock())
     assert code not in told_by(refused.value)
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_grant_of_the_command_line_refuses_a_mode_whose_response_no_address_has(mode: str) -> None:
+    uri = "https://provider.example"
+    app = OAuth2App("c", None, f"{uri}/a", f"{uri}/t", response_mode=mode, issuer=uri, jwks_uri=f"{uri}/k")
+    if "query" in mode or mode == "jwt":
+        assert parse_qs(urlsplit((await new_link(app, REDIRECT_URI, [], GrantOptions())).url).query)["response_mode"]
+    else:
+        with pytest.raises(ConfigError, match=mode):
+            await new_link(app, REDIRECT_URI, [], GrantOptions())
 
 
 @pytest.mark.parametrize("mode", ["fragment.jwt", "query", "JWT", ""])
