@@ -51,7 +51,7 @@ _TABLE = (
         (aiohttp.ClientHttpProxyError,),
         NetworkError,
         "the proxy does not connect to the server (HTTP {status})",
-        "Check the session's proxy, and what it allows to whom.",
+        "Check the session's proxy, its credentials and its rules.",
     ),
     _Row(
         (aiohttp.ClientConnectorError,),
