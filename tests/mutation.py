@@ -39,6 +39,15 @@ PATIENCE = 60.0
 """Seconds after which tests that wait for what will not come count as failed; with a change, ten times the usual."""
 MEMORY = 4 << 30
 """Bytes after which a loop that no longer ends gets no more, and the rest of the machine lives on."""
+REFRESH = [
+    "tests/oauth2/test_signer_refresh.py",
+    "tests/oauth2/test_signer_edges.py",
+    "tests/oauth2/test_signer_keeps.py",
+    "tests/oauth2/test_signer_superseded.py",
+    "tests/oauth2/test_signer_shared.py",
+    "tests/oauth2/test_refused_refresh.py",
+    "tests/oauth2/test_remembered.py",
+]
 TESTS_OF = {
     "oauth2/token_endpoint": [
         "tests/oauth2/test_token_endpoint.py",
@@ -59,13 +68,11 @@ TESTS_OF = {
         "tests/oauth2/test_revocation.py",
         "tests/oauth2/test_for_resource.py",
     ],
-    "oauth2/refresh": [
-        "tests/oauth2/test_signer_refresh.py",
-        "tests/oauth2/test_signer_edges.py",
-        "tests/oauth2/test_signer_keeps.py",
-        "tests/oauth2/test_signer_superseded.py",
-        "tests/oauth2/test_remembered.py",
-    ],
+    "oauth2/refresh": REFRESH,
+    "oauth2/held_user": REFRESH,
+    "oauth2/saving": REFRESH,
+    "oauth2/outcome": REFRESH,
+    "oauth2/learned": REFRESH,
     "redirect/loopback": ["tests/redirect/test_loopback.py"],
     "redirect/loopback_http": ["tests/redirect/test_loopback_http.py"],
     "redirect/loopback_address": ["tests/redirect/test_loopback_address.py", "tests/redirect/test_loopback.py"],

@@ -297,6 +297,27 @@ async def test_tokens_that_are_not_saved_yet_serve_all_objects_of_the_user_and_a
     assert (await store.load("alice"))["refresh_token"] == "refresh-token-2"
 
 
+async def test_unsaved_tokens_that_the_api_refuses_are_not_renewed_by_each_call(place: Place) -> None:
+    """Nor is the API shown the spent token that the store still has."""
+    store = AwayStore()
+    api = await stored(place, store)
+    auth(api).app.save_timeout = 0.0
+    store.saves = 1000
+
+    async def refuse(_: web.Request) -> web.StreamResponse:
+        return web.Response(status=401)
+
+    place.api_server.handler = refuse
+    for one in (api, place.api(store.user("alice")), api, place.api(store.user("alice"))):
+        for _ in range(3):
+            with pytest.raises(ApiError):
+                await one.get_json("/")
+    assert len(place.forms) == 1
+    assert set(place.sent) == {"new-token-1"}
+    store.saves = 0
+    await api.close()
+
+
 async def test_a_login_while_new_tokens_cannot_be_saved_is_not_undone(place: Place) -> None:
     """A call that the API refuses reads the login's tokens; what they are renewed to is saved in their place."""
 
