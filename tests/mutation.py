@@ -55,7 +55,7 @@ TESTS_OF = {
         "tests/oauth2/test_ended_or_passing.py",
         "tests/oauth2/test_token_endpoint_hostile.py",
     ],
-    "tokens/user": ["tests/tokens/test_user.py", "tests/oauth2/test_token_endpoint.py"],
+    "tokens/user": ["tests/tokens/test_user.py", "tests/oauth2/test_token_endpoint.py", "tests/oauth2/test_subject.py"],
     "tokens/user_json": ["tests/tokens/test_user.py", "tests/oauth2/test_token_endpoint.py"],
     "json_file": ["tests/test_json_file.py"],
     "stores/file": ["tests/stores/test_file.py", "tests/stores/test_contract.py::TestFileStore"],
