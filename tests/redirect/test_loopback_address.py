@@ -5,14 +5,14 @@ import errno
 import socket
 import struct
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from SlyAPI.errors import ConfigError, ListenError
-from SlyAPI.redirect.loopback_address import Address, linger, listening_sockets, reuse_option
+from SlyAPI.redirect.loopback_address import Address, check_redirect_uri, linger, listening_sockets, reuse_option
 
 
 @pytest.mark.parametrize(
@@ -38,6 +38,7 @@ def test_a_loopback_uri_is_read(uri: str, host: str, port: int, path: str, hosts
         "",
         "localhost:8080",
         "https://localhost:8080",
+        "ftp://localhost:8080",
         "http://example.com:8080",
         "http://localhost.example.com",
         "http://0.0.0.0:8080",
@@ -64,6 +65,20 @@ def test_another_uri_is_a_configuration_error(uri: str) -> None:
     with pytest.raises(ConfigError) as caught:
         Address.of(uri)
     assert caught.value.next_step
+
+
+@pytest.mark.parametrize("uri", ["http://localhost:8080", "https://a.example/cb", "myapp:/cb", "ftp://localhost:8080"])
+def test_an_absolute_uri_may_be_registered(uri: str) -> None:
+    check_redirect_uri(uri)
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["", "localhost:8080/a b", "/cb", "a.example/cb", "https://a.example/#", "https://a.example/ cb", "http://user@localhost"],
+)
+def test_anything_else_may_not(uri: str) -> None:
+    with pytest.raises(ConfigError):
+        check_redirect_uri(uri)
 
 
 @given(st.text(max_size=60) | st.text(max_size=40).map("http://localhost".__add__))
@@ -211,6 +226,18 @@ def test_a_port_that_needs_rights_is_named(monkeypatch: pytest.MonkeyPatch, code
 def test_an_address_of_another_machine_is_named() -> None:
     with pytest.raises(ListenError, match=r"192\.0\.2\.1"):
         listening_sockets(Address.of("http://localhost:0"), bind="192.0.2.1")
+
+
+@pytest.mark.parametrize("bind", ["::", "::1"])
+def test_all_addresses_include_those_of_ipv4_and_the_loopback_of_ipv6_does_not(bind: str, taken_on_v6: int) -> None:
+    [sock] = listening_sockets(Address.of("http://localhost:0"), bind=f"[{bind}]")
+    with closing(sock):
+        assert sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY) == (bind == "::1")
+
+
+def test_any_port_that_exists_may_be_chosen() -> None:
+    with suppress(ListenError):
+        _names(listening_sockets(Address.of("http://localhost:0"), 65535))
 
 
 @pytest.mark.parametrize(("port", "bind"), [(65536, None), (-1, None), (None, "example.com"), (None, "")])
