@@ -36,7 +36,7 @@ from hypothesis import HealthCheck, settings
 ROOT = Path(__file__).parent.parent
 SURVIVORS = ROOT / ".tests" / "mutation"
 PATIENCE = 60.0
-"""Seconds after which tests that wait for what will not come count as failed; with a change, ten times the usual."""
+"""Seconds after which tests that wait for what will not come count as failed; with a change, some eight times the usual."""
 MEMORY = 4 << 30
 """Bytes after which a loop that no longer ends gets no more, and the rest of the machine lives on."""
 REFRESH = [
@@ -146,7 +146,7 @@ class Trials:
         sys.dont_write_bytecode = False
         if session.items and passes(lambda: run_items(session)) and passes(lambda: run_anew(self.module)):
             sys.dont_write_bytecode = True  # from here on: two changes within a second would look alike to the cache
-            self.found = self._try_all(session, 5 + 10 * (time.monotonic() - begun))
+            self.found = self._try_all(session, 5 + 4 * (time.monotonic() - begun))
         return True
 
     def _try_all(self, session: Any, patience: float) -> tuple[int, int]:
