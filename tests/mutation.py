@@ -36,7 +36,7 @@ from hypothesis import HealthCheck, settings
 ROOT = Path(__file__).parent.parent
 SURVIVORS = ROOT / ".tests" / "mutation"
 PATIENCE = 60.0
-"""Seconds after which tests that wait for what will not come count as failed; with a change, some eight times the usual."""
+"""Seconds after which tests that wait for what will not come count as failed; with a change, eight times the usual."""
 MEMORY = 4 << 30
 """Bytes after which a loop that no longer ends gets no more, and the rest of the machine lives on."""
 REFRESH = [
@@ -57,7 +57,7 @@ TESTS_OF = {
     ],
     "tokens/user": ["tests/tokens/test_user.py", "tests/oauth2/test_token_endpoint.py", "tests/oauth2/test_subject.py"],
     "tokens/user_json": ["tests/tokens/test_user.py", "tests/oauth2/test_token_endpoint.py"],
-    "json_file": ["tests/test_json_file.py"],
+    "json_file": ["tests/test_json_file.py", "tests/stores/test_file.py"],
     "stores/file": ["tests/stores/test_file.py", "tests/stores/test_contract.py::TestFileStore"],
     "stores/file_lock": ["tests/stores/test_file_lock.py"],
     "oauth2/signer": [
