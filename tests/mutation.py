@@ -88,6 +88,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python tests/mutation.py", description=__doc__)
     parser.add_argument("modules", nargs="*", metavar="MODULE")
     parser.add_argument("--every", type=int, default=1, help="try each N-th change only (default: all)")
+    parser.add_argument("--again", action="store_true", help="try only what survived last time, in the same source")
     given = parser.parse_args()
     SURVIVORS.mkdir(parents=True, exist_ok=True)
     rows: list[tuple[int, int]] = []
@@ -97,7 +98,7 @@ def main() -> int:
         settle_in(copy)
         for module in given.modules or TESTS_OF:
             begun = time.monotonic()
-            found = in_fork(Trials(module, given.every).run)
+            found = in_fork(Trials(module, given.every, given.again).run)
             if found is None:
                 say(f"{module}: its tests fail as they are")
                 return 2
@@ -130,10 +131,18 @@ def in_fork(work: Callable[[], tuple[int, int] | None]) -> tuple[int, int] | Non
 class Trials:
     """One module's changes, as a plugin of the pytest that has collected its tests: each is tried in a fork of it."""
 
-    def __init__(self, module: str, every: int = 1) -> None:
+    def __init__(self, module: str, every: int, again: bool) -> None:
         self.every = every
+        self.again: set[int] | None = None
+        if again:
+            self.again = {int(number) for number in re.findall(r"^\+\+\+.*\((\d+)\)$", self.diff(module).read_text(), re.M)}
         self.module, self.path = module, Path("src", "SlyAPI", f"{module}.py").resolve()
         self.found: tuple[int, int] | None = None
+
+    @staticmethod
+    def diff(module: str) -> Path:
+        """The changes of a module that survived, each with its number."""
+        return SURVIVORS / f"{module.replace('/', '.')}.diff"
 
     def run(self) -> tuple[int, int] | None:
         """How many changes were tried, and how many survived; None where the tests fail without any."""
@@ -154,9 +163,11 @@ class Trials:
         functions = [found for found in gc.get_objects() if isinstance(found, FunctionType)]
         ours = [found for found in functions if found.__code__.co_filename == str(self.path)]
         gc.freeze()  # a fork copies no memory only for being looked at
-        with open(SURVIVORS / f"{self.module.replace('/', '.')}.diff", "w", encoding="utf-8") as diff:
+        with open(self.diff(self.module), "w", encoding="utf-8") as diff:
             for mutant in itertools.islice(mutants(source), 0, None, self.every):
                 tried += 1
+                if self.again is not None and tried not in self.again:
+                    continue
                 changed = changed_functions(source, mutant, str(self.path))
                 if changed is not None:
                     places = [(found, changed.get(place_of(found.__code__))) for found in ours]
