@@ -135,7 +135,8 @@ class Trials:
         self.every = every
         self.again: set[int] | None = None
         if again:
-            self.again = {int(number) for number in re.findall(r"^\+\+\+.*\((\d+)\)$", self.diff(module).read_text(), re.M)}
+            numbers = re.findall(r"^\+\+\+.*\((\d+)\)$", self.diff(module).read_text("utf-8"), re.M)
+            self.again = set(map(int, numbers))
         self.module, self.path = module, Path("src", "SlyAPI", f"{module}.py").resolve()
         self.found: tuple[int, int] | None = None
 
