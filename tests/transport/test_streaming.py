@@ -217,6 +217,26 @@ async def test_the_reply_to_an_upload_has_the_time_of_any_reply(tmp_path: Path) 
     await gives_up(_upload, tmp_path, b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n", b"x")
 
 
+async def _get(api: WebAPI, _: Path) -> None:
+    await api.get_json("/x")
+
+
+@pytest.mark.parametrize("call", [_get, _stream, _download])
+@pytest.mark.parametrize("what", DRIPPING)
+async def test_the_time_of_the_session_holds_behind_a_redirect_to_another_origin_too(
+    serve: Serve, tmp_path: Path, what: str, call: Callable[[WebAPI, Path], Awaitable[None]]
+) -> None:
+    async with dripping(*DRIPPING[what]) as other:
+
+        async def away(_: web.Request) -> web.Response:
+            return web.Response(status=302, headers={"Location": other})
+
+        server = await serve(away)
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=0.3)) as session, asyncio.timeout(10):
+            with pytest.raises(RequestTimeoutError):
+                await call(api_of(server, session=session), tmp_path)
+
+
 async def test_an_upload_may_take_longer_than_a_reply(serve: Serve) -> None:
     async def pieces() -> AsyncGenerator[bytes, None]:
         for _ in range(4):

@@ -107,7 +107,7 @@ _BARE: "weakref.WeakKeyDictionary[aiohttp.ClientSession, aiohttp.ClientSession]"
 
 
 class bare_session:
-    """A session on the client's connections, with their TLS settings and its proxy; without a client the shared one.
+    """A session on the client's connections, with their TLS settings, its proxy and its time limits, or the shared one.
 
     A client at a socket of its own (`UnixConnector`) lends none, since all its requests reach that one server.
     It has none of the client's headers, cookies, credentials, base URL and middlewares, which are meant for an API.
@@ -157,6 +157,7 @@ def _on_same_connector(client: "aiohttp.ClientSession") -> "aiohttp.ClientSessio
             connector=client.connector,
             connector_owner=False,
             cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=client.timeout,
             trust_env=client.trust_env,
             proxy=getattr(client, "_default_proxy", None),  # aiohttp has no public name for it
             proxy_auth=getattr(client, "_default_proxy_auth", None),
