@@ -130,6 +130,8 @@ def _class_reader(hint: Any, known: Known) -> Read:
 def _form_reader(hint: Any, known: Known) -> Read:
     """The reader for a type that is not a plain class: `list[X]`, `X | None`, `Literal[...]`, a generic dataclass."""
     origin, args = get_origin(hint), get_args(hint)
+    if isinstance(origin, type) and not args and origin is not tuple:  # `typing.List` without a member's type
+        return reader_of(origin, known)
     if origin in (Union, UnionType):
         return _union_reader(args, known)
     if origin is Literal:
