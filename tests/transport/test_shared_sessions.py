@@ -270,3 +270,27 @@ async def test_a_socket_of_the_api_gets_no_request_that_is_for_another_server(
             await FOR_ANOTHER_SERVER[call](session, app, user)
     assert {*seen} <= {"/", "/away"}
     assert practice.provider.log
+
+
+@pytest.mark.parametrize("way", ["get", "stream", "download"])
+async def test_a_large_body_comes_whole_though_a_socket_of_the_api_led_to_it(
+    serve: Serve, tmp_path: Path, socket_of_api: tuple[str, list[str]], way: str
+) -> None:
+    async def large(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for _ in range(50):
+            await response.write(bytes(1 << 16))
+        return response
+
+    to = {"to": f"{(await serve(large)).origin}/large"}
+    async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(socket_of_api[0])) as session:
+        api = at_socket(session, Auth.none())
+        if way == "get":
+            size = len(await api.get("/away", to, returns=bytes))
+        elif way == "download":
+            size = (await api.download("/away", tmp_path / "large", to)).stat().st_size
+        else:
+            async with api.stream("/away", to) as reply:
+                size = sum([len(piece) async for piece in reply])
+    assert size == 50 << 16

@@ -104,6 +104,8 @@ def shared_sessions() -> Sessions:
 _USES: "weakref.WeakKeyDictionary[aiohttp.ClientSession, set[asyncio.Future[None]]]" = weakref.WeakKeyDictionary()
 _BARE: "weakref.WeakKeyDictionary[aiohttp.ClientSession, aiohttp.ClientSession]" = weakref.WeakKeyDictionary()
 """By the caller's session, ours on its connections."""
+_ELSEWHERE: "weakref.WeakKeyDictionary[aiohttp.ClientSession, Sessions]" = weakref.WeakKeyDictionary()
+"""By the caller's session at one socket, those for all other servers."""
 
 
 class bare_session:
@@ -115,13 +117,17 @@ class bare_session:
     """
 
     def __init__(self, client: "aiohttp.ClientSession | None") -> None:
-        self._client = client if client is not None and not client.closed and not _at_one_socket(client) else None
+        self._client = client if client is not None and not client.closed else None
         self._sessions: Sessions | None = None
 
     async def __aenter__(self) -> "aiohttp.ClientSession":
         if self._client is None or _is_shared(self._client):
             self._sessions = shared_sessions()
             session = self._client = self._sessions.join(self).session
+        elif _at_one_socket(self._client):
+            # joined for as long as the client lives: a stream goes on after this block
+            sessions = _ELSEWHERE.setdefault(self._client, shared_sessions())
+            session = self._client = sessions.join(self._client).session
         else:
             session = _on_same_connector(self._client)
         self._use = asyncio.get_running_loop().create_future()
