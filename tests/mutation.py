@@ -318,10 +318,10 @@ def code_of(source: str) -> str:
 
 
 def is_limit(value: object) -> bool:
-    """Whether a number is one of seconds or bytes or so: not 0 to 4, and no HTTP status."""
+    """Whether a number is one of seconds or bytes or so: not 0 to 4, and no HTTP status but also a power of two."""
     if isinstance(value, float):
         return value != 0
-    return isinstance(value, int) and (4 < value < 100 or value >= 600)
+    return isinstance(value, int) and (4 < value < 100 or value >= 600 or value in (128, 256, 512))
 
 
 def passes(run: Callable[[], int], patience: float = PATIENCE) -> bool:
