@@ -208,6 +208,7 @@ async def test_a_store_that_stays_away_is_waited_for_only_so_long(place: Place) 
     store.saves = 1000
     await api.get_json("/")
     assert place.sent == ["new-token-1"]
+    assert store.tried > 3
     assert isinstance(auth(api).not_saved, SaveError)
     store.saves = 0  # else the end of the event loop waits for it
 
