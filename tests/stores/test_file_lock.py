@@ -190,7 +190,11 @@ async def test_a_lock_of_a_file_asks_to_write_where_it_may_as_nfs_wants_it(
 
 @pytest.mark.parametrize("call", ["open", "flock"])
 @pytest.mark.parametrize(
-    "code", [errno.EMFILE, errno.ENFILE, errno.EIO, errno.ENOMEM, errno.ENOSPC, errno.ENOLCK, errno.EACCES]
+    "code",
+    [
+        *(errno.EMFILE, errno.ENFILE, errno.EIO, errno.ENOMEM, errno.ENOSPC, errno.ENOLCK, errno.EACCES),
+        *(errno.EDQUOT, errno.ESTALE),
+    ],
 )
 async def test_a_lock_that_the_system_refuses_is_a_passing_error_and_leaves_nothing(
     entry: StoredUser, call: str, code: int, monkeypatch: pytest.MonkeyPatch
