@@ -218,7 +218,7 @@ async def _to_file(
     user_path: StrPath,
     console: Console,
 ) -> U:
-    def save(user: U) -> None:
+    async def save(user: U) -> None:
         if user_path != "-":
             write_json_file(user_path, to_json(user))
             console.status = f"{display_path(user_path)} was written."
