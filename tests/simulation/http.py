@@ -63,6 +63,7 @@ class Session:
     def __init__(self, **options: Any) -> None:
         self.closed = False
         self.connector = None
+        self.connector_owner = False
         self.trust_env = False
         self.timeout = aiohttp.ClientTimeout(total=300)
 
