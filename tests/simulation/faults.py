@@ -241,6 +241,10 @@ def _admin_grants(scenario: "Scenario", op: Op) -> None:
     scenario.admin_grants()
 
 
+def _admin_notes(scenario: "Scenario", op: Op) -> None:
+    scenario.admin_notes()
+
+
 PASSING: dict[str, tuple[int, bytes]] = {
     "400 rate limit": (400, b'{"error":"rate_limit_exceeded","error_description":"Too many requests"}'),
     "403 rate limit": (403, b'{"error":{"code":403,"message":"Rate limit exceeded"}}'),
@@ -329,6 +333,7 @@ def _all() -> list[Fault]:
     add("clock -7200", ALL, _jump(-7200.0))
     add("admin deletes", ALL, _admin_deletes, both=True)
     add("admin grants", ALL, _admin_grants, both=True)
+    add("admin notes", ALL, _admin_notes, both=True)
     return faults
 
 

@@ -145,6 +145,23 @@ class Scenario:
         self._deleted_at = None
         self._put("admin", json.dumps(self.provider.user(self.plan.expires_in)))
 
+    def admin_notes(self) -> None:
+        """Another program adds a member of its own to the stored value, whose tokens stay.
+
+        On the disk in place: a program that replaces the file, and takes no lock, ends the lock on it.
+        """
+        text = self._text()
+        if text is not None:
+            self.universe.say("the administrator notes something in the stored user")
+            text = json.dumps({**json.loads(text), "note": "of the administrator"})
+            if self.plan.store == "disk":
+                self.disk.put_in_place("admin", text)
+            else:
+                self._put("admin", text)
+
+    def _text(self) -> str | None:
+        return self.disk.text() if self.plan.store == "disk" else self.shelf.values.get("alice")
+
     def _put(self, owner: object, text: str | None) -> None:
         if self.plan.store == "disk":
             self.disk.put(owner, text)
@@ -188,7 +205,7 @@ class Scenario:
 
     def _check_stored(self) -> None:
         """What the provider rotated is stored."""
-        text = self.disk.text() if self.plan.store == "disk" else self.shelf.values.get("alice")
+        text = self._text()
         if text is None:
             return
         try:

@@ -19,6 +19,7 @@ import os
 from collections.abc import Hashable
 from contextvars import Context, ContextVar, copy_context
 from enum import Enum, auto
+from functools import partial
 from typing import Any
 
 from ..errors import (
@@ -32,17 +33,17 @@ from ..errors import (
     TokenError,
     clean_traceback,
 )
-from ..stores.contract import missing
+from ..stores.contract import StoredUser, missing
 from ..tokens.user import OAuth2User
 from ..web.events import refresh_log as log
 from ..web.events import refreshed
 from ..web.secret_values import SecretJson, Secrets
 from .app import OnRefresh
 from .grant_again import name_command
-from .held_user import NOT_LOADED, HeldUser, Locked, mark_of, unavailable
+from .held_user import BROKEN, NOT_LOADED, HeldUser, Locked, mark_of, unavailable
 from .learned import is_new, known_error, learn_error, learn_renewed
 from .outcome import Outcome
-from .saving import save_with_retries
+from .saving import with_retries
 from .uncancellable import LAST_TRY, is_cancelled, uncancellable
 
 NONE = Secrets()
@@ -236,52 +237,69 @@ class Refresh:
         rare, limit = self.held.rare, self.loop.time() + self.held.source.app.save_timeout
 
         def give_up(error: SaveError) -> bool:
-            if not wait:
-                return self.renew_again is not None
+            if not wait:  # if a call has read newer tokens, those are adopted first
+                return self.renew_again is not None and rare.stored == self.known_mark
             return self.loop.time() >= limit or not (error.kind == "transient" or self.steps.ending)
 
         if rare.entry is None:
             return Saved.YES
         try:
-            error = await self.steps.finish(
-                save_with_retries(rare.entry, renewed, self.known, self.steps, give_up), LAST_TRY
+            saved = await self.steps.finish(
+                with_retries(partial(self._replace, rare.entry, renewed), self.steps, give_up), LAST_TRY
             )
-        except SupersededError as superseded:
-            return await self._adopt_newer(renewed, superseded)
         except asyncio.CancelledError:
             self.held.take(renewed)
             self._report_not_saved(SaveError("The program ended before the store accepted them."))
             raise
-        if error is None:
-            rare.stored, rare.not_saved, rare.fallback = mark_of(renewed), None, None
-            return Saved.YES
-        self.unsaved.add(mark_of(renewed))
-        self._report_not_saved(error)
-        return Saved.NOT_YET
+        if isinstance(saved, SaveError):
+            self.unsaved.add(mark_of(renewed))
+            self._report_not_saved(saved)
+            return Saved.NOT_YET
+        return saved
+
+    async def _replace(self, entry: StoredUser, renewed: OAuth2User) -> Saved:
+        """One try to save the new tokens. Raises `SaveError`, and what the store raises."""
+        rare = self.held.rare
+        if rare.stored != self.known_mark:  # a call that was refused has read newer ones
+            return await self._adopt_newer(renewed)
+        try:
+            await (entry.save(renewed) if self.known is BROKEN else entry.replace(self.known, renewed))
+        except SupersededError as superseded:
+            return await self._adopt_newer(renewed, superseded)
+        rare.stored, rare.not_saved, rare.fallback = mark_of(renewed), None, None
+        return Saved.YES
 
     async def _adopt_newer(self, renewed: OAuth2User, error: SaveError | None = None) -> Saved:
         """Takes over what another program saved during our request.
 
         Of two refreshes at once a provider may keep the refresh token of either alive. All programs use the stored
-        one; ours is kept in case that one is refused.
+        one; ours is kept in case that one is refused. Raises a transient error where the new tokens may be saved in the
+        next try, or where the store cannot be read now.
         """
-        rare = self.held.rare
-        rare.stored = self.known_mark  # a call may have read the newer ones before our reply came
+        held, rare = self.held, self.held.rare
+        seen, rare.stored = rare.stored, self.known_mark  # a call may have read the newer ones before our reply came
         value = None
         try:
-            value = await self.held.load()
+            value = await held.load()
         except SlyError as unreadable:
+            if unreadable.kind == "transient":
+                rare.stored = seen
+                raise
             log.warning("The stored user cannot be read: %s", unreadable)
-        if rare.stored == self.known_mark:
+        if rare.stored not in (self.known_mark, *self.unsaved) and mark_of(held.user) == rare.stored:
+            rare.not_saved, rare.fallback = None, renewed
+            return Saved.SUPERSEDED
+        if value is None:
             if error is not None:
                 self._report_not_saved(error)
             return Saved.DELETED
-        if rare.stored in self.unsaved:  # ours, of a save whose reply was lost
-            self.known, self.known_mark = value, rare.stored
-            self.held.take(renewed)
-            return Saved.NOT_YET
-        rare.not_saved, rare.fallback = None, renewed
-        return Saved.SUPERSEDED
+        # garbage, or tokens that our source does not want, or something else of the user was changed, or ours, of a save
+        # whose reply was lost
+        if value is not BROKEN and rare.stored == self.known_mark:
+            renewed.extra = {**(OAuth2User.from_json_obj(value).extra or {}), **(renewed.extra or {})} or None
+        self.known, self.known_mark = value, rare.stored
+        held.take(renewed)
+        raise SaveError("Another program changed the stored user meanwhile.", kind="transient")
 
     def _report_not_saved(self, error: SaveError) -> None:
         self.held.rare.not_saved = error
@@ -296,10 +314,7 @@ class Refresh:
             await self._use(renewed)
             self.done.end(self.refused)
             while (saved := await self._save(renewed, wait=False)) is Saved.NOT_YET:
-                # a call that was refused has read newer ones
-                if rare.stored != self.known_mark and await self._adopt_newer(renewed) is Saved.SUPERSEDED:
-                    break
-                if self.renew_again is not None:
+                if self.renew_again is not None and rare.stored == self.known_mark:
                     before = self.known_mark
                     renewed = await self._renew_again(self.renew_again, renewed)
                     self.renew_again = None
