@@ -5,7 +5,7 @@ import asyncio
 import gc
 import json
 from collections.abc import AsyncGenerator, Coroutine, Generator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 from threading import Barrier, Event
 from typing import TYPE_CHECKING, Any
 
@@ -135,6 +135,32 @@ async def test_tokens_that_another_loop_could_not_save_for_a_while_never_replace
     over.set()
     await running
     assert practice.provider.reuses == 0
+
+
+class SlowToRelease(MemoryStore):
+    """A store whose lock is free for others before its holder hears so, as on a server."""
+
+    @asynccontextmanager
+    async def lock(self, name: str) -> AsyncGenerator[None, None]:
+        async with super().lock(name):
+            yield
+        await asyncio.sleep(0.2)
+
+
+async def test_a_thread_that_takes_the_lock_at_once_finds_the_new_tokens(practice: Practice) -> None:
+    store = SlowToRelease()
+    await store.user("robin").save(await practice.grant())
+    auth = OAuth2(practice.app, store.user("robin"), clock=practice.clock)
+    await call(practice, auth)
+    practice.clock.now += 1000
+    begin = Barrier(3)
+
+    async def calls() -> None:
+        begin.wait()
+        await call(practice, auth)
+
+    await asyncio.gather(*(asyncio.to_thread(asyncio.run, calls()) for _ in range(3)))
+    assert (practice.refreshes, practice.provider.reuses) == (1, 0)
 
 
 @HELD

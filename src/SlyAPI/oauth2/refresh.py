@@ -143,11 +143,14 @@ class Refresh:
         if self.done.done():
             return
         if renewed is not None:
-            await self._use(renewed)
+            await self._call_hooks(renewed)
         self.done.end(self.refused)
 
     async def _renewed(self) -> OAuth2User | None:
-        """Steps 2 to 4, in the lock: new tokens, saved but not used; None where others are in use already."""
+        """Steps 2 to 4, in the lock: new tokens, saved and in use; None where the hooks are not to hear of them now.
+
+        In use before the lock is free: the next one to have it may be a thread with the same object.
+        """
         held = self.held
         if await self._stored_is_good():
             return None
@@ -242,6 +245,7 @@ class Refresh:
             return self.loop.time() >= limit or not (error.kind == "transient" or self.steps.ending)
 
         if rare.entry is None:
+            self.held.take(renewed)
             return Saved.YES
         try:
             saved = await self.steps.finish(
@@ -260,12 +264,13 @@ class Refresh:
     async def _replace(self, entry: StoredUser, renewed: OAuth2User) -> Saved:
         """One try to save the new tokens. Raises `SaveError`, and what the store raises."""
         rare = self.held.rare
-        if rare.stored != self.known_mark:  # a call that was refused has read newer ones
+        if rare.stored not in (self.known_mark, mark_of(renewed)):  # a call that was refused has read newer ones
             return await self._adopt_newer(renewed)
         try:
             await (entry.save(renewed) if self.known is BROKEN else entry.replace(self.known, renewed))
         except SupersededError as superseded:
             return await self._adopt_newer(renewed, superseded)
+        self.held.take(renewed)
         rare.stored, rare.not_saved, rare.fallback = mark_of(renewed), None, None
         return Saved.YES
 
@@ -292,9 +297,9 @@ class Refresh:
         if value is None:
             if error is not None:
                 self._report_not_saved(error)
+            held.take(renewed)
             return Saved.DELETED
-        # garbage, or tokens that our source does not want, or something else of the user was changed, or ours, of a save
-        # whose reply was lost
+        # garbage, or tokens that our source does not want, or another member was changed, or ours, whose reply was lost
         if value is not BROKEN and rare.stored == self.known_mark:
             renewed.extra = {**(OAuth2User.from_json_obj(value).extra or {}), **(renewed.extra or {})} or None
         self.known, self.known_mark = value, rare.stored
@@ -311,7 +316,8 @@ class Refresh:
         rare = self.held.rare
         _unsaved[self.key] = self
         try:
-            await self._use(renewed)
+            self.held.take(renewed)
+            await self._call_hooks(renewed)
             self.done.end(self.refused)
             while (saved := await self._save(renewed, wait=False)) is Saved.NOT_YET:
                 if self.renew_again is not None and rare.stored == self.known_mark:
@@ -335,17 +341,17 @@ class Refresh:
             if renewed is None:
                 again.end(asyncio.CancelledError())  # its caller begins another refresh, in a lock of its own
                 return before
-            await self._use(renewed)
+            self.held.take(renewed)
+            await self._call_hooks(renewed)
             again.end(self.refused)
         except SlyError as error:
             again.end(error)
             return before
         return renewed
 
-    async def _use(self, renewed: OAuth2User) -> None:
-        """Step 5: uses the new tokens and calls the hooks, which do not wait for this refresh if they call the API."""
+    async def _call_hooks(self, renewed: OAuth2User) -> None:
+        """Step 5: calls the hooks, which do not wait for this refresh if they call the API."""
         held, app = self.held, self.held.source.app
-        held.take(renewed)
         self.joinable = False
         if self.refused is None:
             refreshed(app.token_uri, self.why, renewed.expires_at)
