@@ -88,6 +88,23 @@ async def test_if_what_was_taken_over_is_refused_our_own_refresh_token_is_tried(
     assert len(place.forms) == 4
 
 
+async def test_our_own_refresh_token_is_not_tried_for_tokens_that_came_later(place: Place) -> None:
+    """They may be of another login, perhaps as somebody else, whose end must not bring back the one before it."""
+    store = MemoryStore()
+    api = await stored(place, store)
+    call = await paused_call(place, api)
+    await store.user("alice").save(theirs(place, "theirs"))
+    place.gate.set()
+    await call
+    await store.user("alice").save(theirs(place, "later", -5))
+    place.clock.now += 1000
+    place.answers = [INVALID_GRANT]
+    with pytest.raises(GrantEndedError):
+        await api.get_json("/")
+    assert [form["refresh_token"] for form in place.forms[1:]] == ["refresh-later"]
+    assert (await store.load("alice"))["refresh_token"] == "refresh-later"
+
+
 class Watched(MemoryStore):
     """Notes when a user's lock is taken and released, among the refresh tokens that are sent."""
 
