@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 STORE = ("load", "save", "replace", "lock")
 WRITES = ("save", "replace", "set", "swap")
 REDIS = ("get", "set", "swap", "lease", "release")
-ALL = (*STORE, *REDIS, "token", "reply", "api", "thread")
+ALL = (*STORE, *REDIS, "token", "reply", "api", "thread", "delete", "revoke")
 LEASE = 30.0
 """Seconds for which a leased lock outlives a holder that does not renew it."""
 Strike = Callable[["Scenario", Op], None]
@@ -228,7 +228,7 @@ def _save_answer_lost_and_away(seconds: float) -> Strike:
 def _jump(seconds: float) -> Strike:
     def strike(scenario: "Scenario", op: Op) -> None:
         scenario.universe.say(f"{op.world.name}: the clock jumps by {seconds:g} s")
-        op.world.clock_offset += seconds
+        op.world.process.clock_offset += seconds
 
     return strike
 

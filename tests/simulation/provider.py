@@ -68,6 +68,8 @@ class Provider:
         self._told_new: dict[str, set[str]] = {}
         self._refused_new: dict[str, set[str]] = {}
         self._accepted: set[str] = set()
+        self.revoked_at: dict[str, int] = {}
+        """The last number that was issued before a world's revocation."""
         self._count = 0
 
     def issue(self, grant: Grant | None = None) -> tuple[str, str]:
@@ -100,9 +102,10 @@ class Provider:
                 self._problem("bounded", f"call {call.number} of {world.name} costs {call.token_requests} requests")
         if now < self.wait_until.get(world.name, 0.0):
             self._problem("bounded", f"{world.name} asks again before Retry-After is over")
-        if (world.name, refresh) in self._refused:
+        # two refreshes at once, after a pause beyond the lease: what the first one heard replaces what the second did
+        if (world.name, refresh) in self._refused and not world.paused_for:
             self._problem("bounded", f"{world.name} sends {refresh} again, of which it heard that its grant has ended")
-        at_once = not world.clock_offset and now - self._last_request.get(world.name, -9e9) < 5.0  # a jump ends tokens
+        at_once = not world.process.clock_offset and now - self._last_request.get(world.name, -9e9) < 5.0  # a jump ends tokens
         if len(self._refused_new.get(world.name, ())) > 1 and at_once:
             self._problem("bounded", f"{world.name} asks again, though the API refuses new tokens too")
         self._last_request[world.name] = now
@@ -140,6 +143,16 @@ class Provider:
     def _ended(self, world: World, refresh: str) -> Answer:
         self.universe.say(f"  the provider answers invalid_grant for {refresh}")
         return ENDED
+
+    def revoke(self, world: World, refresh: str) -> Answer:
+        """What a revocation comes to (RFC 7009)."""
+        self.revoked_at[world.name] = self._count
+        if not refresh:
+            self._problem("no credential", f"{world.name} revokes nothing")
+        elif refresh in self.grants:
+            self.grants[refresh].alive = False
+            self.universe.say(f"  the provider ends the grant of {refresh}")
+        return 200, {}, b""
 
     # --- the API ---
 
