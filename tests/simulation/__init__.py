@@ -4,8 +4,8 @@ Worlds      A world is one program: its own copy of the package (`packages`: the
             name, so locks, caches, registries and `ContextVar`s at module level are its own; their contents are put
             back after each run; `atexit` functions are collected), its own event loop and its own clock.
             Or (`Plan.process`) it is one of several event loops of a program, in threads or one after the other.
-Programs    `programs`: calls of the API, refreshes at once, revocations, clients that close, `keep_fresh`; one client for
-            all or one for each.
+Programs    `programs`: calls of the API, refreshes at once, revocations, clients that close, `keep_fresh`; one client
+            for all or one for each.
 Loop        `loop.VirtualLoop` runs real asyncio tasks in virtual time. Within a world, callbacks run in asyncio's
             order. A thread (`asyncio.to_thread`) runs as one step.
 Operations  Whatever worlds share is used by operations (load, save, replace, lock, token request, reply, API call)
