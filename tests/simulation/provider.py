@@ -105,7 +105,7 @@ class Provider:
         # two refreshes at once, after a pause beyond the lease: what the first one heard replaces what the second did
         if (world.name, refresh) in self._refused and not world.paused_for:
             self._problem("bounded", f"{world.name} sends {refresh} again, of which it heard that its grant has ended")
-        at_once = now - self._last_request.get(world.name, -9e9) < 5.0 and not world.process.clock_offset  # its jump ends tokens
+        at_once = now - self._last_request.get(world.name, -9e9) < 5.0 and not world.process.clock_offset
         if len(self._refused_new.get(world.name, ())) > 1 and at_once:
             self._problem("bounded", f"{world.name} asks again, though the API refuses new tokens too")
         self._last_request[world.name] = now
