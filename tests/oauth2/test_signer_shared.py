@@ -137,6 +137,29 @@ async def test_tokens_that_another_loop_could_not_save_for_a_while_never_replace
     assert practice.provider.reuses == 0
 
 
+@pytest.mark.slow  # the five seconds that a save has at the end of a loop
+@pytest.mark.parametrize("due", [False, True])
+async def test_tokens_that_a_loop_could_not_save_before_its_end_are_saved_by_the_next_one(
+    practice: Practice, due: bool
+) -> None:
+    """With new objects, which load the spent ones."""
+    store = Refusing()
+    await store.user("robin").save(await practice.grant())
+    practice.clock.now += 1000
+
+    def program() -> Coroutine[Any, Any, Any]:
+        return call(practice, OAuth2(practice.app, store.user("robin"), clock=practice.clock))
+
+    store.full = True
+    await asyncio.to_thread(asyncio.run, program())
+    store.full = False
+    practice.clock.now += 1000 * due
+    for _ in range(2):
+        await asyncio.to_thread(asyncio.run, program())
+    assert (practice.refreshes, practice.provider.reuses) == (1 + due, 0)
+    assert store.refused > 2
+
+
 class SlowToRelease(MemoryStore):
     """A store whose lock is free for others before its holder hears so, as on a server."""
 

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from tests.simulation.universe import Universe
-from tests.simulation.worlds import OUTSIDE_CALL, World
+from tests.simulation.worlds import OUTSIDE_CALL, Process, World
 
 Answer = tuple[int, dict[str, str], bytes]
 
@@ -29,6 +29,8 @@ class Rotation:
     """Whether the API saw its access token after it was saved."""
     excuse: str = ""
     """Why the new tokens may be lost: nobody could have kept them."""
+    given_up: Process | None = None
+    """The process whose event loop ended while the store refused them: it still has them in memory, others do not."""
     fate: str = ""
     """What became of the program that had them, where that is not an excuse."""
 
@@ -115,7 +117,9 @@ class Provider:
         """What a refresh request comes to."""
         grant, now = self.grants.get(refresh), self.universe.now
         before = [rotation for rotation in self.rotations if rotation.old == refresh]
-        if before and not any(rotation.excuse for rotation in before) and world.name not in self.blind:
+        alive = grant is not None and grant.alive
+        excused = any(r.excuse or r.given_up not in (None, world.process) for r in before)
+        if before and alive and not excused and world.name not in self.blind:
             first = before[0]
             used = f"which {first.world.name} has used up{first.fate}"
             self._problem("sent twice", f"{world.name} sends {refresh}, {used}")

@@ -211,7 +211,9 @@ class Scenario:
         if world.crashed:
             self.provider.excuse(world, "it died")
         elif self.saves_work_from > max(world.gone, (world.asked_to_end or 0.0) + LAST_TRY) - LAST_TRY:
-            self.provider.excuse(world, "its store never worked again")
+            for rotation in self.provider.rotations:
+                if rotation.world is world and not rotation.saved:
+                    rotation.given_up = world.process
         else:
             for rotation in self.provider.rotations:
                 if rotation.world is world and not rotation.saved:
@@ -227,7 +229,7 @@ class Scenario:
         except ValueError:
             return self._problem("stored", f"the file is torn: {text!r:.60}")
         lost = [r for r in self.provider.rotations if r.old == stored]
-        if lost and not any(r.excuse for r in lost) and not self.provider.is_good(stored):
+        if lost and not any(r.excuse or r.given_up for r in lost) and not self.provider.is_good(stored):
             first = lost[0]
             had = f"{first.new} is lost, {first.world.name} had it{first.fate}"
             self._problem("stored", f"{stored} is in the store, {had}")

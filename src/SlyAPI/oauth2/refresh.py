@@ -156,7 +156,7 @@ class Refresh:
             return None
         if held.rare.entry is not None and (held.user.refresh_token or held.source.begins_anew(held.user)):
             await held.rare.entry.check_writable()  # the reply may be the only copy of a rotated token
-        renewed = await self._request()
+        renewed = self._left_unsaved() or await self._request()
         if renewed is None:
             return None
         saved = await self._save(renewed)
@@ -185,6 +185,14 @@ class Refresh:
     async def _load(self) -> None:
         self.known = await self.held.load()
         self.known_mark = self.held.rare.stored
+
+    def _left_unsaved(self) -> OAuth2User | None:
+        """New tokens that a refresh in an event loop that ended could not save; None if they are due again."""
+        held, (mark, left) = self.held, _left.pop(self.key, (None, None))
+        if left is None or mark != held.rare.stored:
+            return None
+        held.take(left)
+        return None if held.is_due() or left.token in self.rejected else left
 
     async def _request(self) -> OAuth2User | None:
         """Step 3: new tokens from the source; None if another program saved others meanwhile."""
@@ -254,6 +262,7 @@ class Refresh:
         except asyncio.CancelledError:
             self.held.take(renewed)
             self._report_not_saved(SaveError("The program ended before the store accepted them."))
+            _left[self.key] = self.known_mark, renewed
             raise
         if isinstance(saved, SaveError):
             self.unsaved.add(mark_of(renewed))
@@ -380,6 +389,8 @@ class Refresh:
 
 _unsaved: dict[Hashable, Refresh] = {}
 """By user, the refresh whose new tokens are not saved yet: other objects of the same user use them too."""
+_left: dict[Hashable, tuple[Secrets | None, OAuth2User]] = {}
+"""By user, new tokens that could not be saved before their event loop ended, and the mark of the spent ones stored."""
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_unsaved.clear)  # they go on in the parent alone, and the store says how
 _notifying: ContextVar[Refresh | None] = ContextVar("_notifying", default=None)
