@@ -125,7 +125,9 @@ class HeldUser:
         return self.due_at <= self.clock()
 
     def ends(self) -> float:
-        """When the token expires, in epoch seconds by our clock."""
+        """When the token expires, in epoch seconds by our clock; an empty one has done so."""
+        if not self.user.token:
+            return -math.inf
         return as_utc(self.timed).timestamp() - self.source.app.clock_skew if self.timed is not None else math.inf
 
     def _note_due(self) -> None:

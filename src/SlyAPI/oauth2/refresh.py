@@ -73,6 +73,8 @@ class Refresh:
         self.known: SecretJson | None = None
         """The store's value before the request, which alone the new tokens may replace."""
         self.known_mark = held.rare.stored
+        self.asked = held.user
+        """The user whose tokens the last request renewed."""
         self.unsaved: set[Secrets] = set()
         """The marks of new tokens whose save failed; the store may have them all the same, if a reply was lost."""
         self.joinable = True
@@ -222,6 +224,7 @@ class Refresh:
 
     async def _ask_source(self) -> OAuth2User:
         held = self.held
+        self.asked = held.user
         try:
             return await held.source.new_tokens(self.client, held.user, held.clock())
         except IdentityError as error:
@@ -253,6 +256,8 @@ class Refresh:
             return self.loop.time() >= limit or not (error.kind == "transient" or self.steps.ending)
 
         if rare.entry is None:
+            if self.held.user is not self.asked:
+                return Saved.SUPERSEDED  # by one that the program gave meanwhile
             self.held.take(renewed)
             return Saved.YES
         try:
