@@ -26,7 +26,7 @@ LEFT_OUT = {
     **{f"{type(pages).__name__}.after": "called by a walk; test_secrets.py has it" for pages in PAGES},
     "Page.value": "given a page by its method `after`",
     **dict.fromkeys(("Pages", "asyncy:unmanage_async_context"), "abstract, or a context of the caller's"),
-    **dict.fromkeys(("KeyringStore", "PostgresStore", "RedisStore"), "stores/ has them, with their servers"),
+    **dict.fromkeys(("KeyringStore", "PostgresStore", "RedisStore"), "test_secrets_of_servers.py has them"),
 }
 """Names, and the beginnings of names of methods, with the reason."""
 TELLING = [
