@@ -36,9 +36,18 @@ from hypothesis import HealthCheck, settings
 ROOT = Path(__file__).parent.parent
 SURVIVORS = ROOT / ".tests" / "mutation"
 PATIENCE = 60.0
-"""Seconds after which tests that wait for what will not come count as failed; with a change, ten times the usual."""
+"""Seconds after which tests that wait for what will not come count as failed; with a change, eight times the usual."""
 MEMORY = 4 << 30
 """Bytes after which a loop that no longer ends gets no more, and the rest of the machine lives on."""
+REFRESH = [
+    "tests/oauth2/test_signer_refresh.py",
+    "tests/oauth2/test_signer_edges.py",
+    "tests/oauth2/test_signer_keeps.py",
+    "tests/oauth2/test_signer_superseded.py",
+    "tests/oauth2/test_signer_shared.py",
+    "tests/oauth2/test_refused_refresh.py",
+    "tests/oauth2/test_remembered.py",
+]
 TESTS_OF = {
     "oauth2/token_endpoint": [
         "tests/oauth2/test_token_endpoint.py",
@@ -46,9 +55,9 @@ TESTS_OF = {
         "tests/oauth2/test_ended_or_passing.py",
         "tests/oauth2/test_token_endpoint_hostile.py",
     ],
-    "tokens/user": ["tests/tokens/test_user.py", "tests/oauth2/test_token_endpoint.py"],
+    "tokens/user": ["tests/tokens/test_user.py", "tests/oauth2/test_token_endpoint.py", "tests/oauth2/test_subject.py"],
     "tokens/user_json": ["tests/tokens/test_user.py", "tests/oauth2/test_token_endpoint.py"],
-    "json_file": ["tests/test_json_file.py"],
+    "json_file": ["tests/test_json_file.py", "tests/stores/test_file.py"],
     "stores/file": ["tests/stores/test_file.py", "tests/stores/test_contract.py::TestFileStore"],
     "stores/file_lock": ["tests/stores/test_file_lock.py"],
     "oauth2/signer": [
@@ -59,13 +68,11 @@ TESTS_OF = {
         "tests/oauth2/test_revocation.py",
         "tests/oauth2/test_for_resource.py",
     ],
-    "oauth2/refresh": [
-        "tests/oauth2/test_signer_refresh.py",
-        "tests/oauth2/test_signer_edges.py",
-        "tests/oauth2/test_signer_keeps.py",
-        "tests/oauth2/test_signer_superseded.py",
-        "tests/oauth2/test_remembered.py",
-    ],
+    "oauth2/refresh": REFRESH,
+    "oauth2/held_user": REFRESH,
+    "oauth2/saving": REFRESH,
+    "oauth2/outcome": REFRESH,
+    "oauth2/learned": REFRESH,
     "redirect/loopback": ["tests/redirect/test_loopback.py"],
     "redirect/loopback_http": ["tests/redirect/test_loopback_http.py"],
     "redirect/loopback_address": ["tests/redirect/test_loopback_address.py", "tests/redirect/test_loopback.py"],
@@ -81,6 +88,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python tests/mutation.py", description=__doc__)
     parser.add_argument("modules", nargs="*", metavar="MODULE")
     parser.add_argument("--every", type=int, default=1, help="try each N-th change only (default: all)")
+    parser.add_argument("--again", action="store_true", help="try only what survived last time, in the same source")
     given = parser.parse_args()
     SURVIVORS.mkdir(parents=True, exist_ok=True)
     rows: list[tuple[int, int]] = []
@@ -90,7 +98,7 @@ def main() -> int:
         settle_in(copy)
         for module in given.modules or TESTS_OF:
             begun = time.monotonic()
-            found = in_fork(Trials(module, given.every).run)
+            found = in_fork(Trials(module, given.every, given.again).run)
             if found is None:
                 say(f"{module}: its tests fail as they are")
                 return 2
@@ -123,10 +131,19 @@ def in_fork(work: Callable[[], tuple[int, int] | None]) -> tuple[int, int] | Non
 class Trials:
     """One module's changes, as a plugin of the pytest that has collected its tests: each is tried in a fork of it."""
 
-    def __init__(self, module: str, every: int = 1) -> None:
+    def __init__(self, module: str, every: int, again: bool) -> None:
         self.every = every
+        self.again: set[int] | None = None
+        if again:
+            numbers = re.findall(r"^\+\+\+.*\((\d+)\)$", self.diff(module).read_text("utf-8"), re.M)
+            self.again = set(map(int, numbers))
         self.module, self.path = module, Path("src", "SlyAPI", f"{module}.py").resolve()
         self.found: tuple[int, int] | None = None
+
+    @staticmethod
+    def diff(module: str) -> Path:
+        """The changes of a module that survived, each with its number."""
+        return SURVIVORS / f"{module.replace('/', '.')}.diff"
 
     def run(self) -> tuple[int, int] | None:
         """How many changes were tried, and how many survived; None where the tests fail without any."""
@@ -139,7 +156,7 @@ class Trials:
         sys.dont_write_bytecode = False
         if session.items and passes(lambda: run_items(session)) and passes(lambda: run_anew(self.module)):
             sys.dont_write_bytecode = True  # from here on: two changes within a second would look alike to the cache
-            self.found = self._try_all(session, 5 + 10 * (time.monotonic() - begun))
+            self.found = self._try_all(session, 5 + 4 * (time.monotonic() - begun))
         return True
 
     def _try_all(self, session: Any, patience: float) -> tuple[int, int]:
@@ -147,9 +164,11 @@ class Trials:
         functions = [found for found in gc.get_objects() if isinstance(found, FunctionType)]
         ours = [found for found in functions if found.__code__.co_filename == str(self.path)]
         gc.freeze()  # a fork copies no memory only for being looked at
-        with open(SURVIVORS / f"{self.module.replace('/', '.')}.diff", "w", encoding="utf-8") as diff:
+        with open(self.diff(self.module), "w", encoding="utf-8") as diff:
             for mutant in itertools.islice(mutants(source), 0, None, self.every):
                 tried += 1
+                if self.again is not None and tried not in self.again:
+                    continue
                 changed = changed_functions(source, mutant, str(self.path))
                 if changed is not None:
                     places = [(found, changed.get(place_of(found.__code__))) for found in ours]

@@ -138,6 +138,31 @@ def test_a_token_told_twice_is_found_beside_an_object_that_is_closed_before() ->
         read(b'{"user": {"access_token": "a"}, "access_token": "x", "access_token": "y"}')
 
 
+@pytest.mark.parametrize("body", [b"access_token=x&note=\\", b'access_token=x&note="error""error"'])
+def test_a_form_may_look_like_json_that_repeats_a_member(body: bytes) -> None:
+    assert read(body).token == "x"
+
+
+def test_a_member_that_is_repeated_in_another_spelling_is_found() -> None:
+    with pytest.raises(BadReplyError):
+        read(b'{"access_token": "x", "access_\\u0074oken": "y"}')
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "description"),
+    [
+        ({"errorType": "first", "type": "second"}, "first", "Below."),
+        ({"type": "first", "status": "second", "message": "Within."}, "first", "Within."),
+        ({"resource": "Token", "field": "code", "code": "invalid"}, "Token code invalid", "Below."),
+    ],
+)
+def test_what_is_said_within_an_error_comes_before_what_is_said_beside_it(
+    error: dict[str, str], code: str, description: str
+) -> None:
+    found = refused(400, {"error_description": "Below.", "error": error})
+    assert (found.error, found.error_description) == (code, description)
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -189,6 +214,7 @@ OTHER_WAY: list[tuple[int, dict[str, Any], bool]] = [
     *((status, {}, False) for status in (404, 429, 500)),
     (400, {"error": "invalid_request"}, True),
     (400, {"error": "Invalid_Request"}, True),
+    *((status, {"error": "incorrect_client"}, status == 200) for status in (200, 404, 422)),
     (400, {"error": "of_their_own", "error_description": "Unknown client"}, True),
     (400, {"error": "invalid_request", "error_description": "The code has expired"}, False),
     (400, {"error": "invalid_request", "error_description": "redirect_uri does not match"}, False),

@@ -217,7 +217,7 @@ def _error_of(answer: Mapping[str, Any]) -> tuple[str, str]:
 def _what_helps(reply: Reply, code: str, description: str, refreshing: bool) -> tuple[Kind, str]:
     status, code = reply.status, code.casefold()
     text = f"{code} {description}".casefold()
-    final = code == "invalid_grant" or any(word in text for word in ("invalid", "expired", "revoked"))
+    final = any(word in text for word in ("invalid", "expired", "revoked"))
     passing = re.search(_RATE_LIMITED, text) or (not final and re.search(_PASSING, text))
     if code == "use_dpop_nonce" or status in _TRANSIENT or status >= 500 or passing:
         return "transient", "Nothing is lost; try again later."

@@ -59,7 +59,7 @@ class Address:
     def hosts(self) -> frozenset[str]:
         """The Host headers that a browser sends for this URI, in lower case (RFC 9110 §7.2)."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return frozenset({f"{host}:{self.port}"} | ({host} if self.port == 80 else set()))
+        return frozenset([f"{host}:{self.port}", host] if self.port == 80 else [f"{host}:{self.port}"])
 
 
 def check_redirect_uri(uri: str) -> None:
@@ -102,12 +102,12 @@ def listening_sockets(
     if not 0 <= port <= 65535:
         raise ConfigError(f"{port} is not a port.", next_step="Choose a port from 1 to 65535.")
     hosts = _addresses(address, bind)
-    for attempt in range(_TRIES):
+    for left in reversed(range(_TRIES)):
         try:
             return _listen_on_all(hosts, port)
         except OSError as error:
             # A port that is free on 127.0.0.1 may be in use on ::1; for port 0 try another one.
-            if port == 0 and error.errno == errno.EADDRINUSE and attempt < _TRIES - 1:
+            if left and port == 0 and error.errno == errno.EADDRINUSE:
                 continue
             raise _cannot_listen(hosts, port, error) from error
     raise AssertionError("unreachable")
