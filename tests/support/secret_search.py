@@ -5,6 +5,7 @@ The rule: a secret counts as shown when its core is, however what surrounds it i
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import pickle
 import pprint
@@ -201,6 +202,13 @@ def _stack(frame: FrameType | None) -> Iterator[str]:
         frame = frame.f_back
 
 
+def _lost(lost: sys.UnraisableHookArgs) -> Iterator[str]:
+    """What Python reports of an error that nobody can catch, as in a finalizer."""
+    yield f"{lost.err_msg} {lost.object!r}"
+    if lost.exc_value is not None:
+        yield from told_by(lost.exc_value)
+
+
 @contextmanager
 def watching() -> Iterator[Watched]:
     """Hears every logger at DEBUG, every warning, and the running loop in debug mode, where each step is slow."""
@@ -210,15 +218,18 @@ def watching() -> Iterator[Watched]:
     for logger in levels:
         logger.setLevel(logging.DEBUG)
     root.addHandler(ear)
-    loop = asyncio.get_running_loop()
+    loop, unraisable = asyncio.get_running_loop(), sys.unraisablehook
     loop.set_debug(True)
     loop.slow_callback_duration = 0.0
     try:
         with warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always")
+            sys.unraisablehook = lambda lost: watched.texts.extend(_lost(lost))
             yield watched
+            gc.collect(1)  # only then it is known that an error was never retrieved, a file never closed
             watched.texts += [str(warning.message) for warning in warned]
     finally:
+        sys.unraisablehook = unraisable
         loop.set_debug(False)
         root.removeHandler(ear)
         for logger, level in levels.items():
