@@ -351,7 +351,7 @@ def test_the_time_limit_holds_for_both_waits_together_for_the_process_and_for_th
 
     async def both() -> list[float]:
         await asyncio.sleep(3.0)  # the time of an event loop seldom begins at 0
-        return await asyncio.gather(waits(10.0), waits(15.0))
+        return list(await asyncio.gather(waits(10.0), waits(15.0)))
 
     assert virtual_time.run(both()) == pytest.approx([13.0, 18.0], abs=0.3)
 
