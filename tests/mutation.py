@@ -283,6 +283,10 @@ def mutants(source: str) -> Iterator[str]:
                 yield mutant
 
 
+_FLAGS = r"[^-*/%<>&]*\b(?:O_|LOCK_)[^-*/%<>&]*"
+"""The system's flags, put together."""
+
+
 def code_of(source: str) -> str:
     """The code as far as a change of it can mean something; "" for what is not Python.
 
@@ -307,16 +311,17 @@ def code_of(source: str) -> str:
             node.annotation = ast.Constant(None)
         if isinstance(node, ast.Constant) and is_limit(node.value):
             node.value = "a limit"
-        if isinstance(node, ast.BinOp) and re.search(r"\bos\.O_|\bfcntl\.LOCK_", ast.unparse(node)):
-            node.op = ast.BitOr() if isinstance(node.op, ast.Add | ast.BitXor) else node.op
+        if isinstance(node, ast.BinOp) and re.fullmatch(_FLAGS, flags := ast.unparse(node)):
+            node.left, node.op = ast.Constant(" ".join(re.findall(r"\w+", flags))), ast.BitOr()
+            node.right = ast.Constant(0)
     return ast.dump(tree)
 
 
 def is_limit(value: object) -> bool:
-    """Whether a number is one of seconds or bytes or so: not 0 to 4, and no HTTP status."""
+    """Whether a number is one of seconds or bytes or so: not 0 to 4, and no HTTP status but also a power of two."""
     if isinstance(value, float):
         return value != 0
-    return isinstance(value, int) and (4 < value < 100 or value >= 600)
+    return isinstance(value, int) and (4 < value < 100 or value >= 600 or value in (128, 256, 512))
 
 
 def passes(run: Callable[[], int], patience: float = PATIENCE) -> bool:

@@ -90,6 +90,23 @@ def test_a_file_that_is_no_json_is_named_for_what_it_is(tmp_path: Path, raw: byt
     assert path.read_bytes() == raw
 
 
+def test_nothing_of_a_file_that_is_refused_is_in_a_frame_of_the_traceback(
+    file: Path, told_by: Callable[[BaseException], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file.write_text('{"token": "s3cret')
+    with pytest.raises(CredentialsError) as unread:
+        read_json_file(file)
+    monkeypatch.setattr(os, "fsync", fail(errno.EIO))
+    with pytest.raises(SaveError) as unsaved:
+        write_json_file(file, {"token": "s3cret"})
+    assert "s3cret" not in told_by(unread.value) + told_by(unsaved.value)
+
+
+def test_a_system_without_pipes_that_block_reads_files_too(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "O_NONBLOCK")  # as on Windows
+    assert read_json_file(file) == OLD
+
+
 def test_no_file_is_a_file_not_found(tmp_path: Path) -> None:
     for path in (tmp_path / "user.json", tmp_path / "no" / "user.json"):
         with pytest.raises(CredentialsNotFoundError, match="does not exist") as caught:
@@ -136,7 +153,10 @@ def test_a_path_that_only_looks_a_little_like_content_is_named(tmp_path: Path, n
     assert name in str(relative.value)
 
 
-@pytest.mark.parametrize("text", [json.dumps(OLD), "\n" + json.dumps(OLD, indent=4), "\ufeff" + json.dumps(OLD)])
+PEM = "-----BEGIN PRIVATE KEY-----\ns3cret"
+
+
+@pytest.mark.parametrize("text", [json.dumps(OLD), "\n" + json.dumps(OLD, indent=4), "\ufeff" + json.dumps(OLD), PEM])
 def test_content_that_is_given_as_a_path_is_not_quoted(text: str) -> None:
     with pytest.raises(CredentialsError) as caught:
         read_json_file(text)
@@ -419,6 +439,13 @@ def test_a_file_of_a_stranger_is_not_trusted_where_there_are_accounts(
         monkeypatch.delattr(os, "geteuid")
     assert is_trusted(file, 12345) is trusted
     assert is_trusted(file, file.stat().st_uid)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a folder away")
+def test_a_file_of_root_is_trusted_wherever_it_lies(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.chown(file.parent, ME, ME)
+    monkeypatch.setattr(os, "geteuid", lambda: ME)
+    assert is_trusted(file, 0)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file away")

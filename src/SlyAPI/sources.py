@@ -58,6 +58,7 @@ def kubernetes(path: StrPath = KUBERNETES) -> Source:
     return from_file(path)
 
 
+@clean_traceback
 def from_command(argv: Sequence[str], *, timeout: float = COMMAND_TIMEOUT) -> Source:
     """What a command prints on its stdout. It is run without a shell; `timeout` in seconds.
 

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Generic, Literal, NamedTuple, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 from ..errors import (
@@ -71,8 +71,8 @@ class GrantOptions:
 
 
 U = TypeVar("U")
-Save = Callable[[U], Awaitable[None] | None]
-"""Makes the tokens durable. Raises `SaveError`."""
+Save = Callable[[U], Coroutine[Any, Any, None]]
+"""Makes the tokens durable. Raises `SaveError`. A coroutine, so that type checkers find a call without `await`."""
 
 
 class Answer(NamedTuple):
@@ -267,9 +267,7 @@ async def _by_paste(ask: Ask[U], redirect_uri: str, options: GrantOptions, conso
 async def _exchanged(question: Question[U], code: str, save: Save[U], console: Console) -> U:
     async with waiting(console, "Exchanging the code for tokens"):
         user = await question.exchange(code)
-    saving = save(user)
-    if saving is not None:
-        await saving
+    await save(user)
     return user
 
 

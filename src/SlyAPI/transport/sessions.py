@@ -104,6 +104,8 @@ def shared_sessions() -> Sessions:
 _USES: "weakref.WeakKeyDictionary[aiohttp.ClientSession, set[asyncio.Future[None]]]" = weakref.WeakKeyDictionary()
 _BARE: "weakref.WeakKeyDictionary[aiohttp.ClientSession, aiohttp.ClientSession]" = weakref.WeakKeyDictionary()
 """By the caller's session, ours on its connections."""
+_KEPT_OPEN: "weakref.WeakSet[aiohttp.ClientSession]" = weakref.WeakSet()
+"""The callers' sessions whose connections are ours to close, should they be closed meanwhile."""
 _ELSEWHERE: "weakref.WeakKeyDictionary[aiohttp.ClientSession, Sessions]" = weakref.WeakKeyDictionary()
 """By the caller's session at one socket, those for all other servers."""
 
@@ -113,7 +115,7 @@ class bare_session:
 
     A client at a socket of its own (`UnixConnector`) lends none, since all its requests reach that one server.
     It has none of the client's headers, cookies, credentials, base URL and middlewares, which are meant for an API.
-    `Sessions` does not close it within the block: losing a token reply can end a grant.
+    The connections stay open within the block, whenever the client is closed: losing a token reply can end a grant.
     """
 
     def __init__(self, client: "aiohttp.ClientSession | None") -> None:
@@ -130,16 +132,37 @@ class bare_session:
             session = self._client = sessions.join(self._client).session
         else:
             session = _on_same_connector(self._client)
+            _keep_open(self._client)
+        self._connector = session.connector
         self._use = asyncio.get_running_loop().create_future()
         _USES.setdefault(self._client, set()).add(self._use)
         return session
 
     async def __aexit__(self, *_: object) -> None:
         assert self._client is not None
-        _USES[self._client].discard(self._use)
+        uses = _USES[self._client]
+        uses.discard(self._use)
         self._use.cancel()
         if self._sessions is not None:
             await self._sessions.leave(self)
+        elif not uses and _end_keeping(self._client) and self._client.closed and self._connector is not None:
+            await self._connector.close()
+
+
+def _keep_open(client: "aiohttp.ClientSession") -> None:
+    """Lets the caller close the session, which closes its connections, only after our requests on them."""
+    if client.connector_owner:
+        client._connector_owner = False  # aiohttp has no public name for it
+        _KEPT_OPEN.add(client)
+
+
+def _end_keeping(client: "aiohttp.ClientSession") -> bool:
+    """Whether the session's connections were kept open, which are its own again."""
+    if client not in _KEPT_OPEN:
+        return False
+    _KEPT_OPEN.discard(client)
+    client._connector_owner = True
+    return True
 
 
 def _at_one_socket(client: "aiohttp.ClientSession") -> bool:
