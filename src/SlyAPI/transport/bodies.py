@@ -23,6 +23,9 @@ Total = Callable[[int | None], object]
 """Called with the size (None: unknown) whenever a body starts at its first byte; tqdm's `bar.reset` fits."""
 
 _PIECE = 1 << 18
+"""Bytes that are read of a file at once: each reading takes a thread."""
+_SENT = 1 << 16
+"""Bytes that are sent at once, for which a time limit holds."""
 _BINARY = "application/octet-stream"
 
 
@@ -200,8 +203,8 @@ class _Bytes:
         self._raw = raw
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:
-        for at in range(0, len(self._raw), _PIECE):
-            yield self._raw[at : at + _PIECE]
+        for at in range(0, len(self._raw), _SENT):
+            yield self._raw[at : at + _SENT]
 
 
 class _Gzip:
