@@ -47,6 +47,7 @@ REFRESH = [
     "tests/oauth2/test_signer_shared.py",
     "tests/oauth2/test_refused_refresh.py",
     "tests/oauth2/test_remembered.py",
+    "tests/oauth2/test_callers_session.py",
 ]
 TESTS_OF = {
     "oauth2/token_endpoint": [
@@ -67,12 +68,14 @@ TESTS_OF = {
         "tests/oauth2/test_dpop.py",
         "tests/oauth2/test_revocation.py",
         "tests/oauth2/test_for_resource.py",
+        "tests/oauth2/test_profile.py",
+        "tests/oauth2/test_grant_again.py",
     ],
     "oauth2/refresh": REFRESH,
     "oauth2/held_user": REFRESH,
     "oauth2/saving": REFRESH,
     "oauth2/outcome": REFRESH,
-    "oauth2/learned": REFRESH,
+    "oauth2/learned": ["tests/oauth2/test_learned.py", *REFRESH],
     "redirect/loopback": ["tests/redirect/test_loopback.py"],
     "redirect/loopback_http": ["tests/redirect/test_loopback_http.py"],
     "redirect/loopback_address": ["tests/redirect/test_loopback_address.py", "tests/redirect/test_loopback.py"],
