@@ -472,12 +472,13 @@ ME, OWNER_OF_FOLDER, STRANGER = 54321, 23456, 12345
 def test_only_its_owner_the_folders_and_root_replace_a_file_in_a_sticky_folder(
     file: Path, folder_mode: int, file_of: int, folder_of: int, me: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """unlink(2), EPERM."""
+    """unlink(2), EPERM. Root may, and does not where somebody may have planted the file."""
     file.parent.chmod(folder_mode)
     os.chown(file, file_of, file_of)
     os.chown(file.parent, folder_of, folder_of)
     monkeypatch.setattr(os, "geteuid", lambda: me)
-    if folder_mode & stat.S_ISVTX and me not in (0, file_of, folder_of):
+    planted = folder_mode & stat.S_IWOTH and me == 0 and file_of != folder_of
+    if planted or (folder_mode & stat.S_ISVTX and me not in (0, file_of, folder_of)):
         with pytest.raises(SaveError, match="belongs to another account"):
             check_writable(file)
     else:
