@@ -496,3 +496,14 @@ async def test_an_api_error_from_an_aiohttp_response_is_made_as_in_0_6(serve: Se
         with pytest.raises(ApiError) as caught:
             raise await ApiError.from_resposnse(response)
     assert (caught.value.status, caught.value.reason, caught.value.response) == (410, "gone", response)
+
+
+@pytest.mark.parametrize("way", ["get_json", "post_json", "get", "paginated"])
+@pytest.mark.parametrize("status", [201, 202, 203, 205, 300, 302, 304])
+async def test_a_reply_without_json_is_named_by_its_status(serve: Serve, status: int, way: str) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(status=status)
+
+    api = api_of(await serve(answer))
+    with pytest.raises(BadReplyError, match=f"HTTP {status}"):
+        await (api.get("/", returns=dict[str, int]) if way == "get" else getattr(api, way)("/"))

@@ -79,10 +79,10 @@ loads: Loads = _first
 
 
 @errors.clean_traceback
-def read_json(body: bytes, request: Request, encoding: str = "utf-8") -> Any:
+def read_json(body: bytes, request: Request, encoding: str = "utf-8", status: int = 200) -> Any:
     """The JSON value in the reply to `request`; `encoding` counts where the body is not in one of Unicode.
 
-    Raises `BadReplyError`, which quotes nothing of the body.
+    `status` is for the message, where it is another one. Raises `BadReplyError`, which quotes nothing of the body.
     """
     try:
         return loads(body)
@@ -92,8 +92,9 @@ def read_json(body: bytes, request: Request, encoding: str = "utf-8") -> Any:
         return json.loads(in_unicode(body, encoding))
     except (ValueError, RecursionError) as error:
         problem = _problem(body, error)
+    shown = "" if status == 200 else f" (HTTP {status})"
     raise BadReplyError(
-        f"{request.name}: the body of the reply is {problem}.",
+        f"{request.name}: the body of the reply{shown} is {problem}.",
         next_step="Check the address; if it is right, try again later.",
     )
 
@@ -104,7 +105,7 @@ def read_reply(reply: Reply, request: Request) -> Any:
         return loads(reply.body)
     except (ValueError, RecursionError):
         pass
-    return read_json(reply.body, request, reply.encoding)
+    return read_json(reply.body, request, reply.encoding, reply.status)
 
 
 def in_unicode(body: bytes, encoding: str) -> str | bytes:
