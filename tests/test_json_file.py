@@ -442,15 +442,16 @@ ME, OWNER_OF_FOLDER, STRANGER = 54321, 23456, 12345
 @pytest.mark.parametrize("file_of", [ME, STRANGER])
 @pytest.mark.parametrize("folder_of", [ME, OWNER_OF_FOLDER])
 @pytest.mark.parametrize("me", [ME, 0])
-def test_only_its_owner_the_folders_and_root_replace_a_file_in_a_sticky_folder(
+def test_a_strangers_file_is_replaced_where_that_is_possible_and_gives_it_nothing(
     file: Path, folder_mode: int, file_of: int, folder_of: int, me: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """unlink(2), EPERM."""
+    """unlink(2), EPERM; root's new file would go to the stranger, who could leave the old one there."""
     file.parent.chmod(folder_mode)
     os.chown(file, file_of, file_of)
     os.chown(file.parent, folder_of, folder_of)
     monkeypatch.setattr(os, "geteuid", lambda: me)
-    if folder_mode & stat.S_ISVTX and me not in (0, file_of, folder_of):
+    planted = me == 0 and folder_mode & stat.S_IWOTH and file_of != folder_of
+    if planted or (folder_mode & stat.S_ISVTX and me not in (0, file_of, folder_of)):
         with pytest.raises(SaveError, match="belongs to another account"):
             check_writable(file)
     else:
