@@ -26,8 +26,10 @@ _LARGEST = 1 << 20  # a megabyte: credentials files have a few hundred bytes
 
 
 @clean_traceback
-def read_json_file(path: StrPath, *, made_with: str = "") -> Any:
+def read_json_file(path: StrPath, *, made_with: str = "", is_client: bool = False) -> Any:
     """The JSON value in the file at `path`; `made_with` is the command that writes such a file, for its absence.
+
+    A client's file, which names where codes and tokens go, is not taken from an account that could leave it there.
 
     Raises `CredentialsNotFoundError` if there is no file; `CredentialsError` for a folder, a pipe, an empty or huge
     file, bytes that are not UTF-8, text that is not JSON, and another account's link in a shared folder;
@@ -36,6 +38,8 @@ def read_json_file(path: StrPath, *, made_with: str = "") -> Any:
     """
     try:
         raw = read_regular(path)
+        if is_client:
+            refuse_planted_file(path)
     except FileNotFoundError:
         import shlex  # shell prompts run `show`, which reads files by this module
 
