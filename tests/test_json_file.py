@@ -90,6 +90,23 @@ def test_a_file_that_is_no_json_is_named_for_what_it_is(tmp_path: Path, raw: byt
     assert path.read_bytes() == raw
 
 
+def test_nothing_of_a_file_that_is_refused_is_in_a_frame_of_the_traceback(
+    file: Path, told_by: Callable[[BaseException], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file.write_text('{"token": "s3cret')
+    with pytest.raises(CredentialsError) as unread:
+        read_json_file(file)
+    monkeypatch.setattr(os, "fsync", fail(errno.EIO))
+    with pytest.raises(SaveError) as unsaved:
+        write_json_file(file, {"token": "s3cret"})
+    assert "s3cret" not in told_by(unread.value) + told_by(unsaved.value)
+
+
+def test_a_system_without_pipes_that_block_reads_files_too(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "O_NONBLOCK")  # as on Windows
+    assert read_json_file(file) == OLD
+
+
 def test_no_file_is_a_file_not_found(tmp_path: Path) -> None:
     for path in (tmp_path / "user.json", tmp_path / "no" / "user.json"):
         with pytest.raises(CredentialsNotFoundError, match="does not exist") as caught:
@@ -136,7 +153,10 @@ def test_a_path_that_only_looks_a_little_like_content_is_named(tmp_path: Path, n
     assert name in str(relative.value)
 
 
-@pytest.mark.parametrize("text", [json.dumps(OLD), "\n" + json.dumps(OLD, indent=4), "\ufeff" + json.dumps(OLD)])
+PEM = "-----BEGIN PRIVATE KEY-----\ns3cret"
+
+
+@pytest.mark.parametrize("text", [json.dumps(OLD), "\n" + json.dumps(OLD, indent=4), "\ufeff" + json.dumps(OLD), PEM])
 def test_content_that_is_given_as_a_path_is_not_quoted(text: str) -> None:
     with pytest.raises(CredentialsError) as caught:
         read_json_file(text)
@@ -421,6 +441,13 @@ def test_a_file_of_a_stranger_is_not_trusted_where_there_are_accounts(
     assert is_trusted(file, file.stat().st_uid)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a folder away")
+def test_a_file_of_root_is_trusted_wherever_it_lies(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.chown(file.parent, ME, ME)
+    monkeypatch.setattr(os, "geteuid", lambda: ME)
+    assert is_trusted(file, 0)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file away")
 @pytest.mark.parametrize("of_lower_number", [False, True])
 def test_roots_rewrite_leaves_the_file_to_its_owner(
@@ -442,15 +469,15 @@ ME, OWNER_OF_FOLDER, STRANGER = 54321, 23456, 12345
 @pytest.mark.parametrize("file_of", [ME, STRANGER])
 @pytest.mark.parametrize("folder_of", [ME, OWNER_OF_FOLDER])
 @pytest.mark.parametrize("me", [ME, 0])
-def test_a_strangers_file_is_replaced_where_that_is_possible_and_gives_it_nothing(
+def test_only_its_owner_the_folders_and_root_replace_a_file_in_a_sticky_folder(
     file: Path, folder_mode: int, file_of: int, folder_of: int, me: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """unlink(2), EPERM; root's new file would go to the stranger, who could leave the old one there."""
+    """unlink(2), EPERM. Root may, and does not where somebody may have planted the file."""
     file.parent.chmod(folder_mode)
     os.chown(file, file_of, file_of)
     os.chown(file.parent, folder_of, folder_of)
     monkeypatch.setattr(os, "geteuid", lambda: me)
-    planted = me == 0 and folder_mode & stat.S_IWOTH and file_of != folder_of
+    planted = folder_mode & stat.S_IWOTH and me == 0 and file_of != folder_of
     if planted or (folder_mode & stat.S_ISVTX and me not in (0, file_of, folder_of)):
         with pytest.raises(SaveError, match="belongs to another account"):
             check_writable(file)

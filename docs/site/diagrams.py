@@ -50,7 +50,7 @@ def refresh() -> str:
     drawing = Drawing(
         "One refresh",
         "Calls whose token is due or refused wait for one refresh per user and event loop. It locks the user's "
-        "entry, loads it, sends the token request, saves, unlocks, uses the new tokens, and runs on_refresh; then "
+        "entry, loads it, sends the token request, saves, uses the new tokens, unlocks, and runs on_refresh; then "
         "the calls go on. A cancel does not interrupt the token request, the save and the hook. Other threads, "
         "processes and machines wait for the lock, load, and find the new tokens. If the store refuses the save, the"
         " calls go on with the new tokens and the save is tried again while the lock is kept.",
@@ -60,7 +60,7 @@ def refresh() -> str:
         drawing.arrow((x + 32, 36), (152, 66) if x != 120 else (152, 64))
     drawing.text(282, 20, "~the token is due, or")
     drawing.text(282, 36, "~the API refused it")
-    steps = ["refresh", "lock", "load", "token request", "save", "unlock", "use", "on_refresh"]
+    steps = ["refresh", "lock", "load", "token request", "save", "use", "unlock", "on_refresh"]
     for number, step in enumerate(steps):
         kind = "green" if step in ("token request", "save", "on_refresh") else "blue" if step == "lock" else "box"
         drawing.box(72, 66 + 50 * number, 160, 32, [step], kind)

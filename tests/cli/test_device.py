@@ -14,6 +14,7 @@ import pytest
 from SlyAPI.cli.main import main
 from SlyAPI.flow.device import grouped, time_left
 from SlyAPI.flow.qr_code import qr_lines
+from SlyAPI.stores import store_at
 from SlyAPI.testing import GRANT_TYPES
 from tests.support.place import Place, place_at, secrets_in
 
@@ -44,6 +45,17 @@ async def test_a_code_is_shown_and_the_user_file_written_after_the_consent(place
     assert json.loads(ended.out)["scopes"] == ["weather.read", "notes"]
     assert place.reads("user.json")["refresh_token"]
     assert not secrets_in(place, ended.err)
+
+
+@pytest.mark.parametrize("url", ["sqlite:users.db", "file:users"])
+@pytest.mark.parametrize("way", ["--device", "--client-credentials"])
+async def test_what_was_granted_is_in_the_store(place: Place, way: str, url: str) -> None:
+    ended = await place.runs("grant", "app.json", "notes", way, "--store", url, "--name", "alice")
+    assert ended.code == 0, ended
+    user = await store_at(f"{url.partition(':')[0]}:{place.folder / url.partition(':')[2]}").user("alice").load()
+    assert user.scopes == ["notes"]
+    taken = await place.runs("grant", "app.json", "notes", way, "--store", url, "--name", "alice")
+    assert taken.code == 9, taken
 
 
 async def test_a_person_who_declines_ends_it_with_4_and_a_code_that_ran_out_with_5(place: Place) -> None:

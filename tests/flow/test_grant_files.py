@@ -1,6 +1,7 @@
 """grant and its two files: what is refused before a browser opens, what stays, what `--if-needed` means."""
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import socket
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from SlyAPI.stores.file_lock import write_turn
 from tests.support.place import Place, failure
 
 
@@ -168,3 +170,17 @@ async def test_if_needed_does_not_take_a_broken_network_for_the_end_of_a_grant(p
     failure(place, await place.grants("--if-needed"), 7, "user.json was not changed")
     assert place.reads("user.json") == before
     assert place.browser.opened == []
+
+
+async def test_a_user_file_is_not_replaced_between_the_comparison_and_the_rename_of_a_refresh(place: Place) -> None:
+    """Which would then undo the grant."""
+    before = place.user()
+    with write_turn(str(place.folder)):
+        granting = asyncio.create_task(place.grants("--force"))
+        while "token" not in {seen.endpoint for seen in place.provider.log}:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        done, _ = await asyncio.wait([granting], timeout=0.5)
+        assert not done
+        assert place.reads("user.json") == before
+    assert (await granting).code == 0
+    assert place.reads("user.json") != before

@@ -29,6 +29,16 @@ from tests.support.program import Desk, Ended
 from tests.support.stand_in_browser import StandInBrowser, stand_in_browser
 
 
+class Saved:
+    """Saves users in memory."""
+
+    def __init__(self) -> None:
+        self.users: list[OAuth1User] = []
+
+    async def __call__(self, user: OAuth1User) -> None:
+        self.users.append(user)
+
+
 class Quiet(Console):
     """A console at a pipe that notes what is said, and answers with the lines given."""
 
@@ -116,7 +126,7 @@ async def test_parameters_of_the_persons_page_are_added(judge: Judge, app: OAuth
 
 async def test_a_pasted_address_or_code_is_taken(judge: Judge, app: OAuth1App) -> None:
     for code_alone in (False, True):
-        console, saved = Quiet(), list[OAuth1User]()
+        console, saved = Quiet(), Saved()
         typed = asyncio.get_running_loop().create_future()
 
         async def lines(answer: asyncio.Future[str] = typed) -> AsyncGenerator[str, None]:
@@ -125,7 +135,7 @@ async def test_a_pasted_address_or_code_is_taken(judge: Judge, app: OAuth1App) -
 
         console.lines = lines  # type: ignore[method-assign]
         how = GrantOptions(redirect_uri="oob" if code_alone else None, paste=True)
-        granting = asyncio.create_task(grant_oauth1(app, how, console, saved.append))
+        granting = asyncio.create_task(grant_oauth1(app, how, console, saved))
         async with asyncio.timeout(30):
             await console.shown.wait()
         (key,) = judge.temporary
@@ -133,7 +143,7 @@ async def test_a_pasted_address_or_code_is_taken(judge: Judge, app: OAuth1App) -
             async with browser.post(f"{app.authorize_uri}?oauth_token={key}", allow_redirects=False) as answer:
                 landed = answer.headers.get("Location", "")
         typed.set_result(judge.temporary[key].verifier if code_alone else landed)
-        assert await granting == saved[0]
+        assert [await granting] == saved.users
         assert any("not for this attempt" in line for line in console.said)
 
 
@@ -146,11 +156,11 @@ async def test_a_forged_redirect_does_not_end_the_grant(judge: Judge, app: OAuth
                     self.pages.append((page.status, await page.text()))
             await super()._visit(url)
 
-    browser, saved = Forging(judge), list[OAuth1User]()
-    user = await grant_oauth1(app, options(browser, unused_port), Quiet(), saved.append)
+    browser, saved = Forging(judge), Saved()
+    user = await grant_oauth1(app, options(browser, unused_port), Quiet(), saved)
     await browser.page()
     assert [status for status, _ in browser.pages] == [400, 200]
-    assert saved == [user]
+    assert saved.users == [user]
 
 
 @pytest.mark.parametrize("answer", ["denied=", "oauth_token=&oauth_problem=user_refused"])
@@ -176,21 +186,21 @@ async def test_failures_before_the_page_open_nothing(app: OAuth1App, judge: Judg
     browser = Browser(judge)
     gone = OAuth1App("key", "secret", *(f"http://127.0.0.1:{unused_port}/{name}" for name in "abc"))
     with pytest.raises(NetworkError):
-        await grant_oauth1(gone, options(browser), Quiet(), print)
+        await grant_oauth1(gone, options(browser), Quiet(), Saved())
     wrong = OAuth1App(CLIENT_KEY, "wrong", app.request_uri, app.authorize_uri, app.access_uri)
     with pytest.raises(TokenError):
-        await grant_oauth1(wrong, options(browser), Quiet(), print)
+        await grant_oauth1(wrong, options(browser), Quiet(), Saved())
     port = int(judge.origin.rpartition(":")[2])
     with pytest.raises(ListenError):
-        await grant_oauth1(app, options(browser, port), Quiet(), print)
+        await grant_oauth1(app, options(browser, port), Quiet(), Saved())
     assert not browser.visits
 
 
 async def test_nobody_there_is_a_timeout_or_no_answer(judge: Judge, app: OAuth1App) -> None:
     with pytest.raises(GrantTimeoutError):
-        await grant_oauth1(app, GrantOptions(port=0, browser=False, timeout=0.05), Quiet(), print)
+        await grant_oauth1(app, GrantOptions(port=0, browser=False, timeout=0.05), Quiet(), Saved())
     with pytest.raises(NoAnswerError):
-        await grant_oauth1(app, GrantOptions(paste=True), Quiet(), print)
+        await grant_oauth1(app, GrantOptions(paste=True), Quiet(), Saved())
 
 
 async def test_the_wizard_asks_for_two_files_and_shows_no_menu(

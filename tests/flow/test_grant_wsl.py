@@ -21,7 +21,7 @@ class Listener(Console):
         self.said += "\n".join(lines) + "\n"
 
 
-def never(user: OAuth2User) -> None:
+async def never(user: OAuth2User) -> None:
     raise AssertionError(f"{user} was saved")
 
 

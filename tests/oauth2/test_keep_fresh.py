@@ -363,10 +363,11 @@ def test_a_refresh_token_of_another_client_or_issuer_is_not_sent_to_this_one() -
     run(main())
 
 
-def test_at_the_end_of_the_block_a_request_under_way_is_finished_and_saved() -> None:
+@pytest.mark.parametrize("users", [AT_ONCE, 10])
+def test_at_the_end_of_the_block_a_request_under_way_is_finished_and_saved(users: int) -> None:
     async def main() -> None:
         store, provider = MemoryStore(), Provider(takes=20.0)
-        await fill(store, 10, lambda _: clock() + 10)
+        await fill(store, users, lambda _: clock() + 10)
         async with keep_fresh(store, app_of(provider), at_once=AT_ONCE, clock=clock):
             await asyncio.sleep(5)
             assert provider.inside == AT_ONCE

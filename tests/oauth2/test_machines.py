@@ -106,6 +106,35 @@ async def test_a_stored_token_for_something_else_is_not_used(practise: Practise,
     assert set(changed["scopes"]) == set(again.user.scopes)
 
 
+class Meanwhile(MemoryStore):
+    """A store in which another program saves something just before our first save."""
+
+    theirs: OAuth2User | None = None
+
+    async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any]) -> None:
+        if self.theirs is not None:
+            theirs, self.theirs = self.theirs, None
+            await self.user(name).save(theirs)
+        await super().replace(name, old, new)
+
+
+@pytest.mark.parametrize("before", [False, True])
+async def test_a_token_for_something_else_that_was_saved_meanwhile_is_not_used(
+    practise: Practise, before: bool
+) -> None:
+    practice = await machine(practise)
+    store = Meanwhile()
+    auth = ClientCredentials(practice.app, ["notes"], store.user("machine"), clock=practice.clock)
+    if before:
+        await auth.refresh_now()
+        practice.clock.now += 1000
+    store.theirs = OAuth2User("of-something-else", scopes=["weather.read"])
+    async with api_of(practice, auth) as api:
+        await api.get_json("/notes")
+    assert (await store.user("machine").load()).token == auth.user.token
+    assert len(asked(practice)) == 1 + before
+
+
 async def test_a_call_may_narrow_the_resource_of_the_client(practise: Practise) -> None:
     practice = await machine(practise, resources=[ONE, "https://api.example/two"])
     practice.app.resource = [ONE, "https://api.example/two"]

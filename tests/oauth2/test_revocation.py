@@ -6,17 +6,18 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
+from aiohttp import web
 
 from SlyAPI import GrantEndedError, OAuth2, OAuth2App, OAuth2User, TokenError
 from SlyAPI.errors import ConfigError, CredentialsNotFoundError, NetworkError
 from SlyAPI.oauth2.revocation import read_revocation_reply, revocation_form
-from SlyAPI.stores import MemoryStore
+from SlyAPI.stores import MemoryStore, user_file
 from SlyAPI.testing import PracticeProvider
 from SlyAPI.web import Method, Reply, Request
 from SlyAPI.web.secret_values import Secrets
 
 if TYPE_CHECKING:
-    from tests.conftest import Practice, Practise
+    from tests.conftest import Practice, Practise, Serve
 
 USER = OAuth2User("access-token-1", "refresh-token-1")
 
@@ -191,3 +192,34 @@ async def test_a_refresh_under_way_ends_first_and_its_tokens_are_those_revoked(p
     assert await store.names() == []
     with pytest.raises(GrantEndedError):
         await practice.auth(refreshed).refresh_now()
+
+
+@pytest.mark.parametrize("kind", ["store", "file"])
+async def test_a_login_during_a_revocation_stays(practise: Practise, serve: Serve, kind: str) -> None:
+    practice, store = await revocable(practise), MemoryStore()
+    entry = store.user("alice") if kind == "store" else user_file(practice.folder / "user.json")
+    await entry.save(await practice.grant())
+    again = await practice.grant()
+
+    async def revoke(request: web.Request) -> web.StreamResponse:
+        await entry.save(again)
+        return web.Response()
+
+    practice.app.revoke_uri = f"{(await serve(revoke)).origin}/revoke"
+    await OAuth2(practice.app, entry, clock=practice.clock).revoke()
+    assert (await entry.load()).refresh_token == again.refresh_token
+
+
+async def test_another_member_that_changes_during_a_revocation_keeps_no_ended_grant(
+    practise: Practise, serve: Serve
+) -> None:
+    practice, store = await revocable(practise), MemoryStore()
+    await store.user("alice").save(await practice.grant())
+
+    async def revoke(request: web.Request) -> web.StreamResponse:
+        await store.save("alice", {**await store.load("alice"), "note": "theirs"})
+        return web.Response()
+
+    practice.app.revoke_uri = f"{(await serve(revoke)).origin}/revoke"
+    await OAuth2(practice.app, store.user("alice"), clock=practice.clock).revoke()
+    assert await store.names() == []

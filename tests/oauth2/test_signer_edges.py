@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from SlyAPI import ApiError, OAuth2, OAuth2User
-from SlyAPI.errors import ConfigError, RequestTimeoutError
+from SlyAPI.errors import ConfigError, GrantEndedError, RequestTimeoutError, TokenError
 from SlyAPI.oauth2.held_user import RETRY_PAUSE
 from SlyAPI.stores import MemoryStore
 from SlyAPI.web import Method, Request
-from tests.support.refreshing import INVALID_GRANT, OLD, Place, status
+from tests.support.refreshing import INVALID_GRANT, OLD, REFRESH, Place, status
 
 if TYPE_CHECKING:
     from tests.conftest import Clock, Serve
@@ -91,6 +91,35 @@ async def test_an_expiry_that_the_program_changes_counts_from_then_on(place: Pla
     assert not auth.due
     auth.user.expires_at = in_seconds(place.clock, 100)
     assert not auth.due
+
+
+async def test_a_user_with_a_refresh_token_alone_is_refreshed_before_the_first_call(place: Place) -> None:
+    api = place.api(OAuth2User("", REFRESH))
+    place.answers = [status(503)]
+    with pytest.raises(TokenError):
+        await api.get_json("/")
+    assert place.sent == []
+    await api.get_json("/")
+    assert place.sent == ["new-token-2"]
+
+
+async def test_a_user_without_any_token_sends_nothing(place: Place) -> None:
+    with pytest.raises(GrantEndedError):
+        await place.api(OAuth2User("")).get_json("/")
+    assert place.sent == []
+
+
+async def test_a_user_that_the_program_gives_during_a_refresh_stays(place: Place) -> None:
+    """As after a new login, perhaps of somebody else."""
+    api = place.api()
+    assert isinstance(api.auth, OAuth2)
+    place.gate.clear()
+    call = asyncio.create_task(api.get_json("/"))
+    await place.asked.wait()
+    api.auth.user = OAuth2User("theirs", "refresh-theirs")
+    place.gate.set()
+    await call
+    assert (place.sent, api.auth.user.refresh_token) == (["theirs"], "refresh-theirs")
 
 
 async def test_an_entry_that_was_not_read_yet_is_due(place: Place) -> None:

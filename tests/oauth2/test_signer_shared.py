@@ -5,7 +5,7 @@ import asyncio
 import gc
 import json
 from collections.abc import AsyncGenerator, Coroutine, Generator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 from threading import Barrier, Event
 from typing import TYPE_CHECKING, Any
 
@@ -135,6 +135,55 @@ async def test_tokens_that_another_loop_could_not_save_for_a_while_never_replace
     over.set()
     await running
     assert practice.provider.reuses == 0
+
+
+@pytest.mark.slow  # the five seconds that a save has at the end of a loop
+@pytest.mark.parametrize("due", [False, True])
+async def test_tokens_that_a_loop_could_not_save_before_its_end_are_saved_by_the_next_one(
+    practice: Practice, due: bool
+) -> None:
+    """With new objects, which load the spent ones."""
+    store = Refusing()
+    await store.user("robin").save(await practice.grant())
+    practice.clock.now += 1000
+
+    def program() -> Coroutine[Any, Any, Any]:
+        return call(practice, OAuth2(practice.app, store.user("robin"), clock=practice.clock))
+
+    store.full = True
+    await asyncio.to_thread(asyncio.run, program())
+    store.full = False
+    practice.clock.now += 1000 * due
+    for _ in range(2):
+        await asyncio.to_thread(asyncio.run, program())
+    assert (practice.refreshes, practice.provider.reuses) == (1 + due, 0)
+    assert store.refused > 2
+
+
+class SlowToRelease(MemoryStore):
+    """A store whose lock is free for others before its holder hears so, as on a server."""
+
+    @asynccontextmanager
+    async def lock(self, name: str) -> AsyncGenerator[None, None]:
+        async with super().lock(name):
+            yield
+        await asyncio.sleep(0.2)
+
+
+async def test_a_thread_that_takes_the_lock_at_once_finds_the_new_tokens(practice: Practice) -> None:
+    store = SlowToRelease()
+    await store.user("robin").save(await practice.grant())
+    auth = OAuth2(practice.app, store.user("robin"), clock=practice.clock)
+    await call(practice, auth)
+    practice.clock.now += 1000
+    begin = Barrier(3)
+
+    async def calls() -> None:
+        begin.wait()
+        await call(practice, auth)
+
+    await asyncio.gather(*(asyncio.to_thread(asyncio.run, calls()) for _ in range(3)))
+    assert (practice.refreshes, practice.provider.reuses) == (1, 0)
 
 
 @HELD

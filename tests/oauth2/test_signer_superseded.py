@@ -3,9 +3,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,7 +24,7 @@ from SlyAPI.errors import (
     SupersededError,
     UnavailableError,
 )
-from SlyAPI.stores import EncryptedStore, MemoryStore, TokenStore
+from SlyAPI.stores import EncryptedStore, FileStore, MemoryStore, SqliteStore, TokenStore
 from tests.support.refreshing import INVALID_GRANT, OLD, REFRESH, Place
 
 OLD_KEY, NEW_KEY = EncryptedStore.new_key(), EncryptedStore.new_key()
@@ -86,6 +88,23 @@ async def test_if_what_was_taken_over_is_refused_our_own_refresh_token_is_tried(
     assert len(place.forms) == 4
 
 
+async def test_our_own_refresh_token_is_not_tried_for_tokens_that_came_later(place: Place) -> None:
+    """They may be of another login, perhaps as somebody else, whose end must not bring back the one before it."""
+    store = MemoryStore()
+    api = await stored(place, store)
+    call = await paused_call(place, api)
+    await store.user("alice").save(theirs(place, "theirs"))
+    place.gate.set()
+    await call
+    await store.user("alice").save(theirs(place, "later", -5))
+    place.clock.now += 1000
+    place.answers = [INVALID_GRANT]
+    with pytest.raises(GrantEndedError):
+        await api.get_json("/")
+    assert [form["refresh_token"] for form in place.forms[1:]] == ["refresh-later"]
+    assert (await store.load("alice"))["refresh_token"] == "refresh-later"
+
+
 class Watched(MemoryStore):
     """Notes when a user's lock is taken and released, among the refresh tokens that are sent."""
 
@@ -142,6 +161,73 @@ async def test_what_was_taken_over_and_is_due_already_is_refreshed_by_the_next_c
     await api.get_json("/")
     assert place.forms[-1]["refresh_token"] == "refresh-theirs"
     assert (await store.load("alice"))["token"] == "new-token-2"
+
+
+async def test_a_store_that_is_away_just_after_another_program_saved_loses_nothing(place: Place) -> None:
+    """Whether what it saved is newer is only known when the store is back."""
+
+    class Away(AwayStore):
+        begins = True
+
+        async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any]) -> None:
+            try:
+                await super().replace(name, old, new)
+            except SupersededError:
+                self.loads, self.begins = 2 * self.begins, False
+                raise
+
+    store = Away()
+    api = await stored(place, store)
+    call = await paused_call(place, api)
+    await store.save("alice", {**await store.load("alice"), "note": "theirs"})
+
+    place.gate.set()
+    await call
+    assert (await store.load("alice"))["refresh_token"] == "refresh-token-1"
+
+
+@pytest.mark.parametrize("make", [lambda _: MemoryStore(), FileStore, lambda at: SqliteStore(at / "users.db")])
+async def test_new_tokens_are_saved_though_another_program_changed_something_else_of_the_user_meanwhile(
+    place: Place, make: Callable[[Path], TokenStore]
+) -> None:
+    store = make(place.folder)
+    api = await stored(place, store)
+    call = await paused_call(place, api)
+    await store.save("alice", {**await store.load("alice"), "note": "theirs"})
+    place.gate.set()
+    await call
+    assert (place.sent, auth(api).not_saved) == (["new-token-1"], None)
+    assert (await store.load("alice"))["refresh_token"] == "refresh-token-1"
+    assert (await store.load("alice"))["note"] == "theirs"
+
+
+def _spoil_file(at: Path, text: str) -> None:
+    (at / "alice.json").write_text(text)
+
+
+def _spoil_database(at: Path, text: str) -> None:
+    with closing(sqlite3.connect(at / "users.db")) as database, database:
+        database.execute("UPDATE slyapi_users SET value = ?", (text,))
+
+
+@pytest.mark.parametrize("text", ["", '{"token": "old', "[]", "{}", '{"token": "\\ud800"}'])
+@pytest.mark.parametrize(
+    ("make", "spoil"),
+    [(FileStore, _spoil_file), (lambda at: SqliteStore(at / "users.db"), _spoil_database)],
+    ids=["file", "sqlite"],
+)
+async def test_new_tokens_replace_what_is_not_a_user_any_more(
+    place: Place, make: Callable[[Path], TokenStore], spoil: Callable[[Path, str], None], text: str
+) -> None:
+    """Those in memory are the only ones."""
+    store = make(place.folder)
+    api = await stored(place, store)
+    call = await paused_call(place, api)
+    spoil(place.folder, text)
+    place.gate.set()
+    await call
+    await auth(api).wait_for_refresh()
+    assert (await store.load("alice"))["refresh_token"] == "refresh-token-1"
 
 
 async def test_a_user_who_was_deleted_meanwhile_is_not_brought_back(
@@ -208,6 +294,7 @@ async def test_a_store_that_stays_away_is_waited_for_only_so_long(place: Place) 
     store.saves = 1000
     await api.get_json("/")
     assert place.sent == ["new-token-1"]
+    assert store.tried > 3
     assert isinstance(auth(api).not_saved, SaveError)
     store.saves = 0  # else the end of the event loop waits for it
 

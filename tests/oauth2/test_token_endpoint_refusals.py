@@ -42,6 +42,22 @@ def test_a_server_that_is_busy_or_broken_has_refused_nothing_for_good(status: in
     assert "Nothing is lost" in error.next_step
 
 
+@pytest.mark.parametrize("charset", ["iso-8859-1", "windows-1252", "ISO_8859-15"])
+def test_a_refusal_and_a_token_are_read_in_the_encoding_that_the_reply_names(charset: str) -> None:
+    headers = {"Content-Type": f"application/json;charset={charset}"}
+
+    def reads(text: str, status: int) -> OAuth2User:
+        return read_token_reply(
+            Reply(status, headers, text.encode(charset)), now=NOW, previous=BEFORE, secrets=Secrets()
+        )
+
+    with pytest.raises(GrantEndedError, match="expiré"):
+        reads('{"error": "invalid_grant", "error_description": "Le jeton a expiré"}', 400)
+    assert reads('{"access_token": "x", "team": "Größe"}', 200).token == "x"
+    with pytest.raises(BadReplyError, match="access_token"):
+        reads('{"access_token": "x", "team": "Größe", "access_token": "y"}', 200)
+
+
 @pytest.mark.parametrize("status", [299, 400, 406, 407, 409, 424, 426, 428, 430, 499])
 def test_every_other_refusal_stands(status: int) -> None:
     assert refused(status, {"error": "of_their_own"}).kind == "permanent"

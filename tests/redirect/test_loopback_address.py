@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import struct
 from collections.abc import Iterator
@@ -45,6 +46,7 @@ def test_a_loopback_uri_is_read(uri: str, host: str, port: int, path: str, hosts
         "http://[::]:8080",
         "http://10.0.0.1:8080",
         "http://[::ffff:127.0.0.1]:8080",
+        "http://[fe80::1]:8080",
         "http://127.1:8080",
         "http://2130706433:8080",
         "http://localhost:99999",
@@ -207,10 +209,14 @@ def test_without_ipv4_the_v6_loopback_is_enough(monkeypatch: pytest.MonkeyPatch,
     ],
 )
 def test_each_reason_not_to_listen_has_its_way_out(monkeypatch: pytest.MonkeyPatch, code: int, step: str) -> None:
-    _without(socket.AF_INET, monkeypatch, code)
+    def refuse(self: socket.socket, address: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(socket.socket, "bind", refuse)
     with pytest.raises(ListenError) as caught:
         listening_sockets(Address.of("http://127.0.0.1:0"))
     assert step in caught.value.next_step
+    assert (f": {os.strerror(code)}." in str(caught.value)) == (step == "--bind")
 
 
 @pytest.mark.parametrize("code", [errno.EACCES, errno.EPERM])

@@ -262,7 +262,7 @@ class Typing(Console):
             yield line
 
 
-def save_fails(user: OAuth2User) -> None:
+async def save_fails(user: OAuth2User) -> None:
     raise SaveError("the disk is full")
 
 

@@ -3,6 +3,9 @@
 Worlds      A world is one program: its own copy of the package (`packages`: the same source imported under another
             name, so locks, caches, registries and `ContextVar`s at module level are its own; their contents are put
             back after each run; `atexit` functions are collected), its own event loop and its own clock.
+            Or (`Plan.process`) it is one of several event loops of a program, in threads or one after the other.
+Programs    `programs`: calls of the API, refreshes at once, revocations, clients that close, `keep_fresh`; one client
+            for all or one for each.
 Loop        `loop.VirtualLoop` runs real asyncio tasks in virtual time. Within a world, callbacks run in asyncio's
             order. A thread (`asyncio.to_thread`) runs as one step.
 Operations  Whatever worlds share is used by operations (load, save, replace, lock, token request, reply, API call)
@@ -25,6 +28,7 @@ Invariants  sent twice: a refresh token that was used is sent again only if a pr
             for ever, busy: nobody waits without end, nobody spins. dead holder: nobody waits for a dead program for
             longer than 10 s.
             ended: only what says so ends a grant. unwritable: a file that can never be replaced is noticed before.
+            revoked: a revocation deletes no grant but the one that it ended.
             bounded: at most two token requests for each outside call; what was learned (Retry-After, ended grant,
             new token refused) is respected. no credential: no request without one.
 Exploring   `explore.all_orders`: every order (up to operations that commute) of two worlds, one refresh, one fault.

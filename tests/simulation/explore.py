@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from tests.simulation.faults import DISK_ERRORS, DISK_FAULTS, FAULTS, REDIS, Fault
+from tests.simulation.programs import WORKS
 from tests.simulation.scenario import Plan, Result, Scenario
 from tests.simulation.universe import Footprint, Op
 
@@ -233,10 +234,11 @@ def random_run(seed: int, only: Callable[[Fault], bool] = lambda fault: True) ->
         linger=chance.choice((0.0, 6.0, 60.0)),
         ending=chance.choice(("run", "run", "close", "exit")),
     )
+    plan = _with_programs(plan, random.Random(f"programs of {seed}"))
     rate, left = chance.choice((0.05, 0.15, 0.4)), [chance.choice((1, 2, 3))]
     able = {
         label: [f for f in FAULTS.values() if label in f.labels and only(f)]
-        for label in ("load", "save", "replace", "lock", "token", "reply", "api", "thread", *REDIS)
+        for label in ("load", "save", "replace", "lock", "token", "reply", "api", "thread", "delete", "revoke", *REDIS)
     }
     disk_rate = chance.choice((0.0, 0.01, 0.03))
 
@@ -256,6 +258,17 @@ def random_run(seed: int, only: Callable[[Fault], bool] = lambda fault: True) ->
     scenario = Scenario(plan, lambda ops: chance.randrange(len(ops)), extra)
     scenario.trouble.chance, scenario.trouble.cut = trouble, chance.randrange
     return Found(plan, (), scenario.run(), seed)
+
+
+def _with_programs(plan: Plan, chance: random.Random) -> Plan:
+    """In every second run, programs that do more than call, with other objects and loops."""
+    if chance.random() < 0.5:
+        return plan
+    able = WORKS if plan.store in ("file", "leased") else WORKS[:-1]  # the others lack what its index needs
+    works = tuple(chance.choice(("call", "call", *able)) for _ in range(chance.choice((1, 2, 3, 5))))
+    process = chance.choice(("each", "again") if plan.store == "disk" else ("each", "threads", "again"))
+    objects, ending = chance.choice(("one", "each")), plan.ending if process == "each" else "run"
+    return replace(plan, works=works, objects=objects, process=process, ending=ending)
 
 
 def _starts(chance: random.Random) -> tuple[float, ...]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 STORE = ("load", "save", "replace", "lock")
 WRITES = ("save", "replace", "set", "swap")
 REDIS = ("get", "set", "swap", "lease", "release")
-ALL = (*STORE, *REDIS, "token", "reply", "api", "thread")
+ALL = (*STORE, *REDIS, "token", "reply", "api", "thread", "delete", "revoke")
 LEASE = 30.0
 """Seconds for which a leased lock outlives a holder that does not renew it."""
 Strike = Callable[["Scenario", Op], None]
@@ -227,7 +227,7 @@ def _save_answer_lost_and_away(seconds: float) -> Strike:
 def _jump(seconds: float) -> Strike:
     def strike(scenario: "Scenario", op: Op) -> None:
         scenario.universe.say(f"{op.world.name}: the clock jumps by {seconds:g} s")
-        op.world.clock_offset += seconds
+        op.world.process.clock_offset += seconds
 
     return strike
 
@@ -238,6 +238,10 @@ def _admin_deletes(scenario: "Scenario", op: Op) -> None:
 
 def _admin_grants(scenario: "Scenario", op: Op) -> None:
     scenario.admin_grants()
+
+
+def _admin_notes(scenario: "Scenario", op: Op) -> None:
+    scenario.admin_notes()
 
 
 PASSING: dict[str, tuple[int, bytes]] = {
@@ -328,6 +332,7 @@ def _all() -> list[Fault]:
     add("clock -7200", ALL, _jump(-7200.0))
     add("admin deletes", ALL, _admin_deletes, both=True)
     add("admin grants", ALL, _admin_grants, both=True)
+    add("admin notes", ALL, _admin_notes, both=True)
     return faults
 
 

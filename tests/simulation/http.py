@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tests.simulation.scenario import Scenario
 
 TOKEN_URI = "https://provider.example/token"
+REVOKE_URI = "https://provider.example/revoke"
 AUTH_URI = "https://provider.example/authorize"
 API = "https://api.example"
 TOKEN_LIMIT = 30.0
@@ -63,6 +64,7 @@ class Session:
     def __init__(self, **options: Any) -> None:
         self.closed = False
         self.connector = None
+        self.connector_owner = False
         self.trust_env = False
         self.timeout = aiohttp.ClientTimeout(total=300)
 
@@ -85,6 +87,8 @@ class Session:
         async with asyncio.timeout(limit):
             if str(url) == TOKEN_URI:
                 return Response(await self._token(world, form_of(data)))
+            if str(url) == REVOKE_URI:
+                return Response(await self._revoke(world, form_of(data)))
             return Response(await self._api(world, dict(headers or {}).get("Authorization", "")))
 
     async def _token(self, world: World, form: dict[str, str]) -> Answer:
@@ -108,6 +112,13 @@ class Session:
             if rotation is not None and universe.now - began > TOKEN_LIMIT - 0.001:
                 rotation.excuse = "its reply came after the time limit"
             raise
+        return reply
+
+    async def _revoke(self, world: World, form: dict[str, str]) -> Answer:
+        provider, universe = self.scenario.provider, self.scenario.universe
+        reply: Answer = await universe.do(
+            world, "revoke", {"tokens": True}, lambda: provider.revoke(world, form.get("token", ""))
+        )
         return reply
 
     async def _api(self, world: World, authorization: str) -> Answer:

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from tests.simulation.universe import Universe
-from tests.simulation.worlds import OUTSIDE_CALL, World
+from tests.simulation.worlds import OUTSIDE_CALL, Process, World
 
 Answer = tuple[int, dict[str, str], bytes]
 
@@ -29,6 +29,8 @@ class Rotation:
     """Whether the API saw its access token after it was saved."""
     excuse: str = ""
     """Why the new tokens may be lost: nobody could have kept them."""
+    given_up: Process | None = None
+    """The process whose event loop ended while the store refused them: it still has them in memory, others do not."""
     fate: str = ""
     """What became of the program that had them, where that is not an excuse."""
 
@@ -68,6 +70,8 @@ class Provider:
         self._told_new: dict[str, set[str]] = {}
         self._refused_new: dict[str, set[str]] = {}
         self._accepted: set[str] = set()
+        self.revoked_at: dict[str, int] = {}
+        """The last number that was issued before a world's revocation."""
         self._count = 0
 
     def issue(self, grant: Grant | None = None) -> tuple[str, str]:
@@ -100,9 +104,10 @@ class Provider:
                 self._problem("bounded", f"call {call.number} of {world.name} costs {call.token_requests} requests")
         if now < self.wait_until.get(world.name, 0.0):
             self._problem("bounded", f"{world.name} asks again before Retry-After is over")
-        if (world.name, refresh) in self._refused:
+        # two refreshes at once, after a pause beyond the lease: what the first one heard replaces what the second did
+        if (world.name, refresh) in self._refused and not world.paused_for:
             self._problem("bounded", f"{world.name} sends {refresh} again, of which it heard that its grant has ended")
-        at_once = not world.clock_offset and now - self._last_request.get(world.name, -9e9) < 5.0  # a jump ends tokens
+        at_once = now - self._last_request.get(world.name, -9e9) < 5.0 and not world.process.clock_offset
         if len(self._refused_new.get(world.name, ())) > 1 and at_once:
             self._problem("bounded", f"{world.name} asks again, though the API refuses new tokens too")
         self._last_request[world.name] = now
@@ -112,7 +117,9 @@ class Provider:
         """What a refresh request comes to."""
         grant, now = self.grants.get(refresh), self.universe.now
         before = [rotation for rotation in self.rotations if rotation.old == refresh]
-        if before and not any(rotation.excuse for rotation in before) and world.name not in self.blind:
+        alive = grant is not None and grant.alive
+        excused = any(r.excuse or r.given_up not in (None, world.process) for r in before)
+        if before and alive and not excused and world.name not in self.blind:
             first = before[0]
             used = f"which {first.world.name} has used up{first.fate}"
             self._problem("sent twice", f"{world.name} sends {refresh}, {used}")
@@ -140,6 +147,16 @@ class Provider:
     def _ended(self, world: World, refresh: str) -> Answer:
         self.universe.say(f"  the provider answers invalid_grant for {refresh}")
         return ENDED
+
+    def revoke(self, world: World, refresh: str) -> Answer:
+        """What a revocation comes to (RFC 7009)."""
+        self.revoked_at[world.name] = self._count
+        if not refresh:
+            self._problem("no credential", f"{world.name} revokes nothing")
+        elif refresh in self.grants:
+            self.grants[refresh].alive = False
+            self.universe.say(f"  the provider ends the grant of {refresh}")
+        return 200, {}, b""
 
     # --- the API ---
 

@@ -3,7 +3,7 @@
 The rule: a run is a function of its `Plan` and of the choices of its chooser, so both together replay it.
 """
 
-import asyncio
+import itertools
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,15 +11,16 @@ from functools import partial
 from typing import Any
 
 from tests.simulation import http, redis_seam
-from tests.simulation.disk import FOLDER, Calls, Disk
+from tests.simulation.disk import Disk
 from tests.simulation.disk_trouble import Trouble
 from tests.simulation.faults import ENDING, FAULTS, LEASE, Fault, refused
 from tests.simulation.packages import package
+from tests.simulation.programs import Program
 from tests.simulation.provider import Provider
 from tests.simulation.quiet import without_collector
-from tests.simulation.stores import InUniverse, Shelf, free_locks_of, make_store
+from tests.simulation.stores import Shelf, free_locks_of
 from tests.simulation.universe import Chooser, Op, Stopped, Universe
-from tests.simulation.worlds import OUTSIDE_CALL, Call, World
+from tests.simulation.worlds import Process, World
 
 PATIENCE = 300.0
 """Seconds after which a call, or the end of a program, has waited for ever."""
@@ -52,6 +53,12 @@ class Plan:
     disk_fault: str = ""
     """How system call number `at` of world A goes wrong (`faults.DISK_FAULTS`), and by which error."""
     disk_error: str = ""
+    objects: str = "one"
+    """Whether all calls of a program use "one" client, or "each" its own."""
+    works: tuple[str, ...] = ("call",)
+    """What the calls do, one after the other (`programs.WORKS`)."""
+    process: str = "each"
+    """What is a process: "each" world; all, as "threads"; or a world and one that runs after it, "again"."""
     linger: float = 60.0
     """Seconds that a program goes on after its last call."""
     ending: str = "run"
@@ -130,8 +137,9 @@ class Scenario:
     def pause(self, world: World, seconds: float) -> None:
         """A leased lock is lost by a long pause: from then on the world cannot know what others did meanwhile."""
         if (self.plan.store == "leased" and seconds >= LEASE) or (self.plan.store == "redis" and seconds > STILL):
-            self.provider.excuse(world, "it was paused for longer than its lease")
-            self.provider.blind.add(world.name)
+            for each in world.process.worlds:
+                self.provider.excuse(each, "it was paused for longer than its lease")
+                self.provider.blind.add(each.name)
         self.saves_work_from = max(self.saves_work_from, self.universe.now + seconds)  # for this program
         world.pause(seconds)
 
@@ -144,6 +152,23 @@ class Scenario:
         self.universe.say("the administrator has the user grant anew")
         self._deleted_at = None
         self._put("admin", json.dumps(self.provider.user(self.plan.expires_in)))
+
+    def admin_notes(self) -> None:
+        """Another program adds a member of its own to the stored value, whose tokens stay.
+
+        On the disk in place: a program that replaces the file, and takes no lock, ends the lock on it.
+        """
+        text = self._text()
+        if text is not None:
+            self.universe.say("the administrator notes something in the stored user")
+            text = json.dumps({**json.loads(text), "note": "of the administrator"})
+            if self.plan.store == "disk":
+                self.disk.put_in_place("admin", text)
+            else:
+                self._put("admin", text)
+
+    def _text(self) -> str | None:
+        return self.disk.text() if self.plan.store == "disk" else self.shelf.values.get("alice")
 
     def _put(self, owner: object, text: str | None) -> None:
         if self.plan.store == "disk":
@@ -164,6 +189,12 @@ class Scenario:
         for rotation in self.provider.rotations:
             if rotation.new == now:
                 rotation.saved = True
+        if isinstance(owner, World) and now is None:
+            self._deleted_at = self.universe.now
+            # a login just before the deletion itself cannot be told apart
+            known = self.provider.revoked_at.get(owner.name, 0)
+            if was is not None and self.provider.serials[was] <= known and self.provider.grants[was].alive:
+                self._problem("revoked", f"{owner.name} deletes {was}, whose grant was not revoked")
         if not isinstance(owner, World) or now is None:
             return
         serials = self.provider.serials
@@ -180,7 +211,9 @@ class Scenario:
         if world.crashed:
             self.provider.excuse(world, "it died")
         elif self.saves_work_from > max(world.gone, (world.asked_to_end or 0.0) + LAST_TRY) - LAST_TRY:
-            self.provider.excuse(world, "its store never worked again")
+            for rotation in self.provider.rotations:
+                if rotation.world is world and not rotation.saved:
+                    rotation.given_up = world.process
         else:
             for rotation in self.provider.rotations:
                 if rotation.world is world and not rotation.saved:
@@ -188,7 +221,7 @@ class Scenario:
 
     def _check_stored(self) -> None:
         """What the provider rotated is stored."""
-        text = self.disk.text() if self.plan.store == "disk" else self.shelf.values.get("alice")
+        text = self._text()
         if text is None:
             return
         try:
@@ -196,7 +229,7 @@ class Scenario:
         except ValueError:
             return self._problem("stored", f"the file is torn: {text!r:.60}")
         lost = [r for r in self.provider.rotations if r.old == stored]
-        if lost and not any(r.excuse for r in lost) and not self.provider.is_good(stored):
+        if lost and not any(r.excuse or r.given_up for r in lost) and not self.provider.is_good(stored):
             first = lost[0]
             had = f"{first.new} is lost, {first.world.name} had it{first.fate}"
             self._problem("stored", f"{stored} is in the store, {had}")
@@ -217,7 +250,8 @@ class Scenario:
             answer = self.provider.refusals.get(world.name)
             ending = answer in [body for _, body in ENDING.values()]
             outcomes = {call.outcome for call in world.calls}
-            if "GrantEndedError" in outcomes and not ending and world.name not in self.provider.ended:
+            heard = {other.name for other in world.process.worlds} & self.provider.ended
+            if "GrantEndedError" in outcomes and not ending and not heard:
                 self._problem("ended", f"{world.name} takes a refusal that may pass for the end of the grant")
             other = outcomes & {"TokenError", "BadReplyError"} and "GrantEndedError" not in outcomes
             if ending and len(self.plan.starts) == 1 and other:
@@ -258,62 +292,34 @@ class Scenario:
                 self.universe.over = True
                 for world in self.universe.worlds:
                     world.sweep()
-                    world.package.restore()
+                    world.process.package.restore()
         outcomes = [f"{w.name}{c.number}: {c.outcome or 'gone'}" for w in self.universe.worlds for c in w.calls]
         return Result(self.provider.problems, self.universe.trace, self.faults, self._stopped, outcomes)
 
     def _begin(self, session: Callable[[], Any]) -> None:
         self._put("admin", json.dumps(self.provider.user(self.plan.expires_in)))
+        works = itertools.cycle(self.plan.works)
         for number, starts in enumerate(self.plan.starts):
-            world = World(self.universe, package(number), number)
-            world.on_gone.append(self._gone)
-            self._program(world, starts, session())
+            calls = [(start, next(works)) for start in starts]
+            thread = number > 0 and self.plan.process == "threads"
+            process = self.universe.worlds[0].process if thread else Process(package(number))
+            world = self._world(process)
+            if not thread:
+                program = Program(self, world, session())
+            runs = [calls[::2], calls[1::2]] if self.plan.process == "again" else [calls]
+            program.begin(world, runs.pop(0))
+            if runs and runs[0]:
+                world.on_gone.append(partial(self._run_again, program, runs[0]))
 
-    def _program(self, world: World, starts: tuple[float, ...], session: Any) -> None:
-        sly = world.sly
-        store = self._store(world)
-        app = sly.OAuth2App("client", "secret", http.AUTH_URI, http.TOKEN_URI)
+    def _world(self, process: Process) -> World:
+        world = World(self.universe, process, len(self.universe.worlds))
+        world.on_gone.append(self._gone)
+        return world
 
-        def client(hook: Any = None) -> Any:
-            api = sly.WebAPI(sly.OAuth2(app, store.user("alice"), hook, clock=world.clock), session=session)
-            api.base_url = http.API
-            return api
-
-        async def hook(user: Any) -> None:
-            await (api if self.plan.hook == "call" else client(hook)).get_json("/me")
-
-        api = client(hook if self.plan.hook else None)
-        world.before_close = api.close
-        for start in starts:
-            call = Call(len(world.calls) + 1)
-            world.calls.append(call)
-            call.task = world.spawn(self._call(world, call, start, partial(api.get_json, "/me")))
-
-    def _store(self, world: World) -> Any:
-        if self.plan.store == "redis":
-            return world.sly.stores.RedisStore(redis_seam.URL)
-        if self.plan.store != "disk":
-            return make_store(world.sly, self.plan.store, self.shelf, InUniverse(self.universe, world), LEASE)
-        calls = Calls(self.disk, world)
-        world.package.use_disk(calls, calls.open_file, calls.fcntl)
-        return world.sly.stores.FileStore(FOLDER)
-
-    async def _call(self, world: World, call: Call, start: float, work: Callable[[], Any]) -> None:
-        if start:
-            await asyncio.sleep(start)
-        call.started = self.universe.now
-        OUTSIDE_CALL.set(call)
-        try:
-            await work()
-            call.outcome = "ok"
-        except asyncio.CancelledError:
-            call.outcome = "cancelled"
-            raise
-        except Exception as error:
-            call.outcome = type(error).__name__
-        finally:
-            call.ended = self.universe.now
-            self.universe.say(f"{world.name}: call {call.number} ends: {call.outcome}")
+    def _run_again(self, program: Program, calls: list[tuple[float, str]], world: World) -> None:
+        """A program that calls `asyncio.run` once more, with the same objects."""
+        if not world.crashed and world.how != "exit":
+            program.begin(self._world(world.process), calls)
 
     def _over(self) -> bool:
         now, over = self.universe.now, True

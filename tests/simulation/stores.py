@@ -56,16 +56,22 @@ class Surroundings(Protocol):
 
 
 class InUniverse:
-    """A store of a world."""
+    """A store of a process, whose event loops are worlds."""
 
-    def __init__(self, universe: Universe, world: World) -> None:
-        self.universe, self.world = universe, world
+    def __init__(self, universe: Universe) -> None:
+        self.universe = universe
+
+    @property
+    def world(self) -> World:
+        """The one whose loop runs."""
+        return asyncio.get_running_loop().world  # type: ignore[attr-defined, no-any-return]
 
     def now(self) -> float:
         return self.universe.now
 
     def alive(self) -> bool:
-        return self.world.alive
+        world = getattr(asyncio._get_running_loop(), "world", None)  # none for what is freed after the run
+        return world is not None and world.alive
 
     async def do(self, label: str, footprint: Footprint, act: Callable[[], Any], **more: Any) -> Any:
         return await self.universe.do(self.world, label, footprint, act, **more)
@@ -116,25 +122,26 @@ class _Kept:
         return value
 
     async def save(self, name: str, value: dict[str, Any]) -> None:
-        text = json.dumps(value)
-        await self.around.do("save", WRITE, lambda: self.shelf.write(self.owner, name, text))
+        text, owner = json.dumps(value), self.owner
+        await self.around.do("save", WRITE, lambda: self.shelf.write(owner, name, text))
 
     async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any]) -> None:
-        text = json.dumps(new)
+        text, owner = json.dumps(new), self.owner
 
         def swap() -> bool:
             held = self.shelf.values.get(name)
             now = None if held is None else json.loads(held)
             if now not in (old, new):
                 return False
-            self.shelf.write(self.owner, name, text)
+            self.shelf.write(owner, name, text)
             return True
 
         if not await self.around.do("replace", WRITE, swap):
             raise self.sly.errors.SupersededError(f"There is something newer for {name!r}, or nothing any more.")
 
     async def delete(self, name: str) -> None:
-        await self.around.do("delete", WRITE, lambda: self.shelf.write(self.owner, name, None))
+        owner = self.owner
+        await self.around.do("delete", WRITE, lambda: self.shelf.write(owner, name, None))
 
     async def names(self) -> list[str]:
         return list(self.shelf.values)

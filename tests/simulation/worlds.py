@@ -30,18 +30,26 @@ OUTSIDE_CALL: contextvars.ContextVar[Call | None] = contextvars.ContextVar("OUTS
 
 
 @dataclass(eq=False)
+class Process:
+    """What the event loops of one process share: a copy of the package, a clock, and their end by a crash."""
+
+    package: Package
+    clock_offset: float = 0.0
+    worlds: "list[World]" = field(default_factory=list)
+
+
+@dataclass(eq=False)
 class World:
-    """One program: a copy of the package, an event loop, a clock of its own."""
+    """One program: an event loop in a process, of its own or shared with others (threads, or loops one by one)."""
 
     universe: "Universe"
-    package: Package
+    process: Process
     number: int
     name: str = ""
     alive: bool = True
     crashed: bool = False
     paused_until: float = 0.0
     paused_for: float = 0.0
-    clock_offset: float = 0.0
     op_count: int = 0
     asked_to_end: float | None = None
     gone: float | None = None
@@ -57,7 +65,8 @@ class World:
         self.loop = VirtualLoop(self)
         self.idle = self.loop.create_future()
         self.context = contextvars.Context()
-        self.sly = self.package.sly
+        self.sly = self.process.package.sly
+        self.process.worlds.append(self)
         self.tasks: list[asyncio.Task[Any]] = []
         self._stage = 0
         self._closing: asyncio.Task[Any] | None = None
@@ -69,7 +78,7 @@ class World:
 
     def clock(self) -> float:
         """Epoch seconds as this program's machine has them."""
-        return 1_800_000_000.0 + self.universe.now + self.clock_offset
+        return 1_800_000_000.0 + self.universe.now + self.process.clock_offset
 
     def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> "asyncio.Task[Any]":
         task = self.context.run(self.loop.create_task, coroutine)
@@ -84,17 +93,20 @@ class World:
         return [] if timer is None else [timer]
 
     def pause(self, seconds: float) -> None:
-        """Stands still, as a stopped process or a suspended machine does."""
-        self.universe.say(f"{self.name} pauses for {seconds:g} s")
-        self.paused_until = self.universe.now + seconds
-        self.paused_for += seconds
+        """Stands still with its process, as a stopped process or a suspended machine does."""
+        for world in self.process.worlds:
+            if world.alive:
+                self.universe.say(f"{world.name} pauses for {seconds:g} s")
+                world.paused_until = self.universe.now + seconds
+                world.paused_for += seconds
 
     def crash(self) -> None:
-        """Ends at once: nothing of it runs any more."""
-        if self.alive:
-            self.universe.say(f"{self.name} crashes")
-            self.crashed = True
-            self._leave()
+        """Ends at once with its process: nothing of it runs any more."""
+        for world in self.process.worlds:
+            if world.alive:
+                self.universe.say(f"{world.name} crashes")
+                world.crashed = True
+                world._leave()
 
     def end(self, how: str = "run") -> None:
         """Its main function returns: what follows is what `asyncio.run`, `loop.close` or the interpreter does."""
@@ -126,7 +138,7 @@ class World:
 
     def _close(self) -> None:
         if self.how == "exit":
-            for function in reversed(self.package.at_exit):
+            for function in reversed(self.process.package.at_exit):
                 function()
         else:
             if self.before_close is not None:

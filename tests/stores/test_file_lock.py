@@ -190,7 +190,11 @@ async def test_a_lock_of_a_file_asks_to_write_where_it_may_as_nfs_wants_it(
 
 @pytest.mark.parametrize("call", ["open", "flock"])
 @pytest.mark.parametrize(
-    "code", [errno.EMFILE, errno.ENFILE, errno.EIO, errno.ENOMEM, errno.ENOSPC, errno.ENOLCK, errno.EACCES]
+    "code",
+    [
+        *(errno.EMFILE, errno.ENFILE, errno.EIO, errno.ENOMEM, errno.ENOSPC, errno.ENOLCK, errno.EACCES),
+        *(errno.EDQUOT, errno.ESTALE),
+    ],
 )
 async def test_a_lock_that_the_system_refuses_is_a_passing_error_and_leaves_nothing(
     entry: StoredUser, call: str, code: int, monkeypatch: pytest.MonkeyPatch
@@ -347,7 +351,7 @@ def test_the_time_limit_holds_for_both_waits_together_for_the_process_and_for_th
 
     async def both() -> list[float]:
         await asyncio.sleep(3.0)  # the time of an event loop seldom begins at 0
-        return await asyncio.gather(waits(10.0), waits(15.0))
+        return list(await asyncio.gather(waits(10.0), waits(15.0)))
 
     assert virtual_time.run(both()) == pytest.approx([13.0, 18.0], abs=0.3)
 

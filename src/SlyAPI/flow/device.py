@@ -60,7 +60,7 @@ async def grant_by_device(
         error.next_step = "Run it again to consent."
         raise
     user.client_auth = options.client_auth or user.client_auth
-    save(user)
+    await save(user)
     return user
 
 

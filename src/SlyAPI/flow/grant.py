@@ -12,10 +12,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Generic, Literal, NamedTuple, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 from ..errors import (
+    ConfigError,
     DeniedError,
     GrantTimeoutError,
     RedirectError,
@@ -70,8 +71,8 @@ class GrantOptions:
 
 
 U = TypeVar("U")
-Save = Callable[[U], Awaitable[None] | None]
-"""Makes the tokens durable. Raises `SaveError`."""
+Save = Callable[[U], Coroutine[Any, Any, None]]
+"""Makes the tokens durable. Raises `SaveError`. A coroutine, so that type checkers find a call without `await`."""
 
 
 class Answer(NamedTuple):
@@ -178,6 +179,11 @@ async def new_link(
 ) -> AuthorizationURL | Login:
     """The address of the consent page, with a fresh state; pushed where the server requires it (RFC 9126)."""
     check_redirect_uri(redirect_uri)
+    if app.response_mode == "form_post.jwt":
+        raise ConfigError(
+            "With the response_mode form_post.jwt, the code comes in a form, which only a web application receives.",
+            next_step='Put "response_mode": "query.jwt" into the client file.',
+        )
     params = options.auth_params
     if app.require_par or app.sign_requests:
         return await app._new_login(redirect_uri, scopes, auth_params=params, resource=resource)
@@ -261,9 +267,7 @@ async def _by_paste(ask: Ask[U], redirect_uri: str, options: GrantOptions, conso
 async def _exchanged(question: Question[U], code: str, save: Save[U], console: Console) -> U:
     async with waiting(console, "Exchanging the code for tokens"):
         user = await question.exchange(code)
-    saving = save(user)
-    if saving is not None:
-        await saving
+    await save(user)
     return user
 
 

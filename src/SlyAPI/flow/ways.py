@@ -19,7 +19,7 @@ async def grant_by_chosen_way(
     if options.way == "machine":
         async with waiting(console, "Asking for a token"):
             user = await ClientCredentials(app, scopes).refresh_now()
-        save(user)
+        await save(user)
         return user
     if options.way == "device":
         return await grant_by_device(app, scopes, options, console, save)

@@ -23,6 +23,7 @@ from ..json_file import StrPath, check_writable, display_path, read_json_file, w
 from ..oauth1 import OAuth1App, OAuth1User
 from ..oauth2 import OAuth2App, OAuth2User
 from ..oauth2.providers import PROVIDERS, Provider
+from ..stores import user_file
 from ..tokens.recognise import recognise
 from ..tokens.scopes import ASK_FOR_CONSENT, OFFLINE
 from .client_check import client_in, oauth1_client_in, placeholders
@@ -195,7 +196,10 @@ async def grant_to_file(
 ) -> OAuth2User:
     """Grants, and writes the user file before success is reported; writes no file for `-`."""
     user = await _to_file(
-        lambda save: grant_by_chosen_way(app, scopes, options, console, save), OAuth2User.to_dict, user_path, console
+        lambda save: grant_by_chosen_way(app, scopes, options, console, save),
+        user_file(user_path).save,  # in a turn of its own: a program that uses the file may be refreshing
+        user_path,
+        console,
     )
     app_path = "APP.json" if app._path is None else display_path(app._path)
     say_limits(user, console, [app_path, "USER.json" if user_path == "-" else display_path(user_path)])
@@ -206,21 +210,22 @@ async def grant_oauth1_to_file(
     app: OAuth1App, user_path: StrPath, options: GrantOptions, console: Console
 ) -> OAuth1User:
     """As `grant_to_file`, for OAuth 1."""
-    return await _to_file(lambda save: grant_oauth1(app, options, console, save), asdict, user_path, console)
+
+    async def write(user: OAuth1User) -> None:
+        write_json_file(user_path, asdict(user))
+
+    return await _to_file(lambda save: grant_oauth1(app, options, console, save), write, user_path, console)
 
 
 U = TypeVar("U")
 
 
 async def _to_file(
-    granting: Callable[[Save[U]], Awaitable[U]],
-    to_json: Callable[[U], dict[str, Any]],
-    user_path: StrPath,
-    console: Console,
+    granting: Callable[[Save[U]], Awaitable[U]], write: Save[U], user_path: StrPath, console: Console
 ) -> U:
-    def save(user: U) -> None:
+    async def save(user: U) -> None:
         if user_path != "-":
-            write_json_file(user_path, to_json(user))
+            await write(user)
             console.status = f"{display_path(user_path)} was written."
 
     if user_path != "-":

@@ -173,6 +173,8 @@ class KeepFresh:
                     task = asyncio.create_task(self._renew(entry, user, slots))
                     tasks.add(task)
                     task.add_done_callback(tasks.discard)
+            while tasks:
+                await asyncio.wait(tasks)
         except asyncio.CancelledError:
             for task in tasks:
                 task.cancel()

@@ -54,7 +54,7 @@ class Rare:
     not_saved: SaveError | None = None
     """Why the tokens in use are only in memory, if they are."""
     fallback: OAuth2User | None = None
-    """Tokens of ours that another program's save superseded, in case the provider refuses theirs."""
+    """Tokens of ours that another program's save superseded, in case the provider refuses the very ones saved."""
     number: int = field(default_factory=count().__next__)
     """Stands for a user in no store; an id() would be that of another object later."""
     leeway: float | None = None
@@ -125,7 +125,9 @@ class HeldUser:
         return self.due_at <= self.clock()
 
     def ends(self) -> float:
-        """When the token expires, in epoch seconds by our clock."""
+        """When the token expires, in epoch seconds by our clock; an empty one has done so."""
+        if not self.user.token:
+            return -math.inf
         return as_utc(self.timed).timestamp() - self.source.app.clock_skew if self.timed is not None else math.inf
 
     def _note_due(self) -> None:
@@ -175,7 +177,7 @@ class HeldUser:
         except Exception as error:
             raise error if isinstance(error, SlyError) else unavailable(self, error) from None
         if mark_of(stored) != rare.stored:
-            rare.stored = mark_of(stored)
+            rare.stored, rare.fallback = mark_of(stored), None
             if self.source.fits(stored):
                 self.take(stored)
         return value

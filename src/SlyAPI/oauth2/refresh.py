@@ -19,6 +19,7 @@ import os
 from collections.abc import Hashable
 from contextvars import Context, ContextVar, copy_context
 from enum import Enum, auto
+from functools import partial
 from typing import Any
 
 from ..errors import (
@@ -32,17 +33,17 @@ from ..errors import (
     TokenError,
     clean_traceback,
 )
-from ..stores.contract import missing
+from ..stores.contract import StoredUser, missing
 from ..tokens.user import OAuth2User
 from ..web.events import refresh_log as log
 from ..web.events import refreshed
 from ..web.secret_values import SecretJson, Secrets
 from .app import OnRefresh
 from .grant_again import name_command
-from .held_user import NOT_LOADED, HeldUser, Locked, mark_of, store_errors, unavailable
+from .held_user import BROKEN, NOT_LOADED, HeldUser, Locked, mark_of, store_errors, unavailable
 from .learned import is_new, known_error, learn_error, learn_renewed
 from .outcome import Outcome
-from .saving import save_with_retries
+from .saving import with_retries
 from .uncancellable import LAST_TRY, is_cancelled, uncancellable
 
 NONE = Secrets()
@@ -72,6 +73,8 @@ class Refresh:
         self.known: SecretJson | None = None
         """The store's value before the request, which alone the new tokens may replace."""
         self.known_mark = held.rare.stored
+        self.asked = held.user
+        """The user whose tokens the last request renewed."""
         self.unsaved: set[Secrets] = set()
         """The marks of new tokens whose save failed; the store may have them all the same, if a reply was lost."""
         self.joinable = True
@@ -142,18 +145,21 @@ class Refresh:
         if self.done.done():
             return
         if renewed is not None:
-            await self._use(renewed)
+            await self._call_hooks(renewed)
         self.done.end(self.refused)
 
     async def _renewed(self) -> OAuth2User | None:
-        """Steps 2 to 4, in the lock: new tokens, saved but not used; None where others are in use already."""
+        """Steps 2 to 4, in the lock: new tokens, saved and in use; None where the hooks are not to hear of them now.
+
+        In use before the lock is free: the next one to have it may be a thread with the same object.
+        """
         held = self.held
         if await self._stored_is_good():
             return None
         if held.rare.entry is not None and (held.user.refresh_token or held.source.begins_anew(held.user)):
             with store_errors(held):
                 await held.rare.entry.check_writable()  # the reply may be the only copy of a rotated token
-        renewed = await self._request()
+        renewed = self._left_unsaved() or await self._request()
         if renewed is None:
             return None
         saved = await self._save(renewed)
@@ -183,6 +189,14 @@ class Refresh:
         self.known = await self.held.load()
         self.known_mark = self.held.rare.stored
 
+    def _left_unsaved(self) -> OAuth2User | None:
+        """New tokens that a refresh in an event loop that ended could not save; None if they are due again."""
+        held, (mark, left) = self.held, _left.pop(self.key, (None, None))
+        if left is None or mark != held.rare.stored:
+            return None
+        held.take(left)
+        return None if held.is_due() or left.token in self.rejected else left
+
     async def _request(self) -> OAuth2User | None:
         """Step 3: new tokens from the source; None if another program saved others meanwhile."""
         held, self.refused = self.held, None
@@ -211,6 +225,7 @@ class Refresh:
 
     async def _ask_source(self) -> OAuth2User:
         held = self.held
+        self.asked = held.user
         try:
             return await held.source.new_tokens(self.client, held.user, held.clock())
         except IdentityError as error:
@@ -237,52 +252,74 @@ class Refresh:
         rare, limit = self.held.rare, self.loop.time() + self.held.source.app.save_timeout
 
         def give_up(error: SaveError) -> bool:
-            if not wait:
-                return self.renew_again is not None
+            if not wait:  # if a call has read newer tokens, those are adopted first
+                return self.renew_again is not None and rare.stored == self.known_mark
             return self.loop.time() >= limit or not (error.kind == "transient" or self.steps.ending)
 
         if rare.entry is None:
+            if self.held.user is not self.asked:
+                return Saved.SUPERSEDED  # by one that the program gave meanwhile
+            self.held.take(renewed)
             return Saved.YES
         try:
-            error = await self.steps.finish(
-                save_with_retries(rare.entry, renewed, self.known, self.steps, give_up), LAST_TRY
+            saved = await self.steps.finish(
+                with_retries(partial(self._replace, rare.entry, renewed), self.steps, give_up), LAST_TRY
             )
-        except SupersededError as superseded:
-            return await self._adopt_newer(renewed, superseded)
         except asyncio.CancelledError:
             self.held.take(renewed)
             self._report_not_saved(SaveError("The program ended before the store accepted them."))
+            _left[self.key] = self.known_mark, renewed
             raise
-        if error is None:
-            rare.stored, rare.not_saved, rare.fallback = mark_of(renewed), None, None
-            return Saved.YES
-        self.unsaved.add(mark_of(renewed))
-        self._report_not_saved(error)
-        return Saved.NOT_YET
+        if isinstance(saved, SaveError):
+            self.unsaved.add(mark_of(renewed))
+            self._report_not_saved(saved)
+            return Saved.NOT_YET
+        return saved
+
+    async def _replace(self, entry: StoredUser, renewed: OAuth2User) -> Saved:
+        """One try to save the new tokens. Raises `SaveError`, and what the store raises."""
+        rare = self.held.rare
+        if rare.stored not in (self.known_mark, mark_of(renewed)):  # a call that was refused has read newer ones
+            return await self._adopt_newer(renewed)
+        try:
+            await (entry.save(renewed) if self.known is BROKEN else entry.replace(self.known, renewed))
+        except SupersededError as superseded:
+            return await self._adopt_newer(renewed, superseded)
+        self.held.take(renewed)
+        rare.stored, rare.not_saved, rare.fallback = mark_of(renewed), None, None
+        return Saved.YES
 
     async def _adopt_newer(self, renewed: OAuth2User, error: SaveError | None = None) -> Saved:
         """Takes over what another program saved during our request.
 
         Of two refreshes at once a provider may keep the refresh token of either alive. All programs use the stored
-        one; ours is kept in case that one is refused.
+        one; ours is kept in case that one is refused. Raises a transient error where the new tokens may be saved in the
+        next try, or where the store cannot be read now.
         """
-        rare = self.held.rare
-        rare.stored = self.known_mark  # a call may have read the newer ones before our reply came
+        held, rare = self.held, self.held.rare
+        seen, rare.stored = rare.stored, self.known_mark  # a call may have read the newer ones before our reply came
         value = None
         try:
-            value = await self.held.load()
+            value = await held.load()
         except SlyError as unreadable:
+            if unreadable.kind == "transient":
+                rare.stored = seen
+                raise
             log.warning("The stored user cannot be read: %s", unreadable)
-        if rare.stored == self.known_mark:
+        if rare.stored not in (self.known_mark, *self.unsaved) and mark_of(held.user) == rare.stored:
+            rare.not_saved, rare.fallback = None, renewed
+            return Saved.SUPERSEDED
+        if value is None:
             if error is not None:
                 self._report_not_saved(error)
+            held.take(renewed)
             return Saved.DELETED
-        if rare.stored in self.unsaved:  # ours, of a save whose reply was lost
-            self.known, self.known_mark = value, rare.stored
-            self.held.take(renewed)
-            return Saved.NOT_YET
-        rare.not_saved, rare.fallback = None, renewed
-        return Saved.SUPERSEDED
+        # garbage, or tokens that our source does not want, or another member was changed, or ours, whose reply was lost
+        if value is not BROKEN and rare.stored == self.known_mark:
+            renewed.extra = {**(OAuth2User.from_json_obj(value).extra or {}), **(renewed.extra or {})} or None
+        self.known, self.known_mark = value, rare.stored
+        held.take(renewed)
+        raise SaveError("Another program changed the stored user meanwhile.", kind="transient")
 
     def _report_not_saved(self, error: SaveError) -> None:
         self.held.rare.not_saved = error
@@ -294,13 +331,11 @@ class Refresh:
         rare = self.held.rare
         _unsaved[self.key] = self
         try:
-            await self._use(renewed)
+            self.held.take(renewed)
+            await self._call_hooks(renewed)
             self.done.end(self.refused)
             while (saved := await self._save(renewed, wait=False)) is Saved.NOT_YET:
-                # a call that was refused has read newer ones
-                if rare.stored != self.known_mark and await self._adopt_newer(renewed) is Saved.SUPERSEDED:
-                    break
-                if self.renew_again is not None:
+                if self.renew_again is not None and rare.stored == self.known_mark:
                     before = self.known_mark
                     renewed = await self._renew_again(self.renew_again, renewed)
                     self.renew_again = None
@@ -321,17 +356,17 @@ class Refresh:
             if renewed is None:
                 again.end(asyncio.CancelledError())  # its caller begins another refresh, in a lock of its own
                 return before
-            await self._use(renewed)
+            self.held.take(renewed)
+            await self._call_hooks(renewed)
             again.end(self.refused)
         except SlyError as error:
             again.end(error)
             return before
         return renewed
 
-    async def _use(self, renewed: OAuth2User) -> None:
-        """Step 5: uses the new tokens and calls the hooks, which do not wait for this refresh if they call the API."""
+    async def _call_hooks(self, renewed: OAuth2User) -> None:
+        """Step 5: calls the hooks, which do not wait for this refresh if they call the API."""
         held, app = self.held, self.held.source.app
-        held.take(renewed)
         self.joinable = False
         if self.refused is None:
             refreshed(app.token_uri, self.why, renewed.expires_at)
@@ -360,6 +395,8 @@ class Refresh:
 
 _unsaved: dict[Hashable, Refresh] = {}
 """By user, the refresh whose new tokens are not saved yet: other objects of the same user use them too."""
+_left: dict[Hashable, tuple[Secrets | None, OAuth2User]] = {}
+"""By user, new tokens that could not be saved before their event loop ended, and the mark of the spent ones stored."""
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_unsaved.clear)  # they go on in the parent alone, and the store says how
 _notifying: ContextVar[Refresh | None] = ContextVar("_notifying", default=None)

@@ -158,7 +158,7 @@ class Signer(Auth):
         return held.user
 
     async def revoke(self, client: Any = None) -> None:
-        """Ends the grant at the provider (RFC 7009), then forgets the user in the store or file.
+        """Ends the grant at the provider (RFC 7009), then forgets the user in the store or file, not a newer login.
 
         In this order, so that what fails midway can be done again. No process refreshes meanwhile. Raises
         what `OAuth2App.revoke` raises, after which nothing was forgotten, and `SaveError`.
@@ -169,9 +169,12 @@ class Signer(Auth):
             await held.load()
             if held.user is NOT_LOADED:
                 return  # a machine that has no token yet
+            revoked = held.rare.stored
             await self.app.revoke(held.user, client, now=held.clock())
             if held.rare.entry is not None:
-                await held.rare.entry.delete()
+                await held.load()
+                if held.rare.stored == revoked:  # else somebody has logged in meanwhile
+                    await held.rare.entry.delete()
 
 
 class OAuth2(Signer):

@@ -240,6 +240,12 @@ def value_or_none(store: TokenStore, name: str, text: str | bytes | None) -> Sec
     return None
 
 
+def is_one_of(store: TokenStore, name: str, text: str | bytes | None, *values: dict[str, Any] | None) -> bool:
+    """Whether the stored text is one of these values (None: no text); not where it is not a JSON object."""
+    stored = value_or_none(store, name, text)
+    return (text is None or stored is not None) and stored in values
+
+
 def as_text(store: TokenStore, value: dict[str, Any]) -> str:
     """The value as JSON text. Raises `SaveError`, which quotes nothing of it, for what JSON cannot hold."""
     with suppress(ValueError, TypeError, RecursionError):

@@ -97,7 +97,13 @@ class FileStore(TokenStore):
     @clean_traceback
     async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any]) -> None:
         """Replaces the user's file if it still holds `old`, in one step. Raises `SupersededError`, `SaveError`."""
-        await asyncio.to_thread(self._write, name, new, lambda stored: stored() in (old, new))
+
+        def is_known(stored: _Stored) -> bool:
+            with suppress(CredentialsError):  # it is something else
+                return stored() in (old, new)
+            return False
+
+        await asyncio.to_thread(self._write, name, new, is_known)
 
     async def check_writable(self, name: str) -> None:
         """Raises `SaveError` if the user's file cannot be replaced, as one that is mounted by itself."""

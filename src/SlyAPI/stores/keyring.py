@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import MissingExtraError, SaveError, UnavailableError, clean_traceback
 from ..json_file import unavailable
-from .contract import TokenStore, as_text, as_value, superseded
+from .contract import TokenStore, as_text, as_value, is_one_of, superseded
 from .file import make_folder
 from .file_lock import file_lock
 
@@ -60,8 +60,7 @@ class KeyringStore(TokenStore):
         In one step among the programs that use this class; keyrings have no compare-and-set for others.
         """
         async with self.lock(_INDEX):
-            stored = await self._get(name)
-            if (None if stored is None else as_value(self, name, stored)) not in (old, new):
+            if not is_one_of(self, name, await self._get(name), old, new):
                 raise superseded(self, name)
             await self._put(name, as_text(self, new))
 

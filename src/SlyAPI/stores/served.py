@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 
 from ..errors import NetworkError, RequestTimeoutError, SaveError, SlyError, clean_traceback, printable
 from ..transport.per_loop import PerLoop
-from .contract import TokenStore, as_text, as_value, superseded
+from .contract import TokenStore, as_text, as_value, is_one_of, superseded
 from .locks import LOCK_TIMEOUT, ThreadLocks, poll_until
 
 C = TypeVar("C")
@@ -86,10 +86,9 @@ class ServedStore(TokenStore, Generic[C]):
 
         async def swap(connection: C) -> bool:
             stored = await self._get(connection, name)
-            now = None if stored is None else as_value(self, name, stored)
-            if now == new:
+            if is_one_of(self, name, stored, new):
                 return True  # an earlier try of ours whose reply was lost
-            return now == old and await self._swap(connection, name, stored, text)
+            return is_one_of(self, name, stored, old) and await self._swap(connection, name, stored, text)
 
         if not await self._call(swap, saving=True):
             raise superseded(self, name)

@@ -14,7 +14,17 @@ from typing import Any, TypeVar
 
 from ..errors import ConfigError, CredentialsError, SaveError, UnavailableError, clean_traceback
 from ..json_file import StrPath, display_path, may_write_in
-from .contract import TokenStore, as_text, as_value, lasting_path, missing, real_path, superseded, value_or_none
+from .contract import (
+    TokenStore,
+    as_text,
+    as_value,
+    is_one_of,
+    lasting_path,
+    missing,
+    real_path,
+    superseded,
+    value_or_none,
+)
 from .file_lock import file_lock
 from .sqlite_file import PIECES, SqliteFile
 from .token_ends import NAMES, PAGE, SQL_UNKNOWN, UNKNOWN, Page, Token, check_token, sql_end, sql_time
@@ -82,8 +92,7 @@ class SqliteStore(TokenStore):
 
         def swap(database: sqlite3.Connection) -> bool:
             database.execute("BEGIN IMMEDIATE")
-            text = _stored(database, name)
-            if (None if text is None else as_value(self, name, text)) not in (old, new):
+            if not is_one_of(self, name, _stored(database, name), old, new):
                 return False
             database.execute("INSERT OR REPLACE INTO slyapi_users VALUES (?, ?)", (name, as_text(self, new)))
             return True

@@ -104,13 +104,18 @@ def shared_sessions() -> Sessions:
 _USES: "weakref.WeakKeyDictionary[aiohttp.ClientSession, set[asyncio.Future[None]]]" = weakref.WeakKeyDictionary()
 _BARE: "weakref.WeakKeyDictionary[aiohttp.ClientSession, aiohttp.ClientSession]" = weakref.WeakKeyDictionary()
 """By the caller's session, ours on its connections."""
+_KEPT_OPEN: "weakref.WeakSet[aiohttp.ClientSession]" = weakref.WeakSet()
+"""The callers' sessions whose connections are ours to close, should they be closed meanwhile."""
+_ELSEWHERE: "weakref.WeakKeyDictionary[aiohttp.ClientSession, Sessions]" = weakref.WeakKeyDictionary()
+"""By the caller's session at one socket, those for all other servers."""
 
 
 class bare_session:
-    """A session on the client's connections, with their TLS settings and its proxy; without a client the shared one.
+    """A session on the client's connections, with their TLS settings, its proxy and its time limits, or the shared one.
 
+    A client at a socket of its own (`UnixConnector`) lends none, since all its requests reach that one server.
     It has none of the client's headers, cookies, credentials, base URL and middlewares, which are meant for an API.
-    `Sessions` does not close it within the block: losing a token reply can end a grant.
+    The connections stay open within the block, whenever the client is closed: losing a token reply can end a grant.
     """
 
     def __init__(self, client: "aiohttp.ClientSession | None") -> None:
@@ -121,18 +126,49 @@ class bare_session:
         if self._client is None or _is_shared(self._client):
             self._sessions = shared_sessions()
             session = self._client = self._sessions.join(self).session
+        elif _at_one_socket(self._client):
+            # joined for as long as the client lives: a stream goes on after this block
+            sessions = _ELSEWHERE.setdefault(self._client, shared_sessions())
+            session = self._client = sessions.join(self._client).session
         else:
             session = _on_same_connector(self._client)
+            _keep_open(self._client)
+        self._connector = session.connector
         self._use = asyncio.get_running_loop().create_future()
         _USES.setdefault(self._client, set()).add(self._use)
         return session
 
     async def __aexit__(self, *_: object) -> None:
         assert self._client is not None
-        _USES[self._client].discard(self._use)
+        uses = _USES[self._client]
+        uses.discard(self._use)
         self._use.cancel()
         if self._sessions is not None:
             await self._sessions.leave(self)
+        elif not uses and _end_keeping(self._client) and self._client.closed and self._connector is not None:
+            await self._connector.close()
+
+
+def _keep_open(client: "aiohttp.ClientSession") -> None:
+    """Lets the caller close the session, which closes its connections, only after our requests on them."""
+    if client.connector_owner:
+        client._connector_owner = False  # aiohttp has no public name for it
+        _KEPT_OPEN.add(client)
+
+
+def _end_keeping(client: "aiohttp.ClientSession") -> bool:
+    """Whether the session's connections were kept open, which are its own again."""
+    if client not in _KEPT_OPEN:
+        return False
+    _KEPT_OPEN.discard(client)
+    client._connector_owner = True
+    return True
+
+
+def _at_one_socket(client: "aiohttp.ClientSession") -> bool:
+    import aiohttp
+
+    return isinstance(client.connector, aiohttp.UnixConnector | aiohttp.NamedPipeConnector)
 
 
 def _is_shared(client: "aiohttp.ClientSession") -> bool:
@@ -150,6 +186,7 @@ def _on_same_connector(client: "aiohttp.ClientSession") -> "aiohttp.ClientSessio
             connector=client.connector,
             connector_owner=False,
             cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=client.timeout,
             trust_env=client.trust_env,
             proxy=getattr(client, "_default_proxy", None),  # aiohttp has no public name for it
             proxy_auth=getattr(client, "_default_proxy_auth", None),

@@ -1,0 +1,111 @@
+"""What the programs of a run do: their objects, which live as long as their process, and the work of their calls.
+
+The rule: only public names of the package, as the author of a program uses them.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from tests.simulation import http, redis_seam
+from tests.simulation.disk import FOLDER, Calls
+from tests.simulation.faults import LEASE
+from tests.simulation.stores import InUniverse, make_store
+from tests.simulation.worlds import OUTSIDE_CALL, Call, World
+
+if TYPE_CHECKING:
+    from tests.simulation.scenario import Scenario
+
+WORKS = ("call", "refresh", "revoke", "close", "keep fresh")
+"""What a call of a program may do: call the API, refresh at once, revoke, close its client, or keep users fresh."""
+KEPT_FRESH = 40.0
+"""Seconds for which a program keeps users fresh."""
+
+
+class Program:
+    """The objects of one process. All its calls share one client, or (`Plan.objects`) each has its own."""
+
+    def __init__(self, scenario: "Scenario", world: World, session: Any) -> None:
+        self._scenario, self._plan, self._session = scenario, scenario.plan, session
+        self._sly, self._clock = world.sly, world.clock
+        self._given = self._store(world)
+        self._app = self._sly.OAuth2App(
+            "client", "secret", http.AUTH_URI, http.TOKEN_URI, revoke_uri=http.REVOKE_URI
+        )
+        self._clients: list[Any] = []
+        self._keeping: set[asyncio.Task[Any]] = set()
+        self.api = self._client(self._hook if self._plan.hook else None)
+
+    def begin(self, world: World, calls: "list[tuple[float, str]]") -> None:
+        """Begins these calls in an event loop of the process: when, and what each does."""
+        world.before_close = self._close
+        for start, work in calls:
+            call = Call(len(world.calls) + 1)
+            world.calls.append(call)
+            call.task = world.spawn(self._call(world, call, start, self._work(work)))
+
+    def _store(self, world: World) -> Any:
+        if self._plan.store == "redis":
+            return world.sly.stores.RedisStore(redis_seam.URL)
+        if self._plan.store != "disk":
+            around = InUniverse(self._scenario.universe)
+            return make_store(world.sly, self._plan.store, self._scenario.shelf, around, LEASE)
+        calls = Calls(self._scenario.disk, world)
+        world.process.package.use_disk(calls, calls.open_file, calls.fcntl)
+        return world.sly.stores.FileStore(FOLDER)
+
+    def _auth(self, hook: Any = None) -> Any:
+        return self._sly.OAuth2(self._app, self._given.user("alice"), hook, clock=self._clock)
+
+    def _client(self, hook: Any = None) -> Any:
+        api = self._sly.WebAPI(self._auth(hook), session=self._session)
+        api.base_url = http.API
+        self._clients.append(api)
+        return api
+
+    async def _close(self) -> None:
+        """What a program that closes its event loop by itself does first."""
+        here = [task for task in self._keeping if task.get_loop() is asyncio.get_running_loop()]
+        for task in here:
+            task.cancel()
+        await asyncio.gather(*here, *(api.close() for api in self._clients), return_exceptions=True)
+
+    async def _hook(self, user: Any) -> None:
+        await (self.api if self._plan.hook == "call" else self._client(self._hook)).get_json("/me")
+
+    def _work(self, work: str) -> Callable[[], Awaitable[Any]]:
+        api = self.api if self._plan.objects == "one" else self._client()
+        if work == "refresh":
+            return api.auth.refresh_now  # type: ignore[no-any-return]
+        if work == "revoke":
+            return api.auth.revoke  # type: ignore[no-any-return]
+        if work == "close":
+            return api.close  # type: ignore[no-any-return]
+        return self._keep_fresh if work == "keep fresh" else partial(api.get_json, "/me")
+
+    async def _keep_fresh(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._keeping.add(task)
+        task.add_done_callback(self._keeping.discard)
+        async with self._sly.oauth2.keep_fresh(self._given, self._app, clock=self._clock):
+            await asyncio.sleep(KEPT_FRESH)
+
+    async def _call(self, world: World, call: Call, start: float, work: Callable[[], Any]) -> None:
+        universe = self._scenario.universe
+        if start:
+            await asyncio.sleep(start)
+        call.started = universe.now
+        OUTSIDE_CALL.set(call)
+        try:
+            await work()
+            call.outcome = "ok"
+        except asyncio.CancelledError:
+            call.outcome = "cancelled"
+            raise
+        except Exception as error:
+            call.outcome = type(error).__name__
+        finally:
+            call.ended = universe.now
+            universe.say(f"{world.name}: call {call.number} ends: {call.outcome}")
