@@ -42,7 +42,9 @@ class Telling(MemoryStore):
         self.left -= 1
         if self.left == 0:
             said = f"INSERT failed: {name} {json.dumps(values)}"
-            raise self.kind(said, [DriverError(said)]) if self.kind is ExceptionGroup else self.kind(said)
+            if self.kind is ExceptionGroup:
+                raise ExceptionGroup(said, [DriverError(said)])
+            raise self.kind(said) if issubclass(self.kind, Exception) else self.kind()
 
     async def load(self, name: str) -> dict[str, Any]:
         self.tell("load", name)
