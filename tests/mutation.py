@@ -293,9 +293,9 @@ _FLAGS = r"[^-*/%<>&]*\b(?:O_|LOCK_)[^-*/%<>&]*"
 def code_of(source: str) -> str:
     """The code as far as a change of it can mean something; "" for what is not Python.
 
-    Left out are annotations, whose `|` is no operator that runs, and three changes that no test should hold: a
-    patience or a size that moves by one, `+` and `^` for the `|` of the system's flags, and whether an argument is
-    by keyword alone.
+    Left out are annotations, whose `|` is no operator that runs, and four changes that no test should hold: a
+    patience or a size that moves by one, `+` and `^` for the `|` of the system's flags, `is` or `==` for a constant,
+    and whether an argument is by keyword alone.
     """
     try:
         tree = ast.parse(source)
@@ -314,10 +314,18 @@ def code_of(source: str) -> str:
             node.annotation = ast.Constant(None)
         if isinstance(node, ast.Constant) and is_limit(node.value):
             node.value = "a limit"
+        if isinstance(node, ast.Compare) and is_constant(node.comparators[-1]):
+            same = {ast.Is: ast.Eq(), ast.IsNot: ast.NotEq()}
+            node.ops = [same.get(type(op), op) for op in node.ops]
         if isinstance(node, ast.BinOp) and re.fullmatch(_FLAGS, flags := ast.unparse(node)):
             node.left, node.op = ast.Constant(" ".join(re.findall(r"\w+", flags))), ast.BitOr()
             node.right = ast.Constant(0)
     return ast.dump(tree)
+
+
+def is_constant(node: ast.expr) -> bool:
+    """Whether a value is named in capitals, as a sentinel, a number of errno or a state."""
+    return isinstance(node, ast.Name | ast.Attribute) and ast.unparse(node).rpartition(".")[2].isupper()
 
 
 def is_limit(value: object) -> bool:
