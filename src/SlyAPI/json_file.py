@@ -26,8 +26,10 @@ _LARGEST = 1 << 20  # a megabyte: credentials files have a few hundred bytes
 
 
 @clean_traceback
-def read_json_file(path: StrPath, *, made_with: str = "") -> Any:
+def read_json_file(path: StrPath, *, made_with: str = "", is_client: bool = False) -> Any:
     """The JSON value in the file at `path`; `made_with` is the command that writes such a file, for its absence.
+
+    A client's file, which names where codes and tokens go, is not taken from an account that could leave it there.
 
     Raises `CredentialsNotFoundError` if there is no file; `CredentialsError` for a folder, a pipe, an empty or huge
     file, bytes that are not UTF-8, text that is not JSON, and another account's link in a shared folder;
@@ -35,7 +37,9 @@ def read_json_file(path: StrPath, *, made_with: str = "") -> Any:
     this account read it (kind `configuration`).
     """
     try:
-        raw = _read_regular(path)
+        raw = read_regular(path)
+        if is_client:
+            refuse_planted_file(path)
     except FileNotFoundError:
         import shlex  # shell prompts run `show`, which reads files by this module
 
@@ -69,20 +73,27 @@ def _parsed(raw: bytes) -> tuple[Any, str]:
         return None, "is empty" if empty else "is not JSON, or only half of it"
 
 
-def _read_regular(path: StrPath) -> bytes:
+def read_regular(path: StrPath) -> bytes:
+    """What a regular file contains, a megabyte at most. Raises `OSError`, or `ValueError` for any other file."""
     refuse_foreign_link(path)
     # O_NONBLOCK: opening a FIFO must not wait for a writer; it is refused below
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     with open(handle, "rb") as file:
         mode = os.fstat(handle).st_mode
         if stat.S_ISDIR(mode):
-            raise IsADirectoryError
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if not stat.S_ISREG(mode):
-            raise ValueError("is not a regular file")
+            raise ValueError(_NOT_REGULAR)
         raw = file.read(_LARGEST + 1)
     if len(raw) > _LARGEST:
         raise ValueError("is larger than 1 MiB, too large for a credentials file")
     return raw
+
+
+def read_problem(error: OSError | ValueError) -> str:
+    """Why `read_regular` failed: the system's words, or ours."""
+    said = getattr(error, "strerror", None) or str(error)
+    return said.removeprefix("is ") if "null" not in said else "not a path"
 
 
 @clean_traceback
@@ -132,7 +143,7 @@ def _places(path: StrPath) -> tuple[str, str]:
         if stat.S_ISDIR(mode):
             raise IsADirectoryError
         if not stat.S_ISREG(mode):
-            raise ValueError("is not a regular file")
+            raise ValueError(_NOT_REGULAR)
     if hasattr(os, "geteuid") and os.geteuid() == 0:  # whose new file goes to the owner of the old one
         refuse_planted_file(target)
     folder, name = os.path.split(target)
@@ -263,6 +274,7 @@ def is_content(path: StrPath) -> bool:
     return "-----BEGIN" in text or is_body(text) or (text.lstrip("\ufeff \t\r\n").startswith("{") and '"' in text)
 
 
+_NOT_REGULAR = "is not a regular file"
 _NO_FOLDER = "lies in a folder that does not exist"
 _FORBIDDEN = "may not be opened by this user (permission denied)"
 _OF_SYSTEM = "causes a system error"

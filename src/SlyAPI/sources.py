@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from urllib.parse import urlencode
 
 from .errors import BadReplyError, ConfigError, CredentialsError, clean_traceback, printable
-from .json_file import StrPath, display_path
+from .json_file import StrPath, display_path, read_problem, read_regular
 from .transport.requests import send
 from .web.json import read_reply
 from .web.messages import Method, Request
@@ -43,10 +43,9 @@ def from_file(path: StrPath) -> Source:
     @clean_traceback
     def read() -> str:
         try:
-            with open(path, encoding="ascii") as file:
-                text = file.read(_LONGEST + 1)
+            text = read_regular(path).decode("ascii")
         except (OSError, ValueError) as error:
-            why = getattr(error, "strerror", None) or "not text in ASCII"
+            why = "not text in ASCII" if isinstance(error, UnicodeError) else read_problem(error)
             raise CredentialsError(f"The token file {display_path(path)} cannot be read: {why}.") from None
         return _whole(text, f"The token file {display_path(path)}")
 

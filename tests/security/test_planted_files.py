@@ -5,17 +5,19 @@ The rule: the places are found by looking at a run in an empty folder, so that a
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sys
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from SlyAPI import OAuth2User, SlyError
+from SlyAPI import OAuth1App, OAuth2App, OAuth2User, SlyError
 from SlyAPI.cli.main import main
+from SlyAPI.errors import CredentialsError
 from SlyAPI.json_file import write_json_file
 from SlyAPI.stores import FileStore, SqliteStore, TokenStore, user_file
 from tests.support.secret_search import ACCESS, CLIENT_SECRET, KEPT, REFRESH
@@ -194,3 +196,39 @@ def test_what_a_stranger_left_in_the_place_of_a_file_gets_no_secret(
         for path in (folder, elsewhere):
             if os.path.lexists(path):
                 path.rename(tmp_path / f"{path.name}-{name.replace('/', '-')}")
+
+
+CLIENT = {"id": "i", "secret": "s", "auth_uri": "https://far.example/a", "token_uri": "https://far.example/t"}
+CLIENT1 = {"key": "i", "secret": "s"} | dict.fromkeys(("request_uri", "authorize_uri", "access_uri"), "https://a.example")
+FOLDERS: dict[str, tuple[tuple[tuple[int, int], ...], bool]] = {
+    "a folder as /tmp": (((0, 0o1777),), False),
+    "a folder of the stranger in it": (((0, 0o1777), (STRANGER, 0o755)), False),
+    "one that is open too": (((0, 0o1777), (STRANGER, 0o777), (STRANGER, 0o777)), False),
+    "a home": (((0, 0o755), (STRANGER, 0o755)), True),
+    "a home that is open": (((0, 0o755), (STRANGER, 0o777)), True),
+    "a folder of root": (((0, 0o755),), True),
+    "a folder of a group": (((0, 0o2775),), True),
+}
+"""Owner and mode of the folders on the way to a file; whether the stranger can only be there by right."""
+
+
+@pytest.mark.parametrize(("folders", "taken"), FOLDERS.values(), ids=FOLDERS)
+@pytest.mark.parametrize("account", [0, PERSON], ids=["root", "a person"])
+@pytest.mark.parametrize("read", [OAuth2App.from_json_file, OAuth1App.from_json_file], ids=["OAuth 2", "OAuth 1"])
+def test_a_client_file_that_another_account_could_leave_there_is_refused(
+    read: Callable[[Path], object], account: int, folders: tuple[tuple[int, int], ...], taken: bool, tmp_path: Path
+) -> None:
+    """Its `token_uri` would get the code and the verifier of a consent at a real provider."""
+    folder = shared_folder(tmp_path, 0o755)
+    for owner, mode in folders:
+        folder = folder / "next"
+        folder.mkdir()
+        os.chown(folder, owner, owner)
+        folder.chmod(mode)
+    path = folder / "app.json"
+    path.write_text(json.dumps(CLIENT if read == OAuth2App.from_json_file else CLIENT1))
+    path.chmod(0o644)
+    read(path)
+    os.chown(path, STRANGER, STRANGER)
+    with as_account(account), pytest.raises(CredentialsError, match="another account") if not taken else nullcontext():
+        read(path)

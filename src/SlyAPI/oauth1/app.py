@@ -45,7 +45,8 @@ class OAuth1App:
     @clean_traceback
     def from_json_file(cls, path: StrPath) -> Self:
         """The client in a file. Raises `CredentialsNotFoundError`, or `CredentialsError` naming what it is instead."""
-        return cls.from_json_obj(read_json_file(path, made_with=_MADE_WITH), name=display_path(path))
+        found = read_json_file(path, made_with=_MADE_WITH, is_client=True)
+        return cls.from_json_obj(found, name=display_path(path))
 
     @classmethod
     @clean_traceback

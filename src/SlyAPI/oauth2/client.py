@@ -122,7 +122,7 @@ class Client:
         Relative paths of `key` and `certificate` count from the file's folder. Raises `CredentialsNotFoundError`, or
         `CredentialsError` naming what the file is instead.
         """
-        found = read_json_file(path, made_with="python -m SlyAPI scaffold")
+        found = read_json_file(path, made_with="python -m SlyAPI scaffold", is_client=True)
         app = cls.from_json_obj(found, on_refresh, name=display_path(path))
         app._path = path
         app.key, app.certificate = path_beside(path, app.key), path_beside(path, app.certificate)

@@ -5,8 +5,8 @@ The rule: only a change in the store since we last read or wrote it is another p
 
 import math
 import time
-from collections.abc import Callable, Hashable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, Generator, Hashable
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import count
@@ -190,14 +190,22 @@ class Locked:
         self._held = held
 
     async def __aenter__(self) -> None:
-        try:
+        with store_errors(self._held):
             self._lock = self._held.lock()
             await self._lock.__aenter__()
-        except Exception as error:
-            raise error if isinstance(error, SlyError) else unavailable(self._held, error) from None
 
     async def __aexit__(self, kind: Any, error: Any, traceback: Any) -> bool | None:
-        return await self._lock.__aexit__(kind, error, traceback)
+        with store_errors(self._held):
+            return await self._lock.__aexit__(kind, error, traceback)
+
+
+@contextmanager
+def store_errors(held: HeldUser) -> Generator[None, None, None]:
+    """Raises `UnavailableError` in the place of a store's error that is not a `SlyError`."""
+    try:
+        yield
+    except Exception as error:
+        raise error if isinstance(error, SlyError) else unavailable(held, error) from None
 
 
 def unavailable(held: HeldUser, error: BaseException) -> UnavailableError:

@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any
 
 from ..errors import ConfigError, MissingExtraError, printable
-from ..json_file import StrPath, display_path, is_content
+from ..json_file import StrPath, display_path, is_content, read_problem, read_regular
 from ..web.pem import key_problem
 from ..web.secret_values import SecretJson
 
@@ -176,10 +176,11 @@ def _content(key: StrPath | bytes | Mapping[str, Any]) -> bytes | Mapping[str, A
     if is_content(key):
         return _pem_or_jwk(os.fsdecode(key).encode("utf-8", "replace"))
     try:
-        with open(key, "rb") as file:
-            return _pem_or_jwk(file.read(1 << 16))
+        content = read_regular(key)
     except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or "not a path"
+        why = read_problem(error)
+    else:
+        return _pem_or_jwk(content)
     shown = "" if _BASE64.fullmatch(os.fsdecode(key)) else f" {display_path(key)}"
     raise ConfigError(f"The key file{shown} cannot be read ({printable(why, 80)}).")
 

@@ -40,7 +40,7 @@ from ..web.events import refreshed
 from ..web.secret_values import SecretJson, Secrets
 from .app import OnRefresh
 from .grant_again import name_command
-from .held_user import BROKEN, NOT_LOADED, HeldUser, Locked, mark_of, unavailable
+from .held_user import BROKEN, NOT_LOADED, HeldUser, Locked, mark_of, store_errors, unavailable
 from .learned import is_new, known_error, learn_error, learn_renewed
 from .outcome import Outcome
 from .saving import with_retries
@@ -157,7 +157,8 @@ class Refresh:
         if await self._stored_is_good():
             return None
         if held.rare.entry is not None and (held.user.refresh_token or held.source.begins_anew(held.user)):
-            await held.rare.entry.check_writable()  # the reply may be the only copy of a rotated token
+            with store_errors(held):
+                await held.rare.entry.check_writable()  # the reply may be the only copy of a rotated token
         renewed = self._left_unsaved() or await self._request()
         if renewed is None:
             return None

@@ -12,7 +12,7 @@ from base64 import urlsafe_b64encode
 from typing import NamedTuple
 
 from ..errors import ConfigError
-from ..json_file import StrPath, display_path
+from ..json_file import StrPath, display_path, read_problem, read_regular
 from ..web.pem import key_problem
 
 Certificate = StrPath | tuple[StrPath, StrPath]
@@ -45,12 +45,14 @@ def tls_context(certificate: Certificate) -> ssl.SSLContext:
         stamps = tuple(_stamp(name) for name in names)
         if before is not None and before.stamps == stamps:
             return before.context
+        for name in names:
+            read_regular(name)  # OpenSSL would wait for the writer of a pipe
         context = ssl.create_default_context()
         context.load_cert_chain(names[0], names[-1], password=_no_password)
     except ssl.SSLError:
         problem, step = _key_problem(names) or ("contains no certificate with its private key", _NEXT_STEP)
     except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or "not a path"
+        why = read_problem(error)
         problem, step = _key_problem(names) or (f"cannot be read ({why})", _NEXT_STEP)
     else:
         while len(_ready) >= _MOST:
@@ -68,8 +70,7 @@ def tls_context(certificate: Certificate) -> ssl.SSLContext:
 def _key_problem(names: tuple[str, ...]) -> tuple[str, str] | None:
     """Why the private key of a certificate cannot be used, and the next step; None if it looks usable."""
     try:
-        with open(names[-1], "rb") as file:
-            found = key_problem(file.read(1 << 20), display_path(names[-1]))
+        found = key_problem(read_regular(names[-1]), display_path(names[-1]))
     except (OSError, ValueError):
         return None
     if found is None:
@@ -85,8 +86,7 @@ def thumbprint(certificate: Certificate) -> str:
     """
     name = _names(certificate)[0]
     try:
-        with open(name, encoding="ascii", errors="replace") as file:
-            _, begin, rest = file.read(1 << 20).partition(ssl.PEM_HEADER)
+        _, begin, rest = read_regular(name).decode("ascii", "replace").partition(ssl.PEM_HEADER)
         body, end, _ = rest.partition(ssl.PEM_FOOTER)
         if begin and end:
             digest = hashlib.sha256(ssl.PEM_cert_to_DER_cert(f"{begin}{body}{end}")).digest()
