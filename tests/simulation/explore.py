@@ -268,7 +268,11 @@ def _with_programs(plan: Plan, chance: random.Random) -> Plan:
     works = tuple(chance.choice(("call", "call", *able)) for _ in range(chance.choice((1, 2, 3, 5))))
     process = chance.choice(("each", "again") if plan.store == "disk" else ("each", "threads", "again"))
     objects, ending = chance.choice(("one", "each")), plan.ending if process == "each" else "run"
-    return replace(plan, works=works, objects=objects, process=process, ending=ending)
+    offsets = tuple(chance.choice((0.0, 0.0, 100.0, -100.0, 7200.0, -7200.0)) for _ in plan.starts)
+    dated = chance.random() < 0.5
+    return replace(
+        plan, works=works, objects=objects, process=process, ending=ending, offsets=offsets, dated=dated
+    )
 
 
 def _starts(chance: random.Random) -> tuple[float, ...]:

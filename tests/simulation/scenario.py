@@ -59,6 +59,10 @@ class Plan:
     """What the calls do, one after the other (`programs.WORKS`)."""
     process: str = "each"
     """What is a process: "each" world; all, as "threads"; or a world and one that runs after it, "again"."""
+    offsets: tuple[float, ...] = (0.0,)
+    """Seconds by which the clocks of the processes are ahead, one after the other."""
+    dated: bool = False
+    """Whether the provider's replies have a `Date`."""
     linger: float = 60.0
     """Seconds that a program goes on after its last call."""
     ending: str = "run"
@@ -111,7 +115,8 @@ class Scenario:
         return op.world.number == 0 and op.number == plan.at and self._fault is not None
 
     def _strike(self, op: Op) -> None:
-        if op.label in ("lock", "lease"):
+        # with several objects, a refresh that lost its lease goes on beside the one that locks now
+        if op.label in ("lock", "lease") and (self.plan.objects, self.plan.process) == ("one", "each"):
             self.provider.blind.discard(op.world.name)
         if not op.struck:
             fault = None
@@ -302,7 +307,8 @@ class Scenario:
         for number, starts in enumerate(self.plan.starts):
             calls = [(start, next(works)) for start in starts]
             thread = number > 0 and self.plan.process == "threads"
-            process = self.universe.worlds[0].process if thread else Process(package(number))
+            offset = self.plan.offsets[number % len(self.plan.offsets)]
+            process = self.universe.worlds[0].process if thread else Process(package(number), offset)
             world = self._world(process)
             if not thread:
                 program = Program(self, world, session())
