@@ -267,7 +267,8 @@ def _with_programs(plan: Plan, chance: random.Random) -> Plan:
     able = WORKS if plan.store in ("file", "leased") else WORKS[:-1]  # the others lack what its index needs
     works = tuple(chance.choice(("call", "call", *able)) for _ in range(chance.choice((1, 2, 3, 5))))
     process = chance.choice(("each", "again") if plan.store == "disk" else ("each", "threads", "again"))
-    objects, ending = chance.choice(("one", "each")), plan.ending if process == "each" else "run"
+    objects = chance.choice(("one", "each", "file") if plan.store == "disk" else ("one", "each"))
+    ending = plan.ending if process == "each" else "run"
     offsets = tuple(chance.choice((0.0, 0.0, 100.0, -100.0, 7200.0, -7200.0)) for _ in plan.starts)
     dated = chance.random() < 0.5
     return replace(

@@ -7,9 +7,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 from tests.simulation import http, redis_seam
-from tests.simulation.disk import FOLDER, Calls
+from tests.simulation.disk import FILE, FOLDER, Calls
 from tests.simulation.faults import LEASE
 from tests.simulation.stores import InUniverse, make_store
 from tests.simulation.worlds import OUTSIDE_CALL, Call, World
@@ -56,7 +57,10 @@ class Program:
         return world.sly.stores.FileStore(FOLDER)
 
     def _auth(self, hook: Any = None) -> Any:
-        return self._sly.OAuth2(self._app, self._given.user("alice"), hook, clock=self._clock)
+        if self._plan.objects != "file":
+            return self._sly.OAuth2(self._app, self._given.user("alice"), hook, clock=self._clock)
+        with mock.patch.object(self._scenario.disk, "strike", _nothing):  # a program that does not begin is no program
+            return self._sly.OAuth2(self._app, FILE, hook, clock=self._clock)
 
     def _client(self, hook: Any = None) -> Any:
         api = self._sly.WebAPI(self._auth(hook), session=self._session)
@@ -75,7 +79,7 @@ class Program:
         await (self.api if self._plan.hook == "call" else self._client(self._hook)).get_json("/me")
 
     def _work(self, work: str) -> Callable[[], Awaitable[Any]]:
-        api = self.api if self._plan.objects == "one" else self._client()
+        api = self._client() if self._plan.objects == "each" else self.api
         if work == "refresh":
             return api.auth.refresh_now  # type: ignore[no-any-return]
         if work == "revoke":
@@ -109,3 +113,7 @@ class Program:
         finally:
             call.ended = universe.now
             universe.say(f"{world.name}: call {call.number} ends: {call.outcome}")
+
+
+def _nothing(world: World, call: str) -> None:
+    return None

@@ -54,7 +54,7 @@ class Plan:
     """How system call number `at` of world A goes wrong (`faults.DISK_FAULTS`), and by which error."""
     disk_error: str = ""
     objects: str = "one"
-    """Whether all calls of a program use "one" client, or "each" its own."""
+    """Whether all calls of a program use "one" client, or "each" its own; "file": one, with the path of a user file."""
     works: tuple[str, ...] = ("call",)
     """What the calls do, one after the other (`programs.WORKS`)."""
     process: str = "each"
@@ -116,7 +116,7 @@ class Scenario:
 
     def _strike(self, op: Op) -> None:
         # with several objects, a refresh that lost its lease goes on beside the one that locks now
-        if op.label in ("lock", "lease") and (self.plan.objects, self.plan.process) == ("one", "each"):
+        if op.label in ("lock", "lease") and self.plan.objects != "each" and self.plan.process == "each":
             self.provider.blind.discard(op.world.name)
         if not op.struck:
             fault = None
@@ -149,6 +149,8 @@ class Scenario:
         world.pause(seconds)
 
     def admin_deletes(self) -> None:
+        if self.plan.objects == "file":
+            return  # the lock on a user file ends with it, and each program writes its own tokens anew
         self.universe.say("the administrator deletes the user")
         self._deleted_at = self.universe.now
         self._put("admin", None)
@@ -205,7 +207,7 @@ class Scenario:
         serials = self.provider.serials
         if was is not None and serials[now] < serials[was]:
             self._problem("older", f"{owner.name} replaces {was} by {now}")
-        if was is None and self._deleted_at is not None:
+        if was is None and self._deleted_at is not None and self.plan.objects != "file":  # which is written anew
             self._problem("older", f"{owner.name} brings back the deleted user with {now}")
 
     def _gone(self, world: World) -> None:
