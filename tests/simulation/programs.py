@@ -5,6 +5,7 @@ The rule: only public names of the package, as the author of a program uses them
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from unittest import mock
@@ -35,7 +36,7 @@ class Program:
             "client", "secret", http.AUTH_URI, http.TOKEN_URI, revoke_uri=http.REVOKE_URI
         )
         self._clients: list[Any] = []
-        self._keeping: set[asyncio.Task[Any]] = set()
+        self._keeping: dict[asyncio.Task[Any], asyncio.Event] = {}
         self.api = self._client(self._hook if self._plan.hook else None)
 
     def begin(self, world: World, calls: "list[tuple[float, str]]") -> None:
@@ -72,7 +73,7 @@ class Program:
         """What a program that closes its event loop by itself does first."""
         here = [task for task in self._keeping if task.get_loop() is asyncio.get_running_loop()]
         for task in here:
-            task.cancel()
+            self._keeping[task].set()
         await asyncio.gather(*here, *(api.close() for api in self._clients), return_exceptions=True)
 
     async def _hook(self, user: Any) -> None:
@@ -89,12 +90,14 @@ class Program:
         return self._keep_fresh if work == "keep fresh" else partial(api.get_json, "/me")
 
     async def _keep_fresh(self) -> None:
-        task = asyncio.current_task()
+        task, over = asyncio.current_task(), asyncio.Event()
         assert task is not None
-        self._keeping.add(task)
-        task.add_done_callback(self._keeping.discard)
+        self._keeping[task] = over
+        task.add_done_callback(lambda task: self._keeping.pop(task))
         async with self._sly.oauth2.keep_fresh(self._given, self._app, clock=self._clock):
-            await asyncio.sleep(KEPT_FRESH)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(KEPT_FRESH):
+                    await over.wait()
 
     async def _call(self, world: World, call: Call, start: float, work: Callable[[], Any]) -> None:
         universe = self._scenario.universe
