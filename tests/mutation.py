@@ -36,9 +36,19 @@ from hypothesis import HealthCheck, settings
 ROOT = Path(__file__).parent.parent
 SURVIVORS = ROOT / ".tests" / "mutation"
 PATIENCE = 60.0
-"""Seconds after which tests that wait for what will not come count as failed; with a change, ten times the usual."""
+"""Seconds after which tests that wait for what will not come count as failed; with a change, eight times the usual."""
 MEMORY = 4 << 30
 """Bytes after which a loop that no longer ends gets no more, and the rest of the machine lives on."""
+REFRESH = [
+    "tests/oauth2/test_signer_refresh.py",
+    "tests/oauth2/test_signer_edges.py",
+    "tests/oauth2/test_signer_keeps.py",
+    "tests/oauth2/test_signer_superseded.py",
+    "tests/oauth2/test_signer_shared.py",
+    "tests/oauth2/test_refused_refresh.py",
+    "tests/oauth2/test_remembered.py",
+    "tests/oauth2/test_callers_session.py",
+]
 TESTS_OF = {
     "oauth2/token_endpoint": [
         "tests/oauth2/test_token_endpoint.py",
@@ -46,9 +56,9 @@ TESTS_OF = {
         "tests/oauth2/test_ended_or_passing.py",
         "tests/oauth2/test_token_endpoint_hostile.py",
     ],
-    "tokens/user": ["tests/tokens/test_user.py", "tests/oauth2/test_token_endpoint.py"],
+    "tokens/user": ["tests/tokens/test_user.py", "tests/oauth2/test_token_endpoint.py", "tests/oauth2/test_subject.py"],
     "tokens/user_json": ["tests/tokens/test_user.py", "tests/oauth2/test_token_endpoint.py"],
-    "json_file": ["tests/test_json_file.py"],
+    "json_file": ["tests/test_json_file.py", "tests/stores/test_file.py"],
     "stores/file": ["tests/stores/test_file.py", "tests/stores/test_contract.py::TestFileStore"],
     "stores/file_lock": ["tests/stores/test_file_lock.py"],
     "oauth2/signer": [
@@ -58,14 +68,14 @@ TESTS_OF = {
         "tests/oauth2/test_dpop.py",
         "tests/oauth2/test_revocation.py",
         "tests/oauth2/test_for_resource.py",
+        "tests/oauth2/test_profile.py",
+        "tests/oauth2/test_grant_again.py",
     ],
-    "oauth2/refresh": [
-        "tests/oauth2/test_signer_refresh.py",
-        "tests/oauth2/test_signer_edges.py",
-        "tests/oauth2/test_signer_keeps.py",
-        "tests/oauth2/test_signer_superseded.py",
-        "tests/oauth2/test_remembered.py",
-    ],
+    "oauth2/refresh": REFRESH,
+    "oauth2/held_user": REFRESH,
+    "oauth2/saving": REFRESH,
+    "oauth2/outcome": REFRESH,
+    "oauth2/learned": ["tests/oauth2/test_learned.py", *REFRESH],
     "redirect/loopback": ["tests/redirect/test_loopback.py"],
     "redirect/loopback_http": ["tests/redirect/test_loopback_http.py"],
     "redirect/loopback_address": ["tests/redirect/test_loopback_address.py", "tests/redirect/test_loopback.py"],
@@ -81,6 +91,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python tests/mutation.py", description=__doc__)
     parser.add_argument("modules", nargs="*", metavar="MODULE")
     parser.add_argument("--every", type=int, default=1, help="try each N-th change only (default: all)")
+    parser.add_argument("--again", action="store_true", help="try only what survived last time, in the same source")
     given = parser.parse_args()
     SURVIVORS.mkdir(parents=True, exist_ok=True)
     rows: list[tuple[int, int]] = []
@@ -90,7 +101,7 @@ def main() -> int:
         settle_in(copy)
         for module in given.modules or TESTS_OF:
             begun = time.monotonic()
-            found = in_fork(Trials(module, given.every).run)
+            found = in_fork(Trials(module, given.every, given.again).run)
             if found is None:
                 say(f"{module}: its tests fail as they are")
                 return 2
@@ -123,10 +134,19 @@ def in_fork(work: Callable[[], tuple[int, int] | None]) -> tuple[int, int] | Non
 class Trials:
     """One module's changes, as a plugin of the pytest that has collected its tests: each is tried in a fork of it."""
 
-    def __init__(self, module: str, every: int = 1) -> None:
+    def __init__(self, module: str, every: int, again: bool) -> None:
         self.every = every
+        self.again: set[int] | None = None
+        if again:
+            numbers = re.findall(r"^\+\+\+.*\((\d+)\)$", self.diff(module).read_text("utf-8"), re.M)
+            self.again = set(map(int, numbers))
         self.module, self.path = module, Path("src", "SlyAPI", f"{module}.py").resolve()
         self.found: tuple[int, int] | None = None
+
+    @staticmethod
+    def diff(module: str) -> Path:
+        """The changes of a module that survived, each with its number."""
+        return SURVIVORS / f"{module.replace('/', '.')}.diff"
 
     def run(self) -> tuple[int, int] | None:
         """How many changes were tried, and how many survived; None where the tests fail without any."""
@@ -139,7 +159,7 @@ class Trials:
         sys.dont_write_bytecode = False
         if session.items and passes(lambda: run_items(session)) and passes(lambda: run_anew(self.module)):
             sys.dont_write_bytecode = True  # from here on: two changes within a second would look alike to the cache
-            self.found = self._try_all(session, 5 + 10 * (time.monotonic() - begun))
+            self.found = self._try_all(session, 5 + 4 * (time.monotonic() - begun))
         return True
 
     def _try_all(self, session: Any, patience: float) -> tuple[int, int]:
@@ -147,9 +167,11 @@ class Trials:
         functions = [found for found in gc.get_objects() if isinstance(found, FunctionType)]
         ours = [found for found in functions if found.__code__.co_filename == str(self.path)]
         gc.freeze()  # a fork copies no memory only for being looked at
-        with open(SURVIVORS / f"{self.module.replace('/', '.')}.diff", "w", encoding="utf-8") as diff:
+        with open(self.diff(self.module), "w", encoding="utf-8") as diff:
             for mutant in itertools.islice(mutants(source), 0, None, self.every):
                 tried += 1
+                if self.again is not None and tried not in self.again:
+                    continue
                 changed = changed_functions(source, mutant, str(self.path))
                 if changed is not None:
                     places = [(found, changed.get(place_of(found.__code__))) for found in ours]
@@ -264,12 +286,16 @@ def mutants(source: str) -> Iterator[str]:
                 yield mutant
 
 
+_FLAGS = r"[^-*/%<>&]*\b(?:O_|LOCK_)[^-*/%<>&]*"
+"""The system's flags, put together."""
+
+
 def code_of(source: str) -> str:
     """The code as far as a change of it can mean something; "" for what is not Python.
 
-    Left out are annotations, whose `|` is no operator that runs, and three changes that no test should hold: a
-    patience or a size that moves by one, `+` and `^` for the `|` of the system's flags, and whether an argument is
-    by keyword alone.
+    Left out are annotations, whose `|` is no operator that runs, and four changes that no test should hold: a
+    patience or a size that moves by one, `+` and `^` for the `|` of the system's flags, `is` or `==` for a constant,
+    and whether an argument is by keyword alone.
     """
     try:
         tree = ast.parse(source)
@@ -288,16 +314,25 @@ def code_of(source: str) -> str:
             node.annotation = ast.Constant(None)
         if isinstance(node, ast.Constant) and is_limit(node.value):
             node.value = "a limit"
-        if isinstance(node, ast.BinOp) and re.search(r"\bos\.O_|\bfcntl\.LOCK_", ast.unparse(node)):
-            node.op = ast.BitOr() if isinstance(node.op, ast.Add | ast.BitXor) else node.op
+        if isinstance(node, ast.Compare) and is_constant(node.comparators[-1]):
+            same = {ast.Is: ast.Eq(), ast.IsNot: ast.NotEq()}
+            node.ops = [same.get(type(op), op) for op in node.ops]
+        if isinstance(node, ast.BinOp) and re.fullmatch(_FLAGS, flags := ast.unparse(node)):
+            node.left, node.op = ast.Constant(" ".join(re.findall(r"\w+", flags))), ast.BitOr()
+            node.right = ast.Constant(0)
     return ast.dump(tree)
 
 
+def is_constant(node: ast.expr) -> bool:
+    """Whether a value is named in capitals, as a sentinel, a number of errno or a state."""
+    return isinstance(node, ast.Name | ast.Attribute) and ast.unparse(node).rpartition(".")[2].isupper()
+
+
 def is_limit(value: object) -> bool:
-    """Whether a number is one of seconds or bytes or so: not 0 to 4, and no HTTP status."""
+    """Whether a number is one of seconds or bytes or so: not 0 to 4, and no HTTP status but also a power of two."""
     if isinstance(value, float):
         return value != 0
-    return isinstance(value, int) and (4 < value < 100 or value >= 600)
+    return isinstance(value, int) and (4 < value < 100 or value >= 600 or value in (128, 256, 512))
 
 
 def passes(run: Callable[[], int], patience: float = PATIENCE) -> bool:

@@ -12,8 +12,8 @@ from typing import Any, NoReturn
 
 import pytest
 
-from SlyAPI.errors import CredentialsError, CredentialsNotFoundError, SaveError
-from SlyAPI.json_file import check_writable, read_json_file, write_json_file
+from SlyAPI.errors import CredentialsError, CredentialsNotFoundError, SaveError, SlyError, UnavailableError
+from SlyAPI.json_file import check_writable, is_trusted, read_json_file, write_json_file
 
 OLD = {"token": "old-s3cret", "note": "Größe"}
 NEW = {"token": "new-s3cret", "note": "Größe"}
@@ -90,6 +90,23 @@ def test_a_file_that_is_no_json_is_named_for_what_it_is(tmp_path: Path, raw: byt
     assert path.read_bytes() == raw
 
 
+def test_nothing_of_a_file_that_is_refused_is_in_a_frame_of_the_traceback(
+    file: Path, told_by: Callable[[BaseException], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file.write_text('{"token": "s3cret')
+    with pytest.raises(CredentialsError) as unread:
+        read_json_file(file)
+    monkeypatch.setattr(os, "fsync", fail(errno.EIO))
+    with pytest.raises(SaveError) as unsaved:
+        write_json_file(file, {"token": "s3cret"})
+    assert "s3cret" not in told_by(unread.value) + told_by(unsaved.value)
+
+
+def test_a_system_without_pipes_that_block_reads_files_too(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "O_NONBLOCK")  # as on Windows
+    assert read_json_file(file) == OLD
+
+
 def test_no_file_is_a_file_not_found(tmp_path: Path) -> None:
     for path in (tmp_path / "user.json", tmp_path / "no" / "user.json"):
         with pytest.raises(CredentialsNotFoundError, match="does not exist") as caught:
@@ -97,7 +114,49 @@ def test_no_file_is_a_file_not_found(tmp_path: Path) -> None:
         assert isinstance(caught.value, FileNotFoundError | ValueError)
 
 
-@pytest.mark.parametrize("text", [json.dumps(OLD), "\n" + json.dumps(OLD, indent=4), "\ufeff" + json.dumps(OLD)])
+@pytest.mark.parametrize(("made_with", "step"), [("", ""), ("slyapi make", "Make one with: slyapi make '{}'")])
+def test_no_file_has_the_command_that_makes_one(tmp_path: Path, made_with: str, step: str) -> None:
+    path = tmp_path / "my user.json"
+    with pytest.raises(CredentialsNotFoundError) as caught:
+        read_json_file(path, made_with=made_with)
+    assert caught.value.next_step == step.format(path)
+
+
+@pytest.mark.parametrize(
+    ("number", "error", "said"),
+    [
+        (errno.EIO, UnavailableError, os.strerror(errno.EIO)),
+        (errno.EMFILE, UnavailableError, os.strerror(errno.EMFILE)),
+        (errno.EBUSY, UnavailableError, os.strerror(errno.EBUSY)),
+        (errno.EACCES, UnavailableError, "permission denied"),
+        (errno.EROFS, UnavailableError, os.strerror(errno.EROFS)),
+        (errno.ELOOP, CredentialsError, os.strerror(errno.ELOOP)),
+    ],
+)
+def test_a_file_that_the_system_does_not_read_says_why(
+    file: Path, number: int, error: type[SlyError], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "open", fail(number))
+    with pytest.raises(error) as caught:
+        read_json_file(file)
+    monkeypatch.undo()
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["{notes.json", 'the "user".json'])
+def test_a_path_that_only_looks_a_little_like_content_is_named(tmp_path: Path, name: str) -> None:
+    with pytest.raises(CredentialsNotFoundError) as caught:
+        read_json_file(tmp_path / name)
+    assert name in str(caught.value)
+    with pytest.raises(CredentialsNotFoundError) as relative:
+        read_json_file(name)
+    assert name in str(relative.value)
+
+
+PEM = "-----BEGIN PRIVATE KEY-----\ns3cret"
+
+
+@pytest.mark.parametrize("text", [json.dumps(OLD), "\n" + json.dumps(OLD, indent=4), "\ufeff" + json.dumps(OLD), PEM])
 def test_content_that_is_given_as_a_path_is_not_quoted(text: str) -> None:
     with pytest.raises(CredentialsError) as caught:
         read_json_file(text)
@@ -273,6 +332,30 @@ def test_a_full_disk_or_a_read_only_folder_leaves_the_old_file(
     assert isinstance(caught.value, OSError)
 
 
+@pytest.mark.parametrize(
+    ("number", "kind", "step"),
+    [
+        (errno.ENOSPC, "transient", "Free some space"),
+        (errno.EIO, "transient", "Free some space"),
+        (errno.E2BIG, "transient", "Free some space"),
+        (errno.EMFILE, "transient", "Free some space"),
+        (errno.EBUSY, "transient", "Mount its folder instead"),
+        (errno.EROFS, "configuration", "Mount its folder writable"),
+        (errno.EACCES, "configuration", "Make its folder writable"),
+        (errno.ENOENT, "configuration", "Make that folder"),
+        (errno.EISDIR, "configuration", "Choose another path"),
+    ],
+)
+def test_what_cannot_be_written_has_its_way_out_and_says_whether_it_may_pass(
+    file: Path, number: int, kind: str, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "open", fail(number))
+    with pytest.raises(SaveError) as caught:
+        write_json_file(file, NEW)
+    monkeypatch.undo()
+    assert (caught.value.kind, caught.value.next_step.startswith(step)) == (kind, True)
+
+
 def of_folders_fails(fsync: Callable[[int], None], number: int) -> Callable[[int], None]:
     def call(handle: int) -> None:
         if stat.S_ISDIR(os.fstat(handle).st_mode):
@@ -334,8 +417,8 @@ def test_a_pipe_or_a_device_is_not_replaced_by_a_file(tmp_path: Path) -> None:
 def test_a_value_that_is_no_json_is_told_and_leaves_the_old_file(file: Path) -> None:
     endless: list[Any] = []
     endless.append(endless)
-    for value in ({"a": object()}, endless):
-        with pytest.raises(SaveError):
+    for value, said in ({"a": object()}, "other than JSON"), (endless, "contain itself"):
+        with pytest.raises(SaveError, match=said):
             write_json_file(file, value)
     assert read_json_file(file) == OLD
     assert names(file.parent) == {"user.json"}
@@ -346,6 +429,23 @@ def test_asking_whether_a_file_could_be_written_changes_nothing(file: Path) -> N
     check_writable(file.parent / "new.json")
     assert read_json_file(file) == OLD
     assert names(file.parent) == {"user.json"}
+
+
+@pytest.mark.parametrize(("accounts", "trusted"), [(True, False), (False, True)])
+def test_a_file_of_a_stranger_is_not_trusted_where_there_are_accounts(
+    file: Path, accounts: bool, trusted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not accounts:  # as on Windows
+        monkeypatch.delattr(os, "geteuid")
+    assert is_trusted(file, 12345) is trusted
+    assert is_trusted(file, file.stat().st_uid)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a folder away")
+def test_a_file_of_root_is_trusted_wherever_it_lies(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.chown(file.parent, ME, ME)
+    monkeypatch.setattr(os, "geteuid", lambda: ME)
+    assert is_trusted(file, 0)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file away")
@@ -359,3 +459,48 @@ def test_roots_rewrite_leaves_the_file_to_its_owner(
     write_json_file(file, NEW)
     assert (file.stat().st_uid, file.stat().st_gid) == (12345, 23456)
     assert mode(file) == 0o600
+
+
+ME, OWNER_OF_FOLDER, STRANGER = 54321, 23456, 12345
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file away")
+@pytest.mark.parametrize("folder_mode", [0o755, 0o1755, 0o777, 0o1777], ids=oct)
+@pytest.mark.parametrize("file_of", [ME, STRANGER])
+@pytest.mark.parametrize("folder_of", [ME, OWNER_OF_FOLDER])
+@pytest.mark.parametrize("me", [ME, 0])
+def test_only_its_owner_the_folders_and_root_replace_a_file_in_a_sticky_folder(
+    file: Path, folder_mode: int, file_of: int, folder_of: int, me: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """unlink(2), EPERM. Root may, and does not where somebody may have planted the file."""
+    file.parent.chmod(folder_mode)
+    os.chown(file, file_of, file_of)
+    os.chown(file.parent, folder_of, folder_of)
+    monkeypatch.setattr(os, "geteuid", lambda: me)
+    planted = folder_mode & stat.S_IWOTH and me == 0 and file_of != folder_of
+    if planted or (folder_mode & stat.S_ISVTX and me not in (0, file_of, folder_of)):
+        with pytest.raises(SaveError, match="belongs to another account"):
+            check_writable(file)
+    else:
+        check_writable(file)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a link away")
+@pytest.mark.parametrize("folder_mode", [0o755, 0o1755, 0o775, 0o757, 0o1777], ids=oct)
+@pytest.mark.parametrize("link_of", [0, ME, OWNER_OF_FOLDER, STRANGER])
+def test_only_a_strangers_link_in_a_folder_of_others_is_refused(
+    file: Path, folder_mode: int, link_of: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = file.parent / "shared"
+    folder.mkdir()
+    folder.chmod(folder_mode)
+    os.chown(folder, OWNER_OF_FOLDER, OWNER_OF_FOLDER)
+    link = folder / "link.json"
+    link.symlink_to(file)
+    os.lchown(link, link_of, link_of)
+    monkeypatch.setattr(os, "geteuid", lambda: ME)
+    if folder_mode & 0o022 and link_of == STRANGER:
+        with pytest.raises(CredentialsError, match="shared folder"):
+            read_json_file(link)
+    else:
+        assert read_json_file(link) == OLD

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from accounts import Person, SignedOut
-from services import Service
+from services import Note, Service
 
 from SlyAPI import GrantEndedError, SlyError, WebAPI
 from SlyAPI.errors import DeniedError, LoginEndedError, StateMismatchError
@@ -49,7 +49,7 @@ def welcome() -> str:
     return f"{_top('Your weather, your notes', None)}<p>Sign in to see them. You say what is shared.</p>{SIGN_IN}{_END}"
 
 
-def home(person: Person, service: Service, me: Mapping[str, Any], notes: Sequence[Mapping[str, Any]] | None) -> str:
+def home(person: Person, service: Service, me: Mapping[str, Any], notes: Sequence[Note] | None) -> str:
     """The person as the API reports them, and their notes if they share them."""
     facts = "".join(
         f"<li>{escape(key)} <b>{escape(', '.join(map(str, told)) if isinstance(told, list) else str(told))}</b></li>"
@@ -61,7 +61,7 @@ def home(person: Person, service: Service, me: Mapping[str, Any], notes: Sequenc
         link = '<a class="button" href="/login">Share it</a>'
         parts.append(f"<section><p>You did not share: {names}.</p>{link}</section>")
     if notes is not None:
-        listed = "".join(f"<li>{escape(str(note['text']))}</li>" for note in notes)
+        listed = "".join(f"<li>{escape(note.text)}</li>" for note in notes)
         field = '<input name="text" aria-label="A new note" placeholder="A new note" required maxlength="200">'
         form = f'<form method="post" action="/notes">{field}<button class="yes">Add</button></form>'
         parts.append(f"<section><h2>Your notes</h2><ul>{listed or '<li>None yet.</li>'}</ul>{form}</section>")
@@ -77,7 +77,7 @@ async def everything(person: Person, api: WebAPI, service: Service) -> AsyncGene
     yield f"{_top('Everything', person)}<p class='working'>Still coming ...</p><section><ol>"
     count = 0
     try:
-        async for item in api.paginated(service.listed, pages=service.pages, prefetch=True):
+        async for item in api.paginated(service.listed, pages=service.pages, prefetch=True, returns=dict[str, Any]):
             count += 1
             told = [f"{key} {value}" for key, value in item.items() if isinstance(value, str | int)][:3]
             yield f"<li>{count}<b>{escape(', '.join(told)[:200])}</b></li>"

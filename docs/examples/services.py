@@ -29,6 +29,20 @@ class Service:
     """For a provider without OpenID: a name in place of an issuer, and the key of the permanent id in `me`'s reply."""
 
 
+@dataclass(frozen=True)
+class Note:
+    """What a person wrote."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Notes:
+    """The answer at `Service.notes`."""
+
+    items: list[Note]
+
+
 SERVICES = {
     "practice": Service(
         "the provider", "", ("openid", "profile", "weather.read", "notes"), "/me", listed="/archive", notes="/notes"

@@ -6,11 +6,13 @@ import logging
 from argparse import Namespace
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from typing import Any
 from urllib.parse import parse_qsl
 
 import pages
 import uvicorn
 from accounts import Accounts, Cookie, Person
+from services import Notes
 from settings import accounts_for, listener, read_settings
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -80,8 +82,8 @@ async def home(request: Request) -> Response:
     if person is None:
         return answer(HTMLResponse(pages.welcome()), accounts, [])
     api, service = accounts.api(person), accounts.service
-    me = await api.get_json(service.me)
-    notes = (await api.get_json(service.notes))["items"] if "notes" in person.user.scopes else None
+    me = await api.get(service.me, returns=dict[str, Any])  # JSON of another shape is a SlyError
+    notes = (await api.get(service.notes, returns=Notes)).items if "notes" in person.user.scopes else None
     return answer(HTMLResponse(pages.home(person, service, me, notes)), accounts, [])
 
 

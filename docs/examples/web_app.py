@@ -10,12 +10,14 @@ import signal
 from argparse import Namespace
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from typing import Any
 from urllib.parse import parse_qsl
 
 import pages
 from accounts import Accounts, Cookie, Person
 from aiohttp import web
 from aiohttp.typedefs import Handler
+from services import Notes
 from settings import accounts_for, listener, read_settings
 
 from SlyAPI import GrantEndedError, SlyError
@@ -97,8 +99,8 @@ async def home(request: web.Request) -> web.StreamResponse:
     if person is None:
         return page(pages.welcome())
     api, service = accounts.api(person), accounts.service
-    me = await api.get_json(service.me)
-    notes = (await api.get_json(service.notes))["items"] if "notes" in person.user.scopes else None
+    me = await api.get(service.me, returns=dict[str, Any])  # JSON of another shape is a SlyError
+    notes = (await api.get(service.notes, returns=Notes)).items if "notes" in person.user.scopes else None
     return page(pages.home(person, service, me, notes))
 
 

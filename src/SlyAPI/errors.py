@@ -58,7 +58,8 @@ class SlyError(Exception):
         kind = type(self)
         if kind.__module__ == __name__:  # a subclass that is another library's error too, under the public name
             kind = globals().get(kind.__name__, kind)
-        return _restored, (kind, self.args, self.__dict__)
+        # `IdentityError._kept` has tokens, which are not to be kept with the result of a job.
+        return _restored, (kind, self.args, {name: value for name, value in vars(self).items() if name != "_kept"})
 
     def __str__(self) -> str:
         message = str(self.args[0]) if self.args else ""

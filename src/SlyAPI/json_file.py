@@ -133,6 +133,8 @@ def _places(path: StrPath) -> tuple[str, str]:
             raise IsADirectoryError
         if not stat.S_ISREG(mode):
             raise ValueError("is not a regular file")
+    if hasattr(os, "geteuid") and os.geteuid() == 0:  # whose new file goes to the owner of the old one
+        refuse_planted_file(target)
     folder, name = os.path.split(target)
     return target, os.path.join(folder, f".{name}.{os.urandom(6).hex()}.tmp")
 
@@ -217,6 +219,20 @@ def refuse_foreign_link(path: StrPath) -> None:
                 raise ValueError("is a link that another account left in a shared folder")
 
 
+def refuse_planted_file(path: StrPath) -> None:
+    """Raises `ValueError` for a file that another account could leave below a folder where everybody may, as /tmp.
+
+    That account may read what is written into it (CWE-377).
+    """
+    with suppress(OSError, AttributeError):  # AttributeError: Windows has no such accounts
+        if (owner := os.stat(path).st_uid) not in (0, os.geteuid()):
+            folder = os.path.dirname(os.path.realpath(path))
+            while (place := os.stat(folder)).st_uid == owner and folder != os.path.dirname(folder):
+                folder = os.path.dirname(folder)  # its own: who let it make that?
+            if place.st_mode & stat.S_IWOTH:
+                raise ValueError(_PLANTED)
+
+
 def is_trusted(path: StrPath, owner: int) -> bool:
     """Whether a file of this owner is ours, root's, or of the owner of its folder, who may do anything there."""
     if not hasattr(os, "geteuid"):
@@ -253,6 +269,7 @@ _OF_SYSTEM = "causes a system error"
 _READ_ONLY = f"{_OF_SYSTEM} ({os.strerror(errno.EROFS)})"
 _MOUNTED = "is mounted by itself, so that no new file can take its place"
 _STICKY = "belongs to another account, in a folder where only the owner of a file may replace it"
+_PLANTED = "belongs to another account, which could leave it there because everybody may make files there"
 _WAYS_OUT = {
     _NO_FOLDER: "Make that folder",
     _FORBIDDEN: "Make its folder writable",
@@ -260,6 +277,7 @@ _WAYS_OUT = {
     _OF_SYSTEM: "Free some space",
     _MOUNTED: "Mount its folder instead of the file (docker run -v ./state:/state)",
     _STICKY: "Give the file to the account that runs the program",
+    _PLANTED: "Remove the file",
 }
 _NO_RIGHT = {errno.EACCES, errno.EPERM, errno.EROFS}
 _FINAL = {errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL, errno.ENXIO, errno.ENODEV, errno.EOPNOTSUPP}

@@ -47,14 +47,14 @@ class Limits:
         wall: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
+        self.concurrent, self.per_second, self.burst = concurrent, per_second, burst
+        self.respect_headers, self.max_wait = respect_headers, max_wait
         if (concurrent is not None and concurrent < 1) or burst < 1 or not max_wait >= 0:  # `not`: NaN too
             raise ConfigError("Limits needs concurrent >= 1, burst >= 1 and max_wait >= 0.")
         if per_second is not None and not per_second > 0:
             raise ConfigError("Limits needs per_second > 0; 0.1 is one request in ten seconds.")
         if concurrent is None and per_second is None and not respect_headers:
             raise ConfigError("Limits limits nothing: give concurrent, per_second or respect_headers=True.")
-        self.concurrent, self.per_second, self.burst = concurrent, per_second, burst
-        self.respect_headers, self.max_wait = respect_headers, max_wait
         self._clock, self._wall, self._sleep = clock, wall, sleep
         self._start()
 

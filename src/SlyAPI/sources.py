@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 from .errors import BadReplyError, ConfigError, CredentialsError, clean_traceback, printable
 from .json_file import StrPath, display_path
 from .transport.requests import send
-from .web.json import read_json
+from .web.json import read_reply
 from .web.messages import Method, Request
 from .web.urls import check_endpoint
 
@@ -58,6 +58,7 @@ def kubernetes(path: StrPath = KUBERNETES) -> Source:
     return from_file(path)
 
 
+@clean_traceback
 def from_command(argv: Sequence[str], *, timeout: float = COMMAND_TIMEOUT) -> Source:
     """What a command prints on its stdout. It is run without a shell; `timeout` in seconds.
 
@@ -114,7 +115,7 @@ def github_actions(audience: str) -> Source:
         headers = {"Authorization": f"Bearer {bearer}", "Accept": "application/json"}
         request = Request(Method.GET, f"{url}{joint}{urlencode({'audience': audience})}", headers=headers)
         reply = await send(request)
-        value = read_json(reply.body, request) if reply.status == 200 else None
+        value = read_reply(reply, request) if reply.status == 200 else None
         if not isinstance(value, dict) or not isinstance(value.get("value"), str):
             raise BadReplyError(f"{request.name} answered HTTP {reply.status} without a token.")
         return _whole(value["value"], request.name)

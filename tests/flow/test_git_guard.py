@@ -163,6 +163,46 @@ def test_nothing_that_a_repository_configures_is_run(
     assert not (tmp_path / "ran").exists()
 
 
+REMOTES: dict[str, Callable[[str], dict[str, str]]] = {
+    "a folder": lambda program: {"remote.far.url": ".", "remote.far.uploadpack": program},
+    "a file": lambda program: {"remote.far.url": "file:///", "remote.far.uploadpack": program},
+    "ssh": lambda program: {"remote.far.url": "ssh://far.example/x", "core.sshCommand": program},
+    "a helper": lambda program: {"remote.far.url": f"ext::{program}", "protocol.ext.allow": "always"},
+    "allowed by name": lambda program: {
+        "remote.far.url": ".", "remote.far.uploadpack": program,
+        "protocol.allow": "always", "protocol.file.allow": "always",
+    },
+}
+"""The settings by which git runs a program where it fetches objects that a partial clone lacks."""
+
+
+@pytest.mark.parametrize("remote", REMOTES)
+@pytest.mark.parametrize("sparse", [True, False])
+def test_a_repository_that_lacks_objects_is_not_completed_by_its_programs(
+    repository: Path, tmp_path: Path, remote: str, sparse: bool
+) -> None:
+    identity = ("-c", "user.name=n", "-c", "user.email=e@a.example")
+    (repository / "below").mkdir()
+    for name in (".gitignore", "below/.gitignore", "below/file"):
+        (repository / name).write_text("*.pyc\n")
+    assert git(repository, "add", ".gitignore", "below") == 0
+    assert git(repository, *identity, "commit", "-qm", "all") == 0
+    if sparse:
+        assert git(repository, "sparse-checkout", "set", "--cone", "--sparse-index") == 0
+    assert git(repository, "update-index", "--skip-worktree", ".gitignore") == 0
+    (repository / ".gitignore").unlink()
+    for thing in (repository / ".git" / "objects").glob("??/*"):
+        thing.unlink()
+    settings = {"core.repositoryFormatVersion": "1", "extensions.partialClone": "far", "remote.far.promisor": "true"}
+    for name, value in (settings | REMOTES[remote](f"touch {tmp_path}/ran")).items():
+        assert git(repository, "config", name, value) == 0
+    would_commit(repository / "user.json")
+    would_commit(repository / "below" / "user.json")
+    assert not (tmp_path / "ran").exists()
+    assert git(repository, "check-ignore", "-q", "user.json") != 0
+    assert (tmp_path / "ran").exists(), "the trap does not work"
+
+
 def test_a_bare_repository_in_a_folder_is_not_trusted(tmp_path: Path) -> None:
     folder = tmp_path / "archive"
     assert git(tmp_path, "init", "-q", "--bare", "archive") == 0

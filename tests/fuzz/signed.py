@@ -169,7 +169,7 @@ def check_account(data: bytes) -> None:
         account = ServiceAccount.from_json_obj(json_of(data))
     except SlyError as error:
         return check_error(error, PLANTED)
-    assert account.token_uri.startswith(("https://", "http://"))
+    assert account.token_uri.casefold().startswith(("https://", "http://"))
     assert PLANTED not in repr(account) or account.client_email == PLANTED
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
@@ -183,6 +183,24 @@ async def test_many_token_requests_at_once_learn_one_new_nonce(practise: Practis
     fresh = await asyncio.gather(*(app.refresh(None, user, now=practice.clock()) for user in users))
     assert len({user.token for user in fresh}) == 10
     assert [user.dpop_key for user in fresh] == [user.dpop_key for user in users]
+
+
+@pytest.mark.parametrize("status", [200, 400, 402, 403, 404, 503])
+async def test_the_nonce_of_any_answer_but_a_401_is_the_next_ones(serve: Serve, status: int) -> None:
+    """RFC 9449 §8.2; a 401 asks for its own nonce at once."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        return web.json_response({}, status=status, headers={"DPoP-Nonce": f"after-{request.path[1:]}"})
+
+    server = await serve(handle)
+    app = OAuth2App("c", None, "https://p.example/auth", "https://p.example/token", dpop=True)
+    api = WebAPI(OAuth2(app, OAuth2User("t", token_type="DPoP", dpop_key=app._new_dpop_key())))
+    api.base_url = server.origin
+    for path in ("/1", "/2"):
+        with suppress(ApiError):
+            await api.get_json(path)
+    claims = [jwt.decode(seen.headers["DPoP"], options={"verify_signature": False}) for seen in server.seen]
+    assert [one.get("nonce") for one in claims] == [None, "after-1"]
 
 
 @pytest.mark.parametrize("by", ["WebAPI", "middleware"])

@@ -10,11 +10,12 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import aiohttp
 import httpx
 import pytest
+from aiohttp import web
 
 from SlyAPI import ApiError, OAuth2, OAuth2App, WebAPI
 from SlyAPI.errors import BadReplyError, ConfigError, ListenError, OriginError, RedirectError, SlyError, TokenError
@@ -551,3 +552,70 @@ async def test_dpop_is_switched_on_by_whoever_asks_for_it(practise: Practise, wh
     again = OAuth2(practice.folder / "app.json", practice.folder / "user.json", clock=practice.clock)
     async with api_of(practice, again) as api:
         await api.get_json("/notes")
+
+
+# --- a resource that has a person asked without end ---
+
+
+def _challenge(request: web.Request, number: int, *, status: int, **params: str) -> web.Response:
+    told = ", ".join(f'{name}="{value}"' for name, value in params.items())
+    return web.json_response({}, status=status, headers={"WWW-Authenticate": f"Bearer {told}".strip()})
+
+
+def _new_scope(request: web.Request, number: int) -> web.Response:
+    if "Authorization" not in request.headers:
+        return _challenge(request, number, status=401)
+    return _challenge(request, number, status=403, error="insufficient_scope", scope=f"scope{number}")
+
+
+def _turns(request: web.Request, number: int) -> web.Response:
+    return _challenge(request, number, status=401) if number % 3 else _new_scope(request, number)
+
+
+ASKS: dict[str, Callable[[web.Request, int], web.Response]] = {
+    "for a new scope each time": _new_scope,
+    "for a login and a scope in turn": _turns,
+    "for a login each time": lambda request, number: _challenge(request, number, status=401, error="invalid_token"),
+}
+
+
+@pytest.mark.parametrize("says", ["yes", "no", "nothing that fits"])
+@pytest.mark.parametrize("grants", ["what is asked for", "less"])
+@pytest.mark.parametrize("asks", ASKS)
+async def test_however_a_resource_asks_a_person_is_not_asked_without_end(
+    serve: Serve, tmp_path: Path, asks: str, grants: str, says: str
+) -> None:
+    number, consents = 0, list[str]()
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        nonlocal number
+        number += 1
+        origin = f"http://{request.host}"
+        match request.path:
+            case "/.well-known/oauth-authorization-server":
+                names = {"authorization": "a", "token": "t", "registration": "r"}
+                known = {f"{name}_endpoint": f"{origin}/{path}" for name, path in names.items()}
+                return web.json_response({"issuer": origin, "code_challenge_methods_supported": ["S256"], **known})
+            case "/r":
+                return web.json_response({**await request.json(), "client_id": "c"}, status=201)
+            case "/t":
+                scope = {"scope": consents[-1]} if grants == "what is asked for" else {"scope": "none"}
+                return web.json_response({"access_token": f"t{number}", "token_type": "Bearer", **scope})
+            case "/mcp":
+                return ASKS[asks](request, number)
+        return web.json_response({}, status=404)
+
+    async def person(url: str) -> str:
+        query = parse_qs(urlsplit(url).query)
+        consents.append(query.get("scope", [""])[0])
+        told = {"yes": "code=c", "no": "error=access_denied", "nothing that fits": "code=c&code=d"}[says]
+        return f"{query['redirect_uri'][0]}?state={query['state'][0]}&{told}"
+
+    origin = (await serve(answer)).origin
+    auth = OAuth2.for_resource(f"{origin}/mcp", tmp_path / "app.json", tmp_path / "user.json", consent=person)
+    async with WebAPI(auth) as api:
+        api.base_url = origin
+        for _ in range(20):
+            with pytest.raises(SlyError):
+                await api.get_json("/mcp")
+    assert 1 <= len(consents) <= 5

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import copy
 import json
+import pickle
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -92,6 +94,19 @@ async def test_a_refused_id_token_of_the_same_person_costs_no_grant_and_is_not_b
     await elsewhere.save("robin", kept)
     fresh = await OAuth2(issuer.app(), elsewhere.user("robin"), clock=lambda: NOW + 99).refresh_now()
     assert (fresh.token, fresh.identity) == ("another-access-token", user.identity)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[row.name for row in ROWS])
+async def test_the_error_takes_no_token_along_to_another_process(serve: Serve, row: Row) -> None:
+    """As where a job queue keeps the error of a job."""
+    issuer, user = await strict(serve, row.alg)
+    issuer.id_token = row.make(issuer, issuer.claims(None))
+    with pytest.raises(row.error) as caught:
+        await issuer.app().refresh(None, user, now=NOW + 99)
+    for error in (caught.value, copy.copy(caught.value)):
+        sent = pickle.dumps(error)
+        for token in (user.token, user.refresh_token, issuer.access_token, issuer.current):
+            assert str(token).encode() not in sent
 
 
 async def test_a_program_that_keeps_its_users_itself_is_given_the_new_refresh_token(serve: Serve) -> None:

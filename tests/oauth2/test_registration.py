@@ -15,6 +15,7 @@ from aiohttp import web
 from SlyAPI import OAuth2App
 from SlyAPI.errors import BadReplyError, ConfigError, NetworkError, SlyError, TokenError
 from SlyAPI.oauth2.device import GRANT_TYPE as DEVICE_GRANT
+from SlyAPI.oauth2.discovery import SETTINGS, client_settings, read_metadata
 from SlyAPI.oauth2.registration import client_metadata, read_registration, registered_settings
 from SlyAPI.testing import GRANT_TYPES, PracticeProvider
 from SlyAPI.web import Reply
@@ -439,3 +440,59 @@ async def test_introspection_needs_its_endpoint_and_a_client_that_is_who_it_says
     practice.app.secret = "wrong"
     with pytest.raises(TokenError, match="invalid_client"):
         await practice.app.introspect("token")
+
+
+# --- what is learned is kept ---
+
+AT = "https://as.example"
+METADATA: dict[str, Any] = {
+    "issuer": AT,
+    **{theirs: f"{AT}/{ours}" for ours, theirs in SETTINGS.items()},
+    "code_challenge_methods_supported": ["S256"],
+    "token_endpoint_auth_methods_supported": ["none"],
+    "dpop_signing_alg_values_supported": ["ES256"],
+    "id_token_signing_alg_values_supported": ["ES256"],
+    "authorization_signing_alg_values_supported": ["ES256"],
+    "mtls_endpoint_aliases": {"token_endpoint": f"{AT}/mtls"},
+    "authorization_response_iss_parameter_supported": True,
+}
+REGISTERED: dict[str, Any] = {
+    "client_id": "c",
+    "client_secret": "s3cret",
+    "redirect_uris": [REDIRECT],
+    "token_endpoint_auth_method": "client_secret_basic",
+    "scope": "a b",
+    "id_token_signed_response_alg": "ES256",
+    "authorization_signed_response_alg": "ES256",
+    "registration_client_uri": f"{AT}/manage",
+    "registration_access_token": "rat",
+    "require_signed_request_object": True,
+}
+TEXTS = ["", " ", "x", "a b", "a\x00b", "a\nb", "\ud800", "\u202e", "\xa0", "é", "none", "HS256", "x" * 9000]
+TEXTS += [f"{AT}/{path}" for path in ("", "é", "\ud800", "a b", "#")] + ["https://as.example:0/"]
+ODD: list[Any] = [None, True, 0, -1.5, 10**30, [], {}, [[]], [None], {"a": 1}, *TEXTS, *([text] for text in TEXTS)]
+ODD += [{"token_endpoint": f"{AT}/x", text: f"{AT}/y"} for text in TEXTS]
+
+
+@pytest.mark.parametrize(
+    ("document", "member"),
+    [("metadata", member) for member in METADATA] + [("registration", member) for member in REGISTERED],
+)
+def test_whatever_a_server_says_the_client_file_can_be_read_again(document: str, member: str) -> None:
+    read = 0
+    for odd in (*ODD, {**METADATA, **REGISTERED}[member]):
+        metadata = {**METADATA, **({member: odd} if document == "metadata" else {})}
+        registered = {**REGISTERED, **({member: odd} if document == "registration" else {})}
+        try:
+            found = read_metadata(Reply(200, {}, json.dumps(metadata).encode(), AT), AT)
+            assert found is not None
+            reply = Reply(201, {}, json.dumps(registered).encode(), f"{AT}/register")
+            answer = read_registration(reply, client_metadata("n", [REDIRECT]), Secrets())
+            settings = {**client_settings(found), **registered_settings(answer)}
+            app = OAuth2App(**{"secret": None, **settings})
+        except (ConfigError, BadReplyError):
+            continue
+        again = OAuth2App.from_json_obj(json.loads(json.dumps(app.to_dict())))
+        assert (again.id, again.token_uri, again.scopes) == (app.id, app.token_uri, app.scopes), odd
+        read += 1
+    assert read

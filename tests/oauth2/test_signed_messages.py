@@ -1,6 +1,7 @@
 """Signed requests (JAR, RFC 9101) and signed responses (JARM) with a strict provider: what is said, what is refused."""
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from contextlib import suppress
@@ -27,7 +28,7 @@ from SlyAPI.errors import (
 )
 from SlyAPI.flow.grant import GrantOptions, OAuth2Question, new_link
 from SlyAPI.oauth2.signed_request import request_claims
-from SlyAPI.oauth2.signed_response import read_response, response_in
+from SlyAPI.oauth2.signed_response import MODES, read_response, response_in
 from tests.conftest import REDIRECT_URI, Practice
 from tests.testing.signing import ClientKey
 
@@ -313,6 +314,27 @@ async def test_a_response_of_another_login_costs_no_request(practise: Practise) 
     assert not practice.provider.log
 
 
+STRANGE = st.dictionaries(
+    st.sampled_from(["response", "state", "code", "iss", "error", "error_description"]),
+    st.sampled_from(["", "x", "x.y.z", "e30.e30.AA", "a" * 1_000, KEY.sign({"state": "s"}), KEY.sign({"code": "c"})])
+    | st.text(max_size=20),
+)
+
+
+@pytest.mark.parametrize("mode", [None, "jwt"])
+@given(found=STRANGE)
+def test_what_does_not_have_the_state_leaves_the_grant_waiting(mode: str | None, found: dict[str, str]) -> None:
+    uri = "https://provider.example"
+    app = OAuth2App("c", None, f"{uri}/a", f"{uri}/t", response_mode=mode, issuer=uri, jwks_uri=f"{uri}/k")
+
+    async def read() -> str:
+        question = OAuth2Question(app, [], REDIRECT_URI, None, await new_link(app, REDIRECT_URI, [], GrantOptions()))
+        return await question.read(urlencode(found, errors="surrogatepass"))
+
+    with pytest.raises(StateMismatchError):
+        asyncio.run(read())
+
+
 async def test_a_refused_response_shows_nothing_of_itself(practise: Practise, told_by: Any) -> None:
     practice = await answering(practise, response_changes={"iss": "https://other.example"})
     app = await app_at(practice, response_mode="jwt")
@@ -321,6 +343,17 @@ async def test_a_refused_response_shows_nothing_of_itself(practise: Practise, to
     with pytest.raises(SlyError) as refused:
         await app.finish_login(login, redirect, now=practice.clock())
     assert code not in told_by(refused.value)
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_grant_of_the_command_line_refuses_a_mode_whose_response_no_address_has(mode: str) -> None:
+    uri = "https://provider.example"
+    app = OAuth2App("c", None, f"{uri}/a", f"{uri}/t", response_mode=mode, issuer=uri, jwks_uri=f"{uri}/k")
+    if "query" in mode or mode == "jwt":
+        assert parse_qs(urlsplit((await new_link(app, REDIRECT_URI, [], GrantOptions())).url).query)["response_mode"]
+    else:
+        with pytest.raises(ConfigError, match=mode):
+            await new_link(app, REDIRECT_URI, [], GrantOptions())
 
 
 @pytest.mark.parametrize("mode", ["fragment.jwt", "query", "JWT", ""])

@@ -42,6 +42,22 @@ def test_a_server_that_is_busy_or_broken_has_refused_nothing_for_good(status: in
     assert "Nothing is lost" in error.next_step
 
 
+@pytest.mark.parametrize("charset", ["iso-8859-1", "windows-1252", "ISO_8859-15"])
+def test_a_refusal_and_a_token_are_read_in_the_encoding_that_the_reply_names(charset: str) -> None:
+    headers = {"Content-Type": f"application/json;charset={charset}"}
+
+    def reads(text: str, status: int) -> OAuth2User:
+        return read_token_reply(
+            Reply(status, headers, text.encode(charset)), now=NOW, previous=BEFORE, secrets=Secrets()
+        )
+
+    with pytest.raises(GrantEndedError, match="expiré"):
+        reads('{"error": "invalid_grant", "error_description": "Le jeton a expiré"}', 400)
+    assert reads('{"access_token": "x", "team": "Größe"}', 200).token == "x"
+    with pytest.raises(BadReplyError, match="access_token"):
+        reads('{"access_token": "x", "team": "Größe", "access_token": "y"}', 200)
+
+
 @pytest.mark.parametrize("status", [299, 400, 406, 407, 409, 424, 426, 428, 430, 499])
 def test_every_other_refusal_stands(status: int) -> None:
     assert refused(status, {"error": "of_their_own"}).kind == "permanent"
@@ -138,6 +154,31 @@ def test_a_token_told_twice_is_found_beside_an_object_that_is_closed_before() ->
         read(b'{"user": {"access_token": "a"}, "access_token": "x", "access_token": "y"}')
 
 
+@pytest.mark.parametrize("body", [b"access_token=x&note=\\", b'access_token=x&note="error""error"'])
+def test_a_form_may_look_like_json_that_repeats_a_member(body: bytes) -> None:
+    assert read(body).token == "x"
+
+
+def test_a_member_that_is_repeated_in_another_spelling_is_found() -> None:
+    with pytest.raises(BadReplyError):
+        read(b'{"access_token": "x", "access_\\u0074oken": "y"}')
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "description"),
+    [
+        ({"errorType": "first", "type": "second"}, "first", "Below."),
+        ({"type": "first", "status": "second", "message": "Within."}, "first", "Within."),
+        ({"resource": "Token", "field": "code", "code": "invalid"}, "Token code invalid", "Below."),
+    ],
+)
+def test_what_is_said_within_an_error_comes_before_what_is_said_beside_it(
+    error: dict[str, str], code: str, description: str
+) -> None:
+    found = refused(400, {"error_description": "Below.", "error": error})
+    assert (found.error, found.error_description) == (code, description)
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -189,6 +230,7 @@ OTHER_WAY: list[tuple[int, dict[str, Any], bool]] = [
     *((status, {}, False) for status in (404, 429, 500)),
     (400, {"error": "invalid_request"}, True),
     (400, {"error": "Invalid_Request"}, True),
+    *((status, {"error": "incorrect_client"}, status == 200) for status in (200, 404, 422)),
     (400, {"error": "of_their_own", "error_description": "Unknown client"}, True),
     (400, {"error": "invalid_request", "error_description": "The code has expired"}, False),
     (400, {"error": "invalid_request", "error_description": "redirect_uri does not match"}, False),

@@ -1,6 +1,8 @@
 """Bytes in, a head or a refusal out: whatever a stranger sends to the listener."""
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from html.parser import HTMLParser
 
@@ -8,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from SlyAPI.redirect.loopback_http import LONGEST_HEAD, Head, Refusal, page, read_head, response
+from SlyAPI.redirect.loopback_http import Head, Refusal, page, read_head, response
 
 HOST = b"Host: localhost:8080\r\n"
 GOOD = b"GET /cb?code=a%20b&state=s HTTP/1.1\r\n" + HOST + b"Cookie: a=\xc3\xa9;\tb\r\n\r\n"
@@ -55,6 +57,7 @@ def test_what_follows_the_head_does_not_matter(rest: bytes) -> None:
         b"GET / HTTP/1.1\r\n" + HOST + b" folded\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost : localhost:8080\r\n\r\n",
         b"GET / HTTP/1.1\r\n" + HOST + b"no colon\r\n\r\n",
+        b"GET / HTTP/1.1\r\n" + HOST + b"colonless\r\n\r\n",
         b"GET / HTTP/1.1\r\n" + HOST + b"A: b\rc\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: localhost:8080\r\r\n\r\n",
     ],
@@ -67,11 +70,17 @@ def test_what_no_browser_sends_is_refused(raw: bytes) -> None:
 def test_a_head_is_at_most_16_kib(filler: bytes) -> None:
     start = b"GET / HTTP/1.1\r\n" + HOST
     start += b"" if filler.endswith(b"\n") else b"Long: "
-    room = LONGEST_HEAD - len(start) - 4
-    fits = start + (filler * room)[:room].rstrip(b"\r\n: ab") + b"x: \r\n\r\n"
-    assert read_head(start + filler * LONGEST_HEAD) == Refusal(431)
-    assert len(fits) <= LONGEST_HEAD or read_head(fits) == Refusal(431)
-    assert read_head(b"GET /?" + b"q" * LONGEST_HEAD) == Refusal(431)
+    assert read_head(start + filler * 16384) == Refusal(431)
+    assert read_head(b"GET /?" + b"q" * 16384) == Refusal(431)
+
+
+@pytest.mark.parametrize(("size", "good"), [(16382, True), (16383, True), (16384, True), (16385, False)])
+def test_a_head_of_just_16_kib_is_read_and_one_byte_more_is_not(size: int, good: bool) -> None:
+    start = b"GET / HTTP/1.1\r\n" + HOST + b"Long: "
+    raw = start + b"x" * (size - len(start) - 4) + b"\r\n\r\n"
+    assert len(raw) == size
+    assert read_head(raw) == (Head("GET", "/", "", "localhost:8080") if good else Refusal(431))
+    assert read_head(raw[:-1]) == (None if good else Refusal(431))
 
 
 @pytest.mark.parametrize("line", [b"Sec-Purpose: prefetch;prerender", b"Purpose: prefetch", b"X-Moz: prefetch"])
@@ -117,6 +126,22 @@ def test_every_response_forbids_scripts_caches_and_referrers(status: int) -> Non
     assert fields["x-content-type-options"] == "nosniff"
     assert fields["connection"] == "close"
     assert int(fields["content-length"]) == len(raw.partition(b"\r\n\r\n")[2]) == len("<p>é</p>".encode())
+
+
+@pytest.mark.parametrize(("status", "allow"), [(200, None), (404, None), (405, "GET"), (406, None), (431, None)])
+def test_a_response_names_the_allowed_method_only_where_another_is_refused(status: int, allow: str | None) -> None:
+    assert _fields(response(status, "")).get("allow") == allow
+
+
+@pytest.mark.parametrize("location", ["", "/done"])
+def test_a_response_leads_elsewhere_only_where_it_is_said(location: str) -> None:
+    assert _fields(response(303, "", location=location)).get("location", "") == location
+
+
+def test_the_pages_own_style_is_the_only_one_that_is_allowed() -> None:
+    [style] = re.findall("<style>(.*?)</style>", page("t", "m", ok=True), re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert f"style-src 'sha256-{digest}';" in _fields(response(200, ""))["content-security-policy"]
 
 
 def test_a_head_request_gets_no_body() -> None:

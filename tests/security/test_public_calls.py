@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.echoing_server import SHAPES, echoing
-from tests.support.public_calls import Call, Place, found_calls, outcome
+from tests.support.public_calls import PAGES, Call, Place, found_calls, outcome
 from tests.support.secret_search import OURS, shows_nothing
 
 LEFT_OUT = {
@@ -20,7 +20,13 @@ LEFT_OUT = {
     **dict.fromkeys(("Auth", "NoAuth", "TokenStore", "Challenge", "Method", "Reply"), "plain, or abstract"),
     **dict.fromkeys(("Identity", "LogoutToken"), "plain"),
     **dict.fromkeys(("BrowserConsent", "oauth2:browser_consent"), "listen; oauth2/test_native_login.py has them"),
-    **dict.fromkeys(("KeyringStore", "PostgresStore", "RedisStore"), "stores/ has them, with their servers"),
+    **dict.fromkeys(("Clock", "PracticeProvider", "Seen", "testing:keep", "testing:kept_provider"), "for tests"),
+    **dict.fromkeys(("flow:grant_wizard", "flow:scaffold_wizard"), "ask a person; test_secrets_cli.py has them"),
+    **dict.fromkeys(("params:as_form", "params:as_pairs", "params:as_query"), "given a form, and give it back"),
+    **{f"{type(pages).__name__}.after": "called by a walk; test_secrets.py has it" for pages in PAGES},
+    "Page.value": "given a page by its method `after`",
+    **dict.fromkeys(("Pages", "asyncy:unmanage_async_context"), "abstract, or a context of the caller's"),
+    **dict.fromkeys(("KeyringStore", "PostgresStore", "RedisStore"), "test_secrets_of_servers.py has them"),
 }
 """Names, and the beginnings of names of methods, with the reason."""
 TELLING = [

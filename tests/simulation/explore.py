@@ -264,7 +264,8 @@ def _with_programs(plan: Plan, chance: random.Random) -> Plan:
     """In every second run, programs that do more than call, with other objects and loops."""
     if chance.random() < 0.5:
         return plan
-    able: tuple[str, ...] = WORKS if plan.store in ("file", "leased") else WORKS[:-1]  # the others lack what its index needs
+    # to keep fresh, the others lack what their index needs
+    able: tuple[str, ...] = WORKS if plan.store in ("file", "leased") else WORKS[:-1]
     objects = chance.choice(("one", "each", "file") if plan.store == "disk" else ("one", "each"))
     if objects == "file":  # a program whose user file is gone writes its own tokens anew
         able = tuple(work for work in able if work != "revoke")

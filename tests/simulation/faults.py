@@ -183,7 +183,6 @@ def _not_sent(scenario: "Scenario", op: Op) -> None:
 def _answer(status: int, body: bytes, wait: float = 0.0) -> Strike:
     def strike(scenario: "Scenario", op: Op) -> None:
         def answer() -> Any:
-            scenario.provider.answered[op.world.name] = body
             if (status, body) in ENDING.values():
                 scenario.provider.ended.add(op.world.name)
             reply = status, {"Retry-After": f"{wait:g}"} if wait else {}, body

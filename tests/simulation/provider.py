@@ -58,8 +58,8 @@ class Provider:
         self.problems: list[str] = []
         self.storm_until = 0.0
         """Until then the API says 401, whatever it is shown."""
-        self.answered: dict[str, bytes] = {}
-        """The answer that a fault gave to a world's token request."""
+        self.refusals: dict[str, bytes] = {}
+        """The last refusal that reached a world."""
         self.ended: set[str] = set()
         """Worlds that heard of the end of a grant."""
         self.wait_until: dict[str, float] = {}
@@ -87,6 +87,7 @@ class Provider:
     def user(self, expires_in: float) -> dict[str, Any]:
         """A user's value, as a login stores it."""
         access, refresh = self.issue()
+        self._refused_new.clear()  # what was learned of the stored tokens ends with them
         return _value(access, refresh, EPOCH + self.universe.now + expires_in)
 
     # --- the token endpoint ---
@@ -179,7 +180,9 @@ class Provider:
 
     def heard(self, world: World, refresh: str, answer: Answer) -> None:
         """A reply reached the program: it knows from now on if its grant has ended, and how long it has to wait."""
-        status, headers, _ = answer
+        status, headers, body = answer
+        if status >= 400:
+            self.refusals[world.name] = body
         if status == 429:
             self.wait_until[world.name] = self.universe.now + float(headers.get("Retry-After", 0))
         if answer == ENDED:

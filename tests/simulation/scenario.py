@@ -254,7 +254,7 @@ class Scenario:
     def _check_ended(self) -> None:
         """A grant has ended where the provider says so, in whatever words, and nowhere else."""
         for world in self.universe.worlds:
-            answer = self.provider.answered.get(world.name)
+            answer = self.provider.refusals.get(world.name)
             ending = answer in [body for _, body in ENDING.values()]
             outcomes = {call.outcome for call in world.calls}
             heard = {other.name for other in world.process.worlds} & self.provider.ended

@@ -15,6 +15,7 @@ import pytest
 from SlyAPI import OAuth2User
 from SlyAPI.errors import SaveError, UnavailableError
 from SlyAPI.stores import FileStore, SqliteStore, StoredUser, file_lock, user_file
+from tests.support import virtual_time
 from tests.support.other_process import HOLD, Spawn, is_free
 
 
@@ -189,7 +190,11 @@ async def test_a_lock_of_a_file_asks_to_write_where_it_may_as_nfs_wants_it(
 
 @pytest.mark.parametrize("call", ["open", "flock"])
 @pytest.mark.parametrize(
-    "code", [errno.EMFILE, errno.ENFILE, errno.EIO, errno.ENOMEM, errno.ENOSPC, errno.ENOLCK, errno.EACCES]
+    "code",
+    [
+        *(errno.EMFILE, errno.ENFILE, errno.EIO, errno.ENOMEM, errno.ENOSPC, errno.ENOLCK, errno.EACCES),
+        *(errno.EDQUOT, errno.ESTALE),
+    ],
 )
 async def test_a_lock_that_the_system_refuses_is_a_passing_error_and_leaves_nothing(
     entry: StoredUser, call: str, code: int, monkeypatch: pytest.MonkeyPatch
@@ -329,6 +334,26 @@ def test_a_turn_to_write_that_cannot_be_had_is_a_passing_error(tmp_path: Path, m
     with pytest.raises(SaveError) as caught, file_lock.write_turn(str(tmp_path)):
         raise AssertionError("it was taken")
     assert caught.value.kind == "transient"
+
+
+def test_the_time_limit_holds_for_both_waits_together_for_the_process_and_for_the_file(tmp_path: Path) -> None:
+    def taken(handle: int) -> None:
+        raise BlockingIOError(errno.EWOULDBLOCK, os.strerror(errno.EWOULDBLOCK))
+
+    (tmp_path / "user.json").touch()
+    system = file_lock.SystemLocks(taken, frozenset({errno.EWOULDBLOCK}), beside=False)
+
+    async def waits(timeout: float) -> float:
+        with pytest.raises(UnavailableError, match="still locked"):
+            async with file_lock.file_lock(tmp_path / "user.json", timeout=timeout, system=system):
+                raise AssertionError("it was taken")
+        return asyncio.get_running_loop().time()
+
+    async def both() -> list[float]:
+        await asyncio.sleep(3.0)  # the time of an event loop seldom begins at 0
+        return list(await asyncio.gather(waits(10.0), waits(15.0)))
+
+    assert virtual_time.run(both()) == pytest.approx([13.0, 18.0], abs=0.3)
 
 
 # Without working locks.

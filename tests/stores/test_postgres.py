@@ -7,7 +7,7 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
-from SlyAPI.errors import ConfigError, CredentialsError, SaveError
+from SlyAPI.errors import ConfigError, CredentialsError, SaveError, SupersededError
 from SlyAPI.stores import PostgresStore
 from tests.support import servers
 from tests.support.other_process import refused
@@ -70,9 +70,9 @@ async def test_a_value_that_is_no_json_is_told_and_shown_nothing_of(
     await store.migrate()
     async with await psycopg.AsyncConnection.connect(postgres_server.url, autocommit=True) as connection:
         await connection.execute(f"INSERT INTO {prefix} (name, value) VALUES ('alice', 'secret-5EC9E7')".encode())
-    for call in (store.load("alice"), store.replace("alice", None, {"token": "new"})):
+    for call, kind in ((store.load("alice"), CredentialsError), (store.replace("alice", None, VALUE), SupersededError)):
         error = await refused(call)
-        assert isinstance(error, CredentialsError)
+        assert isinstance(error, kind)
         assert "5EC9E7" not in told_by(error)
 
 

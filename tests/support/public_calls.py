@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import pkgutil
 import time
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+import SlyAPI
 from SlyAPI import (
     AssertionGrant,
     ClientCredentials,
@@ -30,15 +32,19 @@ from SlyAPI import (
     UrlApiKey,
     WebAPI,
 )
+from SlyAPI.errors import ApiError, RequestTimeoutError
+from SlyAPI.limits import Limits
 from SlyAPI.oauth1.user import TemporaryCredentials
 from SlyAPI.oauth2 import DeviceLogin
 from SlyAPI.oauth2.jose import Sign
 from SlyAPI.oauth2.login import Login
+from SlyAPI.paging import CursorPages, LinkPages, NextUrlPages, NumberedPages, OffsetPages, Page, TokenPages
+from SlyAPI.retry import Retry
 from SlyAPI.stores import EncryptedStore, FileStore, MemoryStore, SqliteStore, TokenStore
 from SlyAPI.web import Method, Request
 from tests.support.secret_search import ACCESS, API_KEY, CLIENT_SECRET, CODE, KEPT, REFRESH, STATE
 
-PACKAGES = ["SlyAPI", "SlyAPI.oauth1", "SlyAPI.oauth2", "SlyAPI.stores", "SlyAPI.web", "SlyAPI.auth", "SlyAPI.webapi"]
+PACKAGES = ["SlyAPI", *(f"SlyAPI.{module.name}" for module in pkgutil.iter_modules(SlyAPI.__path__))]
 NOW = 1_800_000_000.0
 STATE_TEXT = STATE.replace(" ", "")
 VERIFIER_TEXT = f"{KEPT.cores['verifier']}{'-' * 40}"
@@ -48,7 +54,7 @@ def found_calls() -> dict[str, Callable[..., Any]]:
     """`{"OAuth2App.refresh": ..., "oauth1:read_redirect": ...}`: public classes, their methods, and functions."""
     found: dict[str, Callable[..., Any]] = {}
     for package in map(import_module, PACKAGES):
-        for name in package.__all__:
+        for name in getattr(package, "__all__", ()):
             value = getattr(package, name)
             if inspect.isclass(value) and not issubclass(value, BaseException):
                 found[name] = value
@@ -105,6 +111,12 @@ class Place:
         api.base_url = self.origin
         return api
 
+    def page(self, following: Any = f"next?key={ACCESS}") -> Page:
+        """One whose reply shows what was sent."""
+        link = {"Link": f'<{self.origin}/next?key={ACCESS}>; rel="next"', "X-Told": ACCESS}
+        body, url = {"next": following, ACCESS: ACCESS}, f"{self.origin}/?key={ACCESS}"
+        return Page(body, [ACCESS], {"key": ACCESS}, link, url)
+
     def login(self) -> dict[str, Any]:
         redirect = "https://app.example/cb"
         return Login("", STATE_TEXT, VERIFIER_TEXT, redirect, ["a"], "client@id", None, time.time()).to_dict()
@@ -156,8 +168,15 @@ class Place:
             "FileStore": stores[1:2],
             "SqliteStore": stores[2:],
             "EncryptedStore": [encrypted],
+            "Limits": [Limits(concurrent=1, per_second=1e6, respect_headers=True)],
+            "Retry": [Retry()],
+            "Page": [self.page()],
+            **{type(pages).__name__: [pages] for pages in PAGES},
             "StoredUser": [store.user("alice") for store in (*stores, encrypted)],
         }
+
+
+PAGES = [CursorPages("next"), TokenPages(), NextUrlPages(), LinkPages(), OffsetPages(), NumberedPages()]
 
 
 def texts(secret: str) -> list[Any]:
@@ -206,6 +225,9 @@ def arguments(place: Place) -> dict[str, list[Any]]:
         "store": [MemoryStore()],
         "request": [Request(Method.GET, place.origin), Request(Method.GET, f"{place.origin}/?key={ACCESS}")],
         "body": [f'{{"a": "{ACCESS}"'.encode(), f'"{ACCESS}"'.encode("utf-16"), f"<{ACCESS}".encode(), b"[" * 100_000],
+        "page": [place.page(), place.page([ACCESS]), place.page({ACCESS: 1}), place.page(f"http://\\{ACCESS}\ud800")],
+        "argv": [["echo", ACCESS], ["sh", "-c", f"exit 3; {ACCESS}"], ["echo", f"{ACCESS}\0"], ACCESS, []],
+        "failure": [RequestTimeoutError("late"), ApiError(429, ACCESS, retry_after=1.0)],
         "redirect_uri": ["https://app.example/cb", f"http://far.example/{ACCESS}", f"javascript:{ACCESS}"],
         **{name: [f"{place.origin}/a", f"javascript:{ACCESS}", f"http://far.example/{ACCESS}"] for name in URIS},
         **{name: [value] for name, value in SOUND.items()},
@@ -227,6 +249,10 @@ SOUND: Mapping[str, Any] = {
     "status": 401,
     "scheme": "Bearer",
     "auth": UrlApiKey("key", API_KEY),
+    "audience": "https://a.example",
+    "tried": 1,
+    "elapsed": 0.0,
+    "items": [ACCESS],
     "before": NOW,
     "task": "tidy",
     "ahead": 300.0,
@@ -283,3 +309,5 @@ async def outcome(result: Any) -> None:
     elif isinstance(result, AsyncIterable):
         async for _ in result:
             pass
+    elif inspect.isfunction(result):  # a source of tokens
+        await outcome(result())

@@ -5,14 +5,17 @@ The rule: a secret counts as shown when its core is, however what surrounds it i
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
+import pickle
 import pprint
 import reprlib
+import sys
 import traceback
 import warnings
 from base64 import b64encode
 from collections.abc import Awaitable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -142,6 +145,7 @@ def told_by(error: BaseException, seen: set[int] | None = None) -> Iterator[str]
     yield from held_by(error)
     for name in ("args", "filename", "filename2", "strerror", "object", "doc", "name", "path", "msg", "__notes__"):
         yield from held_by(getattr(error, name, None))
+    yield from _pickled(error)
     yield "".join(traceback.format_exception(error))
     yield from _frames_of(error.__traceback__)
     for other in (error.__cause__, error.__context__):
@@ -149,6 +153,12 @@ def told_by(error: BaseException, seen: set[int] | None = None) -> Iterator[str]
             yield from told_by(other, seen)
     for inner in error.exceptions if isinstance(error, BaseExceptionGroup) else ():
         yield from told_by(inner, seen)
+
+
+def _pickled(error: BaseException) -> Iterator[str]:
+    """An error as it goes to another process, or into the result of a job queue."""
+    with suppress(TypeError, AttributeError, pickle.PicklingError):  # what another library raised may refuse
+        yield pickle.dumps(error).decode("latin-1")
 
 
 def _frames_of(trace: TracebackType | None) -> Iterator[str]:
@@ -179,6 +189,24 @@ class _Ear(logging.Handler):
         self._texts.append(f"{record.name} {record.getMessage()} {vars(record)!r}")
         if record.exc_info and record.exc_info[1]:
             self._texts += told_by(record.exc_info[1])
+        if record.levelno >= logging.WARNING:
+            self._texts += _stack(sys._getframe(1))
+
+
+def _stack(frame: FrameType | None) -> Iterator[str]:
+    """Our frames at this moment with their locals, as error trackers attach them to a log record."""
+    while frame is not None:
+        if "SlyAPI" in frame.f_code.co_filename and not frame.f_code.co_filename.startswith(_TESTS):
+            for name, value in frame.f_locals.items():
+                yield f"{frame.f_code.co_qualname}: {name} = {value!r}"
+        frame = frame.f_back
+
+
+def _lost(lost: sys.UnraisableHookArgs) -> Iterator[str]:
+    """What Python reports of an error that nobody can catch, as in a finalizer."""
+    yield f"{lost.err_msg} {lost.object!r}"
+    if lost.exc_value is not None:
+        yield from told_by(lost.exc_value)
 
 
 @contextmanager
@@ -190,15 +218,18 @@ def watching() -> Iterator[Watched]:
     for logger in levels:
         logger.setLevel(logging.DEBUG)
     root.addHandler(ear)
-    loop = asyncio.get_running_loop()
+    loop, unraisable = asyncio.get_running_loop(), sys.unraisablehook
     loop.set_debug(True)
     loop.slow_callback_duration = 0.0
     try:
         with warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always")
+            sys.unraisablehook = lambda lost: watched.texts.extend(_lost(lost))
             yield watched
+            gc.collect(1)  # only then it is known that an error was never retrieved, a file never closed
             watched.texts += [str(warning.message) for warning in warned]
     finally:
+        sys.unraisablehook = unraisable
         loop.set_debug(False)
         root.removeHandler(ear)
         for logger, level in levels.items():

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from SlyAPI.errors import CredentialsError, CredentialsNotFoundError
+from SlyAPI.errors import BadReplyError, CredentialsError, CredentialsNotFoundError
 from SlyAPI.json_file import read_json_file, write_json_file
 from SlyAPI.oauth2 import OAuth2User
 from SlyAPI.tokens.user import authorization
@@ -78,6 +78,9 @@ def test_the_file_format_is_that_of_0_6() -> None:
         {"client_auth": "basic"},
         {"refresh_token": "a refresh~token!"},
         {"refresh_expires_at": "2030-02-03T04:05:06.000000Z"},
+        {"identity": {"issuer": "https://p.example", "subject": "s", "claims": {}, "authenticated_at": None}},
+        {"id_token": "a.b.c"},
+        {"dpop_key": {"kty": "EC", "d": "s3cret"}},
         {"note": "mine", "nested": {"a": [1, None, 2.5]}},
     ],
 )
@@ -203,6 +206,41 @@ def test_a_grant_of_all_that_was_asked_for_notes_no_request() -> None:
     assert OAuth2User.from_token_answer(reply, now=NOW, requested=["admin"]).requested_scopes == ["admin"]
 
 
+@pytest.mark.parametrize(("scheme", "applies"), [("N_A", False), ("n_a", False), ("bearer", True), (None, True)])
+def test_only_a_token_that_is_said_not_to_be_for_a_header_is_not_for_a_header(scheme: Any, applies: bool) -> None:
+    """RFC 8693 §2.2.1."""
+    answer = {"access_token": "a", "token_type": scheme, "issued_token_type": "urn:one"}
+    assert OAuth2User.from_token_answer(answer, now=NOW).token_type == ("Bearer" if applies else "N_A")
+
+
+@pytest.mark.parametrize("scheme", ["mac", "pop", "n_a"])
+def test_any_other_scheme_is_refused_though_an_exchange_may_have_issued_it(scheme: str) -> None:
+    issued = {"issued_token_type": "urn:one"} if scheme != "n_a" else {}
+    with pytest.raises(BadReplyError, match="which SlyAPI does not support"):
+        OAuth2User.from_token_answer({"access_token": "a", "token_type": scheme, **issued}, now=NOW)
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "mac", "pop", None])
+def test_a_request_with_a_proof_brings_a_token_that_is_bound_or_an_error(scheme: str | None) -> None:
+    answer = {"access_token": "a", "token_type": scheme}
+    with pytest.raises(BadReplyError, match="not bound"):
+        OAuth2User.from_token_answer(answer, now=NOW, dpop_key=SecretJson(kty="EC"))
+
+
+def test_the_life_of_a_refresh_token_in_a_stored_reply_is_in_seconds() -> None:
+    user = OAuth2User.from_json_obj({"access_token": "a", "refresh_token": "r", "refresh_expires_in": 60}, now=NOW)
+    assert user.refresh_expires_at == datetime.fromtimestamp(NOW + 60, UTC)
+
+
+def test_a_token_file_of_google_auth_is_read_where_it_is_asked_for() -> None:
+    saved = {"token": "t", "refresh_token": "r", "token_uri": "https://p.example/t", "client_id": "i", "scopes": ["a"]}
+    user = OAuth2User.from_google_auth(saved | {"expiry": OWN["expires_at"]})
+    assert user == OAuth2User("t", "r", EXPIRY, scopes=["a"])
+    for other in (OWN, {"expiry": OWN["expires_at"], "token_uri": "https://p.example/t", "client_id": "i"}):
+        with pytest.raises(CredentialsError, match="not a token file of google-auth"):
+            OAuth2User.from_google_auth(other)
+
+
 # --- something else ---
 
 CLIENT = {"id": "i", "secret": "s3cret", "auth_uri": "https://p.example/a", "token_uri": "https://p.example/t"}
@@ -232,6 +270,8 @@ OTHERS: list[tuple[object, str]] = [
     ({**OWN, "token": None}, "token is missing"),
     ({**OWN, "token": "s3cret\r\nX: y"}, "header may not carry"),
     ({**OWN, "token": "s3cret token"}, "header may not carry"),
+    ({**OWN, "token": "s3cr\u00e9t"}, "header may not carry"),
+    ({**OWN, "token": "s3cret\x7f"}, "header may not carry"),
     ({**OWN, "refresh_token": ["s3cret"]}, "refresh_token is not a token"),
     ({**OWN, "refresh_token": "s3cret\n"}, "refresh_token is not a token"),
     ({**OWN, "refresh_token": "s3crét"}, "refresh_token is not a token"),
@@ -246,6 +286,13 @@ OTHERS: list[tuple[object, str]] = [
     ({**OWN, "scopes": ["a", {"s3cret": 1}]}, "scope"),
     ({**OWN, "requested_scopes": 5}, "requested_scopes"),
     ({**OWN, "client_auth": "tls"}, "client_auth"),
+    ({**OWN, "identity": "s3cret"}, "identity is a string"),
+    ({**OWN, "identity": {"issuer": "s3cret", "subject": "s", "claims": None}}, "lacks issuer, subject or claims"),
+    ({**OWN, "identity": {"issuer": "", "subject": "s3cret", "claims": {}}}, "lacks issuer, subject or claims"),
+    ({**OWN, "identity": {"issuer": "s3cret", "subject": 1, "claims": {}}}, "lacks issuer, subject or claims"),
+    ({**OWN, "id_token": ["s3cret"]}, "id_token is an array"),
+    ({**OWN, "dpop_key": "s3cret"}, "dpop_key is not a JWK"),
+    ({**OWN, "dpop_key": {"d": "s3cret"}}, "dpop_key is not a JWK"),
     ({"access_token": "s3cret", "token_type": "mac"}, "'mac'"),
     ({"access_token": {"s3cret": 1}}, "access_token is an object"),
 ]

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_to_bytes
 
 import aiohttp
 import pytest
@@ -292,6 +293,21 @@ async def test_a_token_request_is_never_redirected(serve: Serve) -> None:
     assert other.seen == []
 
 
+@pytest.mark.parametrize("start", range(0x80, 0x100, 16))
+async def test_a_redirect_leads_to_the_bytes_that_were_sent_whatever_their_encoding(start: int) -> None:
+    target = b"/x" + bytes(range(start, start + 16)) + b"?q=\xc3\xa9"
+    moved = b"HTTP/1.1 302 Found\r\nConnection: close\r\nContent-Length: 0\r\nLocation: " + target + b"\r\n\r\n"
+
+    async def act(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        at = server.heads[-1].split(b" ")[1]
+        writer.write(moved if at.startswith(b"/?") else headed(b'{"at": "%s"}' % at, "Connection: close"))
+        await writer.drain()
+
+    async with hostile(act) as server:
+        at = (await api_at(server.origin).get_json("/"))["at"]
+    assert unquote_to_bytes(at).startswith(target)
+
+
 @pytest.mark.parametrize("act", [never_end, bomb("gzip")], ids=["endless", "bomb"])
 async def test_an_error_whose_body_does_not_end_is_an_api_error_all_the_same(act: Act) -> None:
     async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -358,3 +374,44 @@ async def test_netrc_and_proxies_of_the_environment_stay_out(
     await send(Request(Method.POST, f"{server.origin}/token"))
     assert len(server.seen) == 2
     assert not any("Authorization" in seen.headers for seen in server.seen)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize(
+    ("where", "call"), [("auth", "an API call"), ("netrc", "an API call"), ("netrc", "a refresh")]
+)
+async def test_a_session_with_credentials_of_its_own_is_named_as_the_reason(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, call: str
+) -> None:
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password s3cret")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    server = await serve()
+    app = OAuth2App("id", "secret", f"{server.origin}/auth", f"{server.origin}/token", client_auth="basic")
+    own: Any = {"auth": aiohttp.BasicAuth("me", "s3cret")} if where == "auth" else {"trust_env": True}
+    async with aiohttp.ClientSession(**own) as session:
+        api = WebAPI(HeaderApiKey("Authorization", SECRETS[0]), session=session)
+        api.base_url = server.origin
+        with pytest.raises(ConfigError, match="credentials of its own") as caught:
+            await (api.get_json("/") if call == "an API call" else app.refresh(session, OAuth2User("old", "r")))
+    assert "trust_env" in caught.value.next_step
+    assert server.seen == []
+
+
+@pytest.mark.parametrize("call", ["an API call", "a refresh"])
+@pytest.mark.parametrize("how", ["proxy=", "trust_env"])
+@pytest.mark.parametrize("status", ["407 Proxy Authentication Required", "403 Forbidden", "502 Bad Gateway", ""])
+async def test_a_proxy_that_lets_nothing_through_is_named_and_gets_nothing_of_ours(
+    monkeypatch: pytest.MonkeyPatch, unused_port: int, status: str, how: str, call: str
+) -> None:
+    async with hostile(says(headed(b"", "Content-Length: 0", status=status))) as proxy:
+        origin = proxy.origin if status else f"http://127.0.0.1:{unused_port}"
+        monkeypatch.setenv("https_proxy", origin)
+        how_given: Any = {"proxy": origin} if how == "proxy=" else {"trust_env": True}
+        app = OAuth2App("id", SECRETS[3], "https://api.example/auth", "https://api.example/token")
+        async with aiohttp.ClientSession(**how_given) as session:
+            api = api_at("https://api.example", session=session)
+            with pytest.raises(NetworkError, match="proxy") as caught:
+                await (api.get_json("/") if call == "an API call" else app.refresh(session, OAuth2User("old", "r")))
+        assert caught.value.kind == "transient"
+        assert status[:3] in str(caught.value)
+        assert not any(secret.encode() in head for secret in SECRETS for head in proxy.heads)

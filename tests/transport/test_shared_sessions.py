@@ -3,22 +3,25 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
 from aiohttp import web
 
-from SlyAPI import Auth, WebAPI
+from SlyAPI import Auth, OAuth2, OAuth2App, OAuth2User, WebAPI
+from SlyAPI.errors import SlyError
 from SlyAPI.transport.requests import send
 from SlyAPI.transport.sessions import Sessions
 from SlyAPI.web import Method, Request
 
 if TYPE_CHECKING:
-    from tests.conftest import Serve, Server
+    from tests.conftest import Practise, Serve, Server
 
 
 @dataclass
@@ -202,3 +205,92 @@ async def test_a_token_reply_is_kept_where_the_end_of_a_program_cancels_the_task
             task.cancel()
         await asyncio.sleep(0)
     assert (await sending).status == 200
+
+
+Call = Callable[[aiohttp.ClientSession, OAuth2App, OAuth2User], Awaitable[object]]
+
+
+def at_socket(session: aiohttp.ClientSession, auth: Auth) -> WebAPI:
+    api = WebAPI(auth, session=session)
+    api.base_url = "http://localhost"
+    return api
+
+
+async def _led_away(session: aiohttp.ClientSession, app: OAuth2App, _: OAuth2User) -> None:
+    to = f"{app.issuer}/.well-known/openid-configuration"
+    assert await at_socket(session, Auth.none()).get_text("/away", {"to": to})
+
+
+FOR_ANOTHER_SERVER: dict[str, Call] = {
+    "a refresh": lambda session, app, user: OAuth2(app, user).refresh_now(session),
+    "a refresh of a call": lambda session, app, user: at_socket(session, OAuth2(app, user)).get_json("/"),
+    "a redirect to another origin": _led_away,
+    "a revocation": lambda session, app, user: app.revoke(user, session),
+    "an introspection": lambda session, app, user: app.introspect(user.token, client=session),
+    "a discovery": lambda session, app, _: OAuth2App.discover(str(app.issuer), client=session),
+    "the userinfo": lambda session, app, user: app.userinfo(user, session),
+}
+
+
+@pytest.fixture
+async def socket_of_api(tmp_path: Path) -> AsyncGenerator[tuple[str, list[str]], None]:
+    """A server at a path, which notes what it is asked for."""
+    seen: list[str] = []
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        seen.append(request.path)
+        if request.path == "/away":
+            raise web.HTTPFound(request.query["to"])
+        return web.json_response({})
+
+    server = web.Application()
+    server.router.add_route("*", "/{path:.*}", answer)
+    runner = web.AppRunner(server)
+    await runner.setup()
+    try:
+        await web.UnixSite(runner, str(tmp_path / "s")).start()
+        yield str(tmp_path / "s"), seen
+    finally:
+        await runner.cleanup()
+
+
+@pytest.mark.parametrize("call", FOR_ANOTHER_SERVER)
+async def test_a_socket_of_the_api_gets_no_request_that_is_for_another_server(
+    practise: Practise, socket_of_api: tuple[str, list[str]], call: str
+) -> None:
+    practice = await practise(openid=True)
+    user = await practice.grant()
+    app = await OAuth2App.discover(practice.provider.issuer, practice.app.id, practice.app.secret)
+    if call == "a refresh of a call":
+        user.expires_at = datetime.now(UTC)
+    practice.provider.log.clear()
+    path, seen = socket_of_api
+    async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(path)) as session:
+        with suppress(SlyError):  # what the provider says to it is another matter
+            await FOR_ANOTHER_SERVER[call](session, app, user)
+    assert {*seen} <= {"/", "/away"}
+    assert practice.provider.log
+
+
+@pytest.mark.parametrize("way", ["get", "stream", "download"])
+async def test_a_large_body_comes_whole_though_a_socket_of_the_api_led_to_it(
+    serve: Serve, tmp_path: Path, socket_of_api: tuple[str, list[str]], way: str
+) -> None:
+    async def large(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for _ in range(50):
+            await response.write(bytes(1 << 16))
+        return response
+
+    to = {"to": f"{(await serve(large)).origin}/large"}
+    async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(socket_of_api[0])) as session:
+        api = at_socket(session, Auth.none())
+        if way == "get":
+            size = len(await api.get("/away", to, returns=bytes))
+        elif way == "download":
+            size = (await api.download("/away", tmp_path / "large", to)).stat().st_size
+        else:
+            async with api.stream("/away", to) as reply:
+                size = sum([len(piece) async for piece in reply])
+    assert size == 50 << 16

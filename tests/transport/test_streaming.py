@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import io
 import tracemalloc
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -216,6 +217,26 @@ async def test_the_reply_to_an_upload_has_the_time_of_any_reply(tmp_path: Path) 
     await gives_up(_upload, tmp_path, b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n", b"x")
 
 
+async def _get(api: WebAPI, _: Path) -> None:
+    await api.get_json("/x")
+
+
+@pytest.mark.parametrize("call", [_get, _stream, _download])
+@pytest.mark.parametrize("what", DRIPPING)
+async def test_the_time_of_the_session_holds_behind_a_redirect_to_another_origin_too(
+    serve: Serve, tmp_path: Path, what: str, call: Callable[[WebAPI, Path], Awaitable[None]]
+) -> None:
+    async with dripping(*DRIPPING[what]) as other:
+
+        async def away(_: web.Request) -> web.Response:
+            return web.Response(status=302, headers={"Location": other})
+
+        server = await serve(away)
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=0.3)) as session, asyncio.timeout(10):
+            with pytest.raises(RequestTimeoutError):
+                await call(api_of(server, session=session), tmp_path)
+
+
 async def test_an_upload_may_take_longer_than_a_reply(serve: Serve) -> None:
     async def pieces() -> AsyncGenerator[bytes, None]:
         for _ in range(4):
@@ -225,6 +246,90 @@ async def test_an_upload_may_take_longer_than_a_reply(serve: Serve) -> None:
     server = await serve()
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=0.5)) as session:
         assert await api_of(server, session=session).post("/x", data=pieces()) == {"ok": True}
+
+
+LARGE = 48 << 20
+"""Bytes, more than the buffers of two sockets hold."""
+
+
+async def _pieces_of(size: int) -> AsyncGenerator[bytes, None]:
+    for _ in range(0, LARGE, size):
+        yield bytes(size)
+
+
+def _sparse(folder: Path) -> Path:
+    path = folder / "large"
+    with path.open("wb") as file:
+        file.truncate(LARGE)
+    return path
+
+
+UPLOADS: dict[str, Callable[[Path], dict[str, Any]]] = {
+    "a path": lambda folder: {"data": _sparse(folder)},
+    "an open file": lambda _: {"data": io.BytesIO(bytes(LARGE))},
+    "a form": lambda folder: {"files": {"f": _sparse(folder)}, "data": {"a": "b"}},
+    "bytes with progress": lambda _: {"data": bytes(LARGE), "progress": lambda _: None},
+    "small pieces": lambda _: {"data": _pieces_of(1 << 14)},
+    "one large piece": lambda _: {"data": _pieces_of(LARGE)},
+}
+
+
+@asynccontextmanager
+async def taking(take: Callable[[asyncio.StreamReader], Awaitable[None]]) -> AsyncGenerator[str, None]:
+    """A server that answers each request after `take` of its body; gives its origin."""
+    never = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError, asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            taken = asyncio.ensure_future(take(reader))
+            await asyncio.wait([taken, asyncio.ensure_future(never.wait())], return_when=asyncio.FIRST_COMPLETED)
+            taken.cancel()
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")
+            await writer.drain()
+        writer.transport.abort()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        never.set()
+        server.close()
+        await asyncio.sleep(0)
+
+
+async def _stream_upload(api: WebAPI, **body: Any) -> bytes:
+    async with api.stream("/x", method="POST", **body) as reply:
+        return b"".join([piece async for piece in reply])
+
+
+async def _post(api: WebAPI, **body: Any) -> bytes:
+    got: bytes = await api.post("/x", returns=bytes, **body)
+    return got
+
+
+@pytest.mark.parametrize("call", [_post, _stream_upload])
+@pytest.mark.parametrize("what", UPLOADS)
+async def test_an_upload_that_nobody_takes_ends_and_a_slow_one_does_not(
+    tmp_path: Path, what: str, call: Callable[..., Awaitable[bytes]]
+) -> None:
+    async def nothing(_: asyncio.StreamReader) -> None:
+        await asyncio.Event().wait()
+
+    async def slowly(reader: asyncio.StreamReader) -> None:
+        left = LARGE
+        while left > 0:
+            left -= len(await reader.read(1 << 20))
+            await asyncio.sleep(0.001)
+
+    timeout = aiohttp.ClientTimeout(total=None, sock_read=0.3)
+    async with aiohttp.ClientSession(timeout=timeout) as session, asyncio.timeout(60):
+        api = WebAPI(Auth.none(), session=session)
+        async with taking(slowly) as api.base_url:
+            assert await call(api, **UPLOADS[what](tmp_path)) == b"{}"
+        async with taking(nothing) as api.base_url:
+            with pytest.raises(RequestTimeoutError):
+                await call(api, **UPLOADS[what](tmp_path))
 
 
 async def test_a_limit_on_the_whole_time_does_not_end_a_stream(serve: Serve) -> None:

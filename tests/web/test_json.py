@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from SlyAPI.errors import BadReplyError
-from SlyAPI.web import Method, Request, read_json
+from SlyAPI.web import Method, Reply, Request, read_json
 from SlyAPI.web import json as fast_json
+from SlyAPI.web.json import read_reply
 
 ASKED = Request(Method.GET, "https://api.example/x")
 
@@ -52,6 +53,27 @@ def test_an_answer_is_what_json_makes_of_it(text: str) -> None:
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be", "utf-32-le"])
 def test_other_encodings_of_unicode_are_read(encoding: str) -> None:
     assert read_json('{"é": "\U0001f600"}'.encode(encoding), ASKED) == {"é": "\U0001f600"}
+
+
+WORDS = {
+    "é": ["iso-8859-1", "ISO_8859-15", "windows-1252", "latin1", "cp850", "macintosh"],
+    "ж": ["koi8-r", "windows-1251", "iso-8859-5"],
+    "日本": ["shift_jis", "euc-jp", "gbk", "big5", "gb18030"],
+}
+DECLARED = [(word, charset) for word, charsets in WORDS.items() for charset in charsets]
+
+
+@pytest.mark.usefixtures("reader")
+@pytest.mark.parametrize(("word", "charset"), DECLARED)
+@pytest.mark.parametrize("kind", ["application/json;charset={}", 'text/plain; charset="{}"'])
+def test_the_encoding_that_a_reply_names_counts_where_it_is_none_of_unicode(
+    word: str, charset: str, kind: str
+) -> None:
+    headers, text = {"Content-Type": kind.format(charset)}, f'{{"{word}": ["{word}"]}}'
+    assert read_reply(Reply(200, headers, text.encode(charset)), ASKED) == {word: [word]}
+    assert read_reply(Reply(200, headers, text.encode()), ASKED) == {word: [word]}, "as RFC 8259 says"
+    with pytest.raises(BadReplyError):
+        read_reply(Reply(200, headers, text.encode(charset)[:-1]), ASKED)
 
 
 @pytest.mark.usefixtures("reader")

@@ -3,11 +3,14 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from collections import defaultdict
+from unicodedata import normalize
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
+from yarl import URL
 
 from SlyAPI.web.redirects import headers_for_other_origin, is_private_host, leads_inside, leaves_base_path
 
@@ -110,3 +113,24 @@ def test_a_redirect_from_a_public_origin_does_not_lead_inside(host: str) -> None
     assert leads_inside("https://api.example/x", f"http://{host}/admin")
     assert not leads_inside("http://localhost:8080/x", f"http://{host}/admin")
     assert not leads_inside("https://api.example/x", "https://other.example/")
+
+
+SPELLINGS: defaultdict[str, list[str]] = defaultdict(list)
+"""The characters that name preparation reads as one of ASCII (UTS #46): other widths, circled ones, other dots."""
+for _char in map(chr, range(0x21, 0x10000)):
+    SPELLINGS[normalize("NFKC", _char).lower().replace("。", ".")].append(_char)
+
+
+def spelled(host: str) -> st.SearchStrategy[str]:
+    return st.tuples(*(st.sampled_from(SPELLINGS[char]) for char in host)).map("".join)
+
+
+@example("http://127\N{IDEOGRAPHIC FULL STOP}0.0.1/")
+@given(st.sampled_from([host for host in (*INSIDE, *OUTSIDE) if host]).flatmap(lambda host: spelled(host.lower())))
+def test_a_host_is_judged_as_aiohttp_reads_it(host: str) -> None:
+    url = host if "/" in host else f"https://{host}/"
+    try:
+        read = URL(url).raw_host
+    except (ValueError, IndexError):
+        return  # it is never sent
+    assert leads_inside("https://api.example/x", url) is is_private_host(read or "")

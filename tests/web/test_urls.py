@@ -4,13 +4,14 @@ from __future__ import annotations
 from contextlib import suppress
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
+from yarl import URL
 
 from SlyAPI import Auth, WebAPI
 from SlyAPI.errors import ConfigError, OriginError
 from SlyAPI.testing import PracticeProvider
-from SlyAPI.web.urls import parsed_url
+from SlyAPI.web.urls import check_endpoint, parsed_url
 
 UNREADABLE = ["https://[::]@", "https://[::", "https://a:x/"]
 
@@ -27,3 +28,24 @@ async def test_a_url_that_cannot_be_read_is_at_no_origin(url: str) -> None:
         api.base_url = issuer
         with pytest.raises((OriginError, ConfigError)):
             await api.get_json(url)
+
+
+PIECES = [
+    *("http:", "https:", "//", "/", "\\", "@", ":", "[", "]", "?", "%40", "%2f", ".", "\t", " ", "user"),
+    *("localhost", "127.0.0.1", "::1", "evil.example", "8080", "\N{IDEOGRAPHIC FULL STOP}", "\N{FULLWIDTH SOLIDUS}"),
+]
+
+
+@example("https", [":", "word", "@", "as.example", "/token"])
+@example("https", ["@", "as.example"])
+@given(st.sampled_from(["http", "https"]), st.lists(st.sampled_from(PIECES), max_size=6))
+def test_an_endpoint_that_is_accepted_has_no_user_and_its_secrets_are_protected(scheme: str, pieces: list[str]) -> None:
+    uri = f"{scheme}://{''.join(pieces)}"
+    try:
+        check_endpoint(uri, "token_uri")
+        sent_to = URL(uri)
+    except (ConfigError, ValueError, IndexError):
+        return
+    assert "@" not in sent_to.raw_authority, "aiohttp sends user and password as credentials"
+    assert "@" not in uri.partition("//")[2].partition("/")[0].partition("?")[0]
+    assert sent_to.scheme == "https" or sent_to.host in ("localhost", "127.0.0.1", "::1")

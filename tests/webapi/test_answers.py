@@ -1,8 +1,11 @@
 """JSON as the type that the caller names, and what is said where it does not fit."""
 from __future__ import annotations
 
+import collections.abc
+import typing
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field
+from contextlib import suppress
+from dataclasses import KW_ONLY, dataclass, field, make_dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import Enum, IntEnum
@@ -377,3 +380,31 @@ def test_no_text_of_a_reply_is_in_an_error(secret: str) -> None:
     for returns in (int, Place, Day, dict[str, int], list[Sky], datetime, Decimal, Literal["a"], tuple[int]):
         for value in (secret, [secret], {secret: secret}, {"name": [secret]}, {"id": secret, "sky": secret}):
             assert secret not in str(error_of(returns, value))
+
+
+BARE: dict[str, tuple[type, Any]] = {
+    "List": (list, [1]),
+    "Dict": (dict, {"a": 1}),
+    "Set": (set, [1]),
+    "FrozenSet": (frozenset, [1]),
+    "Mapping": (Mapping, {"a": 1}),
+    "Sequence": (Sequence, [1]),
+}
+
+
+@pytest.mark.parametrize("name", BARE)
+def test_a_name_of_typing_without_a_members_type_is_its_class(name: str) -> None:
+    kind, value = BARE[name]
+    read = read_answer(getattr(typing, name), value, "GET /")
+    assert read == read_answer(kind, value, "GET /")
+    assert [*read] == [*value]
+    holder = make_dataclass("Holder", [("of", getattr(typing, name))])
+    assert read_answer(holder, {"of": value}, "GET /").of == read
+
+
+@pytest.mark.parametrize("name", [*typing.__all__, *collections.abc.__all__])
+def test_every_name_of_typing_reads_json_or_is_an_error_of_ours(name: str) -> None:
+    hint = getattr(typing, name) if hasattr(typing, name) else getattr(collections.abc, name)
+    for value in (None, 1, "a", [], [1], {}, {"a": 1}):
+        with suppress(SlyError):
+            read_answer(hint, value, "GET /")

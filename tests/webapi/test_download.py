@@ -396,6 +396,43 @@ async def test_while_it_comes_a_file_is_as_hidden_as_the_one_that_it_replaces(se
     assert (tmp_path / "out.part").stat().st_mode & 0o777 == 0o600
 
 
+ROOT_ONLY = pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root may give a file away")
+
+
+@ROOT_ONLY
+@pytest.mark.parametrize("owner", [0, 4711], ids=["own", "of another account"])
+@pytest.mark.parametrize("mode", [0o4777, 0o2777, 0o6755, 0o1777, 0o666, 0o600, 0o000], ids=oct)
+async def test_of_the_file_that_it_replaces_a_download_takes_no_right_that_harms(
+    serve: Serve, tmp_path: Path, mode: int, owner: int
+) -> None:
+    server = await serve(files := FileServer())
+    (tmp_path / "out").touch()
+    os.chown(tmp_path / "out", owner, owner)
+    (tmp_path / "out").chmod(mode)
+    files.breaks = [100_000]
+    with pytest.raises(NetworkError):
+        await api_of(server).download("/file", tmp_path / "out")
+    parts = [(tmp_path / "out.part").stat().st_mode]
+    await api_of(server).download("/file", tmp_path / "out")
+    for found in [*parts, (tmp_path / "out").stat().st_mode]:
+        assert found & 0o7000 == 0
+        assert found & 0o077 == (mode & 0o077 if owner == 0 else 0)
+
+
+@ROOT_ONLY
+async def test_a_link_that_another_account_left_in_a_shared_folder_is_not_followed(
+    serve: Serve, tmp_path: Path
+) -> None:
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared").chmod(0o1777)
+    (tmp_path / "precious").write_text("mine")
+    (tmp_path / "shared" / "out").symlink_to(tmp_path / "precious")
+    os.lchown(tmp_path / "shared" / "out", 4711, 4711)
+    with pytest.raises(SaveError, match="another account"):
+        await api_of(await serve(FileServer())).download("/file", tmp_path / "shared" / "out")
+    assert (tmp_path / "precious").read_text() == "mine"
+
+
 async def test_a_rewrite_keeps_the_mode_and_the_callers_link(serve: Serve, tmp_path: Path) -> None:
     (tmp_path / "real").write_text("older")
     (tmp_path / "real").chmod(0o600)

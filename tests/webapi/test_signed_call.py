@@ -7,7 +7,7 @@ import json
 import posixpath
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
@@ -19,6 +19,7 @@ from aiohttp.abc import AbstractResolver
 from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
+from yarl import URL
 
 from SlyAPI import ApiError, Auth, HeaderApiKey, OAuth2, OAuth2App, OAuth2User, UrlApiKey, WebAPI
 from SlyAPI.errors import ConfigError, OriginError, SlyError
@@ -187,6 +188,48 @@ def test_no_path_leaves_the_path_of_base_url(segments: list[str], slash: str, ba
         assert not inside
     else:
         assert inside
+
+
+LEFT_OUT = ["\t", "\r", "\n", "\ud800", "\udc80", "\udfff"]
+"""What aiohttp leaves out of a URL."""
+PIECES = st.sampled_from([*LEFT_OUT, ".", "..", "/", "a", "%2e", "%", " ", "\xa0", "\x00", "é", "\u202e"])
+
+
+@given(st.lists(PIECES, max_size=8).map("".join))
+def test_what_is_sent_is_what_was_written_below_base_url(path: str) -> None:
+    url = f"https://api.example/v1/{path}"
+    try:
+        Origin("https://api.example/v1").check_path(url)
+    except ConfigError:
+        return
+    sent = URL(url).raw_path
+    assert f"{posixpath.normpath(_decoded(sent))}/".startswith("/v1/")
+    if "." not in sent and "." not in unquote(path):
+        assert unquote(sent) == unquote(f"/v1/{path}")
+
+
+async def _stream(api: WebAPI, path: str) -> None:
+    async with api.stream(path):
+        pass
+
+
+WAYS: dict[str, Callable[[WebAPI, str], Awaitable[object]]] = {
+    "delete": lambda api, path: api.delete(path),
+    "get_json": lambda api, path: api.get_json(path),
+    "post_form": lambda api, path: api.post_form(path, data={"a": "b"}),
+    "pages": lambda api, path: api.paginated(path),
+    "stream": _stream,
+}
+
+
+@pytest.mark.parametrize("left_out", LEFT_OUT, ids=ascii)
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_path_of_which_aiohttp_leaves_something_out_is_not_sent(serve: Serve, way: str, left_out: str) -> None:
+    server = await serve()
+    for path in (f"/notes/1{left_out}2", f"/.{left_out}./admin", f"/notes?of={left_out}"):
+        with pytest.raises(ConfigError):
+            await WAYS[way](api_at(f"{server.origin}/v1", UrlApiKey("key", KEY)), path)
+    assert server.seen == []
 
 
 def _decoded(path: str) -> str:
@@ -424,6 +467,34 @@ async def test_a_post_that_is_told_to_look_elsewhere_goes_on_as_a_get_without_a_
     server = await serve(redirecting(lambda _: "/end", status))
     await api_at(server.origin, oauth2()).post_form("/start", data="a=1")
     assert (server.last.method, server.last.body, server.last.headers.get("Content-Type")) == ("GET", b"", None)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "PROPFIND"])
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("away", [False, True], ids=["within", "away"])
+async def test_a_redirect_changes_the_method_as_in_a_browser_and_only_reads_go_away(
+    serve: Serve, method: str, status: int, away: bool
+) -> None:
+    other = await serve()
+    server = await serve(redirecting(lambda _: (other.origin if away else "") + "/end", status))
+    # Fetch Standard, HTTP-redirect fetch
+    becomes_get = (status in (301, 302) and method == "POST") or (status == 303 and method not in ("GET", "HEAD"))
+    then = "GET" if becomes_get else method
+
+    async def ask() -> None:
+        body: Any = {"data": "a"} if method in ("POST", "PUT", "PATCH") else {}
+        async with api_at(server.origin, oauth2()).stream("/start", method=method, **body) as reply:
+            assert reply.status == 200
+
+    if away and then not in ("GET", "HEAD"):
+        with pytest.raises(OriginError, match="not followed"):
+            await ask()
+        assert other.seen == []
+    else:
+        await ask()
+        last = (other if away else server).last
+        assert (last.method, last.path) == (then, "/end")
+        assert carries_a_secret(last) is not away
 
 
 async def test_a_redirect_that_takes_the_url_key_along_is_not_followed(serve: Serve) -> None:

@@ -37,6 +37,7 @@ def would_commit(path: StrPath) -> Literal["tracked", "untracked"] | None:
 def _git(folder: Path, *words: str) -> int:
     """git's exit code; -1 if there is no git or no such folder, or it does not answer."""
     environ = child_environment(os.environ, "GIT_")
+    environ["GIT_ALLOW_PROTOCOL"] = ""  # else git runs a remote's programs for objects that a partial clone lacks
     program = find_program("git", environ, sys.platform)
     if program is None:
         return -1

@@ -16,6 +16,7 @@ from typing import Any, Generic, Literal, NamedTuple, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 from ..errors import (
+    ConfigError,
     DeniedError,
     GrantTimeoutError,
     RedirectError,
@@ -178,6 +179,11 @@ async def new_link(
 ) -> AuthorizationURL | Login:
     """The address of the consent page, with a fresh state; pushed where the server requires it (RFC 9126)."""
     check_redirect_uri(redirect_uri)
+    if app.response_mode == "form_post.jwt":
+        raise ConfigError(
+            "With the response_mode form_post.jwt, the code comes in a form, which only a web application receives.",
+            next_step='Put "response_mode": "query.jwt" into the client file.',
+        )
     params = options.auth_params
     if app.require_par or app.sign_requests:
         return await app._new_login(redirect_uri, scopes, auth_params=params, resource=resource)

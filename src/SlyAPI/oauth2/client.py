@@ -145,9 +145,9 @@ class Client:
         A `key` or `certificate` that is a path is written as a path. Key text and callables stay out; a warning in
         the log says so.
         """
-        saved: dict[str, Any] = {"id": self.id, "secret": self.secret or ""}
+        saved: dict[str, Any] = SecretJson(id=self.id, secret=self.secret or "")
         saved |= {"auth_uri": self.auth_uri, "token_uri": self.token_uri}
-        more = {key: getattr(self, key) for key in OWN_KEYS[4:]}
+        more = SecretJson((key, getattr(self, key)) for key in OWN_KEYS[4:])
         for name in ("key", "certificate"):
             if more[name] is not None and (path := saved_path(more[name])) != more[name]:
                 more[name] = path

@@ -143,7 +143,7 @@ def read_members(members: Mapping[str, Any]) -> dict[str, Any]:
         "token_uri": check_endpoint(text_of(members, "token_uri"), "token_uri", allow_http=True),
         "auth_params": texts_of(members, "auth_params"),
         "client_auth": read_client_auth(members.get("client_auth")),
-        "scopes": _scopes(members.get("scopes")),
+        "scopes": scopes_of(members, "scopes"),
         "redirect_uri": _redirect_uri(text_of(members, "redirect_uri")),
         "registration_access_token": text_of(members, "registration_access_token") or None,
         "resource": _resource(members),
@@ -248,8 +248,9 @@ def _checked(uris: dict[str, Any]) -> dict[str, Any]:
     return uris
 
 
-def _scopes(value: Any) -> list[str]:
-    scopes = split_scopes(value)
+def scopes_of(members: Mapping[str, Any], key: str) -> list[str]:
+    """A member that is text or a list of scopes. Raises `ConfigError`."""
+    scopes = split_scopes(members.get(key))
     if not all(scope.isprintable() for scope in scopes):
         raise ConfigError("a scope contains characters that a URL may not carry.")
     return scopes

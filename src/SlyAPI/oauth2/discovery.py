@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 
 from ..errors import BadReplyError, ConfigError, printable
 from ..tokens.client_auth import choose_from_metadata
-from ..web.json import read_json
+from ..web.json import read_reply
 from ..web.messages import Method, Reply, Request
 from ..web.redirects import leads_inside
 from ..web.urls import bare_url, check_endpoint
-from .client_file import ENDPOINTS
+from .client_file import ENDPOINTS, texts_of
 
 SETTINGS = {"auth_uri": "authorization_endpoint", "token_uri": "token_endpoint", **ENDPOINTS}
 """The endpoints of a client, with the names that metadata give them."""
@@ -47,7 +47,7 @@ def read_metadata(reply: Reply, issuer: str, *, allow_http: bool = False) -> dic
     if reply.status != 200:
         return None
     try:
-        metadata: Any = read_json(reply.body, Request(Method.GET, reply.url))
+        metadata: Any = read_reply(reply, Request(Method.GET, reply.url))
     except BadReplyError:
         return None  # a web application sends its page for every address
     if not isinstance(metadata, dict):
@@ -82,7 +82,7 @@ def merged(found: Sequence[Mapping[str, Any]], issuer: str) -> dict[str, Any]:
 
 
 def client_settings(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """What a client learns from an issuer's metadata, by the names of `OAuth2App`'s attributes."""
+    """What a client learns from an issuer's metadata, by the names of its attributes. Raises `ConfigError`."""
     flags = {
         "iss_in_redirect": "authorization_response_iss_parameter_supported",
         "require_par": "require_pushed_authorization_requests",
@@ -100,7 +100,7 @@ def client_settings(metadata: Mapping[str, Any]) -> dict[str, Any]:
         "dpop_algs": _texts(metadata.get("dpop_signing_alg_values_supported")),
         "id_token_alg": _signed_alg(metadata, "id_token_signing_alg_values_supported"),
         "response_alg": _signed_alg(metadata, "authorization_signing_alg_values_supported"),
-        "mtls_aliases": aliases if isinstance(aliases, dict) else None,
+        "mtls_aliases": texts_of(metadata, "mtls_endpoint_aliases") if isinstance(aliases, dict) else None,
     }
     return {name: value for name, value in learned.items() if value is not None}
 

@@ -14,7 +14,7 @@ from ..tokens.identity import Identity
 from ..tokens.user import OAuth2User, authorization
 from ..transport import requests as transport
 from ..web.events import refresh_log as log
-from ..web.json import read_json
+from ..web.json import read_reply
 from ..web.messages import Method, Reply, Request, retry_after
 from ..web.secret_values import SecretForm, SecretJson, Secrets
 from ..web.urls import bare_url, check_endpoint
@@ -64,7 +64,7 @@ class IdentityCalls(Client):
         if reply.headers.get("Content-Type", "").partition(";")[0].strip().casefold() == "application/jwt":
             claims = await self._signed_userinfo(reply, client, clock(now))
         else:
-            claims = read_json(reply.body, request)
+            claims = read_reply(reply, request)
         if not isinstance(claims, dict) or not isinstance(claims.get("sub"), str):
             raise IdentityError("The userinfo reply identifies nobody: sub is missing (OpenID Connect Core §5.3).")
         if user.identity is not None and claims["sub"] != user.identity.subject:

@@ -10,7 +10,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Self
 
 from ..errors import ApiError, BadReplyError
-from ..web.json import read_json
+from ..web.json import read_reply
 from ..web.messages import Method, Reply, Request, retry_after
 from ..web.urls import bare_url
 from .uncancellable import is_cancelled
@@ -104,7 +104,7 @@ def read_keys(reply: Reply) -> list[Mapping[str, Any]]:
             next_step="Check jwks_uri in the client file." if reply.status < 500 else "Try again later.",
             retry_after=retry_after(reply.headers),
         )
-    keys = read_json(reply.body, Request(Method.GET, reply.url))
+    keys = read_reply(reply, Request(Method.GET, reply.url))
     if isinstance(keys, dict):
         keys = keys.get("keys")
     if not isinstance(keys, list):

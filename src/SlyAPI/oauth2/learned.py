@@ -51,9 +51,8 @@ def _learn(key: Hashable, learned: Learned, now: float) -> None:
 
 def _lookup(key: Hashable, token: str | None, now: float) -> Learned | None:
     found = _learned.get(key)
-    if found is not None and (found.until <= now or (found.token and (token or "") not in found.token)):
-        _learned.pop(key, None)
-        return None
+    if found is None or found.until <= now or (found.token and (token or "") not in found.token):
+        return None  # kept all the same: an object that holds an older token may have asked
     return found
 
 

@@ -14,7 +14,7 @@ from ..tokens.times import from_epoch
 from ..web.secret_values import SecretForm, Secrets
 from ..web.urls import check_endpoint
 from . import pkce
-from .authorization_code import AuthorizationURL, authorization_url, check_state
+from .authorization_code import AuthorizationURL, authorization_url
 from .client import clock
 from .identity_calls import IdentityCalls
 from .login import Login, new_state, query_of
@@ -212,13 +212,12 @@ class LoginRequests(IdentityCalls):
         """The redirect's parameters, of a signed response (JARM) after its verification. Raises `RedirectError`."""
         if self.response_mode is None:
             return redirect
-        from .signed_response import read_response, response_in
-        from .signed_tokens import unverified
+        from .signed_response import check_unverified_state, read_response, response_in
 
         at = clock(now)
         token = response_in(query_of(redirect), state)
+        check_unverified_state(token, state)
         try:
-            check_state(unverified(token).claims.get("state"), state)
             expected = self._expected("response_alg")
             verified = await self._verified(token, expected, client, at)
             there = at + self.clock_skew

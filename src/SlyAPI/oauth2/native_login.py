@@ -10,7 +10,6 @@ from contextlib import asynccontextmanager, suppress
 from ..errors import (
     ConfigError,
     GrantTimeoutError,
-    IdentityError,
     MissingExtraError,
     RedirectError,
     SlyError,
@@ -20,9 +19,9 @@ from ..errors import (
 from ..redirect.browser import open_browser
 from ..redirect.loopback import Loopback, Redirect, page
 from ..web.urls import redirect_pairs
-from .authorization_code import check_state, read_redirect
+from .authorization_code import read_redirect
 from .login import Login
-from .signed_response import response_in
+from .signed_response import check_unverified_state, response_in
 
 REDIRECT_URI = "http://127.0.0.1:0/"
 """Any free port."""
@@ -74,12 +73,10 @@ def _is_strange(redirect: Redirect, state: str) -> bool:
     """Whether the redirect is of another attempt, which must not end this one."""
     try:
         if "response" in dict(redirect_pairs(redirect.query)):  # JARM; the login verifies the signature
-            from .signed_tokens import unverified
-
-            check_state(unverified(response_in(redirect.query, state)).claims.get("state"), state)
+            check_unverified_state(response_in(redirect.query, state), state)
         else:
             read_redirect(redirect.query, state=state)
-    except (StateMismatchError, IdentityError, MissingExtraError):
+    except (StateMismatchError, MissingExtraError):
         return True  # without the extra nobody asked for a signed response
     except RedirectError:
         return False  # of this attempt: the login reads it again and says what is wrong

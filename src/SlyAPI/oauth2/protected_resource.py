@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from ..errors import BadReplyError, ConfigError, OriginError, printable
 from ..tokens.scopes import split_scopes
-from ..web.json import read_json
+from ..web.json import read_reply
 from ..web.messages import Method, Reply, Request
 from ..web.redirects import leads_inside
 from ..web.urls import bare_url, check_endpoint, parsed_url
@@ -101,7 +101,7 @@ def read_resource_metadata(reply: Reply, place: Place, *, allow_http: bool = Fal
     if reply.status != 200:
         return None
     try:
-        found: Any = read_json(reply.body, place.request)
+        found: Any = read_reply(reply, place.request)
     except BadReplyError:
         return None  # a web application answers every address with its page
     if not isinstance(found, Mapping):

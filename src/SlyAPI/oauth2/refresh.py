@@ -455,12 +455,13 @@ async def refresh(held: HeldUser, client: Any, why: str = "due", rejected: Secre
 async def renew_refused(held: HeldUser, client: Any) -> None:
     """After a 401 for the token in use: one refresh, unless the token is new or another program has a newer one."""
     new = is_new(held.key, held.user.token, asyncio.get_running_loop().time())
-    if is_hook_of(held) or (new and not held.is_due()):
-        await held.load()  # another refresh would not help, unless another program did one
-    elif held.source.can_renew(held.user):
-        await refresh(held, client, "refused", Secrets((held.user.token,)))
-    else:
-        await held.load()  # the person may have granted again
+    # a new token is not renewed: another refresh would not help, unless another program did one
+    if held.source.can_renew(held.user) and not is_hook_of(held) and (not new or held.is_due()):
+        return await refresh(held, client, "refused", Secrets((held.user.token,)))
+    await held.load()  # the person may have granted again
+    saving = _unsaved.get(held.key)
+    if saving is not None and held.rare.stored == saving.known_mark:
+        held.take(saving.held.user)  # the store still has the tokens before those
 
 
 def _in_flight(held: HeldUser) -> Refresh | None:

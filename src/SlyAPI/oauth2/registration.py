@@ -9,13 +9,12 @@ from typing import Any
 
 from ..errors import BadReplyError, SlyError, TokenError, printable
 from ..tokens.client_auth import read_client_auth
-from ..tokens.scopes import split_scopes
 from ..web.masking import masked
 from ..web.messages import Method, Reply, Request
 from ..web.redirects import leads_inside
 from ..web.secret_values import SecretJson, Secrets
 from ..web.urls import bare_url, check_endpoint, is_loopback_uri
-from .client_file import text_of
+from .client_file import scopes_of, text_of
 from .device import GRANT_TYPE as DEVICE_GRANT
 from .token_endpoint import read_answer
 
@@ -88,14 +87,14 @@ def changed_metadata(current: Mapping[str, Any], changes: Mapping[str, Any]) -> 
 def registered_settings(registered: Mapping[str, Any]) -> dict[str, Any]:
     """A registered client by the names of `OAuth2App`'s attributes, fit for its file.
 
-    Raises `ConfigError` for an unknown method, and for id and secret that are not text.
+    Raises `ConfigError` for an unknown method, and for id, secret and scopes that a client file cannot have.
     """
     uris, method = registered.get("redirect_uris"), registered.get("token_endpoint_auth_method")
     settings: dict[str, Any] = {
         "id": text_of(registered, "client_id"),
         "client_auth": read_client_auth(method),
         "redirect_uri": next((uri for uri in uris if isinstance(uri, str)), None) if isinstance(uris, list) else None,
-        "scopes": split_scopes(registered.get("scope")),
+        "scopes": scopes_of(registered, "scope"),
         "id_token_alg": _algorithm(registered, "id_token_signed_response_alg"),
         "response_alg": _algorithm(registered, "authorization_signed_response_alg"),
         "sign_requests": registered.get("require_signed_request_object") is True or None,
@@ -155,7 +154,7 @@ def read_registration(
     client = SecretJson(read_answer(reply) or {})
     if reply.status >= 300:
         raise _refusal(reply, client, where, secrets)
-    if not isinstance(client.get("client_id"), str) or not client["client_id"]:
+    if not isinstance(client.get("client_id"), str) or not client["client_id"].strip():
         raise BadReplyError(f"{where} answered without a client_id.", kind="configuration")
     uris = asked.get("redirect_uris")
     echoed = client.get("redirect_uris", uris)

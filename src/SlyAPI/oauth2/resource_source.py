@@ -5,7 +5,8 @@ wait, saved before it is used.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +20,11 @@ from ..web.challenges import Challenge, challenges_in, needs_scope
 from ..web.secret_values import Secrets
 from .bound_tokens import is_bound
 from .held_user import NOT_LOADED, HeldUser
+from .login import Login
 from .native_login import TIMEOUT, BrowserConsent, browser_consent
 from .protected_resource import check_target
 from .refresh import is_hook_of, refresh, renew_refused
-from .resource_login import Consent, ResourceLogin
+from .resource_login import Ask, Consent, ResourceLogin
 from .resource_plan import Wish, challenge_of
 from .token_endpoint import GRANT_AGAIN
 from .token_source import RefreshTokenSource
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 
 PAUSE = 60.0
 """Seconds until the resource's metadata are read again for a refused token, or another login may replace a login."""
+MOST_LOGINS = 5
+"""Logins that a person is asked for within `PAUSE`: a resource may invent scopes, and a program call after each no."""
 REDIRECT_URI = "http://localhost:8080"
 """The redirect URI of a program's own `consent` that names none."""
 
@@ -41,7 +45,9 @@ REDIRECT_URI = "http://localhost:8080"
 class ResourceSource(RefreshTokenSource):
     """The refresh token, and behind it a login; `consent` and `redirect_uri` are how a person is asked."""
 
-    __slots__ = ("asks_person", "consent", "logged_in_at", "login", "read_at", "redirect_uri", "unusable", "wish")
+    __slots__ = (
+        *("asked_at", "asks_person", "consent", "logged_in_at", "login", "read_at", "redirect_uri", "unusable", "wish"),
+    )
 
     needs_grant = False
     logs_in = True
@@ -54,6 +60,7 @@ class ResourceSource(RefreshTokenSource):
         self.unusable: str | None = None
         """The id of a client that the server has forgotten, or whose redirect URI cannot be listened at."""
         self.read_at = self.logged_in_at = -PAUSE
+        self.asked_at: deque[float] = deque(maxlen=MOST_LOGINS)
 
     def check_target(self, url: str) -> None:
         check_target(self.login.url, url)
@@ -100,20 +107,27 @@ class ResourceSource(RefreshTokenSource):
             self.asks_person = True
             if (consent := self.consent) is not None:
                 redirect_uri = redirect_uri or REDIRECT_URI
-                fresh = await self.login.log_in(
-                    wish, before, redirect_uri, lambda login: consent(login.url), client, unusable=self.unusable
-                )
+                ask = self._noting(lambda login: consent(login.url))
+                fresh = await self.login.log_in(wish, before, redirect_uri, ask, client, unusable=self.unusable)
             else:
                 async with AsyncExitStack() as stack:
                     page = await self._page(stack, redirect_uri)
-                    fresh = await self.login.log_in(
-                        wish, before, page.redirect_uri, page.ask, client, unusable=self.unusable
-                    )
+                    ask, redirect_uri = self._noting(page.ask), page.redirect_uri
+                    fresh = await self.login.log_in(wish, before, redirect_uri, ask, client, unusable=self.unusable)
         finally:
             self.asks_person, self.wish = False, None
         self.app = self.login.app
         self.logged_in_at = asyncio.get_running_loop().time()
         return fresh
+
+    def _noting(self, ask: Ask) -> Ask:
+        """`ask`, with a note of when it was called."""
+
+        def asking(login: Login) -> Awaitable[str]:
+            self.asked_at.append(asyncio.get_running_loop().time())
+            return ask(login)
+
+        return asking
 
     async def _page(self, stack: AsyncExitStack, redirect_uri: str | None) -> BrowserConsent:
         """A listener for the redirect.
@@ -158,6 +172,10 @@ class ResourceSource(RefreshTokenSource):
             await self._begin(held, client, "scope", wish)
 
     async def _begin(self, held: HeldUser, client: Any, why: str, wish: Wish) -> None:
+        """A login, unless too many were begun just now: then the resource's refusal stands."""
+        now = asyncio.get_running_loop().time()
+        if len(self.asked_at) == MOST_LOGINS and now - self.asked_at[0] < PAUSE:
+            return
         # one that another program's login made needless may be left
         if self.wish is None or held.user.token not in self.wish.replaces:
             self.wish = wish

@@ -7,7 +7,7 @@ not signed does not count where a signed one was asked for.
 from collections.abc import Mapping
 from typing import Any
 
-from ..errors import ConfigError, RedirectError
+from ..errors import ConfigError, IdentityError, RedirectError
 from ..web.urls import redirect_pairs
 from .authorization_code import check_state
 
@@ -36,6 +36,20 @@ def response_in(query: str, state: str) -> str:
         "The redirect is not a signed response, which response_mode asks for (JARM §2.3).",
         next_step="Check that the provider supports this response_mode for this client.",
     )
+
+
+def check_unverified_state(token: str, state: str) -> None:
+    """Raises `StateMismatchError` for a JWT with another state than ours, and for other text; verifies nothing.
+
+    Anybody can send such a redirect to a listener, so it must not end the login that waits there.
+    """
+    from .signed_tokens import unverified
+
+    try:
+        theirs = unverified(token).claims.get("state")
+    except IdentityError:
+        theirs = None
+    check_state(theirs, state)
 
 
 def read_response(claims: Mapping[str, Any], *, issuer: str, client_id: str, now: float) -> dict[str, str]:

@@ -16,7 +16,7 @@ from ..errors import BadReplyError, GrantEndedError, Kind, TokenError, printable
 from ..tokens.times import refresh_expiry
 from ..tokens.user import OAuth2User
 from ..tokens.user_json import read_refresh_token
-from ..web.json import read_json
+from ..web.json import in_unicode, read_reply
 from ..web.masking import masked
 from ..web.messages import Method, Reply, Request, retry_after
 from ..web.secret_values import SecretJson, Secrets
@@ -71,7 +71,7 @@ def read_token_reply(
         raise refusal(reply, answer or {}, _name(reply), refreshing=previous is not None, secrets=secrets)
     if answer is None:
         raise _unreadable(reply)
-    if twice := _repeated_member(reply.body):
+    if twice := _repeated_member(reply):
         raise BadReplyError(f"{_name(reply)} sent two different values of {twice}.", next_step=_CHECK_ADDRESS)
     try:
         user = OAuth2User.from_token_answer(
@@ -114,7 +114,7 @@ def _name(reply: Reply) -> str:
 def read_answer(reply: Reply) -> dict[str, Any] | None:
     """The members of a JSON or form-encoded body, whatever its Content-Type; None for anything else."""
     try:
-        value = read_json(reply.body, Request(Method.POST, reply.url))
+        value = read_reply(reply, Request(Method.POST, reply.url))
     except BadReplyError:
         return _read_form(reply)
     return value if isinstance(value, dict) else None
@@ -124,13 +124,14 @@ _ONCE = ("access_token", "refresh_token", "id_token", "token_type", "error")
 _QUOTED = [f'"{name}"'.encode() for name in _ONCE]
 
 
-def _repeated_member(body: bytes) -> str:
+def _repeated_member(reply: Reply) -> str:
     """The first member with two different values in a JSON object (RFC 8259 §4: readers differ in which they use)."""
+    body = reply.body
     if not (b"\0" in body or b"\\" in body) and max(map(body.count, _QUOTED)) < 2:
         return ""  # as a text: at a tenth of the cost
     objects: list[list[tuple[str, Any]]] = []
     try:
-        json.loads(body, object_pairs_hook=objects.append)
+        json.loads(in_unicode(body, reply.encoding), object_pairs_hook=objects.append)
     except (ValueError, RecursionError):
         return ""  # a form, whose reader refuses repeated fields
     for name in _ONCE:
@@ -143,7 +144,7 @@ def _unreadable(reply: Reply) -> BadReplyError:
     """The error that names what the body is instead of a JSON object."""
     request = Request(Method.POST, reply.url)
     try:
-        read_json(reply.body, request)
+        read_reply(reply, request)
         problem = f"{request.name} was answered with JSON that is not an object."
     except BadReplyError as error:
         problem = str(error.args[0])
@@ -235,7 +236,7 @@ def _error_of(answer: Mapping[str, Any]) -> tuple[str, str]:
 def _what_helps(reply: Reply, code: str, description: str, refreshing: bool) -> tuple[Kind, str]:
     status, code = reply.status, code.casefold()
     text = f"{code} {description}".casefold()
-    final = code == "invalid_grant" or any(word in text for word in ("invalid", "expired", "revoked"))
+    final = any(word in text for word in ("invalid", "expired", "revoked"))
     passing = re.search(_RATE_LIMITED, text) or (not final and re.search(_PASSING, text))
     if code == "use_dpop_nonce" or status in _TRANSIENT or status >= 500 or passing:
         return "transient", "Nothing is lost; try again later."

@@ -76,7 +76,7 @@ class Loopback:
         """
         address = Address.of(redirect_uri)
         sockets = listening_sockets(address, port, bind)
-        if address.port == 0:
+        if not address.port:
             address = address.with_port(sockets[0].getsockname()[1])
         loopback = cls(address)
         for sock in sockets:
@@ -106,7 +106,7 @@ class Loopback:
         Waits up to `linger` seconds for the answered browsers to fetch their pages.
         """
         try:
-            if linger > 0 and not self._closed:
+            if linger and not self._closed:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(linger):
                         late = page("Too late", "The program no longer waits for this sign-in.", ok=False)

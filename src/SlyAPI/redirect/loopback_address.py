@@ -21,6 +21,7 @@ _WITH_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(?!\d)")  # not `localhost:8
 _PORT_0 = re.compile(r"(?<=:)0+(?=[/?]|$)")
 _NO_SUCH_FAMILY = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT}
 _TRIES = 20
+_LOOPBACK_V4 = ipaddress.IPv4Network("127.0.0.0/8")
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Address:
     def hosts(self) -> frozenset[str]:
         """The Host headers that a browser sends for this URI, in lower case (RFC 9110 §7.2)."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return frozenset({f"{host}:{self.port}"} | ({host} if self.port == 80 else set()))
+        return frozenset([f"{host}:{self.port}", host] if self.port == 80 else [f"{host}:{self.port}"])
 
 
 def check_redirect_uri(uri: str) -> None:
@@ -81,7 +82,7 @@ def _loopback_host(host: str) -> str | None:
         ip = ipaddress.ip_address(host)
     except ValueError:
         return None
-    return str(ip) if ip.is_loopback and (ip.version == 4 or str(ip) == "::1") else None
+    return str(ip) if ip in _LOOPBACK_V4 or str(ip) == "::1" else None
 
 
 def _unusable(redirect_uri: str, why: str) -> ConfigError:
@@ -102,12 +103,12 @@ def listening_sockets(
     if not 0 <= port <= 65535:
         raise ConfigError(f"{port} is not a port.", next_step="Choose a port from 1 to 65535.")
     hosts = _addresses(address, bind)
-    for attempt in range(_TRIES):
+    for left in reversed(range(_TRIES)):
         try:
             return _listen_on_all(hosts, port)
         except OSError as error:
             # A port that is free on 127.0.0.1 may be in use on ::1; for port 0 try another one.
-            if port == 0 and error.errno == errno.EADDRINUSE and attempt < _TRIES - 1:
+            if left and not port and error.errno == errno.EADDRINUSE:
                 continue
             raise _cannot_listen(hosts, port, error) from error
     raise AssertionError("unreachable")
@@ -127,15 +128,20 @@ def _addresses(address: Address, bind: str | None) -> list[str]:
 def _listen_on_all(hosts: list[str], port: int) -> list[socket.socket]:
     """Listens on each address; skips an address family that this machine lacks, if another one works."""
     sockets: list[socket.socket] = []
+    missing: OSError | None = None
     try:
         for host in hosts:
             try:
-                sockets.append(_listen(host, port))
+                sock = _listen(host, port)
             except OSError as error:
-                if error.errno not in _NO_SUCH_FAMILY or (host == hosts[-1] and not sockets):
+                if error.errno not in _NO_SUCH_FAMILY:
                     raise
+                missing = error
             else:
-                port = sockets[0].getsockname()[1]
+                sockets.append(sock)
+                port = sock.getsockname()[1]
+        if missing is not None and not sockets:
+            raise missing
     except BaseException:
         for sock in sockets:
             sock.close()
@@ -151,7 +157,7 @@ def _listen(host: str, port: int) -> socket.socket:
         # block the port for a minute.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger(True))
         if ":" in host:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, host != "::")
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, False)  # `::` is every address, of IPv4 too
         sock.bind((host, port))
         sock.listen(512)  # at once: until then another socket may bind the same port
         sock.setblocking(False)

@@ -53,17 +53,16 @@ def read_head(raw: bytes) -> Head | Refusal | None:
     Stricter than RFC 9112 requires (§2.2, §5: no bare LF, no folded lines; §3.2: exactly one Host). Every browser
     sends such heads.
     """
-    end = raw.find(b"\r\n\r\n", 0, LONGEST_HEAD)
-    head = raw[:end] if end >= 0 else raw[:LONGEST_HEAD]
+    head, ended, _ = raw[:LONGEST_HEAD].partition(b"\r\n\r\n")
     # Refused at once: a TLS hello would otherwise wait for an end of head that never comes.
-    text = head if end >= 0 else head.removesuffix(b"\r")  # its LF may follow
+    text = head if ended else head.removesuffix(b"\r")  # its LF may follow
     if _CONTROLS.search(text.replace(b"\r\n", b"").replace(b"\t", b"")):
         return Refusal(400)
     first, *lines = head.split(b"\r\n")
     request_line = _REQUEST_LINE.fullmatch(first)
-    if request_line is None and (lines or end >= 0):
+    if request_line is None and (lines or ended):
         return Refusal(400)
-    if end < 0:
+    if not ended:
         return Refusal(431) if len(raw) >= LONGEST_HEAD else None
     assert request_line is not None
     return _whole_head(request_line[1].decode(), request_line[2].decode(), lines)

@@ -187,14 +187,14 @@ class _NoLocksError(OSError):
 
 
 def _open(path: StrPath, temporary: bool) -> _Handle:
-    flags = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
+    flags = getattr(os, "O_NONBLOCK", 0)
     if temporary:
         number = os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | os.O_CREAT | os.O_RDWR, 0o600)
     else:
         try:
             number = os.open(path, flags | os.O_RDWR)  # NFS locks only what is open for writing (flock(2))
         except OSError:
-            number = os.open(path, flags | os.O_RDONLY)
+            number = os.open(path, flags)  # to read it
     handle = os.getpid(), number
     _held.add(handle)
     return handle

@@ -170,9 +170,10 @@ class SqliteStore(TokenStore):
             return await asyncio.to_thread(self._file.use, change, writing=True)
         except _SQLITE_ERRORS as error:
             problem, passing = _why(error), self._may_pass(error, writing=True)
+            foreign = type(error) is ValueError
         raise SaveError(
             f"{self!r} could not be written ({problem}). The stored value is unchanged.",
-            next_step="Free some space, or make the folder writable, then try again.",
+            next_step=_FOREIGN if foreign else "Free some space, or make the folder writable, then try again.",
             kind="transient" if passing else "configuration",
         )
 
@@ -208,7 +209,8 @@ def _check(name: str) -> None:
 
 
 _SQLITE_ERRORS = (sqlite3.Error, ValueError)
-"""ValueError: of `refuse_foreign_link`, or a `UnicodeDecodeError` for a message that quotes a broken file."""
+"""ValueError: for a foreign file, or a `UnicodeDecodeError` for a message that quotes a broken one."""
+_FOREIGN = "Keep the database in a folder of its own."
 _PASSING = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL", "SQLITE_IOERR", "SQLITE_NOMEM", "SQLITE_PROTOCOL")
 _MEANINGS = {
     "SQLITE_BUSY": "it is locked by another program",
@@ -224,6 +226,6 @@ _MEANINGS = {
 def _why(error: Exception) -> str:
     """The meaning of an SQLite error, whose own text may quote the file's content."""
     if type(error) is ValueError:
-        return str(error)
+        return f"it {error}"
     code = getattr(error, "sqlite_errorname", type(error).__name__)
     return next((meaning for name, meaning in _MEANINGS.items() if code.startswith(name)), code)

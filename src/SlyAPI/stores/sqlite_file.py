@@ -12,7 +12,7 @@ from contextlib import closing, suppress
 from typing import TypeVar
 from urllib.parse import quote
 
-from ..json_file import may_write_in, refuse_foreign_link
+from ..json_file import may_write_in, refuse_foreign_link, refuse_planted_file
 from .contract import real_path
 from .token_ends import KEYS, Token
 
@@ -22,6 +22,8 @@ Work = Callable[[sqlite3.Connection], T]
 BUSY_SECONDS = 30.0
 """How long a statement waits for another program's lock."""
 _TRIES = 100
+_ENDINGS = ("", "-wal", "-shm", "-journal")
+"""Of the names of the files that SQLite writes; it uses one that is there."""
 _SCHEMA = "CREATE TABLE IF NOT EXISTS slyapi_users (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID"
 PIECES: dict[Token, str] = {
     token: f"ltrim(substr(value, nullif(instr(value, '\"{key}\"'), 0) + {len(key) + 2}, 40))"
@@ -38,7 +40,7 @@ _IS_COMPLETE = "SELECT count(*) = 2 FROM sqlite_master WHERE name IN ('slyapi_us
 
 
 class SqliteFile:
-    """The database at `path`. Its methods block; they raise `sqlite3.Error`, or `ValueError` for a foreign link."""
+    """The database at `path`. Its methods block; they raise `sqlite3.Error`, or `ValueError` for a foreign file."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -49,7 +51,7 @@ class SqliteFile:
 
     def use(self, work: Work[T], *, writing: bool = False) -> T:
         """The result of `work` with a connection, in one transaction if it writes."""
-        refuse_foreign_link(self.path)
+        self._refuse_foreign()
         if not self._is_prepared():
             self._prepare()
         try:
@@ -61,6 +63,12 @@ class SqliteFile:
         self._prepare()  # the table is gone, or this is another file with the inode of a deleted one
         return self._connected(work, writing)
 
+    def _refuse_foreign(self) -> None:
+        refuse_foreign_link(self.path)
+        real = self.real_path()
+        for ending in _ENDINGS:
+            refuse_planted_file(real + ending)
+
     def real_path(self) -> str:
         """The path with all symbolic links resolved: programs may reach the database by different names."""
         return self._real if self._is_prepared() else real_path(self.path)
@@ -70,7 +78,7 @@ class SqliteFile:
 
     def use_unwritable(self, query: Work[T]) -> T:
         """Reads where the WAL's files cannot be made (full disk, read-only folder); not while others write."""
-        refuse_foreign_link(self.path)
+        self._refuse_foreign()
         wal = f"{real_path(self.path)}-wal"
         if os.path.exists(wal) and os.path.getsize(wal):
             raise sqlite3.OperationalError

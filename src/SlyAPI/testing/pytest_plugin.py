@@ -31,6 +31,23 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", _MARKER)
 
 
+def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
+    """Which attributes of two objects of SlyAPI differ, without their values, which pytest would print: tokens."""
+    if op != "==" or not type(left).__module__.startswith("SlyAPI"):
+        return None
+    one, other = _attributes(left), _attributes(right)
+    names = [str(name) for name in {**one, **other} if one.get(name) != other.get(name)]
+    return [f"{left!r} == {right!r}", f"Different, and not shown: {', '.join(names)}"]
+
+
+def _attributes(value: object) -> dict[Any, Any]:
+    """The members of a dict, or the attributes by which a dataclass is compared."""
+    if isinstance(value, dict):
+        return value
+    fields = getattr(value, "__dataclass_fields__", {})
+    return {name: getattr(value, name) for name, field in fields.items() if field.compare}
+
+
 @pytest.fixture
 def _practice_clock() -> Clock:
     """The clock of the provider, apart from `clock`, which may be a fixture of the project instead."""

@@ -16,8 +16,10 @@ from .recognise import HINT, is_of_google_auth, recognise
 from .scopes import split_scopes
 from .times import expiry, read_time, refresh_expiry, seconds, write_time
 
-_OWN_KEYS = {"token", "refresh_token", "expires_at", "token_type", "scopes"}
-_MORE_KEYS = {"requested_scopes", "client_auth", "refresh_expires_at", "identity", "id_token", "dpop_key"}
+_KEYS = {
+    *("token", "refresh_token", "expires_at", "token_type", "scopes"),
+    *("requested_scopes", "client_auth", "refresh_expires_at", "identity", "id_token", "dpop_key"),
+}
 # Rarely needed: `re` compiles them at the first use and caches them.
 _NAME = r"[A-Za-z_-]{1,16}"  # a token_type that a message may quote
 _SCHEME = r"[A-Za-z0-9._-]+|[a-z][a-z0-9+.-]*:[\x21-\x7e]+"  # RFC 6749 A.13
@@ -89,7 +91,7 @@ def _own_fields(saved: Mapping[str, Any]) -> dict[str, Any]:
         "identity": read_identity(saved.get("identity")),
         "id_token": _id_token(saved.get("id_token")),
         "dpop_key": _dpop_key(saved.get("dpop_key")),
-        "extra": {key: value for key, value in saved.items() if key not in _OWN_KEYS | _MORE_KEYS} or None,
+        "extra": {key: value for key, value in saved.items() if key not in _KEYS} or None,
     }
 
 

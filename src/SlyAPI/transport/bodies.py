@@ -85,9 +85,10 @@ class Body:
                 async for piece in source.pieces():
                     if not isinstance(piece, bytes | bytearray | memoryview):
                         raise TypeError(f"a piece of a body is a {type(piece).__name__}, not bytes")
-                    yield bytes(piece)
-                    if self._progress is not None:
-                        self._progress(len(piece))
+                    async for part in _Bytes(bytes(piece)).pieces():
+                        yield part
+                        if self._progress is not None:
+                            self._progress(len(part))
         except Exception as error:  # aiohttp would report a broken connection
             self.failure = error
             raise

@@ -26,7 +26,7 @@ class _Row(NamedTuple):
     of: tuple[type[Exception], ...]
     ours: type[SlyError]
     message: str
-    """May name the exception's `cause`, `text` and class (`name`)."""
+    """May name the exception's `cause`, `text`, `status` and class (`name`)."""
     next_step: str = ""
     kind: errors.Kind | None = None
 
@@ -41,6 +41,18 @@ _TABLE = (
         "configuration",
     ),
     _Row((aiohttp.ClientConnectorDNSError,), NetworkError, "DNS lookup failed", "Check the address and the network."),
+    _Row(
+        (aiohttp.ClientProxyConnectionError,),
+        NetworkError,
+        "no connection to the proxy ({cause})",
+        "Check the session's proxy; with trust_env=True it is the environment's.",
+    ),
+    _Row(
+        (aiohttp.ClientHttpProxyError,),
+        NetworkError,
+        "the proxy does not connect to the server (HTTP {status})",
+        "Check the session's proxy, its credentials and its rules.",
+    ),
     _Row(
         (aiohttp.ClientConnectorError,),
         NetworkError,
@@ -85,8 +97,18 @@ def translate_error(error: Exception, request: Request, timeout: float | None) -
         # json's messages name types; others quote the value, which may be a secret
         reason = printable(error, 200) if "JSON" in str(error) else "a value of a type that cannot be sent"
         return TypeError(f"{request.name}: {reason}.")
+    if isinstance(error, ValueError) and "AUTHORIZATION" in str(error):  # aiohttp's only word for it
+        return ConfigError(
+            f"{request.name}: the URL, or the given client session, has credentials of its own for this host.",
+            next_step="Leave them out; a session has them by auth=, or by trust_env=True from .netrc.",
+        )
     row = next(row for row in _TABLE if isinstance(error, row.of))
-    message = row.message.format(cause=_cause(error), text=printable(error, 100), name=type(error).__name__)
+    message = row.message.format(
+        cause=_cause(error),
+        text=printable(error, 100),
+        status=getattr(error, "status", ""),
+        name=type(error).__name__,
+    )
     return row.ours(f"{request.name}: {message}.", next_step=row.next_step, kind=row.kind)
 
 

@@ -106,11 +106,14 @@ _BARE: "weakref.WeakKeyDictionary[aiohttp.ClientSession, aiohttp.ClientSession]"
 """By the caller's session, ours on its connections."""
 _KEPT_OPEN: "weakref.WeakSet[aiohttp.ClientSession]" = weakref.WeakSet()
 """The callers' sessions whose connections are ours to close, should they be closed meanwhile."""
+_ELSEWHERE: "weakref.WeakKeyDictionary[aiohttp.ClientSession, Sessions]" = weakref.WeakKeyDictionary()
+"""By the caller's session at one socket, those for all other servers."""
 
 
 class bare_session:
-    """A session on the client's connections, with their TLS settings and its proxy; without a client the shared one.
+    """A session on the client's connections, with their TLS settings, its proxy and its time limits, or the shared one.
 
+    A client at a socket of its own (`UnixConnector`) lends none, since all its requests reach that one server.
     It has none of the client's headers, cookies, credentials, base URL and middlewares, which are meant for an API.
     The connections stay open within the block, whenever the client is closed: losing a token reply can end a grant.
     """
@@ -123,6 +126,10 @@ class bare_session:
         if self._client is None or _is_shared(self._client):
             self._sessions = shared_sessions()
             session = self._client = self._sessions.join(self).session
+        elif _at_one_socket(self._client):
+            # joined for as long as the client lives: a stream goes on after this block
+            sessions = _ELSEWHERE.setdefault(self._client, shared_sessions())
+            session = self._client = sessions.join(self._client).session
         else:
             session = _on_same_connector(self._client)
             _keep_open(self._client)
@@ -158,6 +165,12 @@ def _end_keeping(client: "aiohttp.ClientSession") -> bool:
     return True
 
 
+def _at_one_socket(client: "aiohttp.ClientSession") -> bool:
+    import aiohttp
+
+    return isinstance(client.connector, aiohttp.UnixConnector | aiohttp.NamedPipeConnector)
+
+
 def _is_shared(client: "aiohttp.ClientSession") -> bool:
     sessions = None if _shared is None else _shared()
     lent = None if sessions is None else sessions.held()
@@ -173,6 +186,7 @@ def _on_same_connector(client: "aiohttp.ClientSession") -> "aiohttp.ClientSessio
             connector=client.connector,
             connector_owner=False,
             cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=client.timeout,
             trust_env=client.trust_env,
             proxy=getattr(client, "_default_proxy", None),  # aiohttp has no public name for it
             proxy_auth=getattr(client, "_default_proxy_auth", None),

@@ -8,7 +8,6 @@ import asyncio
 import codecs
 import contextlib
 import logging
-import math
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     import aiohttp
 
 IDLE_TIMEOUT = 60.0
-"""Seconds without a byte after which a stream is given up, unless the caller's session has a limit of its own."""
+"""Seconds without a byte in either direction after which a stream is given up, unless the session has its own limit."""
 LONGEST_LINE = 1 << 20
 """Characters that a line of `lines` may have."""
 
@@ -123,19 +122,20 @@ async def begin(client: "aiohttp.ClientSession", request: Request, limit: int) -
 
 async def _begin(client: "aiohttp.ClientSession", request: Request) -> Reply:
     """The head, or a refusal or redirect, within the session's time limit, which starts once the body is sent."""
-    loop, total = asyncio.get_running_loop(), client.timeout.total or math.inf
+    loop, timeout = asyncio.get_running_loop(), _without_total(client.timeout)
     async with asyncio.timeout(None) as limit:
 
-        def start_limit() -> None:
+        def allow(seconds: float | None) -> None:
+            """Limits the time from now on."""
             with contextlib.suppress(RuntimeError):  # the reply arrived before the whole body was sent
-                limit.reschedule(loop.time() + total)
+                limit.reschedule(loop.time() + seconds if seconds else None)
 
         if hasattr(request.data, "__aiter__"):
-            request = replace(request, data=_reporting_end(request.data, start_limit))
+            request = replace(request, data=_limited(request.data, allow, timeout.sock_read, client.timeout.total))
         else:
-            start_limit()
-        response = await ask(client, request, timeout=_without_total(client.timeout))
-        start_limit()
+            allow(client.timeout.total)
+        response = await ask(client, request, timeout=timeout)
+        allow(client.timeout.total)
         moved = response.status in REDIRECTS and "Location" in response.headers
         if not moved and response.status < 400:
             return Streamed(response, request)
@@ -143,10 +143,15 @@ async def _begin(client: "aiohttp.ClientSession", request: Request) -> Reply:
         return Reply(response.status, response.headers, body, request.url)
 
 
-async def _reporting_end(body: AsyncIterable[bytes], at_end: Callable[[], None]) -> AsyncGenerator[bytes, None]:
+async def _limited(
+    body: AsyncIterable[bytes], allow: Callable[[float | None], None], idle: float | None, total: float | None
+) -> AsyncGenerator[bytes, None]:
+    """The body, each piece of which the server takes within `idle` seconds; its source may take any time."""
     async for piece in body:
+        allow(idle)
         yield piece
-    at_end()
+        allow(None)
+    allow(total)
 
 
 def _without_total(given: "aiohttp.ClientTimeout") -> "aiohttp.ClientTimeout":

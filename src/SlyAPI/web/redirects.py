@@ -4,7 +4,9 @@ The rule: a doubtful spelling counts as the worst that a server could read in it
 """
 
 from collections.abc import Mapping
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
+
+from .urls import parsed_url
 
 HEADERS_FOR_ANY_ORIGIN = frozenset({"accept", "accept-encoding", "accept-language", "user-agent", "range", "if-range"})
 """The headers of a caller that hold no secret by their meaning; only these follow a redirect to another origin."""
@@ -66,8 +68,9 @@ def leads_inside(url: str, target: str) -> bool:
 
 
 def _host(url: str) -> str:
+    """The host as aiohttp connects to it: name preparation gives `127。0。0。1` its dots (UTS #46)."""
     try:
-        return urlsplit(url).hostname or ""
+        return parsed_url(url).raw_host or ""
     except ValueError:
         return ""
 

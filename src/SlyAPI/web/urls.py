@@ -62,7 +62,7 @@ def check_endpoint(uri: str, name: str, *, allow_http: bool = False) -> str:
     """
     try:
         parts = urlsplit(uri)
-        sound = parts.hostname and parts.port != 0 and not parts.username and uri.isprintable() and " " not in uri
+        sound = parts.hostname and parts.port != 0 and "@" not in parts.netloc and uri.isprintable() and " " not in uri
     except ValueError:
         parts, sound = urlsplit(""), False
     if not sound or parts.scheme not in ("http", "https") or "\\" in uri:

@@ -6,13 +6,15 @@ from ..names import on_demand as _on_demand
 
 if typing.TYPE_CHECKING:
     from ..web.json import JsonMap
-    from .webapi import WebAPI, is_dataclass_instance
+    from .sent_json import is_dataclass_instance
+    from .webapi import WebAPI
 else:  # for tools, a `__getattr__` would have every misspelt name be there
     __getattr__, __dir__ = _on_demand(
         __name__,
         {
             "..web.json": "JsonMap",
-            "webapi": "WebAPI is_dataclass_instance",
+            "webapi": "WebAPI",
+            "sent_json": "is_dataclass_instance",
             **dict.fromkeys(("answers", "lazy", "page_walk", "signed_call"), ""),
         },
     )

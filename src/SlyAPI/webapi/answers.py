@@ -14,6 +14,7 @@ from types import NoneType, SimpleNamespace, UnionType
 from typing import Annotated, Any, ForwardRef, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from ..errors import BadReplyError, ConfigError, SlyError, printable
+from .sent_json import json_name
 
 Read = Callable[[Any, "_Failures"], Any]
 Known = Mapping[Any, Any]
@@ -129,6 +130,8 @@ def _class_reader(hint: Any, known: Known) -> Read:
 def _form_reader(hint: Any, known: Known) -> Read:
     """The reader for a type that is not a plain class: `list[X]`, `X | None`, `Literal[...]`, a generic dataclass."""
     origin, args = get_origin(hint), get_args(hint)
+    if isinstance(origin, type) and not args and origin is not tuple:  # `typing.List` without a member's type
+        return reader_of(origin, known)
     if origin in (Union, UnionType):
         return _union_reader(args, known)
     if origin is Literal:
@@ -336,7 +339,7 @@ def _planned(kind: Any, known: Known) -> list[Member]:
         names: Iterable[tuple[str, str, bool]] = [(name, name, _is_required(kind, name, hints)) for name in hints]
     else:
         names = [
-            (field.name, field.metadata.get("json", field.name), _has_no_default(field))
+            (field.name, json_name(field), _has_no_default(field))
             for field in fields(kind)
             if field.init
         ]

@@ -3,6 +3,7 @@
 The rule: a credential goes to the base URL's origin and nowhere else.
 """
 
+import re
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,10 @@ from ..web.urls import bare_url, parsed_url
 
 if TYPE_CHECKING:
     from yarl import URL
+
+
+_LEFT_OUT = "[\\t\\r\\n\\ud800-\\udfff]"
+_CHECK_VALUES = "Check the values that the path is made of."
 
 
 class Origin:
@@ -40,11 +45,20 @@ class Origin:
         )
 
     def check_path(self, url: str) -> None:
-        """Raises `ConfigError` for a URL whose `..` lead out of the base URL's path, however they are encoded."""
+        """Raises `ConfigError` for a URL whose `..` lead out of the base URL's path, however they are encoded.
+
+        Also for one of which aiohttp leaves something out: it is another resource's, and may have new `..`.
+        """
+        if re.search(_LEFT_OUT, url):
+            raise ConfigError(
+                f"{printable(bare_url(url), 200)} contains a tab, a line end or an unpaired surrogate, "
+                "so nothing was sent.",
+                next_step=_CHECK_VALUES,
+            )
         if self._has_path and leaves_base_path(self.base_url, url):
             raise ConfigError(
                 f"{printable(bare_url(url), 200)} leaves the path of base_url by '..', so nothing was sent.",
-                next_step="Check the values that the path is made of.",
+                next_step=_CHECK_VALUES,
             )
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self, TypeVar
 
 from ..errors import ConfigError, SaveError
-from ..json_file import display_path, is_trusted, sync_folder
+from ..json_file import display_path, is_trusted, refuse_foreign_link, sync_folder
 
 fcntl: Any = None
 with suppress(ImportError):  # Windows has no fcntl: it refuses to replace a file that another process has open
@@ -46,6 +46,7 @@ class PartFile:
             raise ConfigError(f"{display_path(path)} is not the path of a file.")
         self.size = 0
         self.mark = Mark("", None)
+        self._path = path
         self._key = key
         self._part = self.target.with_name(f"{self.target.name}.part")
         self._note = self.target.with_name(f"{self.target.name}.part.json")
@@ -106,6 +107,7 @@ class PartFile:
         )
 
     def _open(self) -> None:
+        refuse_foreign_link(self._path)
         with suppress(FileNotFoundError):
             if not stat.S_ISREG(os.stat(self.target).st_mode):
                 raise ValueError("it is not a regular file")
@@ -173,9 +175,14 @@ class PartFile:
         self.size = size
 
     def _take_mode(self, handle: int, more: int = 0) -> None:
-        """Gives the part the mode of the file that it replaces, so that nobody else can read it meanwhile."""
+        """Gives the part the mode of the file that it replaces, so that nobody else can read it meanwhile.
+
+        Of another account's file the part takes no right of others, and never set-user-ID, with which others run it.
+        """
         with suppress(OSError, AttributeError):  # there is no file, or the system has no modes
-            os.fchmod(handle, stat.S_IMODE(os.stat(self.target).st_mode) | more)
+            was = os.stat(self.target)
+            rights = 0o777 if is_trusted(self.target, was.st_uid) else 0o700
+            os.fchmod(handle, was.st_mode & rights | more)
 
     def _finish(self) -> None:
         self._take_mode(self._opened)

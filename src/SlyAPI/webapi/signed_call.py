@@ -3,6 +3,7 @@
 The rule: a credential goes to the base URL's origin and nowhere else, and nowhere once another origin led there.
 """
 
+import re
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _MOST_REDIRECTS = 10
 _ERROR_TEXT = 1 << 14
+_READS = ("GET", "HEAD")
 _SENT_TWICE = (str, bytes, bytearray, memoryview, dict, list, tuple)
 
 Fetch = Callable[["ClientSession", Request, int], Awaitable[Reply]]
@@ -47,7 +49,7 @@ async def signed_call(
     """
     if not origin.admits(request.url) and not auth._signs_nothing:
         raise origin.refusal(request.url)
-    if ".." in request.url or "%" in request.url:
+    if ".." in request.url or "%" in request.url or not request.url.isprintable():
         origin.check_path(request.url)
     unsigned = _parts(request)
     request = await auth.sign(client, request)
@@ -132,7 +134,7 @@ class _Call:
             self.call_again, headers = False, self.reply.headers
 
     async def follow(self) -> None:
-        """Follows redirects (RFC 9110 §15.4): signed within the origin, beyond it a GET without our headers.
+        """Follows redirects (RFC 9110 §15.4): signed within the origin, beyond it a GET or HEAD without our headers.
 
         Once led away, it is not signed any more, wherever that leads (Fetch Standard, HTTP-redirect fetch).
         """
@@ -143,7 +145,8 @@ class _Call:
             self.own = _moved(self.own, self.reply, self.origin, self.secrets(), led_away)
             led_away = led_away or not self.origin.admits(self.own.url)
             if led_away:
-                self.request = Request(Method.GET, self.own.url, headers=headers_for_other_origin(self.own.headers))
+                headers = headers_for_other_origin(self.own.headers)
+                self.request = Request(self.own.method, self.own.url, headers=headers)
                 async with bare_session(self.client) as other:
                     self.reply = await self.fetch(other, self.request, self.limit)
             else:
@@ -168,7 +171,7 @@ def _moved(own: Request, reply: Reply, origin: Origin, secrets: Iterable[str], l
     target = _target(own.url, reply)
     if target.scheme not in ("http", "https"):
         raise ConfigError(f"{own.name} redirects to a URL that is not http or https.")
-    if reply.status == 303 or (reply.status in (301, 302) and own.method is Method.POST):
+    if (reply.status == 303 and own.method not in _READS) or (reply.status in (301, 302) and own.method is Method.POST):
         moved = Request(Method.GET, str(target), headers=_without_body(own.headers))
     else:
         moved = Request(own.method, str(target), {}, dict(own.headers), own.data, own.data_is_json)
@@ -176,7 +179,7 @@ def _moved(own: Request, reply: Reply, origin: Origin, secrets: Iterable[str], l
     # within the origin the query may contain a credential, but not the path, which messages and logs show
     shown = bare_url(moved.url) if within else moved.url
     why = "with the credential in it" if masked(shown, secrets) != shown else ""
-    if not within and moved.method is not Method.GET:
+    if not within and moved.method not in _READS:
         why = f"a {moved.method}"
     if not origin.admits(moved.url) and leads_inside(own.url, moved.url):
         why = "into a private network,"
@@ -191,8 +194,10 @@ def _moved(own: Request, reply: Reply, origin: Origin, secrets: Iterable[str], l
 
 
 def _target(url: str, reply: Reply) -> "URL":
+    # bytes outside UTF-8, which aiohttp reads as surrogates and then leaves out of a URL
+    location = re.sub("[\udc80-\udcff]", lambda byte: f"%{ord(byte[0]) & 0xFF:02X}", reply.headers["Location"])
     try:
-        return parsed_url(url).join(parsed_url(reply.headers["Location"]))
+        return parsed_url(url).join(parsed_url(location))
     except ValueError:
         return parsed_url("invalid:")
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack, overload
 
 from ..errors import BadReplyError, ConfigError, SlyError, clean_traceback
 from ..transport.bodies import Content, Files, Progress, Total, body_of, multipart
-from ..web.json import read_json
+from ..web.json import read_reply
 from ..web.messages import Method, ParamsDict, Reply, Request
 from ..web.params import as_form
 from .answers import admits_none, read_answer
@@ -252,7 +252,7 @@ class Verbs:
         reply = await self._send(request)
         if returns in (None, str, bytes) or _has_fields(returns):
             return _result(returns, reply, request)
-        return _construct(returns, read_json(reply.body, request), request)
+        return _construct(returns, read_reply(reply, request), request)
 
     async def _typed(self, method: Method, path: str, params: Params, returns: Any, options: RequestOptions) -> Any:
         reply = await self._request(method, path, params, options)
@@ -313,7 +313,7 @@ def _result(returns: Any, reply: Reply, request: Request) -> Any:
         return reply.body
     if not reply.body.strip() and (returns is Any or admits_none(returns)):
         return None
-    return read_answer(returns, read_json(reply.body, request), request.name)
+    return read_answer(returns, read_reply(reply, request), request.name)
 
 
 def _has_fields(returns: Any) -> bool:

@@ -7,7 +7,6 @@ import os
 from asyncio import get_running_loop
 from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import asdict, is_dataclass
 from functools import partial
 from hashlib import sha256
 from os import getpid
@@ -21,13 +20,14 @@ from ..transport.bodies import Body, Progress, Total, form_of
 from ..transport.requests import REPLY_LIMIT, fetch
 from ..transport.sessions import Lent, Sessions, load_aiohttp, shared_sessions
 from ..transport.streaming import Streamed, begin, fetch_patiently
-from ..web.json import JsonMap, read_json, read_value
+from ..web.json import JsonMap, read_reply
 from ..web.messages import Method, Reply, Request
 from ..web.params import as_query
 from .answers import read_answer
 from .lazy import AsyncLazy, PagedLazy
 from .origin import origin_of
 from .page_walk import PageRequest, walk
+from .sent_json import as_json
 from .signed_call import Fetch, signed_call
 from .verbs import Headers, Params, RequestOptions, Verbs
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from ..limits import Limits
     from ..retry import Retry
 
-__all__ = ["JsonMap", "WebAPI", "is_dataclass_instance"]
+__all__ = ["JsonMap", "WebAPI"]
 
 T = TypeVar("T")
 JsonDict = dict[str, Any]
@@ -173,7 +173,7 @@ class WebAPI(Verbs):
         """DELETE, and the JSON of the reply; None if the reply is empty."""
         request = self._create_request(Method.DELETE, path, params, json, headers)
         reply = await self._send(request)
-        return read_json(reply.body, request) if reply.body.strip() else None
+        return read_reply(reply, request) if reply.body.strip() else None
 
     @clean_traceback
     async def post_json_empty(
@@ -350,7 +350,7 @@ class WebAPI(Verbs):
             self.get_full_url(path),
             as_query(params, self._parameter_list_delimiter) if params else {},
             dict(headers) if headers else {},
-            {} if json is None else _plain(json),
+            {} if json is None else as_json(json),
             json is not None,
         )
 
@@ -361,7 +361,7 @@ class WebAPI(Verbs):
             if not any(name.lower() == "content-type" for name in request.headers):
                 request.headers["Content-Type"] = "application/x-www-form-urlencoded"
         elif data is not None:
-            request.data = form_of(_plain(data))
+            request.data = form_of(data if isinstance(data, Mapping | list | tuple) else as_json(data))
             if isinstance(request.data, Body):
                 request.headers = request.data.headers(headers)
         return request
@@ -393,18 +393,4 @@ def _json_of(request: Request, reply: Reply) -> Any:
     if reply.status == 204:
         message = f"{request.name} was answered with HTTP 204 (no content) instead of JSON."
         raise ApiError(204, "", reply, message=message)
-    return read_value(reply.body, request)
-
-
-def is_dataclass_instance(value: object) -> bool:
-    """Whether `value` is an instance of a dataclass."""
-    return is_dataclass(value) and not isinstance(value, type)
-
-
-def _plain(data: Any) -> Any:
-    """A body as JSON values: an object's `to_json()`, a dataclass's fields, else as it is."""
-    to_json = getattr(data, "to_json", None)
-    if callable(to_json):
-        return to_json()
-    return asdict(data) if is_dataclass(data) and not isinstance(data, type) else data
-
+    return read_reply(reply, request)
