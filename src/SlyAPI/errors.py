@@ -137,6 +137,8 @@ class BadReplyError(SlyError, ValueError):
     """A reply arrived, but it does not match the protocol or the caller's type."""
 
     kind: Kind = "transient"
+    _kept: Any = None
+    """As that of `IdentityError`."""
 
 
 class OriginError(ConfigError):

@@ -1,4 +1,4 @@
-"""A refresh whose id_token is refused: the grant survives, and nothing of that token is believed."""
+"""A refresh whose id_token or access token is refused: the grant survives, and nothing of that token is believed."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ import base64
 import copy
 import json
 import pickle
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiohttp import web
 
 from SlyAPI import OAuth2, OAuth2User
-from SlyAPI.errors import IdentityError, SaveError
+from SlyAPI.errors import BadReplyError, IdentityError, SaveError
 from SlyAPI.stores import MemoryStore
 from tests.support.identity_rows import CLAIMS, HEADERS, OF_A_REFRESH, TOKENS, Row
 from tests.support.issuer import NOW, Issuer, signed_in
+from tests.support.refreshing import OLD, REFRESH, Place
 
 if TYPE_CHECKING:
     from tests.conftest import Serve
@@ -137,3 +139,50 @@ async def test_a_store_that_refuses_for_a_moment_gets_the_new_refresh_token_late
         await auth.refresh_now()
     await auth.wait_for_refresh()
     assert (await store.user("robin").load()).refresh_token == issuer.current
+
+
+# A reply without an access token that can be used.
+
+UNUSABLE: list[dict[str, Any]] = [
+    {"access_token": None},
+    {"access_token": ""},
+    {"access_token": "two words"},
+    {"access_token": ["new-token-1"]},
+    {"token_type": "mac"},
+]
+
+
+@pytest.mark.parametrize("reply", UNUSABLE, ids=str)
+@pytest.mark.parametrize("due_in", [-1.0, 5.0], ids=["expired", "due"])
+async def test_a_reply_without_a_usable_access_token_costs_no_grant(
+    place: Place, reply: dict[str, Any], due_in: float
+) -> None:
+    """The refresh token that was sent is used up."""
+    store = MemoryStore()
+    await store.user("alice").save(place.user(due_in))
+    api = place.api(store.user("alice"), leeway=60.0)
+    place.answers = [lambda: place.tokens(1, **reply)]
+    if due_in > 0:
+        await api.get_json("/")
+        place.clock.now += 4.8  # due, and still valid
+    for _ in range(3):
+        with pytest.raises(BadReplyError) if due_in < 0 else suppress(BadReplyError):
+            await api.get_json("/")
+    assert [form["refresh_token"] for form in place.forms] == [REFRESH], "it is remembered for a while"
+    kept = await store.user("alice").load()
+    assert (kept.token, kept.refresh_token) == (OLD, "refresh-token-1")
+    elsewhere = MemoryStore()  # another process has learned nothing
+    await elsewhere.user("alice").save(kept)
+    place.clock.now += 10
+    await place.api(elsewhere.user("alice")).get_json("/")
+    assert place.forms[-1]["refresh_token"] == "refresh-token-1"
+    assert place.sent[-1] == "new-token-2"
+
+
+async def test_a_reply_with_no_new_refresh_token_either_leaves_the_old_one(place: Place) -> None:
+    store = MemoryStore()
+    await store.user("alice").save(place.user())
+    place.answers = [lambda: place.tokens(1, access_token=None, refresh_token="two\nlines")]
+    with pytest.raises(BadReplyError):
+        await place.api(store.user("alice")).get_json("/")
+    assert (await store.user("alice").load()).refresh_token == REFRESH

@@ -264,11 +264,19 @@ def _with_programs(plan: Plan, chance: random.Random) -> Plan:
     """In every second run, programs that do more than call, with other objects and loops."""
     if chance.random() < 0.5:
         return plan
-    able = WORKS if plan.store in ("file", "leased") else WORKS[:-1]  # the others lack what its index needs
+    # to keep fresh, the others lack what their index needs
+    able: tuple[str, ...] = WORKS if plan.store in ("file", "leased") else WORKS[:-1]
+    objects = chance.choice(("one", "each", "file") if plan.store == "disk" else ("one", "each"))
+    if objects == "file":  # a program whose user file is gone writes its own tokens anew
+        able = tuple(work for work in able if work != "revoke")
     works = tuple(chance.choice(("call", "call", *able)) for _ in range(chance.choice((1, 2, 3, 5))))
     process = chance.choice(("each", "again") if plan.store == "disk" else ("each", "threads", "again"))
-    objects, ending = chance.choice(("one", "each")), plan.ending if process == "each" else "run"
-    return replace(plan, works=works, objects=objects, process=process, ending=ending)
+    ending = plan.ending if process == "each" else "run"
+    offsets = tuple(chance.choice((0.0, 0.0, 100.0, -100.0, 7200.0, -7200.0)) for _ in plan.starts)
+    dated = chance.random() < 0.5
+    return replace(
+        plan, works=works, objects=objects, process=process, ending=ending, offsets=offsets, dated=dated
+    )
 
 
 def _starts(chance: random.Random) -> tuple[float, ...]:

@@ -7,6 +7,7 @@ nothing of the package is patched, and what aiohttp promises (errors, time limit
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
@@ -14,7 +15,7 @@ import aiohttp
 from multidict import CIMultiDict
 
 from tests.simulation.provider import Answer, form_of
-from tests.simulation.worlds import World
+from tests.simulation.worlds import EPOCH, World
 
 if TYPE_CHECKING:
     from tests.simulation.scenario import Scenario
@@ -86,7 +87,10 @@ class Session:
         limit = (timeout or self.timeout).total
         async with asyncio.timeout(limit):
             if str(url) == TOKEN_URI:
-                return Response(await self._token(world, form_of(data)))
+                status, answered, body = await self._token(world, form_of(data))
+                if self.scenario.plan.dated:
+                    answered = {**answered, "Date": formatdate(EPOCH + self.scenario.universe.now, usegmt=True)}
+                return Response((status, answered, body))
             if str(url) == REVOKE_URI:
                 return Response(await self._revoke(world, form_of(data)))
             return Response(await self._api(world, dict(headers or {}).get("Authorization", "")))

@@ -5,11 +5,13 @@ The rule: only public names of the package, as the author of a program uses them
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 from tests.simulation import http, redis_seam
-from tests.simulation.disk import FOLDER, Calls
+from tests.simulation.disk import FILE, FOLDER, Calls
 from tests.simulation.faults import LEASE
 from tests.simulation.stores import InUniverse, make_store
 from tests.simulation.worlds import OUTSIDE_CALL, Call, World
@@ -34,7 +36,7 @@ class Program:
             "client", "secret", http.AUTH_URI, http.TOKEN_URI, revoke_uri=http.REVOKE_URI
         )
         self._clients: list[Any] = []
-        self._keeping: set[asyncio.Task[Any]] = set()
+        self._keeping: dict[asyncio.Task[Any], asyncio.Event] = {}
         self.api = self._client(self._hook if self._plan.hook else None)
 
     def begin(self, world: World, calls: "list[tuple[float, str]]") -> None:
@@ -56,7 +58,10 @@ class Program:
         return world.sly.stores.FileStore(FOLDER)
 
     def _auth(self, hook: Any = None) -> Any:
-        return self._sly.OAuth2(self._app, self._given.user("alice"), hook, clock=self._clock)
+        if self._plan.objects != "file":
+            return self._sly.OAuth2(self._app, self._given.user("alice"), hook, clock=self._clock)
+        with mock.patch.object(self._scenario.disk, "strike", _nothing):  # a program that does not begin is no program
+            return self._sly.OAuth2(self._app, FILE, hook, clock=self._clock)
 
     def _client(self, hook: Any = None) -> Any:
         api = self._sly.WebAPI(self._auth(hook), session=self._session)
@@ -68,14 +73,14 @@ class Program:
         """What a program that closes its event loop by itself does first."""
         here = [task for task in self._keeping if task.get_loop() is asyncio.get_running_loop()]
         for task in here:
-            task.cancel()
+            self._keeping[task].set()
         await asyncio.gather(*here, *(api.close() for api in self._clients), return_exceptions=True)
 
     async def _hook(self, user: Any) -> None:
         await (self.api if self._plan.hook == "call" else self._client(self._hook)).get_json("/me")
 
     def _work(self, work: str) -> Callable[[], Awaitable[Any]]:
-        api = self.api if self._plan.objects == "one" else self._client()
+        api = self._client() if self._plan.objects == "each" else self.api
         if work == "refresh":
             return api.auth.refresh_now  # type: ignore[no-any-return]
         if work == "revoke":
@@ -85,12 +90,14 @@ class Program:
         return self._keep_fresh if work == "keep fresh" else partial(api.get_json, "/me")
 
     async def _keep_fresh(self) -> None:
-        task = asyncio.current_task()
+        task, over = asyncio.current_task(), asyncio.Event()
         assert task is not None
-        self._keeping.add(task)
-        task.add_done_callback(self._keeping.discard)
+        self._keeping[task] = over
+        task.add_done_callback(lambda task: self._keeping.pop(task))
         async with self._sly.oauth2.keep_fresh(self._given, self._app, clock=self._clock):
-            await asyncio.sleep(KEPT_FRESH)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(KEPT_FRESH):
+                    await over.wait()
 
     async def _call(self, world: World, call: Call, start: float, work: Callable[[], Any]) -> None:
         universe = self._scenario.universe
@@ -109,3 +116,7 @@ class Program:
         finally:
             call.ended = universe.now
             universe.say(f"{world.name}: call {call.number} ends: {call.outcome}")
+
+
+def _nothing(world: World, call: str) -> None:
+    return None

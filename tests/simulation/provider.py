@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from tests.simulation.universe import Universe
-from tests.simulation.worlds import OUTSIDE_CALL, Process, World
+from tests.simulation.worlds import EPOCH, OUTSIDE_CALL, Process, World
 
 Answer = tuple[int, dict[str, str], bytes]
 
@@ -87,7 +87,8 @@ class Provider:
     def user(self, expires_in: float) -> dict[str, Any]:
         """A user's value, as a login stores it."""
         access, refresh = self.issue()
-        return _value(access, refresh, 1_800_000_000.0 + self.universe.now + expires_in)
+        self._refused_new.clear()  # what was learned of the stored tokens ends with them
+        return _value(access, refresh, EPOCH + self.universe.now + expires_in)
 
     # --- the token endpoint ---
 

@@ -79,6 +79,13 @@ class Client:
     async def initialize(self) -> "Client":
         return self
 
+    @property
+    def connection(self) -> "Client":
+        return self
+
+    async def disconnect(self, *, nowait: bool = False) -> None:
+        pass
+
     async def aclose(self) -> None:
         pass
 

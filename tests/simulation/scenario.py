@@ -54,11 +54,15 @@ class Plan:
     """How system call number `at` of world A goes wrong (`faults.DISK_FAULTS`), and by which error."""
     disk_error: str = ""
     objects: str = "one"
-    """Whether all calls of a program use "one" client, or "each" its own."""
+    """Whether all calls of a program use "one" client, or "each" its own; "file": one, with the path of a user file."""
     works: tuple[str, ...] = ("call",)
     """What the calls do, one after the other (`programs.WORKS`)."""
     process: str = "each"
     """What is a process: "each" world; all, as "threads"; or a world and one that runs after it, "again"."""
+    offsets: tuple[float, ...] = (0.0,)
+    """Seconds by which the clocks of the processes are ahead, one after the other."""
+    dated: bool = False
+    """Whether the provider's replies have a `Date`."""
     linger: float = 60.0
     """Seconds that a program goes on after its last call."""
     ending: str = "run"
@@ -111,7 +115,8 @@ class Scenario:
         return op.world.number == 0 and op.number == plan.at and self._fault is not None
 
     def _strike(self, op: Op) -> None:
-        if op.label in ("lock", "lease"):
+        # with several objects, a refresh that lost its lease goes on beside the one that locks now
+        if op.label in ("lock", "lease") and self.plan.objects != "each" and self.plan.process == "each":
             self.provider.blind.discard(op.world.name)
         if not op.struck:
             fault = None
@@ -144,6 +149,8 @@ class Scenario:
         world.pause(seconds)
 
     def admin_deletes(self) -> None:
+        if self.plan.objects == "file":
+            return  # the lock on a user file ends with it, and each program writes its own tokens anew
         self.universe.say("the administrator deletes the user")
         self._deleted_at = self.universe.now
         self._put("admin", None)
@@ -200,7 +207,7 @@ class Scenario:
         serials = self.provider.serials
         if was is not None and serials[now] < serials[was]:
             self._problem("older", f"{owner.name} replaces {was} by {now}")
-        if was is None and self._deleted_at is not None:
+        if was is None and self._deleted_at is not None and self.plan.objects != "file":  # which is written anew
             self._problem("older", f"{owner.name} brings back the deleted user with {now}")
 
     def _gone(self, world: World) -> None:
@@ -302,7 +309,8 @@ class Scenario:
         for number, starts in enumerate(self.plan.starts):
             calls = [(start, next(works)) for start in starts]
             thread = number > 0 and self.plan.process == "threads"
-            process = self.universe.worlds[0].process if thread else Process(package(number))
+            offset = self.plan.offsets[number % len(self.plan.offsets)]
+            process = self.universe.worlds[0].process if thread else Process(package(number), offset)
             world = self._world(process)
             if not thread:
                 program = Program(self, world, session())

@@ -25,6 +25,8 @@ class Call:
     token_requests: int = 0
 
 
+EPOCH = 1_800_000_000.0
+"""Epoch seconds at the moment 0 of a universe, as the provider has them."""
 OUTSIDE_CALL: contextvars.ContextVar[Call | None] = contextvars.ContextVar("OUTSIDE_CALL", default=None)
 """The call on whose behalf something is done."""
 
@@ -78,7 +80,7 @@ class World:
 
     def clock(self) -> float:
         """Epoch seconds as this program's machine has them."""
-        return 1_800_000_000.0 + self.universe.now + self.process.clock_offset
+        return EPOCH + self.universe.now + self.process.clock_offset
 
     def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> "asyncio.Task[Any]":
         task = self.context.run(self.loop.create_task, coroutine)

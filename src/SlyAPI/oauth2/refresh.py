@@ -146,7 +146,14 @@ class Refresh:
             return
         if renewed is not None:
             await self._call_hooks(renewed)
-        self.done.end(self.refused)
+        self._end()
+
+    def _end(self) -> None:
+        """Ends what callers wait for: with the error, where only the refresh token of the reply is used."""
+        if self.refused is not None:
+            self._fail(self.refused)
+        else:
+            self.done.end()
 
     async def _renewed(self) -> OAuth2User | None:
         """Steps 2 to 4, in the lock: new tokens, saved and in use; None where the hooks are not to hear of them now.
@@ -228,7 +235,7 @@ class Refresh:
         self.asked = held.user
         try:
             return await held.source.new_tokens(self.client, held.user, held.clock())
-        except IdentityError as error:
+        except (IdentityError, BadReplyError) as error:
             kept: OAuth2User | None
             kept, error._kept = error._kept, None
             refresh_token = (kept or held.user).refresh_token
@@ -237,7 +244,7 @@ class Refresh:
                 raise
             self.refused = error
             return kept
-        except (TokenError, BadReplyError) as error:
+        except TokenError as error:
             if isinstance(error, GrantEndedError):
                 name_command(error, held.source.app._path, held.rare.entry)
             learn_error(self.key, held.user.refresh_token, error, self.loop.time())
@@ -333,7 +340,7 @@ class Refresh:
         try:
             self.held.take(renewed)
             await self._call_hooks(renewed)
-            self.done.end(self.refused)
+            self._end()
             while (saved := await self._save(renewed, wait=False)) is Saved.NOT_YET:
                 if self.renew_again is not None and rare.stored == self.known_mark:
                     before = self.known_mark

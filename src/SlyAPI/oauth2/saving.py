@@ -25,9 +25,9 @@ async def with_retries(
         try:
             return await attempt()
         except (Exception, asyncio.CancelledError) as raised:
-            if is_cancelled():
-                raise
             error = _save_error(raised)
+        if is_cancelled():  # whatever the store made of that
+            raise asyncio.CancelledError
         if give_up(error):
             return error
         await steps.pause(pause)

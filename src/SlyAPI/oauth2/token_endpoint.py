@@ -7,11 +7,15 @@ quotes what was sent.
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qsl
 
 from ..errors import BadReplyError, GrantEndedError, Kind, TokenError, printable
+from ..tokens.times import refresh_expiry
 from ..tokens.user import OAuth2User
+from ..tokens.user_json import read_refresh_token
 from ..web.json import in_unicode, read_reply
 from ..web.masking import masked
 from ..web.messages import Method, Reply, Request, retry_after
@@ -81,12 +85,26 @@ def read_token_reply(
     except BadReplyError as error:
         error.args = (f"{_name(reply)} answered HTTP {reply.status}, but {masked(str(error.args[0]), secrets)}",)
         error.next_step = error.next_step or _CHECK_ADDRESS
+        if previous is not None:
+            error._kept = _with_refresh_token(previous, answer, now, refresh_life_unit)
         raise
     tokens = (*secrets, user.token, user.refresh_token or "")
     scopes = " ".join(user.scopes)
     if scopes and masked(scopes, tokens) != scopes:  # scopes are printed, so no secret is one
         user.scopes = [scope for scope in user.scopes[:1000] if masked(scope, tokens) == scope]  # bounded work
     return user
+
+
+def _with_refresh_token(
+    previous: OAuth2User, answer: Mapping[str, Any], now: float, refresh_life_unit: float
+) -> OAuth2User | None:
+    """The user with the new refresh token of a reply whose access token is not usable; None if it has none."""
+    token = None
+    with suppress(BadReplyError):
+        token = read_refresh_token(answer.get("refresh_token"))
+    if not token or token == previous.refresh_token:
+        return None
+    return replace(previous, refresh_token=token, refresh_expires_at=refresh_expiry(answer, now, refresh_life_unit))
 
 
 def _name(reply: Reply) -> str:

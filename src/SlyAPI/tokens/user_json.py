@@ -80,7 +80,7 @@ def _own_fields(saved: Mapping[str, Any]) -> dict[str, Any]:
     usual = at is None or not isinstance(expires, str) or not expires.endswith("Z") or expires == write_time(at)
     return {
         "token": _sendable("token", saved["token"]),
-        "refresh_token": _refresh_token(saved.get("refresh_token")),
+        "refresh_token": read_refresh_token(saved.get("refresh_token")),
         "expires_at": at,
         "expires_as_read": None if usual else expires,
         "token_type": intern(token_type),
@@ -127,7 +127,7 @@ def answer_fields(
         scope = [name for name in scope if isinstance(name, str)]
     return {
         "token": _sendable("access_token", answer.get("access_token")),
-        "refresh_token": _refresh_token(answer.get("refresh_token")),
+        "refresh_token": read_refresh_token(answer.get("refresh_token")),
         "expires_at": expiry(answer, now),
         "token_type": "DPoP" if bound else "N_A" if not_applicable else "Bearer",
         "scopes": split_scopes(scope) if isinstance(scope, str | list) else None,
@@ -169,7 +169,8 @@ def _sendable(name: str, token: Any) -> str:
     return token
 
 
-def _refresh_token(token: Any) -> str | None:
+def read_refresh_token(token: Any) -> str | None:
+    """The refresh token in a file or a reply, if there is one. Raises `BadReplyError`."""
     if token is None or token == "":
         return token  # type: ignore[no-any-return]
     if not isinstance(token, str) or not (token.isascii() and token.isprintable()):  # RFC 6749 A.17
