@@ -244,6 +244,14 @@ def refuse_planted_file(path: StrPath) -> None:
                 raise ValueError(_PLANTED)
 
 
+def is_shared(folder: str) -> bool:
+    """Whether an account that is neither ours nor root may make files there: everybody, or the folder's owner."""
+    if not hasattr(os, "geteuid"):
+        return False
+    place = os.stat(folder)
+    return bool(place.st_mode & stat.S_IWOTH) or place.st_uid not in (0, os.geteuid())
+
+
 def is_trusted(path: StrPath, owner: int) -> bool:
     """Whether a file of this owner is ours, root's, or of the owner of its folder, who may do anything there."""
     if not hasattr(os, "geteuid"):

@@ -12,7 +12,7 @@ from contextlib import closing, suppress
 from typing import TypeVar
 from urllib.parse import quote
 
-from ..json_file import may_write_in, refuse_foreign_link, refuse_planted_file
+from ..json_file import is_shared, may_write_in, refuse_foreign_link, refuse_planted_file
 from .contract import real_path
 from .token_ends import KEYS, Token
 
@@ -51,8 +51,10 @@ class SqliteFile:
 
     def use(self, work: Work[T], *, writing: bool = False) -> T:
         """The result of `work` with a connection, in one transaction if it writes."""
-        self._refuse_foreign()
-        if not self._is_prepared():
+        refuse_foreign_link(self.path)
+        prepared = self._is_prepared()
+        _refuse_planted(self._real if prepared else real_path(self.path))
+        if not prepared:
             self._prepare()
         try:
             return self._connected(work, writing)
@@ -63,12 +65,6 @@ class SqliteFile:
         self._prepare()  # the table is gone, or this is another file with the inode of a deleted one
         return self._connected(work, writing)
 
-    def _refuse_foreign(self) -> None:
-        refuse_foreign_link(self.path)
-        real = self.real_path()
-        for ending in _ENDINGS:
-            refuse_planted_file(real + ending)
-
     def real_path(self) -> str:
         """The path with all symbolic links resolved: programs may reach the database by different names."""
         return self._real if self._is_prepared() else real_path(self.path)
@@ -78,7 +74,8 @@ class SqliteFile:
 
     def use_unwritable(self, query: Work[T]) -> T:
         """Reads where the WAL's files cannot be made (full disk, read-only folder); not while others write."""
-        self._refuse_foreign()
+        refuse_foreign_link(self.path)
+        _refuse_planted(real_path(self.path))
         wal = f"{real_path(self.path)}-wal"
         if os.path.exists(wal) and os.path.getsize(wal):
             raise sqlite3.OperationalError
@@ -161,3 +158,12 @@ def _use_wal(database: sqlite3.Connection) -> bool:
                 raise
         time.sleep(0.01)
     return False  # the journal stays as it is until the next call: slower, and as safe
+
+
+def _refuse_planted(path: str) -> None:
+    """Raises `ValueError` where another account could leave one of the files that SQLite uses if it is there."""
+    with suppress(OSError):
+        if not is_shared(os.path.dirname(path)):
+            return
+    for ending in _ENDINGS:
+        refuse_planted_file(path + ending)
