@@ -72,6 +72,7 @@ TESTS_OF = {
         "tests/oauth2/test_grant_again.py",
     ],
     "oauth2/refresh": REFRESH,
+    "oauth2/refresh_callers": REFRESH,
     "oauth2/held_user": REFRESH,
     "oauth2/saving": REFRESH,
     "oauth2/outcome": REFRESH,

@@ -306,13 +306,14 @@ class Scenario:
     def _begin(self, session: Callable[[], Any]) -> None:
         self._put("admin", json.dumps(self.provider.user(self.plan.expires_in)))
         works = itertools.cycle(self.plan.works)
+        program: Program | None = None
         for number, starts in enumerate(self.plan.starts):
             calls = [(start, next(works)) for start in starts]
             thread = number > 0 and self.plan.process == "threads"
             offset = self.plan.offsets[number % len(self.plan.offsets)]
             process = self.universe.worlds[0].process if thread else Process(package(number), offset)
             world = self._world(process)
-            if not thread:
+            if program is None or not thread:
                 program = Program(self, world, session())
             runs = [calls[::2], calls[1::2]] if self.plan.process == "again" else [calls]
             program.begin(world, runs.pop(0))

@@ -24,7 +24,7 @@ from .app import OAuth2App
 from .bound_tokens import is_bound
 from .held_user import HeldUser, mark_of
 from .learned import LONGEST_RETRY_AFTER
-from .refresh import refresh, wait_for_refresh
+from .refresh_callers import refresh, wait_for_refresh
 from .token_source import RefreshTokenSource
 from .uncancellable import is_cancelled
 

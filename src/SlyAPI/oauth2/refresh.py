@@ -1,4 +1,4 @@
-"""One refresh, step by step: join or begin, lock and load again, request, save, and only then use.
+"""One refresh, step by step: lock and load again, request, save, and only then use.
 
 The rule: one refresh at a time for each user, however many calls wait; what the provider rotated is saved as soon as
 the store works, and until then nobody else gets the lock.
@@ -10,6 +10,8 @@ The seam on which every way to a token is built:
 - A `HeldUser(source, user, clock)` is the state: tokens, when they are due, the entry of a store.
 - A `Signer` (`signer.py`) is the `Auth` on top of both. `OAuth2` is a `Signer` with a `RefreshTokenSource`; another
   way to a token derives from `Signer` with a source of its own, and adds neither a lock nor a save nor a request.
+
+Calls come by `refresh_callers.py`, which is step 1: they join the refresh in flight or begin one.
 """
 
 import asyncio
@@ -17,7 +19,7 @@ import inspect
 import math
 import os
 from collections.abc import Hashable
-from contextvars import Context, ContextVar, copy_context
+from contextvars import Context, ContextVar
 from enum import Enum, auto
 from functools import partial
 from typing import Any
@@ -31,7 +33,6 @@ from ..errors import (
     SlyError,
     SupersededError,
     TokenError,
-    clean_traceback,
 )
 from ..stores.contract import StoredUser, missing
 from ..tokens.user import OAuth2User
@@ -41,12 +42,10 @@ from ..web.secret_values import SecretJson, Secrets
 from .app import OnRefresh
 from .grant_again import name_command
 from .held_user import BROKEN, NOT_LOADED, HeldUser, Locked, mark_of, store_errors, unavailable
-from .learned import is_new, known_error, learn_error, learn_renewed
+from .learned import known_error, learn_error, learn_renewed
 from .outcome import Outcome
 from .saving import with_retries
 from .uncancellable import LAST_TRY, is_cancelled, uncancellable
-
-NONE = Secrets()
 
 
 class Saved(Enum):
@@ -86,7 +85,7 @@ class Refresh:
         """A caller that waits for tokens newer than those that are not saved yet."""
         self.context: Context | None = None
         """Of that caller; a tracer finds the token request below the call that needs it."""
-        self.outer = _notifying.get()
+        self.outer = calling_hook.get()
         self.notifying = False
         """Whether it waits for a hook now."""
         self.done = Outcome()
@@ -336,7 +335,7 @@ class Refresh:
     async def _go_on_unsaved(self, renewed: OAuth2User) -> None:
         """Uses tokens that are not saved yet, and tries on with the lock kept; renews them when a caller needs that."""
         rare = self.held.rare
-        _unsaved[self.key] = self
+        unsaved_refreshes[self.key] = self
         try:
             self.held.take(renewed)
             await self._call_hooks(renewed)
@@ -351,7 +350,7 @@ class Refresh:
                     if not self.steps.ending:
                         self.steps.hurry.clear()
         finally:
-            _unsaved.pop(self.key, None)
+            unsaved_refreshes.pop(self.key, None)
             if self.renew_again is not None:
                 self.renew_again.end(asyncio.CancelledError())
         if saved is Saved.YES:
@@ -387,7 +386,7 @@ class Refresh:
 
     async def _notify(self, hook: OnRefresh, user: OAuth2User) -> None:
         """Calls a hook; its failure is reported to the event loop's handler."""
-        _notifying.set(self)  # in this task, and in those that the hook begins
+        calling_hook.set(self)  # in this task, and in those that the hook begins
         try:
             result = hook(user)
             if inspect.isawaitable(result):
@@ -400,115 +399,11 @@ class Refresh:
             )
 
 
-_unsaved: dict[Hashable, Refresh] = {}
+unsaved_refreshes: dict[Hashable, Refresh] = {}
 """By user, the refresh whose new tokens are not saved yet: other objects of the same user use them too."""
 _left: dict[Hashable, tuple[Secrets | None, OAuth2User]] = {}
 """By user, new tokens that could not be saved before their event loop ended, and the mark of the spent ones stored."""
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_unsaved.clear)  # they go on in the parent alone, and the store says how
-_notifying: ContextVar[Refresh | None] = ContextVar("_notifying", default=None)
+if hasattr(os, "register_at_fork"):  # they go on in the parent alone, and the store says how
+    os.register_at_fork(after_in_child=unsaved_refreshes.clear)
+calling_hook: ContextVar[Refresh | None] = ContextVar("calling_hook", default=None)
 """The refresh whose hook is calling."""
-
-
-def is_hook_of(held: HeldUser) -> bool:
-    """Whether the caller is a hook that a refresh of this user waits for, or a hook within that hook."""
-    refresh = _notifying.get()
-    while refresh is not None and (refresh.key != held.key or not refresh.notifying):
-        refresh = refresh.outer
-    return refresh is not None
-
-
-@clean_traceback
-async def refresh(held: HeldUser, client: Any, why: str = "due", rejected: Secrets = NONE) -> None:
-    """Step 1: waits for the user's refresh in this event loop, and begins it if there is none.
-
-    A caller that is cancelled does not cancel it. A hook of a refresh never begins another of the same user.
-    """
-    if is_hook_of(held):
-        if held.user is NOT_LOADED:
-            await held.load()
-        return
-    me, key = asyncio.current_task(), held.key
-    while True:
-        saving = _unsaved.get(key)
-        if saving is not None and saving.done.done():
-            held.take(saving.held.user)
-            if not held.is_due() and held.user.token not in rejected:
-                return
-        again = _renewed_again(saving)
-        joined = saving if saving is not None and again is not None else _in_flight(held)
-        joined = joined or Refresh(held, key, client, why, rejected)
-        joined.callers += 1
-        done = again or joined.done
-        try:
-            await done.wait()
-            if joined.callers > 1:
-                async with joined.turns:
-                    await asyncio.sleep(0)
-            if saving is not None and joined is saving:  # else `held` has newer tokens
-                held.take(saving.held.user)
-            return
-        except asyncio.CancelledError:
-            if not done.cancelled() or (me is not None and me.cancelling()):
-                raise  # else somebody cancelled the refresh, not us
-
-
-async def renew_refused(held: HeldUser, client: Any) -> None:
-    """After a 401 for the token in use: one refresh, unless the token is new or another program has a newer one."""
-    new = is_new(held.key, held.user.token, asyncio.get_running_loop().time())
-    # a new token is not renewed: another refresh would not help, unless another program did one
-    if held.source.can_renew(held.user) and not is_hook_of(held) and (not new or held.is_due()):
-        return await refresh(held, client, "refused", Secrets((held.user.token,)))
-    await held.load()  # the person may have granted again
-    saving = _unsaved.get(held.key)
-    if saving is not None and held.rare.stored == saving.known_mark:
-        held.take(saving.held.user)  # the store still has the tokens before those
-
-
-def _in_flight(held: HeldUser) -> Refresh | None:
-    return next((one for one in _of_loop(held) if one.joinable), None)
-
-
-def _renewed_again(saving: Refresh | None) -> Outcome | None:
-    """Asks a refresh of this event loop, which holds the user's lock, for tokens newer than those it cannot save."""
-    if saving is None or not saving.done.done() or saving.loop is not asyncio.get_running_loop():
-        return None
-    if saving.renew_again is None:
-        saving.renew_again, saving.context = Outcome(), copy_context()
-        saving.steps.hurry.set()
-    return saving.renew_again
-
-
-async def wait_for_refresh(held: HeldUser) -> None:
-    """Waits for the user's refresh in this event loop, its hooks too, unless the caller is one of them.
-
-    Tokens that the store refuses have `LAST_TRY` seconds to be saved.
-    """
-    if is_hook_of(held):
-        return
-    if held.source.asks_person:
-        for one in _of_loop(held):
-            one.give_up()
-    await _wait_for_outcomes(held)
-    while saving := _of_loop(held):
-        for one in saving:
-            one.steps.hurry.set()
-        await asyncio.wait([one.task for one in saving], timeout=LAST_TRY)
-        for one in saving:
-            one.steps.hurry.clear()
-        if not await _wait_for_outcomes(held):  # a call began no renewal meanwhile
-            return
-
-
-async def _wait_for_outcomes(held: HeldUser) -> bool:
-    """Waits until no caller waits; whether there was one."""
-    waited = False
-    while waiting := [outcome for one in _of_loop(held) for outcome in one.awaited()]:
-        waited = True
-        await waiting[0].ended()
-    return waited
-
-
-def _of_loop(held: HeldUser) -> list[Refresh]:
-    loop = asyncio.get_running_loop()
-    return [one for one in list(held.rare.refreshes) if one.loop is loop and not one.task.done()]

@@ -23,7 +23,7 @@ from .held_user import NOT_LOADED, HeldUser
 from .login import Login
 from .native_login import TIMEOUT, BrowserConsent, browser_consent
 from .protected_resource import check_target
-from .refresh import is_hook_of, refresh, renew_refused
+from .refresh_callers import is_hook_of, refresh, renew_refused
 from .resource_login import Ask, Consent, ResourceLogin
 from .resource_plan import Wish, challenge_of
 from .token_endpoint import GRANT_AGAIN

@@ -22,7 +22,7 @@ from .app import OAuth2App, OnRefresh
 from .grant_again import first_grant
 from .held_user import NOT_LOADED, HeldUser, mark_of
 from .learned import forget_new
-from .refresh import refresh, renew_refused, wait_for_refresh
+from .refresh_callers import refresh, renew_refused, wait_for_refresh
 from .token_source import RefreshTokenSource, TokenSource
 
 
