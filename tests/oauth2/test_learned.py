@@ -10,7 +10,7 @@ from SlyAPI.errors import BadReplyError, GrantEndedError, IdentityError, TokenEr
 from SlyAPI.oauth2.learned import forget_new, is_new, known_error, learn_error, learn_renewed
 
 KEYS = count()
-START = 1000.0
+START = 7.0
 """Some moment of an event loop."""
 
 
@@ -36,6 +36,7 @@ def unusable(kind: Any) -> BadReplyError:
         (refusal("transient", ended=True), False, 600.0),
         (refusal("configuration"), False, 0.0),
         (refusal("transient"), False, 0.0),
+        (refusal("transient", 0.75), False, 0.75),
         (refusal("transient", 7.0), False, 7.0),
         (refusal("transient", 3600.0), False, 3600.0),
         (refusal("transient", 9e9), False, 3600.0),
@@ -102,8 +103,8 @@ def test_a_token_that_came_after_a_refusal_is_new_for_a_minute_and_so_is_the_nex
     assert is_new(key, "token-1", START + 59.5)
     learn_renewed(key, "token-2", False, START + 59.5)
     assert is_new(key, "token-2", START + 119.0)
-    learn_renewed(key, "token-3", False, START + 200.0)
-    assert not is_new(key, "token-3", START + 205.0)
+    learn_renewed(key, "token-3", False, START + 119.5)  # a minute later
+    assert not is_new(key, "token-3", START + 124.5)
 
 
 def test_only_the_newest_token_is_new_whichever_is_asked_for(key: str) -> None:
