@@ -39,6 +39,10 @@ class VirtualTime(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._jumping.now
 
+    def stand_still(self, seconds: float) -> None:
+        """Lets time pass in which nothing runs, as in a program that computes."""
+        self._jumping.now += seconds
+
     def clock(self) -> float:
         return EPOCH + self.time()
 

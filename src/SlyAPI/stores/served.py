@@ -142,13 +142,18 @@ class ServedStore(TokenStore, Generic[C]):
 
     async def _keep(self, name: str, holder: str) -> None:
         """Renews the lease until it is lost, which nobody needs to know: `replace` refuses a save that is too late."""
-        renewed = Lease.TAKEN
+        renewed, pause = Lease.TAKEN, self.lease * RENEWAL
         while renewed is not Lease.REFUSED:
-            await asyncio.sleep(self.lease * RENEWAL)
-            with suppress(SlyError):
+            await asyncio.sleep(pause)
+            pause = self.lease * RENEWAL
+            try:
                 renewed = await self._call(
                     lambda connection: self._lease(connection, name, holder, True), limit=self.lease / 3
                 )
+            except RequestTimeoutError:
+                pause = 0.0  # a loop that stood still for that long has no time to lose
+            except SlyError:
+                pass
 
     async def _give_back(self, name: str, holder: str) -> None:
         """Releases the lock, in the background if the server is away; without that it expires."""
