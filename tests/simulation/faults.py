@@ -138,6 +138,7 @@ def _cancel_task(scenario: "Scenario", op: Op) -> None:
     for task in tasks:
         if task is not None:
             scenario.universe.say(f"{op.world.name}: a task is cancelled at {op!r}")
+            scenario.provider.cancelled_tasks += 1
             task.cancel()
 
 

@@ -59,7 +59,9 @@ class Provider:
         self.storm_until = 0.0
         """Until then the API says 401, whatever it is shown."""
         self.refusals: dict[str, bytes] = {}
-        """The last refusal that reached a world."""
+        """The refusal that reached a world last, if no new tokens did since."""
+        self.cancelled_tasks = 0
+        """How often a fault cancelled a task of ours, which is begun again."""
         self.ended: set[str] = set()
         """Worlds that heard of the end of a grant."""
         self.wait_until: dict[str, float] = {}
@@ -101,7 +103,8 @@ class Provider:
         if call is not None:
             call.token_requests += 1
             # tokens may expire while a call waits for the store to take them, and others may replace refused ones
-            if call.token_requests > 2 + (now - call.started) // self.life + (world.name in self.ended):
+            more = (now - call.started) // self.life + (world.name in self.ended) + self.cancelled_tasks
+            if call.token_requests > 2 + more:
                 self._problem("bounded", f"call {call.number} of {world.name} costs {call.token_requests} requests")
         if now < self.wait_until.get(world.name, 0.0):
             self._problem("bounded", f"{world.name} asks again before Retry-After is over")
@@ -181,7 +184,9 @@ class Provider:
     def heard(self, world: World, refresh: str, answer: Answer) -> None:
         """A reply reached the program: it knows from now on if its grant has ended, and how long it has to wait."""
         status, headers, body = answer
-        if status >= 400:
+        if status < 400:
+            self.refusals.pop(world.name, None)
+        else:
             self.refusals[world.name] = body
         if status == 429:
             self.wait_until[world.name] = self.universe.now + float(headers.get("Retry-After", 0))

@@ -116,7 +116,8 @@ class Scenario:
 
     def _strike(self, op: Op) -> None:
         # with several objects, a refresh that lost its lease goes on beside the one that locks now
-        if op.label in ("lock", "lease") and self.plan.objects != "each" and self.plan.process == "each":
+        several = self.plan.objects == "each" or "keep fresh" in self.plan.works or self.plan.process != "each"
+        if op.label in ("lock", "lease") and not several:
             self.provider.blind.discard(op.world.name)
         if not op.struck:
             fault = None
