@@ -381,6 +381,31 @@ def test_at_the_end_of_the_block_a_request_under_way_is_finished_and_saved(users
     run(main())
 
 
+@pytest.mark.parametrize("ends_after", [0.25, 1.0, 4.0])
+def test_the_end_of_the_block_waits_for_the_save_of_tokens_that_the_store_refuses_for_a_moment(
+    ends_after: float,
+) -> None:
+    """Whatever the program does then: it may close its event loop by itself."""
+
+    class Refusing(MemoryStore):
+        refuses_until = 0.0
+
+        async def save(self, name: str, value: dict[str, Any]) -> None:
+            if clock() < self.refuses_until:
+                raise OSError("The disk is full.")
+            await super().save(name, value)
+
+    async def main() -> None:
+        store, provider = Refusing(), Provider()
+        await fill(store, 2, lambda _: clock() + 10)
+        store.refuses_until = clock() + ends_after + 3.0
+        async with keep_fresh(store, app_of(provider), at_once=AT_ONCE, clock=clock):
+            await asyncio.sleep(ends_after)
+        assert [(await store.load(name))["token"] for name in ("u0", "u1")] == ["u0-1", "u1-1"]
+
+    run(main())
+
+
 def test_a_program_that_ends_in_the_block_saves_what_was_asked_for() -> None:
     store, provider = MemoryStore(), Provider(takes=20.0)
 

@@ -141,8 +141,9 @@ class Scenario:
             fault.strike(self, op)
 
     def pause(self, world: World, seconds: float) -> None:
-        """A leased lock is lost by a long pause: from then on the world cannot know what others did meanwhile."""
-        if (self.plan.store == "leased" and seconds >= LEASE) or (self.plan.store == "redis" and seconds > STILL):
+        """A leased lock is lost by a long pause, or by two: from then on the world cannot know what others did."""
+        together = world.paused_for + seconds
+        if (self.plan.store == "leased" and seconds >= LEASE) or (self.plan.store == "redis" and together > STILL):
             for each in world.process.worlds:
                 self.provider.excuse(each, "it was paused for longer than its lease")
                 self.provider.blind.add(each.name)

@@ -159,7 +159,8 @@ class KeepFresh:
 
     async def _renew_due(self, end: float) -> None:
         """Renews the users who are due now, until `end` in the event loop's time."""
-        now, slots, tasks = asyncio.get_running_loop().time, asyncio.Semaphore(self._at_once), set[asyncio.Task[None]]()
+        now, slots = asyncio.get_running_loop().time, asyncio.Semaphore(self._at_once)
+        tasks, interrupted = dict[asyncio.Task[None], HeldUser](), list[HeldUser]()
         self._forget_old()
         here = self._now()
         try:
@@ -170,18 +171,22 @@ class KeepFresh:
                     await slots.acquire()
                     if max(now(), self._not_before) >= end or self._not_before > now():
                         break
-                    task = asyncio.create_task(self._renew(entry, user, slots))
-                    tasks.add(task)
-                    task.add_done_callback(tasks.discard)
+                    held = self._held(entry, user)
+                    task = asyncio.create_task(self._renew(held, entry, user, slots))
+                    tasks[task] = held
+                    task.add_done_callback(tasks.__delitem__)
             while tasks:
-                await asyncio.wait(tasks)
+                await asyncio.wait([*tasks])
         except asyncio.CancelledError:
+            interrupted = [*tasks.values()]
             for task in tasks:
                 task.cancel()
             raise
         finally:
             while tasks:
-                await asyncio.wait(tasks)
+                await asyncio.wait([*tasks])
+            # a task that was cancelled as it waited for a save waits no longer
+            await asyncio.gather(*map(wait_for_refresh, interrupted))
 
     def _now(self) -> float:
         """Epoch seconds by the provider's clock, as the ends of tokens are."""
@@ -204,9 +209,12 @@ class KeepFresh:
 
     # --- one user ---
 
-    async def _renew(self, entry: StoredUser, user: OAuth2User, slots: asyncio.Semaphore) -> None:
+    def _held(self, entry: StoredUser, user: OAuth2User) -> HeldUser:
         held = HeldUser(self._source, user, self._clock)
         held.own().entry, held.rare.stored = entry, mark_of(user)
+        return held
+
+    async def _renew(self, held: HeldUser, entry: StoredUser, user: OAuth2User, slots: asyncio.Semaphore) -> None:
         try:
             # with the token as refused, so that one that is stored by now, and is another, is taken over
             await refresh(held, None, "ahead of need", Secrets((user.token,)))
