@@ -26,7 +26,7 @@ from .held_user import HeldUser, mark_of
 from .learned import LONGEST_RETRY_AFTER
 from .refresh_callers import refresh, wait_for_refresh
 from .token_source import RefreshTokenSource
-from .uncancellable import is_cancelled
+from .uncancellable import is_cancelled, uncancellable
 
 OnError = Callable[[StoredUser | None, SlyError], Any]
 
@@ -110,10 +110,11 @@ class KeepFresh:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Ends the task. A token request under way, and its save, are finished."""
+        """Ends the task. A token request under way, and its save, are finished, also where the program is cancelled."""
         if self._task is not None:
             self._task.cancel()
-            await asyncio.wait([self._task])
+            async with uncancellable() as steps:
+                await steps.finish(asyncio.wait([self._task]))
 
     # --- which program renews ---
 
