@@ -45,7 +45,7 @@ from .held_user import BROKEN, NOT_LOADED, HeldUser, Locked, mark_of, store_erro
 from .learned import known_error, learn_error, learn_renewed
 from .outcome import Outcome
 from .saving import with_retries
-from .uncancellable import LAST_TRY, is_cancelled, uncancellable
+from .uncancellable import LAST_TRY, free_closed_loops, is_cancelled, uncancellable
 
 
 class Saved(Enum):
@@ -197,6 +197,7 @@ class Refresh:
 
     def _left_unsaved(self) -> OAuth2User | None:
         """New tokens that a refresh in an event loop that ended could not save; None if they are due again."""
+        free_closed_loops()  # one may have been closed while we waited for the lock
         held, (mark, left) = self.held, _left.pop(self.key, (None, None))
         if left is None or mark != held.rare.stored:
             return None
@@ -334,7 +335,7 @@ class Refresh:
 
     async def _go_on_unsaved(self, renewed: OAuth2User) -> None:
         """Uses tokens that are not saved yet, and tries on with the lock kept; renews them when a caller needs that."""
-        rare = self.held.rare
+        rare, saved = self.held.rare, Saved.NOT_YET
         unsaved_refreshes[self.key] = self
         try:
             self.held.take(renewed)
@@ -346,11 +347,14 @@ class Refresh:
                     renewed = await self._renew_again(self.renew_again, renewed)
                     self.renew_again = None
                     if self.known_mark != before:
-                        break  # ours were refused, and another program has saved others, which must stay
+                        saved = Saved.SUPERSEDED  # ours were refused, and another program has saved others
+                        break
                     if not self.steps.ending:
                         self.steps.hurry.clear()
         finally:
             unsaved_refreshes.pop(self.key, None)
+            if saved is Saved.NOT_YET:  # the event loop was closed
+                _left[self.key] = self.known_mark, renewed
             if self.renew_again is not None:
                 self.renew_again.end(asyncio.CancelledError())
         if saved is Saved.YES:
