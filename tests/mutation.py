@@ -330,10 +330,10 @@ def is_constant(node: ast.expr) -> bool:
 
 
 def is_limit(value: object) -> bool:
-    """Whether a number is one of seconds or bytes or so: not 0 to 4, and no HTTP status but also a power of two."""
+    """Whether a number is one of seconds or bytes or so: not 0 to 4, and no HTTP status; 512 is a size."""
     if isinstance(value, float):
         return value != 0
-    return isinstance(value, int) and (4 < value < 100 or value >= 600 or value in (128, 256, 512))
+    return isinstance(value, int) and (4 < value < 100 or value >= 600 or 511 <= value <= 513)
 
 
 def passes(run: Callable[[], int], patience: float = PATIENCE) -> bool:

@@ -83,6 +83,13 @@ def test_anything_else_may_not(uri: str) -> None:
         check_redirect_uri(uri)
 
 
+def test_a_long_uri_is_quoted_up_to_200_characters() -> None:
+    for call, quoted in ((check_redirect_uri, "x" * 197 + "..."), (Address.of, "x" * 200)):
+        with pytest.raises(ConfigError) as caught:
+            call("x" * 300)
+        assert f"'{quoted}'" in str(caught.value)
+
+
 @given(st.text(max_size=60) | st.text(max_size=40).map("http://localhost".__add__))
 def test_no_text_raises_anything_else(uri: str) -> None:
     try:
