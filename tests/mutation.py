@@ -294,7 +294,7 @@ _FLAGS = r"[^-*/%<>&]*\b(?:O_|LOCK_)[^-*/%<>&]*"
 def code_of(source: str) -> str:
     """The code as far as a change of it can mean something; "" for what is not Python.
 
-    Left out are annotations, whose `|` is no operator that runs, and four changes that no test should hold: a
+    Left out are annotations, whose `|` does not run, and four changes that no test should hold: a
     patience or a size that moves by one, `+` and `^` for the `|` of the system's flags, `is` or `==` for a constant,
     and whether an argument is by keyword alone.
     """

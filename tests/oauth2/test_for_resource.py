@@ -558,8 +558,8 @@ async def test_dpop_is_switched_on_by_whoever_asks_for_it(practise: Practise, wh
 
 
 def _challenge(request: web.Request, number: int, *, status: int, **params: str) -> web.Response:
-    told = ", ".join(f'{name}="{value}"' for name, value in params.items())
-    return web.json_response({}, status=status, headers={"WWW-Authenticate": f"Bearer {told}".strip()})
+    challenge = ", ".join(f'{name}="{value}"' for name, value in params.items())
+    return web.json_response({}, status=status, headers={"WWW-Authenticate": f"Bearer {challenge}".strip()})
 
 
 def _new_scope(request: web.Request, number: int) -> web.Response:
@@ -608,8 +608,8 @@ async def test_however_a_resource_asks_a_person_is_not_asked_without_end(
     async def person(url: str) -> str:
         query = parse_qs(urlsplit(url).query)
         consents.append(query.get("scope", [""])[0])
-        told = {"yes": "code=c", "no": "error=access_denied", "nothing that fits": "code=c&code=d"}[says]
-        return f"{query['redirect_uri'][0]}?state={query['state'][0]}&{told}"
+        answer = {"yes": "code=c", "no": "error=access_denied", "nothing that fits": "code=c&code=d"}[says]
+        return f"{query['redirect_uri'][0]}?state={query['state'][0]}&{answer}"
 
     origin = (await serve(answer)).origin
     auth = OAuth2.for_resource(f"{origin}/mcp", tmp_path / "app.json", tmp_path / "user.json", consent=person)

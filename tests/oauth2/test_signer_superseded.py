@@ -277,6 +277,15 @@ class AwayStore(MemoryStore):
         return await super().load(name)
 
 
+async def with_unsaved_tokens(place: Place, store: AwayStore) -> WebAPI:
+    """A client that uses new tokens, which the store refuses for as long as its `saves` is not 0."""
+    api = await stored(place, store)
+    auth(api).app.save_timeout = 0.0
+    store.saves = 1000
+    await api.get_json("/")
+    return api
+
+
 async def test_new_tokens_are_saved_as_soon_as_a_store_that_was_away_is_back(place: Place) -> None:
     store = AwayStore()
     api = await stored(place, store)
@@ -368,10 +377,7 @@ async def test_tokens_that_are_not_saved_yet_serve_all_objects_of_the_user_and_a
     place: Place,
 ) -> None:
     store = AwayStore()
-    api = await stored(place, store)
-    auth(api).app.save_timeout = 0.0
-    store.saves = 1000
-    await api.get_json("/")
+    api = await with_unsaved_tokens(place, store)
     await place.api(store.user("alice")).get_json("/")
     place.clock.now += 1000
     await asyncio.gather(*(place.api(store.user("alice")).get_json("/") for _ in range(3)), api.get_json("/"))
@@ -436,10 +442,7 @@ async def test_a_login_while_new_tokens_cannot_be_saved_is_not_undone(place: Pla
 @pytest.mark.slow  # more than the five seconds that a save has
 async def test_a_client_that_closes_hears_out_the_renewal_of_tokens_that_are_not_saved(place: Place) -> None:
     store = AwayStore()
-    api = await stored(place, store)
-    auth(api).app.save_timeout = 0.0
-    store.saves = 1000
-    await api.get_json("/")
+    api = await with_unsaved_tokens(place, store)
     place.clock.now += 1000
     call = await paused_call(place, api)
     ending = asyncio.create_task(api.close())
@@ -461,10 +464,7 @@ async def test_unsaved_tokens_that_are_refused_do_not_replace_those_of_a_login(p
             await super().replace(name, old, new)
 
     store = FullDisk()
-    api = await stored(place, store)
-    auth(api).app.save_timeout = 0.0
-    store.saves = 1000
-    await api.get_json("/")
+    api = await with_unsaved_tokens(place, store)
     place.clock.now += 1000
     await MemoryStore.save(store, "alice", theirs(place, "theirs", due_in).to_dict())
     place.answers = [INVALID_GRANT, INVALID_GRANT]
@@ -490,10 +490,7 @@ async def test_tokens_that_were_saved_without_a_reply_are_not_taken_for_another_
             await super().replace(name, old, new)
 
     store = Cut()
-    api = await stored(place, store)
-    auth(api).app.save_timeout = 0.0
-    store.saves = 1000
-    await api.get_json("/")
+    api = await with_unsaved_tokens(place, store)
     place.clock.now += 1000
     await api.get_json("/")
     store.saves = 0

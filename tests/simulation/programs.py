@@ -60,7 +60,7 @@ class Program:
     def _auth(self, hook: Any = None) -> Any:
         if self._plan.objects != "file":
             return self._sly.OAuth2(self._app, self._given.user("alice"), hook, clock=self._clock)
-        with mock.patch.object(self._scenario.disk, "strike", _nothing):  # a program that does not begin is no program
+        with mock.patch.object(self._scenario.disk, "strike", _nothing):  # else the program would not start
             return self._sly.OAuth2(self._app, FILE, hook, clock=self._clock)
 
     def _client(self, hook: Any = None) -> Any:

@@ -115,7 +115,7 @@ class Scenario:
         return op.world.number == 0 and op.number == plan.at and self._fault is not None
 
     def _strike(self, op: Op) -> None:
-        # with several objects, a refresh that lost its lease goes on beside the one that locks now
+        # with several objects, a refresh that lost its lease runs at the same time as the one that locks now
         several = self.plan.objects == "each" or "keep fresh" in self.plan.works or self.plan.process != "each"
         if op.label in ("lock", "lease") and not several:
             self.provider.blind.discard(op.world.name)
@@ -200,7 +200,7 @@ class Scenario:
                 rotation.saved = True
         if isinstance(owner, World) and now is None:
             self._deleted_at = self.universe.now
-            # a login just before the deletion itself cannot be told apart
+            # a login in the moment before the deletion cannot be distinguished
             known = self.provider.revoked_at.get(owner.name, 0)
             if was is not None and self.provider.serials[was] <= known and self.provider.grants[was].alive:
                 self._problem("revoked", f"{owner.name} deletes {was}, whose grant was not revoked")

@@ -353,7 +353,7 @@ class Refresh:
                         self.steps.hurry.clear()
         finally:
             unsaved_refreshes.pop(self.key, None)
-            if saved is Saved.NOT_YET:  # the event loop was closed
+            if saved is Saved.NOT_YET:  # the event loop ended
                 _left[self.key] = self.known_mark, renewed
             if self.renew_again is not None:
                 self.renew_again.end(asyncio.CancelledError())
