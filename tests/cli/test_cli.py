@@ -239,7 +239,7 @@ async def test_130_ctrl_c(place: Place) -> None:
     child = await place.slyapi("grant", "app.json", "user.json", *("notes",))
     await place.browser.asked()
     await child.says("Waiting")
-    child.presses_ctrl_c()
+    await child.presses_ctrl_c()
     ended = await child.ends()
     failure(place, ended, 130, "Stopped", "user.json was not written")
     assert ended.err.count("\n") == 1

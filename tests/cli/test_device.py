@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 from collections.abc import AsyncGenerator
 from importlib.util import find_spec
 from pathlib import Path
@@ -73,7 +72,7 @@ async def test_ctrl_c_ends_it_with_130(place: Place) -> None:
     place.provider.consent = "ask"
     child = await place.slyapi("grant", "app.json", "user.json", "notes", "--device")
     await child.says("Waiting for your consent")
-    child.process.send_signal(signal.SIGINT)
+    await child.presses_ctrl_c()
     ended = await child.ends()
     assert (ended.code, "user.json" in place.files()) == (130, False)
 

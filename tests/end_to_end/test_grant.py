@@ -279,7 +279,7 @@ async def test_ctrl_c_ends_in_130_and_frees_the_port(oidc: OidcServer, person: P
     desk.writes("app.json", app_of(oidc))
     child = await grant(desk)
     port = urlsplit(redirect_uri_in(await person.asked())).port
-    child.presses_ctrl_c()
+    await child.presses_ctrl_c()
     ended = await child.ends()
     assert ended.code == 130
     assert "Traceback" not in ended.err

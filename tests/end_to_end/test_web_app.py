@@ -21,6 +21,7 @@ from playwright.async_api import BrowserContext, Error
 from SlyAPI.errors import NetworkError
 from SlyAPI.stores import MemoryStore
 from tests.end_to_end.web_site import PEOPLE, Site, Tab, site_of
+from tests.support.program import until_it_waits
 
 if TYPE_CHECKING:
     from tests.conftest import Serve
@@ -368,6 +369,7 @@ async def test_one_command_starts_the_application_and_a_provider_to_sign_in_at(
         await page.get_by_role("link", name="Sign out there, too").click()
         await page.wait_for_url(f"http://127.0.0.1:{unused_port}/signed-out")
     finally:
+        await until_it_waits(child)
         child.send_signal(signal.SIGINT)
         _, err = await child.communicate()
     assert err == b""

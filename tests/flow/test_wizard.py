@@ -210,7 +210,7 @@ async def test_ctrl_c_inside_a_librarys_event_loop_is_one_line(library: Place, p
         if question == prompt:
             break
         terminal.types("")
-    terminal.presses_ctrl_c()
+    await terminal.presses_ctrl_c()
     assert await terminal.ends() == 130
     assert terminal.screen.count("Stopped.") == 1
     assert "Traceback" not in terminal.screen

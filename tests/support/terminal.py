@@ -19,6 +19,8 @@ from pathlib import Path
 
 import pyte
 
+from .program import until_it_waits
+
 _SECONDS = 30.0
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -111,7 +113,8 @@ class Terminal:
     def presses(self, keys: str) -> None:
         os.write(self._master, keys.encode())
 
-    def presses_ctrl_c(self) -> None:
+    async def presses_ctrl_c(self) -> None:
+        await until_it_waits(self.process)
         self.presses("\x03")
 
     def presses_ctrl_d(self) -> None:
