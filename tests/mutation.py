@@ -2,8 +2,9 @@
 
 cosmic-ray makes the changes, in a copy of the checkout as git has it at HEAD; each is tried with the tests that are
 the module's own, in a fork of the pytest that has collected them: a change within a function replaces the code of that
-function. What survives so, and what changes at import, is tried again with everything imported anew. Ends with a table,
-and leaves the changes that no test noticed in `.tests/mutation/MODULE.diff`. Not in CI: it takes some minutes a module.
+function. What survives so, and what changes at import, is tried again with everything imported anew. Tests run in the
+order of their time, as most changes fail in a short one. Ends with a table, and leaves the changes that no test noticed
+in `.tests/mutation/MODULE.diff`. Not in CI: it takes some minutes a module.
 """
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import CodeType, FunctionType
@@ -35,8 +36,8 @@ from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).parent.parent
 SURVIVORS = ROOT / ".tests" / "mutation"
-PATIENCE = 60.0
-"""Seconds after which tests that wait for what will not come count as failed; with a change, eight times the usual."""
+PATIENCE = 300.0
+"""Seconds after which tests that wait for what will not come count as failed; with a change, three times the usual."""
 MEMORY = 4 << 30
 """Bytes after which a loop that no longer ends gets no more, and the rest of the machine lives on."""
 REFRESH = [
@@ -92,28 +93,48 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python tests/mutation.py", description=__doc__)
     parser.add_argument("modules", nargs="*", metavar="MODULE")
     parser.add_argument("--every", type=int, default=1, help="try each N-th change only (default: all)")
+    parser.add_argument("--processes", type=int, default=2, help="that share the changes (default: 2); tests also wait")
     parser.add_argument("--again", action="store_true", help="try only what survived last time, in the same source")
     given = parser.parse_args()
     SURVIVORS.mkdir(parents=True, exist_ok=True)
     rows: list[tuple[int, int]] = []
-    with tempfile.TemporaryDirectory() as copy:
-        archive = subprocess.run(["git", "archive", "HEAD"], cwd=ROOT, check=True, capture_output=True)
-        subprocess.run(["tar", "-x", "-C", copy], input=archive.stdout, check=True)
-        settle_in(copy)
+    import_what_is_not_ours()
+    with ExitStack() as stack:
+        copies = [stack.enter_context(copy_of_head()) for _ in range(given.processes)]
         for module in given.modules or TESTS_OF:
             begun = time.monotonic()
-            found = in_fork(Trials(module, given.every, given.again).run)
-            if found is None:
+            again = survivors_of(module) if given.again else None
+            Trials.diff(module).write_text("", encoding="utf-8")
+            starts = range(1, given.every * given.processes + 1, given.every)
+            parts = [slice(start, None, given.every * given.processes) for start in starts]
+            trials = [Trials(module, copy, part, again) for copy, part in zip(copies, parts, strict=True)]
+            found = [wait() for wait in [in_fork(trial.run) for trial in trials]]
+            if None in found:
                 say(f"{module}: its tests fail as they are")
                 return 2
-            say(row(module, *found, time.monotonic() - begun))
-            rows.append(found)
+            tried, survived = (sum(figures) for figures in zip(*filter(None, found), strict=True))
+            say(row(module, tried, survived, time.monotonic() - begun))
+            rows.append((tried, survived))
     say(row("total", sum(tried for tried, _ in rows), sum(survived for _, survived in rows)))
     return 1 if any(survived > MOST * tried for tried, survived in rows) else 0
 
 
-def in_fork(work: Callable[[], tuple[int, int] | None]) -> tuple[int, int] | None:
-    """The result of `work` in a child, in which pytest imports what the next module has to import anew."""
+@contextmanager
+def copy_of_head() -> Iterator[str]:
+    """A folder with the checkout as git has it."""
+    with tempfile.TemporaryDirectory() as copy:
+        archive = subprocess.run(["git", "archive", "HEAD"], cwd=ROOT, check=True, capture_output=True)
+        subprocess.run(["tar", "-x", "-C", copy], input=archive.stdout, check=True)
+        yield copy
+
+
+def survivors_of(module: str) -> set[int]:
+    """The numbers of the changes that survived last time."""
+    return set(map(int, re.findall(r"^\+\+\+.*\((\d+)\)$", Trials.diff(module).read_text("utf-8"), re.M)))
+
+
+def in_fork(work: Callable[[], tuple[int, int] | None]) -> Callable[[], tuple[int, int] | None]:
+    """What waits for the result of `work` in a child, in which pytest imports what the next module imports anew."""
     ours, theirs = os.pipe()
     child = os.fork()
     if not child:
@@ -125,23 +146,26 @@ def in_fork(work: Callable[[], tuple[int, int] | None]) -> tuple[int, int] | Non
             os.write(theirs, json.dumps(found).encode())
             os._exit(0)
     os.close(theirs)
-    with os.fdopen(ours) as answer:
-        text = answer.read()
-    os.waitpid(child, 0)
-    value = json.loads(text or "null")
-    return None if value is None else (value[0], value[1])
+
+    def result() -> tuple[int, int] | None:
+        with os.fdopen(ours) as answer:
+            text = answer.read()
+        os.waitpid(child, 0)
+        value = json.loads(text or "null")
+        return None if value is None else (value[0], value[1])
+
+    return result
 
 
 class Trials:
-    """One module's changes, as a plugin of the pytest that has collected its tests: each is tried in a fork of it."""
+    """A part of one module's changes, as a plugin of the pytest that has collected its tests: tried in forks of it.
 
-    def __init__(self, module: str, every: int, again: bool) -> None:
-        self.every = every
-        self.again: set[int] | None = None
-        if again:
-            numbers = re.findall(r"^\+\+\+.*\((\d+)\)$", self.diff(module).read_text("utf-8"), re.M)
-            self.again = set(map(int, numbers))
-        self.module, self.path = module, Path("src", "SlyAPI", f"{module}.py").resolve()
+    `copy` is the checkout in which they are made, `part` which of them (the first is 1), `again` those to try at all.
+    """
+
+    def __init__(self, module: str, copy: str, part: slice, again: set[int] | None) -> None:
+        self.module, self.copy, self.part, self.again = module, copy, part, again
+        self.path = Path(copy, "src", "SlyAPI", f"{module}.py").resolve()
         self.found: tuple[int, int] | None = None
 
     @staticmethod
@@ -151,27 +175,32 @@ class Trials:
 
     def run(self) -> tuple[int, int] | None:
         """How many changes were tried, and how many survived; None where the tests fail without any."""
+        settle_in(self.copy)
         pytest: Any = importlib.import_module("pytest")
         pytest.main([*PYTEST, "--capture=no", *TESTS_OF[self.module]], plugins=[self])
         return self.found
 
     def pytest_runtestloop(self, session: Any) -> bool:
-        begun = time.monotonic()
         sys.dont_write_bytecode = False
-        if session.items and passes(lambda: run_items(session)) and passes(lambda: run_anew(self.module)):
-            sys.dont_write_bytecode = True  # from here on: two changes within a second would look alike to the cache
-            self.found = self._try_all(session, 5 + 4 * (time.monotonic() - begun))
+        order = ShortestFirst(Path(self.copy, "times.json"))
+        if session.items and passes(lambda: order.run_and_time(session)):
+            begun = time.monotonic()
+            order.pytest_collection_modifyitems(session.items)
+            if passes(lambda: run_anew(self.module, order)):
+                sys.dont_write_bytecode = True  # from here on: two changes in a second would look alike to the cache
+                self.found = self._try_all(session, order, 10 + 3 * (time.monotonic() - begun))
         return True
 
-    def _try_all(self, session: Any, patience: float) -> tuple[int, int]:
+    def _try_all(self, session: Any, order: ShortestFirst, patience: float) -> tuple[int, int]:
         source, tried, survived = self.path.read_text(encoding="utf-8"), 0, 0
         functions = [found for found in gc.get_objects() if isinstance(found, FunctionType)]
         ours = [found for found in functions if found.__code__.co_filename == str(self.path)]
         gc.freeze()  # a fork copies no memory only for being looked at
-        with open(self.diff(self.module), "w", encoding="utf-8") as diff:
-            for mutant in itertools.islice(mutants(source), 0, None, self.every):
+        with open(self.diff(self.module), "a", encoding="utf-8") as diff:
+            numbered = itertools.chain([(0, "")], enumerate(mutants(source), 1))
+            for number, mutant in itertools.islice(numbered, self.part.start, None, self.part.step):
                 tried += 1
-                if self.again is not None and tried not in self.again:
+                if self.again is not None and number not in self.again:
                     continue
                 changed = changed_functions(source, mutant, str(self.path))
                 if changed is not None:
@@ -180,13 +209,37 @@ class Trials:
                     if not passes(partial(run_items, session, new), patience):
                         continue
                 self.path.write_text(mutant, encoding="utf-8")
-                if passes(lambda: run_anew(self.module), patience):
+                if passes(lambda: run_anew(self.module, order), patience):
                     survived += 1
                     lines = source.splitlines(keepends=True), mutant.splitlines(keepends=True)
-                    diff.writelines(difflib.unified_diff(*lines, self.module, f"{self.module} ({tried})", n=1))
+                    diff.writelines(difflib.unified_diff(*lines, self.module, f"{self.module} ({number})", n=1))
                     diff.flush()
                 self.path.write_text(source, encoding="utf-8")
         return tried, survived
+
+
+class ShortestFirst:
+    """Sorts the tests by their time, which the first run of them leaves in a file."""
+
+    def __init__(self, times: Path) -> None:
+        self.times = times
+
+    def run_and_time(self, session: Any) -> int:
+        took: dict[str, float] = {}
+
+        class Timer:
+            @staticmethod
+            def pytest_runtest_logreport(report: Any) -> None:
+                took[report.nodeid] = took.get(report.nodeid, 0) + report.duration
+
+        session.config.pluginmanager.register(Timer())
+        code = run_items(session)
+        self.times.write_text(json.dumps(took), encoding="utf-8")
+        return code
+
+    def pytest_collection_modifyitems(self, items: list[Any]) -> None:
+        took = json.loads(self.times.read_text("utf-8"))
+        items.sort(key=lambda item: took.get(item.nodeid, 0))
 
 
 Place = tuple[str, int]
@@ -241,12 +294,12 @@ def run_items(session: Any, changed: Sequence[tuple[FunctionType, CodeType]] = (
     return 0
 
 
-def run_anew(module: str) -> int:
+def run_anew(module: str, order: ShortestFirst) -> int:
     """The exit code of the module's tests, with everything of ours imported anew."""
     for name in [name for name in sys.modules if name.partition(".")[0] in ("SlyAPI", "tests", "conftest")]:
         del sys.modules[name]
     pytest: Any = importlib.import_module("pytest")
-    return int(pytest.main([*PYTEST, *TESTS_OF[module]]))
+    return int(pytest.main([*PYTEST, *TESTS_OF[module]], plugins=[order]))
 
 
 def row(name: str, tried: int, survived: int, seconds: float = 0) -> str:
@@ -256,10 +309,14 @@ def row(name: str, tried: int, survived: int, seconds: float = 0) -> str:
 
 
 def settle_in(copy: str) -> None:
-    """Makes this process one that tests the copy, and imports what every test needs but nothing of ours."""
+    """Makes this process one that tests the copy."""
     os.chdir(copy)
     os.environ |= {"PYTHONPATH": f"{copy}/src", "PYTHONDONTWRITEBYTECODE": "1"}
     sys.path[:0] = [f"{copy}/src", copy]
+
+
+def import_what_is_not_ours() -> None:
+    """Imports what every test needs, once for all processes."""
     for module in ("pytest", "hypothesis.strategies", "aiohttp.web"):
         importlib.import_module(module)
     slow: Any = HealthCheck.too_slow
