@@ -1,4 +1,5 @@
 """Credentials files on a real disk: every mistake named, and the old file whole until the new one is."""
+
 from __future__ import annotations
 
 import errno
@@ -7,13 +8,14 @@ import os
 import socket
 import stat
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
 
 from SlyAPI.errors import CredentialsError, CredentialsNotFoundError, SaveError, SlyError, UnavailableError
-from SlyAPI.json_file import check_writable, is_trusted, read_json_file, write_json_file
+from SlyAPI.json_file import check_writable, is_shared, is_trusted, read_json_file, write_json_file
 
 OLD = {"token": "old-s3cret", "note": "Größe"}
 NEW = {"token": "new-s3cret", "note": "Größe"}
@@ -483,6 +485,40 @@ def test_only_its_owner_the_folders_and_root_replace_a_file_in_a_sticky_folder(
             check_writable(file)
     else:
         check_writable(file)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a folder away")
+@pytest.mark.parametrize("folder_mode", [0o500, 0o755, 0o775, 0o757, 0o777, 0o1777], ids=oct)
+@pytest.mark.parametrize("folder_of", [0, ME, OWNER_OF_FOLDER])
+@pytest.mark.parametrize("me", [0, ME])
+def test_a_shared_folder_is_one_where_the_system_lets_another_account_make_a_file(
+    tmp_path: Path, folder_mode: int, folder_of: int, me: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tmp_path.chmod(folder_mode)
+    os.chown(tmp_path, folder_of, 4242)
+    others = {STRANGER, folder_of} - {0, me}
+    folder = os.open(tmp_path, os.O_RDONLY)  # which they need not reach by its path
+    try:
+        is_made = [account for account in others if makes_a_file(account, folder)]
+    finally:
+        os.close(folder)
+    monkeypatch.setattr(os, "geteuid", lambda: me)
+    tmp_path.chmod(folder_mode)
+    assert is_shared(str(tmp_path)) is bool(is_made)
+
+
+def makes_a_file(account: int, folder: int) -> bool:
+    """Whether the account can, also by a mode that it gives its own folder before."""
+    os.seteuid(account)
+    try:
+        with suppress(OSError):
+            os.fchmod(folder, 0o700)
+        with suppress(OSError):
+            os.close(os.open(str(account), os.O_WRONLY | os.O_CREAT, dir_fd=folder))
+            return True
+    finally:
+        os.seteuid(0)
+    return False
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a link away")

@@ -7,7 +7,7 @@ import errno
 import os
 import stat
 from contextlib import AbstractContextManager, nullcontext, suppress
-from typing import Any
+from typing import Any, BinaryIO
 
 from .errors import (
     CredentialsError,
@@ -84,9 +84,9 @@ def read_regular(path: StrPath) -> bytes:
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if not stat.S_ISREG(mode):
             raise ValueError(_NOT_REGULAR)
-        raw = file.read(_LARGEST + 1)
-    if len(raw) > _LARGEST:
-        raise ValueError("is larger than 1 MiB, too large for a credentials file")
+        raw = file.read(_LARGEST)
+        if file.read(1):
+            raise ValueError("is larger than 1 MiB, too large for a credentials file")
     return raw
 
 
@@ -151,12 +151,16 @@ def _places(path: StrPath) -> tuple[str, str]:
 
 
 def _write_new(path: str, raw: bytes, target: str) -> None:
-    # O_EXCL: neither into another's file nor through a link
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+    with _created(path) as file:
         file.write(raw)
         _keep_owner_and_mode(target, file.fileno())
         file.flush()
         os.fsync(file.fileno())
+
+
+def _created(path: str) -> BinaryIO:
+    """A new file that only its owner can read; neither another's file nor one behind a link (O_EXCL)."""
+    return open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
 
 
 def _keep_owner_and_mode(target: str, handle: int) -> None:
@@ -164,8 +168,7 @@ def _keep_owner_and_mode(target: str, handle: int) -> None:
     with suppress(OSError, AttributeError):
         was = os.stat(target)
         os.fchmod(handle, was.st_mode & 0o600)
-        if (was.st_uid, was.st_gid) != (os.geteuid(), os.getegid()):
-            os.fchown(handle, was.st_uid, was.st_gid)
+        os.fchown(handle, was.st_uid, was.st_gid)
 
 
 def sync_folder(folder: StrPath) -> None:
@@ -189,7 +192,7 @@ def check_writable(path: StrPath) -> None:
         if os.path.exists(target):
             _check_replaceable(target)
         try:
-            with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            with _created(temporary) as file:
                 file.write(b"\n")
         finally:
             with suppress(OSError):
@@ -223,11 +226,12 @@ def _mount(path: str) -> bytes:
 
 def refuse_foreign_link(path: StrPath) -> None:
     """Raises `ValueError` for a link that another account left in a folder where it may do so (CWE-61)."""
-    with suppress(OSError, AttributeError):  # AttributeError: Windows has no such accounts
-        if stat.S_ISLNK((link := os.lstat(path)).st_mode):
-            folder = os.stat(os.path.dirname(os.path.abspath(path)))
-            if folder.st_mode & 0o022 and link.st_uid not in (0, os.geteuid(), folder.st_uid):
-                raise ValueError("is a link that another account left in a shared folder")
+    with suppress(OSError):
+        link = os.lstat(path)
+        if not stat.S_ISLNK(link.st_mode) or is_trusted(path, link.st_uid):
+            return
+        if os.stat(os.path.dirname(os.path.abspath(path))).st_mode & 0o022:
+            raise ValueError("is a link that another account left in a shared folder")
 
 
 def refuse_planted_file(path: StrPath) -> None:
@@ -235,28 +239,31 @@ def refuse_planted_file(path: StrPath) -> None:
 
     That account may read what is written into it (CWE-377).
     """
-    with suppress(OSError, AttributeError):  # AttributeError: Windows has no such accounts
-        if (owner := os.stat(path).st_uid) not in (0, os.geteuid()):
-            folder = os.path.dirname(os.path.realpath(path))
-            while (place := os.stat(folder)).st_uid == owner and folder != os.path.dirname(folder):
-                folder = os.path.dirname(folder)  # its own: who let it make that?
-            if place.st_mode & stat.S_IWOTH:
+    with suppress(OSError):
+        owner = os.stat(path).st_uid
+        if is_foreign(owner):
+            from pathlib import Path  # shell prompts run `show`
+
+            folders = map(os.stat, Path(os.path.realpath(path)).parents)
+            lent_by = next((folder for folder in folders if folder.st_uid != owner), None)
+            if lent_by is not None and lent_by.st_mode & stat.S_IWOTH:
                 raise ValueError(_PLANTED)
 
 
 def is_shared(folder: str) -> bool:
     """Whether an account that is neither ours nor root may make files there: everybody, or the folder's owner."""
-    if not hasattr(os, "geteuid"):
-        return False
     place = os.stat(folder)
-    return bool(place.st_mode & stat.S_IWOTH) or place.st_uid not in (0, os.geteuid())
+    return bool(place.st_mode & stat.S_IWOTH) or is_foreign(place.st_uid)
 
 
 def is_trusted(path: StrPath, owner: int) -> bool:
     """Whether a file of this owner is ours, root's, or of the owner of its folder, who may do anything there."""
-    if not hasattr(os, "geteuid"):
-        return True
-    return owner in (0, os.geteuid(), os.stat(os.path.dirname(os.path.abspath(path))).st_uid)
+    return not is_foreign(owner) or owner == os.stat(os.path.dirname(os.path.abspath(path))).st_uid
+
+
+def is_foreign(owner: int) -> bool:
+    """Whether an account is neither ours nor root; never on Windows, which has no such accounts."""
+    return hasattr(os, "geteuid") and owner not in (0, os.geteuid())
 
 
 def unavailable(path: StrPath, what: str, error: Exception) -> UnavailableError:

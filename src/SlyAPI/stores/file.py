@@ -21,7 +21,15 @@ from ..errors import (
     UnavailableError,
     clean_traceback,
 )
-from ..json_file import StrPath, check_writable, display_path, read_json_file, unavailable, write_json_file
+from ..json_file import (
+    StrPath,
+    check_writable,
+    display_path,
+    is_foreign,
+    read_json_file,
+    unavailable,
+    write_json_file,
+)
 from ..web.secret_values import SecretJson
 from .contract import StoredUser, TokenStore, lasting_path, missing, real_path, superseded
 from .file_lock import file_lock, write_turn
@@ -169,7 +177,7 @@ class FileStore(TokenStore):
             return
         with suppress(OSError):
             owner = os.stat(path).st_uid
-            self._reported = owner not in (0, os.geteuid())
+            self._reported = is_foreign(owner)
             if self._reported:
                 log.warning("%s belongs to another account (%d), which can use its tokens.", display_path(path), owner)
 
@@ -179,9 +187,7 @@ class FileStore(TokenStore):
         return [name for file in files if (name := _user_of(file)) is not None]
 
     @clean_traceback
-    async def ending(
-        self, token: "Token", before: float, after: float = -inf
-    ) -> "AsyncGenerator[Page, None]":
+    async def ending(self, token: "Token", before: float, after: float = -inf) -> "AsyncGenerator[Page, None]":
         """Pages of the users whose token ends in that time, by an index file in the folder, the soonest first.
 
         The first call makes that file. Files that it does not have as they are now are read.
