@@ -152,10 +152,11 @@ class Loopback:
             try:
                 connection, _ = await asyncio.get_running_loop().sock_accept(sock)
             except OSError:  # the connection is closed already, or there is no free file descriptor
-                await asyncio.sleep(0 if self._drop_oldest() else _PAUSE_SECONDS)
+                if not self._drop_oldest():
+                    await asyncio.sleep(_PAUSE_SECONDS)
             else:
                 self._accept(connection)
-                await asyncio.sleep(0)  # a flood of connections must not block the event loop
+            await asyncio.sleep(0)  # a flood of connections must not block the event loop, and what is dropped ends
 
     def _accept(self, connection: socket.socket) -> None:
         """Serves a new connection in its own task."""
