@@ -16,6 +16,7 @@ import pytest
 
 from SlyAPI.errors import CredentialsError, CredentialsNotFoundError, SaveError, SlyError, UnavailableError
 from SlyAPI.json_file import check_writable, is_shared, is_trusted, read_json_file, write_json_file
+from SlyAPI.sources import from_file
 
 OLD = {"token": "old-s3cret", "note": "Größe"}
 NEW = {"token": "new-s3cret", "note": "Größe"}
@@ -52,6 +53,24 @@ def test_utf_8_is_read_with_and_without_a_byte_order_mark(tmp_path: Path, encodi
     (tmp_path / "user.json").write_text(json.dumps(OLD, ensure_ascii=False), encoding=encoding)
     assert read_json_file(tmp_path / "user.json") == OLD
     assert read_json_file(str(tmp_path / "user.json")) == OLD
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("absent", "No such file or directory"),
+        (".", "Is a directory"),
+        ("a\0b", "not a path"),
+        ("pipe", "not a regular file"),
+        ("large", "larger than 1 MiB, too large for a credentials file"),
+    ],
+)
+def test_a_file_with_a_token_that_cannot_be_read_is_told_with_the_reason(tmp_path: Path, name: str, why: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "large").write_bytes(b"x" * ((1 << 20) + 1))
+    with pytest.raises(CredentialsError) as caught:
+        from_file(f"{tmp_path}/{name}")()
+    assert str(caught.value).endswith(f" cannot be read: {why}.")
 
 
 def test_a_file_of_a_mebibyte_is_read_whole(tmp_path: Path) -> None:
