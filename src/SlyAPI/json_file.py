@@ -22,6 +22,10 @@ from .web.pem import is_body
 
 StrPath = str | os.PathLike[str]
 
+NO_WAIT = sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_BINARY"))
+"""Flags of `os.open`: a pipe is opened without waiting for who writes into it; Windows changes no line end."""
+NO_LINK = NO_WAIT | getattr(os, "O_NOFOLLOW", 0)
+"""The same, and a symbolic link is an error."""
 _LARGEST = 1 << 20  # a megabyte: credentials files have a few hundred bytes
 
 
@@ -76,8 +80,7 @@ def _parsed(raw: bytes) -> tuple[Any, str]:
 def read_regular(path: StrPath) -> bytes:
     """What a regular file contains, a megabyte at most. Raises `OSError`, or `ValueError` for any other file."""
     refuse_foreign_link(path)
-    # O_NONBLOCK: opening a FIFO must not wait for a writer; it is refused below
-    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    handle = os.open(path, os.O_RDONLY | NO_WAIT)
     with open(handle, "rb") as file:
         mode = os.fstat(handle).st_mode
         if stat.S_ISDIR(mode):
@@ -160,7 +163,7 @@ def _write_new(path: str, raw: bytes, target: str) -> None:
 
 def _created(path: str) -> BinaryIO:
     """A new file that only its owner can read; neither another's file nor one behind a link (O_EXCL)."""
-    return open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+    return open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_LINK, 0o600), "wb")
 
 
 def _keep_owner_and_mode(target: str, handle: int) -> None:

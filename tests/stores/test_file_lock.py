@@ -2,7 +2,9 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import errno
+import fcntl
 import os
 import signal
 from collections.abc import Callable
@@ -276,6 +278,64 @@ class FakeMsvcrt:
         except BlockingIOError:
             raise PermissionError(errno.EACCES, "Permission denied") from None
         self.locked.append(os.path.basename(os.readlink(f"/proc/self/fd/{handle}")))
+
+
+async def test_a_lock_file_that_is_removed_while_it_is_locked_is_made_and_locked_anew(tmp_path: Path) -> None:
+    path, taken = tmp_path / "lock", list[int]()
+
+    def take(handle: int) -> None:
+        taken.append(handle)
+        if len(taken) == 1:
+            path.unlink()
+
+    async with file_lock.file_lock(path, temporary=True, system=file_lock.SystemLocks(take, frozenset(), False)):
+        assert path.exists()
+    assert len(taken) == 2
+
+
+async def test_a_lock_file_is_removed_before_it_is_unlocked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise another process locks it in between, and a third one makes and locks a new file."""
+    path = tmp_path / "lock"
+    locked: list[bool] = []
+
+    def unlink(name: Path) -> None:
+        with open(name, "rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                locked.append(False)
+            except BlockingIOError:
+                locked.append(True)
+        real_unlink(name)
+
+    real_unlink = os.unlink
+    async with file_lock.file_lock(path, temporary=True):
+        monkeypatch.setattr(os, "unlink", unlink)
+    assert locked == [True]
+    assert not path.exists()
+
+
+def test_the_turn_to_write_is_a_lock_of_the_folder_itself_and_is_waited_for(tmp_path: Path) -> None:
+    folder = os.open(tmp_path, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        tries: list[int] = []
+
+        def take(handle: int) -> None:
+            tries.append(handle)
+            if len(tries) == 2:
+                fcntl.flock(folder, fcntl.LOCK_UN)
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+        assert file_lock.SYSTEM is not None
+        with file_lock.write_turn(str(tmp_path), system=dataclasses.replace(file_lock.SYSTEM, take=take)):
+            assert files(tmp_path) == set()
+            with pytest.raises(BlockingIOError):
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        assert len(tries) == 2
+    finally:
+        os.close(folder)
+    with file_lock.write_turn(str(tmp_path), system=None):
+        assert files(tmp_path) == set()
 
 
 async def test_on_windows_a_lock_is_on_a_file_beside_that_goes_with_it(tmp_path: Path) -> None:

@@ -13,11 +13,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
-from ..json_file import StrPath, display_path
+from ..json_file import NO_LINK, StrPath, display_path
 from ..redirect.child_process import child_environment, find_program
 from .console import Console
 
-_SAFELY = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
 _TRUST_NOTHING = (
     *("-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}"),  # programs that git would run
     *("-c", "safe.bareRepository=explicit", "--no-optional-locks"),  # a bare repository inside an unpacked archive
@@ -86,7 +85,7 @@ def _ignore(file: Path, line: str, console: Console) -> None:
 
 def _opened(file: Path) -> int:
     """The open file, made if there is none. Raises `OSError` for a link, and anything else that is another file's."""
-    handle = os.open(file, os.O_RDWR | os.O_APPEND | os.O_CREAT | _SAFELY, 0o666)
+    handle = os.open(file, os.O_RDWR | os.O_APPEND | os.O_CREAT | NO_LINK, 0o666)
     status = os.fstat(handle)
     if stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
         return handle

@@ -10,11 +10,10 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from ..json_file import is_trusted
+from ..json_file import NO_LINK, is_trusted
 from .token_ends import KEYS, UNKNOWN, Token, check_token, end_of
 
 _INDEX = ".slyapi-index"
-_FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _SPARE = 100
 """Lines that the index may have beyond twice the number of files before it is written anew."""
 
@@ -124,7 +123,7 @@ def _write_index(folder: str, lines: Mapping[str, Line]) -> None:
 def _opened(folder: str, how: int) -> int:
     """The open index. Raises `OSError` if there is none, or one that another account left: it could hide users."""
     path = os.path.join(folder, _INDEX)
-    handle = os.open(path, how | _FLAGS)
+    handle = os.open(path, how | NO_LINK)
     status = os.fstat(handle)
     # with a second name it may be any file of ours, which a line of the index would spoil
     if stat.S_ISREG(status.st_mode) and status.st_nlink <= 1 and is_trusted(path, status.st_uid):

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import SaveError, UnavailableError
-from ..json_file import StrPath, display_path, is_trusted, may_write_in, unavailable
+from ..json_file import NO_LINK, NO_WAIT, StrPath, display_path, is_trusted, may_write_in, unavailable
 from .contract import real_path
 from .locks import LOCK_TIMEOUT, ThreadLocks, poll_until
 
@@ -187,14 +187,13 @@ class _NoLocksError(OSError):
 
 
 def _open(path: StrPath, temporary: bool) -> _Handle:
-    flags = getattr(os, "O_NONBLOCK", 0)
     if temporary:
-        number = os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | os.O_CREAT | os.O_RDWR, 0o600)
+        number = os.open(path, os.O_RDWR | os.O_CREAT | NO_LINK, 0o600)
     else:
         try:
-            number = os.open(path, flags | os.O_RDWR)  # NFS locks only what is open for writing (flock(2))
+            number = os.open(path, os.O_RDWR | NO_WAIT)  # NFS locks only what is open for writing (flock(2))
         except OSError:
-            number = os.open(path, flags)  # to read it
+            number = os.open(path, os.O_RDONLY | NO_WAIT)
     handle = os.getpid(), number
     _held.add(handle)
     return handle

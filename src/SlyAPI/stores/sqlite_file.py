@@ -12,7 +12,7 @@ from contextlib import closing, suppress
 from typing import TypeVar
 from urllib.parse import quote
 
-from ..json_file import is_shared, may_write_in, refuse_foreign_link, refuse_planted_file
+from ..json_file import NO_WAIT, is_shared, may_write_in, refuse_foreign_link, refuse_planted_file
 from .contract import real_path
 from .token_ends import KEYS, Token
 
@@ -126,7 +126,7 @@ class SqliteFile:
         with suppress(OSError, AttributeError):  # SQLite reports what cannot be opened
             if os.path.exists(self.path) and not _is_open_to_others(os.stat(self.path)):
                 return
-            handle = os.open(real_path(self.path), os.O_CREAT | os.O_WRONLY | getattr(os, "O_NONBLOCK", 0), 0o600)
+            handle = os.open(real_path(self.path), os.O_CREAT | os.O_WRONLY | NO_WAIT, 0o600)
             try:
                 status = os.fstat(handle)
                 if _is_open_to_others(status):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self, TypeVar
 
 from ..errors import ConfigError, SaveError
-from ..json_file import display_path, is_trusted, refuse_foreign_link, sync_folder
+from ..json_file import NO_LINK, display_path, is_trusted, refuse_foreign_link, sync_folder
 
 fcntl: Any = None
 with suppress(ImportError):  # Windows has no fcntl: it refuses to replace a file that another process has open
@@ -23,7 +23,6 @@ T = TypeVar("T")
 
 _LONGEST_NOTE = 1 << 16
 # no symbolic link that somebody placed there, and no waiting for the writer of a pipe
-_SAFELY = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
 
 
 class Mark(NamedTuple):
@@ -111,7 +110,7 @@ class PartFile:
         with suppress(FileNotFoundError):
             if not stat.S_ISREG(os.stat(self.target).st_mode):
                 raise ValueError("it is not a regular file")
-        handle = os.open(self._part, os.O_RDWR | os.O_CREAT | _SAFELY, 0o666)
+        handle = os.open(self._part, os.O_RDWR | os.O_CREAT | NO_LINK, 0o666)
         try:
             self._lock(handle)
             self._take_mode(handle, stat.S_IRUSR | stat.S_IWUSR)  # with which it can be continued
@@ -141,7 +140,7 @@ class PartFile:
     def _read_note(self, size: int) -> None:
         """Continues the part if its note is of the same request."""
         with suppress(OSError, ValueError, RecursionError, TypeError, KeyError):
-            with open(os.open(self._note, os.O_RDONLY | _SAFELY), "rb") as file:
+            with open(os.open(self._note, os.O_RDONLY | NO_LINK), "rb") as file:
                 note = json.loads(file.read(_LONGEST_NOTE))
             mark = Mark(str(note["validator"]), note["size"])
             sound = mark.size is None or (type(mark.size) is int and size <= mark.size)
@@ -155,7 +154,7 @@ class PartFile:
         new = self._note.with_name(f"{self._note.name}.new")  # nobody else writes it: we hold the lock
         with suppress(FileNotFoundError):
             os.unlink(new)
-        handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _SAFELY, 0o666)
+        handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_LINK, 0o666)
         with open(handle, "w", encoding="utf-8") as file:
             json.dump({"key": self._key, "validator": self.mark.validator, "size": self.mark.size}, file)
             file.flush()
