@@ -3,12 +3,14 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
 import json
 import os
 import stat
 import subprocess
 import time
 from collections.abc import Callable, Generator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +28,7 @@ from SlyAPI.errors import (
     UnavailableError,
 )
 from SlyAPI.stores import FileStore, SqliteStore, user_file
+from SlyAPI.stores.token_ends import PAGE
 from tests.support.other_process import PLACES, Spawn, entry_of
 
 if TYPE_CHECKING:
@@ -103,6 +106,34 @@ async def test_files_that_are_no_users_are_not_named(tmp_path: Path) -> None:
     for file in (*misspelt, "README", ".json", ".alice.json.0123456789ab.tmp"):
         (tmp_path / file).write_text("{}")
     assert await FileStore(tmp_path).names() == []
+
+
+async def test_all_users_whose_tokens_end_are_found_however_many(tmp_path: Path) -> None:
+    store = FileStore(tmp_path)
+    ended = OAuth2User("T", expires_at=datetime(1969, 7, 20, tzinfo=UTC))
+    names = {f"user-{number}" for number in range(2 * PAGE + 1)}
+    for name in names:
+        Path(store.path(name)).write_text(json.dumps(ended.to_dict()))
+    pages = [page async for page in store.ending("access", time.time())]
+    assert {name for page in pages for name, _ in page} == names
+    assert max(map(len, pages)) <= PAGE
+
+
+async def test_a_file_that_is_no_users_any_more_is_not_replaced_by_who_knew_another(tmp_path: Path) -> None:
+    store = FileStore(tmp_path)
+    path = Path(store.path("alice"))
+    path.write_text("[]")
+    with pytest.raises(SupersededError):
+        await store.replace("alice", VALUE, {"token": "new"})
+    assert path.read_text() == "[]"
+
+
+async def test_a_background_tasks_lock_is_a_locked_file_that_goes_with_it(tmp_path: Path) -> None:
+    async with FileStore(tmp_path).task_lock("tidy"):
+        (file,) = tmp_path.iterdir()
+        with file.open() as other, pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    assert not [*tmp_path.iterdir()]
 
 
 async def test_a_program_that_changes_its_folder_keeps_its_users(

@@ -281,9 +281,8 @@ def _take_away_what_the_killed_left(path: str, files: str) -> None:
 
 def _user_of(file: str) -> str | None:
     """The name of the user whose file has this name; None for another file."""
-    encoded = file.removesuffix(".json")
-    name = unquote(encoded, errors="surrogatepass")
-    return name if name and encoded != file and _encoded(name) == encoded else None
+    name = unquote(file.removesuffix(".json"), errors="surrogatepass")
+    return name if name and f"{_encoded(name)}.json" == file else None
 
 
 def _encoded(name: str) -> str:
