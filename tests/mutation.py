@@ -187,16 +187,17 @@ class Trials:
 
     def pytest_runtestloop(self, session: Any) -> bool:
         sys.dont_write_bytecode = False
-        order = ShortestFirst(Path(self.copy, "times.json"))
-        if session.items and passes(lambda: order.run_and_time(session)):
+        usual = UsualTimes(Path(self.copy, "times.json"))
+        if session.items and passes(lambda: usual.run_and_time(session)):
             begun = time.monotonic()
-            order.pytest_collection_modifyitems(session.items)
-            if passes(lambda: run_anew(self.module, order)):
+            usual.pytest_collection_modifyitems(session.items)
+            session.config.pluginmanager.register(usual)
+            if passes(lambda: run_anew(self.module, usual)):
                 sys.dont_write_bytecode = True  # from here on: two changes in a second would look alike to the cache
-                self.found = self._try_all(session, order, 10 + 3 * (time.monotonic() - begun))
+                self.found = self._try_all(session, usual, 10 + 3 * (time.monotonic() - begun))
         return True
 
-    def _try_all(self, session: Any, order: ShortestFirst, patience: float) -> tuple[int, int]:
+    def _try_all(self, session: Any, usual: UsualTimes, patience: float) -> tuple[int, int]:
         source, tried, survived = self.path.read_text(encoding="utf-8"), 0, 0
         functions = [found for found in gc.get_objects() if isinstance(found, FunctionType)]
         ours = [found for found in functions if found.__code__.co_filename == str(self.path)]
@@ -214,7 +215,7 @@ class Trials:
                     if not passes(partial(run_items, session, new), patience):
                         continue
                 self.path.write_text(mutant, encoding="utf-8")
-                if passes(lambda: run_anew(self.module, order), patience):
+                if passes(lambda: run_anew(self.module, usual), patience):
                     survived += 1
                     lines = source.splitlines(keepends=True), mutant.splitlines(keepends=True)
                     diff.writelines(difflib.unified_diff(*lines, self.module, f"{self.module} ({number})", n=1))
@@ -223,11 +224,12 @@ class Trials:
         return tried, survived
 
 
-class ShortestFirst:
-    """Sorts the tests by their time, which the first run of them leaves in a file."""
+class UsualTimes:
+    """Sorts the tests by their time, which the first run of them leaves in a file; ends one that takes far longer."""
 
     def __init__(self, times: Path) -> None:
         self.times = times
+        self.took: dict[str, float] = {}
 
     def run_and_time(self, session: Any) -> int:
         took: dict[str, float] = {}
@@ -245,6 +247,10 @@ class ShortestFirst:
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
         took = json.loads(self.times.read_text("utf-8"))
         items.sort(key=lambda item: took.get(item.nodeid, 0))
+        self.took = took
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        signal.setitimer(signal.ITIMER_REAL, 10 + 5 * self.took.get(nodeid, 0))  # whose signal ends the process
 
 
 Place = tuple[str, int]
@@ -299,12 +305,12 @@ def run_items(session: Any, changed: Sequence[tuple[FunctionType, CodeType]] = (
     return 0
 
 
-def run_anew(module: str, order: ShortestFirst) -> int:
+def run_anew(module: str, usual: UsualTimes) -> int:
     """The exit code of the module's tests, with everything of ours imported anew."""
     for name in [name for name in sys.modules if name.partition(".")[0] in ("SlyAPI", "tests", "conftest")]:
         del sys.modules[name]
     pytest: Any = importlib.import_module("pytest")
-    return int(pytest.main([*PYTEST, *TESTS_OF[module]], plugins=[order]))
+    return int(pytest.main([*PYTEST, *TESTS_OF[module]], plugins=[usual]))
 
 
 def row(name: str, tried: int, survived: int, seconds: float = 0) -> str:
