@@ -110,8 +110,9 @@ def main() -> int:
             begun = time.monotonic()
             again = survivors_of(module) if given.again else None
             Trials.diff(module).write_text("", encoding="utf-8")
-            starts = range(1, given.every * given.processes + 1, given.every)
-            parts = [slice(start, None, given.every * given.processes) for start in starts]
+            source = Path(copies[0], "src", "SlyAPI", f"{module}.py").read_text(encoding="utf-8")
+            changes = list(enumerate(mutants(source), 1))[:: given.every]
+            parts = [changes[first :: given.processes] for first in range(given.processes)]
             trials = [Trials(module, copy, part, again) for copy, part in zip(copies, parts, strict=True)]
             found = [wait() for wait in [in_fork(trial.run) for trial in trials]]
             if None in found:
@@ -165,10 +166,11 @@ def in_fork(work: Callable[[], tuple[int, int] | None]) -> Callable[[], tuple[in
 class Trials:
     """A part of one module's changes, as a plugin of the pytest that has collected its tests: tried in forks of it.
 
-    `copy` is the checkout in which they are made, `part` which of them (the first is 1), `again` those to try at all.
+    `copy` is the checkout in which they are made, `part` the changed sources with their numbers, `again` the numbers of
+    those to try at all.
     """
 
-    def __init__(self, module: str, copy: str, part: slice, again: set[int] | None) -> None:
+    def __init__(self, module: str, copy: str, part: Sequence[tuple[int, str]], again: set[int] | None) -> None:
         self.module, self.copy, self.part, self.again = module, copy, part, again
         self.path = Path(copy, "src", "SlyAPI", f"{module}.py").resolve()
         self.found: tuple[int, int] | None = None
@@ -203,8 +205,7 @@ class Trials:
         ours = [found for found in functions if found.__code__.co_filename == str(self.path)]
         gc.freeze()  # a fork copies no memory only for being looked at
         with open(self.diff(self.module), "a", encoding="utf-8") as diff:
-            numbered = itertools.chain([(0, "")], enumerate(mutants(source), 1))
-            for number, mutant in itertools.islice(numbered, self.part.start, None, self.part.step):
+            for number, mutant in self.part:
                 tried += 1
                 if self.again is not None and number not in self.again:
                     continue
@@ -250,7 +251,7 @@ class UsualTimes:
         self.took = took
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
-        signal.setitimer(signal.ITIMER_REAL, 10 + 5 * self.took.get(nodeid, 0))  # whose signal ends the process
+        signal.setitimer(signal.ITIMER_REAL, 4 + 5 * self.took.get(nodeid, 0))  # whose signal ends the process
 
 
 Place = tuple[str, int]
