@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -103,6 +104,20 @@ async def test_objects_go_out_wherever_they_are(serve: Serve, where: str, compre
     for value, sent in ((DAY, SENT), (Own(), {"own": 1})):
         await api.put("/", json=nest(value), compress=compress)
         assert server.last.json == nest(sent)
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("where", NESTED)
+async def test_a_number_that_json_does_not_have_is_an_error_before_anything_is_sent(
+    serve: Serve, where: str, number: float
+) -> None:
+    """`json.dumps` writes `NaN`, which few servers read."""
+    server = await serve()
+    api = WebAPI(Auth.none())
+    api.base_url = server.origin
+    with pytest.raises(ConfigError, match="NaN and infinity"):
+        await api.post("/", json=NESTED[where](number))
+    assert server.seen == []
 
 
 @pytest.mark.parametrize("value", [[], {}], ids=["list", "object"])

@@ -7,12 +7,13 @@ from collections.abc import Mapping, Set
 from dataclasses import Field, fields, is_dataclass
 from datetime import date
 from enum import Enum
+from math import isfinite
 from types import NoneType
 from typing import Any
 
 from ..errors import ConfigError
 
-_PLAIN = {str, int, float, bool, NoneType}
+_PLAIN = {str, int, bool, NoneType}
 
 
 def as_json(value: Any) -> Any:
@@ -27,6 +28,8 @@ def as_json(value: Any) -> Any:
 def _as_json(value: Any) -> Any:
     if type(value) in _PLAIN:
         return value
+    if isinstance(value, float) and not isfinite(value):
+        raise ConfigError("NaN and infinity have no form in JSON (RFC 8259 §6).", next_step="Send null or a text.")
     to_json = getattr(value, "to_json", None)
     if callable(to_json):
         return to_json()
