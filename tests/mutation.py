@@ -50,6 +50,12 @@ REFRESH = [
     "tests/oauth2/test_refused_refresh.py",
     "tests/oauth2/test_remembered.py",
     "tests/oauth2/test_callers_session.py",
+    "tests/oauth2/test_grant_again.py",
+    "tests/oauth2/test_login.py",
+    "tests/oauth2/test_keep_fresh.py",
+    "tests/web/test_events.py",
+    "tests/simulation/test_orders.py",
+    "tests/simulation/test_found.py",
 ]
 TESTS_OF = {
     "oauth2/token_endpoint": [
