@@ -181,6 +181,43 @@ async def test_tokens_that_a_loop_could_not_save_before_its_end_are_saved_by_the
     assert store.refused
 
 
+@pytest.mark.parametrize("hook", [False, True], ids=["no hook", "a hook that waits"])
+@pytest.mark.parametrize("kind", [Refusing, Hanging])
+@pytest.mark.filterwarnings("ignore")  # asyncio complains of such programs, and rightly
+async def test_tokens_that_were_not_saved_yet_when_their_loop_was_closed_are_saved_by_the_next_one(
+    practice: Practice, kind: type[Refusing], hook: bool
+) -> None:
+    """As programs did before `asyncio.run`: nothing is cancelled, and nothing runs on."""
+    store = kind()
+    await store.user("robin").save(await practice.grant())
+    practice.clock.now += 1000
+    store.full = True
+
+    def program() -> Coroutine[Any, Any, Any]:
+        return call(practice, OAuth2(practice.app, store.user("robin"), clock=practice.clock))
+
+    async def refused() -> None:
+        while not store.refused:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+
+    def old_program() -> None:
+        if hook:
+            practice.app.on_refresh = lambda user: asyncio.Event().wait()  # type: ignore[assignment,return-value]
+        loop = asyncio.new_event_loop()
+        left = loop.create_task(program())
+        loop.run_until_complete(refused())
+        loop.run_until_complete(asyncio.sleep(0.01))  # a hook is called then
+        loop.close()
+        del left
+
+    await asyncio.to_thread(old_program)
+    store.full, practice.app.on_refresh = False, None
+    async with asyncio.timeout(5):
+        await asyncio.to_thread(asyncio.run, program())
+    assert (practice.refreshes, practice.provider.reuses) == (1, 0)
+    gc.collect()  # what such a program left is complained of here, not in the next test
+
+
 class SlowToRelease(MemoryStore):
     """A store whose lock is free for others before its holder hears so, as on a server."""
 

@@ -272,7 +272,7 @@ class Refresh:
             saved = await self.steps.finish(
                 with_retries(partial(self._replace, rare.entry, renewed), self.steps, give_up), LAST_TRY
             )
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, GeneratorExit):  # the latter by `free_closed_loops`
             self.held.take(renewed)
             self._report_not_saved(SaveError("The program ended before the store accepted them."))
             _left[self.key] = self.known_mark, renewed
