@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from SlyAPI import ApiError, OAuth2, OAuth2User
+from SlyAPI import ApiError, Auth, ClientCredentials, OAuth2, OAuth2User
 from SlyAPI.errors import ConfigError, GrantEndedError, RequestTimeoutError, TokenError
 from SlyAPI.oauth2.held_user import RETRY_PAUSE
 from SlyAPI.stores import MemoryStore
@@ -29,7 +29,7 @@ def in_seconds(clock: Clock, seconds: float) -> datetime:
     return datetime.fromtimestamp(clock() + seconds, UTC)
 
 
-async def signed(auth: OAuth2) -> str:
+async def signed(auth: Auth) -> str:
     request = await auth.sign(None, Request(Method.GET, "https://api.example/"))
     return request.headers["Authorization"].removeprefix("Bearer ")
 
@@ -300,6 +300,33 @@ async def test_a_caller_who_is_cancelled_together_with_a_refresh_that_waits_for_
         assert calling.cancelled()
     await auth.wait_for_refresh()
     assert place.forms == []
+
+
+async def test_a_caller_whose_refresh_alone_is_cancelled_begins_another(place: Place) -> None:
+    store = MemoryStore()
+    await store.user("alice").save(place.user())
+    auth = auth_at(place, store.user("alice"))
+    async with store.lock("alice"):
+        calling = asyncio.create_task(signed(auth))
+        await until(lambda: any("Refresh" in repr(task) for task in asyncio.all_tasks()))
+        (task,) = [task for task in asyncio.all_tasks() if "Refresh" in repr(task)]
+        task.cancel()
+        await asyncio.wait([task])
+    assert await calling == "new-token-1"
+    assert len(place.forms) == 1
+
+
+async def test_a_token_request_that_can_be_repeated_does_not_keep_its_program_from_ending(place: Place) -> None:
+    auth = ClientCredentials(place.app, clock=place.clock)
+    place.gate.clear()
+    calling = asyncio.create_task(signed(auth))
+    await until(lambda: place.forms)
+    cancel_all_but_this()
+    async with asyncio.timeout(10):
+        await asyncio.wait([calling])
+        await auth.wait_for_refresh()
+    assert calling.cancelled()
+    place.gate.set()
 
 
 async def test_a_refresh_whose_callers_all_left_fails_in_silence(place: Place) -> None:
