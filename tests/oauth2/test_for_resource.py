@@ -18,7 +18,16 @@ import pytest
 from aiohttp import web
 
 from SlyAPI import ApiError, OAuth2, OAuth2App, WebAPI
-from SlyAPI.errors import BadReplyError, ConfigError, ListenError, OriginError, RedirectError, SlyError, TokenError
+from SlyAPI.errors import (
+    BadReplyError,
+    ConfigError,
+    ListenError,
+    LoginEndedError,
+    OriginError,
+    RedirectError,
+    SlyError,
+    TokenError,
+)
 from SlyAPI.httpx import signed
 from SlyAPI.stores import MemoryStore
 from tests.conftest import REDIRECT_URI
@@ -619,3 +628,23 @@ async def test_however_a_resource_asks_a_person_is_not_asked_without_end(
             with pytest.raises(SlyError):
                 await api.get_json("/mcp")
     assert 1 <= len(consents) <= 5
+
+
+async def test_a_client_that_closes_gives_its_login_up_and_its_callers_hear_so(practise: Practise) -> None:
+    practice = await resource(practise)
+    asked: list[str] = []
+
+    class Nobody(Person):
+        async def __call__(self, url: str) -> str:
+            asked.append(url)
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    async with api_of(practice, signer(practice, Nobody())) as api:
+        calls = [asyncio.create_task(api.get_json("/notes")) for _ in range(2)]
+        while not asked:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+        await api.close()
+        ended = await asyncio.gather(*calls, return_exceptions=True)
+    assert [type(end) for end in ended] == [LoginEndedError] * 2
+    assert len(asked) == 1

@@ -178,6 +178,7 @@ async def test_tokens_that_a_loop_could_not_save_before_its_end_are_saved_by_the
     for _ in range(2):
         await asyncio.to_thread(asyncio.run, program())
     assert (practice.refreshes, practice.provider.reuses) == (1 + due, 0)
+    assert {seen.outcome for seen in practice.provider.log if seen.endpoint.startswith("api")} == {"ok"}
     assert store.refused
 
 

@@ -22,10 +22,11 @@ from SlyAPI.errors import (
     NetworkError,
     SaveError,
     SupersededError,
+    TokenError,
     UnavailableError,
 )
 from SlyAPI.stores import EncryptedStore, FileStore, MemoryStore, SqliteStore, TokenStore
-from tests.support.refreshing import INVALID_GRANT, OLD, REFRESH, Place
+from tests.support.refreshing import INVALID_GRANT, OLD, REFRESH, Place, status
 
 OLD_KEY, NEW_KEY = EncryptedStore.new_key(), EncryptedStore.new_key()
 
@@ -386,6 +387,20 @@ async def test_tokens_that_are_not_saved_yet_serve_all_objects_of_the_user_and_a
     store.saves = 0
     await api.close()
     assert (await store.load("alice"))["refresh_token"] == "refresh-token-2"
+
+
+async def test_a_renewal_that_the_provider_refuses_leaves_the_tokens_before_it_to_be_saved(place: Place) -> None:
+    store = AwayStore()
+    api = await with_unsaved_tokens(place, store)
+    place.clock.now += 1000
+    place.answers = [status(400, {"error": "invalid_request"})]
+    with pytest.raises(TokenError, match="invalid_request"):
+        await api.get_json("/")
+    assert len(place.forms) == 2
+    store.saves = 0
+    await auth(api).wait_for_refresh()
+    assert (await store.load("alice"))["refresh_token"] == "refresh-token-1"
+    await api.close()
 
 
 async def test_unsaved_tokens_that_the_api_refuses_are_not_renewed_by_each_call(place: Place) -> None:
