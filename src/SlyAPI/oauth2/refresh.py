@@ -349,8 +349,7 @@ class Refresh:
                     if self.known_mark != before:
                         saved = Saved.SUPERSEDED  # ours were refused, and another program has saved others
                         break
-                    if not self.steps.ending:
-                        self.steps.hurry.clear()
+                    self.steps.hurry.clear()
         finally:
             unsaved_refreshes.pop(self.key, None)
             if saved is Saved.NOT_YET:  # the event loop ended

@@ -37,7 +37,7 @@ class uncancellable:
         task = asyncio.current_task()
         assert task is not None
         self.hurry = asyncio.Event()
-        """While it is set, each `pause` is short; set by a cancel too."""
+        """While it is set, each `pause` is short; set by a cancel too, to end the one that is under way."""
         self._task = task
         _at_work.setdefault((os.getpid(), task.get_loop()), set()).add(task)
         return self
@@ -79,8 +79,8 @@ class uncancellable:
         return step.result()
 
     async def pause(self, seconds: float) -> None:
-        """Waits, within a step, for the next try: not longer than `SHORT_PAUSE` while `hurry` is set."""
-        if self.hurry.is_set():
+        """Waits, within a step, for the next try: not longer than `SHORT_PAUSE` while `hurry` is set, or at the end."""
+        if self.ending or self.hurry.is_set():
             return await asyncio.sleep(min(seconds, SHORT_PAUSE))
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
