@@ -49,11 +49,11 @@ def say(line: str) -> None:
     os.write(1, f"{line}\n".encode())  # in one piece, as long as it is shorter than PIPE_BUF
 
 
-async def call(apis: list[WebAPI], stop: asyncio.Event) -> None:
+async def call(apis: list[WebAPI], task: int, stop: asyncio.Event) -> None:
     while not stop.is_set():
         began = time.monotonic()
         try:
-            await random.choice(apis).get_json("/me")
+            await random.choice(apis).get_json("/me", {"task": f"{os.getpid()}-{task}"})
             say(f"ok {time.monotonic() - began:.3f}")
         except Exception as error:
             say(f"failed {type(error).__name__}: {' '.join(str(error).split())[:300]}")
@@ -71,7 +71,7 @@ async def client(kind: str, place: str, users: str, app_file: str, url: str) -> 
     apis = [WebAPI(signer) for signer in signers]
     for api in apis:
         api.base_url = url
-    await asyncio.gather(*(call(apis, stop) for _ in range(TASKS)))
+    await asyncio.gather(*(call(apis, task, stop) for task in range(TASKS)))
     say(f"end {os.getpid()}")
 
 

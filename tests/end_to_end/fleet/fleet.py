@@ -21,7 +21,7 @@ import aiohttp
 from SlyAPI import OAuth2App, OAuth2User, SlyError
 from SlyAPI.oauth2.authorization_code import read_redirect
 from SlyAPI.stores import PostgresStore, StoredUser
-from tests.end_to_end.fleet.clients import entries
+from tests.end_to_end.fleet.clients import TASKS, entries
 
 HERE = Path(__file__).parent
 SIZE = 8
@@ -182,7 +182,7 @@ async def fleet(
     settings = {"client_secret": "secret", "redirect_uris": [REDIRECT_URI], **settings}
     places = {"file": folder / "user.json", "folder": folder / "users", "sqlite": folder / "users.db"}
     place, app_file = places.get(kind, url), folder / "app.json"
-    async with program("provider.py", json.dumps(settings), *between) as provider:
+    async with program("provider.py", json.dumps(settings), *between, SIZE * TASKS) as provider:
         origin = (await answer(provider))["origin"]
         bound = settings.get("dpop") == "required"
         app = OAuth2App("practice-client", "secret", f"{origin}/authorize", f"{origin}/token", dpop=bound)

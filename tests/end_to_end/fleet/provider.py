@@ -1,11 +1,11 @@
 """The practice provider in a process of its own, for a fleet: each line it reads it answers with a line of JSON.
 
-    python provider.py '{"access_token_lifetime": 1.0, ...}' [LEAST MOST]
+    python provider.py '{"access_token_lifetime": 1.0, ...}' [LEAST MOST] TASKS
 
 The first line says where it listens, each further one is a report: counts, and the digests of the refresh
 tokens that are live. With LEAST and MOST, all access tokens are revoked again and again, and DPoP nonces replaced where
-they are demanded, after a random number of seconds between the two, and after `ANSWERED` calls: SlyAPI repeats a call
-once, so a token has to live as long as a refresh and a call take, and on a busy machine that is no number of seconds.
+they are demanded, after a random number of seconds between the two, and when each of the TASKS has had an answer since
+the last time: SlyAPI repeats a call once, so a token has to live as long as a refresh and a call of the slowest one.
 """
 from __future__ import annotations
 
@@ -18,9 +18,6 @@ from typing import Any
 
 from SlyAPI.testing import PracticeProvider
 
-ANSWERED = 160
-"""Calls that the API answers between two revocations: five of each task."""
-
 
 class Watched:
     """A provider, and what happened to it."""
@@ -28,14 +25,18 @@ class Watched:
     def __init__(self, settings: dict[str, Any]) -> None:
         self.provider = PracticeProvider(consent="allow", delay_after_rotation=0.05, **settings)
         self.revocations = 0
+        self.answered: set[str] = set()
+        """The tasks that had an answer since the last revocation, by the name that they send along."""
         self.outcomes: Counter[str] = Counter()
 
-    async def revoke_at_random(self, least: float, most: float) -> None:
+    async def revoke_at_random(self, least: float, most: float, tasks: float) -> None:
         while True:
-            before = self._answered()
+            self._count()
+            self.answered.clear()
             await asyncio.sleep(random.uniform(least, most))
-            while self._answered() < before + ANSWERED:  # noqa: ASYNC110
+            while len(self.answered) < tasks:
                 await asyncio.sleep(0.01)
+                self._count()
             self.provider.revoke_access_tokens()
             if self.provider.dpop_nonces:
                 self.provider.demand_dpop_nonces()
@@ -47,12 +48,12 @@ class Watched:
             self._count()
             await asyncio.sleep(1)
 
-    def _answered(self) -> int:
-        self._count()
-        return self.outcomes["api/me: ok"]
-
     def _count(self) -> None:
-        self.outcomes.update(f"{seen.endpoint}: {seen.outcome}" for seen in self.provider.log if seen.status)
+        for seen in self.provider.log:
+            if seen.status:
+                self.outcomes[f"{seen.endpoint}: {seen.outcome}"] += 1
+            if seen.status == 200 and "task" in seen.parameters:
+                self.answered.add(seen.parameters["task"])
         self.provider.log[:] = [seen for seen in self.provider.log if not seen.status]
 
     def report(self) -> dict[str, Any]:
@@ -77,7 +78,7 @@ async def main(settings: str, *between: str) -> None:
     watched = Watched(json.loads(settings))
     async with watched.provider.running() as origin, asyncio.TaskGroup() as tasks:
         work = [tasks.create_task(watched.read_log())]
-        if between:
+        if len(between) == 3:
             work.append(tasks.create_task(watched.revoke_at_random(*map(float, between))))
         say({"origin": origin})
         while await asyncio.to_thread(sys.stdin.readline):
