@@ -80,7 +80,7 @@ def _parsed(raw: bytes) -> tuple[Any, str]:
 def read_regular(path: StrPath) -> bytes:
     """What a regular file contains, a megabyte at most. Raises `OSError`, or `ValueError` for any other file."""
     refuse_foreign_link(path)
-    handle = os.open(path, os.O_RDONLY | NO_WAIT)
+    handle = os.open(path, NO_WAIT)  # to read it
     with open(handle, "rb") as file:
         mode = os.fstat(handle).st_mode
         if stat.S_ISDIR(mode):

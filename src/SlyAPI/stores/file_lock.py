@@ -193,7 +193,7 @@ def _open(path: StrPath, temporary: bool) -> _Handle:
         try:
             number = os.open(path, os.O_RDWR | NO_WAIT)  # NFS locks only what is open for writing (flock(2))
         except OSError:
-            number = os.open(path, os.O_RDONLY | NO_WAIT)
+            number = os.open(path, NO_WAIT)  # to read it
     handle = os.getpid(), number
     _held.add(handle)
     return handle
