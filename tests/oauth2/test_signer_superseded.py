@@ -466,8 +466,8 @@ async def test_a_client_that_closes_hears_out_the_renewal_of_tokens_that_are_not
     store.saves = 0
     place.gate.set()
     await ending
-    await asyncio.gather(call, return_exceptions=True)
     assert (await store.load("alice"))["refresh_token"] == "refresh-token-2"
+    await asyncio.gather(call, return_exceptions=True)
 
 
 @pytest.mark.parametrize("due_in", [1000.0, -5.0], ids=["good", "due"])

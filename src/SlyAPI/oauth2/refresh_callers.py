@@ -13,7 +13,7 @@ from .held_user import NOT_LOADED, HeldUser
 from .learned import is_new
 from .outcome import Outcome
 from .refresh import Refresh, calling_hook, unsaved_refreshes
-from .uncancellable import LAST_TRY
+from .uncancellable import LAST_TRY, is_cancelled
 
 NONE = Secrets()
 
@@ -36,7 +36,7 @@ async def refresh(held: HeldUser, client: Any, why: str = "due", rejected: Secre
         if held.user is NOT_LOADED:
             await held.load()
         return
-    me, key = asyncio.current_task(), held.key
+    key = held.key
     while True:
         saving = unsaved_refreshes.get(key)
         if saving is not None and saving.done.done():
@@ -57,7 +57,7 @@ async def refresh(held: HeldUser, client: Any, why: str = "due", rejected: Secre
                 held.take(saving.held.user)
             return
         except asyncio.CancelledError:
-            if not done.cancelled() or (me is not None and me.cancelling()):
+            if not done.cancelled() or is_cancelled():
                 raise  # else somebody cancelled the refresh, not us
 
 
