@@ -28,8 +28,8 @@ def as_json(value: Any) -> Any:
 def _as_json(value: Any) -> Any:
     if type(value) in _PLAIN:
         return value
-    if isinstance(value, float) and not isfinite(value):
-        raise ConfigError("NaN and infinity have no form in JSON (RFC 8259 §6).", next_step="Send null or a text.")
+    if type(value) is float:
+        return _finite(value)
     to_json = getattr(value, "to_json", None)
     if callable(to_json):
         return to_json()
@@ -42,6 +42,12 @@ def _as_json(value: Any) -> Any:
     if isinstance(value, Enum):
         return value.value
     return value.isoformat() if isinstance(value, date) else value  # a datetime is a date
+
+
+def _finite(number: float) -> float:
+    if not isfinite(number):
+        raise ConfigError("NaN and infinity have no form in JSON (RFC 8259 §6).", next_step="Send null or a text.")
+    return number
 
 
 def json_name(field: "Field[Any]") -> str:
