@@ -286,6 +286,14 @@ async def test_who_cancels_all_tasks_amid_a_question_waits_for_its_answer(place:
     assert json.loads(path.read_text())["token"] == f"new-token-{questions}"
 
 
+async def waiting_for_the_lock(auth: OAuth2) -> tuple[asyncio.Task[str], asyncio.Task[Any]]:
+    """A call, and the refresh that it has begun, while somebody else holds the user's lock."""
+    calling = asyncio.create_task(signed(auth))
+    await until(lambda: any("Refresh" in repr(task) for task in asyncio.all_tasks()))
+    (refresh,) = [task for task in asyncio.all_tasks() if "Refresh" in repr(task)]
+    return calling, refresh
+
+
 async def test_a_caller_who_is_cancelled_together_with_a_refresh_that_waits_for_its_turn_is_cancelled(
     place: Place,
 ) -> None:
@@ -293,8 +301,7 @@ async def test_a_caller_who_is_cancelled_together_with_a_refresh_that_waits_for_
     await store.user("alice").save(place.user())
     auth = auth_at(place, store.user("alice"))
     async with store.lock("alice"):
-        calling = asyncio.create_task(signed(auth))
-        await until(lambda: any("Refresh" in repr(task) for task in asyncio.all_tasks()))
+        calling, _ = await waiting_for_the_lock(auth)
         cancel_all_but_this()
         await asyncio.wait([calling], timeout=20)
         assert calling.cancelled()
@@ -307,11 +314,9 @@ async def test_a_caller_whose_refresh_alone_is_cancelled_begins_another(place: P
     await store.user("alice").save(place.user())
     auth = auth_at(place, store.user("alice"))
     async with store.lock("alice"):
-        calling = asyncio.create_task(signed(auth))
-        await until(lambda: any("Refresh" in repr(task) for task in asyncio.all_tasks()))
-        (task,) = [task for task in asyncio.all_tasks() if "Refresh" in repr(task)]
-        task.cancel()
-        await asyncio.wait([task])
+        calling, refresh = await waiting_for_the_lock(auth)
+        refresh.cancel()
+        await asyncio.wait([refresh])
     assert await calling == "new-token-1"
     assert len(place.forms) == 1
 

@@ -205,11 +205,10 @@ async def test_tokens_that_were_not_saved_yet_when_their_loop_was_closed_are_sav
         if hook:
             practice.app.on_refresh = lambda user: asyncio.Event().wait()  # type: ignore[assignment,return-value]
         loop = asyncio.new_event_loop()
-        left = loop.create_task(program())
+        calling = loop.create_task(program())
         loop.run_until_complete(refused())
-        loop.run_until_complete(asyncio.sleep(0.01))  # a hook is called then
+        loop.run_until_complete(asyncio.wait([calling], timeout=0.01))  # a hook is called meanwhile
         loop.close()
-        del left
 
     await asyncio.to_thread(old_program)
     store.full, practice.app.on_refresh = False, None

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pyte
 
-from .program import until_it_waits
+from tests.support.program import until_it_waits
 
 _SECONDS = 30.0
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")

@@ -22,7 +22,6 @@ with suppress(ImportError):  # Windows has no fcntl: it refuses to replace a fil
 T = TypeVar("T")
 
 _LONGEST_NOTE = 1 << 16
-# no symbolic link that somebody placed there, and no waiting for the writer of a pipe
 
 
 class Mark(NamedTuple):
@@ -140,7 +139,7 @@ class PartFile:
     def _read_note(self, size: int) -> None:
         """Continues the part if its note is of the same request."""
         with suppress(OSError, ValueError, RecursionError, TypeError, KeyError):
-            with open(os.open(self._note, os.O_RDONLY | NO_LINK), "rb") as file:
+            with open(os.open(self._note, NO_LINK), "rb") as file:
                 note = json.loads(file.read(_LONGEST_NOTE))
             mark = Mark(str(note["validator"]), note["size"])
             sound = mark.size is None or (type(mark.size) is int and size <= mark.size)
