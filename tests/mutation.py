@@ -47,6 +47,8 @@ REFRESH = [
     "tests/oauth2/test_signer_keeps.py",
     "tests/oauth2/test_signer_superseded.py",
     "tests/oauth2/test_signer_shared.py",
+    "tests/oauth2/test_signer_stampede.py",
+    "tests/oauth2/test_for_resource.py",
     "tests/oauth2/test_refused_refresh.py",
     "tests/oauth2/test_remembered.py",
     "tests/oauth2/test_callers_session.py",
