@@ -4,13 +4,15 @@ from __future__ import annotations
 import asyncio
 import errno
 import fcntl
+import itertools
 import json
 import os
 import stat
 import subprocess
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Iterator
 from datetime import UTC, datetime
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -288,6 +290,18 @@ async def test_an_old_temporary_file_is_taken_away_by_the_next_process_that_save
     assert sorted(os.listdir(tmp_path)) == sorted([fresh, others, "bob.json"])  # fresh: someone may be writing it
 
 
+async def test_links_that_look_like_old_temporary_files_keep_none_of_them_alive(tmp_path: Path) -> None:
+    for number in range(10):
+        name = tmp_path / f".alice.json.{number:012x}.tmp"
+        if number % 2:
+            name.symlink_to("nowhere")
+        else:
+            name.write_text("tokens")
+        os.utime(name, (0, 0), follow_symlinks=False)
+    await FileStore(tmp_path).save("bob", VALUE)
+    assert os.listdir(tmp_path) == ["bob.json"]
+
+
 async def test_beside_the_one_file_only_its_own_temporary_files_are_taken_away(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("user.json")
     own, others = ".user.json.0123456789ab.tmp", ".app.json.0123456789ab.tmp"
@@ -304,16 +318,17 @@ async def test_beside_the_one_file_only_its_own_temporary_files_are_taken_away(t
 class Faults:
     """Lets the system's calls of a module fail: the one of a number, or none."""
 
-    NAMES = ("open", "fsync", "replace", "unlink", "stat", "fstat", "fchmod", "fchown", "mkdir", "scandir", "close")
+    FILES = ("open", "close", "fsync", "replace", "unlink", "stat", "lstat", "fstat", "fchmod", "fchown")
+    FOLDERS = ("mkdir", "scandir", "listdir")
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
         self.count, self.failing, self.code = 0, -1, code
-        for name in self.NAMES:
+        for name in self.FILES + self.FOLDERS:
             monkeypatch.setattr(os, name, self.wrapped(name, getattr(os, name)))
 
     def wrapped(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any, **more: Any) -> Any:
-            if os.fspath(str(arguments[0] if arguments else "")).startswith("/proc"):
+            if self.failing < 0 or str(arguments[0] if arguments else "").startswith("/proc"):
                 return real(*arguments, **more)
             self.count += 1
             if self.count == self.failing:
@@ -323,6 +338,15 @@ class Faults:
             return real(*arguments, **more)
 
         return call
+
+    def each(self) -> Iterator[int]:
+        """Lets the first call fail, then the second, and so on, until there is none of that number."""
+        for number in itertools.count(1):
+            self.count, self.failing = 0, number
+            yield number
+            self.failing = -1
+            if self.count < number:
+                return
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EACCES, errno.EMFILE])
@@ -337,11 +361,9 @@ async def test_a_refresh_during_which_any_call_of_the_system_fails_loses_nothing
     api = practice.api(OAuth2(practice.app, entry, clock=practice.clock))
     await api.get_json("/me")  # the connections are there
     faults = Faults(monkeypatch, code)
-    number, broke = 0, True
-    while broke:
-        number += 1
+    for number in faults.each():
         practice.clock.now += 1000
-        faults.count, faults.failing, asked = 0, number, practice.refreshes
+        asked = practice.refreshes
         try:
             await api.get_json("/me")
         except (UnavailableError, CredentialsError, SaveError):
@@ -357,6 +379,31 @@ async def test_a_refresh_during_which_any_call_of_the_system_fails_loses_nothing
     assert number > 8
     left = [path.name for path in practice.folder.rglob("*.tmp")]
     assert len(left) <= 2  # where the very call failed that takes it away
+
+
+async def soon(store: FileStore) -> list[str]:
+    return [name async for page in store.ending("access", inf) for name, _ in page]
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.EACCES, errno.EMFILE])
+@pytest.mark.parametrize("look", [FileStore.names, soon])
+async def test_a_search_of_the_folder_misses_nobody_whatever_call_of_the_system_fails(
+    tmp_path: Path, look: Callable[[FileStore], Awaitable[list[str]]], code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or it says that it failed; and the next one works."""
+    store, names = FileStore(tmp_path), ["alice", "bob"]
+    for name in names:
+        await store.save(name, VALUE)
+    faults = Faults(monkeypatch, code)
+    kinds = set[str]()
+    for _ in faults.each():
+        try:
+            assert sorted(await look(store)) == names
+        except (UnavailableError, CredentialsError) as error:
+            kinds.add(error.kind)
+        faults.failing = -1
+        assert sorted(await look(store)) == names
+    assert kinds == {"configuration" if code == errno.EACCES else "transient"}
 
 
 # What another account left, and what can never be replaced.

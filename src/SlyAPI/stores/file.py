@@ -204,11 +204,12 @@ class FileStore(TokenStore):
         def look() -> list[str]:
             return files_ending(self.folder, token, before, after, lambda file: _user_of(file) is not None, value)
 
+        def page(part: list[str]) -> "Page":
+            return [(_user_of(file) or "", value(file)) for file in part]
+
         files = await asyncio.to_thread(self._listed, look)
         for start in range(0, len(files), PAGE):
-            part = files[start : start + PAGE]
-            values = await asyncio.to_thread(list, map(value, part))
-            yield [(_user_of(file) or "", found) for file, found in zip(part, values, strict=True)]
+            yield await asyncio.to_thread(page, files[start : start + PAGE])
 
     def _listed(self, look: Callable[..., list[str]], *values: str) -> list[str]:
         try:
