@@ -403,6 +403,12 @@ async def test_a_renewal_that_the_provider_refuses_leaves_the_tokens_before_it_t
     await api.close()
 
 
+async def next_try(store: AwayStore) -> None:
+    tried = store.tried
+    while store.tried == tried:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+
+
 async def test_tokens_that_came_as_a_client_closed_have_a_last_try_of_their_own(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -416,13 +422,26 @@ async def test_tokens_that_came_as_a_client_closed_have_a_last_try_of_their_own(
     monkeypatch.setattr(loop, "time", lambda: real() + 5)  # the time of the tokens before them is over
     place.gate.set()
     await call
-    tried = store.tried
-    while store.tried == tried:  # noqa: ASYNC110
-        await asyncio.sleep(0)
+    await next_try(store)
     store.saves = 0
     await closing
     assert (await store.load("alice"))["refresh_token"] == "refresh-token-2"
     await api.close()
+
+
+async def test_a_client_whose_store_stays_away_closes_all_the_same(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop, store = asyncio.get_running_loop(), AwayStore()
+    api = await with_unsaved_tokens(place, store)
+    closing = asyncio.create_task(api.close())
+    await next_try(store)
+    real = loop.time
+    monkeypatch.setattr(loop, "time", lambda: real() + 5)
+    await asyncio.wait([closing], timeout=1)
+    assert closing.done()
+    assert isinstance(auth(api).not_saved, SaveError)
+    store.saves = 0
 
 
 async def test_unsaved_tokens_that_the_api_refuses_are_not_renewed_by_each_call(place: Place) -> None:
