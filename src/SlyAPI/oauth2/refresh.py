@@ -89,7 +89,7 @@ class Refresh:
         self.notifying = False
         """Whether it waits for a hook now."""
         self.done = Outcome()
-        self.callers, self.turns = 0, asyncio.Lock()
+        self.turns = asyncio.Lock()
         """Its callers go on one after the other, so that later calls find the connections of earlier ones."""
         held.own().refreshes.append(self)
         self.task = self.loop.create_task(self._run())
