@@ -86,6 +86,7 @@ TESTS_OF = {
         "tests/oauth2/test_for_resource.py",
         "tests/oauth2/test_profile.py",
         "tests/oauth2/test_grant_again.py",
+        "tests/oauth2/test_signer_superseded.py",
     ],
     "oauth2/refresh": REFRESH,
     "oauth2/refresh_callers": REFRESH,
