@@ -594,7 +594,7 @@ ASKS: dict[str, Callable[[web.Request, int], web.Response]] = {
 async def test_however_a_resource_asks_a_person_is_not_asked_without_end(
     serve: Serve, tmp_path: Path, asks: str, grants: str, says: str
 ) -> None:
-    number, consents = 0, list[str]()
+    number, consents, shown = 0, list[str](), list[str]()
 
     async def answer(request: web.Request) -> web.StreamResponse:
         nonlocal number
@@ -611,6 +611,7 @@ async def test_however_a_resource_asks_a_person_is_not_asked_without_end(
                 scope = {"scope": consents[-1]} if grants == "what is asked for" else {"scope": "none"}
                 return web.json_response({"access_token": f"t{number}", "token_type": "Bearer", **scope})
             case "/mcp":
+                shown.append(request.headers.get("Authorization", ""))
                 return ASKS[asks](request, number)
         return web.json_response({}, status=404)
 
@@ -625,8 +626,10 @@ async def test_however_a_resource_asks_a_person_is_not_asked_without_end(
     async with WebAPI(auth) as api:
         api.base_url = origin
         for _ in range(20):
+            shown.clear()
             with pytest.raises(SlyError):
                 await api.get_json("/mcp")
+            assert len(shown) == len(set(shown))  # a call is not sent again without anything new
     assert 1 <= len(consents) <= 5
 
 
