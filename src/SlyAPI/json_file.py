@@ -80,12 +80,9 @@ def _parsed(raw: bytes) -> tuple[Any, str]:
 def read_regular(path: StrPath) -> bytes:
     """What a regular file contains, a megabyte at most. Raises `OSError`, or `ValueError` for any other file."""
     refuse_foreign_link(path)
-    handle = os.open(path, NO_WAIT)  # to read it
-    with open(handle, "rb") as file:
-        mode = os.fstat(handle).st_mode
-        if stat.S_ISDIR(mode):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        if not stat.S_ISREG(mode):
+    # by an opener, whose handle `open` closes where it refuses a folder
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | NO_WAIT)) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise ValueError(_NOT_REGULAR)
         raw = file.read(_LARGEST)
         if file.read(1):
