@@ -162,6 +162,7 @@ class Refresh:
         held = self.held
         if await self._stored_is_good():
             return None
+        self._raise_known_error()
         if held.rare.entry is not None and (held.user.refresh_token or held.source.begins_anew(held.user)):
             with store_errors(held):
                 await held.rare.entry.check_writable()  # the reply may be the only copy of a rotated token
@@ -183,13 +184,15 @@ class Refresh:
         await self._load()
         if self.known is None and rare.entry is not None and not rare.in_file and held.source.needs_grant:
             raise missing(rare.entry.store, rare.entry.name)  # signed out, maybe on another machine
-        if held.user.token not in self.rejected and not held.is_due():
-            return True
+        return held.user.token not in self.rejected and not held.is_due()
+
+    def _raise_known_error(self) -> None:
+        """Raises what the token endpoint would answer again, if that is known."""
+        held = self.held
         error = known_error(self.key, held.user.refresh_token, self.loop.time())
         # a login may help where a refresh cannot
         if error is not None and not (error.kind != "transient" and held.source.begins_anew(held.user)):
             raise error
-        return False
 
     async def _load(self) -> None:
         self.known = await self.held.load()
@@ -361,6 +364,7 @@ class Refresh:
 
     async def _renew_again(self, again: Outcome, before: OAuth2User) -> OAuth2User:
         try:
+            self._raise_known_error()
             renewed = await self._request()
             if renewed is None:
                 again.end(asyncio.CancelledError())  # its caller begins another refresh, in a lock of its own
