@@ -162,11 +162,13 @@ class Refresh:
         held = self.held
         if await self._stored_is_good():
             return None
-        self._raise_known_error()
-        if held.rare.entry is not None and (held.user.refresh_token or held.source.begins_anew(held.user)):
-            with store_errors(held):
-                await held.rare.entry.check_writable()  # the reply may be the only copy of a rotated token
-        renewed = self._left_unsaved() or await self._request()
+        renewed = self._left_unsaved()
+        if renewed is None:
+            self._raise_known_error()
+            if held.rare.entry is not None and (held.user.refresh_token or held.source.begins_anew(held.user)):
+                with store_errors(held):
+                    await held.rare.entry.check_writable()  # the reply may be the only copy of a rotated token
+            renewed = await self._request()
         if renewed is None:
             return None
         saved = await self._save(renewed)
@@ -199,10 +201,14 @@ class Refresh:
         self.known_mark = self.held.rare.stored
 
     def _left_unsaved(self) -> OAuth2User | None:
-        """New tokens that a refresh in an event loop that ended could not save; None if they are due again."""
+        """New tokens that a refresh in an event loop that ended could not save; None if they are due again.
+
+        They stay known until newer ones are saved: the next request may fail, and another object have the next try.
+        """
         free_closed_loops()  # one may have been closed while we waited for the lock
-        held, (mark, left) = self.held, _left.pop(self.key, (None, None))
+        held, (mark, left) = self.held, _left.get(self.key, (None, None))
         if left is None or mark != held.rare.stored:
+            _left.pop(self.key, None)
             return None
         held.take(left)
         return None if held.is_due() or left.token in self.rejected else left
@@ -284,6 +290,7 @@ class Refresh:
             self.unsaved.add(mark_of(renewed))
             self._report_not_saved(saved)
             return Saved.NOT_YET
+        _left.pop(self.key, None)
         return saved
 
     async def _replace(self, entry: StoredUser, renewed: OAuth2User) -> Saved:
