@@ -44,9 +44,10 @@ class uncancellable:
 
     async def __aexit__(self, *_: object) -> None:
         place = os.getpid(), self._task.get_loop()
-        _at_work[place].discard(self._task)
-        if not _at_work[place]:
-            del _at_work[place]
+        tasks = _at_work.get(place, set())  # none where `free_closed_loops` ends it
+        tasks.discard(self._task)
+        if not tasks:
+            _at_work.pop(place, None)
         if self.ending:
             raise asyncio.CancelledError
 
@@ -111,7 +112,8 @@ def free_closed_loops() -> None:
         for task in _at_work.pop(place, set()):
             coroutine = task.get_coro()
             if inspect.iscoroutine(coroutine):
-                with suppress(RuntimeError, KeyError):  # what it holds of the loop cannot be given back
+                # of the program that it belongs to, or since what it holds of the loop cannot be given back
+                with suppress(Exception, asyncio.CancelledError):
                     coroutine.close()
 
 
