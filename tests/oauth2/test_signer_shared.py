@@ -6,6 +6,7 @@ import gc
 import json
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from contextlib import ExitStack, asynccontextmanager, nullcontext, suppress
+from datetime import UTC, datetime
 from threading import Barrier, Event
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from SlyAPI import OAuth2, OAuth2User, SlyError
 from SlyAPI.errors import GrantEndedError, SaveError
 from SlyAPI.stores import FileStore, MemoryStore, user_file
-from tests.support.other_process import Spawn, spawning
+from tests.support.other_process import PLACES, Spawn, entry_of, spawning
 
 if TYPE_CHECKING:
     from tests.conftest import Practice, Practise
@@ -275,6 +276,47 @@ async def test_if_the_grant_of_tokens_that_a_closed_loop_left_has_ended_that_is_
             await asyncio.to_thread(asyncio.run, program())
     assert practice.refreshes == 3
     gc.collect()
+
+
+@pytest.fixture
+async def spawn() -> AsyncGenerator[Spawn, None]:
+    async with spawning() as start:
+        yield start
+
+
+EXITING = """
+app = OAuth2App.from_json_file(sys.argv[3])
+async def main():
+    calling = asyncio.ensure_future(OAuth2(app, entry).refresh_now())
+    say("asking")
+    await told()
+    return calling
+calling = asyncio.new_event_loop().run_until_complete(main())
+assert not calling.done()
+"""
+"""Ends during a refresh, with an event loop that was never closed."""
+
+
+@pytest.mark.parametrize("kind", PLACES)
+@pytest.mark.filterwarnings("ignore")
+async def test_a_program_that_exits_amid_a_refresh_saves_what_came_of_it(
+    practise: Practise, spawn: Spawn, kind: str
+) -> None:
+    """Python has ended the worker threads by then, in which stores write their files."""
+    practice = await practise(delay_after_rotation=0.3)
+    entry = entry_of(kind, practice.folder / PLACES[kind])
+    granted = await practice.grant()
+    granted.expires_at = datetime.fromtimestamp(0, UTC)
+    await entry.save(granted)
+    (app := practice.folder / "app.json").write_text(json.dumps(practice.app.to_dict()))
+    other = await spawn(EXITING, kind, practice.folder / PLACES[kind], app)
+    await other.hears("asking")
+    await asked(practice, 1)
+    other.tell()
+    assert await other.ends() == 0
+    saved = await entry.load()
+    assert practice.refreshes == 1
+    assert saved.refresh_token != granted.refresh_token
 
 
 class SlowToRelease(MemoryStore):
@@ -554,12 +596,6 @@ async def forked(practice: Practice, spawn: Spawn, program: str) -> list[str]:
     stored = OAuth2User.from_json_file(place)
     assert said == [f"done {stored.token}"] * 2
     return said
-
-
-@pytest.fixture
-async def spawn() -> AsyncGenerator[Spawn, None]:
-    async with spawning() as start:
-        yield start
 
 
 async def test_parent_and_forked_child_share_one_refresh(practice: Practice, spawn: Spawn) -> None:

@@ -9,12 +9,14 @@ import atexit
 import inspect
 import math
 import os
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import Context
-from typing import Any, Self, TypeVar
+from typing import Any, ParamSpec, Self, TypeVar
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 LAST_TRY = 5.0
 """Seconds that a save or a hook has left when its program ends."""
@@ -124,4 +126,17 @@ def _finish_all() -> None:
         if process == os.getpid() and not loop.is_running() and not loop.is_closed():
             for task in tasks:
                 task.cancel()
+            loop.set_default_executor(_InPlace())
             loop.run_until_complete(asyncio.wait(set(tasks)))
+
+
+class _InPlace(ThreadPoolExecutor):
+    """Runs a function where it is submitted: Python has ended its worker threads before it calls `_finish_all`."""
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
+        future = Future[T]()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except BaseException as error:
+            future.set_exception(error)
+        return future
