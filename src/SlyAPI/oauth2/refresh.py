@@ -91,12 +91,13 @@ class Refresh:
         self.done = Outcome()
         self.callers, self.turns = 0, asyncio.Lock()
         """Its callers go on one after the other, so that later calls find the connections of earlier ones."""
+        self.steps = uncancellable()
         held.own().refreshes.append(self)
         self.task = self.loop.create_task(self._run())
         self.task.add_done_callback(self._ended)
 
     async def _run(self) -> None:
-        async with uncancellable() as self.steps:
+        async with self.steps:
             try:
                 await self._refresh()
             except (SlyError, asyncio.CancelledError) as error:

@@ -34,12 +34,14 @@ class uncancellable:
     ending = False
     """Whether the surrounding task was cancelled."""
 
+    def __init__(self) -> None:
+        self.hurry = asyncio.Event()
+        """While it is set, each `pause` is short; set by a cancel too, to end the one that is under way."""
+
     async def __aenter__(self) -> Self:
         free_closed_loops()
         task = asyncio.current_task()
         assert task is not None
-        self.hurry = asyncio.Event()
-        """While it is set, each `pause` is short; set by a cancel too, to end the one that is under way."""
         self._task = task
         _at_work.setdefault((os.getpid(), task.get_loop()), set()).add(task)
         return self
