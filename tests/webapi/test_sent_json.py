@@ -163,3 +163,15 @@ async def test_a_value_that_contains_itself_is_an_error_before_anything_is_sent(
     with pytest.raises(ConfigError, match="contains itself"):
         await api.post("/", json=value)
     assert server.seen == []
+
+
+@pytest.mark.parametrize("compress", [False, True], ids=["plain", "packed"])
+async def test_an_integer_that_python_does_not_write_is_an_error_before_anything_is_sent(
+    serve: Serve, compress: bool
+) -> None:
+    server = await serve()
+    api = WebAPI(Auth.none())
+    api.base_url = server.origin
+    with pytest.raises(ConfigError):
+        await api.put("/", json=[10**5000], compress=compress)
+    assert server.seen == []
