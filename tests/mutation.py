@@ -56,6 +56,7 @@ REFRESH = [
     "tests/oauth2/test_login.py",
     "tests/oauth2/test_keep_fresh.py",
     "tests/web/test_events.py",
+    "tests/security/test_secrets_of_own_stores.py",
     "tests/simulation/test_orders.py",
     "tests/simulation/test_found.py",
 ]

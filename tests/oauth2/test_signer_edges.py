@@ -4,6 +4,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -294,16 +295,26 @@ async def waiting_for_the_lock(auth: OAuth2) -> tuple[asyncio.Task[str], asyncio
     return calling, refresh
 
 
-async def test_a_caller_who_is_cancelled_together_with_a_refresh_that_waits_for_its_turn_is_cancelled(
-    place: Place,
+def cancel_together(calling: asyncio.Task[Any], refresh: asyncio.Task[Any]) -> None:
+    cancel_all_but_this()
+
+
+def cancel_the_caller_next(calling: asyncio.Task[Any], refresh: asyncio.Task[Any]) -> None:
+    refresh.add_done_callback(lambda _: calling.cancel())
+    refresh.cancel()
+
+
+@pytest.mark.parametrize("cancel", [cancel_together, cancel_the_caller_next])
+async def test_a_caller_that_is_cancelled_with_a_refresh_that_waits_for_its_turn_is_cancelled(
+    place: Place, cancel: Callable[[asyncio.Task[Any], asyncio.Task[Any]], None]
 ) -> None:
     store = MemoryStore()
     await store.user("alice").save(place.user())
     auth = auth_at(place, store.user("alice"))
     async with store.lock("alice"):
-        calling, _ = await waiting_for_the_lock(auth)
-        cancel_all_but_this()
-        await asyncio.wait([calling], timeout=20)
+        calling, refresh = await waiting_for_the_lock(auth)
+        cancel(calling, refresh)
+        await asyncio.wait([calling], timeout=5)
         assert calling.cancelled()
     await auth.wait_for_refresh()
     assert place.forms == []

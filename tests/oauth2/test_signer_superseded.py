@@ -264,11 +264,15 @@ class AwayStore(MemoryStore):
 
     saves = loads = tried = 0
 
+    def __init__(self, error: SaveError | None = None) -> None:
+        super().__init__()
+        self._error = error
+
     async def save(self, name: str, value: dict[str, Any]) -> None:
         self.tried += 1
         if self.saves:
             self.saves -= 1
-            raise SaveError("The store is away.", kind="transient")
+            raise self._error or SaveError("The store is away.", kind="transient")
         await super().save(name, value)
 
     async def load(self, name: str) -> dict[str, Any]:
@@ -276,6 +280,32 @@ class AwayStore(MemoryStore):
             self.loads -= 1
             raise NetworkError("The store is away.")
         return await super().load(name)
+
+
+async def next_try(store: AwayStore) -> None:
+    tried = store.tried
+    while store.tried == tried:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+
+
+async def settled() -> None:
+    """Everything that needs no time has happened."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def time_passes(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Moves the event loop's time on by so many seconds."""
+    loop = asyncio.get_running_loop()
+    real, ahead = loop.time, 0.0
+
+    def move_on(seconds: float) -> None:
+        nonlocal ahead
+        ahead += seconds
+
+    monkeypatch.setattr(loop, "time", lambda: real() + ahead)
+    return move_on
 
 
 async def with_unsaved_tokens(place: Place, store: AwayStore) -> WebAPI:
@@ -422,24 +452,62 @@ async def test_a_refusal_is_remembered_while_new_tokens_cannot_be_saved(place: P
 
 
 async def test_tokens_that_came_as_a_client_closed_have_a_last_try_of_their_own(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+    place: Place, time_passes: Callable[[float], None]
 ) -> None:
-    loop, store = asyncio.get_running_loop(), AwayStore()
+    store = AwayStore()
     api = await with_unsaved_tokens(place, store)
     place.clock.now += 1000
     closing = asyncio.create_task(auth(api).wait_for_refresh())
     await asyncio.sleep(0)
     call = await paused_call(place, place.api(store.user("alice")))
-    real = loop.time
-    monkeypatch.setattr(loop, "time", lambda: real() + 5)  # the time of the tokens before them is over
+    time_passes(5)  # that of the tokens before them is over
     place.gate.set()
     await call
-    tried = store.tried
-    while store.tried == tried:  # noqa: ASYNC110
-        await asyncio.sleep(0)
+    await next_try(store)
     store.saves = 0
     await closing
     assert (await store.load("alice"))["refresh_token"] == "refresh-token-2"
+    await api.close()
+
+
+async def test_a_client_whose_store_stays_away_closes_all_the_same(
+    place: Place, time_passes: Callable[[float], None]
+) -> None:
+    store = AwayStore()
+    api = await with_unsaved_tokens(place, store)
+    closing = asyncio.create_task(api.close())
+    await next_try(store)
+    time_passes(5)
+    await asyncio.wait([closing], timeout=1)
+    assert closing.done()
+    assert isinstance(auth(api).not_saved, SaveError)
+    store.saves = 0
+    time_passes(1)
+    await next_try(store)
+
+
+async def test_a_store_that_refuses_is_tried_often_only_while_a_client_closes(
+    place: Place, time_passes: Callable[[float], None]
+) -> None:
+    store = AwayStore(SaveError("The disk is full."))
+    api = await with_unsaved_tokens(place, store)
+
+    async def tries(seconds: int) -> int:
+        before = store.tried
+        for _ in range(seconds):
+            time_passes(1)
+            await settled()
+        return store.tried - before
+
+    while await tries(10):
+        pass
+    closing = asyncio.create_task(auth(api).wait_for_refresh())
+    await settled()
+    assert await tries(4) == 4
+    await tries(2)
+    assert closing.done()
+    assert await tries(10) == 0
+    store.saves = 0
     await api.close()
 
 

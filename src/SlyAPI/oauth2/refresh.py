@@ -89,7 +89,7 @@ class Refresh:
         self.notifying = False
         """Whether it waits for a hook now."""
         self.done = Outcome()
-        self.callers, self.turns = 0, asyncio.Lock()
+        self.turns = asyncio.Lock()
         """Its callers go on one after the other, so that later calls find the connections of earlier ones."""
         self.steps = uncancellable()
         held.own().refreshes.append(self)

@@ -46,13 +46,11 @@ async def refresh(held: HeldUser, client: Any, why: str = "due", rejected: Secre
         again = _renewed_again(saving)
         joined = saving if saving is not None and again is not None else _in_flight(held)
         joined = joined or Refresh(held, key, client, why, rejected)
-        joined.callers += 1
         done = again or joined.done
         try:
             await done.wait()
-            if joined.callers > 1:
-                async with joined.turns:
-                    await asyncio.sleep(0)
+            async with joined.turns:
+                await asyncio.sleep(0)
             if saving is not None and joined is saving:  # else `held` has newer tokens
                 held.take(saving.held.user)
             return
@@ -113,7 +111,8 @@ async def _wait_for_outcomes(held: HeldUser) -> bool:
     waited = False
     while waiting := [outcome for one in _of_loop(held) for outcome in one.awaited()]:
         waited = True
-        await waiting[0].ended()
+        for outcome in waiting:
+            await outcome.ended()
     return waited
 
 
