@@ -41,9 +41,7 @@ def read_json_file(path: StrPath, *, made_with: str = "", is_client: bool = Fals
     this account read it (kind `configuration`).
     """
     try:
-        raw = read_regular(path)
-        if is_client:
-            refuse_planted_file(path)
+        raw = read_regular(path, is_client=is_client)
     except FileNotFoundError:
         import shlex  # shell prompts run `show`, which reads files by this module
 
@@ -77,16 +75,21 @@ def _parsed(raw: bytes) -> tuple[Any, str]:
         return None, "is empty" if empty else "is not JSON, or only half of it"
 
 
-def read_regular(path: StrPath) -> bytes:
-    """What a regular file contains, a megabyte at most. Raises `OSError`, or `ValueError` for any other file."""
+def read_regular(path: StrPath, *, is_client: bool = False) -> bytes:
+    """What a regular file contains, a megabyte at most. Raises `OSError`, or `ValueError` for any other file.
+
+    Also for a client's file that `refuse_planted_file` refuses.
+    """
     refuse_foreign_link(path)
-    handle = os.open(path, NO_WAIT)  # to read it
-    with open(handle, "rb") as file:
-        mode = os.fstat(handle).st_mode
-        if stat.S_ISDIR(mode):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        if not stat.S_ISREG(mode):
+    if is_client:
+        path = os.path.realpath(path)
+    # by an opener, whose handle `open` closes where it refuses a folder
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | NO_WAIT)) as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
             raise ValueError(_NOT_REGULAR)
+        if is_client:  # by the owner of what is read: the name may be another file's by now
+            _refuse_planted(os.fspath(path), status.st_uid)
         raw = file.read(_LARGEST)
         if file.read(1):
             raise ValueError("is larger than 1 MiB, too large for a credentials file")
@@ -243,14 +246,19 @@ def refuse_planted_file(path: StrPath) -> None:
     That account may read what is written into it (CWE-377).
     """
     with suppress(OSError):
-        owner = os.stat(path).st_uid
-        if is_foreign(owner):
-            from pathlib import Path  # shell prompts run `show`
+        _refuse_planted(os.path.realpath(path), os.stat(path).st_uid)
 
-            folders = map(os.stat, Path(os.path.realpath(path)).parents)
-            lent_by = next((folder for folder in folders if folder.st_uid != owner), None)
-            if lent_by is not None and lent_by.st_mode & stat.S_IWOTH:
-                raise ValueError(_PLANTED)
+
+def _refuse_planted(real_path: str, owner: int) -> None:
+    if not is_foreign(owner):
+        return
+    from pathlib import Path  # shell prompts run `show`
+
+    with suppress(OSError):
+        folders = map(os.lstat, Path(real_path).parents)  # a link among them came later
+        lent_by = next((folder for folder in folders if folder.st_uid != owner), None)
+        if lent_by is not None and lent_by.st_mode & stat.S_IWOTH:
+            raise ValueError(_PLANTED)
 
 
 def is_shared(folder: str) -> bool:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -651,3 +652,35 @@ async def test_a_client_that_closes_gives_its_login_up_and_its_callers_hear_so(p
         ended = await asyncio.gather(*calls, return_exceptions=True)
     assert [type(end) for end in ended] == [LoginEndedError] * 2
     assert len(asked) == 1
+
+
+@pytest.mark.parametrize("turns", range(4))
+async def test_a_client_closes_at_any_turn_of_a_call_that_begins_while_another_loop_logs_in(
+    practise: Practise, turns: int
+) -> None:
+    practice, asked, over = await resource(practise), Event(), Event()
+
+    class Nobody(Person):
+        async def __call__(self, url: str) -> str:
+            asked.set()
+            await asyncio.to_thread(over.wait)
+            return "http://localhost/"
+
+    auth = signer(practice, Nobody())
+
+    async def logs_in() -> None:
+        async with api_of(practice, auth) as api:
+            with suppress(SlyError):
+                await api.get_json("/notes")
+
+    other = asyncio.create_task(asyncio.to_thread(asyncio.run, logs_in()))
+    await asyncio.to_thread(asked.wait)
+    calling = asyncio.create_task(auth.refresh_now())
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    try:
+        await auth.wait_for_refresh()
+    finally:
+        over.set()
+    ended, _ = await asyncio.gather(calling, other, return_exceptions=True)
+    assert isinstance(ended, SlyError)

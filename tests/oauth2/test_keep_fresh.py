@@ -19,7 +19,7 @@ import SlyAPI
 import SlyAPI.errors
 import SlyAPI.stores
 from SlyAPI import OAuth2, OAuth2App, OAuth2User, keep_fresh
-from SlyAPI.errors import ConfigError, GrantEndedError, NetworkError, SlyError, TokenError
+from SlyAPI.errors import ConfigError, GrantEndedError, NetworkError, SlyError, TokenError, UnavailableError
 from SlyAPI.stores import FileStore, MemoryStore, StoredUser, TokenStore
 from SlyAPI.web import Method, Request
 from tests.simulation.stores import Shelf, make_store
@@ -381,7 +381,7 @@ def test_at_the_end_of_the_block_a_request_under_way_is_finished_and_saved(users
     run(main())
 
 
-@pytest.mark.parametrize("ends_after", [0.25, 1.0, 4.0])
+@pytest.mark.parametrize("ends_after", [0.25, 1.0, 4.0, 8.0, 60.0])
 def test_the_end_of_the_block_waits_for_the_save_of_tokens_that_the_store_refuses_for_a_moment(
     ends_after: float,
 ) -> None:
@@ -402,6 +402,26 @@ def test_the_end_of_the_block_waits_for_the_save_of_tokens_that_the_store_refuse
         async with keep_fresh(store, app_of(provider), at_once=AT_ONCE, clock=clock):
             await asyncio.sleep(ends_after)
         assert [(await store.load(name))["token"] for name in ("u0", "u1")] == ["u0-1", "u1-1"]
+
+    run(main())
+
+
+@pytest.mark.parametrize("error", [OSError, UnavailableError], ids=lambda kind: kind.__name__)
+def test_the_end_of_the_block_waits_for_a_request_though_the_list_of_users_broke_off(error: type[Exception]) -> None:
+    class BreakingOff(MemoryStore):
+        async def each_name(self) -> AsyncGenerator[str, None]:
+            for name in await self.names():
+                yield name
+            raise error("The list is incomplete.")
+
+    async def main() -> None:
+        store, provider = BreakingOff(), Provider(takes=20.0)
+        await fill(store, 2, lambda _: clock() + 10)
+        async with keep_fresh(store, app_of(provider), at_once=AT_ONCE, clock=clock):
+            await asyncio.sleep(5)
+            assert provider.inside == 2
+        assert [(await store.load(name))["token"] for name in ("u0", "u1")] == ["u0-1", "u1-1"]
+        assert len(asyncio.all_tasks()) == 1
 
     run(main())
 

@@ -6,7 +6,9 @@ import base64
 import copy
 import json
 import pickle
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -150,18 +152,31 @@ UNUSABLE: list[dict[str, Any]] = [
     {"access_token": ["new-token-1"]},
     {"token_type": "mac"},
 ]
+TWICE: list[dict[str, Any]] = [{"access_token": "another"}, {"token_type": "mac"}, {"id_token": "another"}]
+"""Members that the reply has once more, with another value."""
 
 
-@pytest.mark.parametrize("reply", UNUSABLE, ids=str)
+def repeating(place: Place, more: dict[str, Any]) -> web.Response:
+    usual = place.tokens(1, id_token="one").text or ""
+    return web.Response(text=f"{usual[:-1]}, {json.dumps(more)[1:]}", content_type="application/json")
+
+
+ODD: dict[str, Callable[[Place], web.Response]] = {
+    **{str(reply): partial(Place.tokens, number=1, **reply) for reply in UNUSABLE},
+    **{f"twice: {more}": partial(repeating, more=more) for more in TWICE},
+}
+
+
+@pytest.mark.parametrize("reply", ODD)
 @pytest.mark.parametrize("due_in", [-1.0, 5.0], ids=["expired", "due"])
 async def test_a_reply_without_a_usable_access_token_costs_no_grant(
-    place: Place, reply: dict[str, Any], due_in: float
+    place: Place, reply: str, due_in: float
 ) -> None:
     """The refresh token that was sent is used up."""
     store = MemoryStore()
     await store.user("alice").save(place.user(due_in))
     api = place.api(store.user("alice"), leeway=60.0)
-    place.answers = [lambda: place.tokens(1, **reply)]
+    place.answers = [lambda: ODD[reply](place)]
     if due_in > 0:
         await api.get_json("/")
         place.clock.now += 4.8  # due, and still valid
@@ -183,6 +198,31 @@ async def test_a_reply_with_no_new_refresh_token_either_leaves_the_old_one(place
     store = MemoryStore()
     await store.user("alice").save(place.user())
     place.answers = [lambda: place.tokens(1, access_token=None, refresh_token="two\nlines")]
+    with pytest.raises(BadReplyError):
+        await place.api(store.user("alice")).get_json("/")
+    assert (await store.user("alice").load()).refresh_token == REFRESH
+
+
+@pytest.mark.parametrize("reply", ["good", *ODD])
+async def test_nothing_is_kept_of_a_reply_for_another_account(place: Place, reply: str) -> None:
+    def for_another() -> web.Response:
+        response = ODD[reply](place) if reply != "good" else place.tokens(1)
+        response.text = f'{{"sub": "mallory", {(response.text or "")[1:]}'
+        return response
+
+    store, user = MemoryStore(), place.user()
+    user.extra = {"sub": "alice"}
+    await store.user("alice").save(user)
+    place.answers = [for_another]
+    with pytest.raises(IdentityError):
+        await place.api(store.user("alice")).get_json("/")
+    assert (await store.user("alice").load()).refresh_token == REFRESH
+
+
+async def test_of_two_new_refresh_tokens_neither_is_kept(place: Place) -> None:
+    store = MemoryStore()
+    await store.user("alice").save(place.user())
+    place.answers = [lambda: repeating(place, {"refresh_token": "another"})]
     with pytest.raises(BadReplyError):
         await place.api(store.user("alice")).get_json("/")
     assert (await store.user("alice").load()).refresh_token == REFRESH

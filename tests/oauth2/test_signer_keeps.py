@@ -3,13 +3,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
-from SlyAPI import OAuth2, OAuth2User
+from SlyAPI import GrantEndedError, OAuth2, OAuth2User
+from SlyAPI.errors import SaveError
 from SlyAPI.stores import MemoryStore
-from tests.support.refreshing import REFRESH, Place
+from tests.support.refreshing import INVALID_GRANT, REFRESH, Place
 
 
 async def test_whatever_a_store_of_ones_own_raises_the_rotated_tokens_stay_in_use(
@@ -62,6 +65,50 @@ async def test_a_hook_that_keeps_the_tokens_is_heard_out_when_the_client_closes(
     await asyncio.wait([call])
     await api.close()
     assert kept == ["new-token-1"]
+
+
+class HardToRelease(MemoryStore):
+    """A store whose lock is released by an error, as where the connection to its server is lost."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self.error = error
+
+    @asynccontextmanager
+    async def lock(self, name: str) -> AsyncGenerator[None, None]:
+        async with super().lock(name):
+            yield
+            raise self.error
+
+
+LOST = pytest.mark.parametrize(
+    "error", [OSError("lost"), SaveError("lost"), asyncio.CancelledError()], ids=lambda error: type(error).__name__
+)
+
+
+@LOST
+async def test_a_lock_that_cannot_be_released_costs_neither_the_new_tokens_nor_their_hook(
+    place: Place, error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    heard: list[str] = []
+    store = HardToRelease(error)
+    await store.user("alice").save(place.user(1000))
+    auth = place.api(store.user("alice"), on_refresh=lambda user: heard.append(user.token)).auth
+    assert isinstance(auth, OAuth2)
+    assert (await auth.refresh_now()).token == "new-token-1"
+    assert heard == ["new-token-1"]
+    place.clock.now += 50
+    assert not auth.due
+    assert "could not be released" in caplog.text
+
+
+@LOST
+async def test_a_lock_that_cannot_be_released_hides_no_refusal(place: Place, error: BaseException) -> None:
+    store = HardToRelease(error)
+    await store.user("alice").save(place.user())
+    place.answers = [INVALID_GRANT]
+    with pytest.raises(GrantEndedError):
+        await place.api(store.user("alice")).get_json("/")
 
 
 async def test_a_signal_handler_that_cancels_all_tasks_costs_no_rotated_token(place: Place) -> None:

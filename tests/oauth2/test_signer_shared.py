@@ -4,8 +4,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
-from collections.abc import AsyncGenerator, Coroutine, Generator
-from contextlib import ExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from contextlib import ExitStack, asynccontextmanager, nullcontext, suppress
+from datetime import UTC, datetime
 from threading import Barrier, Event
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +14,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from SlyAPI import OAuth2, OAuth2User
-from SlyAPI.errors import SaveError
+from SlyAPI import OAuth2, OAuth2User, SlyError
+from SlyAPI.errors import GrantEndedError, SaveError
 from SlyAPI.stores import FileStore, MemoryStore, user_file
-from tests.support.other_process import Spawn, spawning
+from tests.support.other_process import PLACES, Spawn, entry_of, spawning
 
 if TYPE_CHECKING:
     from tests.conftest import Practice, Practise
@@ -95,9 +96,13 @@ def stack() -> Generator[ExitStack, None, None]:
 
 
 class Refusing(MemoryStore):
-    """A store that takes no new tokens while its disk is full."""
+    """A store that takes no new tokens while its disk is full, and says beforehand that it is read-only."""
 
-    full, refused = False, 0
+    full, refused, read_only = False, 0, False
+
+    async def check_writable(self, name: str) -> None:
+        if self.read_only:
+            raise SaveError("The disk is read-only.", kind="configuration")
 
     async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any]) -> None:
         if self.full:
@@ -182,6 +187,20 @@ async def test_tokens_that_a_loop_could_not_save_before_its_end_are_saved_by_the
     assert store.refused
 
 
+def closed_by_hand(store: Refusing, program: Coroutine[Any, Any, Any]) -> None:
+    """Runs a program until the store has refused its new tokens; then its event loop is closed."""
+
+    async def refused() -> None:
+        while not store.refused:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+
+    loop = asyncio.new_event_loop()
+    calling = loop.create_task(program)
+    loop.run_until_complete(refused())
+    loop.run_until_complete(asyncio.wait([calling], timeout=0.01))  # a hook is called meanwhile
+    loop.close()
+
+
 @pytest.mark.parametrize("hook", [False, True], ids=["no hook", "a hook that waits"])
 @pytest.mark.parametrize("kind", [Refusing, Hanging])
 @pytest.mark.filterwarnings("ignore")  # asyncio complains of such programs, and rightly
@@ -197,18 +216,10 @@ async def test_tokens_that_were_not_saved_yet_when_their_loop_was_closed_are_sav
     def program() -> Coroutine[Any, Any, Any]:
         return call(practice, OAuth2(practice.app, store.user("robin"), clock=practice.clock))
 
-    async def refused() -> None:
-        while not store.refused:  # noqa: ASYNC110
-            await asyncio.sleep(0.001)
-
     def old_program() -> None:
         if hook:
             practice.app.on_refresh = lambda user: asyncio.Event().wait()  # type: ignore[assignment,return-value]
-        loop = asyncio.new_event_loop()
-        calling = loop.create_task(program())
-        loop.run_until_complete(refused())
-        loop.run_until_complete(asyncio.wait([calling], timeout=0.01))  # a hook is called meanwhile
-        loop.close()
+        closed_by_hand(store, program())
 
     await asyncio.to_thread(old_program)
     store.full, practice.app.on_refresh = False, None
@@ -216,6 +227,96 @@ async def test_tokens_that_were_not_saved_yet_when_their_loop_was_closed_are_sav
         await asyncio.to_thread(asyncio.run, program())
     assert (practice.refreshes, practice.provider.reuses) == (1, 0)
     gc.collect()  # what such a program left is complained of here, not in the next test
+
+
+async def left_unsaved(practice: Practice) -> tuple[Refusing, Callable[[], Coroutine[Any, Any, Any]]]:
+    """A store with the spent tokens of a user whose new ones a closed loop left in memory, and that user's program."""
+    store = Refusing()
+    for name in ("robin", "kim"):
+        await store.user(name).save(await practice.grant())
+    practice.clock.now += 1000
+
+    def program(name: str = "robin") -> Coroutine[Any, Any, Any]:
+        return call(practice, OAuth2(practice.app, store.user(name), clock=practice.clock))
+
+    store.full = True
+    await asyncio.to_thread(closed_by_hand, store, program())
+    store.full = False
+    await asyncio.to_thread(asyncio.run, program("kim"))  # any refresh finds what closed loops left
+    return store, program
+
+
+@pytest.mark.parametrize("due", [False, True], ids=["good", "due"])
+@pytest.mark.parametrize("obstacle", ["the provider is away", "the store is read-only"])
+@pytest.mark.filterwarnings("ignore")
+async def test_tokens_that_a_closed_loop_left_are_lost_by_no_failure_of_the_next_one(
+    practice: Practice, obstacle: str, due: bool
+) -> None:
+    """Good ones serve its call; due ones are sent by the try after it, which has another object again."""
+    store, program = await left_unsaved(practice)
+    practice.clock.now += 1000 * due
+    token_uri, store.read_only = practice.app.token_uri, obstacle == "the store is read-only"
+    if not store.read_only:
+        practice.app.token_uri = "http://127.0.0.1:1/token"
+    with pytest.raises(SlyError) if due else nullcontext():
+        await asyncio.to_thread(asyncio.run, program())
+    practice.app.token_uri, store.read_only = token_uri, False
+    await asyncio.to_thread(asyncio.run, program())
+    assert (practice.refreshes, practice.provider.reuses) == (2 + due, 0)
+    gc.collect()
+
+
+@pytest.mark.filterwarnings("ignore")
+async def test_if_the_grant_of_tokens_that_a_closed_loop_left_has_ended_that_is_asked_once(practice: Practice) -> None:
+    _, program = await left_unsaved(practice)
+    practice.provider.end_all_grants()
+    practice.clock.now += 1000
+    for _ in range(3):
+        with pytest.raises(GrantEndedError):
+            await asyncio.to_thread(asyncio.run, program())
+    assert practice.refreshes == 3
+    gc.collect()
+
+
+@pytest.fixture
+async def spawn() -> AsyncGenerator[Spawn, None]:
+    async with spawning() as start:
+        yield start
+
+
+EXITING = """
+app = OAuth2App.from_json_file(sys.argv[3])
+async def main():
+    calling = asyncio.ensure_future(OAuth2(app, entry).refresh_now())
+    say("asking")
+    await told()
+    return calling
+calling = asyncio.new_event_loop().run_until_complete(main())
+assert not calling.done()
+"""
+"""Ends during a refresh, with an event loop that was never closed."""
+
+
+@pytest.mark.parametrize("kind", PLACES)
+@pytest.mark.filterwarnings("ignore")
+async def test_a_program_that_exits_amid_a_refresh_saves_what_came_of_it(
+    practise: Practise, spawn: Spawn, kind: str
+) -> None:
+    """Python has ended the worker threads by then, in which stores write their files."""
+    practice = await practise(delay_after_rotation=0.3)
+    entry = entry_of(kind, practice.folder / PLACES[kind])
+    granted = await practice.grant()
+    granted.expires_at = datetime.fromtimestamp(0, UTC)
+    await entry.save(granted)
+    (app := practice.folder / "app.json").write_text(json.dumps(practice.app.to_dict()))
+    other = await spawn(EXITING, kind, practice.folder / PLACES[kind], app)
+    await other.hears("asking")
+    await asked(practice, 1)
+    other.tell()
+    assert await other.ends() == 0
+    saved = await entry.load()
+    assert practice.refreshes == 1
+    assert saved.refresh_token != granted.refresh_token
 
 
 class SlowToRelease(MemoryStore):
@@ -497,12 +598,6 @@ async def forked(practice: Practice, spawn: Spawn, program: str) -> list[str]:
     return said
 
 
-@pytest.fixture
-async def spawn() -> AsyncGenerator[Spawn, None]:
-    async with spawning() as start:
-        yield start
-
-
 async def test_parent_and_forked_child_share_one_refresh(practice: Practice, spawn: Spawn) -> None:
     program = """
 child = os.fork()
@@ -537,7 +632,7 @@ async def test_a_child_does_not_go_back_to_what_its_parent_could_not_save_at_the
     practice: Practice, spawn: Spawn
 ) -> None:
     program = """
-from SlyAPI.errors import SaveError
+from SlyAPI.errors import GrantEndedError, SaveError
 
 class Refusing(FileStore):
     full, refused = True, 0

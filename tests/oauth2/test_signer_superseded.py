@@ -26,7 +26,7 @@ from SlyAPI.errors import (
     UnavailableError,
 )
 from SlyAPI.stores import EncryptedStore, FileStore, MemoryStore, SqliteStore, TokenStore
-from tests.support.refreshing import INVALID_GRANT, OLD, REFRESH, Place, status
+from tests.support.refreshing import INVALID_GRANT, OLD, REFRESH, Answer, Place, status
 
 OLD_KEY, NEW_KEY = EncryptedStore.new_key(), EncryptedStore.new_key()
 
@@ -430,6 +430,24 @@ async def test_a_renewal_that_the_provider_refuses_leaves_the_tokens_before_it_t
     store.saves = 0
     await auth(api).wait_for_refresh()
     assert (await store.load("alice"))["refresh_token"] == "refresh-token-1"
+    await api.close()
+
+
+def slow_down() -> web.Response:
+    return web.json_response({"error": "slow_down"}, status=429, headers={"Retry-After": "60"})
+
+
+@pytest.mark.parametrize("refusal", [INVALID_GRANT, slow_down], ids=["the grant has ended", "Retry-After"])
+async def test_a_refusal_is_remembered_while_new_tokens_cannot_be_saved(place: Place, refusal: Answer) -> None:
+    store = AwayStore()
+    api = await with_unsaved_tokens(place, store)
+    place.clock.now += 1000
+    place.answers = [refusal] * 9
+    for one in (api, place.api(store.user("alice")), api):
+        with pytest.raises(TokenError):
+            await one.get_json("/")
+    assert len(place.forms) == 2
+    store.saves = 0
     await api.close()
 
 

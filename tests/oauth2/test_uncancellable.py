@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 
 import pytest
 
@@ -94,3 +95,27 @@ async def test_an_error_of_the_step_is_the_blocks_unless_it_was_cancelled() -> N
     with pytest.raises(ValueError):
         async with uncancellable() as steps:
             await steps.finish(step())
+
+
+@pytest.mark.parametrize("error", [ValueError, OSError, asyncio.CancelledError])
+@pytest.mark.filterwarnings("ignore")  # asyncio complains of such programs, and rightly
+def test_the_blocks_of_a_closed_loop_end_whatever_their_program_raises(error: type[BaseException]) -> None:
+    async def program() -> None:
+        try:
+            async with uncancellable() as steps:
+                await steps.finish(asyncio.Event().wait())
+        finally:
+            raise error
+
+    async def another() -> int:
+        async with uncancellable() as steps:
+            return await steps.finish(asyncio.sleep(0, 1))
+
+    loop = asyncio.new_event_loop()
+    left = loop.create_task(program())
+    loop.run_until_complete(asyncio.sleep(0.01))
+    loop.close()
+    assert asyncio.run(another()) == 1
+    assert not left.done()
+    del left
+    gc.collect()  # what such a program left is complained of here, not in the next test

@@ -95,6 +95,15 @@ def odd_file(kind: str, path: Path) -> Iterator[None]:
             os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))  # lets go who waits for a writer
 
 
+def opened(folder: Path) -> list[str]:
+    """What this process has open in a folder, where the system lists that."""
+    found: list[str] = []
+    for handle in Path("/proc/self/fd").glob("*"):
+        with suppress(OSError):
+            found.append(os.readlink(handle))
+    return [name for name in found if name.startswith(f"{folder}{os.sep}")]
+
+
 @pytest.mark.parametrize("kind", ["a pipe", "a device", "a folder", "a socket"])
 @pytest.mark.parametrize("reader", READERS)
 def test_what_is_not_a_regular_file_is_refused_at_once(
@@ -117,4 +126,5 @@ def test_what_is_not_a_regular_file_is_refused_at_once(
         reading.start()
         reading.join(PATIENCE)
         assert ended, "it waits"
+        assert not opened(tmp_path), "it stays open"
     assert isinstance(ended[0], SlyError)

@@ -232,3 +232,35 @@ def test_a_client_file_that_another_account_could_leave_there_is_refused(
     os.chown(path, STRANGER, STRANGER)
     with as_account(account), pytest.raises(CredentialsError, match="another account") if not taken else nullcontext():
         read(path)
+
+
+@pytest.mark.parametrize("account", [0, PERSON], ids=["root", "a person"])
+@pytest.mark.parametrize("swapped", ["the file", "its folder"])
+def test_a_client_file_is_refused_by_who_owns_what_was_read(
+    swapped: str, account: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As soon as its file is open, the stranger puts a link to somebody else's file, or folder, in its place."""
+    shared, right = shared_folder(tmp_path, 0o1777), tmp_path / "right"
+    for folder in (right, shared / "next"):
+        folder.mkdir()
+        (folder / "app.json").write_text(json.dumps(CLIENT))
+        (folder / "app.json").chmod(0o644)
+    for part in (shared / "next", shared / "next" / "app.json"):
+        os.chown(part, STRANGER, STRANGER)
+    path = shared / "next" / "app.json"
+    real = os.open
+
+    def opened(name: Any, *more: Any, **named: Any) -> int:
+        handle = real(name, *more, **named)
+        if os.path.basename(name) == "app.json":
+            os.seteuid(0)
+            place, target = (path, right / "app.json") if swapped == "the file" else (path.parent, right)
+            place.rename(shared / "before")
+            place.symlink_to(target)
+            os.lchown(place, STRANGER, STRANGER)
+            os.seteuid(account)
+        return handle
+
+    monkeypatch.setattr(os, "open", opened)
+    with as_account(account), pytest.raises(CredentialsError, match="another account"):
+        OAuth2App.from_json_file(path)

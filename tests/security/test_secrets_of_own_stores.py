@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -17,7 +17,7 @@ from SlyAPI.stores import EncryptedStore, MemoryStore, TokenStore
 from SlyAPI.web import Method, Request
 from tests.support.echoing_server import SHAPES, echoing
 from tests.support.secret_holders import GOOD, app_at, expired
-from tests.support.secret_search import KEPT, shows_nothing
+from tests.support.secret_search import ACCESS, KEPT, shows_nothing
 
 
 class DriverError(Exception):
@@ -25,7 +25,12 @@ class DriverError(Exception):
 
 
 KINDS = [DriverError, OSError, KeyError, ExceptionGroup, asyncio.CancelledError]
-MOMENTS = ["load", "loaded", "replace", "replaced", "lock", "unlock", "check_writable"]
+MOMENTS = ["load", "loaded", "replace", "replaced", "lock", "unlock", "check_writable", "delete", "deleted"]
+CALLS: dict[str, Callable[[OAuth2, str], Awaitable[Any]]] = {
+    "sign": lambda auth, origin: auth.sign(None, Request(Method.GET, origin)),
+    "refresh_now": lambda auth, origin: auth.refresh_now(),
+    "revoke": lambda auth, origin: auth.revoke(),
+}
 
 
 class Telling(MemoryStore):
@@ -60,20 +65,27 @@ class Telling(MemoryStore):
     async def check_writable(self, name: str) -> None:
         self.tell("check_writable", name, dict(await super().load(name)))
 
+    async def delete(self, name: str) -> None:
+        value = dict(await super().load(name))
+        self.tell("delete", name, value)
+        await super().delete(name)
+        self.tell("deleted", name, value)
+
     @asynccontextmanager
     async def lock(self, name: str) -> AsyncGenerator[None, None]:
         self.tell("lock", name, dict(await super().load(name)))
         async with super().lock(name):
             yield
-            self.tell("unlock", name, dict(await super().load(name)))
+            self.tell("unlock", name, ACCESS)
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("reply", ["good", "described"])
 @pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "encrypted"])
+@pytest.mark.parametrize("call", CALLS)
 async def test_no_error_of_an_own_store_is_shown(
-    moment: str, kind: type[BaseException], reply: str, encrypted: bool
+    call: str, moment: str, kind: type[BaseException], reply: str, encrypted: bool
 ) -> None:
     for number in (1, 2):
         async with echoing((lambda sent: GOOD) if reply == "good" else SHAPES[reply]) as server:
@@ -82,8 +94,8 @@ async def test_no_error_of_an_own_store_is_shown(
             await outer.user("alice").save(expired())
             store.full = True
             auth = OAuth2(app_at(server.origin), outer.user("alice"))
+            auth.app.revoke_uri = f"{server.origin}/revoke"
 
             for _ in range(2):
-                signing = auth.sign(None, Request(Method.GET, server.origin))
-                error = await shows_nothing(signing, auth, store, kept=KEPT)
+                error = await shows_nothing(CALLS[call](auth, server.origin), auth, store, kept=KEPT)
                 assert error is None or isinstance(error, SlyError | asyncio.CancelledError)

@@ -283,9 +283,11 @@ class Calls:
     # --- beside `os` ---
 
     def open_file(self, file: Any, mode: str = "r", *more: Any, **options: Any) -> Any:
-        """`open`: of a handle of ours, or whatever the system has."""
+        """`open`: of a handle of ours, of a name by an opener, or whatever the system has."""
         if isinstance(file, int) and file >= FIRST_HANDLE:
             return _File(self, file)
+        if _simulated(file):
+            return _File(self, options["opener"](file, real_os.O_RDONLY))
         number = str(file).removeprefix("/proc/self/fdinfo/")
         if number.isdigit() and int(number) >= FIRST_HANDLE:  # proc(5): which mount an open file is on
             mounted = self.disk.file_is_mounted and self.disk.handles[int(number)].path == FILE

@@ -118,6 +118,9 @@ class VirtualLoop(_Loop):  # type: ignore[misc]
         """A thread's work is one step, which the universe schedules."""
         return self.world.universe.gate(self.world, "thread", {"disk": True}, lambda: func(*args)).future
 
+    def set_default_executor(self, executor: Any) -> None:
+        """Has no effect: no world has threads."""
+
     def run_until_complete(self, future: Any) -> Any:
         """For what runs a loop while it closes it (`loop.close` of a program that called no `asyncio.run`)."""
         if self.running:

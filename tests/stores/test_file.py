@@ -247,6 +247,16 @@ async def test_what_is_saved_is_loaded_with_all_else_that_it_says(tmp_path: Path
     assert os.listdir(tmp_path) == ["user.json"]
 
 
+@given(st.text(), st.sampled_from(["\0", "\ud800", "\udbff\udfff", "\udc00", "\udfff"]), st.text())
+@pytest.mark.parametrize("make", [FileStore, SqliteStore, user_file], ids=lambda make: make.__name__)
+def test_text_that_no_path_can_be_is_refused_at_once(
+    make: Callable[[str], Any], before: str, odd: str, after: str
+) -> None:
+    """The system's functions would raise a ValueError at the first call."""
+    with pytest.raises(ConfigError, match="is not a path"):
+        make(before + odd + after)
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{", "\0", '{"id": "i", "secret": "very-secret", "auth_uri": "a"}'])
 async def test_a_file_that_is_no_user_is_named_and_not_quoted(tmp_path: Path, text: str) -> None:
     (tmp_path / "user.json").write_text(text)

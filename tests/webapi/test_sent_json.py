@@ -106,17 +106,51 @@ async def test_objects_go_out_wherever_they_are(serve: Serve, where: str, compre
         assert server.last.json == nest(sent)
 
 
+class Float(float):
+    """As numpy's."""
+
+
+class Limit(Enum):
+    NONE = math.nan
+    MOST = math.inf
+    LEAST = -math.inf
+
+
+class Gauge:
+    def __init__(self, value: float) -> None:
+        self.value = value
+
+    def to_json(self) -> list[float]:
+        return [self.value]
+
+
+@dataclass
+class Measured:
+    value: float
+
+
+NUMBERS: dict[str, Callable[[float], Any]] = {
+    "a number": lambda number: number,
+    "a number of a subclass": Float,
+    "a key": lambda number: {number: 1},
+    "a member of an Enum": lambda number: next(limit for limit in Limit if str(limit.value) == str(number)),
+    "a dataclass": Measured,
+    "an object with to_json": Gauge,
+}
+
+
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("kind", NUMBERS)
 @pytest.mark.parametrize("where", NESTED)
 async def test_a_number_that_json_does_not_have_is_an_error_before_anything_is_sent(
-    serve: Serve, where: str, number: float
+    serve: Serve, where: str, kind: str, number: float
 ) -> None:
     """`json.dumps` writes `NaN`, which few servers read."""
     server = await serve()
     api = WebAPI(Auth.none())
     api.base_url = server.origin
     with pytest.raises(ConfigError, match="NaN and infinity"):
-        await api.post("/", json=NESTED[where](number))
+        await api.post("/", json=NESTED[where](NUMBERS[kind](number)))
     assert server.seen == []
 
 
@@ -128,4 +162,16 @@ async def test_a_value_that_contains_itself_is_an_error_before_anything_is_sent(
     api.base_url = server.origin
     with pytest.raises(ConfigError, match="contains itself"):
         await api.post("/", json=value)
+    assert server.seen == []
+
+
+@pytest.mark.parametrize("compress", [False, True], ids=["plain", "packed"])
+async def test_an_integer_that_python_does_not_write_is_an_error_before_anything_is_sent(
+    serve: Serve, compress: bool
+) -> None:
+    server = await serve()
+    api = WebAPI(Auth.none())
+    api.base_url = server.origin
+    with pytest.raises(ConfigError):
+        await api.put("/", json=[10**5000], compress=compress)
     assert server.seen == []

@@ -99,6 +99,8 @@ class KeepFresh:
         self._not_before = 0.0
         """When the provider may be asked again, in the event loop's time."""
         self._task: asyncio.Task[None] | None = None
+        self._renewing: set[HeldUser] = set()
+        """Those whose refresh may not have ended; its new tokens may still have to be saved."""
 
     def __repr__(self) -> str:
         return f"keep_fresh({self._store!r}, {self._source.app!r})"
@@ -115,6 +117,7 @@ class KeepFresh:
             self._task.cancel()
             async with uncancellable() as steps:
                 await steps.finish(asyncio.wait([self._task]))
+                await steps.finish(_all_refreshed(self._renewing))
 
     # --- which program renews ---
 
@@ -160,8 +163,7 @@ class KeepFresh:
 
     async def _renew_due(self, end: float) -> None:
         """Renews the users who are due now, until `end` in the event loop's time."""
-        now, slots = asyncio.get_running_loop().time, asyncio.Semaphore(self._at_once)
-        tasks, interrupted = dict[asyncio.Task[None], HeldUser](), list[HeldUser]()
+        now, slots, tasks = asyncio.get_running_loop().time, asyncio.Semaphore(self._at_once), set[asyncio.Task[None]]()
         self._forget_old()
         here = self._now()
         try:
@@ -172,22 +174,15 @@ class KeepFresh:
                     await slots.acquire()
                     if max(now(), self._not_before) >= end or self._not_before > now():
                         break
-                    held = self._held(entry, user)
-                    task = asyncio.create_task(self._renew(held, entry, user, slots))
-                    tasks[task] = held
-                    task.add_done_callback(tasks.__delitem__)
-            while tasks:
-                await asyncio.wait([*tasks])
+                    task = asyncio.create_task(self._renew(entry, user, slots))
+                    tasks.add(task)
+                    task.add_done_callback(tasks.discard)
         except asyncio.CancelledError:
-            interrupted = [*tasks.values()]
             for task in tasks:
                 task.cancel()
             raise
         finally:
-            while tasks:
-                await asyncio.wait([*tasks])
-            # a task that was cancelled as it waited for a save waits no longer
-            await asyncio.gather(*map(wait_for_refresh, interrupted))
+            await asyncio.gather(*tasks, return_exceptions=True)  # which a cancel cancels, and waits for
 
     def _now(self) -> float:
         """Epoch seconds by the provider's clock, as the ends of tokens are."""
@@ -202,20 +197,19 @@ class KeepFresh:
         return mine and self._now() >= renewal_time(name, end, self._ahead)
 
     def _forget_old(self) -> None:
-        """Forgets users whose time is over, and those that `users_ending` no longer gives."""
+        """Forgets users whose time is over, those that `users_ending` no longer gives, and those who are saved now."""
         time, oldest = asyncio.get_running_loop().time(), self._now() - self._behind
         self._left_alone = {
             name: (end, until) for name, (end, until) in self._left_alone.items() if until > time and end > oldest
         }
+        self._renewing = {held for held in self._renewing if held.rare.refreshes}
 
     # --- one user ---
 
-    def _held(self, entry: StoredUser, user: OAuth2User) -> HeldUser:
+    async def _renew(self, entry: StoredUser, user: OAuth2User, slots: asyncio.Semaphore) -> None:
         held = HeldUser(self._source, user, self._clock)
         held.own().entry, held.rare.stored = entry, mark_of(user)
-        return held
-
-    async def _renew(self, held: HeldUser, entry: StoredUser, user: OAuth2User, slots: asyncio.Semaphore) -> None:
+        self._renewing.add(held)
         try:
             # with the token as refused, so that one that is stored by now, and is another, is taken over
             await refresh(held, None, "ahead of need", Secrets((user.token,)))
@@ -227,6 +221,8 @@ class KeepFresh:
         finally:
             await wait_for_refresh(held)
             slots.release()
+            if not held.rare.refreshes:
+                self._renewing.discard(held)
 
     def _note_renewed(self, name: str, user: OAuth2User) -> None:
         self.renewed += 1
@@ -267,6 +263,10 @@ class KeepFresh:
             asyncio.get_running_loop().call_exception_handler(
                 {"message": "on_error of keep_fresh failed; the renewal goes on", "exception": failure}
             )
+
+
+async def _all_refreshed(users: set[HeldUser]) -> None:
+    await asyncio.gather(*map(wait_for_refresh, users))
 
 
 def _end(user: OAuth2User) -> float:

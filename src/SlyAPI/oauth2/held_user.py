@@ -3,6 +3,7 @@
 The rule: only a change in the store since we last read or wrote it is another program's doing, and is taken over.
 """
 
+import asyncio
 import math
 import time
 from collections.abc import Callable, Generator, Hashable
@@ -29,6 +30,7 @@ from ..web.secret_values import SecretJson, Secrets
 from .app import OnRefresh
 from .client import check_leeway
 from .token_source import TokenSource
+from .uncancellable import is_cancelled
 
 if TYPE_CHECKING:
     from .jose import SigningKey
@@ -184,7 +186,10 @@ class HeldUser:
 
 
 class Locked:
-    """The user's lock, while its block runs. Raises `UnavailableError` for a lock that fails in a way of its own."""
+    """The user's lock, while its block runs. Raises `UnavailableError` for a lock that fails in a way of its own.
+
+    One that cannot be released is logged: what was done in it is done, and an error of the block is the one to raise.
+    """
 
     def __init__(self, held: HeldUser) -> None:
         self._held = held
@@ -195,8 +200,15 @@ class Locked:
             await self._lock.__aenter__()
 
     async def __aexit__(self, kind: Any, error: Any, traceback: Any) -> bool | None:
-        with store_errors(self._held):
+        try:
             return await self._lock.__aexit__(kind, error, traceback)
+        except (Exception, asyncio.CancelledError) as raised:
+            problem = unavailable(self._held, raised) if raised is not error else None
+        if is_cancelled():  # whatever the store made of that
+            raise asyncio.CancelledError
+        if problem is not None:
+            log.warning("The user's lock could not be released: %s", problem)
+        return False
 
 
 @contextmanager

@@ -91,12 +91,13 @@ class Refresh:
         self.done = Outcome()
         self.turns = asyncio.Lock()
         """Its callers go on one after the other, so that later calls find the connections of earlier ones."""
+        self.steps = uncancellable()
         held.own().refreshes.append(self)
         self.task = self.loop.create_task(self._run())
         self.task.add_done_callback(self._ended)
 
     async def _run(self) -> None:
-        async with uncancellable() as self.steps:
+        async with self.steps:
             try:
                 await self._refresh()
             except (SlyError, asyncio.CancelledError) as error:
@@ -162,10 +163,13 @@ class Refresh:
         held = self.held
         if await self._stored_is_good():
             return None
-        if held.rare.entry is not None and (held.user.refresh_token or held.source.begins_anew(held.user)):
-            with store_errors(held):
-                await held.rare.entry.check_writable()  # the reply may be the only copy of a rotated token
-        renewed = self._left_unsaved() or await self._request()
+        renewed = self._left_unsaved()
+        if renewed is None:
+            self._raise_known_error()
+            if held.rare.entry is not None and (held.user.refresh_token or held.source.begins_anew(held.user)):
+                with store_errors(held):
+                    await held.rare.entry.check_writable()  # the reply may be the only copy of a rotated token
+            renewed = await self._request()
         if renewed is None:
             return None
         saved = await self._save(renewed)
@@ -183,23 +187,29 @@ class Refresh:
         await self._load()
         if self.known is None and rare.entry is not None and not rare.in_file and held.source.needs_grant:
             raise missing(rare.entry.store, rare.entry.name)  # signed out, maybe on another machine
-        if held.user.token not in self.rejected and not held.is_due():
-            return True
+        return held.user.token not in self.rejected and not held.is_due()
+
+    def _raise_known_error(self) -> None:
+        """Raises what the token endpoint would answer again, if that is known."""
+        held = self.held
         error = known_error(self.key, held.user.refresh_token, self.loop.time())
         # a login may help where a refresh cannot
         if error is not None and not (error.kind != "transient" and held.source.begins_anew(held.user)):
             raise error
-        return False
 
     async def _load(self) -> None:
         self.known = await self.held.load()
         self.known_mark = self.held.rare.stored
 
     def _left_unsaved(self) -> OAuth2User | None:
-        """New tokens that a refresh in an event loop that ended could not save; None if they are due again."""
+        """New tokens that a refresh in an event loop that ended could not save; None if they are due again.
+
+        They stay known until newer ones are saved: the next request may fail, and another object have the next try.
+        """
         free_closed_loops()  # one may have been closed while we waited for the lock
-        held, (mark, left) = self.held, _left.pop(self.key, (None, None))
+        held, (mark, left) = self.held, _left.get(self.key, (None, None))
         if left is None or mark != held.rare.stored:
+            _left.pop(self.key, None)
             return None
         held.take(left)
         return None if held.is_due() or left.token in self.rejected else left
@@ -281,6 +291,7 @@ class Refresh:
             self.unsaved.add(mark_of(renewed))
             self._report_not_saved(saved)
             return Saved.NOT_YET
+        _left.pop(self.key, None)
         return saved
 
     async def _replace(self, entry: StoredUser, renewed: OAuth2User) -> Saved:
@@ -361,6 +372,7 @@ class Refresh:
 
     async def _renew_again(self, again: Outcome, before: OAuth2User) -> OAuth2User:
         try:
+            self._raise_known_error()
             renewed = await self._request()
             if renewed is None:
                 again.end(asyncio.CancelledError())  # its caller begins another refresh, in a lock of its own

@@ -20,7 +20,7 @@ from ..web.messages import Request
 from ..web.secret_values import Secrets
 from .app import OAuth2App, OnRefresh
 from .grant_again import first_grant
-from .held_user import NOT_LOADED, HeldUser, mark_of
+from .held_user import NOT_LOADED, HeldUser, Locked, mark_of, store_errors
 from .learned import forget_new
 from .refresh_callers import refresh, renew_refused, wait_for_refresh
 from .token_source import RefreshTokenSource, TokenSource
@@ -149,6 +149,7 @@ class Signer(Auth):
         """Whether the next call refreshes the user's token first."""
         return self._held.is_due()
 
+    @clean_traceback
     async def refresh_now(self, client: Any = None) -> OAuth2User:
         """The user with tokens newer than those held now, due or not. Raises as `sign` does."""
         held = self._held
@@ -157,15 +158,16 @@ class Signer(Auth):
         await refresh(held, client, "asked for", Secrets((held.user.token,)))
         return held.user
 
+    @clean_traceback
     async def revoke(self, client: Any = None) -> None:
         """Ends the grant at the provider (RFC 7009), then forgets the user in the store or file, not a newer login.
 
         In this order, so that what fails midway can be done again. No process refreshes meanwhile. Raises
-        what `OAuth2App.revoke` raises, after which nothing was forgotten, and `SaveError`.
+        what `OAuth2App.revoke` raises, after which nothing was forgotten, `SaveError` and `UnavailableError`.
         """
         held = self._held
         await self.wait_for_refresh()
-        async with held.lock():
+        async with Locked(held):
             await held.load()
             if held.user is NOT_LOADED:
                 return  # a machine that has no token yet
@@ -174,7 +176,8 @@ class Signer(Auth):
             if held.rare.entry is not None:
                 await held.load()
                 if held.rare.stored == revoked:  # else somebody has logged in meanwhile
-                    await held.rare.entry.delete()
+                    with store_errors(held):
+                        await held.rare.entry.delete()
 
 
 class OAuth2(Signer):

@@ -71,8 +71,7 @@ def read_token_reply(
         raise refusal(reply, answer or {}, _name(reply), refreshing=previous is not None, secrets=secrets)
     if answer is None:
         raise _unreadable(reply)
-    if twice := _repeated_member(reply):
-        raise BadReplyError(f"{_name(reply)} sent two different values of {twice}.", next_step=_CHECK_ADDRESS)
+    twice = _repeated_member(reply)
     try:
         user = OAuth2User.from_token_answer(
             answer,
@@ -82,10 +81,12 @@ def read_token_reply(
             refresh_life_unit=refresh_life_unit,
             dpop_key=dpop_key,
         )
+        if twice:
+            raise BadReplyError(f"it has two different values of {twice}.")
     except BadReplyError as error:
         error.args = (f"{_name(reply)} answered HTTP {reply.status}, but {masked(str(error.args[0]), secrets)}",)
         error.next_step = error.next_step or _CHECK_ADDRESS
-        if previous is not None:
+        if previous is not None and twice != "refresh_token":
             error._kept = _with_refresh_token(previous, answer, now, refresh_life_unit)
         raise
     tokens = (*secrets, user.token, user.refresh_token or "")

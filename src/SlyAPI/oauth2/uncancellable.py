@@ -9,12 +9,14 @@ import atexit
 import inspect
 import math
 import os
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import Context
-from typing import Any, Self, TypeVar
+from typing import Any, ParamSpec, Self, TypeVar
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 LAST_TRY = 5.0
 """Seconds that a save or a hook has left when its program ends."""
@@ -32,21 +34,24 @@ class uncancellable:
     ending = False
     """Whether the surrounding task was cancelled."""
 
+    def __init__(self) -> None:
+        self.hurry = asyncio.Event()
+        """While it is set, each `pause` is short; set by a cancel too, to end the one that is under way."""
+
     async def __aenter__(self) -> Self:
         free_closed_loops()
         task = asyncio.current_task()
         assert task is not None
-        self.hurry = asyncio.Event()
-        """While it is set, each `pause` is short; set by a cancel too, to end the one that is under way."""
         self._task = task
         _at_work.setdefault((os.getpid(), task.get_loop()), set()).add(task)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         place = os.getpid(), self._task.get_loop()
-        _at_work[place].discard(self._task)
-        if not _at_work[place]:
-            del _at_work[place]
+        tasks = _at_work.get(place, set())  # none where `free_closed_loops` ends it
+        tasks.discard(self._task)
+        if not tasks:
+            _at_work.pop(place, None)
         if self.ending:
             raise asyncio.CancelledError
 
@@ -111,7 +116,8 @@ def free_closed_loops() -> None:
         for task in _at_work.pop(place, set()):
             coroutine = task.get_coro()
             if inspect.iscoroutine(coroutine):
-                with suppress(RuntimeError, KeyError):  # what it holds of the loop cannot be given back
+                # of the program that it belongs to, or since what it holds of the loop cannot be given back
+                with suppress(Exception, asyncio.CancelledError):
                     coroutine.close()
 
 
@@ -122,4 +128,17 @@ def _finish_all() -> None:
         if process == os.getpid() and not loop.is_running() and not loop.is_closed():
             for task in tasks:
                 task.cancel()
+            loop.set_default_executor(_InPlace())
             loop.run_until_complete(asyncio.wait(set(tasks)))
+
+
+class _InPlace(ThreadPoolExecutor):
+    """Runs a function where it is submitted: Python has ended its worker threads before it calls `_finish_all`."""
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
+        future = Future[T]()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except BaseException as error:
+            future.set_exception(error)
+        return future

@@ -20,7 +20,7 @@ from ..errors import (
     clean_traceback,
     printable,
 )
-from ..json_file import StrPath
+from ..json_file import StrPath, display_path
 from ..tokens.user import OAuth2User
 from ..web.secret_values import SecretJson
 
@@ -211,7 +211,16 @@ def entry_of(user: object) -> StoredUser:
 
 
 def lasting_path(path: StrPath) -> str:
-    """The absolute path, which stays valid if the program changes its working directory, as a daemon does."""
+    """The absolute path, which stays valid if the program changes its working directory, as a daemon does.
+
+    Raises `ConfigError` for text that no file's path can be: with a NUL, or with half a character.
+    """
+    try:
+        possible = b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:
+        possible = False
+    if not possible:
+        raise ConfigError(f"{display_path(path)} is not a path.", next_step="Give the path of a file or folder.")
     try:
         return os.path.abspath(path)
     except OSError:  # the working directory was deleted; opening the file reports it

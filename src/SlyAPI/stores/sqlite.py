@@ -56,8 +56,6 @@ class SqliteStore(TokenStore):
     def __init__(self, path: StrPath) -> None:
         self.path = lasting_path(path)
         self._file = SqliteFile(self.path)
-        if "\0" in self.path or any("\ud800" <= char <= "\udbff" for char in self.path):
-            raise ConfigError(f"{display_path(self.path)} is not a path.", next_step="Give the path of a file.")
 
     def __repr__(self) -> str:
         return f"SqliteStore({display_path(self.path)!r})"

@@ -158,6 +158,9 @@ class OAuth2User:
         `dpop_key`: the key of the request's proof, to which the token must be bound.
         Raises `BadReplyError`, `IdentityError` for a refresh that names another account.
         """
+        subject = previous.subject if previous is not None else None
+        if subject is not None and answer.get("sub", subject) != subject:  # first: nothing of such a reply is kept
+            raise IdentityError("The refreshed token is of another account than the one before (sub).")
         fields = answer_fields(answer, now, refresh_life_unit, bound=dpop_key is not None)
         if dpop_key is not None:
             fields["dpop_key"] = dpop_key
@@ -171,8 +174,6 @@ class OAuth2User:
                 return cls(**fields, scopes=requested or [])
             differs = requested is not None and set(requested) != set(granted)
             return cls(**fields, scopes=granted, requested_scopes=requested if differs else None)
-        if previous.subject is not None and answer.get("sub", previous.subject) != previous.subject:
-            raise IdentityError("The refreshed token is of another account than the one before (sub).")
         if fields["refresh_token"] in (None, "", previous.refresh_token):
             fields["refresh_token"] = previous.refresh_token
             fields["refresh_expires_at"] = fields["refresh_expires_at"] or previous.refresh_expires_at

@@ -139,7 +139,7 @@ class PartFile:
     def _read_note(self, size: int) -> None:
         """Continues the part if its note is of the same request."""
         with suppress(OSError, ValueError, RecursionError, TypeError, KeyError):
-            with open(os.open(self._note, NO_LINK), "rb") as file:
+            with open(self._note, "rb", opener=lambda name, flags: os.open(name, flags | NO_LINK)) as file:
                 note = json.loads(file.read(_LONGEST_NOTE))
             mark = Mark(str(note["validator"]), note["size"])
             sound = mark.size is None or (type(mark.size) is int and size <= mark.size)

@@ -32,7 +32,7 @@ def _as_json(value: Any) -> Any:
         return _finite(value)
     to_json = getattr(value, "to_json", None)
     if callable(to_json):
-        return to_json()
+        return _as_json(to_json())
     if isinstance(value, list | tuple | Set):
         return [_as_json(member) for member in value]
     if isinstance(value, Mapping):
@@ -40,7 +40,9 @@ def _as_json(value: Any) -> Any:
     if is_dataclass_instance(value):
         return {json_name(field): _as_json(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Enum):
-        return value.value
+        return _as_json(value.value)
+    if isinstance(value, float):  # numpy's, for one
+        return _finite(value)
     return value.isoformat() if isinstance(value, date) else value  # a datetime is a date
 
 

@@ -300,7 +300,11 @@ class Verbs:
 
 
 def _compressed_json(request: Request, headers: Headers) -> Request:
-    body = body_of(json.dumps(request.data), kind="application/json").gzipped()
+    try:
+        text = json.dumps(request.data)
+    except ValueError as error:  # an integer of thousands of digits
+        raise ConfigError(f"{request.name}: the JSON cannot be written ({type(error).__name__}).") from None
+    body = body_of(text, kind="application/json").gzipped()
     return replace(request, headers=body.headers(headers), data=body, data_is_json=False)
 
 
