@@ -632,7 +632,7 @@ async def test_a_child_does_not_go_back_to_what_its_parent_could_not_save_at_the
     practice: Practice, spawn: Spawn
 ) -> None:
     program = """
-from SlyAPI.errors import GrantEndedError, SaveError
+from SlyAPI.errors import SaveError
 
 class Refusing(FileStore):
     full, refused = True, 0

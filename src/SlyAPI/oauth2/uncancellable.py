@@ -96,7 +96,7 @@ async def _noting_end(work: Coroutine[Any, Any, T], ended: "asyncio.Future[None]
     try:
         return await work
     finally:
-        if not ended.done():
+        if not ended.done() and not ended.get_loop().is_closed():  # else nobody waits
             ended.set_result(None)
 
 
