@@ -19,7 +19,7 @@ import SlyAPI
 import SlyAPI.errors
 import SlyAPI.stores
 from SlyAPI import OAuth2, OAuth2App, OAuth2User, keep_fresh
-from SlyAPI.errors import ConfigError, GrantEndedError, NetworkError, SlyError, TokenError, UnavailableError
+from SlyAPI.errors import ConfigError, GrantEndedError, NetworkError, SaveError, SlyError, TokenError, UnavailableError
 from SlyAPI.stores import FileStore, MemoryStore, StoredUser, TokenStore
 from SlyAPI.web import Method, Request
 from tests.simulation.stores import Shelf, make_store
@@ -402,6 +402,33 @@ def test_the_end_of_the_block_waits_for_the_save_of_tokens_that_the_store_refuse
         async with keep_fresh(store, app_of(provider), at_once=AT_ONCE, clock=clock):
             await asyncio.sleep(ends_after)
         assert [(await store.load(name))["token"] for name in ("u0", "u1")] == ["u0-1", "u1-1"]
+
+    run(main())
+
+
+def test_while_the_store_refuses_new_tokens_only_a_few_grants_depend_on_this_program_alone() -> None:
+    class Full(MemoryStore):
+        full = False
+
+        async def save(self, name: str, value: dict[str, Any]) -> None:
+            if self.full:
+                raise OSError("The disk is full.")
+            await super().save(name, value)
+
+    async def main() -> None:
+        store, provider, heard = Full(), Provider(), list[type[SlyError]]()
+        await fill(store, 100, lambda _: clock() + 10)
+        store.full = True
+        on_error = lambda entry, error: heard.append(type(error))  # noqa: E731
+        async with keep_fresh(store, app_of(provider), at_once=AT_ONCE, on_error=on_error, clock=clock) as fresh:
+            await asyncio.sleep(300)
+            assert len(provider.asked) < 30
+            assert {*heard} == {SaveError}
+            assert fresh.renewed == 0
+            store.full = False
+            await asyncio.sleep(120)
+            assert min((await ends(store)).values()) > clock()
+        assert len(provider.asked) == 100
 
     run(main())
 

@@ -24,6 +24,7 @@ from .app import OAuth2App
 from .bound_tokens import is_bound
 from .held_user import HeldUser, mark_of
 from .learned import LONGEST_RETRY_AFTER
+from .refresh import unsaved_refreshes
 from .refresh_callers import refresh, wait_for_refresh
 from .token_source import RefreshTokenSource
 from .uncancellable import is_cancelled, uncancellable
@@ -213,7 +214,12 @@ class KeepFresh:
         try:
             # with the token as refused, so that one that is stored by now, and is another, is taken over
             await refresh(held, None, "ahead of need", Secrets((user.token,)))
-            self._note_renewed(entry.name, held.user)
+            unsaved = unsaved_refreshes.get(entry.key)
+            problem = unsaved.held.rare.not_saved if unsaved is not None else None
+            if problem is None:
+                self._note_renewed(entry.name, held.user)
+            else:  # they are in use, but each further grant would end with this process too
+                await self._note_failed(entry, user, problem)
         except SlyError as error:
             await self._note_failed(entry, user, error)
         except Exception as error:  # of somebody's own code, whose words may hold tokens
