@@ -370,7 +370,7 @@ async def test_a_refresh_during_which_any_call_of_the_system_fails_loses_nothing
     await entry.save(await practice.grant())
     api = practice.api(OAuth2(practice.app, entry, clock=practice.clock))
     await api.get_json("/me")  # the connections are there
-    faults = Faults(monkeypatch, code)
+    faults, number = Faults(monkeypatch, code), 0
     for number in faults.each():
         practice.clock.now += 1000
         asked = practice.refreshes
