@@ -101,7 +101,9 @@ UNWRITABLE: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("write", [as_query, as_form, lambda params: as_pairs(params.items())], ids=["query", "form", "pairs"])
+@pytest.mark.parametrize(
+    "write", [as_query, as_form, lambda params: as_pairs(params.items())], ids=["query", "form", "pairs"]
+)
 @pytest.mark.parametrize("what", UNWRITABLE)
 def test_what_python_does_not_write_is_refused_in_our_words(what: str, write: Callable[[Any], object]) -> None:
     with pytest.raises(ConfigError, match="parameter"):

@@ -5,6 +5,7 @@ import asyncio
 import io
 import os
 from collections.abc import AsyncGenerator, Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -287,6 +288,43 @@ async def test_a_path_that_cannot_be_read_is_named_before_anything_is_sent(serve
         with pytest.raises(ConfigError, match=why):
             await api_of(server).post("/x", data=path)
     assert server.seen == []
+
+
+def _closed(file: Any) -> Any:
+    file.close()
+    return file
+
+
+UNREADABLE: dict[str, Callable[[Path], Any]] = {
+    "a closed file": lambda folder: _closed((folder / "a").open("w+b")),
+    "a closed buffer": lambda _: _closed(io.BytesIO(b"x")),
+    "a file opened to write": lambda folder: (folder / "a").open("wb"),
+}
+
+
+@pytest.mark.parametrize(
+    "how", [lambda file: {"data": file}, lambda file: {"files": {"f": file}}], ids=["data", "files"]
+)
+@pytest.mark.parametrize("what", UNREADABLE)
+async def test_a_file_that_cannot_be_read_is_our_error_before_anything_is_sent(
+    serve: Serve, tmp_path: Path, what: str, how: Callable[[Any], Any]
+) -> None:
+    server = await serve()
+    with closing(UNREADABLE[what](tmp_path)) as file, pytest.raises(ConfigError, match="cannot be read"):
+        await api_of(server).post("/x", **how(file))
+    assert server.seen == []
+
+
+@pytest.mark.parametrize("packed", [False, True])
+async def test_a_path_whose_file_goes_before_it_is_sent_is_our_error(
+    serve: Serve, tmp_path: Path, packed: bool
+) -> None:
+    path = tmp_path / "gone"
+    path.write_bytes(b"content")
+    api = api_of(await serve())
+    with pytest.raises(ConfigError, match="gone cannot be sent"):
+        await api.post("/x", data=path, total=lambda _: path.unlink(), compress=packed)
+    assert await api.get("/x") == {"ok": True}
 
 
 # Progress.
