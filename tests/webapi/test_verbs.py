@@ -4,7 +4,7 @@ from __future__ import annotations
 import asyncio
 import io
 import os
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -275,6 +275,32 @@ async def test_a_file_whose_name_is_no_text_is_sent(serve: Serve, tmp_path: Path
 async def test_text_that_no_encoding_can_write_is_refused_in_our_words(serve: Serve, how: Any) -> None:
     with pytest.raises(ConfigError, match="surrogate"):
         await api_of(await serve()).post("/x", **how)
+
+
+async def _streamed(api: WebAPI, headers: dict[str, str]) -> None:
+    async with api.stream("/x", headers=headers):
+        pass
+
+
+WITH_HEADERS: dict[str, Callable[[WebAPI, dict[str, str], Path], Awaitable[object]]] = {
+    "a call": lambda api, headers, _: api.get("/x", headers=headers),
+    "a form": lambda api, headers, _: api.post_form("/x", data={"a": "b"}, headers=headers),
+    "a file": lambda api, headers, _: api.post("/x", data=io.BytesIO(b"x"), headers=headers),
+    "a page": lambda api, headers, _: api.paginated("/x", headers=headers).__aiter__().__anext__(),
+    "a stream": lambda api, headers, _: _streamed(api, headers),
+    "a download": lambda api, headers, folder: api.download("/x", folder / "out", headers=headers),
+}
+
+
+@pytest.mark.parametrize("headers", [{"X-Name": "a\ud800b"}, {"X-\udfffName": "a"}], ids=["value", "name"])
+@pytest.mark.parametrize("call", WITH_HEADERS)
+async def test_a_header_with_half_a_character_is_not_sent_without_it(
+    serve: Serve, tmp_path: Path, call: str, headers: dict[str, str]
+) -> None:
+    server = await serve()
+    with pytest.raises(ConfigError, match="surrogate"):
+        await WITH_HEADERS[call](api_of(server), headers, tmp_path)
+    assert server.seen == []
 
 
 async def test_a_content_type_with_a_line_end_is_refused(serve: Serve) -> None:

@@ -1,4 +1,4 @@
-"""Python values as query text: enums, lists, sets, booleans and None. Pure.
+"""Python values as query text: enums, lists, sets, booleans and None; and headers as they can be sent. Pure.
 
 The rule: a value without a text form is a `TypeError` before anything is sent, never a Python repr on the wire.
 """
@@ -61,10 +61,20 @@ def as_pairs(data: Iterable[tuple[str, Any]]) -> list[tuple[str, str]]:
     return pairs
 
 
-def _check_name(name: str) -> None:
+def _check_name(name: Any) -> None:
     """Raises `ConfigError` for a name with an unpaired surrogate, which would be sent without it."""
     if isinstance(name, str):
         _encodable(name, name)
+
+
+def as_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers. Raises `ConfigError` for one with an unpaired surrogate, which would be sent without it."""
+    copied: dict[Any, Any] = dict(headers)
+    for name, value in copied.items():
+        for text in (name, value):
+            if isinstance(text, str) and not text.isascii():
+                _encodable(name, text, "header")
+    return copied
 
 
 _LISTS = (list, tuple, set, frozenset, Sequence, Set)  # the last two take ten times as long to check
@@ -104,11 +114,11 @@ def _joined(name: str, value: Iterable[Any], delimiter: str) -> str | None:
     return delimiter.join(texts) if texts else None
 
 
-def _encodable(name: str, text: str) -> str:
+def _encodable(name: str, text: str, what: str = "parameter") -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise ConfigError(f"parameter {name!r} contains an unpaired surrogate (U+D800 to U+DFFF).") from None
+        raise ConfigError(f"{what} {name!r} contains an unpaired surrogate (U+D800 to U+DFFF).") from None
     return text
 
 
