@@ -332,6 +332,30 @@ async def test_an_upload_that_nobody_takes_ends_and_a_slow_one_does_not(
                 await call(api, **UPLOADS[what](tmp_path))
 
 
+@pytest.mark.parametrize("call", [_post, _stream_upload])
+@pytest.mark.parametrize("what", UPLOADS)
+async def test_an_upload_does_not_wait_for_ever_for_a_connection(
+    tmp_path: Path, serve: Serve, what: str, call: Callable[..., Awaitable[bytes]]
+) -> None:
+    never, connector = asyncio.Event(), aiohttp.TCPConnector(limit=1)
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b"a")
+        await never.wait()
+        return response
+
+    server = await serve(handler)
+    async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=0.3)) as session:
+        api = api_of(server, session=session)
+        async with api.stream("/x") as reply, asyncio.timeout(5):
+            await anext(aiter(reply))
+            with pytest.raises(RequestTimeoutError):
+                await call(api, **UPLOADS[what](tmp_path))
+    never.set()
+
+
 class _Resending:
     """A session that begins to send a body and then sends it, as aiohttp 3.12 does where a kept connection broke."""
 

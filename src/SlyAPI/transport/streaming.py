@@ -132,8 +132,7 @@ async def _begin(client: "aiohttp.ClientSession", request: Request) -> Reply:
 
         if hasattr(request.data, "__aiter__"):
             request = replace(request, data=_Limited(request.data, allow, timeout.sock_read, client.timeout.total))
-        else:
-            allow(client.timeout.total)
+        allow(client.timeout.total)  # of a body in pieces it limits the wait for a connection
         response = await ask(client, request, timeout=timeout)
         allow(client.timeout.total)
         moved = response.status in REDIRECTS and "Location" in response.headers
@@ -160,6 +159,7 @@ class _Limited:
         self._body, self._allow, self._idle, self._total = body, allow, idle, total
 
     async def __aiter__(self) -> AsyncGenerator[bytes, None]:
+        self._allow(None)
         async for piece in self._body:
             self._allow(self._idle)
             yield piece
