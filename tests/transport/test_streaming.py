@@ -50,6 +50,15 @@ async def test_bytes_come_as_they_are_sent_with_status_and_headers_before_them(s
     assert (server.last.method, server.last.query, server.last.headers["Accept"]) == ("GET", [("q", "1")], "x/y")
 
 
+@pytest.mark.parametrize("method", ["", " ", "GET ", "G ET", "GET /other", "G\r\nX-Own: 1", "G\0", "GÉT"], ids=ascii)
+async def test_what_is_not_a_method_is_our_error_before_anything_is_sent(serve: Serve, method: str) -> None:
+    server = await serve(sending(b"data: 1\n"))
+    with pytest.raises(ConfigError):
+        async with api_of(server).stream("/x", method=method):
+            pass
+    assert server.seen == []
+
+
 async def test_a_stream_may_be_asked_for_with_a_body(serve: Serve) -> None:
     server = await serve(sending(b"data: 1\n"))
     async with api_of(server).stream("/x", method="post", json={"ask": "?"}) as reply:
