@@ -98,13 +98,14 @@ def test_a_new_token_is_new_for_five_seconds_and_for_a_minute_once_it_was_refuse
     assert not is_new(key, "token-1", START + 64.5)
 
 
-def test_a_token_that_came_after_a_refusal_is_new_for_a_minute_and_so_is_the_next(key: str) -> None:
+@pytest.mark.parametrize("later", [60.0, 61.0])
+def test_a_token_that_came_after_a_refusal_is_new_for_a_minute_and_so_is_the_next(key: str, later: float) -> None:
     learn_renewed(key, "token-1", True, START)
     assert is_new(key, "token-1", START + 59.5)
     learn_renewed(key, "token-2", False, START + 59.5)
     assert is_new(key, "token-2", START + 119.0)
-    learn_renewed(key, "token-3", False, START + 119.5)  # a minute later
-    assert not is_new(key, "token-3", START + 124.5)
+    learn_renewed(key, "token-3", False, START + 59.5 + later)
+    assert not is_new(key, "token-3", START + 64.5 + later)
 
 
 def test_only_the_newest_token_is_new_whichever_is_asked_for(key: str) -> None:
