@@ -59,6 +59,12 @@ def test_a_failure_is_known_for_as_long_as_it_will_not_change(
     assert known_error(key, "refresh-1", START + seconds) is None
 
 
+def test_a_failure_that_says_nothing_of_the_next_request_leaves_what_is_known(key: str) -> None:
+    learn_error(key, "refresh-1", refusal(ended=True), START)
+    learn_error(key, "refresh-1", refusal("transient"), START + 1)
+    assert isinstance(known_error(key, "refresh-1", START + 2), GrantEndedError)
+
+
 def test_what_is_left_of_retry_after_is_said(key: str) -> None:
     learn_error(key, "refresh-1", refusal("transient", 30.0), START)
     for passed in (0.0, 10.0, 29.0):
