@@ -366,7 +366,7 @@ async def test_an_upload_does_not_wait_for_ever_for_a_connection(
 
 
 class _Resending:
-    """A session that begins to send a body and then sends it, as aiohttp 3.12 does where a kept connection broke."""
+    """A session that begins to send a body and then sends it, as aiohttp 3.14.0 does where a kept connection broke."""
 
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self._session, self.timeout = session, session.timeout

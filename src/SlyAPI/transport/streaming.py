@@ -145,8 +145,8 @@ async def _begin(client: "aiohttp.ClientSession", request: Request) -> Reply:
 class _Limited:
     """A body, each piece of which the server takes within `idle` seconds; its source may take any time.
 
-    It begins anew whenever it is iterated: aiohttp 3.12 iterates it once more where a connection broke, and would send
-    the rest of a generator as the whole body.
+    It begins anew whenever it is iterated: aiohttp (3.14.0, not 3.14.5) iterates it once more where a connection broke,
+    and would send the rest of a generator as the whole body.
     """
 
     def __init__(
