@@ -303,6 +303,35 @@ async def test_a_header_with_half_a_character_is_not_sent_without_it(
     assert server.seen == []
 
 
+BODIES: dict[str, dict[str, Any]] = {
+    "json": {"json": {"a": 1}},
+    "form": {"data": {"a": "12345"}},
+    "text": {"data": "1234567"},
+    "bytes": {"data": b"1234567"},
+    "progress": {"data": b"1234567", "progress": abs},
+    "files": {"files": {"a": b"1"}},
+    "compressed": {"json": {"a": 1}, "compress": True},
+    "none": {},
+}
+
+
+@pytest.mark.parametrize("name", ["Content-Length", "content-length", "Transfer-Encoding"])
+@pytest.mark.parametrize("value", ["3", "1000", "chunked"])
+@pytest.mark.parametrize("what", BODIES)
+async def test_where_a_body_ends_is_not_for_the_callers_headers_to_say(
+    serve: Serve, what: str, name: str, value: str
+) -> None:
+    server = await serve()
+    async with asyncio.timeout(5):
+        await api_of(server).post("/x", **BODIES[what])
+        plain = server.last
+        await api_of(server).post("/x", **BODIES[what], headers={name: value, "X-Own": "1"})
+    assert len(server.last.body) == len(plain.body)
+    for each in ("Content-Length", "Transfer-Encoding"):
+        assert server.last.headers.get(each) == plain.headers.get(each)
+    assert server.last.headers["X-Own"] == "1"
+
+
 async def test_a_content_type_with_a_line_end_is_refused(serve: Serve) -> None:
     with pytest.raises(ConfigError):
         await api_of(await serve()).post("/x", files={"a": ("n", b"x", "text/plain\r\nX-Own: 1")})

@@ -65,7 +65,7 @@ class Body:
 
     def headers(self, own: Mapping[str, str] | None) -> dict[str, str]:
         """The caller's headers and those of the body; the caller's Content-Type wins."""
-        given = {name: value for name, value in (own or {}).items() if name.lower() != "content-length"}
+        given = dict(own or {})
         if not any(name.lower() == "content-type" for name in given):
             given["Content-Type"] = self.content_type
         if self.compressed:

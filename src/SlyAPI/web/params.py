@@ -68,15 +68,22 @@ def _check_name(name: Any) -> None:
 
 
 def as_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """The headers. Raises `ConfigError` for one with an unpaired surrogate, which would be sent without it."""
-    copied: dict[Any, Any] = dict(headers)
-    for name, value in copied.items():
+    """The caller's headers without those that say where the body ends, which is known from what is sent.
+
+    Raises `ConfigError` for one with an unpaired surrogate, which would be sent without it.
+    """
+    copied: dict[Any, Any] = {}
+    for name, value in dict(headers).items():
         for text in (name, value):
             if isinstance(text, str) and not text.isascii():
                 _encodable(name, text, "header")
+        if not (isinstance(name, str) and name.lower() in _FRAMING):
+            copied[name] = value
     return copied
 
 
+_FRAMING = ("content-length", "transfer-encoding")
+"""A wrong one makes the server read a part of the body, or of the next request (RFC 9112 §6.3)."""
 _LISTS = (list, tuple, set, frozenset, Sequence, Set)  # the last two take ten times as long to check
 _BYTES = (str, bytes, bytearray, memoryview)
 _FAR = 1 << 63

@@ -363,7 +363,7 @@ class WebAPI(Verbs):
         elif data is not None:
             request.data = form_of(data if isinstance(data, Mapping | list | tuple) else as_json(data))
             if isinstance(request.data, Body):
-                request.headers = request.data.headers(headers)
+                request.headers = request.data.headers(request.headers)
         return request
 
     def _send(self, request: Request, using: Fetch | None = None) -> Awaitable[Reply]:
