@@ -69,7 +69,7 @@ TESTS_OF = {
     ],
     "tokens/user": ["tests/tokens/test_user.py", "tests/oauth2/test_token_endpoint.py", "tests/oauth2/test_subject.py"],
     "tokens/user_json": ["tests/tokens/test_user.py", "tests/oauth2/test_token_endpoint.py"],
-    "json_file": ["tests/test_json_file.py", "tests/stores/test_file.py"],
+    "json_file": ["tests/test_json_file.py", "tests/stores/test_file.py", "tests/webapi/test_download.py"],
     "stores/file": [
         "tests/stores/test_file.py",
         "tests/stores/test_contract.py::TestFileStore",
@@ -373,7 +373,7 @@ def mutants(source: str) -> Iterator[str]:
 
 _WITHOUT_MEANING = re.compile(r"ComparisonOperator_(Eq_(?!NotEq)|NotEq_(?!Eq)|Is_(?!IsNot)|IsNot_(?!Is$))")
 
-_FLAGS = r"[^-*/%<>&]*\b(?:O_|LOCK_)[^-*/%<>&]*"
+_FLAGS = r"[^-*/%<>&]*\b(?:O_|LOCK_|NO_)[^-*/%<>&]*"
 """The system's flags, put together."""
 
 
