@@ -16,6 +16,7 @@ import aiohttp
 
 from ..errors import ConfigError
 from ..flow.console import Console
+from ..flow.ctrl_c import run
 from ..flow.grant import GrantOptions
 from ..flow.scaffold import ScaffoldOptions, client_json, write_client
 from ..flow.wizard import grant_to_file
@@ -62,7 +63,7 @@ asyncio.run(main())
 
 def demo(args: Any, console: Console) -> int:
     """Runs the demo."""
-    asyncio.run(_demo(console, folder=args.folder, browser=not args.no_browser, device=args.device))
+    run(_demo(console, folder=args.folder, browser=not args.no_browser, device=args.device))
     return 0
 
 
