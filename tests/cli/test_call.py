@@ -387,6 +387,24 @@ async def test_pages_without_a_list_name_the_flag_that_finds_it(runs: Here, serv
     assert await runs("call", "user.json", server.origin, "--paginate", "--items", "results") == (0, '{"id": 1}\n', "")
 
 
+async def test_an_item_of_any_depth_is_a_line_or_a_reply_that_is_not_usable(runs: Here, serve: Serve) -> None:
+    """Also in the few depths that can be read, and not written."""
+
+    async def nested(request: web.Request) -> web.StreamResponse:
+        depth = int(request.path[1:])
+        return web.Response(text="[" * depth + "]" * depth, content_type="application/json")
+
+    runs.place.user()
+    server = await serve(nested)
+    codes = []
+    for depth in [*range(2, 900, 200), *range(930, 1060, 3), 100_000]:
+        code, out, err = await runs("call", "user.json", f"{server.origin}/{depth}", "--paginate")
+        assert (code, out) == (0, f"{'[' * (depth - 1)}{']' * (depth - 1)}\n") or (code, out) == (6, ""), err
+        codes.append(code)
+    assert codes == sorted(codes)
+    assert (codes[0], codes[-1]) == (0, 6)
+
+
 async def test_items_come_before_a_refusal_of_the_next_page(runs: Here, serve: Serve) -> None:
     async def pages(request: web.Request) -> web.StreamResponse:
         if request.query:
