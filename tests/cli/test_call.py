@@ -20,6 +20,7 @@ from SlyAPI.cli.arguments import read_arguments
 from SlyAPI.cli.call_request import read_call
 from SlyAPI.cli.main import main
 from SlyAPI.cli.progress import progress_text
+from SlyAPI.cli.verbose import received_lines
 from SlyAPI.errors import ConfigError
 from tests.conftest import Serve
 from tests.support.place import Place, failure, place_at, secrets_in
@@ -499,6 +500,21 @@ async def test_verbose_shows_what_happens_and_no_secret(place: Place, serve: Ser
     assert "* Token renewed" in ended.err
     assert "hush" not in ended.err
     assert secrets_in(place, ended.err) == []
+
+
+CREDENTIALS = ("X-Auth-Token", "X-Subject-Token", "X-Api-Key", "Apikey", "Set-Cookie", "Authorization", "X-Session-Id")
+LINKS = ("Link", "Location", "Content-Location", "Refresh", "Referer", "X-Next", "Content-Security-Policy")
+LINK = r'(<|0; url=|"|)(https://a\.example)?/[a-z/]*\?(a=)?hush[&a-z=%?/]*(>; rel=next|"|)'
+
+
+@given(
+    st.tuples(st.sampled_from(CREDENTIALS), st.just("hush"))
+    | st.tuples(st.sampled_from(LINKS), st.from_regex(LINK, fullmatch=True))
+)
+def test_verbose_shows_no_credential_and_no_query_of_a_reply(header: tuple[str, str]) -> None:
+    (line,) = received_lines({header[0]: header[1]}, ())
+    assert line.startswith(f"< {header[0]}: ")
+    assert "hush" not in line
 
 
 # users in a store
