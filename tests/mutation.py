@@ -87,6 +87,7 @@ TESTS_OF = {
         "tests/oauth2/test_profile.py",
         "tests/oauth2/test_grant_again.py",
         "tests/oauth2/test_signer_superseded.py",
+        "tests/security/test_secrets_of_own_stores.py",
     ],
     "oauth2/refresh": REFRESH,
     "oauth2/refresh_callers": REFRESH,

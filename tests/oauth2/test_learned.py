@@ -59,6 +59,12 @@ def test_a_failure_is_known_for_as_long_as_it_will_not_change(
     assert known_error(key, "refresh-1", START + seconds) is None
 
 
+def test_a_failure_that_says_nothing_of_the_next_request_leaves_what_is_known(key: str) -> None:
+    learn_error(key, "refresh-1", refusal(ended=True), START)
+    learn_error(key, "refresh-1", refusal("transient"), START + 1)
+    assert isinstance(known_error(key, "refresh-1", START + 2), GrantEndedError)
+
+
 def test_what_is_left_of_retry_after_is_said(key: str) -> None:
     learn_error(key, "refresh-1", refusal("transient", 30.0), START)
     for passed in (0.0, 10.0, 29.0):
@@ -98,13 +104,14 @@ def test_a_new_token_is_new_for_five_seconds_and_for_a_minute_once_it_was_refuse
     assert not is_new(key, "token-1", START + 64.5)
 
 
-def test_a_token_that_came_after_a_refusal_is_new_for_a_minute_and_so_is_the_next(key: str) -> None:
+@pytest.mark.parametrize("later", [60.0, 61.0])
+def test_a_token_that_came_after_a_refusal_is_new_for_a_minute_and_so_is_the_next(key: str, later: float) -> None:
     learn_renewed(key, "token-1", True, START)
     assert is_new(key, "token-1", START + 59.5)
     learn_renewed(key, "token-2", False, START + 59.5)
     assert is_new(key, "token-2", START + 119.0)
-    learn_renewed(key, "token-3", False, START + 119.5)  # a minute later
-    assert not is_new(key, "token-3", START + 124.5)
+    learn_renewed(key, "token-3", False, START + 59.5 + later)
+    assert not is_new(key, "token-3", START + 64.5 + later)
 
 
 def test_only_the_newest_token_is_new_whichever_is_asked_for(key: str) -> None:

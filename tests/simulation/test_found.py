@@ -42,6 +42,17 @@ def test_what_was_found_does_not_happen_again(plan: Plan) -> None:
         assert not found.result.problems, str(found)
 
 
+@pytest.mark.parametrize(
+    ("store", "objects"), [*product(["file", "leased", "disk", "redis"], ["one", "each"]), ("disk", "file")]
+)
+def test_without_a_fault_each_call_has_its_answer_after_one_refresh(store: str, objects: str) -> None:
+    """Else the stand-ins do not fit the library, and what they find no longer means anything."""
+    plan = Plan(store=store, objects=objects)
+    found = on_disk(plan, 0) if store == "disk" else replayed(plan, ())
+    assert found.result.outcomes == ["A1: ok", "B1: ok"]
+    assert sum("rotates" in line for line in found.result.trace) == 1
+
+
 def test_a_file_that_is_unreadable_for_a_moment_is_not_taken_for_garbage() -> None:
     plan = Plan(store="disk", disk_fault="once", disk_error="EACCES")
     for at, order in product(range(1, 24), range(5, 9)):

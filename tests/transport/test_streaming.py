@@ -15,7 +15,7 @@ import pytest
 from aiohttp import web
 
 from SlyAPI import ApiError, Auth, HeaderApiKey, WebAPI
-from SlyAPI.errors import BadReplyError, NetworkError, OriginError, RequestTimeoutError
+from SlyAPI.errors import BadReplyError, ConfigError, NetworkError, OriginError, RequestTimeoutError
 
 if TYPE_CHECKING:
     from tests.conftest import Practise, Serve, Server
@@ -48,6 +48,15 @@ async def test_bytes_come_as_they_are_sent_with_status_and_headers_before_them(s
         assert (reply.status, reply.headers["X-Kind"], reply.size) == (200, "k", 100_001)
         assert b"".join([piece async for piece in reply]) == b"a" * 100_000 + b"b"
     assert (server.last.method, server.last.query, server.last.headers["Accept"]) == ("GET", [("q", "1")], "x/y")
+
+
+@pytest.mark.parametrize("method", ["", " ", "GET ", "G ET", "GET /other", "G\r\nX-Own: 1", "G\0", "GÉT"], ids=ascii)
+async def test_what_is_not_a_method_is_our_error_before_anything_is_sent(serve: Serve, method: str) -> None:
+    server = await serve(sending(b"data: 1\n"))
+    with pytest.raises(ConfigError):
+        async with api_of(server).stream("/x", method=method):
+            pass
+    assert server.seen == []
 
 
 async def test_a_stream_may_be_asked_for_with_a_body(serve: Serve) -> None:
@@ -330,6 +339,79 @@ async def test_an_upload_that_nobody_takes_ends_and_a_slow_one_does_not(
         async with taking(nothing) as api.base_url:
             with pytest.raises(RequestTimeoutError):
                 await call(api, **UPLOADS[what](tmp_path))
+
+
+@pytest.mark.parametrize("call", [_post, _stream_upload])
+@pytest.mark.parametrize("what", UPLOADS)
+async def test_an_upload_does_not_wait_for_ever_for_a_connection(
+    tmp_path: Path, serve: Serve, what: str, call: Callable[..., Awaitable[bytes]]
+) -> None:
+    never, connector = asyncio.Event(), aiohttp.TCPConnector(limit=1)
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b"a")
+        await never.wait()
+        return response
+
+    server = await serve(handler)
+    async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=0.3)) as session:
+        api = api_of(server, session=session)
+        async with api.stream("/x") as reply, asyncio.timeout(5):
+            await anext(aiter(reply))
+            with pytest.raises(RequestTimeoutError):
+                await call(api, **UPLOADS[what](tmp_path))
+    never.set()
+
+
+class _Resending:
+    """A session that begins to send a body and then sends it, as aiohttp 3.14.0 does where a kept connection broke."""
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self._session, self.timeout = session, session.timeout
+
+    async def request(self, method: str, url: str, *, data: Any, **how: Any) -> aiohttp.ClientResponse:
+        begun = aiter(data)
+        await anext(begun)
+        sent = await self._session.request(method, url, data=data, **how)
+        await begun.aclose()
+        return sent
+
+
+async def _counted() -> AsyncGenerator[bytes, None]:
+    for number in range(4):
+        yield bytes([number]) * 50_000
+
+
+CONTENT = b"".join(bytes([number]) * 50_000 for number in range(4))
+SENT_AGAIN: dict[str, Callable[[Path], dict[str, Any]]] = {
+    "a path": lambda path: {"data": path},
+    "an open file": lambda _: {"data": io.BytesIO(CONTENT)},
+    "a form": lambda path: {"files": {"f": path}, "data": {"a": "b"}},
+    "bytes with progress": lambda _: {"data": CONTENT, "progress": lambda _: None},
+    "an iterable": lambda _: {"data": _counted()},
+}
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("what", SENT_AGAIN)
+async def test_a_body_that_is_sent_once_more_is_whole_or_an_error(
+    serve: Serve, tmp_path: Path, what: str, packed: bool
+) -> None:
+    path = tmp_path / "content"
+    path.write_bytes(CONTENT)
+    server = await serve()
+    async with aiohttp.ClientSession() as session:
+        api = api_of(server, session=_Resending(session))
+        sending = api.put("/x", **SENT_AGAIN[what](path), compress=packed, returns=None)
+        if what == "an iterable":
+            with pytest.raises(ConfigError):
+                await sending
+        else:
+            await sending
+            sent = server.last.body  # which aiohttp's server unpacks
+            assert CONTENT in sent if what == "a form" else sent == CONTENT
 
 
 async def test_a_limit_on_the_whole_time_does_not_end_a_stream(serve: Serve) -> None:

@@ -1,7 +1,9 @@
 """Python values as query text."""
 from __future__ import annotations
 
+import sys
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -12,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from SlyAPI.params import as_form, as_query
+from SlyAPI.errors import ConfigError
+from SlyAPI.params import as_form, as_pairs, as_query
 
 
 class Part(Enum):
@@ -85,6 +88,26 @@ def test_nothing_to_say_is_left_out(value: Any) -> None:
 def test_what_cannot_be_written_is_a_type_error_before_anything_is_sent(value: Any) -> None:
     with pytest.raises(TypeError, match="'p'"):
         as_query({"p": value})
+
+
+_TOO_LONG = 10 ** (sys.get_int_max_str_digits() + 1)
+UNWRITABLE: dict[str, dict[str, Any]] = {
+    "an integer of too many digits": {"p": _TOO_LONG},
+    "a negative one": {"p": -_TOO_LONG},
+    "one in a list": {"p": ["a", [_TOO_LONG]]},
+    "half a character": {"p": "\ud800"},
+    "half a character in a name": {"p\udfff": "a"},
+    "half a character in the name of a number": {"é\udfff": 1},
+}
+
+
+@pytest.mark.parametrize(
+    "write", [as_query, as_form, lambda params: as_pairs(params.items())], ids=["query", "form", "pairs"]
+)
+@pytest.mark.parametrize("what", UNWRITABLE)
+def test_what_python_does_not_write_is_refused_in_our_words(what: str, write: Callable[[Any], object]) -> None:
+    with pytest.raises(ConfigError, match="parameter"):
+        write(UNWRITABLE[what])
 
 
 @pytest.mark.parametrize("data", [[("a", "b")], "a=b", 5, object()])

@@ -214,6 +214,37 @@ def test_what_does_not_fit_is_named_by_its_path_and_its_kind(returns: Any, value
     assert trouble(returns, value) == said
 
 
+class _Str(str): ...
+
+
+class _Int(int): ...
+
+
+class _Float(float): ...
+
+
+class _List(list[Any]): ...
+
+
+class _Dict(dict[str, Any]): ...
+
+
+DERIVED: dict[type, type] = {str: _Str, int: _Int, float: _Float, list: _List, dict: _Dict}
+
+
+@pytest.mark.parametrize("kind", DERIVED)
+@pytest.mark.parametrize("value", [None, True, 5, 1.9, "5", "text", [], [["a", 1]], {}, {"a": 1}], ids=repr)
+def test_a_class_derived_from_a_kind_of_json_takes_that_kind(kind: type, value: Any) -> None:
+    try:
+        expected = read(kind, value)
+    except BadReplyError:
+        with pytest.raises(BadReplyError):
+            read(DERIVED[kind], value)
+    else:
+        found = read(DERIVED[kind], value)
+        assert (type(found), found) == (DERIVED[kind], expected)
+
+
 @dataclass
 class Odd:
     raw: bytes

@@ -153,6 +153,27 @@ async def test_a_range_that_is_not_the_one_asked_for_is_not_put_behind_the_part(
     assert ranges(server) == [None, "bytes=100000-", None]
 
 
+async def test_a_range_of_a_body_whose_size_nobody_says_is_not_taken_for_its_end(serve: Serve, tmp_path: Path) -> None:
+    class OfUnknownSize(FileServer):
+        async def __call__(self, request: web.Request) -> web.StreamResponse:
+            start = int(request.headers.get("Range", "bytes=0-")[6:-1])
+            stop = start + self.breaks.pop(0) if self.breaks else len(self.content)
+            headers = {"Content-Range": f"bytes {start}-{stop - 1}/*"} if start else {}
+            response = web.StreamResponse(status=206 if start else 200, headers=self.headers | headers)
+            await response.prepare(request)
+            await response.write(self.content[start:stop])
+            if not start and stop < len(self.content) and request.transport is not None:
+                request.transport.close()
+            return response
+
+    files = OfUnknownSize()
+    api = api_of(await serve(files))
+    await broken_off(api, files, tmp_path / "out")
+    files.breaks = [50_000]
+    await api.download("/file", tmp_path / "out")
+    assert (tmp_path / "out").read_bytes() == CONTENT
+
+
 @pytest.mark.parametrize("status", [412, 416])
 async def test_a_range_that_is_refused_begins_anew(serve: Serve, tmp_path: Path, status: int) -> None:
     files = FileServer()
@@ -209,6 +230,20 @@ async def test_a_download_goes_on_by_itself_as_often_as_asked(serve: Serve, tmp_
     with pytest.raises(NetworkError):
         await api_of(server).download("/file", tmp_path / "two", tries=2)
     assert left_in(tmp_path)["two.part"] == 20
+
+
+@pytest.mark.parametrize("begun", [False, True])
+@pytest.mark.parametrize("tries", [0, -1])
+async def test_no_try_is_no_download(serve: Serve, tmp_path: Path, tries: int, begun: bool) -> None:
+    files = FileServer()
+    api, target = api_of(await serve(files)), tmp_path / "out"
+    if begun:
+        await broken_off(api, files, target)
+    target.write_bytes(b"before")
+    left = left_in(tmp_path)
+    with pytest.raises(ConfigError, match="tries"):
+        await api.download("/file", target, tries=tries)
+    assert left_in(tmp_path) == left
 
 
 async def test_between_tries_that_bring_nothing_there_is_a_pause_that_the_server_may_name(

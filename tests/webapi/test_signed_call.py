@@ -368,6 +368,24 @@ async def test_a_redirect_within_the_origin_is_followed_and_signed(serve: Serve,
     assert "q" not in dict(server.last.query)
 
 
+@pytest.mark.parametrize(
+    ("location", "asked"),
+    [("", "/x?a=1&b=2"), ("#part", "/x?a=1&b=2"), ("?c=3", "/x?c=3"), ("y", "/y"), ("/x", "/x"), ("y?c=3#d", "/y?c=3")],
+)
+async def test_a_redirect_is_relative_to_the_address_with_its_query(serve: Serve, location: str, asked: str) -> None:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        first = len(server.seen) == 1
+        return web.Response(status=302, headers={"Location": location}) if first else web.json_response({})
+
+    server = await serve(handler)
+    api = WebAPI(UrlApiKey("key", "k3y"))
+    api.base_url = server.origin
+    await api.get("/x?a=1", {"b": "2"})
+    assert server.last.path + "?" + "&".join(f"{name}={value}" for name, value in server.last.query) == (
+        f"{asked}{'&' if '?' in asked else '?'}key=k3y"
+    )
+
+
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_a_get_is_followed_to_another_origin_with_nothing_of_ours(
     serve: Serve, auth: Auth, status: int

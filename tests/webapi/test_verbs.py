@@ -4,7 +4,8 @@ from __future__ import annotations
 import asyncio
 import io
 import os
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -276,6 +277,61 @@ async def test_text_that_no_encoding_can_write_is_refused_in_our_words(serve: Se
         await api_of(await serve()).post("/x", **how)
 
 
+async def _streamed(api: WebAPI, headers: dict[str, str]) -> None:
+    async with api.stream("/x", headers=headers):
+        pass
+
+
+WITH_HEADERS: dict[str, Callable[[WebAPI, dict[str, str], Path], Awaitable[object]]] = {
+    "a call": lambda api, headers, _: api.get("/x", headers=headers),
+    "a form": lambda api, headers, _: api.post_form("/x", data={"a": "b"}, headers=headers),
+    "a file": lambda api, headers, _: api.post("/x", data=io.BytesIO(b"x"), headers=headers),
+    "a page": lambda api, headers, _: api.paginated("/x", headers=headers).__aiter__().__anext__(),
+    "a stream": lambda api, headers, _: _streamed(api, headers),
+    "a download": lambda api, headers, folder: api.download("/x", folder / "out", headers=headers),
+}
+
+
+@pytest.mark.parametrize("headers", [{"X-Name": "a\ud800b"}, {"X-\udfffName": "a"}], ids=["value", "name"])
+@pytest.mark.parametrize("call", WITH_HEADERS)
+async def test_a_header_with_half_a_character_is_not_sent_without_it(
+    serve: Serve, tmp_path: Path, call: str, headers: dict[str, str]
+) -> None:
+    server = await serve()
+    with pytest.raises(ConfigError, match="surrogate"):
+        await WITH_HEADERS[call](api_of(server), headers, tmp_path)
+    assert server.seen == []
+
+
+BODIES: dict[str, dict[str, Any]] = {
+    "json": {"json": {"a": 1}},
+    "form": {"data": {"a": "12345"}},
+    "text": {"data": "1234567"},
+    "bytes": {"data": b"1234567"},
+    "progress": {"data": b"1234567", "progress": abs},
+    "files": {"files": {"a": b"1"}},
+    "compressed": {"json": {"a": 1}, "compress": True},
+    "none": {},
+}
+
+
+@pytest.mark.parametrize("name", ["Content-Length", "content-length", "Transfer-Encoding"])
+@pytest.mark.parametrize("value", ["3", "1000", "chunked"])
+@pytest.mark.parametrize("what", BODIES)
+async def test_where_a_body_ends_is_not_for_the_callers_headers_to_say(
+    serve: Serve, what: str, name: str, value: str
+) -> None:
+    server = await serve()
+    async with asyncio.timeout(5):
+        await api_of(server).post("/x", **BODIES[what])
+        plain = server.last
+        await api_of(server).post("/x", **BODIES[what], headers={name: value, "X-Own": "1"})
+    assert len(server.last.body) == len(plain.body)
+    for each in ("Content-Length", "Transfer-Encoding"):
+        assert server.last.headers.get(each) == plain.headers.get(each)
+    assert server.last.headers["X-Own"] == "1"
+
+
 async def test_a_content_type_with_a_line_end_is_refused(serve: Serve) -> None:
     with pytest.raises(ConfigError):
         await api_of(await serve()).post("/x", files={"a": ("n", b"x", "text/plain\r\nX-Own: 1")})
@@ -287,6 +343,43 @@ async def test_a_path_that_cannot_be_read_is_named_before_anything_is_sent(serve
         with pytest.raises(ConfigError, match=why):
             await api_of(server).post("/x", data=path)
     assert server.seen == []
+
+
+def _closed(file: Any) -> Any:
+    file.close()
+    return file
+
+
+UNREADABLE: dict[str, Callable[[Path], Any]] = {
+    "a closed file": lambda folder: _closed((folder / "a").open("w+b")),
+    "a closed buffer": lambda _: _closed(io.BytesIO(b"x")),
+    "a file opened to write": lambda folder: (folder / "a").open("wb"),
+}
+
+
+@pytest.mark.parametrize(
+    "how", [lambda file: {"data": file}, lambda file: {"files": {"f": file}}], ids=["data", "files"]
+)
+@pytest.mark.parametrize("what", UNREADABLE)
+async def test_a_file_that_cannot_be_read_is_our_error_before_anything_is_sent(
+    serve: Serve, tmp_path: Path, what: str, how: Callable[[Any], Any]
+) -> None:
+    server = await serve()
+    with closing(UNREADABLE[what](tmp_path)) as file, pytest.raises(ConfigError, match="cannot be read"):
+        await api_of(server).post("/x", **how(file))
+    assert server.seen == []
+
+
+@pytest.mark.parametrize("packed", [False, True])
+async def test_a_path_whose_file_goes_before_it_is_sent_is_our_error(
+    serve: Serve, tmp_path: Path, packed: bool
+) -> None:
+    path = tmp_path / "gone"
+    path.write_bytes(b"content")
+    api = api_of(await serve())
+    with pytest.raises(ConfigError, match="gone cannot be sent"):
+        await api.post("/x", data=path, total=lambda _: path.unlink(), compress=packed)
+    assert await api.get("/x") == {"ok": True}
 
 
 # Progress.

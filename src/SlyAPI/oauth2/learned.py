@@ -38,14 +38,11 @@ class Learned:
 _learned: dict[Hashable, Learned] = {}
 
 
-def _learn(key: Hashable, learned: Learned, now: float) -> None:
+def _learn(key: Hashable, learned: Learned) -> None:
     _learned.pop(key, None)
-    with suppress(LookupError, RuntimeError, StopIteration):  # another thread changes it just now
-        while True:  # the oldest first, so that it stays small
-            first = next(iter(_learned))
-            if len(_learned) < _MOST and _learned[first].until > now:
-                break
-            _learned.pop(first, None)
+    with suppress(RuntimeError, StopIteration):  # another thread changes it just now
+        while len(_learned) >= _MOST:
+            _learned.pop(next(iter(_learned)), None)  # the oldest
     _learned[key] = learned
 
 
@@ -68,7 +65,7 @@ def learn_error(key: Hashable, refresh_token: str | None, error: Failure, now: f
         kept = copy.copy(error)
         kept.__traceback__ = kept.__context__ = kept.__cause__ = None
         token = Secrets((refresh_token or "",)) if ended else None
-        _learn((key, "error"), Learned(token, now + lasts, kept), now)
+        _learn((key, "error"), Learned(token, now + lasts, kept))
 
 
 def known_error(key: Hashable, refresh_token: str | None, now: float) -> Failure | None:
@@ -87,7 +84,7 @@ def learn_renewed(key: Hashable, token: str, after_refusal: bool, now: float) ->
     before = _learned.get((key, "new"))
     strict = after_refusal or (before is not None and before.strict and before.until > now)
     until = now + (REFUSED_FOR if strict else NEW)
-    _learn((key, "new"), Learned(Secrets((token,)), until, strict=strict), now)
+    _learn((key, "new"), Learned(Secrets((token,)), until, strict=strict))
 
 
 def forget_new(key: Hashable) -> None:

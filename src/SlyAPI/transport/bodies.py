@@ -27,6 +27,7 @@ _PIECE = 1 << 18
 _SENT = 1 << 16
 """Bytes that are sent at once, for which a time limit holds."""
 _BINARY = "application/octet-stream"
+_OPEN_IT = "Open it with mode 'rb', and keep it open until it is sent."
 
 
 @runtime_checkable
@@ -64,7 +65,7 @@ class Body:
 
     def headers(self, own: Mapping[str, str] | None) -> dict[str, str]:
         """The caller's headers and those of the body; the caller's Content-Type wins."""
-        given = {name: value for name, value in (own or {}).items() if name.lower() != "content-length"}
+        given = dict(own or {})
         if not any(name.lower() == "content-type" for name in given):
             given["Content-Type"] = self.content_type
         if self.compressed:
@@ -247,7 +248,11 @@ class _Open:
     """An open file, from its current position; it stays open. One call at a time can use it: it has one position."""
 
     def __init__(self, file: Any) -> None:
-        if not isinstance(file.read(0), bytes):
+        try:
+            nothing = file.read(0)
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"A file cannot be read ({type(error).__name__}).", next_step=_OPEN_IT) from None
+        if not isinstance(nothing, bytes):
             raise TypeError("the file is open as text: open it with mode 'rb'")
         self._file = file
         self._lock = threading.Lock()
@@ -295,15 +300,23 @@ class _OnDisk:
         try:
             status = os.stat(path)
         except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or type(error).__name__
-            raise ConfigError(f"{display_path(path)} cannot be sent ({reason}).") from None
+            raise _cannot_be_sent(path, error) from None
         if not stat.S_ISREG(status.st_mode):
             raise ConfigError(f"{display_path(path)} is not a regular file.")
         self.size: int | None = status.st_size
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:
-        with await asyncio.to_thread(open, self._path, "rb") as file:
+        try:
+            opening = await asyncio.to_thread(open, self._path, "rb")
+        except OSError as error:
+            raise _cannot_be_sent(self._path, error) from None
+        with opening as file:
             opened = _Open(file)
             opened.size = self.size  # what was announced
             async for piece in opened.pieces():
                 yield piece
+
+
+def _cannot_be_sent(path: Path, error: Exception) -> ConfigError:
+    reason = getattr(error, "strerror", None) or type(error).__name__
+    return ConfigError(f"{display_path(path)} cannot be sent ({reason}).")

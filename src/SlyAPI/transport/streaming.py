@@ -131,9 +131,8 @@ async def _begin(client: "aiohttp.ClientSession", request: Request) -> Reply:
                 limit.reschedule(loop.time() + seconds if seconds else None)
 
         if hasattr(request.data, "__aiter__"):
-            request = replace(request, data=_limited(request.data, allow, timeout.sock_read, client.timeout.total))
-        else:
-            allow(client.timeout.total)
+            request = replace(request, data=_Limited(request.data, allow, timeout.sock_read, client.timeout.total))
+        allow(client.timeout.total)  # of a body in pieces it limits the wait for a connection
         response = await ask(client, request, timeout=timeout)
         allow(client.timeout.total)
         moved = response.status in REDIRECTS and "Location" in response.headers
@@ -143,15 +142,29 @@ async def _begin(client: "aiohttp.ClientSession", request: Request) -> Reply:
         return Reply(response.status, response.headers, body, request.url)
 
 
-async def _limited(
-    body: AsyncIterable[bytes], allow: Callable[[float | None], None], idle: float | None, total: float | None
-) -> AsyncGenerator[bytes, None]:
-    """The body, each piece of which the server takes within `idle` seconds; its source may take any time."""
-    async for piece in body:
-        allow(idle)
-        yield piece
-        allow(None)
-    allow(total)
+class _Limited:
+    """A body, each piece of which the server takes within `idle` seconds; its source may take any time.
+
+    It begins anew whenever it is iterated: aiohttp (3.14.0, not 3.14.5) iterates it once more where a connection broke,
+    and would send the rest of a generator as the whole body.
+    """
+
+    def __init__(
+        self,
+        body: AsyncIterable[bytes],
+        allow: Callable[[float | None], None],
+        idle: float | None,
+        total: float | None,
+    ) -> None:
+        self._body, self._allow, self._idle, self._total = body, allow, idle, total
+
+    async def __aiter__(self) -> AsyncGenerator[bytes, None]:
+        self._allow(None)
+        async for piece in self._body:
+            self._allow(self._idle)
+            yield piece
+            self._allow(None)
+        self._allow(self._total)
 
 
 def _without_total(given: "aiohttp.ClientTimeout") -> "aiohttp.ClientTimeout":

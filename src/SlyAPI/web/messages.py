@@ -11,6 +11,7 @@ from email.utils import parsedate_to_datetime
 from enum import Enum, StrEnum
 from typing import Any
 
+from ..errors import ConfigError
 from .challenges import Challenge, challenges_in
 from .masking import masked, without_half
 from .urls import bare_url
@@ -38,10 +39,10 @@ class Method(StrEnum):
     PATCH = "PATCH"
 
     @classmethod
-    def _missing_(cls, value: object) -> "Method | None":
-        """Another method that an aiohttp client may use (HEAD, PROPFIND); it has no member here."""
+    def _missing_(cls, value: object) -> "Method":
+        """Another method of an aiohttp client (HEAD, PROPFIND), which has no member here. Raises `ConfigError`."""
         if not isinstance(value, str) or not value or value != value.upper():
-            return None
+            raise ConfigError("The method of a request is a word in capital letters, such as GET.")
         other = str.__new__(cls, value)
         other._name_ = other._value_ = value
         return other

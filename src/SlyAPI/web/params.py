@@ -1,4 +1,4 @@
-"""Python values as query text: enums, lists, sets, booleans and None. Pure.
+"""Python values as query text: enums, lists, sets, booleans and None; and headers as they can be sent. Pure.
 
 The rule: a value without a text form is a `TypeError` before anything is sent, never a Python repr on the wire.
 """
@@ -16,11 +16,14 @@ def as_query(params: Mapping[str, Any], delimiter: str = ",") -> dict[str, str |
 
     `None`, an enum whose value is `None` and an empty list are left out; an enum gives its value; a
     list, tuple or set becomes one parameter, its members joined by `delimiter`; booleans are
-    `true` and `false`. Raises `TypeError` for anything else.
+    `true` and `false`. Raises `TypeError` for anything else, and `ConfigError` for text and integers that Python
+    does not write.
     """
     query: dict[str, Any] = dict(params)
     for name, value in params.items():
-        if (type(value) is str and value.isascii()) or type(value) is int:
+        if type(name) is not str or not name.isascii():
+            _check_name(name)
+        if (type(value) is str and value.isascii()) or (type(value) is int and -_FAR < value < _FAR):
             continue  # as most are
         text = _as_text(name, value, delimiter)
         if text is None:
@@ -50,12 +53,41 @@ def as_form(data: Mapping[str, Any]) -> dict[str, str | list[str]]:
 
 def as_pairs(data: Iterable[tuple[str, Any]]) -> list[tuple[str, str]]:
     """Form fields in their order; a name may occur more than once."""
-    texts = ((name, _as_text(name, value, ",")) for name, value in data)
-    return [(name, str(text)) for name, text in texts if text is not None]
+    pairs: list[tuple[str, str]] = []
+    for name, value in data:
+        _check_name(name)
+        if (text := _as_text(name, value, ",")) is not None:
+            pairs.append((name, str(text)))
+    return pairs
 
 
+def _check_name(name: Any) -> None:
+    """Raises `ConfigError` for a name with an unpaired surrogate, which would be sent without it."""
+    if isinstance(name, str):
+        _encodable(name, name)
+
+
+def as_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """The caller's headers without those that say where the body ends, which is known from what is sent.
+
+    Raises `ConfigError` for one with an unpaired surrogate, which would be sent without it.
+    """
+    copied: dict[Any, Any] = {}
+    for name, value in dict(headers).items():
+        for text in (name, value):
+            if isinstance(text, str) and not text.isascii():
+                _encodable(name, text, "header")
+        if not (isinstance(name, str) and name.lower() in _FRAMING):
+            copied[name] = value
+    return copied
+
+
+_FRAMING = ("content-length", "transfer-encoding")
+"""A wrong one makes the server read a part of the body, or of the next request (RFC 9112 §6.3)."""
 _LISTS = (list, tuple, set, frozenset, Sequence, Set)  # the last two take ten times as long to check
 _BYTES = (str, bytes, bytearray, memoryview)
+_FAR = 1 << 63
+"""Integers below it are always written; Python may refuse those of thousands of digits."""
 
 
 def _is_list(value: object) -> TypeGuard[Sequence[Any] | Set[Any]]:
@@ -74,7 +106,7 @@ def _as_text(name: str, value: Any, delimiter: str) -> str | int | None:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int):
-        return int(value)
+        return _writable(name, int(value))
     if isinstance(value, str):
         return _encodable(name, str(value))
     if isinstance(value, float) and isfinite(value):
@@ -89,9 +121,17 @@ def _joined(name: str, value: Iterable[Any], delimiter: str) -> str | None:
     return delimiter.join(texts) if texts else None
 
 
-def _encodable(name: str, text: str) -> str:
+def _encodable(name: str, text: str, what: str = "parameter") -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise ConfigError(f"parameter {name!r} contains an unpaired surrogate (U+D800 to U+DFFF).") from None
+        raise ConfigError(f"{what} {name!r} contains an unpaired surrogate (U+D800 to U+DFFF).") from None
     return text
+
+
+def _writable(name: str, number: int) -> int:
+    try:
+        str(number)
+    except ValueError:
+        raise ConfigError(f"parameter {name!r} is an integer of too many digits to be written.") from None
+    return number

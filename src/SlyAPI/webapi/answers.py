@@ -124,6 +124,9 @@ def _class_reader(hint: Any, known: Known) -> Read:
         return partial(_plain, dict)
     if hint.__module__ == "builtins":  # bytes(10**9) would be a gigabyte
         raise ConfigError(f"JSON cannot become {_name(hint)}.", next_step="Use str, or a class with from_json.")
+    for kind in (str, int, float, list, dict):
+        if issubclass(hint, kind):  # else null would be the text "None"
+            return partial(_derived, hint, reader_of(kind))
     return partial(_made, hint, _name(hint))
 
 
@@ -289,6 +292,10 @@ def _made(build: Callable[[Any], Any], name: str, value: Any, failures: _Failure
     except _WRONG as error:
         found = f"{_KINDS.get(type(value), 'a value')} ({type(error).__name__})"
         raise _Misfit(f"what {name} takes", value, found) from None
+
+
+def _derived(hint: Any, read: Read, value: Any, failures: _Failures) -> Any:
+    return _made(hint, _name(hint), read(value, failures), failures)
 
 
 def _later(hint: Any, known: Known, value: Any, failures: _Failures) -> Any:

@@ -12,7 +12,7 @@ from contextlib import AbstractAsyncContextManager
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
-from ..errors import ApiError, BadReplyError, NetworkError, SlyError
+from ..errors import ApiError, BadReplyError, ConfigError, NetworkError, SlyError
 from ..transport.bodies import Progress, Total
 from ..transport.streaming import Streamed
 from .part_file import Mark, PartFile
@@ -47,6 +47,8 @@ async def download(
     cannot be written, `BadReplyError` for a body that is too large or not a file, and what `open_reply`
     raises; `target` is then unchanged.
     """
+    if tries < 1:  # what there is of the part would count as the file
+        raise ConfigError("A download needs tries >= 1.")
     with PartFile(target, key) as part:
         for tried in range(1, tries + 1):
             before = part.size
@@ -92,7 +94,7 @@ async def _once(
 
 
 def _check_continues(reply: Streamed, part: PartFile) -> None:
-    """Raises `_OtherBodyError` for a 206 (RFC 9110 §15.3.7) that does not begin where the part ends."""
+    """Raises `_OtherBodyError` for a 206 (RFC 9110 §15.3.7) that does not lead from the part to the body's end."""
     if reply.status != 206:
         return
     mark = part.mark
@@ -101,8 +103,8 @@ def _check_continues(reply: Streamed, part: PartFile) -> None:
         raise _OtherBodyError
     whole = mark.size if sent[3] == "*" else int(sent[3])
     named = reply.headers.get("ETag" if mark.validator.startswith('"') else "Last-Modified", mark.validator)
-    if named != mark.validator or mark.size not in (None, whole):
-        raise _OtherBodyError
+    if named != mark.validator or whole is None or mark.size not in (None, whole):
+        raise _OtherBodyError  # without its size nobody knows whether it is complete
     part.mark = Mark(mark.validator, whole)
 
 

@@ -168,7 +168,7 @@ class _Call:
 
 def _moved(own: Request, reply: Reply, origin: Origin, secrets: Iterable[str], led_away: bool) -> Request:
     """The request for the target of a redirect. Raises `ConfigError` or `OriginError` if it must not be sent."""
-    target = _target(own.url, reply)
+    target = _target(own, reply)
     if target.scheme not in ("http", "https"):
         raise ConfigError(f"{own.name} redirects to a URL that is not http or https.")
     if (reply.status == 303 and own.method not in _READS) or (reply.status in (301, 302) and own.method is Method.POST):
@@ -193,11 +193,12 @@ def _moved(own: Request, reply: Reply, origin: Origin, secrets: Iterable[str], l
     return moved
 
 
-def _target(url: str, reply: Reply) -> "URL":
+def _target(own: Request, reply: Reply) -> "URL":
+    """The URL that a redirect names, relative to the whole one of the request (RFC 9110 §10.2.2)."""
     # bytes outside UTF-8, which aiohttp reads as surrogates and then leaves out of a URL
     location = re.sub("[\udc80-\udcff]", lambda byte: f"%{ord(byte[0]) & 0xFF:02X}", reply.headers["Location"])
     try:
-        return parsed_url(url).join(parsed_url(location))
+        return parsed_url(own.url).extend_query(own.query_params).join(parsed_url(location))
     except ValueError:
         return parsed_url("invalid:")
 

@@ -285,7 +285,7 @@ class Verbs:
             body = multipart(as_form(data or {}), files, progress, total)
         elif data is None:
             request = self._create_request(method, path, params, json, headers)
-            return _compressed_json(request, headers) if compress and request.data_is_json else request
+            return _compressed_json(request) if compress and request.data_is_json else request
         elif isinstance(data, Mapping):
             if compress:
                 raise ConfigError("A form without files is not compressed.", next_step="Leave compress out.")
@@ -293,19 +293,20 @@ class Verbs:
         else:
             body = body_of(data, progress, total)
         body = body.gzipped() if compress else body
-        request = self._create_request(method, path, params, None, body.headers(headers))
+        request = self._create_request(method, path, params, None, headers)
+        request.headers = body.headers(request.headers)
         # text and bytes without progress stay as they are: an Auth may have to read a form in them
         request.data = data if isinstance(data, str | bytes) and not (progress or total or compress) else body
         return request
 
 
-def _compressed_json(request: Request, headers: Headers) -> Request:
+def _compressed_json(request: Request) -> Request:
     try:
         text = json.dumps(request.data)
     except ValueError as error:  # an integer of thousands of digits
         raise ConfigError(f"{request.name}: the JSON cannot be written ({type(error).__name__}).") from None
     body = body_of(text, kind="application/json").gzipped()
-    return replace(request, headers=body.headers(headers), data=body, data_is_json=False)
+    return replace(request, headers=body.headers(request.headers), data=body, data_is_json=False)
 
 
 def _result(returns: Any, reply: Reply, request: Request) -> Any:

@@ -22,7 +22,7 @@ from ..transport.sessions import Lent, Sessions, load_aiohttp, shared_sessions
 from ..transport.streaming import Streamed, begin, fetch_patiently
 from ..web.json import JsonMap, read_reply
 from ..web.messages import Method, Reply, Request
-from ..web.params import as_query
+from ..web.params import as_headers, as_query
 from .answers import read_answer
 from .lazy import AsyncLazy, PagedLazy
 from .origin import origin_of
@@ -287,7 +287,7 @@ class WebAPI(Verbs):
         origin = origin_of(self.base_url)
         if not origin.admits(asked):
             raise origin.refusal(asked)
-        return Request(GET, asked, headers=dict(headers or {}))
+        return Request(GET, asked, headers=as_headers(headers or {}))
 
     # --- streams and downloads ---
 
@@ -349,7 +349,7 @@ class WebAPI(Verbs):
             method,
             self.get_full_url(path),
             as_query(params, self._parameter_list_delimiter) if params else {},
-            dict(headers) if headers else {},
+            as_headers(headers) if headers else {},
             {} if json is None else as_json(json),
             json is not None,
         )
@@ -363,7 +363,7 @@ class WebAPI(Verbs):
         elif data is not None:
             request.data = form_of(data if isinstance(data, Mapping | list | tuple) else as_json(data))
             if isinstance(request.data, Body):
-                request.headers = request.data.headers(headers)
+                request.headers = request.data.headers(request.headers)
         return request
 
     def _send(self, request: Request, using: Fetch | None = None) -> Awaitable[Reply]:
