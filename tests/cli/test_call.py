@@ -451,6 +451,24 @@ async def test_a_download_is_continued_where_it_broke(runs: Here, serve: Serve) 
     assert [seen.headers.get("Range") for seen in server.seen] == [None, "bytes=5000-"]
 
 
+@pytest.mark.parametrize("name", ["user.json", "app.json"])
+@pytest.mark.parametrize("spelling", ["{}", "./{}", "link-to-{}", "name-of-{}"])
+async def test_a_download_never_replaces_the_files_of_the_call(
+    runs: Here, serve: Serve, name: str, spelling: str
+) -> None:
+    runs.place.user()
+    server = await serve()
+    before = runs.place.reads(name)
+    Path(f"link-to-{name}").symlink_to(name)
+    Path(f"name-of-{name}").hardlink_to(name)
+    argv = ("call", "app.json", "user.json", f"{server.origin}/x", "--output", spelling.format(name))
+    code, out, err = await runs(*argv)
+    assert (code, out) == (9, ""), err
+    assert name in err
+    assert runs.place.reads(name) == before
+    assert server.seen == []
+
+
 async def test_a_refused_download_leaves_the_file_alone(runs: Here, serve: Serve) -> None:
     runs.place.user()
     runs.place.writes("got.bin", "before")

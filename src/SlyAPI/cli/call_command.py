@@ -4,6 +4,7 @@ The rule: stdout carries the reply and nothing else; the token goes to the origi
 """
 
 import json
+import os
 import sys
 from contextlib import AsyncExitStack, nullcontext, suppress
 from dataclasses import replace
@@ -13,7 +14,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..errors import ApiError, BadReplyError, ConfigError, CredentialsError, OriginError, TokenError
+from ..errors import (
+    ApiError,
+    BadReplyError,
+    ConfigError,
+    CredentialsError,
+    OriginError,
+    TokenError,
+    WouldOverwriteError,
+)
 from ..flow.client_check import client_in
 from ..flow.console import Console
 from ..flow.progress import Progress, waiting
@@ -45,6 +54,9 @@ def call(args: Any, console: Console) -> int:
     app = client_in(request.app, console) if request.app else None
     user = chosen.load()
     console.status = chosen.status
+    for path in filter(None, (request.app, chosen.path)):
+        if args.output and os.path.exists(args.output) and os.path.samefile(args.output, path):
+            raise WouldOverwriteError(f"--output is {display_path(path)}.", next_step="Give another file.")
     auth = _signer(app, chosen, user)
     if app is not None and auth.due:
         chosen.check_writable()
