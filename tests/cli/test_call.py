@@ -20,6 +20,7 @@ from SlyAPI.cli.arguments import read_arguments
 from SlyAPI.cli.call_request import read_call
 from SlyAPI.cli.main import main
 from SlyAPI.cli.progress import progress_text
+from SlyAPI.cli.verbose import received_lines
 from SlyAPI.errors import ConfigError
 from tests.conftest import Serve
 from tests.support.place import Place, failure, place_at, secrets_in
@@ -387,6 +388,24 @@ async def test_pages_without_a_list_name_the_flag_that_finds_it(runs: Here, serv
     assert await runs("call", "user.json", server.origin, "--paginate", "--items", "results") == (0, '{"id": 1}\n', "")
 
 
+async def test_an_item_of_any_depth_is_a_line_or_a_reply_that_is_not_usable(runs: Here, serve: Serve) -> None:
+    """Also in the few depths that can be read, and not written."""
+
+    async def nested(request: web.Request) -> web.StreamResponse:
+        depth = int(request.path[1:])
+        return web.Response(text="[" * depth + "]" * depth, content_type="application/json")
+
+    runs.place.user()
+    server = await serve(nested)
+    codes = []
+    for depth in [*range(2, 900, 200), *range(930, 1060, 3), 100_000]:
+        code, out, err = await runs("call", "user.json", f"{server.origin}/{depth}", "--paginate")
+        assert (code, out) == (0, f"{'[' * (depth - 1)}{']' * (depth - 1)}\n") or (code, out) == (6, ""), err
+        codes.append(code)
+    assert codes == sorted(codes)
+    assert (codes[0], codes[-1]) == (0, 6)
+
+
 async def test_items_come_before_a_refusal_of_the_next_page(runs: Here, serve: Serve) -> None:
     async def pages(request: web.Request) -> web.StreamResponse:
         if request.query:
@@ -430,6 +449,24 @@ async def test_a_download_is_continued_where_it_broke(runs: Here, serve: Serve) 
     assert "got.bin was written" in err
     assert (runs.place.folder / "got.bin").read_bytes() == whole
     assert [seen.headers.get("Range") for seen in server.seen] == [None, "bytes=5000-"]
+
+
+@pytest.mark.parametrize("name", ["user.json", "app.json"])
+@pytest.mark.parametrize("spelling", ["{}", "./{}", "link-to-{}", "name-of-{}"])
+async def test_a_download_never_replaces_the_files_of_the_call(
+    runs: Here, serve: Serve, name: str, spelling: str
+) -> None:
+    runs.place.user()
+    server = await serve()
+    before = runs.place.reads(name)
+    Path(f"link-to-{name}").symlink_to(name)
+    Path(f"name-of-{name}").hardlink_to(name)
+    argv = ("call", "app.json", "user.json", f"{server.origin}/x", "--output", spelling.format(name))
+    code, out, err = await runs(*argv)
+    assert (code, out) == (9, ""), err
+    assert name in err
+    assert runs.place.reads(name) == before
+    assert server.seen == []
 
 
 async def test_a_refused_download_leaves_the_file_alone(runs: Here, serve: Serve) -> None:
@@ -481,6 +518,21 @@ async def test_verbose_shows_what_happens_and_no_secret(place: Place, serve: Ser
     assert "* Token renewed" in ended.err
     assert "hush" not in ended.err
     assert secrets_in(place, ended.err) == []
+
+
+CREDENTIALS = ("X-Auth-Token", "X-Subject-Token", "X-Api-Key", "Apikey", "Set-Cookie", "Authorization", "X-Session-Id")
+LINKS = ("Link", "Location", "Content-Location", "Refresh", "Referer", "X-Next", "Content-Security-Policy")
+LINK = r'(<|0; url=|"|)(https://a\.example)?/[a-z/]*\?(a=)?hush[&a-z=%?/]*(>; rel=next|"|)'
+
+
+@given(
+    st.tuples(st.sampled_from(CREDENTIALS), st.just("hush"))
+    | st.tuples(st.sampled_from(LINKS), st.from_regex(LINK, fullmatch=True))
+)
+def test_verbose_shows_no_credential_and_no_query_of_a_reply(header: tuple[str, str]) -> None:
+    (line,) = received_lines({header[0]: header[1]}, ())
+    assert line.startswith(f"< {header[0]}: ")
+    assert "hush" not in line
 
 
 # users in a store

@@ -16,6 +16,7 @@ from SlyAPI import OAuth2User
 from SlyAPI.cli.arguments import read_arguments
 from SlyAPI.cli.main import main
 from SlyAPI.cli.show_command import show_file
+from SlyAPI.errors import ConfigError
 from SlyAPI.flow.console import Console
 from SlyAPI.oauth1 import OAuth1User
 from tests.support.place import Place, failure, place_at, secrets_in
@@ -105,6 +106,22 @@ def test_wrong_usage_is_told_in_two_lines_with_the_way_to_the_help(
     assert out == ""
     assert 1 <= len(err.strip().splitlines()) <= 2
     assert list(here.iterdir()) == []
+
+
+@pytest.mark.parametrize("value", ["hush", "it's hush", "hush (choose from 'a')", "hush\nhush"])
+@pytest.mark.parametrize("command", [*COMMANDS, "completion", "new"])
+def test_no_word_of_a_value_that_is_not_taken_is_repeated(
+    command: str, value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main([command, "--help"])
+    flags = sorted({*re.findall(r"(?<!\S)--[a-z-]+", capsys.readouterr().out)} - {"--help"})
+    said = []
+    for argv in [[value], *([f"{flag}={value}"] for flag in flags), *([flag, value, value] for flag in flags)]:
+        try:
+            read_arguments([command, *argv])
+        except ConfigError as error:
+            said.append(str(error))
+    assert "hush" not in " ".join(said)
 
 
 @pytest.mark.parametrize(

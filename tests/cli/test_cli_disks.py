@@ -24,7 +24,7 @@ import encodings.ascii, encodings.idna, encodings.latin_1
 import encodings.punycode, encodings.unicode_escape, encodings.utf_8_sig
 import SlyAPI.cli.grant_command, SlyAPI.oauth2.app, SlyAPI.cli.token_commands
 import SlyAPI.transport.requests, SlyAPI.stores.file, SlyAPI.cli.call_command
-import SlyAPI.webapi.webapi, SlyAPI.web.masking, SlyAPI.transport.errors, SlyAPI.cli.arguments
+import SlyAPI.webapi.webapi, SlyAPI.web.masking, SlyAPI.transport.errors, SlyAPI.cli.arguments, SlyAPI.cli.demo
 from SlyAPI.cli.main import main
 if os.geteuid() == 0:
     os.setgroups([]), os.setegid(65534), os.seteuid(65534)
@@ -168,3 +168,19 @@ async def test_on_a_full_disk_a_grant_ends_before_the_browser_opens(place: Place
     assert "No space left" in ended.err
     assert [seen.endpoint for seen in place.provider.log] == []
     assert sorted(path.name for path in full_disk.iterdir()) == ["ballast"]
+
+
+@pytest.mark.parametrize("blocks", [0, 1, 3])
+async def test_a_demo_whose_files_have_no_room_says_so(place: Place, blocks: int) -> None:
+    ended = await place.shell(f"ulimit -f {blocks}; PYTHONDONTWRITEBYTECODE=1 slyapi demo --no-browser --folder shown")
+    assert ended.code == 3 or (ended.code, blocks) == (0, 3), ended.err
+    assert "Internal error" not in ended.err
+    assert ended.code == 0 or "could not be written" in ended.err
+
+
+async def test_a_demo_does_not_use_a_folder_that_it_may_not_look_into(place: Place, open_folder: Path) -> None:
+    hidden = open_folder / "hidden"
+    hidden.mkdir(0o300)
+    ended = await as_nobody(place, "demo", "--no-browser", "--folder", str(hidden))
+    assert ended.code == 2, ended.err
+    assert "Internal error" not in ended.err

@@ -161,6 +161,47 @@ async def test_a_service_manager_or_a_closed_terminal_during_a_refresh_loses_no_
     assert place.reads("user.json")["token"] == "new-token"
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "doctor app.json",
+        "scaffold new.json --issuer http://SERVER",
+        "show --store redis://SERVER",
+        "show --store redis://SERVER --name a",
+        "token app.json --store redis://SERVER --name a",
+        "revoke app.json user.json",
+        "demo --no-browser --folder shown",
+    ],
+)
+async def test_whatever_a_command_waits_for_such_a_signal_ends_it_as_ctrl_c_does(
+    place: Place, words: str, number: signal.Signals
+) -> None:
+    asked = asyncio.Event()
+
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        while await reader.read(1 << 16):
+            pass
+        writer.close()
+
+    server = await asyncio.start_server(hang, "127.0.0.1", 0)
+    async with server:
+        at = ":".join(map(str, server.sockets[0].getsockname()))
+        place.client(token_uri=f"http://{at}/token", revoke_uri=f"http://{at}/revoke")
+        place.user()
+        terminal = await place.terminal(*words.replace("SERVER", at).split())
+        if words.startswith("demo"):
+            await terminal.says("Waiting 3 s")
+        else:
+            await asked.wait()
+        await until_it_waits(terminal.process)
+        terminal.process.send_signal(number)
+        assert await terminal.ends() == 130
+        assert "Stopped." in terminal.screen
+        assert "Traceback" not in terminal.screen
+
+
 @pytest.mark.parametrize(("answer", "code"), [("y", 0), ("YES", 0), ("n", 9), ("", 9)])
 async def test_an_existing_file_is_asked_about_and_named_for_what_it_is(place: Place, answer: str, code: int) -> None:
     before = place.user()

@@ -298,10 +298,17 @@ def test_any_reply_is_a_login_or_our_error(body: bytes) -> None:
         read_device_reply(Reply(200, {}, body, "https://p.example/d"), now=1.8e9, scopes=[], secrets=Secrets())
 
 
-@given(st.dictionaries(st.sampled_from(sorted(DEVICE.to_dict())), values))
-def test_any_kept_login_is_one_or_our_error(kept: dict[str, Any]) -> None:
+intervals = st.floats() | st.integers() | st.sampled_from(["0", "nan", "-5", "inf"])
+
+
+@given(st.dictionaries(st.sampled_from(sorted(DEVICE.to_dict())), values), intervals)
+def test_any_kept_login_is_one_that_asks_as_often_as_a_begun_one_or_our_error(
+    kept: dict[str, Any], interval: object
+) -> None:
     with suppress(ConfigError):
         DeviceLogin.from_dict({**DEVICE.to_dict(), **kept})
+    with suppress(ConfigError):
+        assert 0.1 <= DeviceLogin.from_dict({**DEVICE.to_dict(), "interval": interval}).interval <= 120
 
 
 def test_a_client_that_is_not_authenticated_needs_no_secret() -> None:

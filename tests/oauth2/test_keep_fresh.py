@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable
@@ -318,6 +319,60 @@ def test_a_store_or_hook_that_raises_cancelled_error_by_itself_stops_nothing(ste
             assert len(provider.asked) < 15
 
     run(main())
+
+
+class Swallowing(MemoryStore):
+    """A store, one of whose steps takes long, and reacts to its cancellation in a way of its own."""
+
+    def __init__(self, step: str, reaction: type[Exception] | None) -> None:
+        super().__init__()
+        self.step, self.reaction, self.inside = step, reaction, asyncio.Event()
+
+    async def linger(self, step: str) -> None:
+        if step == self.step:
+            self.inside.set()
+            try:
+                await asyncio.sleep(3600)
+            except asyncio.CancelledError:
+                if self.reaction is not None:
+                    raise self.reaction("secret-words") from None
+
+    async def names(self) -> list[str]:
+        await self.linger("names")
+        return await super().names()
+
+    @asynccontextmanager
+    async def lock(self, name: str) -> AsyncGenerator[None, None]:
+        if "keep-fresh" in name:
+            await self.linger("task_lock")
+        async with super().lock(name):
+            yield
+
+
+@pytest.mark.parametrize("reaction", [None, OSError, UnavailableError])
+@pytest.mark.parametrize("step", ["task_lock", "names", "on_error"])
+def test_the_block_ends_at_once_whatever_a_store_or_hook_makes_of_the_cancellation(
+    step: str, reaction: type[Exception] | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.ERROR, "asyncio")
+
+    async def main() -> None:
+        store, provider = Swallowing(step, reaction), Provider()
+        await fill(store, 2, lambda _: clock() + (10 if step == "on_error" else LIFE))
+        provider.down_until = clock() + 60
+
+        async def on_error(entry: StoredUser | None, error: SlyError) -> None:
+            await store.linger("on_error")
+
+        async with keep_fresh(store, app_of(provider), on_error=on_error, clock=clock):
+            await store.inside.wait()
+            began = clock()
+        assert clock() - began < 10
+        assert len(asyncio.all_tasks()) == 1
+
+    run(main())
+    gc.collect()
+    assert "never retrieved" not in caplog.text
 
 
 def test_a_token_that_lives_shorter_than_ahead_is_renewed_at_half_its_life() -> None:

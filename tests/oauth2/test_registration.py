@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from SlyAPI.oauth2.registration import client_metadata, read_registration, regis
 from SlyAPI.testing import GRANT_TYPES, PracticeProvider
 from SlyAPI.web import Reply
 from SlyAPI.web.secret_values import Secrets
+from tests.conftest import Serve
 from tests.support.serving import all_by, served
 from tests.testing.signing import ClientKey
 
@@ -360,6 +361,33 @@ def test_the_defaults_stay_within_what_the_server_offers(
 ) -> None:
     asked = client_metadata("Weather", [REDIRECT], server=server)
     assert (asked["grant_types"], asked["token_endpoint_auth_method"]) == (grants, method)
+
+
+async def test_a_registration_of_any_depth_is_changed_or_is_our_error(serve: Serve) -> None:
+    """Also in the few depths that can be read, and not written back."""
+    asked: list[str] = []
+
+    async def nested(request: web.Request) -> web.StreamResponse:
+        asked.append(request.method)
+        depth = int(request.path[1:])
+        extra = "[" * depth + "]" * depth
+        return web.Response(text=f'{{"client_id": "c", "odd": {extra}}}', content_type="application/json")
+
+    server = await serve(nested)
+    for depth in [1, *range(900, 1060, 3), 100_000]:
+        app = OAuth2App("c", None, "", f"{server.origin}/token", registration_access_token="r")
+        app.registration_client_uri = f"{server.origin}/{depth}"
+        with suppress(SlyError):
+            await app.update_registration(client_name="Weather 2")
+    assert "PUT" in asked
+
+
+@pytest.mark.parametrize("value", [{1}, b"x", float("nan"), object()], ids=type)
+async def test_metadata_that_no_json_can_hold_are_refused_before_anything_is_sent(start: Start, value: object) -> None:
+    async with start() as provider:
+        with pytest.raises(ConfigError):
+            await OAuth2App.register(provider.issuer, client_name="Weather", contacts=value)
+        assert not [seen for seen in provider.log if seen.endpoint == "register"]
 
 
 @pytest.mark.parametrize("call", ["update_registration", "delete_registration"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import pickle
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import threading
 from base64 import urlsafe_b64decode
 from collections.abc import AsyncGenerator, Callable
+from itertools import permutations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -156,6 +158,22 @@ async def test_objects_of_one_account_share_a_token_where_scopes_and_subject_are
     others = [auth_of(judge, "a"), auth_of(judge, "a", "b", subject="robin"), auth_of(judge, "a", subject="robin")]
     await asyncio.gather(*(api_of(judge, auth).get_json("/x") for auth in [*same, *others] * 2))
     assert len(judge.forms) == 4
+
+
+@pytest.mark.parametrize("order", [*permutations(range(3))])
+async def test_objects_of_one_account_share_a_token_whichever_of_them_the_program_lets_go(
+    judge: AccountJudge, order: tuple[int, ...]
+) -> None:
+    alive = {number: auth_of(judge) for number in range(3)}
+    async with api_of(judge, auth_of(judge)) as api:
+        await api.get_json("/me")
+    del api
+    for gone in order:
+        gc.collect()
+        async with api_of(judge, auth_of(judge)) as api:
+            await api.get_json("/me")
+        del api, alive[gone]
+    assert len(judge.forms) == 1
 
 
 @pytest.mark.parametrize(("lifetime", "leeway"), [(100.0, 10.0), (10.0, 1.0), (3600.0, 30.0)])

@@ -60,6 +60,50 @@ async def test_after_reencrypt_the_old_key_is_not_needed(inner: TokenStore) -> N
     assert (await alone.load("alice"), await alone.load("bob")) == (TOKENS, {"token": "b"})
 
 
+class Busy(MemoryStore):
+    """A store in which another program changes a user each time after it was loaded, as long as `changes` says how."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.changes: list[Callable[[str], Awaitable[None]]] = []
+
+    async def load(self, name: str) -> dict[str, Any]:
+        value = await super().load(name)
+        if self.changes:
+            await self.changes.pop()(name)
+        return value
+
+
+@pytest.mark.parametrize("plain", [False, True])
+@pytest.mark.parametrize(
+    "changes",
+    [[how] * times for how in ("login with the old key", "login with the new key", "sign-out") for times in (1, 3)],
+    ids=lambda changes: f"{changes[0]} {len(changes)}",
+)
+async def test_reencrypt_ends_with_the_first_key_alone_whatever_logins_change_meanwhile(
+    changes: list[str], plain: bool
+) -> None:
+    inner, latest = Busy(), dict[str, dict[str, Any]]()
+    for name in ("alice", "bob"):
+        await EncryptedStore(inner, [OLD_KEY]).save(name, TOKENS)
+
+    async def change(name: str, how: str) -> None:
+        if how == "sign-out":
+            latest.pop(name, None)
+            return await inner.delete(name)
+        pending, inner.changes = inner.changes, []
+        latest[name] = {"token": f"login {len(pending)}"}
+        await inner.delete(name)
+        await EncryptedStore(inner, [OLD_KEY if "old" in how else NEW_KEY]).save(name, latest[name])
+        inner.changes = pending
+
+    latest |= {"alice": TOKENS, "bob": TOKENS}
+    inner.changes = [lambda name, how=how: change(name, how) for how in changes]  # type: ignore[misc]
+    await EncryptedStore(inner, [NEW_KEY, OLD_KEY]).reencrypt(plain=plain)
+    alone = EncryptedStore(inner, [NEW_KEY])
+    assert {name: await alone.load(name) for name in await inner.names()} == latest
+
+
 async def test_what_was_not_encrypted_is_told_and_can_be_encrypted(inner: TokenStore) -> None:
     await inner.save("bob", TOKENS)
     store = EncryptedStore(inner, [OLD_KEY])

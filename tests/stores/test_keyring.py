@@ -5,6 +5,7 @@ import asyncio
 import os
 import stat
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,36 @@ async def test_a_locked_keyring_is_a_passing_error_that_quotes_nothing() -> None
         assert "5EC9E7" not in str(caught.value)
     keyring.locked = False
     assert await store.load("alice") == {"token": "T"}
+
+
+@pytest.mark.parametrize("call", ["load", "save", "replace", "delete"])
+async def test_whatever_entry_a_keyring_has_a_user_of_its_name_leaves_the_others_as_they_are(call: str) -> None:
+    keyring = Keyring()
+    store = KeyringStore("test", keyring)
+    for user in ("alice", "bob"):
+        await store.save(user, {"token": user})
+    arguments = {"save": ({"token": "T"},), "replace": (None, {"token": "T"})}.get(call, ())
+    for _, name in list(keyring.held):
+        with suppress(SlyError):
+            await getattr(store, call)(name, *arguments)
+    rest = ["alice", "bob"] if call != "delete" else []
+    assert sorted(await store.names()) == rest
+
+
+SPOILT = ["", "x", "5", "null", "{}", '"ab"', "[" * 100_000, "[1, [2]]", "\ud800"]
+
+
+@pytest.mark.parametrize("spoilt", SPOILT, ids=range(len(SPOILT)))
+async def test_a_list_of_names_that_another_program_spoilt_costs_no_user(spoilt: str) -> None:
+    keyring = Keyring()
+    store = KeyringStore("test", keyring)
+    await store.save("alice", {"token": "T"})
+    (index,) = {name for _, name in keyring.held} - {"alice"}
+    keyring.held["test", index] = spoilt
+    await store.names()
+    await store.replace("alice", {"token": "T"}, {"token": "T2"})
+    assert await store.load("alice") == {"token": "T2"}
+    assert "alice" in await store.names()
 
 
 async def test_a_replace_never_overwrites_what_another_program_is_saving() -> None:

@@ -4,6 +4,7 @@ The rule: every question of a wizard has a flag, and a usage error is two lines 
 """
 
 import argparse
+import re
 from collections.abc import Sequence
 from difflib import get_close_matches
 from types import SimpleNamespace
@@ -41,7 +42,7 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raises `ConfigError`; argparse would print the whole usage, and repeat values that may be secret."""
-        problem, _, words = message.partition("unrecognized arguments: ")
+        problem, _, words = _without_value(message).partition("unrecognized arguments: ")
         flags = [word.partition("=")[0] for word in words.split() if word.startswith("-")]
         if words:
             problem = f"Unknown argument {' '.join(flags)}" if flags else "There are more words than this command takes"
@@ -51,6 +52,12 @@ class _Parser(argparse.ArgumentParser):
         if words and not flags:
             hint = f"Use: {' '.join((self.usage or '').split())}. "
         raise ConfigError(f"{problem[:1].upper()}{problem[1:]}.", next_step=f"{hint}See: {self.prog} --help")
+
+
+def _without_value(message: str) -> str:
+    """argparse's message without the value that it repeats."""
+    message = re.sub(r"(?s)invalid choice: .*(?=\(choose from )", "the value is none of its choices ", message)
+    return re.sub(r"(?s)ignored explicit argument .*", "it takes no value", message)
 
 
 def read_arguments(argv: Sequence[str]) -> SimpleNamespace:

@@ -4,6 +4,7 @@ The rule: stdout carries the reply and nothing else; the token goes to the origi
 """
 
 import json
+import os
 import sys
 from contextlib import AsyncExitStack, nullcontext, suppress
 from dataclasses import replace
@@ -13,7 +14,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..errors import ApiError, ConfigError, CredentialsError, OriginError, TokenError
+from ..errors import (
+    ApiError,
+    BadReplyError,
+    ConfigError,
+    CredentialsError,
+    OriginError,
+    TokenError,
+    WouldOverwriteError,
+)
 from ..flow.client_check import client_in
 from ..flow.console import Console
 from ..flow.progress import Progress, waiting
@@ -45,6 +54,9 @@ def call(args: Any, console: Console) -> int:
     app = client_in(request.app, console) if request.app else None
     user = chosen.load()
     console.status = chosen.status
+    for path in filter(None, (request.app, chosen.path)):
+        if args.output and os.path.exists(args.output) and os.path.samefile(args.output, path):
+            raise WouldOverwriteError(f"--output is {display_path(path)}.", next_step="Give another file.")
     auth = _signer(app, chosen, user)
     if app is not None and auth.due:
         chosen.check_writable()
@@ -81,7 +93,7 @@ async def _send(api: WebAPI, request: CallRequest, args: Any, console: Console) 
             path, params = request.paging()
             pages = AnyPages(args.items)
             async for item in api.paginated(path, params, pages=pages, items=args.items, headers=request.headers):
-                print_result(json.dumps(item))
+                print_result(_as_line(item))
         elif args.output and args.output != "-":
             with Progress(console, lines=True) as shown:
                 count = ByteCount(shown)
@@ -94,6 +106,14 @@ async def _send(api: WebAPI, request: CallRequest, args: Any, console: Console) 
                 if args.include:
                     _print_head(reply)
                 await _print_body(reply)
+
+
+def _as_line(item: Any) -> str:
+    """An item as a line of JSON. Raises `BadReplyError` for one that is nested almost too deeply to be read."""
+    with suppress(RecursionError):
+        return json.dumps(item)
+    step = "Leave --paginate out; the page is then written as it is."
+    raise BadReplyError("An item of the page is nested too deeply.", next_step=step)
 
 
 async def _begun(stack: AsyncExitStack, api: WebAPI, request: CallRequest, console: Console) -> Streamed:

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import ConfigError, CredentialsNotFoundError
 from ..flow.console import Console, unchanged
+from ..flow.ctrl_c import run
 from ..flow.progress import waiting
 from ..json_file import check_writable, display_path
 from ..oauth2 import ClientCredentials, OAuth2, OAuth2App, OAuth2User
@@ -53,7 +54,7 @@ class ChosenUser:
 
     def load(self) -> OAuth2User:
         """The stored tokens. Raises `CredentialsError`, with the command that makes some if there are none."""
-        return OAuth2User.from_json_file(self.path) if self.path else asyncio.run(self.entry.load())
+        return OAuth2User.from_json_file(self.path) if self.path else run(self.entry.load())
 
     def signer(self, app: OAuth2App, user: OAuth2User) -> Signer:
         """Signs as this user, whose tokens were loaded, and saves new ones."""
@@ -146,7 +147,7 @@ def names_in(store: TokenStore, days: float | None, console: Console) -> list[st
         async with waiting(console, "Reading the store"):
             return sorted(await (store.names() if days is None else _expiring(store, days)))
 
-    return asyncio.run(found())
+    return run(found())
 
 
 async def _expiring(store: TokenStore, days: float) -> list[str]:

@@ -14,8 +14,9 @@ from typing import Any
 
 import aiohttp
 
-from ..errors import ConfigError
+from ..errors import ConfigError, SaveError
 from ..flow.console import Console
+from ..flow.ctrl_c import run
 from ..flow.grant import GrantOptions
 from ..flow.scaffold import ScaffoldOptions, client_json, write_client
 from ..flow.wizard import grant_to_file
@@ -62,7 +63,7 @@ asyncio.run(main())
 
 def demo(args: Any, console: Console) -> int:
     """Runs the demo."""
-    asyncio.run(_demo(console, folder=args.folder, browser=not args.no_browser, device=args.device))
+    run(_demo(console, folder=args.folder, browser=not args.no_browser, device=args.device))
     return 0
 
 
@@ -94,13 +95,30 @@ async def _demo(
         await _call(here, origin, console)
         if device:
             await second_act(app, here, provider, console, _Silent(), by_person=by_person)
-        keep(provider, here / "provider.json")
-    (here / "weather.py").write_text(_SCRIPT.format(origin=origin), encoding="utf-8")
+        _write_script(here, provider, origin)
     console.say(
         f"    python {shlex.quote(display_path(here / 'weather.py'))}",
         f"    python -m SlyAPI show {shlex.quote(display_path(here / 'user.json'))}",
         heading="Try the files (the practice provider has stopped; weather.py starts it again):",
     )
+
+
+def _write_script(here: Path, provider: PracticeProvider, origin: str) -> None:
+    """Writes the program to try, and the provider that it starts again. Raises `SaveError`."""
+    try:
+        keep(provider, here / "provider.json")
+        (here / "weather.py").write_text(_SCRIPT.format(origin=origin), encoding="utf-8")
+        return
+    except OSError as error:
+        problem = error.strerror
+    raise SaveError(f"A file in {display_path(here)} could not be written ({problem}).", next_step="Free some space.")
+
+
+def _is_empty(folder: Path) -> bool:
+    try:
+        return folder.is_dir() and not any(folder.iterdir())
+    except OSError:  # nobody may look into it
+        return False
 
 
 def _new_folder(folder: str | None) -> Path:
@@ -111,7 +129,7 @@ def _new_folder(folder: str | None) -> Path:
         try:
             here.mkdir(mode=0o700, parents=True)
         except FileExistsError:
-            if folder and here.is_dir() and not any(here.iterdir()):
+            if folder and _is_empty(here):
                 return here
             continue
         except OSError as error:

@@ -14,6 +14,7 @@ from typing import Any
 from ..errors import ConfigError, CredentialsError, SlyError
 from ..flow.client_check import checked_client, misspelt_keys
 from ..flow.console import Console
+from ..flow.ctrl_c import run
 from ..flow.git_guard import would_commit
 from ..flow.progress import waiting
 from ..oauth2 import ClientCredentials, OAuth2App, OAuth2User
@@ -97,7 +98,7 @@ def gather(args: Any, console: Console) -> Facts:
     if facts.app is not None:
         _read_certificate(facts.app, facts)
         facts.issuer = _issuer(facts.app)
-        asyncio.run(_ask_provider(facts.app, facts, console))
+        run(_ask_provider(facts.app, facts, console))
         if args.refresh and chosen is not None and facts.user is not None:
             _refresh(facts.app, facts.user, chosen, facts, console)
     return facts

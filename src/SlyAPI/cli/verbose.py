@@ -4,6 +4,7 @@ The rule: a header is shown only if its meaning excludes a secret; a query is ne
 """
 
 import logging
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -16,8 +17,9 @@ from ..web.urls import bare_url
 
 _SHOWN = HEADERS_FOR_ANY_ORIGIN | {"host", "content-type", "content-length", "connection", "if-none-match"}
 """Headers of a request whose values are shown."""
-_HIDDEN = {"set-cookie", "set-cookie2", "authentication-info", "dpop-nonce"}
-"""Headers of a reply whose values are not shown."""
+_HIDDEN = r"token|secret|password|cookie|session|signature|authorization|authentication-info|api-?key|nonce"
+"""In the name of a reply's header: its value is not shown."""
+_QUERY = r"\?[^\s<>\"']+"
 _URLS = {"location", "content-location", "referer"}
 
 
@@ -64,12 +66,12 @@ def sent_lines(headers: Mapping[str, str]) -> list[str]:
 
 
 def received_lines(headers: Mapping[str, str], secrets: Iterable[str]) -> list[str]:
-    """The headers of a reply: cookies as `***`, URLs without their query, and no secret that the server echoes."""
+    """The headers of a reply: cookies and tokens as `***`, URLs without query, and no secret that the server echoes."""
     return [f"< {name}: {_value(name.lower(), value, secrets)}" for name, value in headers.items()]
 
 
 def _value(name: str, value: str, secrets: Iterable[str]) -> str:
-    if name in _HIDDEN:
+    if re.search(_HIDDEN, name):
         return "***"
     value = masked(value, secrets)
-    return bare_url(value) if name in _URLS else value
+    return bare_url(value) if name in _URLS else re.sub(_QUERY, "", value)  # such as those of a Link

@@ -4,7 +4,6 @@ The rule: exactly `{id, secret, auth_uri, token_uri}` unless more is given, and 
 after a yes.
 """
 
-import asyncio
 import os
 import sys
 from collections.abc import Mapping
@@ -26,6 +25,7 @@ from ..web.secret_values import SecretJson
 from ..web.urls import check_endpoint
 from .client_check import check_usable
 from .console import Console
+from .ctrl_c import run
 from .progress import waiting
 
 TEMPLATES: Mapping[str, Mapping[str, str]] = {
@@ -62,7 +62,7 @@ def client_json(options: ScaffoldOptions, console: Console | None = None) -> dic
         # only these: everything else is looked up in the table at run time, so that the file cannot become outdated
         client |= {"auth_uri": provider.auth_uri, "token_uri": provider.token_uri}
     if options.issuer:
-        client |= asyncio.run(_of_issuer(options.issuer, options, console or Console()))
+        client |= run(_of_issuer(options.issuer, options, console or Console()))
     elif options.register_as is not None:
         raise ConfigError("--register needs an issuer.", next_step="Give --issuer URL.")
     if options.source is not None:

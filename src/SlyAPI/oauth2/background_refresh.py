@@ -124,8 +124,7 @@ class KeepFresh:
 
     async def _run(self) -> None:
         while True:
-            pause = await self._turn()
-            await asyncio.sleep(pause)
+            await _sleep(await self._turn())
 
     async def _turn(self) -> float:
         """Renews for a term, if no other program does; the seconds until the next try."""
@@ -143,9 +142,8 @@ class KeepFresh:
         except SlyError as error:
             await self._report(None, error)
         except (Exception, asyncio.CancelledError) as error:  # of somebody's own store, whose words may hold tokens
-            if is_cancelled():
-                raise
-            await self._report(None, UnavailableError(f"{self._store!r} failed ({type(error).__name__})."))
+            if not is_cancelled():
+                await self._report(None, UnavailableError(f"{self._store!r} failed ({type(error).__name__})."))
         finally:
             self.leading = False
         return self._pause
@@ -158,7 +156,7 @@ class KeepFresh:
             pause = max(self._pause if now() < end else 0.0, self._not_before - now())
             if now() + pause >= end:
                 return pause
-            await asyncio.sleep(pause)
+            await _sleep(pause)
 
     # --- which users are due ---
 
@@ -264,11 +262,18 @@ class KeepFresh:
             if inspect.isawaitable(result):
                 await result
         except (Exception, asyncio.CancelledError) as failure:
-            if is_cancelled():
+            if isinstance(failure, asyncio.CancelledError) and is_cancelled():
                 raise
             asyncio.get_running_loop().call_exception_handler(
                 {"message": "on_error of keep_fresh failed; the renewal goes on", "exception": failure}
             )
+
+
+async def _sleep(seconds: float) -> None:
+    """As `asyncio.sleep`; ends the task also where a store or a hook swallowed its cancellation."""
+    if is_cancelled():
+        raise asyncio.CancelledError
+    await asyncio.sleep(seconds)
 
 
 async def _all_refreshed(users: set[HeldUser]) -> None:

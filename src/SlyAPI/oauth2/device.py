@@ -75,7 +75,7 @@ class DeviceLogin:
     def from_dict(cls, value: Mapping[str, Any]) -> Self:
         """The login that `to_dict` wrote. Raises `ConfigError` for anything else."""
         try:
-            return cls(
+            kept = cls(
                 device_code=str(value["device_code"]),
                 user_code=str(value["user_code"]),
                 verification_uri=str(value["verification_uri"]),
@@ -86,7 +86,10 @@ class DeviceLogin:
                 resource=None if value.get("resource") is None else tuple(map(str, value["resource"])),
             )
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError, OSError):
-            pass
+            kept = None
+        # NaN too: it would ask without a pause
+        if kept is not None and SHORTEST_INTERVAL <= kept.interval <= LONGEST_INTERVAL:
+            return kept
         raise ConfigError("This is not a device login that to_dict() wrote.")
 
 

@@ -5,9 +5,10 @@ The rule: what the server registered is compared with what was asked for before 
 
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
-from ..errors import BadReplyError, SlyError, TokenError, printable
+from ..errors import BadReplyError, ConfigError, SlyError, TokenError, printable
 from ..tokens.client_auth import read_client_auth
 from ..web.masking import masked
 from ..web.messages import Method, Reply, Request
@@ -139,7 +140,10 @@ def _headers(token: str | None) -> dict[str, str]:
 
 
 def _json(metadata: Mapping[str, Any]) -> bytes:
-    return json.dumps(metadata).encode("ascii")
+    """Raises `ConfigError` for what JSON cannot hold, or what the server nested almost too deeply to be read."""
+    with suppress(ValueError, TypeError, RecursionError):
+        return json.dumps(metadata, allow_nan=False).encode("ascii")
+    raise ConfigError("The client's metadata contain a value that cannot be written as JSON.")
 
 
 def read_registration(

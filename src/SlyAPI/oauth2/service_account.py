@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 from ..errors import (
     BadReplyError,
@@ -132,10 +132,11 @@ class OAuth2ServiceAccount(Signer):
     ) -> None:
         if isinstance(account, str | os.PathLike):
             account = ServiceAccount.from_json_file(account)
-        self.account = account if isinstance(account, ServiceAccount) else ServiceAccount.from_json_obj(account)
+        account = account if isinstance(account, ServiceAccount) else ServiceAccount.from_json_obj(account)
         self.scopes = split_scopes(scopes)
         self.subject = subject
-        held_users = _HELD.setdefault(self.account, {})
+        known, held_users = _HELD.setdefault(account, (ref(account), {}))
+        self.account = known() or account  # so that each object keeps the tokens, not only the first one
         alike = (frozenset(self.scopes), subject, id(clock))
         if alike not in held_users:
             while len(held_users) >= _MOST_HELD:
@@ -206,5 +207,6 @@ class AccountSource(TokenSource):
 
 _MOST_HELD = 1000
 """Users of one account whose tokens are remembered for objects made later; then the oldest are forgotten."""
-_HELD: WeakKeyDictionary[ServiceAccount, dict[tuple[frozenset[str], str | None, int], HeldUser]] = WeakKeyDictionary()
-"""Each account's tokens, by scopes, subject and clock, as long as a program holds the account."""
+_HeldUsers = dict[tuple[frozenset[str], str | None, int], HeldUser]
+_HELD: WeakKeyDictionary[ServiceAccount, tuple[ref[ServiceAccount], _HeldUsers]] = WeakKeyDictionary()
+"""Each account (the first of equal ones) and its tokens, by scopes, subject and clock, while a program holds it."""

@@ -16,6 +16,7 @@ from ..errors import (
     CredentialsNotFoundError,
     DecryptionError,
     MissingExtraError,
+    SupersededError,
     clean_traceback,
     printable,
 )
@@ -24,6 +25,8 @@ from .contract import TokenStore, as_text, superseded
 from .token_ends import UNKNOWN, Page, Token, ends_in_clear
 
 _KEY_BYTES, _NONCE_BYTES = 32, 12
+_TRIES = 10
+"""How often `reencrypt` tries a user that logs in meanwhile."""
 _MEMBERS = {"slyapi_encrypted", "key", "nonce", "data"}
 
 
@@ -89,16 +92,26 @@ class EncryptedStore(TokenStore):
         changed = 0
         async for name in self.store.each_name():
             async with self.store.lock(name):
-                try:
-                    kept = await self.store.load(name)
-                except CredentialsNotFoundError:
-                    continue
-                value = kept if plain and not _is_sealed(kept) else self._open(name, kept)
-                if kept.get("key") == self._ciphers.first and _is_sealed(kept) and _shows_ends(kept, value):
-                    continue
-                await self.store.replace(name, kept, self._seal(name, value))
-                changed += 1
+                for tries_left in reversed(range(_TRIES)):
+                    try:
+                        changed += await self._reencrypted(name, plain)
+                        break
+                    except SupersededError:  # by a login, which takes no lock and may use the old key still
+                        if not tries_left:
+                            raise
         return changed
+
+    async def _reencrypted(self, name: str, plain: bool) -> bool:
+        """Encrypts a user with the first key; False if that is not needed. Raises `SupersededError`."""
+        try:
+            kept = await self.store.load(name)
+        except CredentialsNotFoundError:
+            return False
+        value = kept if plain and not _is_sealed(kept) else self._open(name, kept)
+        if kept.get("key") == self._ciphers.first and _is_sealed(kept) and _shows_ends(kept, value):
+            return False
+        await self.store.replace(name, kept, self._seal(name, value))
+        return True
 
     @clean_traceback
     async def each_name(self) -> AsyncGenerator[str, None]:

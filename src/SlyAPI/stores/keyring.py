@@ -12,7 +12,7 @@ from hashlib import sha256
 from types import ModuleType
 from typing import Any
 
-from ..errors import MissingExtraError, SaveError, UnavailableError, clean_traceback
+from ..errors import ConfigError, MissingExtraError, SaveError, UnavailableError, clean_traceback
 from ..json_file import unavailable
 from .contract import TokenStore, as_text, as_value, is_one_of, superseded
 from .file import make_folder
@@ -45,11 +45,13 @@ class KeyringStore(TokenStore):
     @clean_traceback
     async def load(self, name: str) -> dict[str, Any]:
         """The value last saved."""
+        _check(name)
         return as_value(self, name, await self._get(name))
 
     @clean_traceback
     async def save(self, name: str, value: dict[str, Any]) -> None:
         """Saves the value in the keyring. Raises `SaveError`."""
+        _check(name)
         async with self.lock(_INDEX):
             await self._put(name, as_text(self, value))
 
@@ -59,6 +61,7 @@ class KeyringStore(TokenStore):
 
         In one step among the programs that use this class; keyrings have no compare-and-set for others.
         """
+        _check(name)
         async with self.lock(_INDEX):
             if not is_one_of(self, name, await self._get(name), old, new):
                 raise superseded(self, name)
@@ -72,6 +75,7 @@ class KeyringStore(TokenStore):
 
     async def delete(self, name: str) -> None:
         """Deletes a user."""
+        _check(name)
         async with self.lock(_INDEX):
             if await self._get(name) is not None:
                 await self._call("delete_password", name)
@@ -83,7 +87,7 @@ class KeyringStore(TokenStore):
         kept = await self._get(_INDEX)
         try:
             return [str(name) for name in json.loads(kept or "[]")]
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             return []  # changed by another program; each save adds its name again
 
     @asynccontextmanager
@@ -111,6 +115,12 @@ class KeyringStore(TokenStore):
         if method == "get_password":
             raise UnavailableError(message, next_step=step)
         raise SaveError(message, next_step=step, kind="transient")
+
+
+def _check(name: str) -> None:
+    """Raises `ConfigError` for the name under which the names lie."""
+    if name == _INDEX:
+        raise ConfigError("A user's name is the one of the list of names.", next_step="Use a short id as name.")
 
 
 def lock_folder(environ: Mapping[str, str]) -> str:
