@@ -83,12 +83,15 @@ def read_regular(path: StrPath, *, is_client: bool = False) -> bytes:
     refuse_foreign_link(path)
     if is_client:
         path = os.path.realpath(path)
-    # by an opener, whose handle `open` closes where it refuses a folder
-    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | NO_WAIT)) as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise ValueError(_NOT_REGULAR)
-        if is_client:  # by the owner of what is read: the name may be another file's by now
+    handle = os.open(path, NO_WAIT)  # to read it
+    status = os.fstat(handle)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(handle)
+        if stat.S_ISDIR(status.st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        raise ValueError(_NOT_REGULAR)
+    with open(handle, "rb") as file:
+        if is_client and is_foreign(status.st_uid):  # the owner of what is read: the name may be another file's by now
             _refuse_planted(os.fspath(path), status.st_uid)
         raw = file.read(_LARGEST)
         if file.read(1):
@@ -246,12 +249,12 @@ def refuse_planted_file(path: StrPath) -> None:
     That account may read what is written into it (CWE-377).
     """
     with suppress(OSError):
-        _refuse_planted(os.path.realpath(path), os.stat(path).st_uid)
+        owner = os.stat(path).st_uid
+        if is_foreign(owner):
+            _refuse_planted(os.path.realpath(path), owner)
 
 
 def _refuse_planted(real_path: str, owner: int) -> None:
-    if not is_foreign(owner):
-        return
     from pathlib import Path  # shell prompts run `show`
 
     with suppress(OSError):

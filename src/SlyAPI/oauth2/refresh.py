@@ -90,7 +90,7 @@ class Refresh:
         """Whether it waits for a hook now."""
         self.done = Outcome()
         self.turns = asyncio.Lock()
-        """Its callers go on one after the other, so that later calls find the connections of earlier ones."""
+        """Those who join it go on one after the other, so that later calls find the connections of earlier ones."""
         self.steps = uncancellable()
         held.own().refreshes.append(self)
         self.task = self.loop.create_task(self._run())

@@ -45,12 +45,14 @@ async def refresh(held: HeldUser, client: Any, why: str = "due", rejected: Secre
                 return
         again = _renewed_again(saving)
         joined = saving if saving is not None and again is not None else _in_flight(held)
+        begins = joined is None
         joined = joined or Refresh(held, key, client, why, rejected)
         done = again or joined.done
         try:
             await done.wait()
-            async with joined.turns:
-                await asyncio.sleep(0)
+            if not begins:
+                async with joined.turns:
+                    await asyncio.sleep(0)
             if saving is not None and joined is saving:  # else `held` has newer tokens
                 held.take(saving.held.user)
             return
