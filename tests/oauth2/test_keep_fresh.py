@@ -24,6 +24,7 @@ from SlyAPI.errors import ConfigError, GrantEndedError, NetworkError, SaveError,
 from SlyAPI.stores import FileStore, MemoryStore, StoredUser, TokenStore
 from SlyAPI.web import Method, Request
 from tests.simulation.stores import Shelf, make_store
+from tests.support.refreshing import FullDisk
 from tests.support.virtual_time import clock, run
 
 LIFE, AHEAD, AT_ONCE = 3600.0, 300.0, 3
@@ -462,16 +463,8 @@ def test_the_end_of_the_block_waits_for_the_save_of_tokens_that_the_store_refuse
 
 
 def test_while_the_store_refuses_new_tokens_only_a_few_grants_depend_on_this_program_alone() -> None:
-    class Full(MemoryStore):
-        full = False
-
-        async def save(self, name: str, value: dict[str, Any]) -> None:
-            if self.full:
-                raise OSError("The disk is full.")
-            await super().save(name, value)
-
     async def main() -> None:
-        store, provider, heard = Full(), Provider(), list[type[SlyError]]()
+        store, provider, heard = FullDisk(), Provider(), list[type[SlyError]]()
         await fill(store, 100, lambda _: clock() + 10)
         store.full = True
         on_error = lambda entry, error: heard.append(type(error))  # noqa: E731

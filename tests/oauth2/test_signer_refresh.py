@@ -17,7 +17,7 @@ from SlyAPI import ApiError, GrantEndedError, OAuth2, OAuth2User, SlyError, Toke
 from SlyAPI.errors import BadReplyError, NetworkError, RequestTimeoutError, SaveError
 from SlyAPI.oauth2.app import OnRefresh
 from SlyAPI.stores import MemoryStore
-from tests.support.refreshing import INVALID_GRANT, OLD, REFRESH, Answer, Place, status
+from tests.support.refreshing import INVALID_GRANT, OLD, REFRESH, Answer, FullDisk, Place, status
 
 if TYPE_CHECKING:
     from tests.conftest import Practise
@@ -358,14 +358,6 @@ async def test_a_user_file_that_broke_is_told_of_and_replaced_by_what_is_good(
 async def test_tokens_that_cannot_be_saved_are_used_and_renewed_from_memory(
     place: Place, caplog: pytest.LogCaptureFixture
 ) -> None:
-    class FullDisk(MemoryStore):
-        full = False
-
-        async def save(self, name: str, value: dict[str, Any]) -> None:
-            if self.full:
-                raise SaveError("The disk is full.")
-            await super().save(name, value)
-
     disk = FullDisk()
     await disk.user("alice").save(place.user())
     disk.full = True

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from SlyAPI import OAuth2, OAuth2App, OAuth2User, WebAPI
+from SlyAPI.errors import SaveError
 from SlyAPI.oauth2.app import OnRefresh
+from SlyAPI.stores import MemoryStore
 
 if TYPE_CHECKING:
     from tests.conftest import Clock, Server
@@ -68,6 +70,17 @@ class Place:
     def sent(self) -> list[str]:
         """The tokens that the API was shown."""
         return [seen.headers["Authorization"].removeprefix("Bearer ") for seen in self.api_server.seen]
+
+
+class FullDisk(MemoryStore):
+    """A store that saves nothing while its disk is `full`."""
+
+    full = False
+
+    async def save(self, name: str, value: dict[str, Any]) -> None:
+        if self.full:
+            raise SaveError("The disk is full.")
+        await super().save(name, value)
 
 
 def status(code: int, body: Any = None) -> Answer:

@@ -19,6 +19,7 @@ from SlyAPI.errors import BadReplyError, ConfigError, NetworkError, OriginError,
 
 if TYPE_CHECKING:
     from tests.conftest import Practise, Serve, Server
+    from tests.support.serving import Handler
 
 
 def api_of(server: Server, auth: Auth | None = None, **more: Any) -> WebAPI:
@@ -134,19 +135,23 @@ async def test_a_reply_that_breaks_off_is_a_network_error(serve: Serve) -> None:
             _ = [piece async for piece in reply]
 
 
-async def test_silence_is_a_timeout_by_the_sessions_limit(serve: Serve) -> None:
-    never = asyncio.Event()
+def open_until(end: asyncio.Event) -> Handler:
+    """Sends a byte, and no more before `end` is set."""
 
     async def handler(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
         await response.prepare(request)
         await response.write(b"x")
-        await never.wait()
+        await end.wait()
         return response
 
-    timeout = aiohttp.ClientTimeout(sock_read=0.2)
+    return handler
+
+
+async def test_silence_is_a_timeout_by_the_sessions_limit(serve: Serve) -> None:
+    never, timeout = asyncio.Event(), aiohttp.ClientTimeout(sock_read=0.2)
     async with aiohttp.ClientSession(timeout=timeout) as session:
-        async with api_of(await serve(handler), session=session).stream("/x") as reply:
+        async with api_of(await serve(open_until(never)), session=session).stream("/x") as reply:
             with pytest.raises(RequestTimeoutError):
                 _ = [piece async for piece in reply]
     never.set()
@@ -347,15 +352,7 @@ async def test_an_upload_does_not_wait_for_ever_for_a_connection(
     tmp_path: Path, serve: Serve, what: str, call: Callable[..., Awaitable[bytes]]
 ) -> None:
     never, connector = asyncio.Event(), aiohttp.TCPConnector(limit=1)
-
-    async def handler(request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse()
-        await response.prepare(request)
-        await response.write(b"a")
-        await never.wait()
-        return response
-
-    server = await serve(handler)
+    server = await serve(open_until(never))
     async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=0.3)) as session:
         api = api_of(server, session=session)
         async with api.stream("/x") as reply, asyncio.timeout(5):

@@ -213,7 +213,7 @@ def entry_of(user: object) -> StoredUser:
 def lasting_path(path: StrPath) -> str:
     """The absolute path, which stays valid if the program changes its working directory, as a daemon does.
 
-    Raises `ConfigError` for text that no file's path can be: with a NUL, or with half a character.
+    Raises `ConfigError` for text that no file's path can be: with a NUL, or with an unpaired surrogate.
     """
     try:
         possible = b"\0" not in os.fsencode(path)

@@ -118,9 +118,9 @@ class KeyringStore(TokenStore):
 
 
 def _check(name: str) -> None:
-    """Raises `ConfigError` for the name under which the names lie."""
+    """Raises `ConfigError` for the name that is reserved for the list of names."""
     if name == _INDEX:
-        raise ConfigError("A user's name is the one of the list of names.", next_step="Use a short id as name.")
+        raise ConfigError("This name is reserved for the list of users.", next_step="Use a short id as name.")
 
 
 def lock_folder(environ: Mapping[str, str]) -> str:
