@@ -18,7 +18,7 @@ from aiohttp import web
 from hypothesis import HealthCheck, settings
 
 from SlyAPI import OAuth2, OAuth2App, OAuth2User, WebAPI
-from SlyAPI.oauth2.authorization_code import read_redirect
+from SlyAPI.oauth2.messages.authorization_code import read_redirect
 from SlyAPI.testing import PracticeProvider, pytest_plugin
 from SlyAPI.web import Reply
 from tests.support import servers

@@ -61,7 +61,7 @@ REFRESH = [
     "tests/simulation/test_found.py",
 ]
 TESTS_OF = {
-    "oauth2/token_endpoint": [
+    "oauth2/messages/token_endpoint": [
         "tests/oauth2/test_token_endpoint.py",
         "tests/oauth2/test_token_endpoint_refusals.py",
         "tests/oauth2/test_ended_or_passing.py",
@@ -77,7 +77,7 @@ TESTS_OF = {
         "tests/security/test_secrets_of_own_stores.py",
     ],
     "stores/file_lock": ["tests/stores/test_file_lock.py"],
-    "oauth2/signer": [
+    "oauth2/signers/signer": [
         "tests/oauth2/test_signer.py",
         "tests/oauth2/test_signer_refresh.py",
         "tests/oauth2/test_signer_edges.py",
@@ -89,12 +89,12 @@ TESTS_OF = {
         "tests/oauth2/test_signer_superseded.py",
         "tests/security/test_secrets_of_own_stores.py",
     ],
-    "oauth2/refresh": REFRESH,
-    "oauth2/refresh_callers": REFRESH,
-    "oauth2/held_user": REFRESH,
-    "oauth2/saving": REFRESH,
-    "oauth2/outcome": REFRESH,
-    "oauth2/learned": ["tests/oauth2/test_learned.py", *REFRESH],
+    "oauth2/renewal/refresh": REFRESH,
+    "oauth2/renewal/refresh_callers": REFRESH,
+    "oauth2/renewal/held_user": REFRESH,
+    "oauth2/renewal/saving": REFRESH,
+    "oauth2/renewal/outcome": REFRESH,
+    "oauth2/renewal/learned": ["tests/oauth2/test_learned.py", *REFRESH],
     "redirect/loopback": ["tests/redirect/test_loopback.py"],
     "redirect/loopback_http": ["tests/redirect/test_loopback_http.py"],
     "redirect/loopback_address": ["tests/redirect/test_loopback_address.py", "tests/redirect/test_loopback.py"],

@@ -32,8 +32,8 @@ from SlyAPI.cli.commands import COMMANDS, EXIT_CODES
 from SlyAPI.cli.main import main
 from SlyAPI.flow.console import exit_code
 from SlyAPI.oauth2 import Identity
-from SlyAPI.oauth2.client_file import OWN_KEYS
-from SlyAPI.oauth2.providers import PROVIDERS
+from SlyAPI.oauth2.client.client_file import OWN_KEYS
+from SlyAPI.oauth2.client.providers import PROVIDERS
 from SlyAPI.web.secret_values import SecretJson
 from tests.support.account_judge import AccountJudge, new_key
 from tests.support.installed import installed_at
@@ -478,7 +478,7 @@ def test_specs_name_functions_and_tests_that_exist() -> None:
 
 
 def resolve(dotted: str) -> object:
-    """The thing that `oauth2.app.OAuth2App.refresh` names below SlyAPI."""
+    """The thing that `oauth2.client.app.OAuth2App.refresh` names below SlyAPI."""
     words = dotted.split(".")
     for length in range(len(words), 0, -1):
         try:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from SlyAPI import ApiError, GrantEndedError, OAuth2User, SlyError, TokenError
-from SlyAPI.oauth2.token_endpoint import read_token_reply
+from SlyAPI.oauth2.messages.token_endpoint import read_token_reply
 from SlyAPI.web import Reply
 from SlyAPI.web.secret_values import Secrets
 

@@ -81,7 +81,7 @@ async def place(tmp_path: Path) -> AsyncGenerator[Place, None]:
 async def granted(app: OAuth2App) -> OAuth2User:
     import aiohttp
 
-    from SlyAPI.oauth2.authorization_code import read_redirect
+    from SlyAPI.oauth2.messages.authorization_code import read_redirect
 
     where, scopes = "http://localhost:8080", ["weather.read", "notes"]
     url, verifier, challenge = app.auth_url_with_pkce(where, "state", scopes)

@@ -41,8 +41,8 @@ PACKAGES = {
 
 FURTHER = {
     "SlyAPI.oauth2": [
-        *("SlyAPI.oauth2.authorization_code.AuthorizationURL", "SlyAPI.oauth2.login.Login"),
-        *("SlyAPI.oauth2.login_requests.LoginWishes", "SlyAPI.oauth2.providers.Provider"),
+        *("SlyAPI.oauth2.messages.authorization_code.AuthorizationURL", "SlyAPI.oauth2.client.login.Login"),
+        *("SlyAPI.oauth2.client.login_requests.LoginWishes", "SlyAPI.oauth2.client.providers.Provider"),
     ],
     "SlyAPI.oauth1": ["SlyAPI.oauth1.user.TemporaryCredentials"],
     "SlyAPI.webapi": [

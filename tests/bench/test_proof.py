@@ -8,8 +8,8 @@ from collections.abc import Callable
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from SlyAPI.oauth2.dpop import dpop_proof
-from SlyAPI.oauth2.jose import load_signing_key, new_key
+from SlyAPI.oauth2.messages.dpop import dpop_proof
+from SlyAPI.oauth2.messages.jose import load_signing_key, new_key
 
 GOAL = 0.5
 SLACK = 1.5

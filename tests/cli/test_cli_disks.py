@@ -22,7 +22,7 @@ import os, sys
 # what is loaded late, and perhaps from where nobody may read
 import encodings.ascii, encodings.idna, encodings.latin_1
 import encodings.punycode, encodings.unicode_escape, encodings.utf_8_sig
-import SlyAPI.cli.grant_command, SlyAPI.oauth2.app, SlyAPI.cli.token_commands
+import SlyAPI.cli.grant_command, SlyAPI.oauth2.client.app, SlyAPI.cli.token_commands
 import SlyAPI.transport.requests, SlyAPI.stores.file, SlyAPI.cli.call_command
 import SlyAPI.webapi.webapi, SlyAPI.web.masking, SlyAPI.transport.errors, SlyAPI.cli.arguments, SlyAPI.cli.demo
 from SlyAPI.cli.main import main

@@ -11,7 +11,7 @@ import pytest
 from SlyAPI.cli.commands import COMMANDS
 from SlyAPI.cli.completion import completion_script
 from SlyAPI.cli.main import main
-from SlyAPI.oauth2.providers import PROVIDERS
+from SlyAPI.oauth2.client.providers import PROVIDERS
 from SlyAPI.tokens.client_auth import METHODS
 
 SHELLS = ("bash", "zsh", "fish")

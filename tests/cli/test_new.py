@@ -13,7 +13,7 @@ import pytest
 from SlyAPI.cli.main import main
 from SlyAPI.cli.new_command import client_project
 from SlyAPI.errors import ConfigError
-from SlyAPI.oauth2.providers import PROVIDERS
+from SlyAPI.oauth2.client.providers import PROVIDERS
 from tests.support.installed import installed_at
 
 

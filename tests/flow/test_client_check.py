@@ -8,7 +8,7 @@ import pytest
 from SlyAPI import OAuth2App
 from SlyAPI.errors import CredentialsError
 from SlyAPI.flow.client_check import check_filled_in
-from SlyAPI.oauth2.client_file import misspelt
+from SlyAPI.oauth2.client.client_file import misspelt
 from tests.support.place import failure
 
 if TYPE_CHECKING:

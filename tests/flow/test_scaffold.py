@@ -13,8 +13,8 @@ from aiohttp import web
 
 from SlyAPI import OAuth2App
 from SlyAPI.cli.main import main
-from SlyAPI.oauth2.device import GRANT_TYPE as DEVICE_GRANT
-from SlyAPI.oauth2.providers import PROVIDERS
+from SlyAPI.oauth2.client.providers import PROVIDERS
+from SlyAPI.oauth2.messages.device import GRANT_TYPE as DEVICE_GRANT
 from SlyAPI.testing import GRANT_TYPES, PracticeProvider
 from tests.conftest import Serve
 from tests.support.place import Place, failure

@@ -16,14 +16,14 @@ from SlyAPI.oauth1 import OAuth1App, OAuth1User
 from SlyAPI.oauth1.grant import read_access_reply, read_redirect, read_temporary_reply
 from SlyAPI.oauth1.user import TemporaryCredentials
 from SlyAPI.oauth2 import OAuth2App
-from SlyAPI.oauth2.device import DeviceLogin, after_refusal, read_device_reply
-from SlyAPI.oauth2.discovery import client_settings, merged, metadata_requests, read_metadata
-from SlyAPI.oauth2.dpop import Nonces, proof_error
-from SlyAPI.oauth2.introspection import read_introspection_reply
-from SlyAPI.oauth2.protected_resource import metadata_places, read_resource_metadata
-from SlyAPI.oauth2.pushed_request import pushed_url, read_pushed_reply
-from SlyAPI.oauth2.registration import client_metadata, read_deletion, read_registration, registered_settings
-from SlyAPI.oauth2.revocation import read_revocation_reply
+from SlyAPI.oauth2.client.discovery import client_settings, merged, metadata_requests, read_metadata
+from SlyAPI.oauth2.messages.device import DeviceLogin, after_refusal, read_device_reply
+from SlyAPI.oauth2.messages.dpop import Nonces, proof_error
+from SlyAPI.oauth2.messages.introspection import read_introspection_reply
+from SlyAPI.oauth2.messages.protected_resource import metadata_places, read_resource_metadata
+from SlyAPI.oauth2.messages.pushed_request import pushed_url, read_pushed_reply
+from SlyAPI.oauth2.messages.registration import client_metadata, read_deletion, read_registration, registered_settings
+from SlyAPI.oauth2.messages.revocation import read_revocation_reply
 from SlyAPI.web.secret_values import Secrets
 from tests.fuzz.promise import NOW, PLANTED, Target, as_json, as_replies, check_error, json_of, reply_of
 

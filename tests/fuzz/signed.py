@@ -16,11 +16,11 @@ from typing import Any
 
 from SlyAPI.errors import IdentityError, SlyError
 from SlyAPI.oauth2 import OAuth2User, ServiceAccount
-from SlyAPI.oauth2.identity import Identity, read_id_token, read_logout_token, read_userinfo
-from SlyAPI.oauth2.issuer_keys import LONGEST, SHORTEST, kept_for, read_keys
-from SlyAPI.oauth2.jose import ASYMMETRIC, library
-from SlyAPI.oauth2.login import FinishedLogins
-from SlyAPI.oauth2.signed_tokens import Jwt, read_jwt, secret_jwk, unverified
+from SlyAPI.oauth2.client.issuer_keys import LONGEST, SHORTEST, kept_for, read_keys
+from SlyAPI.oauth2.client.login import FinishedLogins
+from SlyAPI.oauth2.messages.identity import Identity, read_id_token, read_logout_token, read_userinfo
+from SlyAPI.oauth2.messages.jose import ASYMMETRIC, library
+from SlyAPI.oauth2.messages.signed_tokens import Jwt, read_jwt, secret_jwk, unverified
 from tests.fuzz.promise import NOW, PLANTED, Target, as_json, as_replies, check_error, json_of, reply_of
 
 library()

@@ -15,10 +15,10 @@ from urllib.parse import quote, unquote_plus, urlencode
 
 from SlyAPI.errors import SlyError
 from SlyAPI.oauth2 import OAuth2App, OAuth2User
-from SlyAPI.oauth2.authorization_code import read_redirect
-from SlyAPI.oauth2.jose import load_signing_key
-from SlyAPI.oauth2.login import Login
-from SlyAPI.oauth2.token_endpoint import read_token_reply
+from SlyAPI.oauth2.client.login import Login
+from SlyAPI.oauth2.messages.authorization_code import read_redirect
+from SlyAPI.oauth2.messages.jose import load_signing_key
+from SlyAPI.oauth2.messages.token_endpoint import read_token_reply
 from SlyAPI.params import as_form, as_query
 from SlyAPI.redirect.loopback_http import LONGEST_HEAD, Head, Refusal, read_head
 from SlyAPI.tokens.times import expiry, from_epoch, read_time, refresh_expiry, write_time

@@ -8,10 +8,10 @@ import json
 from typing import Any
 
 from SlyAPI.errors import SlyError
-from SlyAPI.oauth2.identity import Identity, read_id_token, read_logout_token, read_userinfo
-from SlyAPI.oauth2.issuer_keys import read_keys
-from SlyAPI.oauth2.jose import ASYMMETRIC
-from SlyAPI.oauth2.signed_tokens import Jwt, read_jws, read_jwt
+from SlyAPI.oauth2.client.issuer_keys import read_keys
+from SlyAPI.oauth2.messages.identity import Identity, read_id_token, read_logout_token, read_userinfo
+from SlyAPI.oauth2.messages.jose import ASYMMETRIC
+from SlyAPI.oauth2.messages.signed_tokens import Jwt, read_jws, read_jwt
 from SlyAPI.web import Reply
 from tests.fuzz.promise import NOW, PLANTED, Target, as_json, check_error, json_of
 from tests.support.issuer import Issuer, jwk_of, private_key

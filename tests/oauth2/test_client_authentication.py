@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from SlyAPI import OAuth2, OAuth2App, WebAPI
 from SlyAPI.errors import ConfigError, GrantEndedError, RequestTimeoutError, SlyError, TokenError
-from SlyAPI.oauth2.client_assertion import assertion_claims
+from SlyAPI.oauth2.messages.client_assertion import assertion_claims
 from SlyAPI.testing import GRANT_TYPES
 from tests.support.certificates import make_certificate
 from tests.support.serving import all_by, served

@@ -24,7 +24,7 @@ from SlyAPI.errors import (
     TokenError,
 )
 from SlyAPI.oauth2 import DeviceLogin
-from SlyAPI.oauth2.device import after_refusal, read_device_reply
+from SlyAPI.oauth2.messages.device import after_refusal, read_device_reply
 from SlyAPI.testing import GRANT_TYPES
 from SlyAPI.web import Reply
 from SlyAPI.web.secret_values import Secrets

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from SlyAPI.errors import BadReplyError, ConfigError, SlyError
-from SlyAPI.oauth2.discovery import client_settings, merged, metadata_requests, read_metadata
-from SlyAPI.oauth2.protected_resource import metadata_places, read_resource_metadata
+from SlyAPI.oauth2.client.discovery import client_settings, merged, metadata_requests, read_metadata
+from SlyAPI.oauth2.messages.protected_resource import metadata_places, read_resource_metadata
 from SlyAPI.web import Method, Reply
 
 ISSUER = "https://server.example.com"

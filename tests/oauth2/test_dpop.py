@@ -21,8 +21,8 @@ from yarl import URL
 from SlyAPI import OAuth2, OAuth2App, OAuth2User, WebAPI
 from SlyAPI.errors import ApiError, BadReplyError, ConfigError, GrantEndedError, TokenError
 from SlyAPI.httpx2 import signed
-from SlyAPI.oauth2.dpop import target_uri
-from SlyAPI.oauth2.jose import thumbprint
+from SlyAPI.oauth2.messages.dpop import target_uri
+from SlyAPI.oauth2.messages.jose import thumbprint
 from SlyAPI.stores import EncryptedStore, FileStore, MemoryStore
 from SlyAPI.testing import PracticeProvider
 from tests.conftest import REDIRECT_URI, Practice

@@ -8,7 +8,7 @@ import pytest
 
 from SlyAPI.errors import GrantEndedError, TokenError, clean_traceback
 from SlyAPI.oauth2 import OAuth2User
-from SlyAPI.oauth2.token_endpoint import read_token_reply
+from SlyAPI.oauth2.messages.token_endpoint import read_token_reply
 from SlyAPI.web import Reply
 from SlyAPI.web.secret_values import Secrets
 

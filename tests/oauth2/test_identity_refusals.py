@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from SlyAPI.errors import IdentityError
-from SlyAPI.oauth2.identity import Identity, read_id_token, read_logout_token
-from SlyAPI.oauth2.signed_tokens import Jwt, read_jwt
+from SlyAPI.oauth2.messages.identity import Identity, read_id_token, read_logout_token
+from SlyAPI.oauth2.messages.signed_tokens import Jwt, read_jwt
 from tests.support.identity_rows import (
     ALL,
     CLAIMS,

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from SlyAPI.errors import ConfigError, IdentityError, MissingExtraError
-from SlyAPI.oauth2 import jose
-from SlyAPI.oauth2.jose import load_signing_key, new_key, signed_jwt, thumbprint
-from SlyAPI.oauth2.signed_tokens import read_jwt
+from SlyAPI.oauth2.messages import jose
+from SlyAPI.oauth2.messages.jose import load_signing_key, new_key, signed_jwt, thumbprint
+from SlyAPI.oauth2.messages.signed_tokens import read_jwt
 
 ALGS = ["RS256", "PS256", "ES256", "ES384", "EdDSA"]
 KEYS = {alg: new_key(alg) for alg in ALGS}

@@ -15,9 +15,9 @@ from cryptography.hazmat.primitives.hashes import SHA256, SHA384
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from SlyAPI.errors import ConfigError, IdentityError
-from SlyAPI.oauth2.dpop import access_token_hash, target_uri
-from SlyAPI.oauth2.jose import ASYMMETRIC, load_signing_key, new_key, signed_jwt, thumbprint
-from SlyAPI.oauth2.signed_tokens import read_jwt
+from SlyAPI.oauth2.messages.dpop import access_token_hash, target_uri
+from SlyAPI.oauth2.messages.jose import ASYMMETRIC, load_signing_key, new_key, signed_jwt, thumbprint
+from SlyAPI.oauth2.messages.signed_tokens import read_jwt
 from tests.support.issuer import jwk_of, private_key
 
 # RFC 7515 Appendix A

@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.hashes import SHA1, SHA256, SHA384, SHA512
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from SlyAPI.errors import IdentityError
-from SlyAPI.oauth2.jose import ASYMMETRIC
-from SlyAPI.oauth2.signed_tokens import read_jws
+from SlyAPI.oauth2.messages.jose import ASYMMETRIC
+from SlyAPI.oauth2.messages.signed_tokens import read_jws
 from tests.support import signed_messages as by
 from tests.support.issuer import b64url, jwk_of, private_key
 from tests.support.signed_messages import (

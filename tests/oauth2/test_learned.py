@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from SlyAPI.errors import BadReplyError, GrantEndedError, IdentityError, TokenError
-from SlyAPI.oauth2.learned import forget_new, is_new, known_error, learn_error, learn_renewed
+from SlyAPI.oauth2.renewal.learned import forget_new, is_new, known_error, learn_error, learn_renewed
 
 KEYS = count()
 START = 7.0

@@ -19,7 +19,7 @@ from multidict import MultiDict, MultiDictProxy
 
 from SlyAPI import OAuth2App, TokenError
 from SlyAPI.errors import ConfigError, DeniedError, LoginEndedError, NetworkError, RedirectError, StateMismatchError
-from SlyAPI.oauth2.login import FinishedLogins, Login
+from SlyAPI.oauth2.client.login import FinishedLogins, Login
 from tests.conftest import REDIRECT_URI, Practice
 
 if TYPE_CHECKING:

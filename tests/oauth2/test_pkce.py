@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import re
 
-from SlyAPI.oauth2.pkce import new_verifier, s256_challenge
+from SlyAPI.oauth2.messages.pkce import new_verifier, s256_challenge
 
 
 def test_the_challenge_is_that_of_rfc_7636_appendix_b() -> None:

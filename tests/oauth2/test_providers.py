@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import pytest
 
-from SlyAPI.oauth2.providers import PROVIDERS, provider_of
+from SlyAPI.oauth2.client.providers import PROVIDERS, provider_of
 from SlyAPI.web.urls import check_endpoint
 
 # name: (auth_uri, token_uri, how the secret is sent)

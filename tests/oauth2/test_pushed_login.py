@@ -13,7 +13,7 @@ from aiohttp import web
 
 from SlyAPI import OAuth2App
 from SlyAPI.errors import BadReplyError, ConfigError, TokenError
-from SlyAPI.oauth2.jose import new_key
+from SlyAPI.oauth2.messages.jose import new_key
 from tests.conftest import REDIRECT_URI, Practice
 
 if TYPE_CHECKING:

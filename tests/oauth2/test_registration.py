@@ -14,9 +14,9 @@ from aiohttp import web
 
 from SlyAPI import OAuth2App
 from SlyAPI.errors import BadReplyError, ConfigError, NetworkError, SlyError, TokenError
-from SlyAPI.oauth2.device import GRANT_TYPE as DEVICE_GRANT
-from SlyAPI.oauth2.discovery import SETTINGS, client_settings, read_metadata
-from SlyAPI.oauth2.registration import client_metadata, read_registration, registered_settings
+from SlyAPI.oauth2.client.discovery import SETTINGS, client_settings, read_metadata
+from SlyAPI.oauth2.messages.device import GRANT_TYPE as DEVICE_GRANT
+from SlyAPI.oauth2.messages.registration import client_metadata, read_registration, registered_settings
 from SlyAPI.testing import GRANT_TYPES, PracticeProvider
 from SlyAPI.web import Reply
 from SlyAPI.web.secret_values import Secrets

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from SlyAPI import GrantEndedError, OAuth2, OAuth2App, OAuth2User, TokenError
 from SlyAPI.errors import ConfigError, CredentialsNotFoundError, NetworkError
-from SlyAPI.oauth2.revocation import read_revocation_reply, revocation_form
+from SlyAPI.oauth2.messages.revocation import read_revocation_reply, revocation_form
 from SlyAPI.stores import MemoryStore, user_file
 from SlyAPI.testing import PracticeProvider
 from SlyAPI.web import Method, Reply, Request

@@ -7,8 +7,8 @@ from base64 import urlsafe_b64decode
 import pytest
 
 from SlyAPI.errors import IdentityError
-from SlyAPI.oauth2.jose import ASYMMETRIC
-from SlyAPI.oauth2.signed_tokens import read_jws, read_jwt
+from SlyAPI.oauth2.messages.jose import ASYMMETRIC
+from SlyAPI.oauth2.messages.signed_tokens import read_jws, read_jwt
 from tests.support.issuer import b64url
 
 OURS = (*ASYMMETRIC, "HS256")

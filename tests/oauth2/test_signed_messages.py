@@ -27,8 +27,8 @@ from SlyAPI.errors import (
     TokenError,
 )
 from SlyAPI.flow.grant import GrantOptions, OAuth2Question, new_link
-from SlyAPI.oauth2.signed_request import request_claims
-from SlyAPI.oauth2.signed_response import MODES, read_response, response_in
+from SlyAPI.oauth2.messages.signed_request import request_claims
+from SlyAPI.oauth2.messages.signed_response import MODES, read_response, response_in
 from tests.conftest import REDIRECT_URI, Practice
 from tests.testing.signing import ClientKey
 

@@ -360,7 +360,7 @@ async def test_threads_with_loops_of_their_own_refresh_once(practise: Practise) 
 
 
 async def _granted(app: OAuth2App) -> OAuth2User:
-    from SlyAPI.oauth2.authorization_code import read_redirect
+    from SlyAPI.oauth2.messages.authorization_code import read_redirect
 
     url, verifier, challenge = app.auth_url_with_pkce("http://127.0.0.1:8080", "s", "notes")
     async with aiohttp.ClientSession() as browser, browser.get(url, allow_redirects=False) as answer:

@@ -13,7 +13,7 @@ import pytest
 
 from SlyAPI import ApiError, Auth, ClientCredentials, OAuth2, OAuth2User
 from SlyAPI.errors import ConfigError, GrantEndedError, RequestTimeoutError, TokenError
-from SlyAPI.oauth2.held_user import RETRY_PAUSE
+from SlyAPI.oauth2.renewal.held_user import RETRY_PAUSE
 from SlyAPI.stores import MemoryStore
 from SlyAPI.web import Method, Request
 from tests.support.refreshing import INVALID_GRANT, OLD, REFRESH, Place, status

@@ -15,7 +15,7 @@ from aiohttp import web
 
 from SlyAPI import ApiError, GrantEndedError, OAuth2, OAuth2User, SlyError, TokenError
 from SlyAPI.errors import BadReplyError, NetworkError, RequestTimeoutError, SaveError
-from SlyAPI.oauth2.app import OnRefresh
+from SlyAPI.oauth2.client.app import OnRefresh
 from SlyAPI.stores import MemoryStore
 from tests.support.refreshing import INVALID_GRANT, OLD, REFRESH, Answer, FullDisk, Place, status
 

@@ -11,7 +11,7 @@ import pytest
 
 from SlyAPI.errors import BadReplyError, GrantEndedError, Kind, SlyError, TokenError
 from SlyAPI.oauth2 import OAuth2User
-from SlyAPI.oauth2.token_endpoint import GRANT_AGAIN, read_token_reply
+from SlyAPI.oauth2.messages.token_endpoint import GRANT_AGAIN, read_token_reply
 from SlyAPI.web import Reply
 from SlyAPI.web.secret_values import Secrets
 

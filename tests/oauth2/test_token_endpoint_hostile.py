@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from SlyAPI.errors import ApiError, SlyError, TokenError, clean_traceback
 from SlyAPI.oauth2 import OAuth2User
-from SlyAPI.oauth2.token_endpoint import read_token_reply
+from SlyAPI.oauth2.messages.token_endpoint import read_token_reply
 from SlyAPI.web import Reply
 from SlyAPI.web.secret_values import Secrets
 

@@ -6,7 +6,7 @@ import gc
 
 import pytest
 
-from SlyAPI.oauth2.uncancellable import is_cancelled, uncancellable
+from SlyAPI.oauth2.renewal.uncancellable import is_cancelled, uncancellable
 
 
 async def test_a_cancel_takes_effect_after_the_step() -> None:

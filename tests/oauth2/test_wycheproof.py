@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from SlyAPI.errors import IdentityError
-from SlyAPI.oauth2.jose import ASYMMETRIC
-from SlyAPI.oauth2.signed_tokens import read_jws
+from SlyAPI.oauth2.messages.jose import ASYMMETRIC
+from SlyAPI.oauth2.messages.signed_tokens import read_jws
 
 FOLDER = os.environ.get("WYCHEPROOF", "")
 OURS = (*ASYMMETRIC, "HS256")

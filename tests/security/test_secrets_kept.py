@@ -21,10 +21,10 @@ from SlyAPI.flow.grant import GrantOptions
 from SlyAPI.flow.scaffold import ScaffoldOptions, client_json, write_client
 from SlyAPI.json_file import read_json_file, write_json_file
 from SlyAPI.oauth2 import DeviceLogin, Identity, LogoutToken, ServiceAccount, TokenInfo
-from SlyAPI.oauth2.authorization_code import AuthorizationURL, exchange_form
-from SlyAPI.oauth2.jose import load_signing_key, new_key
-from SlyAPI.oauth2.login import Login
-from SlyAPI.oauth2.token_request import token_request
+from SlyAPI.oauth2.client.login import Login
+from SlyAPI.oauth2.messages.authorization_code import AuthorizationURL, exchange_form
+from SlyAPI.oauth2.messages.jose import load_signing_key, new_key
+from SlyAPI.oauth2.messages.token_request import token_request
 from SlyAPI.stores import FileStore, KeyringStore, MemoryStore, SqliteStore, StoredUser, TokenStore, user_file
 from SlyAPI.web import Method, Reply, Request
 from SlyAPI.web.secret_values import SecretJson, Secrets

@@ -25,9 +25,9 @@ from SlyAPI.errors import (
 )
 from SlyAPI.flow.console import Console
 from SlyAPI.flow.grant import GrantOptions, grant
-from SlyAPI.oauth2.authorization_code import read_redirect
-from SlyAPI.oauth2.jose import new_key
-from SlyAPI.oauth2.login import Login
+from SlyAPI.oauth2.client.login import Login
+from SlyAPI.oauth2.messages.authorization_code import read_redirect
+from SlyAPI.oauth2.messages.jose import new_key
 from SlyAPI.stores import MemoryStore
 from SlyAPI.web import Method, Request
 from tests.support.echoing_server import NEW, SHAPES, Sent, echoing, raw

@@ -12,7 +12,7 @@ import pytest
 
 from SlyAPI import OAuth2, OAuth2App, OAuth2User, SlyError
 from SlyAPI.errors import NetworkError, StateMismatchError
-from SlyAPI.oauth2.authorization_code import read_redirect
+from SlyAPI.oauth2.messages.authorization_code import read_redirect
 from SlyAPI.transport import requests as transport
 from SlyAPI.web import Method, Request
 from tests.conftest import Clock, Serve

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from SlyAPI.oauth2.uncancellable import uncancellable
+from SlyAPI.oauth2.renewal.uncancellable import uncancellable
 from SlyAPI.stores import PostgresStore, RedisStore
 from SlyAPI.stores.served import LEASE, Lease, ServedStore
 from tests.support import servers, virtual_time

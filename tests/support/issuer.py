@@ -14,7 +14,7 @@ from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from SlyAPI import OAuth2App, OAuth2User
-from SlyAPI.oauth2.login import Login
+from SlyAPI.oauth2.client.login import Login
 
 NOW = 1_800_000_000.0
 REDIRECT_URI = "http://127.0.0.1:8080"

@@ -36,8 +36,8 @@ from SlyAPI.errors import ApiError, RequestTimeoutError
 from SlyAPI.limits import Limits
 from SlyAPI.oauth1.user import TemporaryCredentials
 from SlyAPI.oauth2 import DeviceLogin
-from SlyAPI.oauth2.jose import Sign
-from SlyAPI.oauth2.login import Login
+from SlyAPI.oauth2.client.login import Login
+from SlyAPI.oauth2.messages.jose import Sign
 from SlyAPI.paging import CursorPages, LinkPages, NextUrlPages, NumberedPages, OffsetPages, Page, TokenPages
 from SlyAPI.retry import Retry
 from SlyAPI.stores import EncryptedStore, FileStore, MemoryStore, SqliteStore, TokenStore

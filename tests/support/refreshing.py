@@ -13,7 +13,7 @@ from aiohttp import web
 
 from SlyAPI import OAuth2, OAuth2App, OAuth2User, WebAPI
 from SlyAPI.errors import SaveError
-from SlyAPI.oauth2.app import OnRefresh
+from SlyAPI.oauth2.client.app import OnRefresh
 from SlyAPI.stores import MemoryStore
 
 if TYPE_CHECKING:

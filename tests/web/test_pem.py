@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from SlyAPI import OAuth1, OAuth1App, OAuth1User, OAuth2App, OAuth2ServiceAccount
 from SlyAPI.errors import ConfigError
-from SlyAPI.oauth2.jose import load_signing_key
+from SlyAPI.oauth2.messages.jose import load_signing_key
 from SlyAPI.transport.certificates import tls_context
 from SlyAPI.web.pem import decrypt_command, is_body, key_problem
 from tests.support.certificates import make_certificate

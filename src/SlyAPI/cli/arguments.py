@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from ..errors import ConfigError, printable
 from ..flow.layout import wrapped
-from ..oauth2.providers import PROVIDERS
+from ..oauth2.client.providers import PROVIDERS
 from ..tokens.client_auth import METHODS
 from .commands import COMMANDS, ME, exit_codes, help_width
 

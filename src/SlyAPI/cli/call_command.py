@@ -28,7 +28,7 @@ from ..flow.console import Console
 from ..flow.progress import Progress, waiting
 from ..json_file import display_path
 from ..oauth2 import OAuth2, OAuth2App, OAuth2User
-from ..oauth2.signer import Signer
+from ..oauth2.signers.signer import Signer
 from ..transport.streaming import Streamed
 from ..web.messages import Reply
 from ..web.urls import bare_url

@@ -14,7 +14,7 @@ from ..flow.ctrl_c import run
 from ..flow.progress import waiting
 from ..json_file import check_writable, display_path
 from ..oauth2 import ClientCredentials, OAuth2, OAuth2App, OAuth2User
-from ..oauth2.signer import Signer
+from ..oauth2.signers.signer import Signer
 from ..stores import (
     EncryptedStore,
     FileStore,

@@ -7,7 +7,7 @@ import argparse
 from typing import Any
 
 from ..flow.console import Console
-from ..oauth2.providers import PROVIDERS
+from ..oauth2.client.providers import PROVIDERS
 from .arguments import parser_of
 from .commands import COMMANDS
 from .results import print_result

@@ -15,7 +15,7 @@ from ..flow.git_guard import ignore_line
 from ..flow.wizard import consent_command
 from ..json_file import display_path
 from ..oauth2 import OAuth2App, OAuth2User
-from ..oauth2.discovery import SETTINGS
+from ..oauth2.client.discovery import SETTINGS
 from ..tokens.client_auth import registered_name
 from ..tokens.scopes import ASK_FOR_CONSENT, OFFLINE, missing_scopes
 from ..web.messages import skew

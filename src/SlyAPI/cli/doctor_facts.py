@@ -18,9 +18,9 @@ from ..flow.ctrl_c import run
 from ..flow.git_guard import would_commit
 from ..flow.progress import waiting
 from ..oauth2 import ClientCredentials, OAuth2App, OAuth2User
-from ..oauth2.client_file import saved_path
-from ..oauth2.discovery import SETTINGS
-from ..oauth2.metadata_calls import issuer_metadata
+from ..oauth2.client.client_file import saved_path
+from ..oauth2.client.discovery import SETTINGS
+from ..oauth2.client.metadata_calls import issuer_metadata
 from ..transport import requests as transport
 from ..transport.certificates import thumbprint, tls_context
 from ..web.messages import Method, Request

@@ -23,7 +23,7 @@ from ..flow.wizard import (
 from ..json_file import display_path
 from ..oauth1 import OAuth1App, OAuth1User
 from ..oauth2 import OAuth2App, OAuth2User
-from ..oauth2.resource_login import ResourceLogin
+from ..oauth2.from_url.resource_login import ResourceLogin
 from ..stores import user_file
 from ..tokens.client_auth import read_client_auth
 from .chosen_user import ChosenUser

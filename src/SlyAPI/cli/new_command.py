@@ -17,7 +17,7 @@ from typing import Any
 from ..errors import ConfigError, WouldOverwriteError, printable
 from ..flow.console import Console
 from ..json_file import display_path
-from ..oauth2.providers import PROVIDERS
+from ..oauth2.client.providers import PROVIDERS
 from .results import print_json
 
 _FILES = {

@@ -13,7 +13,7 @@ from ..flow.ctrl_c import run, second_ctrl_c_exits
 from ..flow.progress import waiting
 from ..flow.wizard import say_missing
 from ..oauth2 import OAuth2App, OAuth2User
-from ..oauth2.signer import Signer
+from ..oauth2.signers.signer import Signer
 from ..web.messages import Method, Request
 from .chosen_user import ChosenUser
 

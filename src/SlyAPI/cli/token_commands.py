@@ -8,8 +8,8 @@ from ..flow.console import Console
 from ..flow.ctrl_c import run
 from ..flow.progress import waiting
 from ..oauth2 import ClientCredentials, OAuth2User
-from ..oauth2.grant_again import grant_again
-from ..oauth2.signer import Signer
+from ..oauth2.renewal.grant_again import grant_again
+from ..oauth2.signers.signer import Signer
 from .chosen_user import ChosenUser, chosen_user
 from .refreshing import refresh_if_due, refresh_saving
 from .results import print_json, print_result

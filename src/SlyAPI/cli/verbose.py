@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..flow.console import Console
-from ..oauth2.signer import Signer
+from ..oauth2.signers.signer import Signer
 from ..web.masking import masked
 from ..web.redirects import HEADERS_FOR_ANY_ORIGIN
 from ..web.urls import bare_url

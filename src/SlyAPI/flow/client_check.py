@@ -11,8 +11,8 @@ from ..errors import ConfigError, CredentialsError
 from ..json_file import StrPath, display_path
 from ..oauth1 import OAuth1App
 from ..oauth2 import OAuth2App
-from ..oauth2.client_file import misspelt
-from ..oauth2.profile import check_profile
+from ..oauth2.client.client_file import misspelt
+from ..oauth2.client.profile import check_profile
 from ..redirect.loopback_address import check_redirect_uri
 from ..web.urls import check_endpoint
 from .console import Console

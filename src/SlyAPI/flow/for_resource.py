@@ -5,8 +5,8 @@ goes.
 """
 
 from ..oauth2 import OAuth2User
-from ..oauth2.bound_tokens import bound
-from ..oauth2.resource_login import ResourceLogin
+from ..oauth2.client.bound_tokens import bound
+from ..oauth2.from_url.resource_login import ResourceLogin
 from .console import Console
 from .grant import DEFAULT_REDIRECT_URI, GrantOptions, OAuth2Question, Question, Save, grant_by, new_link
 from .progress import waiting

@@ -26,9 +26,9 @@ from ..errors import (
     printable,
 )
 from ..oauth2 import OAuth2App, OAuth2User
-from ..oauth2.authorization_code import AuthorizationURL, read_redirect
-from ..oauth2.login import Login
-from ..oauth2.resource_login import ResourceLogin
+from ..oauth2.client.login import Login
+from ..oauth2.from_url.resource_login import ResourceLogin
+from ..oauth2.messages.authorization_code import AuthorizationURL, read_redirect
 from ..redirect.browser import open_browser, proc_version
 from ..redirect.loopback import Loopback, Redirect, page
 from ..redirect.loopback_address import check_redirect_uri

@@ -15,11 +15,11 @@ from typing import Any
 from ..errors import ConfigError, CredentialsError, TokenError, UnavailableError, WouldOverwriteError, printable
 from ..json_file import StrPath, display_path, read_json_file, write_json_file
 from ..oauth2 import OAuth2App
-from ..oauth2.client_file import read_members
-from ..oauth2.discovery import client_settings
-from ..oauth2.metadata_calls import issuer_metadata
-from ..oauth2.providers import PROVIDERS, Provider
-from ..oauth2.registration import offers_device
+from ..oauth2.client.client_file import read_members
+from ..oauth2.client.discovery import client_settings
+from ..oauth2.client.metadata_calls import issuer_metadata
+from ..oauth2.client.providers import PROVIDERS, Provider
+from ..oauth2.messages.registration import offers_device
 from ..tokens.client_auth import registered_name
 from ..web.secret_values import SecretJson
 from ..web.urls import check_endpoint

@@ -22,7 +22,7 @@ from ..errors import (
 from ..json_file import StrPath, check_writable, display_path, read_json_file, write_json_file
 from ..oauth1 import OAuth1App, OAuth1User
 from ..oauth2 import OAuth2App, OAuth2User
-from ..oauth2.providers import PROVIDERS, Provider
+from ..oauth2.client.providers import PROVIDERS, Provider
 from ..stores import user_file
 from ..tokens.recognise import recognise
 from ..tokens.scopes import ASK_FOR_CONSENT, OFFLINE

@@ -1,6 +1,6 @@
 """Who a person is, as a value that a user file keeps. Pure.
 
-The rule: only what was verified (`oauth2/identity.py`) becomes an `Identity`.
+The rule: only what was verified (`oauth2/messages/identity.py`) becomes an `Identity`.
 """
 
 from collections.abc import Mapping

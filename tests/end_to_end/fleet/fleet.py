@@ -19,7 +19,7 @@ from typing import Any
 import aiohttp
 
 from SlyAPI import OAuth2App, OAuth2User, SlyError
-from SlyAPI.oauth2.authorization_code import read_redirect
+from SlyAPI.oauth2.messages.authorization_code import read_redirect
 from SlyAPI.stores import PostgresStore, StoredUser
 from tests.end_to_end.fleet.clients import TASKS, entries
 

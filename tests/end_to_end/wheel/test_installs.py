@@ -104,7 +104,7 @@ from SlyAPI.__main__ import run
 if sys.argv[1] == "library":
     from SlyAPI import OAuth2, OAuth2App, OAuth2ServiceAccount, WebAPI
     from SlyAPI.oauth2 import ClientCredentials
-    from SlyAPI.oauth2.jose import new_key
+    from SlyAPI.oauth2.messages.jose import new_key
     from SlyAPI.flow.qr_code import qr_lines
     from SlyAPI.stores import SqliteStore
 

@@ -1,0 +1,1 @@
+"""Forms and replies as pure functions: one file for each grant or endpoint."""

@@ -1,0 +1,48 @@
+"""RFC 6749 §2.3: the request to the token endpoint, with the client's authentication. Pure.
+
+The rule: one method per request, and never a guess on a refresh (a refused one may end the refresh token).
+"""
+
+from base64 import b64encode
+from collections.abc import Sequence
+from urllib.parse import quote
+
+from ...tokens.client_auth import ClientAuth
+from ...web.messages import Method, Request
+from ...web.secret_values import SecretForm, SecretPairs
+
+
+def token_request(
+    token_uri: str,
+    form: SecretForm,
+    method: ClientAuth,
+    client_id: str,
+    client_secret: str,
+    *,
+    resources: Sequence[str] = (),
+) -> Request:
+    """A POST to the token endpoint, with the client authentication in the one place that `method` names.
+
+    An assertion (RFC 7523 §2.2) is in `form` already; a certificate (RFC 8705 §2) is presented by the connection.
+    `resources` are repeated parameters (RFC 8707 §2).
+    """
+    fields = SecretForm(form)
+    headers = {"Accept": "application/json"}  # GitHub answers form-encoded without it
+    if method == "basic":
+        # RFC 6749 §2.3.1: id and secret are form-encoded before Basic; %20 for a space reaches most servers
+        # an unpaired surrogate is sent, for the provider to refuse
+        pair = ":".join(quote(part, safe="", errors="surrogatepass") for part in (client_id, client_secret))
+        headers["Authorization"] = "Basic " + b64encode(pair.encode("ascii")).decode("ascii")
+    else:
+        fields["client_id"] = client_id
+        if method == "post":
+            fields["client_secret"] = client_secret
+    if not resources:
+        return Request(Method.POST, token_uri, headers=headers, data=fields)
+    pairs = SecretPairs([*fields.items(), *(("resource", resource) for resource in resources)])
+    return Request(Method.POST, token_uri, headers=headers, data=pairs)
+
+
+def basic_of(request: Request) -> str:
+    """The Basic credentials that a request carries, or an empty text."""
+    return request.headers.get("Authorization", "").removeprefix("Basic ")

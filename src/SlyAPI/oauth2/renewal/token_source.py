@@ -1,0 +1,88 @@
+"""Where new tokens come from: a refresh token, a client's credentials, an assertion, another token.
+
+The rule: a source sends one token request and reads its reply. It knows nothing of stores, locks and waiting calls.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+from ...stores import StoredUser
+from ...tokens.user import OAuth2User
+from ...web.secret_values import Secrets
+from ..client.app import OAuth2App
+
+if TYPE_CHECKING:
+    from aiohttp import ClientSession
+
+
+class TokenSource(ABC):
+    """One way to new tokens, at the token endpoint of `app`."""
+
+    __slots__ = ("app",)
+
+    needs_grant = True
+    """Whether only a person can make the first tokens; else a store may have none yet."""
+
+    logs_in = False
+    """Whether a refused request may begin a login; `answer` then decides."""
+    asks_person = False
+    """Whether a person is being asked at this moment."""
+
+    def __init__(self, app: OAuth2App) -> None:
+        self.app = app
+
+    def check_target(self, url: str) -> None:
+        """Raises `OriginError` for a request that may not have the tokens, where `logs_in`."""
+        raise NotImplementedError
+
+    def begins_anew(self, user: OAuth2User) -> bool:
+        """Whether `new_tokens` asks a person, whatever refresh token the user has."""
+        return False
+
+    def turn(self, user: OAuth2User) -> AbstractAsyncContextManager[object]:
+        """A place among the refreshes at work: the first of thousands that begin at once are done before the last lock.
+
+        A person who is asked keeps nobody waiting. Raises `RequestTimeoutError` after `token_timeout`.
+        """
+        return nullcontext() if self.begins_anew(user) else self.app._turn()
+
+    def lock(self, entry: StoredUser) -> AbstractAsyncContextManager[None]:
+        """The lock under which new tokens are asked for and saved."""
+        return entry.lock()
+
+    async def answer(self, held: Any, client: Any, sent: Secrets, headers: Mapping[str, str]) -> None:
+        """What follows a refusal of a request with the header `sent`, where `logs_in`.
+
+        `held` is the `HeldUser`; `headers` are the reply's.
+        """
+        raise NotImplementedError
+
+    def can_renew(self, user: OAuth2User) -> bool:
+        """Whether `new_tokens` can succeed for the user."""
+        return True
+
+    def fits(self, user: OAuth2User) -> bool:
+        """Whether stored tokens are what this source would ask for."""
+        return True
+
+    @abstractmethod
+    async def new_tokens(self, client: "ClientSession | None", user: OAuth2User, now: float) -> OAuth2User:
+        """The user with new tokens. `client` lends its connections, `now` is in epoch seconds.
+
+        Raises `GrantEndedError` where only a person can help, `IdentityError` for tokens that may not be used,
+        `TokenError`, `BadReplyError`, `NetworkError`.
+        """
+
+
+class RefreshTokenSource(TokenSource):
+    """The refresh token that the user holds (RFC 6749 §6)."""
+
+    __slots__ = ()
+
+    def can_renew(self, user: OAuth2User) -> bool:
+        return self.app.can_refresh(user)
+
+    async def new_tokens(self, client: "ClientSession | None", user: OAuth2User, now: float) -> OAuth2User:
+        return await self.app.refresh(client, user, now=now)

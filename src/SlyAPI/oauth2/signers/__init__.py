@@ -1,0 +1,1 @@
+"""What signs requests: `OAuth2` and its siblings for programs."""

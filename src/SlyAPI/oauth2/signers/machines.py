@@ -1,0 +1,252 @@
+"""Signs requests as a program: with its own credentials, a token that it exchanges, an assertion that it presents.
+
+The rule: only the source of the tokens differs from a user's; store, lock, refresh and signature are the same.
+"""
+
+import copy
+import inspect
+import os
+import time
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from ...errors import BadReplyError, ConfigError, TokenError, clean_traceback
+from ...json_file import StrPath
+from ...sources import from_file
+from ...stores.contract import StoredUser
+from ...tokens.scopes import Scopes, split_scopes
+from ...tokens.user import OAuth2User
+from ...web.secret_values import Secrets
+from ..client.app import OAuth2App, OnRefresh
+from ..messages.resource import Resource, resources_of
+from ..renewal.held_user import NOT_LOADED
+from ..renewal.token_source import TokenSource
+from .signer import Signer, held_user
+
+if TYPE_CHECKING:
+    from aiohttp import ClientSession
+
+TokenLike = str | os.PathLike[str] | Callable[[], str | Awaitable[str]]
+"""A token as text, a file that somebody else renews, or a callable that gives one (`SlyAPI.sources`)."""
+REFUSED_FOR = 600.0
+"""Seconds for which a refused assertion is not sent again."""
+
+
+class MachineSource(TokenSource):
+    """A source of tokens that needs no person; `scopes` and `resource` are what it asks for."""
+
+    __slots__ = ("resource", "scopes")
+
+    needs_grant = False
+    grant = "client_credentials"
+
+    def __init__(self, app: OAuth2App, scopes: Scopes, resource: Resource | None) -> None:
+        super().__init__(app)
+        self.scopes = split_scopes(scopes)
+        self.resource = None if resource is None else resources_of(resource)
+
+    def fits(self, user: OAuth2User) -> bool:
+        wanted = {*self.scopes, *self.app.scopes}
+        resources = self.app._resources(self.resource)
+        known = (user.extra or {}).get("resource", [])
+        return wanted <= {*user.scopes, *(user.requested_scopes or ())} and resources == known
+
+    async def new_tokens(self, client: "ClientSession | None", user: OAuth2User, now: float) -> OAuth2User:
+        self.app._found_auth = self.app._found_auth or user.client_auth
+        fresh = await self.request(client, now)
+        resources = self.app._resources(self.resource)
+        kept = {"grant_type": self.grant} | ({"resource": resources} if resources else {})
+        before = {} if user is NOT_LOADED else {k: v for k, v in (user.extra or {}).items() if k != "resource"}
+        fresh.extra = {**before, **(fresh.extra or {}), **kept}
+        return fresh
+
+    async def request(self, client: "ClientSession | None", now: float) -> OAuth2User:
+        """The reply to one token request."""
+        return await self.app.request_token(self.scopes, resource=self.resource, client=client, now=now)
+
+
+class ExchangeSource(MachineSource):
+    """A subject token that is exchanged (RFC 8693)."""
+
+    __slots__ = ("actor", "options", "subject", "subject_type")
+
+    grant = "token_exchange"
+
+    def __init__(
+        self,
+        app: OAuth2App,
+        scopes: Scopes,
+        resource: Resource | None,
+        subject: TokenLike,
+        subject_type: str,
+        actor: TokenLike | None,
+        options: dict[str, Any],
+    ) -> None:
+        super().__init__(app, scopes, resource)
+        self.subject, self.subject_type, self.actor, self.options = subject, subject_type, actor, options
+
+    async def request(self, client: "ClientSession | None", now: float) -> OAuth2User:
+        actor = None if self.actor is None else await read_token(self.actor, "actor_token")
+        user = await self.app.exchange_token(
+            await read_token(self.subject, "subject"),
+            self.subject_type,
+            actor_token=actor,
+            scopes=self.scopes,
+            resource=self.resource,
+            client=client,
+            now=now,
+            **self.options,
+        )
+        if user.token_type == "N_A":
+            raise BadReplyError(
+                "The exchange returned a token that cannot sign requests (token_type N_A).",
+                next_step="Get it with OAuth2App.exchange_token.",
+                kind="configuration",
+            )
+        return user
+
+
+class AssertionSource(MachineSource):
+    """An assertion of another issuer (RFC 7523 §2.1). One that was refused is not sent again."""
+
+    __slots__ = ("assertion", "refused")
+
+    grant = "jwt_bearer"
+
+    def __init__(self, app: OAuth2App, scopes: Scopes, resource: Resource | None, assertion: TokenLike) -> None:
+        super().__init__(app, scopes, resource)
+        self.assertion = assertion
+        self.refused: tuple[Secrets, TokenError, float] | None = None
+
+    async def request(self, client: "ClientSession | None", now: float) -> OAuth2User:
+        assertion = await read_token(self.assertion, "assertion")
+        if self.refused is not None:
+            refused, error, until = self.refused
+            if assertion in refused and now < until:
+                raise copy.copy(error)
+        try:
+            return await self.app.exchange_assertion(
+                assertion, self.scopes, resource=self.resource, client=client, now=now
+            )
+        except TokenError as error:
+            if error.error == "invalid_grant":
+                self.refused = Secrets((assertion,)), error, now + REFUSED_FOR
+            raise
+
+
+async def read_token(token: TokenLike, name: str) -> str:
+    """The text of a token: given, in a file, or from a callable. Raises `ConfigError`, and what the callable raises."""
+    if isinstance(token, str):
+        text: object = token
+    elif isinstance(token, os.PathLike):
+        text = from_file(token)()
+    else:
+        text = token()
+    if inspect.isawaitable(text):
+        text = await text
+    if not isinstance(text, str) or not text:
+        raise ConfigError(f"{name} returned no token: it is {'empty' if text == '' else 'not text'}.")
+    return text
+
+
+UserLike = OAuth2User | StoredUser | StrPath
+"""Where a machine's token is kept: a path, an entry of a store, or an object in memory."""
+
+
+class ClientCredentials(Signer):
+    """Signs requests as the program itself (RFC 6749 §4.4); `ClientCredentials("app.json", ["scope"])`.
+
+    With a path or an entry of a store as `user`, all workers and restarts share one token; without, this object keeps
+    it in memory. `leeway`: seconds before expiry at which the token counts as due (None: the client's). `clock` gives
+    epoch seconds; `on_refresh` is called with each new token. `sign` raises `TokenError` where the provider refuses,
+    `NetworkError` or `BadReplyError`.
+    """
+
+    __module__ = "SlyAPI.oauth2"
+
+    __slots__ = ()
+
+    @clean_traceback
+    def __init__(
+        self,
+        app: OAuth2App | StrPath,
+        scopes: Scopes = (),
+        user: UserLike | None = None,
+        *,
+        leeway: float | None = None,
+        resource: Resource | None = None,
+        on_refresh: OnRefresh | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        source = MachineSource(_app(app), scopes, resource)
+        super().__init__(held_user(source, user, clock, leeway, on_refresh))
+
+
+class TokenExchange(Signer):
+    """Signs requests with a token that another one is exchanged for (RFC 8693), again whenever one is needed.
+
+    `subject` and `actor_token` are text, a path object of a file that somebody else renews, or a callable, sync or
+    async (`SlyAPI.sources`). The rest is as in `ClientCredentials` and `OAuth2App.exchange_token`.
+    """
+
+    __module__ = "SlyAPI.oauth2"
+
+    __slots__ = ()
+
+    @clean_traceback
+    def __init__(
+        self,
+        app: OAuth2App | StrPath,
+        subject: TokenLike,
+        subject_token_type: str = "access_token",
+        *,
+        actor_token: TokenLike | None = None,
+        actor_token_type: str | None = None,
+        audience: str | None = None,
+        resource: Resource | None = None,
+        scopes: Scopes = (),
+        requested_token_type: str | None = None,
+        user: UserLike | None = None,
+        leeway: float | None = None,
+        on_refresh: OnRefresh | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        options = {
+            "actor_token_type": actor_token_type,
+            "audience": audience,
+            "requested_token_type": requested_token_type,
+        }
+        source = ExchangeSource(_app(app), scopes, resource, subject, subject_token_type, actor_token, options)
+        super().__init__(held_user(source, user, clock, leeway, on_refresh))
+
+
+class AssertionGrant(Signer):
+    """Signs requests with a token for an assertion of another issuer (RFC 7523 §2.1), such as a workload's identity.
+
+    `assertion` is text, a path object of a file that somebody else renews, or a callable, sync or async
+    (`SlyAPI.sources`). One that was refused is not sent again. The rest is as in `ClientCredentials`.
+    """
+
+    __module__ = "SlyAPI.oauth2"
+
+    __slots__ = ()
+
+    @clean_traceback
+    def __init__(
+        self,
+        app: OAuth2App | StrPath,
+        assertion: TokenLike,
+        scopes: Scopes = (),
+        user: UserLike | None = None,
+        *,
+        leeway: float | None = None,
+        resource: Resource | None = None,
+        on_refresh: OnRefresh | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        source = AssertionSource(_app(app), scopes, resource, assertion)
+        super().__init__(held_user(source, user, clock, leeway, on_refresh))
+
+
+def _app(app: OAuth2App | StrPath) -> OAuth2App:
+    return app if isinstance(app, OAuth2App) else OAuth2App.from_json_file(app)
