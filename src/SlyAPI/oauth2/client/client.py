@@ -28,7 +28,7 @@ from .client_file import ENDPOINTS, OWN_KEYS, client_members, path_beside, read_
 from .issuer_keys import IssuerKeys
 from .login import FinishedLogins
 from .providers import UNKNOWN, Provider, provider_of
-from .request_slots import AHEAD, TOKEN_REQUESTS, TURN, RequestSlots, Slot
+from .request_slots import TOKEN_REQUESTS, RequestSlots, Slot
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
@@ -92,7 +92,6 @@ class Client:
     extra: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
     _finished: FinishedLogins = field(default_factory=FinishedLogins, init=False, repr=False, compare=False)
     _slots: RequestSlots = field(default_factory=RequestSlots, init=False, repr=False, compare=False)
-    _turns: RequestSlots = field(default_factory=RequestSlots, init=False, repr=False, compare=False)
     _nonces: Nonces = field(default_factory=Nonces, init=False, repr=False, compare=False)
     _issuer_keys: IssuerKeys = field(default_factory=IssuerKeys, init=False, repr=False, compare=False)
     _logouts: FinishedLogins = field(default_factory=FinishedLogins, init=False, repr=False, compare=False)
@@ -347,15 +346,15 @@ class Client:
             resource = (user.extra or {}).get("resource")
         return resources_of(self.resource if resource is None else resource)
 
-    def _turn(self) -> Slot:
-        """The turn of one refresh among those of this event loop, for its lock, its request and its save."""
-        return self._turns.slot(self.token_uri, AHEAD * self.token_requests, self.token_timeout, TURN)
+    def _slot(self) -> Slot:
+        """The place of one token request among those of this event loop."""
+        return self._slots.slot(self.token_uri, self.token_requests, self.token_timeout)
 
     async def _round_trip(self, request: Request, client: "ClientSession | None", now: float) -> Reply:
         """The one way to the provider: at most so many requests at once; notes how far its clock is ahead."""
         check_endpoint(request.url, "token_uri", allow_http=self.allow_http)
-        async with self._slots.slot(request.url, self.token_requests, self.token_timeout) as left:
-            reply = await transport.send(request, client, timeout=left)
+        async with self._slots.slot(request.url, self.token_requests, self.token_timeout) as slot:
+            reply = await transport.send(request, client, timeout=slot.left)
         self.clock_skew = skew(reply.headers, now)
         return reply
 

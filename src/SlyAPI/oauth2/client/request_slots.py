@@ -1,9 +1,12 @@
 """How many token requests are sent at once, however many users' tokens expire together.
 
-The rule: each event loop has a count of its own, and a request that waits too long is not sent.
+The rule: each event loop has a count of its own, a request that waits too long is not sent, and an endpoint that has
+not answered lately gets a few requests first.
 """
 
 import asyncio
+from collections import deque
+from contextvars import ContextVar
 from typing import Self
 
 from ...errors import RequestTimeoutError
@@ -11,71 +14,137 @@ from ...web.urls import bare_url
 
 TOKEN_REQUESTS = 20
 """Token requests that one event loop sends at once."""
-AHEAD = 2
-"""Refreshes that one event loop has at work, for each of these requests: others lock and load, or save, meanwhile."""
-TURN = 2.0
-"""Seconds after which a refresh that is still at work, such as for another program's lock, keeps nobody waiting."""
+FIRST = 4
+"""Requests that are sent at once to an endpoint that has not answered well for `ANSWERED` seconds."""
+ANSWERED = 10.0
+FIRST_ANSWER = 1.0
+"""Seconds for which the others wait for one of these."""
+WITHOUT_REQUEST = 2.0
+"""Seconds after which a refresh that still waits for another program's lock keeps nobody waiting."""
 
 
 class RequestSlots:
-    """A semaphore for each event loop."""
+    """The slots of one client, for each event loop."""
 
     def __init__(self) -> None:
-        self._loops: dict[asyncio.AbstractEventLoop, asyncio.Semaphore] = {}
+        self._loops: dict[asyncio.AbstractEventLoop, _Slots] = {}
 
     def __reduce__(self) -> tuple[type[Self], tuple[()]]:
         return type(self), ()  # a copy counts for itself
 
-    def slot(self, uri: str, most: int, timeout: float, longest: float | None = None) -> "Slot":
-        """Waits until fewer than `most` are under way; gives the seconds left of `timeout`.
+    def slot(self, uri: str, most: int, timeout: float) -> "Slot":
+        """Waits until fewer than `most` are under way; gives itself. Raises `RequestTimeoutError` after `timeout` s.
 
-        It counts for `longest` seconds at most (None: for its whole block). Raises `RequestTimeoutError`.
+        A request inside `within` takes none.
         """
+        return Slot(self._of_loop(), uri, most, timeout)
+
+    def within(self) -> None:
+        """Says that the current task has a slot, which was taken for it."""
+        _has_slot.set(True)
+
+    def succeeded(self) -> None:
+        """The endpoint answered well."""
+        slots = self._of_loop()
+        slots.answered_at = slots.loop.time()
+
+    def _of_loop(self) -> "_Slots":
         loop = asyncio.get_running_loop()
         slots = self._loops.get(loop)
         if slots is None:
             for ended in [other for other in list(self._loops) if other.is_closed()]:
                 self._loops.pop(ended, None)
-            slots = self._loops[loop] = asyncio.Semaphore(most)
-        return Slot(slots, uri, most, timeout, longest)
+            slots = self._loops[loop] = _Slots(loop)
+        return slots
+
+
+class _Slots:
+    """The requests of one client that are under way in one event loop, and those that wait."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.under_way = 0
+        self.waiting = deque[asyncio.Future[None]]()
+        self.answered_at = self.began_at = -ANSWERED
+
+    def limit(self, most: int) -> int:
+        now = self.loop.time()
+        known = now < self.answered_at + ANSWERED or (self.under_way > 0 and now >= self.began_at + FIRST_ANSWER)
+        return most if known else min(FIRST, most)
+
+    async def wait(self, most: int, end: float) -> bool:
+        """Takes a slot; False where there is none until `end`."""
+        while self.under_way >= self.limit(most):
+            if self.loop.time() >= end:
+                return False
+            waiter = self.loop.create_future()
+            self.waiting.append(waiter)
+            opens = self.began_at + FIRST_ANSWER
+            timer = self.loop.call_at(min(end, opens) if opens > self.loop.time() else end, _wake, waiter)
+            try:
+                await waiter
+            finally:
+                timer.cancel()
+                if waiter in self.waiting:
+                    self.waiting.remove(waiter)
+        if self.under_way == 0:
+            self.began_at = self.loop.time()
+        self.under_way += 1
+        return True
+
+    def leave(self, most: int) -> None:
+        self.under_way -= 1
+        for _ in range(self.limit(most) - self.under_way):
+            if self.waiting:
+                _wake(self.waiting.popleft())
+
+
+def _wake(waiter: "asyncio.Future[None]") -> None:
+    if not waiter.done():
+        waiter.set_result(None)
 
 
 class Slot:
-    """One place among those under way, while its block runs."""
+    """One place among the requests under way, while its block runs or until `leave`."""
 
-    def __init__(
-        self, slots: asyncio.Semaphore, uri: str, most: int, timeout: float, longest: float | None = None
-    ) -> None:
-        self._slots, self._uri, self._most, self._timeout, self._longest = slots, uri, most, timeout, longest
-        self._end: asyncio.TimerHandle | None = None
+    def __init__(self, slots: _Slots, uri: str, most: int, timeout: float) -> None:
+        self._slots, self._uri, self._most, self._timeout = slots, uri, most, timeout
         self._counts = False
+        self._timer: asyncio.TimerHandle | None = None
+        self.left = timeout
+        """Seconds left of the timeout when the slot was taken."""
 
-    async def __aenter__(self) -> float:
-        loop = asyncio.get_running_loop()
-        left = self._timeout
-        if self._slots.locked():
-            end = loop.time() + self._timeout
-            try:
-                async with asyncio.timeout_at(end):
-                    await self._slots.acquire()
-            except TimeoutError:
-                asked = f"POST {bare_url(self._uri)}"
-                message = f"{asked} was not sent: for {self._timeout:g} s, {self._most} others were under way."
-                raise RequestTimeoutError(message, next_step="Try again later.") from None
-            left = max(end - loop.time(), self._timeout / 10)
-        else:
-            await self._slots.acquire()  # at once
+    async def __aenter__(self) -> "Slot":
+        if _has_slot.get():
+            return self
+        loop = self._slots.loop
+        end = loop.time() + self._timeout
+        if not await self._slots.wait(self._most, end):
+            asked = f"POST {bare_url(self._uri)}"
+            message = f"{asked} was not sent: for {self._timeout:g} s, {self._slots.under_way} others were under way."
+            raise RequestTimeoutError(message, next_step="Try again later.")
         self._counts = True
-        if self._longest is not None:
-            self._end = loop.call_later(self._longest, self._leave)
-        return left
+        self.left = max(end - loop.time(), self._timeout / 10)
+        return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._leave()
-        if self._end is not None:
-            self._end.cancel()
+        self.leave()
 
-    def _leave(self) -> None:
+    def leave_after(self, seconds: float) -> None:
+        """Gives the place back in a while, unless `stay` comes first."""
+        self._timer = self._slots.loop.call_later(seconds, self.leave)
+
+    def stay(self) -> None:
+        """Keeps the place until `leave`."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def leave(self) -> None:
+        """Gives the place back, once the reply is here."""
+        self.stay()
         if self._counts:
             self._counts = False
-            self._slots.release()
+            self._slots.leave(self._most)
+
+
+_has_slot: ContextVar[bool] = ContextVar("has_slot", default=False)

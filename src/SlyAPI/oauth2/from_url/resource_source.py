@@ -6,14 +6,11 @@ wait, saved before it is used.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 from ...errors import GrantEndedError, ListenError, NetworkError, TokenError
-from ...stores import FileStore, StoredUser
-from ...stores.contract import real_path
-from ...stores.file_lock import file_lock
 from ...tokens.scopes import Scopes, split_scopes
 from ...tokens.user import OAuth2User, authorization
 from ...web.challenges import Challenge, challenges_in, needs_scope
@@ -22,10 +19,11 @@ from ..client.bound_tokens import is_bound
 from ..client.login import Login
 from ..messages.protected_resource import check_target
 from ..messages.token_endpoint import GRANT_AGAIN
-from ..renewal.held_user import NOT_LOADED, HeldUser
-from ..renewal.refresh_callers import is_hook_of, refresh, renew_refused
+from ..renewal.callers import is_hook_of, renew, renew_refused
+from ..renewal.holder import Holder
+from ..renewal.state import NOT_LOADED
 from ..renewal.token_source import RefreshTokenSource
-from .native_login import TIMEOUT, BrowserConsent, browser_consent
+from .native_login import BrowserConsent, browser_consent
 from .resource_login import Ask, Consent, ResourceLogin
 from .resource_plan import Wish, challenge_of
 
@@ -46,7 +44,7 @@ class ResourceSource(RefreshTokenSource):
     """The refresh token, and behind it a login; `consent` and `redirect_uri` are how a person is asked."""
 
     __slots__ = (
-        *("asked_at", "asks_person", "consent", "logged_in_at", "login", "read_at", "redirect_uri", "unusable", "wish"),
+        *("asked_at", "login_pending", "consent", "logged_in_at", "login", "read_at", "redirect_uri", "unusable", "wish"),
     )
 
     needs_grant = False
@@ -56,7 +54,7 @@ class ResourceSource(RefreshTokenSource):
         super().__init__(login.app)
         self.login, self.consent, self.redirect_uri = login, consent, redirect_uri
         self.wish: Wish | None = None
-        self.asks_person = False
+        self.login_pending = False
         self.unusable: str | None = None
         """The id of a client that the server has forgotten, or whose redirect URI cannot be listened at."""
         self.read_at = self.logged_in_at = -PAUSE
@@ -65,23 +63,14 @@ class ResourceSource(RefreshTokenSource):
     def check_target(self, url: str) -> None:
         check_target(self.login.url, url)
 
-    def begins_anew(self, user: OAuth2User) -> bool:
+    def needs_login(self, user: OAuth2User) -> bool:
         return self.wish is not None and user.token in self.wish.replaces
 
-    def lock(self, entry: StoredUser) -> AbstractAsyncContextManager[None]:
-        in_files = isinstance(entry.store, FileStore)
-        return self._login_lock(entry) if in_files and self.wish is not None else entry.lock()
-
-    @asynccontextmanager
-    async def _login_lock(self, entry: StoredUser) -> AsyncGenerator[None, None]:
-        """For as long as a person takes, and before there is a user file that could be locked."""
-        assert isinstance(entry.store, FileStore)
-        path = f"{real_path(entry.store.path(entry.name))}.login"
-        async with file_lock(path, temporary=True, timeout=2 * TIMEOUT), entry.lock():
-            yield
+    def check_client(self, user: OAuth2User) -> None:
+        """Tokens of another client are not sent: `new_tokens` asks for a login."""
 
     async def new_tokens(self, client: "ClientSession | None", user: OAuth2User, now: float) -> OAuth2User:
-        if self.begins_anew(user):
+        if self.needs_login(user):
             return await self._log_in(client, user)
         if user is not NOT_LOADED and not is_bound(user, self.app):
             self.login.read_client()  # another process may have moved to another server
@@ -104,7 +93,7 @@ class ResourceSource(RefreshTokenSource):
         assert wish is not None
         redirect_uri = self.redirect_uri or self.app.redirect_uri
         try:
-            self.asks_person = True
+            self.login_pending = True
             if (consent := self.consent) is not None:
                 redirect_uri = redirect_uri or REDIRECT_URI
                 ask = self._noting(lambda login: consent(login.url))
@@ -115,7 +104,7 @@ class ResourceSource(RefreshTokenSource):
                     ask, redirect_uri = self._noting(page.ask), page.redirect_uri
                     fresh = await self.login.log_in(wish, before, redirect_uri, ask, client, unusable=self.unusable)
         finally:
-            self.asks_person, self.wish = False, None
+            self.login_pending, self.wish = False, None
         self.app = self.login.app
         self.logged_in_at = asyncio.get_running_loop().time()
         return fresh
@@ -142,57 +131,57 @@ class ResourceSource(RefreshTokenSource):
         self.unusable = self.app.id
         return await stack.enter_async_context(browser_consent())
 
-    async def answer(self, held: HeldUser, client: Any, sent: Secrets, headers: Mapping[str, str]) -> None:
+    async def answer(self, holder: Holder, session: Any, sent: Secrets, headers: Mapping[str, str]) -> None:
         """After a 401 or 403: newer tokens for the user, from a login where nothing else can help."""
-        if is_hook_of(held):
+        if is_hook_of(holder):
             return
-        if held.user is NOT_LOADED:
-            await held.load()
+        if holder.state.user is NOT_LOADED:
+            await holder.load()
         challenges = challenges_in(headers)
         if (lacking := needs_scope(challenges)) is not None:
-            return await self._step_up(held, client, sent, lacking)
-        if held.user is not NOT_LOADED and authorization(held.user) not in sent and not held.is_due():
+            return await self._step_up(holder, session, sent, lacking)
+        if holder.state.user is not NOT_LOADED and authorization(holder.state.user) not in sent and not holder.is_due():
             return  # another call or process brought them
         challenge = challenge_of(challenges)
-        if "" in sent or await self._has_moved(held, client, challenge):
-            return await self._begin(held, client, "login", Wish(challenge, Secrets((held.user.token,))))
+        if "" in sent or await self._has_moved(holder, session, challenge):
+            return await self._begin(holder, session, "login", Wish(challenge, Secrets((holder.state.user.token,))))
         with suppress(GrantEndedError):
-            await renew_refused(held, client)
-        if authorization(held.user) in sent and not self._is_recent():
-            await self._begin(held, client, "login", Wish(challenge, Secrets((held.user.token,))))
+            await renew_refused(holder, session)
+        if authorization(holder.state.user) in sent and not self._is_recent():
+            await self._begin(holder, session, "login", Wish(challenge, Secrets((holder.state.user.token,))))
 
-    async def _step_up(self, held: HeldUser, client: Any, sent: Secrets, lacking: Challenge) -> None:
+    async def _step_up(self, holder: Holder, session: Any, sent: Secrets, lacking: Challenge) -> None:
         """A login for the scopes that the token lacks, unless they were just asked for."""
         for _ in range(2):  # the login of another call, for other scopes, may come first
-            user = held.user
+            user = holder.state.user
             asked = user.requested_scopes if self._is_recent() else None
             if {*lacking.scopes} <= {*user.scopes, *(asked or ())}:
                 return
             wish = Wish(lacking, Secrets((user.token,)), [*lacking.scopes])
-            await self._begin(held, client, "scope", wish)
+            await self._begin(holder, session, "scope", wish)
 
-    async def _begin(self, held: HeldUser, client: Any, why: str, wish: Wish) -> None:
+    async def _begin(self, holder: Holder, session: Any, why: str, wish: Wish) -> None:
         """A login, unless too many were begun just now: then the resource's refusal stands."""
         now = asyncio.get_running_loop().time()
         if len(self.asked_at) == MOST_LOGINS and now - self.asked_at[0] < PAUSE:
             return
         # one that another program's login made needless may be left
-        if self.wish is None or held.user.token not in self.wish.replaces:
+        if self.wish is None or holder.state.user.token not in self.wish.replaces:
             self.wish = wish
-        await refresh(held, client, why, wish.replaces)
+        await renew(holder, session, why, wish.replaces)
 
     def _is_recent(self) -> bool:
         return asyncio.get_running_loop().time() - self.logged_in_at < PAUSE
 
-    async def _has_moved(self, held: HeldUser, client: Any, challenge: Challenge | None) -> bool:
+    async def _has_moved(self, holder: Holder, session: Any, challenge: Challenge | None) -> bool:
         """Whether the resource trusts other authorization servers now than the one that the token is from."""
         now = asyncio.get_running_loop().time()
-        issuer = (held.user.extra or {}).get("issuer") or self.app.issuer
-        if now - self.read_at < PAUSE or held.is_due() or not issuer:
+        issuer = (holder.state.user.extra or {}).get("issuer") or self.app.issuer
+        if now - self.read_at < PAUSE or holder.is_due() or not issuer:
             return False
         self.read_at = now
         try:
-            found = await self.login.metadata(Wish(challenge, Secrets()), client)
+            found = await self.login.metadata(Wish(challenge, Secrets()), session)
         except NetworkError:
             return False
         return found is not None and bool(found.issuers) and issuer not in found.issuers

@@ -22,10 +22,9 @@ from ...web.events import refresh_log as log
 from ...web.secret_values import Secrets
 from ..client.app import OAuth2App
 from ..client.bound_tokens import is_bound
-from .held_user import HeldUser, mark_of
-from .learned import LONGEST_RETRY_AFTER
-from .refresh import unsaved_refreshes
-from .refresh_callers import refresh, wait_for_refresh
+from .callers import renew, wait_for_flights
+from .failures import LONGEST_RETRY_AFTER
+from .holder import Holder
 from .token_source import RefreshTokenSource
 from .uncancellable import is_cancelled, uncancellable
 
@@ -100,7 +99,7 @@ class KeepFresh:
         self._not_before = 0.0
         """When the provider may be asked again, in the event loop's time."""
         self._task: asyncio.Task[None] | None = None
-        self._renewing: set[HeldUser] = set()
+        self._renewing: set[Holder] = set()
         """Those whose refresh may not have ended; its new tokens may still have to be saved."""
 
     def __repr__(self) -> str:
@@ -201,32 +200,30 @@ class KeepFresh:
         self._left_alone = {
             name: (end, until) for name, (end, until) in self._left_alone.items() if until > time and end > oldest
         }
-        self._renewing = {held for held in self._renewing if held.rare.refreshes}
+        self._renewing = {holder for holder in self._renewing if holder.state.flights}
 
     # --- one user ---
 
     async def _renew(self, entry: StoredUser, user: OAuth2User, slots: asyncio.Semaphore) -> None:
-        held = HeldUser(self._source, user, self._clock)
-        held.own().entry, held.rare.stored = entry, mark_of(user)
-        self._renewing.add(held)
+        holder = Holder.of_entry(entry, self._source, clock=self._clock)
+        holder.state.adopt(user, fits=True)
+        self._renewing.add(holder)
         try:
             # with the token as refused, so that one that is stored by now, and is another, is taken over
-            await refresh(held, None, "ahead of need", Secrets((user.token,)))
-            unsaved = unsaved_refreshes.get(entry.key)
-            problem = unsaved.held.rare.not_saved if unsaved is not None else None
-            if problem is None:
-                self._note_renewed(entry.name, held.user)
+            await renew(holder, None, "ahead of need", Secrets((user.token,)))
+            if holder.state.not_saved is None:
+                self._note_renewed(entry.name, holder.state.user)
             else:  # they are in use, but each further grant would end with this process too
-                await self._note_failed(entry, user, problem)
+                await self._note_failed(entry, user, holder.state.not_saved)
         except SlyError as error:
             await self._note_failed(entry, user, error)
         except Exception as error:  # of somebody's own code, whose words may hold tokens
             await self._note_failed(entry, user, SlyError(f"The renewal failed ({type(error).__name__})."))
         finally:
-            await wait_for_refresh(held)
+            await wait_for_flights(holder)
             slots.release()
-            if not held.rare.refreshes:
-                self._renewing.discard(held)
+            if not holder.state.flights:
+                self._renewing.discard(holder)
 
     def _note_renewed(self, name: str, user: OAuth2User) -> None:
         self.renewed += 1
@@ -276,8 +273,8 @@ async def _sleep(seconds: float) -> None:
     await asyncio.sleep(seconds)
 
 
-async def _all_refreshed(users: set[HeldUser]) -> None:
-    await asyncio.gather(*map(wait_for_refresh, users))
+async def _all_refreshed(users: set[Holder]) -> None:
+    await asyncio.gather(*map(wait_for_flights, users))
 
 
 def _end(user: OAuth2User) -> float:

@@ -4,7 +4,7 @@ The rule: a source sends one token request and reads its reply. It knows nothing
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,8 @@ from ...stores import StoredUser
 from ...tokens.user import OAuth2User
 from ...web.secret_values import Secrets
 from ..client.app import OAuth2App
+from ..client.bound_tokens import check_bound
+from ..client.request_slots import Slot
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
@@ -27,35 +29,47 @@ class TokenSource(ABC):
 
     logs_in = False
     """Whether a refused request may begin a login; `answer` then decides."""
-    asks_person = False
+    login_pending = False
     """Whether a person is being asked at this moment."""
+
+    question: Hashable = None
+    """What the tokens are asked with, where several questions may share an entry: another question is another token."""
 
     def __init__(self, app: OAuth2App) -> None:
         self.app = app
+
+    @property
+    def endpoint(self) -> Hashable:
+        """The client and its token endpoint, whose failures concern all its users."""
+        return "endpoint", self.app.token_uri, self.app.id, hash(self.app.secret)
 
     def check_target(self, url: str) -> None:
         """Raises `OriginError` for a request that may not have the tokens, where `logs_in`."""
         raise NotImplementedError
 
-    def begins_anew(self, user: OAuth2User) -> bool:
+    def check_client(self, user: OAuth2User) -> None:
+        """Raises `CredentialsError` for tokens that were issued to another client or at another provider."""
+        check_bound(user, self.app)
+
+    def needs_login(self, user: OAuth2User) -> bool:
         """Whether `new_tokens` asks a person, whatever refresh token the user has."""
         return False
 
-    def turn(self, user: OAuth2User) -> AbstractAsyncContextManager[object]:
-        """A place among the refreshes at work: the first of thousands that begin at once are done before the last lock.
+    def slot(self, user: OAuth2User) -> AbstractAsyncContextManager[Slot | None]:
+        """The place of the token request among those of this event loop; a person who is asked keeps nobody waiting.
 
-        A person who is asked keeps nobody waiting. Raises `RequestTimeoutError` after `token_timeout`.
+        Raises `RequestTimeoutError` after `token_timeout`.
         """
-        return nullcontext() if self.begins_anew(user) else self.app._turn()
+        return nullcontext() if self.needs_login(user) else self.app._slot()
 
     def lock(self, entry: StoredUser) -> AbstractAsyncContextManager[None]:
         """The lock under which new tokens are asked for and saved."""
         return entry.lock()
 
-    async def answer(self, held: Any, client: Any, sent: Secrets, headers: Mapping[str, str]) -> None:
+    async def answer(self, holder: Any, session: Any, sent: Secrets, headers: Mapping[str, str]) -> None:
         """What follows a refusal of a request with the header `sent`, where `logs_in`.
 
-        `held` is the `HeldUser`; `headers` are the reply's.
+        `holder` is the `Holder`; `headers` are the reply's.
         """
         raise NotImplementedError
 

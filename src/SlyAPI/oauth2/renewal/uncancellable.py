@@ -6,52 +6,52 @@ that only its own time limits reach it; the task that waits for it is listed, so
 
 import asyncio
 import atexit
-import inspect
 import math
 import os
-from collections.abc import Callable, Coroutine
-from concurrent.futures import Future, ThreadPoolExecutor
+import time
+from collections.abc import Coroutine
 from contextlib import suppress
 from contextvars import Context
-from typing import Any, ParamSpec, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 T = TypeVar("T")
-P = ParamSpec("P")
 
 LAST_TRY = 5.0
 """Seconds that a save or a hook has left when its program ends."""
 SHORT_PAUSE = 0.25
 """Seconds that such a step waits between two tries then, at most."""
+EXIT_TIMEOUT = 40.0
+"""Seconds for which the end of the program waits for event loops of other threads: a request, and a last try."""
 
 
 class uncancellable:
     """`async with uncancellable() as steps: reply = await steps.finish(request())`.
 
-    Raises `CancelledError` at the end of the block if the task was cancelled during a step. What the block awaits
-    outside of its steps can be cancelled as ever.
+    Raises `CancelledError` at the end of the block if the task was cancelled during a step or pause. What the block
+    awaits outside of these can be cancelled as ever.
     """
 
-    ending = False
-    """Whether the surrounding task was cancelled."""
+    ends_at: float | None = None
+    """When a save has to be over, in the event loop's time, once the surrounding task was cancelled."""
 
     def __init__(self) -> None:
         self.hurry = asyncio.Event()
         """While it is set, each `pause` is short; set by a cancel too, to end the one that is under way."""
 
+    @property
+    def ending(self) -> bool:
+        """Whether the surrounding task was cancelled."""
+        return self.ends_at is not None
+
     async def __aenter__(self) -> Self:
-        free_closed_loops()
         task = asyncio.current_task()
         assert task is not None
         self._task = task
-        _at_work.setdefault((os.getpid(), task.get_loop()), set()).add(task)
+        _at_work.add(task)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        place = os.getpid(), self._task.get_loop()
-        tasks = _at_work.get(place, set())  # none where `free_closed_loops` ends it
-        tasks.discard(self._task)
-        if not tasks:
-            _at_work.pop(place, None)
+        _at_work.discard(self._task)
         if self.ending:
             raise asyncio.CancelledError
 
@@ -76,20 +76,31 @@ class uncancellable:
             except asyncio.CancelledError:
                 if not self.ending:
                     end = loop.time() + grace
-                self.ending = True
-                self.hurry.set()
+                self._end()
             if not step.done() and loop.time() >= end:
                 step.cancel()
                 end = math.inf
         return step.result()
 
     async def pause(self, seconds: float) -> None:
-        """Waits, within a step, for the next try: not longer than `SHORT_PAUSE` while `hurry` is set, or at the end."""
-        if self.ending or self.hurry.is_set():
-            return await asyncio.sleep(min(seconds, SHORT_PAUSE))
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self.hurry.wait()
+        """Waits for the next try: not longer than `SHORT_PAUSE` while `hurry` is set, or at the end."""
+        try:
+            if self.ending or self.hurry.is_set():
+                return await asyncio.sleep(min(seconds, SHORT_PAUSE))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self.hurry.wait()
+        except asyncio.CancelledError:
+            self._end()
+
+    def over(self) -> bool:
+        """Whether the program ends, and the time for a last try is over."""
+        return self.ends_at is not None and self._task.get_loop().time() >= self.ends_at
+
+    def _end(self) -> None:
+        if self.ends_at is None:
+            self.ends_at = self._task.get_loop().time() + LAST_TRY
+        self.hurry.set()
 
 
 async def _noting_end(work: Coroutine[Any, Any, T], ended: "asyncio.Future[None]") -> T:
@@ -106,39 +117,31 @@ def is_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-_at_work: dict[tuple[int, asyncio.AbstractEventLoop], set[asyncio.Task[Any]]] = {}
-"""The tasks in such a block, by process and event loop. Strong references: an event loop keeps only weak ones."""
-
-
-def free_closed_loops() -> None:
-    """Ends the blocks of event loops that were closed too early, so that their locks are free."""
-    for place in [place for place in list(_at_work) if place[0] == os.getpid() and place[1].is_closed()]:
-        for task in _at_work.pop(place, set()):
-            coroutine = task.get_coro()
-            if inspect.iscoroutine(coroutine):
-                # of the program that it belongs to, or since what it holds of the loop cannot be given back
-                with suppress(Exception, asyncio.CancelledError):
-                    coroutine.close()
+_at_work = set[asyncio.Task[Any]]()
+"""The tasks in such a block, of all event loops. Strong references: an event loop keeps only weak ones."""
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_at_work.clear)  # they go on in the parent alone
 
 
 @atexit.register
 def _finish_all() -> None:
-    """Does what `asyncio.run` does for loops that were never closed (`get_event_loop().run_until_complete(...)`)."""
-    for (process, loop), tasks in list(_at_work.items()):
-        if process == os.getpid() and not loop.is_running() and not loop.is_closed():
-            for task in tasks:
-                task.cancel()
-            loop.set_default_executor(_InPlace())
-            loop.run_until_complete(asyncio.wait(set(tasks)))
+    """Does what `asyncio.run` does for loops that were never closed, and for those of threads that are ended."""
+    for loop in {task.get_loop() for task in list(_at_work)}:
+        if loop.is_running():
+            with suppress(RuntimeError):  # it ended just now
+                loop.call_soon_threadsafe(_cancel_all, loop)
+        elif not loop.is_closed():
+            _cancel_all(loop)
+            loop.run_until_complete(asyncio.wait(_of(loop)))
+    end = time.monotonic() + EXIT_TIMEOUT
+    while any(task.get_loop().is_running() for task in list(_at_work)) and time.monotonic() < end:
+        time.sleep(0.01)
 
 
-class _InPlace(ThreadPoolExecutor):
-    """Runs a function where it is submitted: Python has ended its worker threads before it calls `_finish_all`."""
+def _cancel_all(loop: asyncio.AbstractEventLoop) -> None:
+    for task in _of(loop):
+        task.cancel()
 
-    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
-        future = Future[T]()
-        try:
-            future.set_result(fn(*args, **kwargs))
-        except BaseException as error:
-            future.set_exception(error)
-        return future
+
+def _of(loop: asyncio.AbstractEventLoop) -> set[asyncio.Task[Any]]:
+    return {task for task in list(_at_work) if task.get_loop() is loop}

@@ -7,7 +7,7 @@ import copy
 import inspect
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from typing import TYPE_CHECKING, Any
 
 from ...errors import BadReplyError, ConfigError, TokenError, clean_traceback
@@ -19,9 +19,9 @@ from ...tokens.user import OAuth2User
 from ...web.secret_values import Secrets
 from ..client.app import OAuth2App, OnRefresh
 from ..messages.resource import Resource, resources_of
-from ..renewal.held_user import NOT_LOADED
+from ..renewal.state import NOT_LOADED
 from ..renewal.token_source import TokenSource
-from .signer import Signer, held_user
+from .signer import Signer, holder_of
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
@@ -44,6 +44,10 @@ class MachineSource(TokenSource):
         super().__init__(app)
         self.scopes = split_scopes(scopes)
         self.resource = None if resource is None else resources_of(resource)
+
+    @property
+    def question(self) -> Hashable:
+        return self.grant, *sorted({*self.scopes, *self.app.scopes}), "for", *self.app._resources(self.resource)
 
     def fits(self, user: OAuth2User) -> bool:
         wanted = {*self.scopes, *self.app.scopes}
@@ -179,7 +183,7 @@ class ClientCredentials(Signer):
         clock: Callable[[], float] = time.time,
     ) -> None:
         source = MachineSource(_app(app), scopes, resource)
-        super().__init__(held_user(source, user, clock, leeway, on_refresh))
+        super().__init__(holder_of(source, user, clock, leeway, on_refresh))
 
 
 class TokenExchange(Signer):
@@ -217,7 +221,7 @@ class TokenExchange(Signer):
             "requested_token_type": requested_token_type,
         }
         source = ExchangeSource(_app(app), scopes, resource, subject, subject_token_type, actor_token, options)
-        super().__init__(held_user(source, user, clock, leeway, on_refresh))
+        super().__init__(holder_of(source, user, clock, leeway, on_refresh))
 
 
 class AssertionGrant(Signer):
@@ -245,7 +249,7 @@ class AssertionGrant(Signer):
         clock: Callable[[], float] = time.time,
     ) -> None:
         source = AssertionSource(_app(app), scopes, resource, assertion)
-        super().__init__(held_user(source, user, clock, leeway, on_refresh))
+        super().__init__(holder_of(source, user, clock, leeway, on_refresh))
 
 
 def _app(app: OAuth2App | StrPath) -> OAuth2App:

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
-from weakref import WeakKeyDictionary, ref
 
 from ...errors import (
     BadReplyError,
@@ -31,7 +30,8 @@ from ..client.client_file import text_of
 from ..messages.jose import load_signing_key, signed_jwt
 from ..messages.jwt_bearer import claims, jwt_bearer_form, what_helps
 from ..messages.token_endpoint import read_token_reply
-from ..renewal.held_user import HeldUser
+from ..renewal.holder import Holder
+from ..renewal.state import TokenState, registry
 from ..renewal.token_source import TokenSource
 from .signer import Signer
 
@@ -112,8 +112,7 @@ class OAuth2ServiceAccount(Signer):
     `account` is a path, the JSON object in such a file, or a `ServiceAccount`. `subject` is the user
     in whose name the account acts, by domain-wide delegation. One grant serves any number of calls,
     event loops and threads, and all objects alive with the same account, scopes and subject; tokens
-    are held in memory alone. `leeway`: seconds before expiry at which a token is renewed; the first object of
-    an account decides. `clock` gives epoch seconds. Needs the extra `[jose]`: raises `MissingExtraError`
+    are held in memory alone. `leeway`: seconds before expiry at which a token is renewed. `clock` gives epoch seconds. Needs the extra `[jose]`: raises `MissingExtraError`
     without it, `CredentialsError` for what is not an account. `sign` raises `TokenError`
     where the provider refuses, `NetworkError` or `BadReplyError`.
     """
@@ -135,16 +134,10 @@ class OAuth2ServiceAccount(Signer):
         account = account if isinstance(account, ServiceAccount) else ServiceAccount.from_json_obj(account)
         self.scopes = split_scopes(scopes)
         self.subject = subject
-        known, held_users = _HELD.setdefault(account, (ref(account), {}))
-        self.account = known() or account  # so that each object keeps the tokens, not only the first one
-        alike = (frozenset(self.scopes), subject, id(clock))
-        if alike not in held_users:
-            while len(held_users) >= _MOST_HELD:
-                held_users.pop(next(iter(held_users)), None)  # whatever uses it holds it
-            held_users[alike] = HeldUser(
-                AccountSource(self.account, self.scopes, subject), clock=clock, leeway=leeway
-            )
-        super().__init__(held_users[alike])
+        self.account = account
+        question = ("service account", account, frozenset(self.scopes), subject, id(clock))
+        state = registry.one(question, TokenState)
+        super().__init__(Holder(state, AccountSource(account, self.scopes, subject), None, None, leeway, clock))
 
     def __repr__(self) -> str:
         fields = vars(self)  # empty in a traceback of `__init__`
@@ -203,10 +196,3 @@ class AccountSource(TokenSource):
         except (TokenError, BadReplyError) as error:
             error.kind, error.next_step = what_helps(error, self._subject)
             raise
-
-
-_MOST_HELD = 1000
-"""Users of one account whose tokens are remembered for objects made later; then the oldest are forgotten."""
-_HeldUsers = dict[tuple[frozenset[str], str | None, int], HeldUser]
-_HELD: WeakKeyDictionary[ServiceAccount, tuple[ref[ServiceAccount], _HeldUsers]] = WeakKeyDictionary()
-"""Each account (the first of equal ones) and its tokens, by scopes, subject and clock, while a program holds it."""

@@ -3,13 +3,16 @@
 The rule: a call whose token is good takes no lock and waits for nothing.
 """
 
+import asyncio
 import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Self
+from contextlib import suppress
+from threading import Thread
+from typing import TYPE_CHECKING, Any, Self
 
 from ...auth.contract import Auth
-from ...errors import CredentialsNotFoundError, GrantEndedError, SaveError, clean_traceback
+from ...errors import CredentialsNotFoundError, GrantEndedError, SaveError, SlyError, clean_traceback
 from ...json_file import StrPath
 from ...stores.contract import StoredUser, entry_of
 from ...stores.file import user_file
@@ -17,146 +20,210 @@ from ...tokens.scopes import Scopes
 from ...tokens.user import OAuth2User, authorization
 from ...web.challenges import challenges_in, needs_scope
 from ...web.messages import Request
-from ...web.secret_values import Secrets
+from ...web.secret_values import SecretJson, Secrets
 from ..client.app import OAuth2App, OnRefresh
+from ..client.client import check_leeway
+from ..renewal.callers import renew, renew_refused, wait_for_flights
 from ..renewal.grant_again import first_grant
-from ..renewal.held_user import NOT_LOADED, HeldUser, Locked, mark_of, store_errors
-from ..renewal.learned import forget_new
-from ..renewal.refresh_callers import refresh, renew_refused, wait_for_refresh
+from ..renewal.holder import Holder, Locked
+from ..renewal.state import NOT_LOADED, TokenState
 from ..renewal.token_source import RefreshTokenSource, TokenSource
+
+if TYPE_CHECKING:
+    from ..messages.jose import SigningKey
 
 
 class Signer(Auth):
-    """An `Auth` for a user whose tokens come from a `TokenSource`; see `refresh.py`."""
+    """An `Auth` for a user whose tokens come from a `TokenSource`; see `renewal/flight.py`."""
 
-    __slots__ = ("__weakref__", "_held")
+    __slots__ = ("__weakref__", "_checked", "_holder", "_proof_key", "_unread")
 
-    def __init__(self, held: HeldUser) -> None:
-        self._held = held
+    def __init__(self, holder: Holder, *, unread: bool | None = None) -> None:
+        self._holder = holder
+        self._unread = holder.entry is not None if unread is None else unread
+        """Whether the entry was not read for this signer yet: another program may have signed in since."""
+        self._checked: OAuth2User | None = None
+        """The tokens that are known to be this client's."""
+        self._proof_key: tuple[SecretJson, SigningKey] | None = None
+        """The user's `dpop_key`, and that key ready to sign."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuilt, (type(self), self._holder)
+
+    def __copy__(self) -> Self:
+        copy = object.__new__(type(self))
+        Signer.__init__(copy, self._holder, unread=self._unread)
+        return copy
+
+    def __deepcopy__(self, memo: Any) -> Self:
+        return self.__copy__()  # a second copy of tokens that are renewed would end the first
 
     async def sign(self, client: Any, request: Request) -> Request:
         """The request with the user's token, refreshed first if it is due.
 
         Raises `GrantEndedError` where the person has to grant again; `TokenError`, `NetworkError` or
-        `BadReplyError` where a due token could not be refreshed; `OriginError` for a request elsewhere than at the
-        resource of `for_resource`.
+        `BadReplyError` where a due token could not be refreshed; `CredentialsError` for tokens that were issued to
+        another client; `OriginError` for a request elsewhere than at the resource of `for_resource`.
         """
-        held = self._held
-        if held.source.logs_in:
-            held.source.check_target(request.url)
-        if held.is_due():
+        holder = self._holder
+        if holder.source.logs_in:
+            holder.source.check_target(request.url)
+        if holder.state.user is not self._checked or holder.is_due():
             try:
-                await refresh(held, client)
+                await self._ready(client)
             except GrantEndedError:
-                if not held.source.logs_in:
+                if not holder.source.logs_in:
                     raise
                 return request  # unsigned: the challenge that answers it says how to log in
-        request.headers["Authorization"] = authorization(held.user)
-        app = held.source.app
-        if held.user.dpop_key is not None or app.certificate is not None or app.profile is not None:
+        user = holder.state.user
+        request.headers["Authorization"] = authorization(user)
+        app = holder.source.app
+        if user.dpop_key is not None or app.certificate is not None or app.profile is not None:
             await self._prove(request)
         return request
+
+    async def _ready(self, session: Any) -> None:
+        """Makes sure that the tokens are this client's, and good: read by now, and refreshed if they are due."""
+        holder = self._holder
+        if self._unread or holder.is_due():
+            await renew(holder, session, reads=self._unread)
+            self._unread = False
+        holder.source.check_client(holder.state.user)
+        self._checked = holder.state.user
+
+    @clean_traceback
+    async def token(self, *, min_life: float = 0.0, session: Any = None) -> str:
+        """The access token as text, valid for at least `min_life` seconds; refreshed if need be, once.
+
+        A provider that grants shorter lives gets no second request: the token is then as long as it grants. Raises
+        as `sign` does.
+        """
+        holder, state = self._holder, self._holder.state
+        await self._ready(session)
+        granted_less = state.granted and state.tenth * 10 < min_life
+        if min_life and holder.is_due(min_life) and not granted_less and holder.source.can_renew(state.user):
+            await renew(holder, session, "asked for", Secrets((state.user.token,)))
+            await self._ready(session)
+        return state.user.token
 
     def may_sign_again(self, status: int, headers: Mapping[str, str]) -> bool:
         """After a 401; where a login can bring more scopes, after a 403 for one that lacks too."""
         if status == 401:
             return True
-        return status == 403 and self._held.source.logs_in and needs_scope(challenges_in(headers)) is not None
+        return status == 403 and self._holder.source.logs_in and needs_scope(challenges_in(headers)) is not None
 
     @clean_traceback
     async def sign_again(self, client: Any, request: Request, headers: Mapping[str, str]) -> bool:
         """After a 401: signs with a newer token, from one refresh if there is none yet, or with the server's nonce."""
-        held = self._held
-        if held.user.dpop_key is not None and held.source.app._nonces.asked_for(request.url, headers):
+        holder, state = self._holder, self._holder.state
+        if state.user.dpop_key is not None and self.app._nonces.asked_for(request.url, headers):
             await self._prove(request)  # RFC 9449 §9: the token is good
             return True
         sent = Secrets((request.headers.get("Authorization", ""),))
-        if held.source.logs_in:
-            await held.source.answer(held, client, sent, headers)
-            if held.user is NOT_LOADED:
+        if holder.source.logs_in:
+            await holder.source.answer(holder, client, sent, headers)
+            if state.user is NOT_LOADED:
                 return False
-        elif authorization(held.user) in sent:
-            await renew_refused(held, client)
-        request.headers["Authorization"] = authorization(held.user)
+        elif authorization(state.user) in sent:
+            await renew_refused(holder, client)
+        holder.source.check_client(state.user)
+        request.headers["Authorization"] = authorization(state.user)
         await self._prove(request)
         return request.headers["Authorization"] not in sent
 
     def note_reply(self, url: str, status: int, headers: Mapping[str, str]) -> None:
         """Remembers that the token is good, so that a later refusal is worth a refresh, and the server's nonce."""
-        held = self._held
-        if status < 400 and not held.accepted:
-            held.accepted = True
-            forget_new(held.key)
-        if held.user.dpop_key is not None and status != 401:
-            held.source.app._nonces.take(url, headers)  # RFC 9449 §8.2
+        state = self._holder.state
+        if status < 400:
+            state.new_since = None
+        if state.user.dpop_key is not None and status != 401:
+            self.app._nonces.take(url, headers)  # RFC 9449 §8.2
 
     async def _prove(self, request: Request) -> None:
         """Adds what a token that is bound to a key needs: a DPoP proof (RFC 9449 §7.1), a certificate (RFC 8705 §3)."""
-        held = self._held
-        key = held.proof_key()
-        if key is not None:
-            request.headers["DPoP"] = await held.source.app._proof(key, request, held.clock(), held.user.token)
-        app = held.source.app
+        app, user = self.app, self._holder.state.user
+        if user.dpop_key is not None:
+            key = self._ready_key(user.dpop_key)
+            request.headers["DPoP"] = await app._proof(key, request, self._holder.clock(), user.token)
         if app.certificate is not None:
             request.certificate = app.certificate
         if app.profile is not None:
             from ..client.profile import check_call
 
-            check_call(app, request.url, bound=key is not None)
+            check_call(app, request.url, bound=user.dpop_key is not None)
+
+    def _ready_key(self, jwk: SecretJson) -> "SigningKey":
+        """The key to which the user's token is bound (RFC 9449)."""
+        if self._proof_key is None or self._proof_key[0] is not jwk:
+            from ..messages.jose import load_signing_key  # few need it
+
+            self._proof_key = (jwk, load_signing_key(jwk))
+        return self._proof_key[1]
 
     async def wait_for_refresh(self) -> None:
         """Waits for a refresh in flight, its hooks too: cut short, it could lose a rotated refresh token."""
-        await wait_for_refresh(self._held)
+        await wait_for_flights(self._holder)
 
     def __repr__(self) -> str:
-        held: HeldUser | None = getattr(self, "_held", None)  # none yet, in a traceback of `__init__`
+        holder: Holder | None = getattr(self, "_holder", None)  # none yet, in a traceback of `__init__`
         name = type(self).__name__
-        if held is None:
+        if holder is None:
             return f"{name}()"
-        shown = held.rare.entry or (None if held.user is NOT_LOADED else held.user)
-        return f"{name}({held.source.app!r}, {shown!r})"
+        shown = holder.entry or (None if holder.state.user is NOT_LOADED else holder.state.user)
+        return f"{name}({holder.source.app!r}, {shown!r})"
 
     @property
     def app(self) -> OAuth2App:
         """The client."""
-        return self._held.source.app
+        return self._holder.source.app
 
     @property
     def user(self) -> OAuth2User:
         """The user with the tokens in use."""
-        return self._held.user
+        return self._holder.state.user
 
     @user.setter
     def user(self, user: OAuth2User) -> None:
-        self._held.take(user)
+        self._holder.state.take(user)
 
     @property
     def on_refresh(self) -> OnRefresh | None:
-        """Called with new tokens after they were saved."""
-        return self._held.rare.on_refresh
+        """Called with new tokens after they were saved; for tokens in memory, it is the save."""
+        return self._holder.hook
 
     @on_refresh.setter
     def on_refresh(self, hook: OnRefresh | None) -> None:
-        self._held.own().on_refresh = hook
+        self._holder.hook = hook
 
     @property
     def not_saved(self) -> SaveError | None:
         """Why the tokens in use are only in memory, if they are."""
-        return self._held.rare.not_saved
+        return self._holder.state.not_saved
 
     @property
     def due(self) -> bool:
-        """Whether the next call refreshes the user's token first."""
-        return self._held.is_due()
+        """Whether the next call refreshes the user's token first. Reads the store if it has not been read."""
+        if self._unread:
+            thread = Thread(target=self._read)
+            thread.start()
+            thread.join()
+        return self._holder.is_due()
+
+    def _read(self) -> None:
+        """Reads the entry in an event loop of its own."""
+        with suppress(SlyError):  # the next call raises it
+            asyncio.run(self._holder.load())
+            self._unread = False
 
     @clean_traceback
     async def refresh_now(self, client: Any = None) -> OAuth2User:
         """The user with tokens newer than those held now, due or not. Raises as `sign` does."""
-        held = self._held
-        if held.user is NOT_LOADED:
-            await held.load()
-        await refresh(held, client, "asked for", Secrets((held.user.token,)))
-        return held.user
+        holder = self._holder
+        if self._unread:
+            await holder.load()
+            self._unread = False
+        await renew(holder, client, "asked for", Secrets((holder.state.user.token,)))
+        return holder.state.user
 
     @clean_traceback
     async def revoke(self, client: Any = None) -> None:
@@ -165,19 +232,28 @@ class Signer(Auth):
         In this order, so that what fails midway can be done again. No process refreshes meanwhile. Raises
         what `OAuth2App.revoke` raises, after which nothing was forgotten, `SaveError` and `UnavailableError`.
         """
-        held = self._held
+        holder, state = self._holder, self._holder.state
         await self.wait_for_refresh()
-        async with Locked(held):
-            await held.load()
-            if held.user is NOT_LOADED:
+        async with Locked(holder):
+            await holder.load()
+            if state.user is NOT_LOADED:
                 return  # a machine that has no token yet
-            revoked = held.rare.stored
-            await self.app.revoke(held.user, client, now=held.clock())
-            if held.rare.entry is not None:
-                await held.load()
-                if held.rare.stored == revoked:  # else somebody has logged in meanwhile
-                    with store_errors(held):
-                        await held.rare.entry.delete()
+            holder.source.check_client(state.user)
+            revoked = state.stored
+            await self.app.revoke(state.unsaved or state.user, client, now=holder.clock())
+            state.forget_unsaved()
+            if holder.entry is not None:
+                await holder.load()
+                if state.stored == revoked:  # else somebody has logged in meanwhile
+                    with holder.store_errors():
+                        await holder.entry.delete()
+
+
+def _rebuilt(kind: "type[Signer]", holder: Holder) -> Signer:
+    """A signer that was pickled."""
+    signer = object.__new__(kind)
+    Signer.__init__(signer, holder)
+    return signer
 
 
 class OAuth2(Signer):
@@ -207,7 +283,7 @@ class OAuth2(Signer):
         clock: Callable[[], float] = time.time,
     ) -> None:
         source = RefreshTokenSource(app if isinstance(app, OAuth2App) else OAuth2App.from_json_file(app))
-        super().__init__(held_user(source, user, clock, leeway, on_refresh))
+        super().__init__(holder_of(source, user, clock, leeway, on_refresh), unread=isinstance(user, StoredUser))
 
     @classmethod
     @clean_traceback
@@ -248,37 +324,34 @@ class OAuth2(Signer):
             clock=clock,
         )
         self = cls.__new__(cls)
-        Signer.__init__(self, held_user(source, user, clock, leeway, on_refresh))
+        Signer.__init__(self, holder_of(source, user, clock, leeway, on_refresh))
         return self
 
 
-def held_user(
+def holder_of(
     source: TokenSource,
     user: OAuth2User | StoredUser | StrPath | None,
     clock: Callable[[], float],
     leeway: float | None,
-    on_refresh: OnRefresh | None,
-) -> HeldUser:
-    """The user of a signer: an object, a path, an entry of a store; None for tokens that only memory holds.
+    hook: OnRefresh | None,
+) -> Holder:
+    """The tokens of a signer: an object, a path, an entry of a store; None for tokens that only memory holds.
 
     Raises `CredentialsError` for a file that is something else, or is missing where only a person can make it.
     """
+    if leeway is not None:
+        check_leeway(leeway)
     if user is None and not source.needs_grant:
-        held = HeldUser(source, clock=clock, leeway=leeway)
-    elif isinstance(user, OAuth2User):
-        held = HeldUser(source, user, clock, leeway)
-    elif isinstance(user, str | os.PathLike):
-        loaded = _loaded(user, source.app) if source.needs_grant else NOT_LOADED
-        held = HeldUser(source, loaded, clock, leeway)
-        held.own().entry, held.rare.in_file = user_file(user), True
-        if loaded is not NOT_LOADED:
-            held.rare.stored = mark_of(loaded)
-    else:
-        held = HeldUser(source, clock=clock, leeway=leeway)
-        held.own().entry = entry_of(user)
-    if on_refresh is not None:
-        held.own().on_refresh = on_refresh
-    return held
+        return Holder(TokenState(), source, None, hook, leeway, clock)
+    if isinstance(user, OAuth2User):
+        return Holder(TokenState(user), source, None, hook, leeway, clock)
+    if not isinstance(user, str | os.PathLike):
+        return Holder.of_entry(entry_of(user), source, hook=hook, leeway=leeway, clock=clock)
+    loaded = _loaded(user, source.app) if source.needs_grant else None
+    holder = Holder.of_entry(user_file(user), source, hook=hook, leeway=leeway, clock=clock)
+    if loaded is not None:
+        holder.state.adopt(loaded, fits=True)
+    return holder
 
 
 def _loaded(path: StrPath, app: OAuth2App) -> OAuth2User:

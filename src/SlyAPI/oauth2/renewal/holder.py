@@ -1,0 +1,174 @@
+"""A user's tokens as one signer uses them: the shared state, and where they are kept and come from.
+
+The rule: what the store holds is read under its lock before a request, and whatever it raises becomes one of our errors.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Generator
+from contextlib import AbstractAsyncContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from ...errors import (
+    CredentialsError,
+    CredentialsNotFoundError,
+    DecryptionError,
+    SaveError,
+    SlyError,
+    UnavailableError,
+)
+from ...stores.contract import StoredUser
+from ...stores.locks import ThreadLocks
+from ...tokens.user import OAuth2User
+from ...web.events import refresh_log as log
+from ...web.secret_values import SecretJson
+from ..client.client import OnRefresh
+from ..client.request_slots import WITHOUT_REQUEST, Slot
+from .state import NOT_LOADED, RETRY_PAUSE, TokenState, registry
+from .token_source import TokenSource
+from .uncancellable import is_cancelled
+
+BROKEN = SecretJson()
+"""Stands for a stored user that cannot be read, so that nothing is lost if it is replaced."""
+
+
+@dataclass(slots=True, eq=False)
+class Holder:
+    """Tokens of one user for one signer. `leeway`: seconds before expiry at which a token is due (None: the client's).
+
+    `clock` gives epoch seconds.
+    """
+
+    state: TokenState
+    source: TokenSource
+    entry: StoredUser | None = None
+    hook: OnRefresh | None = None
+    leeway: float | None = None
+    clock: Callable[[], float] = time.time
+
+    @classmethod
+    def of_entry(cls, entry: StoredUser, source: TokenSource, **settings: Any) -> "Holder":
+        """The holder of an entry, which shares its state with all signers of the same tokens."""
+        return cls(registry.one((entry.key, source.question), TokenState), source, entry, **settings)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        settings = (self.source, self.entry, self.hook, self.leeway, self.clock)
+        return _rebuilt, (None if self.entry is not None else self.state, *settings)
+
+    def is_due(self, min_life: float = 0.0) -> bool:
+        """Whether the token has to be refreshed before the next call: in use for `min_life` seconds more."""
+        state = self.state
+        if state.user.expires_at is not state.timed:  # new tokens, or the program changed the time
+            self.note_end()
+        leeway = self.source.app.leeway if self.leeway is None else self.leeway
+        due_at = state.ends - max(min(leeway, state.tenth), min_life)
+        return max(due_at, state.quiet_until) <= self.clock()
+
+    def note_end(self) -> None:
+        """Notes when the token in use ends."""
+        self.state.note_end(self.clock(), self.source.app.clock_skew, self.source.can_renew(self.state.user))
+
+    def keeps_valid_token(self, error: SlyError) -> bool:
+        """Whether to keep using a token that is due but still valid, because the refresh failed temporarily."""
+        state, now = self.state, self.clock()
+        if state.user is NOT_LOADED or now >= state.ends:
+            return False
+        if error.kind != "transient" and not isinstance(error, SaveError):
+            return False
+        if state.quiet_until <= now:
+            log.warning("The refresh failed, and the token, which is still valid, stays in use: %s", error)
+        state.quiet_until = min(state.ends, now + RETRY_PAUSE)
+        return True
+
+    async def load(self) -> SecretJson | None:
+        """Adopts what another program saved. The stored value, None if there is none, `BROKEN` if it is garbage.
+
+        A file that is gone or broken leaves the tokens in memory. Raises `DecryptionError`, and
+        `UnavailableError` or another transient error: what cannot be read now may be newer.
+        """
+        state, entry = self.state, self.entry
+        if entry is None:
+            return None
+        before = state.stored
+        try:
+            loaded = await entry.store.load(entry.name)
+            value = SecretJson(loaded if isinstance(loaded, dict) else {})
+            stored = OAuth2User.from_json_obj(value, repr(entry))
+        except (DecryptionError, UnavailableError):
+            raise
+        except CredentialsError as error:
+            gone = isinstance(error, CredentialsNotFoundError)
+            if state.user is NOT_LOADED and (self.source.needs_grant or not gone):
+                raise
+            if gone:
+                return None
+            log.warning("The stored user cannot be read, so the tokens held in memory are used: %s", error)
+            return BROKEN
+        except Exception as error:
+            raise error if isinstance(error, SlyError) else self.unavailable(error) from None
+        if state.stored is before:  # else a flight saved newer ones while we read
+            state.adopt(stored, fits=self.source.fits(stored))
+        return value
+
+    @contextmanager
+    def store_errors(self) -> Generator[None, None, None]:
+        """Raises `UnavailableError` in the place of a store's error that is not a `SlyError`."""
+        try:
+            yield
+        except Exception as error:
+            raise error if isinstance(error, SlyError) else self.unavailable(error) from None
+
+    def unavailable(self, error: BaseException) -> UnavailableError:
+        """The error for a store that failed in a way of its own, whose words may hold tokens."""
+        return UnavailableError(f"{self.entry!r} failed ({type(error).__name__}).")
+
+
+class Locked:
+    """The user's lock, while its block runs: in the store, or among this process's threads for a user in memory.
+
+    Raises `UnavailableError` for a lock that fails in a way of its own. One that cannot be released is logged: what was
+    done in it is done, and an error of the block is the one to raise.
+    """
+
+    def __init__(self, holder: Holder, slot: Slot | None = None) -> None:
+        """`slot`: what is given back if another program has the lock for long."""
+        self._holder, self._slot = holder, slot
+
+    async def __aenter__(self) -> Any:
+        """What the store's lock gives: None, or a lease that may run out."""
+        holder = self._holder
+        if self._slot is not None:
+            self._slot.leave_after(WITHOUT_REQUEST)
+        with holder.store_errors():
+            self._lock: AbstractAsyncContextManager[Any]
+            if holder.entry is not None:
+                self._lock = holder.source.lock(holder.entry)
+            else:
+                self._lock = _in_memory.lock(str(id(holder.state)))  # the state outlives the lock
+            lease = await self._lock.__aenter__()
+        if self._slot is not None:
+            self._slot.stay()
+        return lease
+
+    async def __aexit__(self, kind: Any, error: Any, traceback: Any) -> bool | None:
+        try:
+            return await self._lock.__aexit__(kind, error, traceback)
+        except (Exception, asyncio.CancelledError) as raised:
+            problem = self._holder.unavailable(raised) if raised is not error else None
+        if is_cancelled():  # whatever the store made of that
+            raise asyncio.CancelledError
+        if problem is not None:
+            log.warning("The user's lock could not be released: %s", problem)
+        return False
+
+
+_in_memory = ThreadLocks()
+"""The locks of users that are in no store."""
+
+
+def _rebuilt(state: TokenState | None, source: TokenSource, entry: StoredUser | None, *settings: Any) -> Holder:
+    if entry is None:
+        assert state is not None
+        return Holder(state, source, None, *settings)
+    return Holder(registry.one((entry.key, source.question), TokenState), source, entry, *settings)
