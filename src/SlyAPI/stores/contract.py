@@ -53,22 +53,24 @@ class TokenStore(ABC):
         """
 
     @clean_traceback
-    async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any]) -> None:
+    async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
         """Saves `new` if the stored value is `old`, as `load` returned it (None: no value), or already `new`.
 
         Otherwise raises `SupersededError`: a process whose lock expired (for example after a long pause) cannot
         overwrite newer tokens, nor bring back a deleted user. Raises `SaveError` as `save` does. This default loads,
         compares and saves; a store that several processes share overrides it to do that in one step.
+
+        Before a refresh sends a refresh token, it calls `replace(name, known, known)`, which shows that the store can
+        be written now: it has to write as the save will. With None as both values, it leaves nothing behind.
         """
         try:
             now = await self.load(name)
         except CredentialsNotFoundError:
             now = None
-        if now == new:
-            return
-        if now != old:
+        if now not in (old, new):
             raise superseded(self, name)
-        await self.save(name, new)
+        if new is not None:
+            await self.save(name, new)
 
     @abstractmethod
     async def delete(self, name: str) -> None:

@@ -68,18 +68,16 @@ class EncryptedStore(TokenStore):
         await self.store.save(name, self._seal(name, value))
 
     @clean_traceback
-    async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any]) -> None:
+    async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
         """Encrypts and saves the value if `old` is still stored. Raises as `save` does, and `SupersededError`."""
         sealed: dict[str, Any] | None = None
         now: dict[str, Any] | None = None
         with suppress(CredentialsNotFoundError):
             sealed = await self.store.load(name)
             now = self._open(name, sealed)
-        if now == new:
-            return
-        if now != old:
+        if now not in (old, new):
             raise superseded(self, name)
-        await self.store.replace(name, sealed, self._seal(name, new))
+        await self.store.replace(name, sealed, None if new is None else self._seal(name, new))
 
     @clean_traceback
     async def reencrypt(self, *, plain: bool = False) -> int:

@@ -56,7 +56,7 @@ class KeyringStore(TokenStore):
             await self._put(name, as_text(self, value))
 
     @clean_traceback
-    async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any]) -> None:
+    async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
         """Saves the value if `old` is still stored. Raises `SupersededError`, `SaveError`.
 
         In one step among the programs that use this class; keyrings have no compare-and-set for others.
@@ -65,7 +65,8 @@ class KeyringStore(TokenStore):
         async with self.lock(_INDEX):
             if not is_one_of(self, name, await self._get(name), old, new):
                 raise superseded(self, name)
-            await self._put(name, as_text(self, new))
+            if new is not None:
+                await self._put(name, as_text(self, new))
 
     async def _put(self, name: str, text: str) -> None:
         await self._call("set_password", name, text)
@@ -99,7 +100,7 @@ class KeyringStore(TokenStore):
         except OSError as error:
             raise unavailable(folder, "made", error) from None
         key = sha256(f"{self.service}\0{name}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
-        async with file_lock(os.path.join(folder, f"{key}.lock"), temporary=True):
+        async with file_lock(os.path.join(folder, key)):
             yield
 
     async def _get(self, name: str) -> str | None:

@@ -79,15 +79,15 @@ class ServedStore(TokenStore, Generic[C]):
         await self._call(lambda connection: self._put(connection, name, text), saving=True)
 
     @clean_traceback
-    async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any]) -> None:
+    async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
         """Saves the value if `old` is still stored, in one step. Raises `SupersededError`, `SaveError`."""
         self._check_name(name)
-        text = as_text(self, new)
+        text = None if new is None else as_text(self, new)
 
         async def swap(connection: C) -> bool:
             stored = await self._get(connection, name)
-            if is_one_of(self, name, stored, new):
-                return True  # an earlier try of ours whose reply was lost
+            if text is None or (old != new and is_one_of(self, name, stored, new)):
+                return is_one_of(self, name, stored, new)  # or an earlier try of ours whose reply was lost
             return is_one_of(self, name, stored, old) and await self._swap(connection, name, stored, text)
 
         if not await self._call(swap, saving=True):

@@ -110,6 +110,17 @@ class StoreContract:
         assert await _is_refused(store, _tokens("2"), _tokens("late"))
         assert await store.names() == []
 
+    async def test_a_touch_before_a_refresh_changes_nothing(self, store: Any) -> None:
+        await store.save("alice", _tokens("1"))
+        known = await store.load("alice")
+        await store.replace("alice", known, known)
+        await store.replace("bob", None, None)
+        assert await store.load("alice") == _tokens("1")
+        assert await store.names() == ["alice"]
+        assert await _is_refused(store, None, None)
+        await store.save("alice", _tokens("2"))
+        assert await _is_refused(store, known, known)
+
     async def test_a_store_that_can_be_written_is_not_reported_as_read_only(self, store: Any) -> None:
         await store.save("alice", _tokens("1"))
         await store.check_writable("alice")
