@@ -87,7 +87,8 @@ async def file_lock(
     async with _within_process.lock(real, timeout):
         lock = _Lock(real, system)
         try:
-            await poll_until(lambda: lock.take(loop.time() - began), display_path(path), timeout - (loop.time() - began))
+            left = timeout - (loop.time() - began)
+            await poll_until(lambda: lock.take(loop.time() - began), display_path(path), left)
             yield
         finally:
             lock.release()
