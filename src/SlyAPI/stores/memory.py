@@ -38,7 +38,7 @@ class MemoryStore(TokenStore):
             self._values[name] = text
 
     @clean_traceback
-    async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any]) -> None:
+    async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
         """Stores a copy of the value if `old` is still stored, in one step."""
         with self._guard:  # against other threads; within a loop nothing here suspends
             await super().replace(name, old, new)
