@@ -107,7 +107,7 @@ class KeyringStore(TokenStore):
         except OSError as error:
             raise unavailable(folder, "made", error) from None
         key = sha256(f"{self.service}\0{name}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
-        async with file_lock(os.path.join(folder, f"{key}.lock"), temporary=True):
+        async with file_lock(os.path.join(folder, key)):
             yield
 
     async def _get(self, name: str) -> str | None:

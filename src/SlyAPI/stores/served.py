@@ -62,7 +62,7 @@ class ServedStore(TokenStore, Generic[C]):
     def __init__(self, timeout: float, lease: float) -> None:
         for name, seconds in (("timeout", timeout), ("lease", lease)):
             if not isinstance(seconds, int | float) or not 0 < seconds < inf:
-                raise ConfigError(f"`{name}` is not a number of seconds above 0.", next_step="Leave it out, or give 10.")
+                raise ConfigError(f"`{name}` is not a number of seconds above 0.", next_step="Leave it out.")
         self.timeout = timeout
         self.lease = lease
         self._locks = ThreadLocks()
@@ -250,7 +250,7 @@ class ServedStore(TokenStore, Generic[C]):
 
     @abstractmethod
     async def _swap(self, connection: C, name: str, old: str | None, new: str | None) -> bool:
-        """Stores `new` if `old` is still stored, in one step; whether it did. None as both: writes, and leaves nothing."""
+        """Stores `new` if `old` is still stored, in one step; whether it did. Both None: writes, and leaves nothing."""
 
     @abstractmethod
     async def _remove(self, connection: C, name: str) -> None:

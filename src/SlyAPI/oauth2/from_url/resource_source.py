@@ -77,7 +77,7 @@ class ResourceSource(RefreshTokenSource):
         """For as long as a person takes, and before there is a user file that could be locked."""
         assert isinstance(entry.store, FileStore)
         path = f"{real_path(entry.store.path(entry.name))}.login"
-        async with file_lock(path, temporary=True, timeout=2 * TIMEOUT), entry.lock():
+        async with file_lock(path, timeout=2 * TIMEOUT), entry.lock():
             yield
 
     async def new_tokens(self, client: "ClientSession | None", user: OAuth2User, now: float) -> OAuth2User:
