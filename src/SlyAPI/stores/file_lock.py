@@ -87,7 +87,8 @@ async def file_lock(
     async with _within_process.lock(real, timeout):
         lock = _Lock(real, system)
         try:
-            await poll_until(lock.take, display_path(path), timeout - (loop.time() - began))
+            left = timeout - (loop.time() - began)
+            await poll_until(lambda: lock.take(loop.time() - began), display_path(path), left)
             yield
         finally:
             lock.release()
@@ -100,12 +101,13 @@ def folder_lock(folder: str, *, system: SystemLocks | None = SYSTEM) -> Generato
     Raises `SaveError` of kind `transient` if it cannot be taken.
     """
     lock = _Lock(os.path.join(folder, "slyapi"), system)
-    give_up = time.monotonic() + WRITE_TIMEOUT
+    waited = 0.0
     try:
-        while not lock.take():
-            if time.monotonic() > give_up:
+        while not lock.take(waited):
+            if waited > WRITE_TIMEOUT:
                 raise SaveError(f"{display_path(folder)} is locked by another program.", kind="transient")
             time.sleep(WRITE_PAUSE)
+            waited += WRITE_PAUSE
     except UnavailableError as error:
         raise SaveError(str(error.args[0]), next_step=error.next_step, kind=error.kind) from None
     try:
@@ -131,16 +133,18 @@ class _Lock:
         self.folder, self.data, self.path = folder or ".", path, os.path.join(folder, f".{name}.lock")
         self.system = system
         self.handle: _Handle | None = None
-        self.denied_since: float | None = None
 
-    def take(self) -> bool:
-        """Whether there is nothing to wait for: the lock is taken, or cannot exist. Raises `UnavailableError`."""
+    def take(self, waited: float) -> bool:
+        """Whether there is nothing to wait for: the lock is taken, or cannot exist. Raises `UnavailableError`.
+
+        `waited` is in seconds, and decides for how long a lock file that may not be opened counts as held.
+        """
         if self.system is None:
             return True
         try:
             handle = self._opened()
         except OSError as error:
-            return self._has_no_lock(error)
+            return self._has_no_lock(error, waited)
         try:
             self.system.take(handle[1])
             self.handle = handle
@@ -184,7 +188,7 @@ class _Lock:
             return is_trusted(self.path, owner) or owner == os.stat(self.data).st_uid
         return False
 
-    def _has_no_lock(self, error: OSError) -> bool:
+    def _has_no_lock(self, error: OSError, waited: float) -> bool:
         """Whether the lock cannot exist, by the error at its opening; false while the error may pass soon."""
         if error.errno in _NO_PLACE:
             return True
@@ -192,9 +196,7 @@ class _Lock:
         if denied and not may_write_in(self.folder):
             return True
         if error.errno in _NOT_A_LOCK or (denied and os.path.lexists(self.path)):
-            now = time.monotonic()
-            self.denied_since = self.denied_since or now
-            if denied and now - self.denied_since < DENIED_TIMEOUT:
+            if denied and waited < DENIED_TIMEOUT:
                 return False
             raise UnavailableError(
                 f"{display_path(self.path)} is not a lock of this account, but lies in the place of one.",
