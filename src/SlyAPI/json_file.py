@@ -6,6 +6,7 @@ The rule: nothing of a file's content is printed, and nothing on disk changes be
 import errno
 import os
 import stat
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, BinaryIO
 
@@ -121,18 +122,26 @@ def write_json_file(path: StrPath, value: Any, *, turn: AbstractContextManager[N
         problem = "would contain itself" if "Circular" in str(error) else "would contain a value other than JSON"
     else:
         # an unpaired surrogate, which JSON may hold and UTF-8 may not, becomes JSON's escape for it
-        _replace(path, text.encode("utf-8", "backslashreplace"), turn or nullcontext())
+        _write(path, text.encode("utf-8", "backslashreplace"), turn or nullcontext(), os.replace)
         return
     raise SaveError(f"{display_path(path)} could not be written: it {problem}. The file is unchanged.")
 
 
-def _replace(path: StrPath, raw: bytes, turn: AbstractContextManager[None]) -> None:
+@clean_traceback
+def check_writable(path: StrPath, *, turn: AbstractContextManager[None] | None = None) -> None:
+    """Does all that `write_json_file` does but the rename, and raises `SaveError` as it does; leaves nothing."""
+    _write(path, b"\n", turn or nullcontext(), lambda *_: None)
+
+
+def _write(
+    path: StrPath, raw: bytes, turn: AbstractContextManager[None], put: Callable[[str, str], None]
+) -> None:
     try:
         target, temporary = _places(path)
         try:
             _write_new(temporary, raw, target)
             with turn:
-                os.replace(temporary, target)
+                put(temporary, target)
         finally:
             with suppress(OSError):
                 os.unlink(temporary)
@@ -144,19 +153,35 @@ def _replace(path: StrPath, raw: bytes, turn: AbstractContextManager[None]) -> N
 
 
 def _places(path: StrPath) -> tuple[str, str]:
-    """The file that `path` leads to, and a temporary name in its folder; refuses what is not a file."""
+    """The file that `path` leads to, and a temporary name in its folder; refuses what cannot be replaced."""
     refuse_foreign_link(path)
     target = os.path.realpath(os.fsdecode(path))
     with suppress(FileNotFoundError):
-        mode = os.stat(target).st_mode
-        if stat.S_ISDIR(mode):
-            raise IsADirectoryError
-        if not stat.S_ISREG(mode):
-            raise ValueError(_NOT_REGULAR)
+        _check_replaceable(target, os.stat(target))
     if hasattr(os, "geteuid") and os.geteuid() == 0:  # whose new file goes to the owner of the old one
         refuse_planted_file(target)
     folder, name = os.path.split(target)
     return target, os.path.join(folder, f".{name}.{os.urandom(6).hex()}.tmp")
+
+
+def _check_replaceable(target: str, status: os.stat_result) -> None:
+    """Raises `OSError` or `ValueError` for what cannot be renamed over, although its folder can be written."""
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError(_NOT_REGULAR)
+    if is_mounted_alone(target):
+        raise ValueError(MOUNTED)
+    place = os.stat(os.path.dirname(target))
+    sticky = place.st_mode & stat.S_ISVTX
+    if sticky and hasattr(os, "geteuid") and os.geteuid() not in (0, status.st_uid, place.st_uid):
+        raise ValueError(_STICKY)
+
+
+def is_mounted_alone(path: str) -> bool:
+    """Whether the file is mounted, and not its folder, so that what is made next to it is not where the file is."""
+    mounts = {_mount(path), _mount(os.path.dirname(path))}
+    return len(mounts) == 2 and b"" not in mounts
 
 
 def _write_new(path: str, raw: bytes, target: str) -> None:
@@ -191,34 +216,6 @@ def sync_folder(folder: StrPath) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
-
-
-@clean_traceback
-def check_writable(path: StrPath) -> None:
-    """Raises `SaveError` if `write_json_file` could not replace `path`; changes nothing. Takes some 0.1 ms."""
-    try:
-        target, temporary = _places(path)
-        if os.path.exists(target):
-            _check_replaceable(target)
-        try:
-            with _created(temporary) as file:
-                file.write(b"\n")
-        finally:
-            with suppress(OSError):
-                os.unlink(temporary)
-    except (OSError, ValueError) as error:
-        raise _save_error(path, error) from None
-
-
-def _check_replaceable(target: str) -> None:
-    """Raises `ValueError` for a file that cannot be renamed over, although its folder can be written."""
-    folder = os.path.dirname(target)
-    mounts = {_mount(target), _mount(folder)}
-    if len(mounts) == 2 and b"" not in mounts:
-        raise ValueError(_MOUNTED)
-    place, owner = os.stat(folder), os.stat(target).st_uid
-    if place.st_mode & stat.S_ISVTX and hasattr(os, "geteuid") and os.geteuid() not in (0, owner, place.st_uid):
-        raise ValueError(_STICKY)
 
 
 def _mount(path: str) -> bytes:
@@ -308,7 +305,7 @@ _NO_FOLDER = "lies in a folder that does not exist"
 _FORBIDDEN = "may not be opened by this user (permission denied)"
 _OF_SYSTEM = "causes a system error"
 _READ_ONLY = f"{_OF_SYSTEM} ({os.strerror(errno.EROFS)})"
-_MOUNTED = "is mounted by itself, so that no new file can take its place"
+MOUNTED = "is mounted by itself, without its folder, so that no new file can take its place"
 _STICKY = "belongs to another account, in a folder where only the owner of a file may replace it"
 _PLANTED = "belongs to another account, which could leave it there because everybody may make files there"
 _WAYS_OUT = {
@@ -316,7 +313,7 @@ _WAYS_OUT = {
     _FORBIDDEN: "Make its folder writable",
     _READ_ONLY: "Mount its folder writable",
     _OF_SYSTEM: "Free some space",
-    _MOUNTED: "Mount its folder instead of the file (docker run -v ./state:/state)",
+    MOUNTED: "Mount its folder instead of the file (docker run -v ./state:/state)",
     _STICKY: "Give the file to the account that runs the program",
     _PLANTED: "Remove the file",
 }
@@ -348,5 +345,5 @@ def _why(error: Exception) -> str:
     if isinstance(error, PermissionError):
         return _FORBIDDEN
     if isinstance(error, OSError):
-        return _MOUNTED if error.errno == errno.EBUSY else f"{_OF_SYSTEM} ({error.strerror or type(error).__name__})"
+        return MOUNTED if error.errno == errno.EBUSY else f"{_OF_SYSTEM} ({error.strerror or type(error).__name__})"
     return "is not a path (it contains a NUL)" if "null" in str(error) else str(error)

@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from SlyAPI import OAuth2User
 from SlyAPI.testing import PracticeProvider
+from tests.support.folders import listed
 from tests.support.program import Desk, Ended
 from tests.support.stand_in_browser import StandInBrowser, stand_in_browser
 from tests.support.terminal import Terminal
@@ -80,7 +81,7 @@ class Place(Desk):
         return self._terminals[-1]
 
     def files(self) -> set[str]:
-        return {path.name for path in self.folder.iterdir()}
+        return {*listed(self.folder)}
 
     @property
     def asked(self) -> dict[str, str]:
