@@ -5,8 +5,9 @@ The rule: `save` returns when the value would survive a crash, and a lock never 
 
 import json
 import os
+import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Hashable
+from collections.abc import AsyncGenerator, Callable, Hashable
 from contextlib import AbstractAsyncContextManager, suppress
 from math import inf
 from typing import TYPE_CHECKING, Any, Self
@@ -82,11 +83,12 @@ class TokenStore(ABC):
         """The names of all users, in any order."""
 
     @abstractmethod
-    def lock(self, name: str) -> AbstractAsyncContextManager[None]:
+    def lock(self, name: str) -> AbstractAsyncContextManager["Lease | None"]:
         """Held during the refresh of one user, by one task of one process at a time.
 
-        Released when its holder dies. A lease may expire while its holder is paused or cut off; `replace` then
-        refuses the holder's late save. Raises an error of kind `transient`, such as `UnavailableError`, if the lock
+        Released when its holder dies. A lock that may expire while its holder is paused or cut off gives its block a
+        `Lease`, which a refresh checks before it sends a refresh token; `replace` refuses a save that is too late. A
+        lock that cannot expire gives None. Raises an error of kind `transient`, such as `UnavailableError`, if the lock
         cannot be taken; the block never runs without it.
         """
 
@@ -116,7 +118,7 @@ class TokenStore(ABC):
         async for name in self.each_name():
             yield [(name, None)]
 
-    def task_lock(self, task: str) -> AbstractAsyncContextManager[None]:
+    def task_lock(self, task: str) -> AbstractAsyncContextManager["Lease | None"]:
         """Held by the one of several programs that does a background task, such as `keep_fresh`.
 
         As `lock`, of which this default takes one that belongs to no user.
@@ -149,6 +151,30 @@ class TokenStore(ABC):
     def user(self, name: str) -> "StoredUser":
         """One user's entry, for `OAuth2(app, store.user(name))`. Raises `ConfigError` if `name` is not text."""
         return StoredUser(self, name)
+
+
+class Lease:
+    """A lock that expires `seconds` after it was last requested: what `lock` gives its block.
+
+    Made just before the lock is requested, so that it ends here before it ends in the store. `clocks`: the wall clock
+    too, since the monotonic one may stand still while a machine sleeps.
+    """
+
+    __module__ = "SlyAPI.stores"
+
+    def __init__(self, seconds: float, clocks: tuple[Callable[[], float], ...] = (time.monotonic, time.time)) -> None:
+        self.seconds = seconds
+        self._clocks = clocks
+        self.ends = self.ends_if_requested_now()
+        """When it expires, by each of the clocks; `()` if another holder has taken the lock."""
+
+    def expired(self) -> bool:
+        """Whether another holder may have the lock by now."""
+        return not self.ends or any(clock() >= end for clock, end in zip(self._clocks, self.ends, strict=True))
+
+    def ends_if_requested_now(self) -> tuple[float, ...]:
+        """The `ends` to set once a renewal that begins now has succeeded."""
+        return tuple(clock() + self.seconds for clock in self._clocks)
 
 
 class StoredUser:
@@ -198,7 +224,7 @@ class StoredUser:
         """What all objects for this entry in this process have in common (`TokenStore.entry_key`)."""
         return self.store.entry_key(self.name)
 
-    def lock(self) -> AbstractAsyncContextManager[None]:
+    def lock(self) -> AbstractAsyncContextManager["Lease | None"]:
         """The user's lock in the store."""
         return self.store.lock(self.name)
 

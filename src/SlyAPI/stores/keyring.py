@@ -38,6 +38,9 @@ class KeyringStore(TokenStore):
     def __repr__(self) -> str:
         return f"KeyringStore({self.service!r})"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.service, self._keyring if self._given else None)
+
     def entry_key(self, name: str) -> Hashable:
         """The user in the service of that name; a backend that was given is a keyring of its own."""
         return super().entry_key(name) if self._given else ("keyring", self.service, name)
@@ -67,12 +70,17 @@ class KeyringStore(TokenStore):
                 raise superseded(self, name)
             if new is not None:
                 await self._put(name, as_text(self, new))
+            else:
+                await self._put_names(await self.names())
 
     async def _put(self, name: str, text: str) -> None:
         await self._call("set_password", name, text)
         known = await self.names()
         if name not in known:
-            await self._call("set_password", _INDEX, json.dumps([*known, name]))
+            await self._put_names([*known, name])
+
+    async def _put_names(self, names: list[str]) -> None:
+        await self._call("set_password", _INDEX, json.dumps(names))
 
     async def delete(self, name: str) -> None:
         """Deletes a user."""
@@ -80,8 +88,7 @@ class KeyringStore(TokenStore):
         async with self.lock(_INDEX):
             if await self._get(name) is not None:
                 await self._call("delete_password", name)
-            left = [known for known in await self.names() if known != name]
-            await self._call("set_password", _INDEX, json.dumps(left))
+            await self._put_names([known for known in await self.names() if known != name])
 
     async def names(self) -> list[str]:
         """The names saved through this class."""

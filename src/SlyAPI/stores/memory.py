@@ -18,7 +18,13 @@ class MemoryStore(TokenStore):
     __module__ = "SlyAPI.stores"
 
     def __init__(self) -> None:
-        self._values: dict[str, str] = {}
+        self.__setstate__({})
+
+    def __getstate__(self) -> dict[str, str]:
+        return dict(self._values)
+
+    def __setstate__(self, values: dict[str, str]) -> None:
+        self._values = values
         self._guard = threading.RLock()
         self._locks = ThreadLocks()
 

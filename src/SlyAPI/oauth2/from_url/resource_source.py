@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from typing import TYPE_CHECKING, Any
 
 from ...errors import GrantEndedError, ListenError, NetworkError, TokenError
-from ...stores import FileStore, StoredUser
+from ...stores import FileStore, Lease, StoredUser
 from ...stores.contract import real_path
 from ...stores.file_lock import file_lock
 from ...tokens.scopes import Scopes, split_scopes
@@ -68,7 +68,7 @@ class ResourceSource(RefreshTokenSource):
     def begins_anew(self, user: OAuth2User) -> bool:
         return self.wish is not None and user.token in self.wish.replaces
 
-    def lock(self, entry: StoredUser) -> AbstractAsyncContextManager[None]:
+    def lock(self, entry: StoredUser) -> AbstractAsyncContextManager[Lease | None]:
         in_files = isinstance(entry.store, FileStore)
         return self._login_lock(entry) if in_files and self.wish is not None else entry.lock()
 
