@@ -6,13 +6,13 @@ one on another connection; no database lock is held during a token request.
 
 import re
 from collections.abc import AsyncGenerator, Hashable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from ..errors import ConfigError, MissingExtraError, NetworkError, SlyError, clean_traceback, printable
 from ..web.secret_values import Secrets
 from .contract import value_or_none
-from .served import LEASE, Lease, ServedStore
+from .served import LEASE, LockReply, ServedStore
 from .token_ends import KEYS, NAMES, PAGE, SQL_UNKNOWN, UNKNOWN, Page, Token, check_token, sql_end, sql_time
 
 _TABLE = re.compile(r"(?:[A-Za-z_]\w{0,62}\.)?[A-Za-z_]\w{0,55}", re.ASCII)
@@ -106,6 +106,9 @@ class PostgresStore(ServedStore[Any]):
     def __repr__(self) -> str:
         return f"PostgresStore({self._address!r}, table={self.table!r})"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(type(self), self._dsn[0], table=self.table, timeout=self.timeout, lease=self.lease), ()
+
     @clean_traceback
     async def migrate(self) -> None:
         """Makes or updates the tables; several processes may do so at once.
@@ -147,7 +150,10 @@ class PostgresStore(ServedStore[Any]):
     async def _put(self, connection: Any, name: str, text: str) -> None:
         await self._execute(connection, _SAVE, (name, text))
 
-    async def _swap(self, connection: Any, name: str, old: str | None, new: str) -> bool:
+    async def _swap(self, connection: Any, name: str, old: str | None, new: str | None) -> bool:
+        if new is None:
+            async with connection.transaction(force_rollback=True):
+                return await self._swap(connection, name, None, "")
         statement, values = (_ADD, (name, new)) if old is None else (_REPLACE, (new, name, old))
         return bool((await self._execute(connection, statement, values)).rowcount)
 
@@ -184,10 +190,10 @@ class PostgresStore(ServedStore[Any]):
 
         return await self._call(fetch)
 
-    async def _lease(self, connection: Any, name: str, holder: str, renew: bool) -> Lease:
+    async def _lease(self, connection: Any, name: str, holder: str, renew: bool) -> LockReply:
         values = {"name": name, "holder": holder, "lease": self.lease}
         row = await (await self._execute(connection, _RENEW if renew else _TAKE, values)).fetchone()
-        return Lease.REFUSED if row is None else Lease.TAKEN_OVER if row[0] else Lease.TAKEN
+        return LockReply.REFUSED if row is None else LockReply.TAKEN_OVER if row[0] else LockReply.TAKEN
 
     async def _release(self, connection: Any, name: str, holder: str) -> None:
         await self._execute(connection, _RELEASE, (name, holder))

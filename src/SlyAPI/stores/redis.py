@@ -22,15 +22,16 @@ from ..errors import (
 )
 from ..web.secret_values import Secrets
 from .contract import value_or_none
-from .served import LEASE, Lease, ServedStore
+from .served import LEASE, LockReply, ServedStore
 from .token_ends import KEYS, NEVER, PAGE, UNKNOWN, Page, Token, check_token, end_of, score, score_ranges
 
 # An index that cannot be written, such as a key of another type, does not make a save fail: hence `pcall`.
 # KEYS: value, indexes; ARGV: name, ends ("" for no place in the index), the text to store, and to compare the one that
-# is stored as far as the caller knows ("" for none)
+# is stored as far as the caller knows ("" for none); without a text to store it only writes, and leaves nothing
 _SET = """
 if ARGV[5] and (redis.call('GET', KEYS[1]) or '') ~= ARGV[5] then return 0 end
 redis.call('SET', KEYS[1], ARGV[4])
+if ARGV[4] == '' then redis.call('DEL', KEYS[1]) end
 for n = 2, 3 do
     if ARGV[n] == '' then redis.pcall('ZREM', KEYS[n], ARGV[1]) else redis.pcall('ZADD', KEYS[n], ARGV[n], ARGV[1]) end
 end
@@ -111,6 +112,9 @@ class RedisStore(ServedStore[Any]):
     def __repr__(self) -> str:
         return f"RedisStore({self._address!r}, {self.prefix!r})"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(type(self), self._url[0], self.prefix, timeout=self.timeout, lease=self.lease), ()
+
     def entry_key(self, name: str) -> Hashable:
         """The user at the URL, below the prefix."""
         return "redis", self._url, self.prefix, name
@@ -122,9 +126,9 @@ class RedisStore(ServedStore[Any]):
     async def _put(self, connection: Any, name: str, text: str) -> None:
         await self._eval(connection, _SET, [name], *self._ends(name, text), text)
 
-    async def _swap(self, connection: Any, name: str, old: str | None, new: str) -> bool:
-        known = (old or "").encode("utf-8", "surrogateescape")
-        return bool(await self._eval(connection, _SET, [name], *self._ends(name, new), new, known))
+    async def _swap(self, connection: Any, name: str, old: str | None, new: str | None) -> bool:
+        known, text = (old or "").encode("utf-8", "surrogateescape"), new or ""
+        return bool(await self._eval(connection, _SET, [name], *self._ends(name, text), text, known))
 
     async def _remove(self, connection: Any, name: str) -> None:
         await self._eval(connection, _DELETE, [name], _encoded(name))
@@ -252,9 +256,9 @@ class RedisStore(ServedStore[Any]):
     def _key(self, name: str, kind: str = "user") -> bytes:
         return _encoded(f"{self.prefix}{kind}:{name}")
 
-    async def _lease(self, connection: Any, name: str, holder: str, renew: bool) -> Lease:
+    async def _lease(self, connection: Any, name: str, holder: str, renew: bool) -> LockReply:
         values = (holder, round(self.lease * 1000), int(renew))
-        return Lease(await connection.eval(_LEASE, 1, self._key(name, "lock"), *values))
+        return LockReply(await connection.eval(_LEASE, 1, self._key(name, "lock"), *values))
 
     async def _release(self, connection: Any, name: str, holder: str) -> None:
         await connection.eval(_RELEASE, 1, self._key(name, "lock"), holder)

@@ -44,7 +44,8 @@ class ResourceSource(RefreshTokenSource):
     """The refresh token, and behind it a login; `consent` and `redirect_uri` are how a person is asked."""
 
     __slots__ = (
-        *("asked_at", "login_pending", "consent", "logged_in_at", "login", "read_at", "redirect_uri", "unusable", "wish"),
+        *("asked_at", "consent", "logged_in_at", "login", "login_pending", "read_at", "redirect_uri", "unusable"),
+        "wish",
     )
 
     needs_grant = False

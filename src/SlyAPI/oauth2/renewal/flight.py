@@ -25,13 +25,14 @@ from ...errors import (
     TokenError,
     UnavailableError,
 )
-from ...stores.contract import missing
+from ...stores.contract import Lease, missing
 from ...stores.file import file_of
 from ...tokens.user import OAuth2User
 from ...web.events import refresh_log as log
 from ...web.events import refreshed
 from ...web.secret_values import SecretJson, Secrets
 from ..client.client import OnRefresh
+from ..client.request_slots import Slot
 from .failures import Failures
 from .grant_again import name_command
 from .holder import BROKEN, Holder, Locked
@@ -151,7 +152,7 @@ class Flight:
         if self.state.unsaved is not None:  # of a flight whose event loop ended
             self.state.use(self.state.unsaved)
 
-    async def _rounds(self, slot: Any, lease: Any) -> bool:
+    async def _rounds(self, slot: Slot | None, lease: Lease | None) -> bool:
         """The loop of the flight, in the lock; False where the lock was lost before a request."""
         state, pause, wait_until, requests = self.state, 0.05, -math.inf, 0
         while True:
@@ -190,7 +191,7 @@ class Flight:
 
     # --- touch and request ---
 
-    async def _renew(self, lease: Any) -> bool:
+    async def _renew(self, lease: Lease | None) -> bool:
         """New tokens, kept as unsaved; False where the lock was lost. Nothing is sent that could not be saved."""
         holder, state = self.holder, self.state
         now, refresh_token = self.loop.time(), state.user.refresh_token or ""
@@ -222,7 +223,7 @@ class Flight:
                     if self.known is BROKEN:
                         await entry.save(self.state.user)
                     else:
-                        await entry.store.replace(entry.name, self.known, self.known)
+                        await entry.touch(self.known)
                         return
             except SupersededError:
                 pass
@@ -264,8 +265,8 @@ class Flight:
         return renewed if self.state.user is asked else None  # the program gave other tokens meanwhile
 
     def _remember(self, error: SlyError, asked: OAuth2User) -> None:
-        now = self.loop.time()
-        self.state.failures.note(error, now, (asked.refresh_token or "") if isinstance(error, GrantEndedError) else None)
+        now, ended = self.loop.time(), isinstance(error, GrantEndedError)
+        self.state.failures.note(error, now, asked.refresh_token or "" if ended else None)
         if not isinstance(error, IdentityError | BadReplyError):
             self.endpoint.note_of_endpoint(error, now)
 

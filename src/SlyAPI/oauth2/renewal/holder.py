@@ -1,6 +1,6 @@
 """A user's tokens as one signer uses them: the shared state, and where they are kept and come from.
 
-The rule: what the store holds is read under its lock before a request, and whatever it raises becomes one of our errors.
+The rule: what the store holds is read under its lock before a request, and what it raises becomes one of our errors.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from ...errors import (
     SlyError,
     UnavailableError,
 )
-from ...stores.contract import StoredUser
+from ...stores.contract import Lease, StoredUser
 from ...stores.locks import ThreadLocks
 from ...tokens.user import OAuth2User
 from ...web.events import refresh_log as log
@@ -135,18 +135,18 @@ class Locked:
         """`slot`: what is given back if another program has the lock for long."""
         self._holder, self._slot = holder, slot
 
-    async def __aenter__(self) -> Any:
+    async def __aenter__(self) -> Lease | None:
         """What the store's lock gives: None, or a lease that may run out."""
         holder = self._holder
         if self._slot is not None:
             self._slot.leave_after(WITHOUT_REQUEST)
         with holder.store_errors():
-            self._lock: AbstractAsyncContextManager[Any]
+            self._lock: AbstractAsyncContextManager[Lease | None]
             if holder.entry is not None:
-                self._lock = holder.source.lock(holder.entry)
+                self._lock = holder.entry.lock()
             else:
                 self._lock = _in_memory.lock(str(id(holder.state)))  # the state outlives the lock
-            lease = await self._lock.__aenter__()
+            lease: Lease | None = await self._lock.__aenter__()
         if self._slot is not None:
             self._slot.stay()
         return lease

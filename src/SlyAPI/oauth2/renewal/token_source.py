@@ -8,7 +8,6 @@ from collections.abc import Hashable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from ...stores import StoredUser
 from ...tokens.user import OAuth2User
 from ...web.secret_values import Secrets
 from ..client.app import OAuth2App
@@ -32,11 +31,14 @@ class TokenSource(ABC):
     login_pending = False
     """Whether a person is being asked at this moment."""
 
-    question: Hashable = None
-    """What the tokens are asked with, where several questions may share an entry: another question is another token."""
 
     def __init__(self, app: OAuth2App) -> None:
         self.app = app
+
+    @property
+    def question(self) -> Hashable:
+        """What the tokens are asked with, where several may share an entry: another question is another token."""
+        return None
 
     @property
     def endpoint(self) -> Hashable:
@@ -61,10 +63,6 @@ class TokenSource(ABC):
         Raises `RequestTimeoutError` after `token_timeout`.
         """
         return nullcontext() if self.needs_login(user) else self.app._slot()
-
-    def lock(self, entry: StoredUser) -> AbstractAsyncContextManager[None]:
-        """The lock under which new tokens are asked for and saved."""
-        return entry.lock()
 
     async def answer(self, holder: Any, session: Any, sent: Secrets, headers: Mapping[str, str]) -> None:
         """What follows a refusal of a request with the header `sent`, where `logs_in`.

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from ...errors import (
@@ -112,9 +113,10 @@ class OAuth2ServiceAccount(Signer):
     `account` is a path, the JSON object in such a file, or a `ServiceAccount`. `subject` is the user
     in whose name the account acts, by domain-wide delegation. One grant serves any number of calls,
     event loops and threads, and all objects alive with the same account, scopes and subject; tokens
-    are held in memory alone. `leeway`: seconds before expiry at which a token is renewed. `clock` gives epoch seconds. Needs the extra `[jose]`: raises `MissingExtraError`
-    without it, `CredentialsError` for what is not an account. `sign` raises `TokenError`
-    where the provider refuses, `NetworkError` or `BadReplyError`.
+    are held in memory alone. `leeway`: seconds before expiry at which a token is renewed. `clock` gives
+    epoch seconds. Needs the extra `[jose]`: raises `MissingExtraError` without it, `CredentialsError` for
+    what is not an account. `sign` raises `TokenError` where the provider refuses, `NetworkError` or
+    `BadReplyError`.
     """
 
     __module__ = "SlyAPI.oauth2"
@@ -138,6 +140,16 @@ class OAuth2ServiceAccount(Signer):
         question = ("service account", account, frozenset(self.scopes), subject, id(clock))
         state = registry.one(question, TokenState)
         super().__init__(Holder(state, AccountSource(account, self.scopes, subject), None, None, leeway, clock))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        holder = self._holder
+        build = partial(type(self), subject=self.subject, leeway=holder.leeway, clock=holder.clock)
+        return build, (self.account, self.scopes)
+
+    def __copy__(self) -> Self:
+        build, arguments = self.__reduce__()
+        copy: Self = build(*arguments)
+        return copy
 
     def __repr__(self) -> str:
         fields = vars(self)  # empty in a traceback of `__init__`

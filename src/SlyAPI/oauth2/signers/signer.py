@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from threading import Thread
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from ...auth.contract import Auth
 from ...errors import CredentialsNotFoundError, GrantEndedError, SaveError, SlyError, clean_traceback
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from ..messages.jose import SigningKey
 
 
+S = TypeVar("S", bound="Signer")
+
+
 class Signer(Auth):
     """An `Auth` for a user whose tokens come from a `TokenSource`; see `renewal/flight.py`."""
 
@@ -48,12 +51,10 @@ class Signer(Auth):
         """The user's `dpop_key`, and that key ready to sign."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuilt, (type(self), self._holder)
+        return _rebuilt, (type(self), self._holder, getattr(self, "_origins", frozenset()))
 
     def __copy__(self) -> Self:
-        copy = object.__new__(type(self))
-        Signer.__init__(copy, self._holder, unread=self._unread)
-        return copy
+        return _rebuilt(type(self), self._holder, getattr(self, "_origins", frozenset()))
 
     def __deepcopy__(self, memo: Any) -> Self:
         return self.__copy__()  # a second copy of tokens that are renewed would end the first
@@ -249,10 +250,12 @@ class Signer(Auth):
                         await holder.entry.delete()
 
 
-def _rebuilt(kind: "type[Signer]", holder: Holder) -> Signer:
-    """A signer that was pickled."""
+def _rebuilt(kind: type[S], holder: Holder, origins: frozenset[str]) -> S:
+    """A signer that was copied or pickled."""
     signer = object.__new__(kind)
     Signer.__init__(signer, holder)
+    if origins:
+        signer.at(*origins)
     return signer
 
 
@@ -325,7 +328,7 @@ class OAuth2(Signer):
         )
         self = cls.__new__(cls)
         Signer.__init__(self, holder_of(source, user, clock, leeway, on_refresh))
-        return self
+        return self.at(url)
 
 
 def holder_of(
