@@ -13,7 +13,7 @@ import pytest
 
 from SlyAPI import ApiError, Auth, ClientCredentials, OAuth2, OAuth2User
 from SlyAPI.errors import ConfigError, GrantEndedError, RequestTimeoutError, TokenError
-from SlyAPI.oauth2.renewal.held_user import RETRY_PAUSE
+from SlyAPI.oauth2.renewal.state import RETRY_PAUSE
 from SlyAPI.stores import MemoryStore
 from SlyAPI.web import Method, Request
 from tests.support.refreshing import INVALID_GRANT, OLD, REFRESH, Place, status
@@ -256,7 +256,7 @@ def cancel_all_but_this(after: float = 0.0) -> None:
 
     def cancel() -> None:
         for task in asyncio.all_tasks() - {here}:
-            if "Refresh" in repr(task) or "signed" in repr(task):
+            if "Flight" in repr(task) or "signed" in repr(task):
                 assert task.cancel()
 
     asyncio.get_running_loop().call_later(after, cancel)
@@ -290,8 +290,8 @@ async def test_who_cancels_all_tasks_amid_a_question_waits_for_its_answer(place:
 async def waiting_for_the_lock(auth: OAuth2) -> tuple[asyncio.Task[str], asyncio.Task[Any]]:
     """A call, and the refresh that it has begun, while somebody else holds the user's lock."""
     calling = asyncio.create_task(signed(auth))
-    await until(lambda: any("Refresh" in repr(task) for task in asyncio.all_tasks()))
-    (refresh,) = [task for task in asyncio.all_tasks() if "Refresh" in repr(task)]
+    await until(lambda: any("Flight" in repr(task) for task in asyncio.all_tasks()))
+    (refresh,) = [task for task in asyncio.all_tasks() if "Flight" in repr(task)]
     return calling, refresh
 
 

@@ -120,7 +120,7 @@ async def test_a_signal_handler_that_cancels_all_tasks_costs_no_rotated_token(pl
 
     def cancel_all() -> None:
         for task in asyncio.all_tasks() - {here}:
-            if "Refresh" in repr(task):
+            if "Flight" in repr(task):
                 task.cancel()
 
     while not place.forms:  # noqa: ASYNC110 - the server is in this loop

@@ -374,7 +374,7 @@ async def test_a_save_that_goes_on_overwrites_nothing_newer(place: Place) -> Non
     await MemoryStore.save(store, "alice", theirs(place, "theirs").to_dict())  # the person signed in again
     store.saves = 0
     async with asyncio.timeout(10):
-        while any("Refresh" in repr(task) for task in asyncio.all_tasks()):  # noqa: ASYNC110
+        while any("Flight" in repr(task) for task in asyncio.all_tasks()):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     assert (await store.load("alice"))["token"] == "theirs"
     await api.get_json("/")

@@ -206,7 +206,7 @@ class KeepFresh:
 
     async def _renew(self, entry: StoredUser, user: OAuth2User, slots: asyncio.Semaphore) -> None:
         holder = Holder.of_entry(entry, self._source, clock=self._clock)
-        holder.state.adopt(user, fits=True)
+        holder.adopt(user)
         self._renewing.add(holder)
         try:
             # with the token as refused, so that one that is stored by now, and is another, is taken over

@@ -32,7 +32,9 @@ class Failure:
 
 
 class Failures:
-    """The last failure of one user, or of one client at its token endpoint; their pauses grow until a success."""
+    """The last failure of one user, or of one client at its token endpoint; their pauses grow until a success.
+
+    A first failure alone is tried again at once."""
 
     __slots__ = ("__weakref__", "failure", "row")
 
@@ -48,7 +50,7 @@ class Failures:
         elif error.retry_after is not None:
             lasts = min(error.retry_after, LONGEST_RETRY_AFTER)
         elif error.kind == "transient" and not isinstance(error, BadReplyError):
-            lasts = min(2.0 ** min(self.row - 1, 10), LONGEST_PAUSE)
+            lasts = min(2.0 ** min(self.row - 2, 10), LONGEST_PAUSE) if self.row > 1 else 0.0
         else:
             lasts = LONGEST_PAUSE
         self.failure = Failure(_alone(error), now + lasts, refresh_token)

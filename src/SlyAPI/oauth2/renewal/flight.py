@@ -150,7 +150,7 @@ class Flight:
         if self.known is None and entry is not None and not file_of(entry.store) and self.holder.source.needs_grant:
             raise missing(entry.store, entry.name)  # signed out, maybe on another machine
         if self.state.unsaved is not None:  # of a flight whose event loop ended
-            self.state.use(self.state.unsaved)
+            self.holder.use(self.state.unsaved)
 
     async def _rounds(self, slot: Slot | None, lease: Lease | None) -> bool:
         """The loop of the flight, in the lock; False where the lock was lost before a request."""
@@ -280,7 +280,7 @@ class Flight:
             self.unheard = [hook for hook in (app.on_refresh, self.holder.hook) if hook is not None]
         if self.holder.entry is not None:
             return state.keep(renewed)
-        state.use(renewed)  # memory has them
+        self.holder.use(renewed)  # memory has them
         if self.unheard:
             state.keep(renewed)  # and the program does not
 
@@ -303,6 +303,7 @@ class Flight:
             return _save_error(raised)
         if self.state.not_saved is not None:
             log.warning("The store works again, and the new tokens are saved.")
+        self.holder.use(renewed)
         self.state.saved(renewed)
         return None
 
@@ -324,7 +325,7 @@ class Flight:
                 self.unheard, self.refused = [], None
             return None
         if value is None:  # deleted, and stays deleted
-            state.use(renewed)
+            self.holder.use(renewed)
             state.forget_unsaved()
             self._report(superseded)
             return None
@@ -354,7 +355,7 @@ class Flight:
         state, newest = self.state, self.state.unsaved or self.state.user
         if error is not None:
             self._report(error)
-        state.use(newest)
+        self.holder.use(newest)
         if self.holder.entry is not None:
             self._call_hooks(newest)
         if self.round is current:

@@ -47,6 +47,9 @@ class Holder:
     leeway: float | None = None
     clock: Callable[[], float] = time.time
 
+    def __post_init__(self) -> None:
+        self.is_due()  # a tenth of its life counts from when the token came
+
     @classmethod
     def of_entry(cls, entry: StoredUser, source: TokenSource, **settings: Any) -> "Holder":
         """The holder of an entry, which shares its state with all signers of the same tokens."""
@@ -108,8 +111,18 @@ class Holder:
         except Exception as error:
             raise error if isinstance(error, SlyError) else self.unavailable(error) from None
         if state.stored is before:  # else a flight saved newer ones while we read
-            state.adopt(stored, fits=self.source.fits(stored))
+            self.adopt(stored)
         return value
+
+    def adopt(self, stored: OAuth2User) -> None:
+        """Takes over what the store has, if another program saved it."""
+        self.state.adopt(stored, fits=self.source.fits(stored))
+        self.is_due()
+
+    def use(self, user: OAuth2User) -> None:
+        """Uses these tokens from now on."""
+        self.state.use(user)
+        self.is_due()
 
     @contextmanager
     def store_errors(self) -> Generator[None, None, None]:

@@ -186,6 +186,7 @@ class Signer(Auth):
     @user.setter
     def user(self, user: OAuth2User) -> None:
         self._holder.state.take(user)
+        self._holder.is_due()
 
     @property
     def on_refresh(self) -> OnRefresh | None:
@@ -353,7 +354,7 @@ def holder_of(
     loaded = _loaded(user, source.app) if source.needs_grant else None
     holder = Holder.of_entry(user_file(user), source, hook=hook, leeway=leeway, clock=clock)
     if loaded is not None:
-        holder.state.adopt(loaded, fits=True)
+        holder.adopt(loaded)
     return holder
 
 
