@@ -250,6 +250,20 @@ def redis_server() -> Iterator[servers.RedisServer]:
 
 
 @pytest.fixture(scope="session")
+def redis_cluster() -> Iterator[servers.RedisGroup]:
+    """Three masters, to be used as `redis_server` is."""
+    with servers.redis_cluster() as group:
+        yield group
+
+
+@pytest.fixture(scope="session")
+def redis_sentinel() -> Iterator[servers.RedisGroup]:
+    """A master with a replica and three sentinels, to be used as `redis_server` is."""
+    with servers.redis_sentinel(1) as group:
+        yield group
+
+
+@pytest.fixture(scope="session")
 def valkey_server() -> Iterator[servers.RedisServer]:
     """A Valkey server, to be used as `redis_server` is."""
     with servers.valkey() as server:

@@ -89,10 +89,8 @@ class ServedStore(TokenStore, Generic[C]):
         text = None if new is None else as_text(self, new)
 
         async def swap(connection: C) -> bool:
-            stored = await self._get(connection, name)
-            if old != new and is_one_of(self, name, stored, new):
-                return True  # an earlier try of ours whose reply was lost
-            return is_one_of(self, name, stored, old) and await self._swap(connection, name, stored, text)
+            stored = await self._get(connection, name)  # `new` after an earlier try whose reply was lost
+            return is_one_of(self, name, stored, old, new) and await self._swap(connection, name, stored, text)
 
         if not await self._call(swap, saving=True):
             raise superseded(self, name)
@@ -191,14 +189,14 @@ class ServedStore(TokenStore, Generic[C]):
         Raises `NetworkError` and its subclasses, `ConfigError`, or `SaveError` if `saving`.
         """
         limit = limit or self.timeout
-        effect = "Whether it was carried out is not known."
+        effect, problem = "Whether it was carried out is not known.", SlyError("")
         try:
             async with asyncio.timeout(limit):
                 return await self._on_connection(work, limit)
-        except SlyError:
-            raise
+        except SlyError as error:
+            problem = error
         except TimeoutError:
-            problem: SlyError = RequestTimeoutError(
+            problem = RequestTimeoutError(
                 f"{self!r} did not answer within {limit:g} s.", next_step=self._timeout_step
             )
         except Exception as error:
@@ -222,7 +220,7 @@ class ServedStore(TokenStore, Generic[C]):
                 except Exception as error:
                     if not (isinstance(error, TimeoutError) or self._is_lost(error)):
                         raise
-                await pool.close(at_once=True)  # what ended one connection ended the others
+                await pool.close_idle(at_once=True)  # what ended one connection ended the others
             return await pool.use(await self._open(), work)
 
     def _away(self, what: str) -> NetworkError:
@@ -280,6 +278,7 @@ class _Pool(Generic[C]):
         self.idle: list[C] = []
         self.slots = asyncio.Semaphore(CONNECTIONS)
         self._close = close
+        self._closed = False
 
     async def use(self, connection: C, work: Callable[[C], Awaitable[T]]) -> T:
         """The result of `work`. After an error or a cancellation the connection is not used again."""
@@ -289,9 +288,16 @@ class _Pool(Generic[C]):
             await self._close(connection, True)
             raise
         self.idle.append(connection)
+        if self._closed:
+            await self.close_idle()
         return result
 
-    async def close(self, *, at_once: bool = False) -> None:
+    async def close(self) -> None:
+        """Closes the connections, and those in use after that."""
+        self._closed = True
+        await self.close_idle()
+
+    async def close_idle(self, *, at_once: bool = False) -> None:
         """Closes the connections that are not in use."""
         while self.idle:
             with suppress(Exception):
