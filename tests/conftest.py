@@ -220,7 +220,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(pytest_plugin, "slyapi")
 
 
-SERVERS = {"redis_server", "valkey_server", "postgres_server"}
+SERVERS = {"redis_server", "valkey_server", "postgres_server", "redis_cluster", "redis_sentinel"}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -231,6 +231,10 @@ class PostgresStore(ServedStore[Any]):
     async def _close(connection: Any, at_once: bool) -> None:
         await connection.close()
 
+    @staticmethod
+    def _drop(connection: Any) -> None:
+        connection.pgconn.finish()
+
     def _check_name(self, name: str) -> None:
         if "\0" in name or any("\ud800" <= char <= "\udfff" for char in name):
             raise ConfigError("A user's name contains NUL or a lone surrogate.", next_step="Use a short id as name.")

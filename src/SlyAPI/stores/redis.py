@@ -280,6 +280,14 @@ class RedisStore(ServedStore[Any]):
             await connection.connection.disconnect(nowait=True)
         await connection.aclose()
 
+    @staticmethod
+    def _drop(connection: Any) -> None:
+        nodes = connection.get_nodes() if hasattr(connection, "get_nodes") else ()
+        for one in [one for node in nodes for one in node._connections] or [connection.connection]:
+            _close_socket(one._writer.transport)
+            one._writer = one._reader = None
+        connection.connection = None
+
     def _is_lost(self, error: Exception) -> bool:
         errors = self._redis.exceptions
         # after a failover the address may be a replica's; the errors of a cluster's client are outside of RedisError
@@ -310,6 +318,15 @@ class RedisStore(ServedStore[Any]):
             kind: Kind = "configuration" if code == "ERR" else "transient"
             return NetworkError(f"{self!r}: the server refused ({code}).", next_step="See the server's log.", kind=kind)
         return self._away(f"the driver failed ({type(error).__name__})")
+
+
+def _close_socket(transport: Any) -> None:
+    """Closes the socket of a transport whose event loop is closed, where asyncio's own `close` and `abort` fail."""
+    with suppress(RuntimeError):
+        transport.abort()
+    tcp = getattr(getattr(transport, "_ssl_protocol", None), "_transport", None) or transport
+    tcp._sock.close()
+    tcp._sock = None  # else it warns of it
 
 
 def _encoded(name: str) -> bytes:

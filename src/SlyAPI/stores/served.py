@@ -66,8 +66,8 @@ class ServedStore(TokenStore, Generic[C]):
         self.timeout = timeout
         self.lease = lease
         self._locks = ThreadLocks()
-        close = self._close  # a static method: what is kept for a loop must not keep the store alive
-        self._pools: PerLoop[_Pool[C]] = PerLoop(lambda: _Pool(close), _Pool.close)
+        close, drop = self._close, self._drop  # static methods: what is kept for a loop must not keep the store alive
+        self._pools: PerLoop[_Pool[C]] = PerLoop(lambda: _Pool(close, drop), _Pool.close, drop=_Pool.drop)
 
     @clean_traceback
     async def load(self, name: str) -> dict[str, Any]:
@@ -221,7 +221,9 @@ class ServedStore(TokenStore, Generic[C]):
                     if not (isinstance(error, TimeoutError) or self._is_lost(error)):
                         raise
                 await pool.close_idle(at_once=True)  # what ended one connection ended the others
-            return await pool.use(await self._open(), work)
+            connection = await self._open()
+            pool.all.append(connection)
+            return await pool.use(connection, work)
 
     def _away(self, what: str) -> NetworkError:
         return NetworkError(f"{self!r}: {what}.", next_step="Check that the server runs, then try again.")
@@ -237,6 +239,11 @@ class ServedStore(TokenStore, Generic[C]):
     @abstractmethod
     async def _close(connection: C, at_once: bool) -> None:
         """Closes a connection; `at_once` without waiting for the server."""
+
+    @staticmethod
+    @abstractmethod
+    def _drop(connection: C) -> None:
+        """Ends a connection whose event loop is closed."""
 
     @abstractmethod
     async def _get(self, connection: C, name: str) -> str | None:
@@ -274,11 +281,22 @@ class ServedStore(TokenStore, Generic[C]):
 class _Pool(Generic[C]):
     """The connections of one event loop."""
 
-    def __init__(self, close: Callable[[C, bool], Awaitable[None]]) -> None:
+    def __init__(self, close: Callable[[C, bool], Awaitable[None]], drop: Callable[[C], None]) -> None:
+        self.all: list[C] = []
         self.idle: list[C] = []
         self.slots = asyncio.Semaphore(CONNECTIONS)
-        self._close = close
+        self._close_one, self._drop_one = close, drop
         self._closed = False
+
+    async def _close(self, connection: C, at_once: bool) -> None:
+        self.all.remove(connection)
+        await self._close_one(connection, at_once)
+
+    def drop(self) -> None:
+        """Ends all connections, where no event loop runs that could close them."""
+        for connection in self.all:
+            with suppress(Exception):
+                self._drop_one(connection)
 
     async def use(self, connection: C, work: Callable[[C], Awaitable[T]]) -> T:
         """The result of `work`. After an error or a cancellation the connection is not used again."""
