@@ -10,8 +10,8 @@ lies in a folder that goes with the block.
 from __future__ import annotations
 
 import os
-import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -19,7 +19,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from signal import SIGCONT, SIGINT, SIGKILL, SIGSTOP, SIGTERM
 from typing import Any, TypeVar
 
 PASSWORD = "served-5EC9E7"
@@ -33,7 +32,7 @@ S = TypeVar("S", bound="Served")
 class Served:
     """A server: `url` (a DSN for PostgreSQL) stays the same however often it stops and starts."""
 
-    gentle = SIGTERM
+    gentle = signal.SIGTERM
 
     def __init__(self, folder: Path, port: int) -> None:
         self.folder = folder
@@ -67,11 +66,11 @@ class Served:
         if self.process is None:
             return
         self.resume()
-        self.signal(SIGKILL if kill else self.gentle)
+        self.signal(signal.SIGKILL if kill else self.gentle)
         try:
             self.process.wait(STOPS_WITHIN)
         except subprocess.TimeoutExpired:
-            self.signal(SIGKILL)
+            self.signal(signal.SIGKILL)
             self.process.wait()
         self.process = None
 
@@ -81,10 +80,10 @@ class Served:
 
     def pause(self) -> None:
         """It hangs: connections stay open, and nothing is answered until `resume`."""
-        self.signal(SIGSTOP)
+        self.signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        self.signal(SIGCONT)
+        self.signal(signal.SIGCONT)
 
     def signal(self, number: int) -> None:
         assert self.process is not None
@@ -121,7 +120,7 @@ class RedisServer(Served):
 class PostgresServer(Served):
     """PostgreSQL of Debian's newest version here, with the account `postgres` and its password."""
 
-    gentle = SIGINT  # fast shutdown: does not wait for clients
+    gentle = signal.SIGINT  # fast shutdown: does not wait for clients
 
     def __init__(self, folder: Path, port: int, bin: Path, *options: str) -> None:
         super().__init__(folder, port)
@@ -157,7 +156,7 @@ class PostgresServer(Served):
     def signal(self, number: int) -> None:
         """The children too, where they would go on: a paused server answers nothing, a killed one leaves nobody."""
         assert self.process is not None
-        if number in (SIGSTOP, SIGCONT, SIGKILL):
+        if number in (signal.SIGSTOP, signal.SIGCONT, signal.SIGKILL):
             for child in children(self.process.pid):
                 with suppress(ProcessLookupError):
                     os.kill(child, number)
@@ -178,7 +177,7 @@ class PostgresServer(Served):
 class PgBouncer(Served):
     """A pooler before a PostgreSQL server, in transaction mode and without prepared statements: its strictest."""
 
-    gentle = SIGINT
+    gentle = signal.SIGINT
 
     def __init__(self, folder: Path, port: int, program: str, server: PostgresServer) -> None:
         super().__init__(folder, port)
@@ -347,6 +346,8 @@ def as_nobody() -> dict[str, Any]:
     """For `Popen`: an account without rights, where we are root, as whom PostgreSQL does not run."""
     if os.geteuid() != 0:
         return {}
+    import pwd
+
     for name in ("postgres", "nobody"):
         with suppress(KeyError):
             account = pwd.getpwnam(name)

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self, TypeVar
 
 from ..errors import ConfigError, SaveError
-from ..json_file import NO_LINK, display_path, is_trusted, refuse_foreign_link, sync_folder
+from ..json_file import NO_LINK, display_path, sync_folder
+from ..json_file.owners import is_trusted, refuse_unsafe_path
 
 fcntl: Any = None
 with suppress(ImportError):  # Windows has no fcntl: it refuses to replace a file that another process has open
@@ -105,7 +106,7 @@ class PartFile:
         )
 
     def _open(self) -> None:
-        refuse_foreign_link(self._path)
+        refuse_unsafe_path(self._path)
         with suppress(FileNotFoundError):
             if not stat.S_ISREG(os.stat(self.target).st_mode):
                 raise ValueError("it is not a regular file")
