@@ -322,7 +322,7 @@ BUDGETS = {"lines of src": 27_000, "lines of tests": 50_000, "inner imports, %":
 
 NOT_YET = {
     "lines of src": 30_500,
-    "lines of tests": 63_500,
+    "lines of tests": 64_000,
     "inner imports, %": 36,
     "loose tests": 14,
     # functions over 45 lines
