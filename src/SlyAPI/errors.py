@@ -270,10 +270,10 @@ class IdentityError(SlyError):
 def clean_traceback(function: F) -> F:
     """Decorates a public function, coroutine function or asynchronous generator function: our errors leave it clean.
 
-    A traceback reaches the variables of every frame in it, and ours hold tokens, forms and replies. So a `SlyError`, and
-    what ends a task (`CancelledError`, `KeyboardInterrupt`), leave without the frames from the decorated function on, and
-    without the exceptions handled in them. Every other exception is a mistake, ours or of a function that the caller
-    gave us: it keeps its frames. `SLYAPI_TRACEBACK=1` in the environment keeps everything.
+    A traceback reaches the variables of every frame in it, and ours hold tokens, forms and replies. So a `SlyError`,
+    and what ends a task (`CancelledError`, `KeyboardInterrupt`), leave without the frames from the decorated function
+    on, and without the exceptions handled in them. Every other exception is a mistake, ours or of a function that the
+    caller gave us: it keeps its frames. `SLYAPI_TRACEBACK=1` in the environment keeps everything.
     """
     inner: Any = function
     flags = inner.__code__.co_flags
