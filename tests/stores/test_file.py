@@ -31,6 +31,7 @@ from SlyAPI.errors import (
 )
 from SlyAPI.stores import FileStore, SqliteStore, StoredUser, user_file
 from SlyAPI.stores.token_ends import PAGE
+from tests.support.accounts import IS_ROOT, ROOT_ONLY
 from tests.support.folders import listed
 from tests.support.other_process import PLACES, Spawn, entry_of
 
@@ -76,6 +77,8 @@ def mode(path: Path) -> int:
         ("a\\b", "a%5Cb.json"),
         ("50%", "50%25.json"),
         ("ünï", "%C3%BCn%C3%AF.json"),
+        ("con", "%63on.json"),  # a device on Windows
+        ("aux.b", "%61ux.b.json"),
         ("a b\n\0", "a%20b%0A%00.json"),
         ("\ud800", "%ED%A0%80.json"),
     ],
@@ -428,9 +431,6 @@ def shared(tmp_path: Path) -> Path:
     return tmp_path / "shared"
 
 
-ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file away")
-
-
 @ROOT_ONLY
 @pytest.mark.parametrize("make", [user_file, lambda path: SqliteStore(path).user("alice")], ids=["file", "sqlite"])
 async def test_a_link_that_another_account_left_in_a_shared_folder_is_not_followed(
@@ -521,7 +521,7 @@ def mounted_alone(tmp_path: Path) -> Generator[Path | None, None, None]:
     """A user file that is bind-mounted alone, as into a container; None where we may not mount."""
     for name in ("source.json", "user.json"):
         (tmp_path / name).write_text(json.dumps(OAuth2User("T", "R").to_dict()))
-    mounted = os.geteuid() == 0 and not subprocess.run(
+    mounted = IS_ROOT and not subprocess.run(
         ["mount", "--bind", tmp_path / "source.json", tmp_path / "user.json"], check=False, capture_output=True
     ).returncode
     yield tmp_path / "user.json" if mounted else None

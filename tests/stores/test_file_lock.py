@@ -20,7 +20,10 @@ from SlyAPI import OAuth2User
 from SlyAPI.errors import SaveError, UnavailableError
 from SlyAPI.stores import FileStore, SqliteStore, StoredUser, file_lock, user_file
 from tests.support import virtual_time
+from tests.support.accounts import ROOT_ONLY
 from tests.support.other_process import HOLD, PLACES, Spawn, entry_of, is_free
+
+pytestmark = pytest.mark.posix  # fcntl, kill, fork; tests/windows has the rest
 
 
 def locks(folder: Path) -> set[str]:
@@ -184,7 +187,6 @@ async def test_what_is_in_the_place_of_a_lock_is_refused_and_left_alone(
     assert os.listdir(tmp_path) == [".user.json.lock"]
 
 
-ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file away")
 PERSON, STRANGER = 54321, 12345
 
 

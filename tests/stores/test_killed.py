@@ -15,7 +15,7 @@ from SlyAPI import OAuth2User
 from SlyAPI.errors import SaveError
 from tests.support.other_process import PLACES, Spawn, entry_of, is_free
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.posix]
 
 KINDS = pytest.mark.parametrize("kind", sorted(PLACES))
 

@@ -22,6 +22,7 @@ from ..errors import (
     printable,
 )
 from ..json_file import StrPath, display_path
+from ..json_file.windows import system_path
 from ..tokens.user import OAuth2User
 from ..web.secret_values import SecretJson
 
@@ -250,7 +251,7 @@ def lasting_path(path: StrPath) -> str:
     if not possible:
         raise ConfigError(f"{display_path(path)} is not a path.", next_step="Give the path of a file or folder.")
     try:
-        return os.path.abspath(path)
+        return os.path.abspath(system_path(path))
     except OSError:  # the working directory was deleted; opening the file reports it
         return os.fspath(path)
 
@@ -291,9 +292,9 @@ def as_text(store: TokenStore, value: dict[str, Any]) -> str:
 
 
 def real_path(path: StrPath) -> str:
-    """The path with all symbolic links resolved."""
+    """The path with all symbolic links resolved, and on Windows in one spelling."""
     try:
-        return os.path.realpath(path)
+        return os.path.normcase(os.path.realpath(path))
     except OSError:
         return os.fspath(path)
 

@@ -20,15 +20,9 @@ from ..errors import (
     UnavailableError,
     clean_traceback,
 )
-from ..json_file import (
-    StrPath,
-    check_writable,
-    display_path,
-    is_foreign,
-    read_json_file,
-    unavailable,
-    write_json_file,
-)
+from ..json_file import StrPath, check_writable, display_path, read_json_file, unavailable, write_json_file
+from ..json_file.owners import is_foreign
+from ..json_file.windows import WINDOWS, is_device, patiently
 from ..web.secret_values import SecretJson
 from .contract import StoredUser, TokenStore, lasting_path, missing, real_path, superseded
 from .file_lock import file_lock, folder_lock
@@ -81,7 +75,7 @@ class FileStore(TokenStore):
     @clean_traceback
     async def load(self, name: str) -> dict[str, Any]:
         """The value in the user's file. Raises `CredentialsError` if it does not hold a JSON object."""
-        value = self._read(name)
+        value = await in_thread(self._read, name) if WINDOWS else self._read(name)  # where it may wait for a program
         if value is None:
             raise missing(self, name)
         self._report_owner(self.path(name))
@@ -163,7 +157,7 @@ class FileStore(TokenStore):
             with folder_lock(os.path.dirname(real_path(path))):
                 for file in (real_path(path), path):
                     with suppress(FileNotFoundError):
-                        os.unlink(file)
+                        patiently(os.unlink, file)
         except SaveError:
             raise
         except OSError as error:
@@ -283,6 +277,8 @@ def _user_of(file: str) -> str | None:
 
 
 def _encoded(name: str) -> str:
+    if is_device(name):  # for folders that Windows can read too
+        return _percent(name[0]) + _encoded(name[1:])
     if _PLAIN.fullmatch(name):
         return name
     # upper case too, for file systems that fold it; a leading dot would hide the file or leave the folder

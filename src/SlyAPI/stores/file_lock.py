@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import SaveError, UnavailableError
-from ..json_file import NO_LINK, StrPath, display_path, is_trusted, may_write_in, refuse_foreign_link, unavailable
+from ..json_file import NO_LINK, StrPath, display_path, may_write_in, unavailable
+from ..json_file.owners import is_trusted, refuse_unsafe_path
 from .contract import real_path
 from .locks import LOCK_TIMEOUT, ThreadLocks, poll_until
 
@@ -119,7 +120,7 @@ def folder_lock(folder: str, *, system: SystemLocks | None = SYSTEM) -> Generato
 def _followed(path: StrPath) -> str:
     """Where all links lead. Raises `UnavailableError` for another account's link, which could lead anywhere."""
     try:
-        refuse_foreign_link(path)
+        refuse_unsafe_path(path)
     except ValueError as error:
         raise UnavailableError(f"{display_path(path)} {error}.", kind="configuration") from None
     return real_path(path)

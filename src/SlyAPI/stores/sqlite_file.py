@@ -12,15 +12,8 @@ from contextlib import closing, suppress
 from typing import TypeVar
 from urllib.parse import quote
 
-from ..json_file import (
-    MOUNTED,
-    NO_WAIT,
-    is_mounted_alone,
-    is_shared,
-    may_write_in,
-    refuse_foreign_link,
-    refuse_planted_file,
-)
+from ..json_file import MOUNTED, NO_WAIT, is_mounted_alone, may_write_in
+from ..json_file.owners import is_shared, refuse_planted_file, refuse_unsafe_path
 from .contract import real_path
 from .token_ends import KEYS, Token
 
@@ -59,7 +52,7 @@ class SqliteFile:
 
     def use(self, work: Work[T], *, writing: bool = False) -> T:
         """The result of `work` with a connection, in one transaction if it writes."""
-        refuse_foreign_link(self.path)
+        refuse_unsafe_path(self.path)
         prepared = self._is_prepared()
         _refuse_planted(self._real if prepared else real_path(self.path))
         if not prepared:
@@ -82,7 +75,7 @@ class SqliteFile:
 
     def use_unwritable(self, query: Work[T]) -> T:
         """Reads where the WAL's files cannot be made (full disk, read-only folder); not while others write."""
-        refuse_foreign_link(self.path)
+        refuse_unsafe_path(self.path)
         _refuse_planted(real_path(self.path))
         _refuse_mounted(self.path)
         wal = f"{real_path(self.path)}-wal"

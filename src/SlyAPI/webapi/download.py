@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar
 
 from ..errors import ApiError, BadReplyError, ConfigError, NetworkError, SaveError, SlyError
-from ..json_file import NO_LINK, display_path, is_trusted, refuse_foreign_link, sync_folder
+from ..json_file import NO_LINK, display_path, sync_folder
+from ..json_file.owners import is_trusted, refuse_unsafe_path
 from ..transport.bodies import Progress, Total
 from ..transport.streaming import Streamed
 
@@ -108,7 +109,7 @@ class NewFile:
         )
 
     def _open(self) -> None:
-        refuse_foreign_link(self._path)
+        refuse_unsafe_path(self._path)
         with suppress(FileNotFoundError):
             if not stat.S_ISREG(os.stat(self.target).st_mode):
                 raise ValueError("it is not a regular file")
