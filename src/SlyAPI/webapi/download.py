@@ -7,7 +7,6 @@ file gets its name when it is complete on disk.
 import asyncio
 import os
 import re
-import secrets
 import stat
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
@@ -66,7 +65,7 @@ class NewFile:
         self.size = 0
         self.mark = Mark("", None)
         self._path = path
-        self._part = self.target.with_name(f".{self.target.name[:40]}.{secrets.token_hex(8)}.part")
+        self._part = self.target.with_name(f".{self.target.name[:40]}.{os.urandom(6).hex()}.part")
         self._handle = -1
 
     def __enter__(self) -> Self:
