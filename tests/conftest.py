@@ -2,8 +2,10 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import socket
+import sys
 import traceback
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -21,11 +23,12 @@ from SlyAPI import OAuth2, OAuth2App, OAuth2User, WebAPI
 from SlyAPI.oauth2.messages.authorization_code import read_redirect
 from SlyAPI.testing import PracticeProvider, pytest_plugin
 from SlyAPI.web import Reply
-from tests.support import servers
 from tests.support.serving import Handler, all_by, served
 
 if TYPE_CHECKING:
     from multidict import CIMultiDictProxy
+
+    from tests.support import servers
 
 # A machine that is busy with something else makes no test fail.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -33,7 +36,8 @@ settings.load_profile("any machine")
 # a shell lets what it starts in the background ignore Ctrl-C, and so would every program that a test stops by it
 signal.signal(signal.SIGINT, signal.default_int_handler)
 # and nohup, or a machine that starts the tests without a terminal, lets them ignore the end of one
-signal.signal(signal.SIGHUP, signal.SIG_DFL)
+if sys.platform != "win32":
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 REDIRECT_URI = "http://127.0.0.1:8080"
 
@@ -220,7 +224,14 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(pytest_plugin, "slyapi")
 
 
-SERVERS = {"redis_server", "valkey_server", "postgres_server"}
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Leaves out files that are POSIX's own (`pytestmark = pytest.mark.posix`), and may import what is not here."""
+    if sys.platform != "win32" or not collection_path.name.startswith("test_"):
+        return None
+    return True if re.search(r"^pytestmark = .*\bposix\b", collection_path.read_text("utf-8"), re.M) else None
+
+
+SERVERS = {"redis_server", "valkey_server", "postgres_server", "redis_cluster", "redis_sentinel"}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -235,23 +246,49 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         kept = {item for found in cases.values() for item in found[:: -(-len(found) // most)]}
         config.hook.pytest_deselected(items=[item for item in items if item not in kept])
         items[:] = [item for item in items if item in kept]
+    if sys.platform == "win32":
+        ours = [item for item in items if not item.get_closest_marker("posix") and not uses_server(item)]
+        config.hook.pytest_deselected(items=[item for item in items if item not in ours])
+        items[:] = ours
     for item in items:
-        callspec = getattr(item, "callspec", None)  # what a test is parametrized with, if it is
-        values = callspec.params.values() if callspec is not None else ()
-        if SERVERS & {*getattr(item, "fixturenames", ()), *map(str, values)}:
+        if uses_server(item):
             item.add_marker(pytest.mark.xdist_group("servers"))
+
+
+def uses_server(item: pytest.Item) -> bool:
+    callspec = getattr(item, "callspec", None)  # what a test is parametrized with, if it is
+    values = callspec.params.values() if callspec is not None else ()
+    return bool(SERVERS & {*getattr(item, "fixturenames", ()), *map(str, values)})
 
 
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[servers.RedisServer]:
     """A Redis server for all tests: each takes a prefix of its own, and none stops it."""
+    from tests.support import servers
+
     with servers.redis() as server:
         yield server
 
 
 @pytest.fixture(scope="session")
+def redis_cluster() -> Iterator[servers.RedisGroup]:
+    """Three masters, to be used as `redis_server` is."""
+    with servers.redis_cluster() as group:
+        yield group
+
+
+@pytest.fixture(scope="session")
+def redis_sentinel() -> Iterator[servers.RedisGroup]:
+    """A master with a replica and three sentinels, to be used as `redis_server` is."""
+    with servers.redis_sentinel(1) as group:
+        yield group
+
+
+@pytest.fixture(scope="session")
 def valkey_server() -> Iterator[servers.RedisServer]:
     """A Valkey server, to be used as `redis_server` is."""
+    from tests.support import servers
+
     with servers.valkey() as server:
         yield server
 
@@ -259,5 +296,7 @@ def valkey_server() -> Iterator[servers.RedisServer]:
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[servers.PostgresServer]:
     """A PostgreSQL server for all tests: each takes a table of its own, and none stops it."""
+    from tests.support import servers
+
     with servers.postgres() as server:
         yield server

@@ -15,8 +15,10 @@ from typing import Any, NoReturn
 import pytest
 
 from SlyAPI.errors import CredentialsError, CredentialsNotFoundError, SaveError, SlyError, UnavailableError
-from SlyAPI.json_file import check_writable, is_shared, is_trusted, read_json_file, write_json_file
+from SlyAPI.json_file import check_writable, read_json_file, write_json_file
+from SlyAPI.json_file.owners import is_shared, is_trusted
 from SlyAPI.sources import from_file
+from tests.support.accounts import ROOT_ONLY
 
 OLD = {"token": "old-s3cret", "note": "Größe"}
 NEW = {"token": "new-s3cret", "note": "Größe"}
@@ -462,14 +464,14 @@ def test_a_file_of_a_stranger_is_not_trusted_where_there_are_accounts(
     assert is_trusted(file, file.stat().st_uid)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a folder away")
+@ROOT_ONLY
 def test_a_file_of_root_is_trusted_wherever_it_lies(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     os.chown(file.parent, ME, ME)
     monkeypatch.setattr(os, "geteuid", lambda: ME)
     assert is_trusted(file, 0)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file away")
+@ROOT_ONLY
 @pytest.mark.parametrize("of_lower_number", [False, True])
 def test_roots_rewrite_leaves_the_file_to_its_owner(
     file: Path, of_lower_number: bool, monkeypatch: pytest.MonkeyPatch
@@ -485,7 +487,7 @@ def test_roots_rewrite_leaves_the_file_to_its_owner(
 ME, OWNER_OF_FOLDER, STRANGER = 54321, 23456, 12345
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file away")
+@ROOT_ONLY
 @pytest.mark.parametrize("folder_mode", [0o755, 0o1755, 0o777, 0o1777], ids=oct)
 @pytest.mark.parametrize("file_of", [ME, STRANGER])
 @pytest.mark.parametrize("folder_of", [ME, OWNER_OF_FOLDER])
@@ -506,7 +508,7 @@ def test_only_its_owner_the_folders_and_root_replace_a_file_in_a_sticky_folder(
         check_writable(file)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a folder away")
+@ROOT_ONLY
 @pytest.mark.parametrize("folder_mode", [0o500, 0o755, 0o775, 0o757, 0o777, 0o1777], ids=oct)
 @pytest.mark.parametrize("folder_of", [0, ME, OWNER_OF_FOLDER])
 @pytest.mark.parametrize("me", [0, ME])
@@ -540,7 +542,7 @@ def makes_a_file(account: int, folder: int) -> bool:
     return False
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a link away")
+@ROOT_ONLY
 @pytest.mark.parametrize("folder_mode", [0o755, 0o1755, 0o775, 0o757, 0o1777], ids=oct)
 @pytest.mark.parametrize("link_of", [0, ME, OWNER_OF_FOLDER, STRANGER])
 def test_only_a_strangers_link_in_a_folder_of_others_is_refused(

@@ -12,7 +12,7 @@ from aiohttp import web
 import SlyAPI.httpx
 import SlyAPI.httpx2
 from SlyAPI import Auth, ClientCredentials, HeaderApiKey, OAuth2, OAuth2App, OAuth2User, UrlApiKey
-from SlyAPI.errors import ConfigError, GrantEndedError
+from SlyAPI.errors import ConfigError, GrantEndedError, OriginError
 from SlyAPI.testing import GRANT_TYPES
 from SlyAPI.web import Request
 from tests.oauth2.test_for_resource import Person, asked, resource, signer
@@ -113,6 +113,39 @@ async def test_no_credential_follows_a_redirect_to_another_origin(serve: Serve, 
         with pytest.raises(ConfigError, match="redirect"):
             await client.get(origin)
     assert len(seen) == 2
+
+
+@each_library
+@pytest.mark.parametrize("relative", [False, True])
+async def test_a_redirect_that_repeats_the_key_of_the_query_is_followed_at_its_origin_only(
+    serve: Serve, library: str, relative: bool
+) -> None:
+    other, home = await serve(), await serve()
+
+    async def repeats(request: web.Request) -> web.StreamResponse:
+        to = "" if relative else other.origin
+        if request.path == "/end":
+            return web.Response()
+        return web.Response(status=302, headers={"Location": f"{to}/end?{request.query_string}"})
+
+    home.handler = repeats
+    async with client_of(library, UrlApiKey("key", "token-1F9C"), follow_redirects=True) as client:
+        if relative:
+            assert (await client.get(home.origin)).status_code == 200
+        else:
+            with pytest.raises(OriginError) as refused:
+                await client.get(home.origin)
+            assert "token-1F9C" not in str(refused.value)
+    assert other.seen == []
+
+
+@each_library
+async def test_a_client_of_httpx_is_signed_for_at_the_origins_of_the_auth(serve: Serve, library: str) -> None:
+    home, other, auth = await serve(), await serve(), OAuth2(_app(), OAuth2User("token-1F9C"))
+    async with client_of(library, auth.at(home.origin)) as client:
+        for server in (other, home):
+            await client.get(server.origin)
+    assert ["Authorization" in server.last.headers for server in (home, other)] == [True, False]
 
 
 @each_library

@@ -15,7 +15,7 @@ from SlyAPI import OAuth2User
 from tests.support.place import Place, place_at
 from tests.support.program import Ended
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.posix]
 
 AS_NOBODY = """
 import os, sys

@@ -19,7 +19,7 @@ from tests.support.place import SECRET, Place, place_at, redirect_uri_in, secret
 from tests.support.program import until_it_waits
 from tests.support.terminal import PIPE, Terminal
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.posix]
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 import aiohttp
 import pytest
 
+from tests.support.folders import listed
 from tests.support.place import Place, failure, secrets_in
 
 pytestmark = pytest.mark.slow
@@ -31,7 +32,7 @@ async def test_without_a_browser_it_consents_says_so_and_leaves_what_it_made(bar
         assert words in ended.err
     assert len(ended.err.splitlines()) <= 20
     folder = bare.folder / "slyapi-demo"
-    assert {path.name for path in folder.iterdir()} == {"app.json", "user.json", "provider.json", "weather.py"}
+    assert listed(folder) == ["app.json", "provider.json", "user.json", "weather.py"]
     modes = {name: stat.S_IMODE((folder / name).stat().st_mode) for name in (".", "app.json", "user.json")}
     assert modes == {".": 0o700, "app.json": 0o600, "user.json": 0o600}
     assert not secrets_in(bare, ended.err)

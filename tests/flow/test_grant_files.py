@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from SlyAPI.stores.file_lock import write_turn
+from SlyAPI.stores.file_lock import folder_lock
 from tests.support.place import Place, failure
 
 
@@ -175,7 +175,7 @@ async def test_if_needed_does_not_take_a_broken_network_for_the_end_of_a_grant(p
 async def test_a_user_file_is_not_replaced_between_the_comparison_and_the_rename_of_a_refresh(place: Place) -> None:
     """Which would then undo the grant."""
     before = place.user()
-    with write_turn(str(place.folder)):
+    with folder_lock(str(place.folder)):
         granting = asyncio.create_task(place.grants("--force"))
         while "token" not in {seen.endpoint for seen in place.provider.log}:  # noqa: ASYNC110
             await asyncio.sleep(0.01)

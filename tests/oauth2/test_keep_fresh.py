@@ -289,7 +289,7 @@ class Cancelling(MemoryStore):
         self._pass("names")
         return await super().names()
 
-    async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any]) -> None:
+    async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
         self._pass("replace")
         await super().replace(name, old, new)
 

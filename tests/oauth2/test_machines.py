@@ -111,7 +111,7 @@ class Meanwhile(MemoryStore):
 
     theirs: OAuth2User | None = None
 
-    async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any]) -> None:
+    async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
         if self.theirs is not None:
             theirs, self.theirs = self.theirs, None
             await self.user(name).save(theirs)

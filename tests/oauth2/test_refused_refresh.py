@@ -126,7 +126,7 @@ async def test_a_store_that_refuses_for_a_moment_gets_the_new_refresh_token_late
     class Full(MemoryStore):
         refusals = 0
 
-        async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any]) -> None:
+        async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
             self.refusals += 1
             if self.refusals < 3:
                 raise SaveError("The disk is full.")

@@ -17,6 +17,7 @@ from SlyAPI import ApiError, GrantEndedError, OAuth2, OAuth2User, SlyError, Toke
 from SlyAPI.errors import BadReplyError, NetworkError, RequestTimeoutError, SaveError
 from SlyAPI.oauth2.client.app import OnRefresh
 from SlyAPI.stores import MemoryStore
+from tests.support.folders import listed
 from tests.support.refreshing import INVALID_GRANT, OLD, REFRESH, Answer, FullDisk, Place, status
 
 if TYPE_CHECKING:
@@ -275,7 +276,7 @@ async def test_new_tokens_are_on_disk_with_mode_0600_before_they_are_used(place:
     assert saved == place.sent == ["new-token-1"]
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert OAuth2User.from_json_file(path).refresh_token == "refresh-token-1"
-    assert [file.name for file in path.parent.iterdir()] == ["user.json"]
+    assert listed(path.parent) == ["user.json"]
 
 
 async def test_what_else_the_file_says_survives_a_refresh(place: Place) -> None:

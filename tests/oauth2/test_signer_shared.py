@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from SlyAPI import OAuth2, OAuth2User, SlyError
 from SlyAPI.errors import GrantEndedError, SaveError
 from SlyAPI.stores import FileStore, MemoryStore, user_file
+from tests.support.folders import listed
 from tests.support.other_process import PLACES, Spawn, entry_of, spawning
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def nothing_is_lost(practice: Practice, auth: OAuth2, held: str) -> None:
     if held == "file":
         kept = OAuth2User.from_json_file(practice.folder / "user.json")
         assert (kept.token, kept.refresh_token) == (auth.user.token, auth.user.refresh_token)
-        assert [file.name for file in practice.folder.iterdir() if file.name != "user.json"] == []
+        assert set(listed(practice.folder)) <= {"user.json"}
 
 
 # Threads and loops.
@@ -104,7 +105,7 @@ class Refusing(MemoryStore):
         if self.read_only:
             raise SaveError("The disk is read-only.", kind="configuration")
 
-    async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any]) -> None:
+    async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
         if self.full:
             self.refused += 1
             raise SaveError("The disk is full.")
@@ -114,7 +115,7 @@ class Refusing(MemoryStore):
 class Hanging(Refusing):
     """One that does not answer, and makes an error of its own of a cancellation, as some drivers do."""
 
-    async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any]) -> None:
+    async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
         if self.full:
             self.refused += 1
             try:

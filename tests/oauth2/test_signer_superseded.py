@@ -170,7 +170,7 @@ async def test_a_store_that_is_away_just_after_another_program_saved_loses_nothi
     class Away(AwayStore):
         begins = True
 
-        async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any]) -> None:
+        async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
             try:
                 await super().replace(name, old, new)
             except SupersededError:
@@ -541,7 +541,7 @@ async def test_a_login_while_new_tokens_cannot_be_saved_is_not_undone(place: Pla
         return web.json_response({}, status=401 if request.headers["Authorization"] in refused else 200)
 
     class FullDisk(AwayStore):
-        async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any]) -> None:
+        async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
             if self.saves:  # before it compares
                 raise SaveError("The disk is full.", kind="transient")
             await super().replace(name, old, new)
@@ -581,7 +581,7 @@ async def test_a_client_that_closes_hears_out_the_renewal_of_tokens_that_are_not
 @pytest.mark.parametrize("due_in", [1000.0, -5.0], ids=["good", "due"])
 async def test_unsaved_tokens_that_are_refused_do_not_replace_those_of_a_login(place: Place, due_in: float) -> None:
     class FullDisk(AwayStore):
-        async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any]) -> None:
+        async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
             if self.saves:  # before it compares
                 raise SaveError("The disk is full.", kind="transient")
             await super().replace(name, old, new)
@@ -604,9 +604,9 @@ async def test_tokens_that_were_saved_without_a_reply_are_not_taken_for_another_
     """They are renewed while the store is away, and what they became is saved in their place."""
 
     class Cut(AwayStore):
-        async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any]) -> None:
+        async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
             if self.saves == 1000:
-                await MemoryStore.save(self, name, new)
+                await MemoryStore.save(self, name, new or {})
             if self.saves:
                 self.saves -= 1
                 raise SaveError("No reply.", kind="transient")

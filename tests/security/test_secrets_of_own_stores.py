@@ -57,10 +57,10 @@ class Telling(MemoryStore):
         self.tell("loaded", name, dict(value))
         return value
 
-    async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any]) -> None:
-        self.tell("replace", name, old and dict(old), dict(new))
+    async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
+        self.tell("replace", name, old and dict(old), dict(new or {}))
         await super().replace(name, old, new)
-        self.tell("replaced", name, old and dict(old), dict(new))
+        self.tell("replaced", name, old and dict(old), dict(new or {}))
 
     async def check_writable(self, name: str) -> None:
         self.tell("check_writable", name, dict(await super().load(name)))

@@ -135,6 +135,8 @@ class _Path:
     def exists(self, path: Any) -> bool:
         return path in self._calls.disk.names if _simulated(path) else real_os.path.exists(path)
 
+    lexists = exists
+
     def samestat(self, one: Any, other: Any) -> bool:
         return bool(one.st_ino == other.st_ino)
 
@@ -190,6 +192,9 @@ class Calls:
             if self.world.alive and number in self.disk.handles:
                 self.disk.close(number)
         return None
+
+    def access(self, path: Any, *_: Any, **__: Any) -> bool:
+        return True
 
     def fsync(self, number: int) -> None:
         self._call("fsync")

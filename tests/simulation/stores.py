@@ -128,7 +128,7 @@ class _Kept:
         text, owner = json.dumps(value), self.owner
         await self.around.do("save", WRITE, lambda: self.shelf.write(owner, name, text))
 
-    async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any]) -> None:
+    async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
         text, owner = json.dumps(new), self.owner
 
         def swap() -> bool:
@@ -136,7 +136,8 @@ class _Kept:
             now = None if held is None else json.loads(held)
             if now not in (old, new):
                 return False
-            self.shelf.write(owner, name, text)
+            if new is not None:
+                self.shelf.write(owner, name, text)
             return True
 
         if not await self.around.do("replace", WRITE, swap):

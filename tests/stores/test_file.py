@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import fcntl
 import itertools
 import json
 import os
@@ -11,6 +10,7 @@ import stat
 import subprocess
 import time
 from collections.abc import Awaitable, Callable, Generator, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from math import inf
 from pathlib import Path
@@ -29,8 +29,10 @@ from SlyAPI.errors import (
     SupersededError,
     UnavailableError,
 )
-from SlyAPI.stores import FileStore, SqliteStore, user_file
+from SlyAPI.stores import FileStore, SqliteStore, StoredUser, user_file
 from SlyAPI.stores.token_ends import PAGE
+from tests.support.accounts import IS_ROOT, ROOT_ONLY
+from tests.support.folders import listed
 from tests.support.other_process import PLACES, Spawn, entry_of
 
 if TYPE_CHECKING:
@@ -45,6 +47,14 @@ def open_umask() -> Generator[None, None, None]:
     before = os.umask(0)
     yield
     os.umask(before)
+
+
+async def touched(entry: StoredUser) -> None:
+    """What a refresh does before it sends a refresh token."""
+    known: dict[str, Any] | None = None
+    with suppress(CredentialsNotFoundError, CredentialsError):
+        known = await entry.store.load(entry.name)
+    await entry.store.replace(entry.name, known, known)
 
 
 def mode(path: Path) -> int:
@@ -67,6 +77,8 @@ def mode(path: Path) -> int:
         ("a\\b", "a%5Cb.json"),
         ("50%", "50%25.json"),
         ("ünï", "%C3%BCn%C3%AF.json"),
+        ("con", "%63on.json"),  # a device on Windows
+        ("aux.b", "%61ux.b.json"),
         ("a b\n\0", "a%20b%0A%00.json"),
         ("\ud800", "%ED%A0%80.json"),
     ],
@@ -74,11 +86,11 @@ def mode(path: Path) -> int:
 async def test_a_users_name_is_a_files_name(tmp_path: Path, name: str, file: str) -> None:
     store = FileStore(tmp_path / "users")
     await store.save(name, VALUE)
-    assert os.listdir(tmp_path / "users") == [file]
+    assert listed(tmp_path / "users") == [file]
     assert await store.names() == [name]
     assert await store.load(name) == VALUE
     await store.delete(name)
-    assert os.listdir(tmp_path / "users") == []
+    assert listed(tmp_path / "users") == []
 
 
 @given(st.lists(st.text(st.characters(), min_size=1, max_size=12), min_size=2, max_size=2, unique=True))
@@ -128,14 +140,6 @@ async def test_a_file_that_is_no_users_any_more_is_not_replaced_by_who_knew_anot
     with pytest.raises(SupersededError):
         await store.replace("alice", VALUE, {"token": "new"})
     assert path.read_text() == "[]"
-
-
-async def test_a_background_tasks_lock_is_a_locked_file_that_goes_with_it(tmp_path: Path) -> None:
-    async with FileStore(tmp_path).task_lock("tidy"):
-        (file,) = tmp_path.iterdir()
-        with file.open() as other, pytest.raises(BlockingIOError):
-            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    assert not [*tmp_path.iterdir()]
 
 
 async def test_a_program_that_changes_its_folder_keeps_its_users(
@@ -224,7 +228,7 @@ async def test_links_to_a_file_and_to_a_folder_stay_links(tmp_path: Path) -> Non
     assert (tmp_path / "users").is_symlink()
     assert (tmp_path / "real" / "alice.json").is_symlink()
     assert json.loads((tmp_path / "deep.json").read_text()) == VALUE
-    assert os.listdir(tmp_path / "real") == ["alice.json"]
+    assert listed(tmp_path / "real") == ["alice.json"]
 
 
 async def test_a_deleted_user_is_gone_behind_a_link_too(tmp_path: Path) -> None:
@@ -234,7 +238,7 @@ async def test_a_deleted_user_is_gone_behind_a_link_too(tmp_path: Path) -> None:
     await store.save("alice", VALUE)
     await store.delete("alice")
     assert not (tmp_path / "deep.json").exists()
-    assert os.listdir(tmp_path / "users") == []
+    assert listed(tmp_path / "users") == []
 
 
 # What is no user, and what cannot be written.
@@ -244,7 +248,7 @@ async def test_what_is_saved_is_loaded_with_all_else_that_it_says(tmp_path: Path
     entry = user_file(tmp_path / "user.json")
     await entry.save(OAuth2User("new", "R2", extra={"note": "kept"}))
     assert await entry.load() == OAuth2User("new", "R2", extra={"note": "kept"})
-    assert os.listdir(tmp_path) == ["user.json"]
+    assert listed(tmp_path) == ["user.json"]
 
 
 @given(st.text(), st.sampled_from(["\0", "\ud800", "\udbff\udfff", "\udc00", "\udfff"]), st.text())
@@ -297,7 +301,7 @@ async def test_an_old_temporary_file_is_taken_away_by_the_next_process_that_save
     for file in (old, others):
         os.utime(tmp_path / file, (time.time() - 61, time.time() - 61))
     await FileStore(tmp_path).save("bob", VALUE)
-    assert sorted(os.listdir(tmp_path)) == sorted([fresh, others, "bob.json"])  # fresh: someone may be writing it
+    assert listed(tmp_path) == sorted([fresh, others, "bob.json"])  # fresh: someone may be writing it
 
 
 async def test_links_that_look_like_old_temporary_files_keep_none_of_them_alive(tmp_path: Path) -> None:
@@ -309,7 +313,7 @@ async def test_links_that_look_like_old_temporary_files_keep_none_of_them_alive(
             name.write_text("tokens")
         os.utime(name, (0, 0), follow_symlinks=False)
     await FileStore(tmp_path).save("bob", VALUE)
-    assert os.listdir(tmp_path) == ["bob.json"]
+    assert listed(tmp_path) == ["bob.json"]
 
 
 async def test_beside_the_one_file_only_its_own_temporary_files_are_taken_away(tmp_path: Path) -> None:
@@ -319,7 +323,7 @@ async def test_beside_the_one_file_only_its_own_temporary_files_are_taken_away(t
         (tmp_path / file).write_text("tokens")
         os.utime(tmp_path / file, (0, 0))
     await user_file(tmp_path / "link").save(OAuth2User("T", "R"))
-    assert sorted(os.listdir(tmp_path)) == sorted([others, "link", "user.json"])
+    assert listed(tmp_path) == sorted([others, "link", "user.json"])
 
 
 # Each call of the system fails in turn.
@@ -427,9 +431,6 @@ def shared(tmp_path: Path) -> Path:
     return tmp_path / "shared"
 
 
-ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file away")
-
-
 @ROOT_ONLY
 @pytest.mark.parametrize("make", [user_file, lambda path: SqliteStore(path).user("alice")], ids=["file", "sqlite"])
 async def test_a_link_that_another_account_left_in_a_shared_folder_is_not_followed(
@@ -442,7 +443,7 @@ async def test_a_link_that_another_account_left_in_a_shared_folder_is_not_follow
     os.lchown(shared / "link", 12345, 12345)
     with pytest.raises(CredentialsError, match="another account"):
         await make(shared / "link").load()
-    for call in (make(shared / "link").save(OAuth2User("T2", "R")), make(shared / "link").check_writable()):
+    for call in (make(shared / "link").save(OAuth2User("T2", "R")), touched(make(shared / "link"))):
         with pytest.raises(SaveError, match="another account") as caught:
             await call
         assert caught.value.kind == "configuration"
@@ -465,7 +466,7 @@ async def test_a_user_file_of_another_account_is_reported_once(shared: Path, cap
         for _ in range(2):
             assert (await entry.load()).token == "T"
         with pytest.raises(SaveError, match="belongs to another account") as caught:
-            await entry.check_writable()
+            await touched(entry)
         assert caught.value.kind == "configuration"
     finally:
         os.seteuid(0)
@@ -520,7 +521,7 @@ def mounted_alone(tmp_path: Path) -> Generator[Path | None, None, None]:
     """A user file that is bind-mounted alone, as into a container; None where we may not mount."""
     for name in ("source.json", "user.json"):
         (tmp_path / name).write_text(json.dumps(OAuth2User("T", "R").to_dict()))
-    mounted = os.geteuid() == 0 and not subprocess.run(
+    mounted = IS_ROOT and not subprocess.run(
         ["mount", "--bind", tmp_path / "source.json", tmp_path / "user.json"], check=False, capture_output=True
     ).returncode
     yield tmp_path / "user.json" if mounted else None
@@ -532,14 +533,13 @@ async def test_a_file_that_is_mounted_alone_is_noticed_before_it_has_to_be_repla
     if mounted_alone is None:
         return
     entry = user_file(mounted_alone)
-    with pytest.raises(SaveError, match="mounted by itself") as caught:
-        await entry.check_writable()
-    assert caught.value.kind == "configuration"
-    assert "Mount its folder" in caught.value.next_step
-    with pytest.raises(SaveError, match="Mount its folder"):
-        await entry.save(OAuth2User("T2", "R2"))
+    for call in (touched(entry), entry.save(OAuth2User("T2", "R2"))):
+        with pytest.raises(SaveError, match="mounted by itself") as caught:
+            await call
+        assert caught.value.kind == "configuration"
+        assert "Mount its folder" in caught.value.next_step
     assert (await entry.load()).token == "T"
-    assert sorted(os.listdir(mounted_alone.parent)) == ["source.json", "user.json"]
+    assert listed(mounted_alone.parent) == ["source.json", "user.json"]
 
 
 @pytest.fixture
@@ -562,23 +562,43 @@ async def test_a_folder_that_is_read_only_is_noticed_before_a_file_in_it_has_to_
     if read_only is None:
         return
     with pytest.raises(SaveError, match="Mount its folder writable") as caught:
-        await user_file(read_only / "user.json").check_writable()
+        await touched(user_file(read_only / "user.json"))
     assert caught.value.kind == "configuration"
 
 
-async def test_a_store_whose_folder_is_yet_to_be_made_can_be_written(tmp_path: Path) -> None:
-    await FileStore(tmp_path / "a" / "users").user("alice").check_writable()
-    assert os.listdir(tmp_path) == []
-
-
-async def test_a_full_disk_is_no_reason_not_to_ask_since_it_may_pass(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("kind", sorted(PLACES))
+@pytest.mark.parametrize("there", [True, False], ids=["of an entry", "of none"])
+async def test_a_touch_writes_as_the_next_save_will_and_leaves_what_was_there(
+    kind: str, there: bool, tmp_path: Path
 ) -> None:
+    entry = entry_of(kind, tmp_path / PLACES[kind])
+    if there:
+        await entry.save(OAuth2User("T", "R", extra={"note": "kept"}))
+    before = sorted(path for path in tmp_path.rglob("*") if path.suffix != ".lock")
+    await touched(entry)
+    if there:
+        assert await entry.load() == OAuth2User("T", "R", extra={"note": "kept"})
+        assert before == sorted(path for path in tmp_path.rglob("*") if path.suffix != ".lock")
+        with pytest.raises(SupersededError):
+            await entry.store.replace(entry.name, None, None)
+    else:
+        assert await entry.store.names() == []
+        assert not list(tmp_path.rglob("*.tmp"))
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["of an entry", "of none"])
+async def test_a_touch_notices_a_full_disk(tmp_path: Path, there: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(os, "open", full)
-    await user_file(tmp_path / "user.json").check_writable()
+    entry = user_file(tmp_path / "user.json")
+    if there:
+        await entry.save(OAuth2User("T", "R"))
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(SaveError) as caught:
+        await touched(entry)
+    assert caught.value.kind == "transient"
+    assert listed(tmp_path) == ["user.json"] * there
 
 
 # In one step, against a login's save in another process.

@@ -6,7 +6,9 @@ import dataclasses
 import errno
 import fcntl
 import os
+import shutil
 import signal
+import stat
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -18,24 +20,29 @@ from SlyAPI import OAuth2User
 from SlyAPI.errors import SaveError, UnavailableError
 from SlyAPI.stores import FileStore, SqliteStore, StoredUser, file_lock, user_file
 from tests.support import virtual_time
-from tests.support.other_process import HOLD, Spawn, is_free
+from tests.support.accounts import ROOT_ONLY
+from tests.support.other_process import HOLD, PLACES, Spawn, entry_of, is_free
+
+pytestmark = pytest.mark.posix  # fcntl, kill, fork; tests/windows has the rest
 
 
-def files(folder: Path) -> set[str]:
-    return {file.name for file in folder.rglob("*") if file.is_file()}
+def locks(folder: Path) -> set[str]:
+    return {file.name for file in folder.rglob(".*.lock")}
+
+
+def on_file(path: Path, **more: Any) -> AbstractAsyncContextManager[None]:
+    return file_lock.file_lock(path, **more)
 
 
 async def test_a_lock_shuts_out_other_processes_until_it_is_given_back(
     kind: str, place: Path, entry: StoredUser, spawn: Spawn
 ) -> None:
-    before = files(place.parent)
     holder = await spawn(HOLD, kind, place)
     await holder.hears("asking", "held")
     assert not await is_free(entry)
     holder.tell()
     await holder.hears("free")
     assert await is_free(entry, 5)
-    assert files(place.parent) == before
 
 
 async def test_processes_that_count_under_the_lock_lose_no_count(
@@ -61,14 +68,12 @@ asyncio.run(main())
 
 
 async def test_a_killed_process_holds_no_lock(kind: str, place: Path, entry: StoredUser, spawn: Spawn) -> None:
-    before = files(place.parent)
     holder = await spawn(HOLD, kind, place)
     await holder.hears("asking", "held")
     waiting = asyncio.create_task(is_free(entry, 20))
     assert not await is_free(entry)
     await holder.kill()
     assert await waiting
-    assert files(place.parent) == before  # what the dead one left, the next one took away
 
 
 async def test_a_lock_that_a_stopped_process_holds_is_an_error_after_a_while_and_is_not_taken(
@@ -107,33 +112,51 @@ async def test_a_lock_shuts_out_other_tasks_of_the_same_process(entry: StoredUse
 
 # The file of the lock.
 
+CHANGES: dict[str, Callable[[StoredUser, Path], Any]] = {
+    "saved": lambda entry, file: entry.save(OAuth2User("new", "R2")),
+    "deleted": lambda entry, file: entry.delete(),
+    "deleted and saved": lambda entry, file: again(entry),
+    "renamed over": lambda entry, file: asyncio.to_thread(os.replace, shutil.copy(file, file.parent / "new"), file),
+    "emptied": lambda entry, file: asyncio.to_thread(file.write_bytes, b""),
+}
 
-async def test_a_lock_won_on_a_file_that_was_replaced_meanwhile_is_won_again_on_the_new_one(
-    tmp_path: Path, spawn: Spawn
+
+async def again(entry: StoredUser) -> None:
+    await entry.delete()
+    await entry.save(OAuth2User("new", "R2"))
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+@pytest.mark.parametrize("kind", ["file", "folder"])
+async def test_a_lock_stays_taken_whatever_happens_to_the_file_that_it_is_for(
+    kind: str, change: Callable[[StoredUser, Path], Any], tmp_path: Path, spawn: Spawn
 ) -> None:
-    entry = user_file(tmp_path / "user.json")
+    entry = entry_of(kind, tmp_path / PLACES[kind])
     await entry.save(OAuth2User("T", "R"))
-    async with entry.lock():
-        waiter = await spawn(HOLD, "file", tmp_path / "user.json")
-        await waiter.hears("asking")
-        await entry.save(OAuth2User("new", "R2"))
-    await waiter.hears("held")
+    holder = await spawn(HOLD, kind, tmp_path / PLACES[kind])
+    await holder.hears("asking", "held")
+    await change(entry, tmp_path / ("user.json" if kind == "file" else "users/alice.json"))
     assert not await is_free(entry)
-    waiter.tell()
-    await waiter.hears("free")
+    holder.tell()
+    await holder.hears("free")
     assert await is_free(entry, 5)
 
 
-async def test_a_lock_on_a_file_that_is_taken_away_keeps_nobody_waiting(
-    kind: str, place: Path, entry: StoredUser, spawn: Spawn
-) -> None:
+async def test_a_user_who_is_not_there_yet_has_a_lock(kind: str, place: Path, spawn: Spawn) -> None:
     holder = await spawn(HOLD, kind, place)
     await holder.hears("asking", "held")
-    waiting = asyncio.create_task(is_free(entry, 20))
-    await asyncio.sleep(0.01)
-    for file in [place] if kind == "file" else [*place.parent.glob("*/alice.json"), *place.parent.glob("*.lock")]:
-        file.unlink()
-    assert await waiting
+    assert not await is_free(entry_of(kind, place))
+
+
+async def test_a_lock_is_an_empty_private_file_beside_the_data_that_stays_and_is_no_user(
+    kind: str, place: Path, entry: StoredUser
+) -> None:
+    async with entry.lock():
+        pass
+    assert locks(place.parent) - {".slyapi.lock"}
+    for path in place.parent.glob(".*.lock"):
+        assert (stat.S_IMODE(path.stat().st_mode), path.stat().st_size) == (0o600, 0)
+    assert await entry.store.names() == ([entry.name] if kind == "sqlite" else ["user"])
 
 
 @pytest.mark.parametrize("make", [user_file, lambda path: SqliteStore(path).user("alice")], ids=["file", "sqlite"])
@@ -145,33 +168,102 @@ async def test_two_names_of_one_file_are_one_lock(make: Callable[[Path], StoredU
     assert await is_free(make(tmp_path / "real"))
 
 
-async def test_a_link_in_the_place_of_a_lock_leads_nowhere(tmp_path: Path) -> None:
-    async with file_lock.file_lock(tmp_path / "lock", temporary=True):
-        pass
-    (tmp_path / "lock").symlink_to(tmp_path / "made")
+IN_THE_PLACE: dict[str, Callable[[Path], object]] = {
+    "a link": lambda path: path.symlink_to("made"),
+    "a folder": Path.mkdir,
+    "a pipe": os.mkfifo,
+}
+
+
+@pytest.mark.parametrize("put", IN_THE_PLACE.values(), ids=IN_THE_PLACE)
+async def test_what_is_in_the_place_of_a_lock_is_refused_and_left_alone(
+    tmp_path: Path, put: Callable[[Path], object]
+) -> None:
+    put(tmp_path / ".user.json.lock")
     with pytest.raises(UnavailableError, match="in the place of one") as caught:
-        async with file_lock.file_lock(tmp_path / "lock", temporary=True):
+        async with on_file(tmp_path / "user.json"):
             raise AssertionError("it was taken")
     assert caught.value.kind == "configuration"
-    assert files(tmp_path) == set()
+    assert os.listdir(tmp_path) == [".user.json.lock"]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file away")
-async def test_a_lock_of_another_account_in_a_shared_folder_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "lock").touch(0o666)
-    os.chown(tmp_path / "lock", 12345, 12345)
+PERSON, STRANGER = 54321, 12345
+
+
+@ROOT_ONLY
+@pytest.mark.parametrize("there", [True, False], ids=["of a user file", "before there is one"])
+async def test_a_lock_that_root_makes_is_its_owners_and_both_can_take_it(
+    there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So a refresh in root's cron job does not shut the owner out."""
+    path, owned = tmp_path / "user.json", tmp_path
+    if there:
+        path.touch(0o600)
+        owned = path
+    os.chown(owned, PERSON, PERSON)
+    async with on_file(path):
+        pass
+    lock = (tmp_path / ".user.json.lock").stat()
+    assert (lock.st_uid, lock.st_gid, stat.S_IMODE(lock.st_mode)) == (PERSON, PERSON, 0o600)
+    for account in (PERSON, 0):
+        monkeypatch.setattr(os, "geteuid", lambda account=account: account)
+        async with on_file(path, timeout=0.1):
+            pass
+
+
+@ROOT_ONLY
+async def test_a_lock_of_a_stranger_is_refused_and_not_given_to_anybody(tmp_path: Path) -> None:
+    for name in ("user.json", ".user.json.lock"):
+        (tmp_path / name).touch(0o666)
+    os.chown(tmp_path / "user.json", PERSON, PERSON)
+    os.chown(tmp_path / ".user.json.lock", STRANGER, STRANGER)
     with pytest.raises(UnavailableError, match="in the place of one"):
-        async with file_lock.file_lock(tmp_path / "lock", temporary=True):
+        async with on_file(tmp_path / "user.json"):
             raise AssertionError("it was taken")
-    assert (tmp_path / "lock").exists()
+    assert (tmp_path / ".user.json.lock").stat().st_uid == STRANGER
 
 
-async def test_a_lock_of_a_file_asks_to_write_where_it_may_as_nfs_wants_it(
+async def test_a_lock_that_may_not_be_opened_for_a_moment_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As root makes it, before its owner has it; as on Windows, while another program holds it open."""
+    real, refused = os.open, list[str]()
+
+    def denied(path: Any, *more: Any) -> int:
+        if str(path).endswith(".user.json.lock") and len(refused) < 3:
+            refused.append(str(path))
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return real(path, *more)
+
+    (tmp_path / ".user.json.lock").touch(0o600)
+    monkeypatch.setattr(os, "open", denied)
+    async with on_file(tmp_path / "user.json"):
+        assert len(refused) == 3
+    refused.clear()
+    monkeypatch.setattr(file_lock, "DENIED_TIMEOUT", 0.0)
+    with pytest.raises(UnavailableError, match="in the place of one"):
+        async with on_file(tmp_path / "user.json"):
+            raise AssertionError("it was taken")
+
+
+@ROOT_ONLY
+async def test_no_lock_is_made_where_another_accounts_link_leads(tmp_path: Path) -> None:
+    shared, private = tmp_path / "shared", tmp_path / "private"
+    for folder, mode in ((shared, 0o1777), (private, 0o700)):
+        folder.mkdir()
+        folder.chmod(mode)
+    (shared / "user.json").symlink_to(private / "user.json")
+    os.lchown(shared / "user.json", STRANGER, STRANGER)
+    with pytest.raises(UnavailableError, match="another account"):
+        async with on_file(shared / "user.json"):
+            raise AssertionError("it was taken")
+    assert not locks(tmp_path)
+
+
+async def test_a_lock_file_is_open_for_writing_as_nfs_wants_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Over NFS an exclusive lock needs a handle that can write (flock(2), "NFS details"); this stands in for it."""
-    import fcntl
-
     real = fcntl.flock
 
     def as_over_nfs(handle: int, how: int) -> None:
@@ -180,10 +272,8 @@ async def test_a_lock_of_a_file_asks_to_write_where_it_may_as_nfs_wants_it(
         real(handle, how)
 
     monkeypatch.setattr(file_lock.fcntl, "flock", as_over_nfs)
-    entry = user_file(tmp_path / "user.json")
-    await entry.save(OAuth2User("T", "R"))
-    async with entry.lock():
-        with (tmp_path / "user.json").open() as file, pytest.raises(BlockingIOError):
+    async with on_file(tmp_path / "user.json"):
+        with (tmp_path / ".user.json.lock").open() as file, pytest.raises(BlockingIOError):
             real(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
@@ -239,7 +329,7 @@ async def main():
     except OSError:
         pass
     calls = lambda: (entry.load(), entry.lock().__aenter__(), entry.save(OAuth2User("new", "R2")),
-                     entry.replace({}, OAuth2User("new", "R2")), entry.check_writable())
+                     entry.replace({}, OAuth2User("new", "R2")))
     for call in calls():
         await ends_in(call)
     for handle in full:
@@ -257,141 +347,67 @@ async def test_a_process_that_may_open_no_more_files_gets_passing_errors_and_not
 ) -> None:
     other = await spawn(OUT_OF_FILES, kind, place)
     await other.hears("UnavailableError transient", "UnavailableError transient", "SaveError transient")
-    await other.hears("SaveError transient", "well", "T", "locked")
+    await other.hears("SaveError transient", "T", "locked")
 
 
-# Windows, by a fake of its module: a locked file can be neither read nor replaced, and its errors are EACCES.
+# What locks an open file on Windows, by a fake of its module; `tests/windows` has the real one.
 
 
 class FakeMsvcrt:
     LK_NBLCK = 2
 
-    def __init__(self) -> None:
-        self.locked: list[str] = []
-
     def locking(self, handle: int, mode: int, count: int) -> None:
-        import fcntl
-
         assert (mode, count) == (self.LK_NBLCK, 1)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise PermissionError(errno.EACCES, "Permission denied") from None
-        self.locked.append(os.path.basename(os.readlink(f"/proc/self/fd/{handle}")))
 
 
-async def test_a_lock_file_that_is_removed_while_it_is_locked_is_made_and_locked_anew(tmp_path: Path) -> None:
-    path, taken = tmp_path / "lock", list[int]()
-
-    def take(handle: int) -> None:
-        taken.append(handle)
-        if len(taken) == 1:
-            path.unlink()
-
-    async with file_lock.file_lock(path, temporary=True, system=file_lock.SystemLocks(take, frozenset(), False)):
-        assert path.exists()
-    assert len(taken) == 2
-
-
-async def test_a_lock_file_is_removed_before_it_is_unlocked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Otherwise another process locks it in between, and a third one makes and locks a new file."""
-    path = tmp_path / "lock"
-    locked: list[bool] = []
-
-    def unlink(name: Path) -> None:
-        with open(name, "rb") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                locked.append(False)
-            except BlockingIOError:
-                locked.append(True)
-        real_unlink(name)
-
-    real_unlink = os.unlink
-    async with file_lock.file_lock(path, temporary=True):
-        monkeypatch.setattr(os, "unlink", unlink)
-    assert locked == [True]
-    assert not path.exists()
-
-
-def test_the_turn_to_write_is_a_lock_of_the_folder_itself_and_is_waited_for(tmp_path: Path) -> None:
-    folder = os.open(tmp_path, os.O_RDONLY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
-        tries: list[int] = []
-
-        def take(handle: int) -> None:
-            tries.append(handle)
-            if len(tries) == 2:
-                fcntl.flock(folder, fcntl.LOCK_UN)
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-        assert file_lock.SYSTEM is not None
-        with file_lock.write_turn(str(tmp_path), system=dataclasses.replace(file_lock.SYSTEM, take=take)):
-            assert files(tmp_path) == set()
-            with pytest.raises(BlockingIOError):
-                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        assert len(tries) == 2
-    finally:
-        os.close(folder)
-    with file_lock.write_turn(str(tmp_path), system=None):
-        assert files(tmp_path) == set()
-
-
-async def test_on_windows_a_lock_is_on_a_file_beside_that_goes_with_it(tmp_path: Path) -> None:
-    msvcrt = FakeMsvcrt()
-    system = file_lock.system_locks(None, msvcrt)
-    user = tmp_path / "user.json"
-    await user_file(user).save(OAuth2User("T", "R"))
-    async with file_lock.file_lock(user, system=system):
-        (lock,) = files(tmp_path) - {"user.json"}
-        with (tmp_path / lock).open("w") as other, pytest.raises(PermissionError):
-            msvcrt.locking(other.fileno(), msvcrt.LK_NBLCK, 1)
-        await user_file(user).save(OAuth2User("T2", "R2"))
-    assert files(tmp_path) == {"user.json"}
-    assert set(msvcrt.locked) == {lock}
+WINDOWS = file_lock.system_locks(None, FakeMsvcrt())
 
 
 async def test_on_windows_a_lock_that_another_holds_is_waited_for(tmp_path: Path) -> None:
-    def lock(timeout: float) -> AbstractAsyncContextManager[None]:
-        windows = file_lock.system_locks(None, FakeMsvcrt())
-        return file_lock.file_lock(tmp_path / "user.json", system=windows, timeout=timeout)
-
-    with (tmp_path / "user.json.lock").open("w") as other:
+    with (tmp_path / ".user.json.lock").open("w") as other:
         FakeMsvcrt().locking(other.fileno(), FakeMsvcrt.LK_NBLCK, 1)
-        with pytest.raises(UnavailableError):
-            async with lock(0.02):
+        with pytest.raises(UnavailableError, match="still locked"):
+            async with on_file(tmp_path / "user.json", system=WINDOWS, timeout=0.02):
                 raise AssertionError("it was taken")
-        waiting = asyncio.create_task(lock(20).__aenter__())
+        waiting = asyncio.create_task(on_file(tmp_path / "user.json", system=WINDOWS, timeout=20).__aenter__())
         assert not (await asyncio.wait([waiting], timeout=0.05))[0]
     await waiting
 
 
-def test_on_windows_the_turn_to_write_is_a_file_in_the_folder(tmp_path: Path) -> None:
-    system = file_lock.system_locks(None, FakeMsvcrt())
-    with file_lock.write_turn(str(tmp_path), system=system):
-        assert files(tmp_path) == {".slyapi.lock"}
-    assert files(tmp_path) == set()
+@pytest.mark.parametrize("system", [file_lock.SYSTEM, WINDOWS], ids=["here", "Windows"])
+def test_the_lock_of_a_folder_is_a_file_in_it_and_is_waited_for(tmp_path: Path, system: Any) -> None:
+    lock = os.open(tmp_path / ".slyapi.lock", os.O_RDWR | os.O_CREAT)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    tries = list[int]()
+
+    def take(handle: int) -> None:
+        tries.append(handle)
+        if len(tries) == 2:
+            os.close(lock)
+        system.take(handle)
+
+    with file_lock.folder_lock(str(tmp_path), system=dataclasses.replace(system, take=take)):
+        assert len(tries) == 2
+        with (tmp_path / ".slyapi.lock").open() as other, pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with file_lock.folder_lock(str(tmp_path), system=None):
+        pass
 
 
-def test_a_system_is_known_by_its_modules() -> None:
-    import fcntl
-
-    unix = file_lock.system_locks(fcntl, None)
-    assert unix is not None
-    assert not unix.beside
-    windows = file_lock.system_locks(None, FakeMsvcrt())
-    assert windows is not None
-    assert windows.beside
-    assert file_lock.system_locks(None, None) is None
-
-
-def test_a_turn_to_write_that_cannot_be_had_is_a_passing_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("code", [errno.EIO, errno.EWOULDBLOCK])
+def test_a_folders_lock_that_cannot_be_had_is_a_passing_error(
+    tmp_path: Path, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(handle: int, how: int) -> None:
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
+        raise OSError(code, os.strerror(code))
 
+    monkeypatch.setattr(file_lock, "WRITE_TIMEOUT", 0.01)
     monkeypatch.setattr(file_lock.fcntl, "flock", refuse)
-    with pytest.raises(SaveError) as caught, file_lock.write_turn(str(tmp_path)):
+    with pytest.raises(SaveError) as caught, file_lock.folder_lock(str(tmp_path)):
         raise AssertionError("it was taken")
     assert caught.value.kind == "transient"
 
@@ -400,8 +416,7 @@ def test_the_time_limit_holds_for_both_waits_together_for_the_process_and_for_th
     def taken(handle: int) -> None:
         raise BlockingIOError(errno.EWOULDBLOCK, os.strerror(errno.EWOULDBLOCK))
 
-    (tmp_path / "user.json").touch()
-    system = file_lock.SystemLocks(taken, frozenset({errno.EWOULDBLOCK}), beside=False)
+    system = file_lock.SystemLocks(taken, frozenset({errno.EWOULDBLOCK}))
 
     async def waits(timeout: float) -> float:
         with pytest.raises(UnavailableError, match="still locked"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import random
@@ -185,7 +184,8 @@ async def test_what_cannot_be_read_hides_nobody(kind: Kind, clock: Clock) -> Non
         await kind.write(name, text)
     await migrated(kind.store)
     assert await found(kind.store, clock) == ["alice"]
-    assert sorted(await kind.store.names()) == ["alice", "bob", "carol", "dave", "eve"]
+    unnamed = {"eve"} if isinstance(kind.store, RedisStore) else set()  # the names are those of users with a text
+    assert {*await kind.store.names()} == {"alice", "bob", "carol", "dave", "eve"} - unnamed
 
 
 SPACES = ["", " ", "  ", "\t", "\n", "\r\n  "]
@@ -291,120 +291,6 @@ async def test_reencrypt_lets_an_index_show_what_an_older_slyapi_encrypted(tmp_p
         assert [page async for page in inner.ending("refresh", clock())] == []
         assert await kind.store.reencrypt() == 0
         assert await kind.store.user("alice").load() == ending(clock, 30)
-
-
-# --- the index of a folder ---
-
-
-def damaged(raw: bytes) -> dict[str, bytes | None]:
-    lines = raw.splitlines(keepends=True)
-    return {
-        "gone": None,
-        "empty": b"",
-        "cut short": raw[:-10],
-        "cut short, and written on": raw[:-10] + lines[0],
-        "zeros": raw + b"\0" * 4096,
-        "not text": b"\xff\xfe" * 100,
-        "of other files": raw.replace(b"-", b"-f"),
-        "half of it": b"".join(lines[: len(lines) // 2]),
-    }
-
-
-@pytest.mark.parametrize("how", damaged(b"a b c d\n" * 5))
-async def test_an_index_file_that_a_crash_damaged_costs_time_alone(tmp_path: Path, clock: Clock, how: str) -> None:
-    store = FileStore(tmp_path)
-    for number in range(20):
-        await store.user(f"user-{number}").save(ending(clock, number))
-    expected = await found(store, clock)
-    assert expected == sorted(f"user-{number}" for number in range(8))
-    (index,) = [path for path in tmp_path.iterdir() if path.suffix != ".json"]
-    damage = damaged(index.read_bytes())[how]
-    if damage is None:
-        index.unlink()
-    else:
-        index.write_bytes(damage)
-    await store.user("user-7").save(ending(clock, 70))
-    await store.user("user-19").save(ending(clock, 1))
-    expected = sorted({*expected, "user-19"} - {"user-7"})
-    assert await found(store, clock) == expected
-    assert await found(store, clock) == expected
-
-
-async def test_a_folder_gets_its_index_from_the_first_who_looks_for_an_end(tmp_path: Path, clock: Clock) -> None:
-    store = FileStore(tmp_path)
-    await store.user("alice").save(ending(clock, 1))
-    assert os.listdir(tmp_path) == ["alice.json"]
-    assert await found(store, clock) == ["alice"]
-    (index,) = set(os.listdir(tmp_path)) - {"alice.json"}
-    assert os.stat(tmp_path / index).st_mode & 0o777 == 0o600
-    assert await store.names() == ["alice"]
-
-
-async def test_the_index_of_a_folder_stays_small_however_often_its_users_are_saved(
-    tmp_path: Path, clock: Clock
-) -> None:
-    store = FileStore(tmp_path)
-    await store.user("alice").save(ending(clock, 1))
-    await found(store, clock)
-    for _ in range(130):
-        await store.user("alice").save(ending(clock, 1))
-    assert await found(store, clock) == ["alice"]
-    (index,) = [path for path in tmp_path.iterdir() if path.suffix != ".json"]
-    assert index.stat().st_size < 1000
-
-
-async def test_whom_two_save_at_once_is_found_if_the_one_that_is_stored_ends_soon(
-    tmp_path: Path, clock: Clock
-) -> None:
-    stores = FileStore(tmp_path), FileStore(tmp_path)
-    names = [f"u{number}" for number in range(8)]
-    await stores[0].user("u0").save(ending(clock, 30))
-    assert await found(stores[0], clock) == []
-    for _ in range(40):
-        ends = zip(stores, (1, 30), strict=True)
-        saves = [store.user(name).save(ending(clock, days)) for store, days in ends for name in names]
-        await asyncio.gather(*saves)
-        soon = ending(clock, 1)
-        assert [name for name in names if await stores[0].user(name).load() == soon] == await found(stores[0], clock)
-
-
-async def test_an_index_that_another_account_left_hides_nobody(tmp_path: Path, clock: Clock) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("only root can make a file of another account")
-    store = FileStore(tmp_path)
-    await store.user("alice").save(ending(clock, 30))
-    await found(store, clock)
-    (index,) = [path for path in tmp_path.iterdir() if path.suffix != ".json"]
-    await store.user("alice").save(ending(clock, 1))
-    lines = index.read_text().splitlines()
-    mark, access, _, file = lines[-1].split()
-    index.write_text(f"{mark} {access} inf {file}\n")
-    assert await found(store, clock) == []  # as it says, while it is ours
-    os.chown(index, 4711, 4711)
-    assert await found(store, clock) == ["alice"]
-    assert os.stat(index).st_uid == os.geteuid()
-    target = tmp_path / "elsewhere"
-    target.write_text("something else")
-    index.unlink()
-    index.symlink_to(target)
-    await store.user("alice").save(ending(clock, 2))
-    assert await found(store, clock) == ["alice"]
-    assert target.read_text() == "something else"
-
-
-async def test_a_file_with_two_names_is_no_index(tmp_path: Path, clock: Clock) -> None:
-    store = FileStore(tmp_path)
-    await store.user("alice").save(ending(clock, 1))
-    await found(store, clock)
-    (index,) = [path for path in tmp_path.iterdir() if path.suffix != ".json"]
-    index.unlink()
-    ours = tmp_path / "ours"
-    ours.write_text("something else")
-    index.hardlink_to(ours)
-    await store.user("alice").save(ending(clock, 2))
-    assert await found(store, clock) == ["alice"]
-    assert ours.read_text() == "something else"
-    assert not index.samefile(ours)
 
 
 # --- Redis ---

@@ -11,7 +11,7 @@ import pytest
 
 from SlyAPI.oauth2.renewal.uncancellable import uncancellable
 from SlyAPI.stores import PostgresStore, RedisStore
-from SlyAPI.stores.served import LEASE, Lease, ServedStore
+from SlyAPI.stores.served import LEASE, LockReply, ServedStore
 from tests.support import servers, virtual_time
 from tests.support.other_process import Spawn
 
@@ -133,7 +133,7 @@ class Stalling(ServedStore[None]):
         super().__init__(timeout=5.0, lease=LEASE)
         self.held_until, self.stalled = 0.0, False
 
-    async def _lease(self, connection: None, name: str, holder: str, renew: bool) -> Lease:
+    async def _lease(self, connection: None, name: str, holder: str, renew: bool) -> LockReply:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, virtual_time.VirtualTime)
         if renew and not self.stalled:
@@ -141,14 +141,14 @@ class Stalling(ServedStore[None]):
             loop.stand_still(8.0)
             await asyncio.sleep(0.1)
         if renew and loop.time() > self.held_until:
-            return Lease.REFUSED
+            return LockReply.REFUSED
         self.held_until = loop.time() + self.lease
-        return Lease.TAKEN
+        return LockReply.TAKEN
 
     async def _open(self, *_: Any) -> None:
         pass
 
-    _close = _get = _put = _swap = _remove = _release = _open  # type: ignore[assignment]
+    _close = _drop = _get = _put = _swap = _remove = _release = _open  # type: ignore[assignment]
     _is_lost = _translated = each_name = count = ending = entry_key = _open  # type: ignore[assignment]
 
 

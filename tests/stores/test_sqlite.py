@@ -7,6 +7,7 @@ import json
 import os
 import sqlite3
 import stat
+import subprocess
 import tempfile
 from collections.abc import Callable, Generator
 from contextlib import closing
@@ -247,7 +248,7 @@ async def test_a_database_that_cannot_be_written_can_be_read(path: Path) -> None
         with pytest.raises(SaveError, match="may only be read"):
             await store.save("alice", {"token": "T2"})
         with pytest.raises(SaveError) as before_a_refresh:
-            await store.check_writable("alice")
+            await store.replace("alice", VALUE, VALUE)
         async with asyncio.timeout(5), store.lock("alice"):
             pass
     finally:
@@ -352,18 +353,37 @@ async def test_a_database_made_anew_by_the_same_object_is_for_its_owner_alone_ag
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-async def test_a_file_that_is_no_database_is_noticed_before_a_refresh(path: Path) -> None:
+async def test_a_file_that_is_not_a_database_is_noticed_before_a_refresh(path: Path) -> None:
     store = SqliteStore(path)
     await store.save("alice", VALUE)
-    await store.check_writable("alice")
-    assert await store.load("alice") == VALUE
     path.unlink()
     path.write_bytes(b"this is not a database, it is a text of some length" * 100)
     with pytest.raises(CredentialsError):
         await store.load("alice")  # as a refresh does, in the lock
     with pytest.raises(SaveError) as caught:
-        await store.check_writable("alice")
+        await store.replace("alice", VALUE, VALUE)
     assert caught.value.kind == "configuration"
+
+
+@pytest.fixture
+def mounted_alone(path: Path) -> Generator[Path, None, None]:
+    """A database that is mounted as into a container; skips where we may not mount."""
+    asyncio.run(SqliteStore(path).save("alice", VALUE))
+    there = path.parent / "there.db"
+    there.touch()
+    if os.geteuid() or subprocess.run(["mount", "--bind", path, there], check=False, capture_output=True).returncode:
+        pytest.skip("may not mount")
+    yield there
+    subprocess.run(["umount", there], check=True)
+
+
+async def test_a_database_that_is_mounted_alone_is_refused_with_what_to_mount(mounted_alone: Path) -> None:
+    """Another container would not see its write-ahead log, nor the locks beside it."""
+    store = SqliteStore(mounted_alone)
+    for call, error in ((store.load("alice"), CredentialsError), (store.save("alice", VALUE), SaveError)):
+        with pytest.raises(error, match="mounted by itself") as caught:
+            await call
+        assert (caught.value.kind, "Mount its folder" in caught.value.next_step) == ("configuration", True)
 
 
 async def test_a_table_that_another_program_removes_is_made_again(path: Path) -> None:

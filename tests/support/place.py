@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import pytest
+
 from SlyAPI import OAuth2User
 from SlyAPI.testing import PracticeProvider
+from tests.support.folders import listed
 from tests.support.program import Desk, Ended
 from tests.support.stand_in_browser import StandInBrowser, stand_in_browser
 from tests.support.terminal import Terminal
@@ -66,6 +69,8 @@ class Place(Desk):
 
     async def shell(self, line: str) -> Ended:
         """A line of the shell, where `slyapi` is the command line."""
+        if sys.platform == "win32":
+            pytest.skip("there is no sh")
         child = await self.starts("-c", _SHELL, line.replace("slyapi", f"exec {sys.executable} -W error -m SlyAPI"))
         return await child.ends()
 
@@ -80,7 +85,7 @@ class Place(Desk):
         return self._terminals[-1]
 
     def files(self) -> set[str]:
-        return {path.name for path in self.folder.iterdir()}
+        return {*listed(self.folder)}
 
     @property
     def asked(self) -> dict[str, str]:
@@ -112,6 +117,9 @@ async def place_at(path: Path, **settings: Any) -> AsyncGenerator[Place, None]:
     provider = PracticeProvider(**{**usual, **settings})
     async with stand_in_browser(path) as browser, provider.running():
         env = {"PATH": os.environ["PATH"], "HOME": str(home), "LANG": "C.UTF-8", "TERM": "xterm"}
+        if sys.platform == "win32":  # whose programs need some more
+            env |= {name: os.environ[name] for name in ("SYSTEMROOT", "PYTHONPATH") if name in os.environ}
+            env |= {"USERPROFILE": str(home), "LOCALAPPDATA": str(home), "PYTHONUTF8": "1"}
         place = Place(folder, env | {"BROWSER": browser.command}, provider, browser)
         try:
             yield place

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 _SECONDS = 60
 
 
@@ -40,6 +42,10 @@ class Ended:
     err: str
 
 
+def _text(raw: bytes) -> str:
+    return raw.decode().replace(os.linesep, "\n")
+
+
 class Child:
     """A running program."""
 
@@ -56,6 +62,8 @@ class Child:
             self.process.stdin.write(f"{line}\n".encode())
 
     async def presses_ctrl_c(self) -> None:
+        if sys.platform == "win32":
+            pytest.skip("there is no SIGINT for another process")
         await until_it_waits(self.process)
         self.process.send_signal(signal.SIGINT)
 
@@ -72,7 +80,7 @@ class Child:
         """Waits for the end; `err` lacks what `says` has read."""
         out, err = await asyncio.wait_for(self.process.communicate(), _SECONDS)
         assert self.process.returncode is not None
-        return Ended(self.process.returncode, out.decode(), err.decode())
+        return Ended(self.process.returncode, _text(out), _text(err))
 
     async def close(self) -> None:
         with suppress(ProcessLookupError):
@@ -92,6 +100,8 @@ class Desk:
 
     async def starts(self, *argv: str, stdin: str = "nothing") -> Child:
         """Starts `python ARGV...`; `stdin` is nothing, a pipe, or a terminal."""
+        if stdin == "terminal" and sys.platform == "win32":
+            pytest.skip("there are no pseudo-terminals")
         terminal, handle = os.openpty() if stdin == "terminal" else (None, PIPE if stdin == "pipe" else DEVNULL)
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-W", "error", *argv, stdin=handle, stdout=PIPE, stderr=PIPE, cwd=self.folder, env=self.env

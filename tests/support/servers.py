@@ -10,16 +10,15 @@ lies in a folder that goes with the block.
 from __future__ import annotations
 
 import os
-import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from signal import SIGCONT, SIGINT, SIGKILL, SIGSTOP, SIGTERM
 from typing import Any, TypeVar
 
 PASSWORD = "served-5EC9E7"
@@ -33,7 +32,7 @@ S = TypeVar("S", bound="Served")
 class Served:
     """A server: `url` (a DSN for PostgreSQL) stays the same however often it stops and starts."""
 
-    gentle = SIGTERM
+    gentle = signal.SIGTERM
 
     def __init__(self, folder: Path, port: int) -> None:
         self.folder = folder
@@ -67,11 +66,11 @@ class Served:
         if self.process is None:
             return
         self.resume()
-        self.signal(SIGKILL if kill else self.gentle)
+        self.signal(signal.SIGKILL if kill else self.gentle)
         try:
             self.process.wait(STOPS_WITHIN)
         except subprocess.TimeoutExpired:
-            self.signal(SIGKILL)
+            self.signal(signal.SIGKILL)
             self.process.wait()
         self.process = None
 
@@ -81,10 +80,10 @@ class Served:
 
     def pause(self) -> None:
         """It hangs: connections stay open, and nothing is answered until `resume`."""
-        self.signal(SIGSTOP)
+        self.signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        self.signal(SIGCONT)
+        self.signal(signal.SIGCONT)
 
     def signal(self, number: int) -> None:
         assert self.process is not None
@@ -121,7 +120,7 @@ class RedisServer(Served):
 class PostgresServer(Served):
     """PostgreSQL of Debian's newest version here, with the account `postgres` and its password."""
 
-    gentle = SIGINT  # fast shutdown: does not wait for clients
+    gentle = signal.SIGINT  # fast shutdown: does not wait for clients
 
     def __init__(self, folder: Path, port: int, bin: Path, *options: str) -> None:
         super().__init__(folder, port)
@@ -157,7 +156,7 @@ class PostgresServer(Served):
     def signal(self, number: int) -> None:
         """The children too, where they would go on: a paused server answers nothing, a killed one leaves nobody."""
         assert self.process is not None
-        if number in (SIGSTOP, SIGCONT, SIGKILL):
+        if number in (signal.SIGSTOP, signal.SIGCONT, signal.SIGKILL):
             for child in children(self.process.pid):
                 with suppress(ProcessLookupError):
                     os.kill(child, number)
@@ -178,7 +177,7 @@ class PostgresServer(Served):
 class PgBouncer(Served):
     """A pooler before a PostgreSQL server, in transaction mode and without prepared statements: its strictest."""
 
-    gentle = SIGINT
+    gentle = signal.SIGINT
 
     def __init__(self, folder: Path, port: int, program: str, server: PostgresServer) -> None:
         super().__init__(folder, port)
@@ -220,6 +219,81 @@ def valkey(*options: str) -> Iterator[RedisServer]:
     """A Valkey server."""
     with _running("valkey-server", options) as server:
         yield server
+
+
+class RedisGroup:
+    """Several Redis servers that replace each other: `url` names them all."""
+
+    def __init__(self, url: str, servers: list[RedisServer]) -> None:
+        self.url, self.servers = url, servers
+        self.watchers: list[RedisServer] = []
+
+    def ask(self, server: RedisServer, *command: str) -> str:
+        """What `redis-cli` prints, of the group's first server if that is up."""
+        cli = [_program("redis-cli"), "-p", str(server.port), "-a", PASSWORD, "--no-auth-warning", *command]
+        return subprocess.run(cli, capture_output=True, text=True, check=False, timeout=60).stdout
+
+    def masters(self) -> list[RedisServer]:
+        """The servers that are up and call themselves master."""
+        up = [server for server in self.servers if server.process is not None]
+        return [server for server in up if self.ask(server, "ROLE").startswith("master")]
+
+
+@contextmanager
+def redis_cluster(masters: int = 3, replicas: int = 0, *options: str) -> Iterator[RedisGroup]:
+    """A Redis cluster, each master with so many replicas; one that is away for a second and a half is replaced."""
+    own = ("--cluster-enabled", "yes", "--cluster-node-timeout", "1500", "--masterauth", PASSWORD, *options)
+    with ExitStack() as stack:
+        nodes = [stack.enter_context(_running("redis-server", own)) for _ in range(masters * (1 + replicas))]
+        addresses = [f"127.0.0.1:{node.port}" for node in nodes]
+        group = RedisGroup(f"redis+cluster://:{PASSWORD}@{','.join(addresses)}", nodes)
+        group.ask(nodes[0], "--cluster", "create", *addresses, "--cluster-replicas", str(replicas), "--cluster-yes")
+        _until(lambda: all("cluster_state:ok" in group.ask(node, "CLUSTER", "INFO") for node in nodes))
+        yield group
+
+
+@contextmanager
+def redis_sentinel(replicas: int = 2, *options: str) -> Iterator[RedisGroup]:
+    """A Redis master with replicas, watched by three sentinels, for whom a second away is away: service `grants`."""
+    with ExitStack() as stack:
+        own = ("--masterauth", PASSWORD, *options)
+        nodes = [stack.enter_context(_running("redis-server", own))]
+        follow = (*own, "--replicaof", f"127.0.0.1 {nodes[0].port}")
+        nodes += [stack.enter_context(_running("redis-server", follow)) for _ in range(replicas)]
+        watchers = []
+        for _ in range(3):
+            watcher = Sentinel(stack.enter_context(_folder()), free_port(), _program("redis-server"), nodes[0])
+            watchers.append(stack.enter_context(_started(watcher)))
+        hosts = ",".join(f"127.0.0.1:{watcher.port}" for watcher in watchers)
+        group = RedisGroup(f"redis+sentinel://:{PASSWORD}@{hosts}/grants?sentinel_password={PASSWORD}", nodes)
+        group.watchers = watchers
+        known = f"slaves={replicas},sentinels=3"
+        _until(lambda: all(known in group.ask(watcher, "INFO", "sentinel") for watcher in watchers))
+        yield group
+
+
+class Sentinel(RedisServer):
+    """Watches a master under the name `grants`."""
+
+    def __init__(self, folder: Path, port: int, program: str, master: RedisServer) -> None:
+        super().__init__(folder, port, program)
+        (folder / "sentinel.conf").write_text(
+            f"port {port}\nbind 127.0.0.1\nrequirepass {PASSWORD}\n"
+            f"sentinel monitor grants 127.0.0.1 {master.port} 2\nsentinel auth-pass grants {PASSWORD}\n"
+            "sentinel down-after-milliseconds grants 1000\nsentinel failover-timeout grants 4000\n"
+        )
+        if account := as_nobody():
+            os.chown(folder / "sentinel.conf", account["user"], account["group"])
+
+    def command(self) -> list[str]:
+        return [self.program, str(self.folder / "sentinel.conf"), "--sentinel"]
+
+
+def _until(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + STARTS_WITHIN
+    while not true():
+        assert time.monotonic() < end, "the servers did not find each other in time"
+        time.sleep(0.1)
 
 
 @contextmanager
@@ -272,6 +346,8 @@ def as_nobody() -> dict[str, Any]:
     """For `Popen`: an account without rights, where we are root, as whom PostgreSQL does not run."""
     if os.geteuid() != 0:
         return {}
+    import pwd
+
     for name in ("postgres", "nobody"):
         with suppress(KeyError):
             account = pwd.getpwnam(name)

@@ -93,7 +93,7 @@ async def stand_in_browser(folder: Path) -> AsyncGenerator[StandInBrowser, None]
     launcher = folder / "stand-in-browser"
     launcher.write_text(_LAUNCHER.format(python=sys.executable, port=server.sockets[0].getsockname()[1]))
     launcher.chmod(launcher.stat().st_mode | stat.S_IXUSR)
-    browser.command = str(launcher)
+    browser.command = f'"{sys.executable}" -IS "{launcher}"' if sys.platform == "win32" else str(launcher)
     try:
         yield browser
     finally:

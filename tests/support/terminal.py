@@ -5,19 +5,18 @@ The rule: what is waited for is text on the screen, never time.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
-import pty
 import re
 import signal
 import struct
-import termios
+import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import pyte
+import pytest
 
 from tests.support.program import until_it_waits
 
@@ -50,6 +49,12 @@ class Terminal:
         columns: int = 80,
     ) -> Terminal:
         """Starts `argv` as a shell in a terminal would; `stdout=PIPE` takes its stdout away from the screen."""
+        if sys.platform == "win32":
+            pytest.skip("there are no pseudo-terminals")
+        import fcntl
+        import pty
+        import termios
+
         master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         process = await asyncio.create_subprocess_exec(

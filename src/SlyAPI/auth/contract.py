@@ -5,11 +5,12 @@ The rule: `sign` changes one request and nothing else; it may be called for many
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from ..errors import clean_traceback
+from ..errors import ConfigError, clean_traceback
 from ..web.challenges import challenges_in, needs_scope
 from ..web.messages import Request
+from ..web.urls import url_origin
 from .middleware import send_signed
 
 if TYPE_CHECKING:
@@ -24,10 +25,37 @@ class Auth(ABC):
 
     __module__ = "SlyAPI.auth"
 
-    __slots__ = ()
+    __slots__ = ("_origins",)
 
     answers_403: ClassVar[bool] = False
     """Whether `sign_again` is also called for a 403 whose challenge reports `insufficient_scope` (RFC 6750 §3.1)."""
+
+    def at(self, *origins: str) -> Self:
+        """Binds the auth to origins, for the aiohttp middleware and httpx; gives the auth itself.
+
+        Elsewhere a request goes unsigned. Without `at`, the origin of the first signed request counts. A `WebAPI` signs
+        for its `base_url` and binds nothing. Raises `ConfigError` for text that is not an http or https URL.
+
+        >>> session = aiohttp.ClientSession(middlewares=(auth.at("https://api.example"),))  # doctest: +SKIP
+        """
+        found = frozenset(map(url_origin, origins))
+        if not found or "" in found:
+            raise ConfigError("at takes origins, such as https://api.example.")
+        self._bind(found)
+        return self
+
+    def _signs_at(self, url: str) -> bool:
+        """Whether the auth is bound to the origin of `url`; binds it there if it is bound to none."""
+        origin = url_origin(url)
+        bound: frozenset[str] = getattr(self, "_origins", frozenset())
+        if not bound and origin:
+            self._bind(frozenset((origin,)))
+            return True
+        return origin in bound
+
+    def _bind(self, origins: frozenset[str]) -> None:
+        bound: frozenset[str] = getattr(self, "_origins", frozenset())
+        object.__setattr__(self, "_origins", bound | origins)  # an Auth may be a frozen dataclass
 
     @abstractmethod
     async def sign(self, client: Any, request: Request) -> Request:
@@ -73,11 +101,11 @@ class Auth(ABC):
 
     @clean_traceback
     async def __call__(self, request: "ClientRequest", handler: "ClientHandlerType") -> "ClientResponse":
-        """The aiohttp client middleware. A redirect to another origin is followed, but not signed.
+        """The aiohttp client middleware. A request to another origin than that of `at` goes unsigned.
 
-        Raises what `sign` raises, and `OriginError` for a redirect whose URL contains the credential.
+        Raises what `sign` raises, and `OriginError` for a redirect to another origin whose URL contains the credential.
         """
-        return await send_signed(self, request, handler)
+        return await (send_signed(self, request, handler) if self._signs_at(str(request.url)) else handler(request))
 
 
 class NoAuth(Auth):

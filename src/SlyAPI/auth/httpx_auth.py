@@ -8,9 +8,9 @@ from types import ModuleType
 from typing import Any
 
 from ..errors import ConfigError
-from ..web.challenges import wants_nonce
 from ..web.messages import FORM, Method, Request
 from .contract import Auth
+from .exchange import Exchange, check_redirect
 
 _STRIPPED = ("authorization", "dpop")
 """Headers that httpx removes before another origin, and proofs, which are not useful there."""
@@ -26,35 +26,27 @@ def signed_by(httpx: ModuleType, auth: Auth, presents_certificate: bool) -> Any:
             return f"signed({auth!r})"
 
         async def async_auth_flow(self, request: Any) -> AsyncGenerator[Any, Any]:
+            if not auth._signs_at(str(request.url)):
+                yield request
+                return
             form = request.headers.get("Content-Type", "").lower().startswith(FORM)
             repeatable = isinstance(request.stream, httpx.ByteStream)
             plain = _as_plain(request, await request.aread() if form and repeatable else b"")
-            _apply(await auth.sign(None, plain), request)
-            if plain.certificate is not None and not presents_certificate:
-                raise ConfigError(
-                    "The API wants a client certificate, which httpx presents only where its AsyncClient has it.",
-                    next_step="AsyncClient(verify=CONTEXT, auth=signed(auth, presents_certificate=True)), or a WebAPI.",
-                )
+            exchange = Exchange(auth)
+            _sign(request, await exchange.sign(plain), presents_certificate)
             response = yield request
             if response.status_code == 401 and "DPoP" in request.headers and response.history:
                 if not _stays_home(response):
                     return
                 # redirected by httpx, with the proof of the first URL
                 request, plain = _redirected(response)
-                _apply(await auth.sign(None, plain), request)
+                _sign(request, await exchange.sign(plain), presents_certificate)
                 response = yield request
-            had: set[bool] = set()
             while _stays_home(response):
                 request, plain = _redirected(response) if response.history else (request, plain)
-                auth.note_reply(plain.url, response.status_code, response.headers)
-                if not repeatable or not auth.may_sign_again(response.status_code, response.headers):
+                if not await exchange.sign_again(plain, response.status_code, response.headers, repeatable):
                     return
-                if (for_nonce := wants_nonce(response.headers)) in had:
-                    return  # repeated once for a nonce, and once for a newer token
-                had.add(for_nonce)
-                if not await auth.sign_again(None, plain, response.headers):
-                    return
-                _apply(plain, request)
+                _sign(request, plain, presents_certificate)
                 response = yield request
 
         def sync_auth_flow(self, request: Any) -> Generator[Any, Any, None]:
@@ -84,11 +76,13 @@ def _as_plain(request: Any, form: bytes) -> Request:
     return Request(Method(request.method), str(request.url), headers=headers, data=text or {})
 
 
-def _apply(plain: Request, request: Any) -> None:
-    """Puts the credential into the request.
-
-    Raises `ConfigError` for a header that httpx would take to other origins.
-    """
+def _sign(request: Any, plain: Request, presents_certificate: bool) -> None:
+    """Puts the credential into the request. Raises `ConfigError` where httpx cannot send it, or not to one origin."""
+    if plain.certificate is not None and not presents_certificate:
+        raise ConfigError(
+            "The API wants a client certificate, which httpx presents only where its AsyncClient has it.",
+            next_step="AsyncClient(verify=CONTEXT, auth=signed(auth, presents_certificate=True)), or a WebAPI.",
+        )
     for name, value in plain.headers.items():
         if request.headers.get(name) != value:
             if name.lower() not in _STRIPPED:
@@ -99,3 +93,24 @@ def _apply(plain: Request, request: Any) -> None:
             request.headers[name] = value
     if plain.query_params:
         request.url = request.url.copy_merge_params(plain.query_params)
+        _check_redirects(request, [str(value) for value in plain.query_params.values()])
+
+
+def _check_redirects(request: Any, secrets: list[str]) -> None:
+    """Refuses a redirect that repeats a key of the query at another origin, before httpx follows it.
+
+    httpx follows redirects without asking its `Auth`; its transport reports each reply's headers to the `trace`
+    extension, and an exception there ends the request.
+    """
+    url, own = str(request.url), request.extensions.get("trace")
+
+    async def trace(event: str, info: Any) -> None:
+        if event.endswith("receive_response_headers.complete"):
+            _, *rest = reply = info["return_value"]
+            status, headers = rest[0:3:2] if isinstance(reply[0], bytes) else reply[:2]  # HTTP/1.1 and HTTP/2
+            named = {name.decode("latin-1").title(): value.decode("latin-1") for name, value in headers}
+            check_redirect(url, status, named, secrets)
+        if own is not None:
+            await own(event, info)
+
+    request.extensions = {**request.extensions, "trace": trace}

@@ -1,125 +1,36 @@
-"""An `Auth` as an aiohttp client middleware: signs what a session sends, redirects included.
+"""An `Auth` as an aiohttp client middleware: signs the requests of a session to the origins that the auth is bound to.
 
-The rule: a credential goes to the origin of the program's own request, and to no other.
+The rule: the request has its credential only while it is sent; whoever sends it again, signs it again.
 """
 
-from collections.abc import Mapping
-from contextlib import suppress
-from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
 
-from ..errors import ConfigError, OriginError
-from ..web.challenges import wants_nonce
-from ..web.masking import masked
-from ..web.messages import FORM, REDIRECTS, Method, Request
-from ..web.urls import parsed_url
+from ..errors import ConfigError
+from ..web.messages import FORM, Method, Request
+from .exchange import Exchange, Signs, added_by_signing, check_redirect
 
 if TYPE_CHECKING:
     from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
-    from yarl import URL
-
-
-class Signs(Protocol):
-    """The part of `Auth` that a middleware calls."""
-
-    async def sign(self, client: Any, request: Request) -> Request: ...
-    async def sign_again(self, client: Any, request: Request, headers: Mapping[str, str]) -> bool: ...
-    def may_sign_again(self, status: int, headers: Mapping[str, str]) -> bool: ...
-    def note_reply(self, url: str, status: int, headers: Mapping[str, str]) -> None: ...
 
 
 async def send_signed(auth: Signs, request: "ClientRequest", handler: "ClientHandlerType") -> "ClientResponse":
-    """Signs and sends; see `Auth.__call__`."""
-    here, chain = request.url.origin(), _taken(auth, request)
-    led_away = chain.led_away or here != chain.start
-    had = {*chain.had}
-    plain = _as_plain(request)
-    response = await (handler(request) if led_away else _signed(auth, plain, request, handler, had))
-    if response.status in REDIRECTS and _location(response):
-        to = _target_of(request, _location(response))
-        target = None if to is None else to.origin()
-        if target != here and _takes_along(plain, response):
-            response.close()
-            raise OriginError(f"{here} redirects to {target} with the credential in the URL; not followed.")
-        led_away = led_away or target != chain.start
-        _chains.set((*_chains.get(), _Chain(auth, request.session, chain.start, to, led_away, frozenset(had)))[-_MOST:])
-    return response
-
-
-async def _signed(
-    auth: Signs, plain: Request, request: "ClientRequest", handler: "ClientHandlerType", had: set[bool]
-) -> "ClientResponse":
-    """The reply; `had`: why the program's request was signed again before."""
-    _apply(await auth.sign(request.session, plain), request)
-    response = await handler(request)
-    auth.note_reply(plain.url, response.status, response.headers)
-    while auth.may_sign_again(response.status, response.headers) and _can_repeat(request):
-        if (for_nonce := wants_nonce(response.headers)) in had:
-            break  # repeated once for a nonce, and once for a newer token
-        had.add(for_nonce)
+    """Signs and sends a request to an origin of the auth; see `Auth.__call__`."""
+    exchange = Exchange(auth, request.session)
+    own, signed = _as_plain(request), await exchange.sign(_as_plain(request))
+    while True:
+        with _applied(signed, request):
+            response = await handler(request)
         try:
-            again = await auth.sign_again(request.session, plain, response.headers)
+            check_redirect(own.url, response.status, response.headers, added_by_signing(own, signed))
+            again = await exchange.sign_again(signed, response.status, response.headers, _can_repeat(request))
         except BaseException:
             response.close()
             raise
         if not again:
-            break
+            return response
         response.release()
-        _apply(plain, request)
-        response = await handler(request)
-        auth.note_reply(plain.url, response.status, response.headers)
-    return response
-
-
-class _Chain(NamedTuple):
-    """The redirects that aiohttp follows within one request of the program, as one auth of its session knows them."""
-
-    auth: Signs
-    session: Any
-    start: "URL"
-    """The origin of the program's request."""
-    target: "URL | None" = None
-    led_away: bool = False
-    had: frozenset[bool] = frozenset()
-
-
-_MOST = 16
-"""Chains that a context keeps: one for each auth of a session, and some whose redirect was not followed."""
-_chains: ContextVar[tuple[_Chain, ...]] = ContextVar("_chains", default=())
-
-
-def _taken(auth: Signs, request: "ClientRequest") -> _Chain:
-    """The chain that this request goes on with, which it leaves; a new one for a request of the program."""
-    here, session, chains = request.url.origin(), request.session, _chains.get()
-    chain = next((each for each in chains if each.auth is auth and each.session is session), None)
-    if chain is None:
-        return _Chain(auth, session, here)
-    _chains.set(tuple(each for each in chains if each is not chain))
-    if chain.target is None:
-        return chain
-    if chain.target.origin() != here:
-        return _Chain(auth, session, here)  # the redirect was not followed: this is another request
-    same = chain.target.with_fragment(None) == request.url.with_fragment(None)
-    return chain if same else chain._replace(had=frozenset())
-
-
-def _location(response: "ClientResponse") -> str:
-    return response.headers.get("Location") or response.headers.get("URI") or ""  # aiohttp follows both
-
-
-def _takes_along(plain: Request, response: "ClientResponse") -> bool:
-    """Whether a redirect's URL contains what signing added to the query."""
-    location = _location(response)
-    return masked(location, map(str, plain.query_params.values())) != location
-
-
-def _target_of(request: "ClientRequest", location: str) -> "URL | None":
-    try:
-        target = request.url.join(parsed_url(location))
-        target.origin()
-        return target
-    except ValueError:
-        return None
 
 
 def _as_plain(request: "ClientRequest") -> Request:
@@ -134,6 +45,19 @@ def _form_of(request: "ClientRequest") -> Any:
     if isinstance(request.body, bytes):
         return request.body.decode("utf-8", "surrogateescape")
     return request.body.decode("utf-8", "surrogateescape") if _can_repeat(request) else request.body
+
+
+@contextmanager
+def _applied(plain: Request, request: "ClientRequest") -> Iterator[None]:
+    """The request with its credential in the block, and as it was after it."""
+    headers, url, ssl = request.headers.copy(), request.url, request.ssl
+    try:
+        _apply(plain, request)
+        yield
+    finally:
+        request.headers, request.url = headers, url
+        if request.ssl is not ssl:
+            request._ssl = ssl
 
 
 def _apply(plain: Request, request: "ClientRequest") -> None:

@@ -9,7 +9,7 @@ from ..names import on_demand as _on_demand
 
 if typing.TYPE_CHECKING:
     from .at import store_at
-    from .contract import StoredUser, TokenStore
+    from .contract import Lease, StoredUser, TokenStore
     from .encrypted import EncryptedStore
     from .expiring_users import expiring
     from .file import FileStore, user_file
@@ -23,7 +23,7 @@ else:  # for tools, a `__getattr__` would have every misspelt name be there
         __name__,
         {
             "at": "store_at",
-            "contract": "StoredUser TokenStore",
+            "contract": "Lease StoredUser TokenStore",
             "encrypted": "EncryptedStore",
             "expiring_users": "expiring",
             "file": "FileStore user_file",
@@ -39,6 +39,7 @@ __all__ = [
     "EncryptedStore",
     "FileStore",
     "KeyringStore",
+    "Lease",
     "MemoryStore",
     "PostgresStore",
     "RedisStore",

@@ -4,21 +4,25 @@ The rule: no message repeats the URL, which may hold a password.
 """
 
 import os
+import re
 from collections.abc import Callable
 from urllib.parse import quote, unquote, urlsplit
 
 from ..errors import ConfigError, clean_traceback
+from ..json_file.windows import WINDOWS
 from .contract import StoredUser, TokenStore
 from .encrypted import EncryptedStore
 from .file import FileStore, file_of
 from .keyring import KeyringStore
 from .postgres import PostgresStore
 from .redis import RedisStore
+from .redis_url import SCHEMES
 from .sqlite import SqliteStore
 
+_DRIVE = re.compile(r"[A-Za-z]:")
 _FORMS = "file:FOLDER, sqlite:PATH, keyring:SERVICE, redis://HOST, postgresql://HOST/NAME"
 _SERVED: dict[str, Callable[[str], TokenStore]] = {
-    **dict.fromkeys(("redis", "rediss", "unix"), RedisStore),
+    **dict.fromkeys(SCHEMES, RedisStore),
     **dict.fromkeys(("postgresql", "postgres"), PostgresStore),
 }
 
@@ -27,8 +31,9 @@ _SERVED: dict[str, Callable[[str], TokenStore]] = {
 def store_at(url: str) -> TokenStore:
     """The store at `url`: `file:FOLDER`, `sqlite:PATH`, `keyring:SERVICE`, or a URL of Redis or PostgreSQL.
 
-    Paths may be relative, or absolute after `//` as in `sqlite:///srv/users.db`; `%20` is a space. Nothing
-    is opened yet. Raises `ConfigError` for another URL, `MissingExtraError` if the package is not installed.
+    Paths may be relative, or absolute after `//` as in `sqlite:///srv/users.db`, on Windows `sqlite:///C:/users.db`;
+    `%20` is a space. Nothing is opened yet. Raises `ConfigError` for another URL, `MissingExtraError` if the package is
+    not installed.
 
     >>> store_at("file:users")  # doctest: +ELLIPSIS
     FileStore('...users')
@@ -44,16 +49,24 @@ def store_at(url: str) -> TokenStore:
     return FileStore(rest) if scheme == "file" else SqliteStore(rest)
 
 
-def _rest(url: str) -> str:
-    """The path in the URL; "" if the URL names another machine."""
+def _rest(url: str, windows: bool = WINDOWS) -> str:
+    """The path in the URL; "" if the URL names another machine, which only Windows has in a path."""
     after = url.partition(":")[2]
     if not after.startswith("//"):
         return unquote(after)
     try:
-        parts = urlsplit(url)
+        parts = urlsplit(url.replace("\\", "/") if windows else url)
     except ValueError:
         return ""
-    return unquote(parts.path) if parts.netloc in ("", "localhost") else ""
+    path = unquote(parts.path)
+    if windows and parts.netloc not in ("", "localhost"):
+        return f"//{parts.netloc}{path}" if not _DRIVE.fullmatch(parts.netloc) else parts.netloc + path
+    if windows and _DRIVE.match(path, 1):
+        return path[1:]
+    return path if parts.netloc in ("", "localhost") else ""
+
+
+_SAFE = "/\\:" if WINDOWS else "/"
 
 
 def command_words(entry: StoredUser) -> list[str]:
@@ -66,9 +79,9 @@ def command_words(entry: StoredUser) -> list[str]:
     store = entry.store.store if isinstance(entry.store, EncryptedStore) else entry.store
     url = "URL"
     if isinstance(store, SqliteStore):
-        url = f"sqlite:{quote(_from_here(store.path))}"
+        url = f"sqlite:{quote(_from_here(store.path), safe=_SAFE)}"
     elif isinstance(store, FileStore):
-        url = f"file:{quote(_from_here(store.folder))}"
+        url = f"file:{quote(_from_here(store.folder), safe=_SAFE)}"
     elif isinstance(store, KeyringStore):
         url = f"keyring:{quote(store.service)}"
     return ["--store", url, "--name", entry.name]

@@ -5,8 +5,9 @@ The rule: `save` returns when the value would survive a crash, and a lock never 
 
 import json
 import os
+import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Hashable
+from collections.abc import AsyncGenerator, Callable, Hashable
 from contextlib import AbstractAsyncContextManager, suppress
 from math import inf
 from typing import TYPE_CHECKING, Any, Self
@@ -21,6 +22,7 @@ from ..errors import (
     printable,
 )
 from ..json_file import StrPath, display_path
+from ..json_file.windows import DEVICE, WINDOWS, followed, is_device, system_path
 from ..tokens.user import OAuth2User
 from ..web.secret_values import SecretJson
 
@@ -53,22 +55,24 @@ class TokenStore(ABC):
         """
 
     @clean_traceback
-    async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any]) -> None:
+    async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
         """Saves `new` if the stored value is `old`, as `load` returned it (None: no value), or already `new`.
 
         Otherwise raises `SupersededError`: a process whose lock expired (for example after a long pause) cannot
         overwrite newer tokens, nor bring back a deleted user. Raises `SaveError` as `save` does. This default loads,
         compares and saves; a store that several processes share overrides it to do that in one step.
+
+        Before a refresh sends a refresh token, it calls `replace(name, known, known)`, which shows that the store can
+        be written now: it has to write as the save will. With None as both values, it leaves nothing behind.
         """
         try:
             now = await self.load(name)
         except CredentialsNotFoundError:
             now = None
-        if now == new:
-            return
-        if now != old:
+        if now not in (old, new):
             raise superseded(self, name)
-        await self.save(name, new)
+        if new is not None:
+            await self.save(name, new)
 
     @abstractmethod
     async def delete(self, name: str) -> None:
@@ -79,11 +83,12 @@ class TokenStore(ABC):
         """The names of all users, in any order."""
 
     @abstractmethod
-    def lock(self, name: str) -> AbstractAsyncContextManager[None]:
+    def lock(self, name: str) -> AbstractAsyncContextManager["Lease | None"]:
         """Held during the refresh of one user, by one task of one process at a time.
 
-        Released when its holder dies. A lease may expire while its holder is paused or cut off; `replace` then
-        refuses the holder's late save. Raises an error of kind `transient`, such as `UnavailableError`, if the lock
+        Released when its holder dies. A lock that may expire while its holder is paused or cut off gives its block a
+        `Lease`, which a refresh checks before it sends a refresh token; `replace` refuses a save that is too late. A
+        lock that cannot expire gives None. Raises an error of kind `transient`, such as `UnavailableError`, if the lock
         cannot be taken; the block never runs without it.
         """
 
@@ -113,7 +118,7 @@ class TokenStore(ABC):
         async for name in self.each_name():
             yield [(name, None)]
 
-    def task_lock(self, task: str) -> AbstractAsyncContextManager[None]:
+    def task_lock(self, task: str) -> AbstractAsyncContextManager["Lease | None"]:
         """Held by the one of several programs that does a background task, such as `keep_fresh`.
 
         As `lock`, of which this default takes one that belongs to no user.
@@ -146,6 +151,30 @@ class TokenStore(ABC):
     def user(self, name: str) -> "StoredUser":
         """One user's entry, for `OAuth2(app, store.user(name))`. Raises `ConfigError` if `name` is not text."""
         return StoredUser(self, name)
+
+
+class Lease:
+    """A lock that expires `seconds` after it was last requested: what `lock` gives its block.
+
+    Made just before the lock is requested, so that it ends here before it ends in the store. `clocks`: the wall clock
+    too, since the monotonic one may stand still while a machine sleeps.
+    """
+
+    __module__ = "SlyAPI.stores"
+
+    def __init__(self, seconds: float, clocks: tuple[Callable[[], float], ...] = (time.monotonic, time.time)) -> None:
+        self.seconds = seconds
+        self._clocks = clocks
+        self.ends = self.ends_if_requested_now()
+        """When it expires, by each of the clocks; `()` if another holder has taken the lock."""
+
+    def expired(self) -> bool:
+        """Whether another holder may have the lock by now."""
+        return not self.ends or any(clock() >= end for clock, end in zip(self._clocks, self.ends, strict=True))
+
+    def ends_if_requested_now(self) -> tuple[float, ...]:
+        """The `ends` to set once a renewal that begins now has succeeded."""
+        return tuple(clock() + self.seconds for clock in self._clocks)
 
 
 class StoredUser:
@@ -195,7 +224,7 @@ class StoredUser:
         """What all objects for this entry in this process have in common (`TokenStore.entry_key`)."""
         return self.store.entry_key(self.name)
 
-    def lock(self) -> AbstractAsyncContextManager[None]:
+    def lock(self) -> AbstractAsyncContextManager["Lease | None"]:
         """The user's lock in the store."""
         return self.store.lock(self.name)
 
@@ -213,8 +242,11 @@ def entry_of(user: object) -> StoredUser:
 def lasting_path(path: StrPath) -> str:
     """The absolute path, which stays valid if the program changes its working directory, as a daemon does.
 
-    Raises `ConfigError` for text that no file's path can be: with a NUL, or with an unpaired surrogate.
+    Raises `ConfigError` for text that no file's path can be: with a NUL, with an unpaired surrogate, or, on Windows, a
+    device's name.
     """
+    if WINDOWS and is_device(path):
+        raise ConfigError(f"{display_path(path)} {DEVICE}.", next_step="Choose another name.")
     try:
         possible = b"\0" not in os.fsencode(path)
     except UnicodeEncodeError:
@@ -222,7 +254,7 @@ def lasting_path(path: StrPath) -> str:
     if not possible:
         raise ConfigError(f"{display_path(path)} is not a path.", next_step="Give the path of a file or folder.")
     try:
-        return os.path.abspath(path)
+        return os.path.abspath(system_path(path))
     except OSError:  # the working directory was deleted; opening the file reports it
         return os.fspath(path)
 
@@ -263,11 +295,8 @@ def as_text(store: TokenStore, value: dict[str, Any]) -> str:
 
 
 def real_path(path: StrPath) -> str:
-    """The path with all symbolic links resolved."""
-    try:
-        return os.path.realpath(path)
-    except OSError:
-        return os.fspath(path)
+    """The path with all symbolic links resolved, and on Windows in one spelling."""
+    return os.path.normcase(followed(path))
 
 
 def missing(store: TokenStore, name: str) -> CredentialsNotFoundError:

@@ -20,8 +20,8 @@ from ..errors import (
     clean_traceback,
     printable,
 )
-from ..web.secret_values import SecretJson
-from .contract import TokenStore, as_text, superseded
+from ..web.secret_values import SecretJson, Secrets
+from .contract import Lease, TokenStore, as_text, superseded
 from .token_ends import UNKNOWN, Page, Token, ends_in_clear
 
 _KEY_BYTES, _NONCE_BYTES = 32, 12
@@ -45,10 +45,14 @@ class EncryptedStore(TokenStore):
     @clean_traceback
     def __init__(self, store: TokenStore, keys: Iterable[str]) -> None:
         self.store = store
-        self._ciphers = _Ciphers([_key(text) for text in ([keys] if isinstance(keys, str) else keys)])
+        self._keys = Secrets([keys] if isinstance(keys, str) else keys)
+        self._ciphers = _Ciphers([_key(text) for text in self._keys])
 
     def __repr__(self) -> str:
         return f"EncryptedStore({self.store!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.store, self._keys)
 
     @staticmethod
     def new_key() -> str:
@@ -68,18 +72,16 @@ class EncryptedStore(TokenStore):
         await self.store.save(name, self._seal(name, value))
 
     @clean_traceback
-    async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any]) -> None:
+    async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
         """Encrypts and saves the value if `old` is still stored. Raises as `save` does, and `SupersededError`."""
         sealed: dict[str, Any] | None = None
         now: dict[str, Any] | None = None
         with suppress(CredentialsNotFoundError):
             sealed = await self.store.load(name)
             now = self._open(name, sealed)
-        if now == new:
-            return
-        if now != old:
+        if now not in (old, new):
             raise superseded(self, name)
-        await self.store.replace(name, sealed, self._seal(name, new))
+        await self.store.replace(name, sealed, None if new is None else self._seal(name, new))
 
     @clean_traceback
     async def reencrypt(self, *, plain: bool = False) -> int:
@@ -155,11 +157,11 @@ class EncryptedStore(TokenStore):
         """The inner store's."""
         return self.store.entry_key(name)
 
-    def lock(self, name: str) -> AbstractAsyncContextManager[None]:
+    def lock(self, name: str) -> AbstractAsyncContextManager[Lease | None]:
         """One user's lock, the inner store's."""
         return self.store.lock(name)
 
-    def task_lock(self, task: str) -> AbstractAsyncContextManager[None]:
+    def task_lock(self, task: str) -> AbstractAsyncContextManager[Lease | None]:
         """The inner store's."""
         return self.store.task_lock(task)
 

@@ -3,12 +3,11 @@
 The rule: a user's file is read, replaced and locked where all links lead; nothing else in its folder is touched.
 """
 
-import asyncio
 import logging
 import os
 import re
 from collections.abc import AsyncGenerator, Callable, Generator, Hashable
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from math import inf
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -21,18 +20,13 @@ from ..errors import (
     UnavailableError,
     clean_traceback,
 )
-from ..json_file import (
-    StrPath,
-    check_writable,
-    display_path,
-    is_foreign,
-    read_json_file,
-    unavailable,
-    write_json_file,
-)
+from ..json_file import StrPath, check_writable, display_path, read_json_file, unavailable, write_json_file
+from ..json_file.owners import is_foreign
+from ..json_file.windows import WINDOWS, is_device, patiently
 from ..web.secret_values import SecretJson
 from .contract import StoredUser, TokenStore, lasting_path, missing, real_path, superseded
-from .file_lock import file_lock, write_turn
+from .file_lock import file_lock, folder_lock
+from .in_thread import in_thread
 
 if TYPE_CHECKING:
     from .token_ends import Page, Token
@@ -61,7 +55,7 @@ class FileStore(TokenStore):
 
     __module__ = "SlyAPI.stores"
 
-    _files = r".+\.json|slyapi-index"  # the names of files in the folder that are ours alone; empty: just the one file
+    _files = r".+\.json"  # the names of the users' files, as a pattern; empty: just the one file
 
     def __init__(self, folder: StrPath) -> None:
         self.folder = lasting_path(folder)
@@ -81,7 +75,7 @@ class FileStore(TokenStore):
     @clean_traceback
     async def load(self, name: str) -> dict[str, Any]:
         """The value in the user's file. Raises `CredentialsError` if it does not hold a JSON object."""
-        value = self._read(name)
+        value = await in_thread(self._read, name) if WINDOWS else self._read(name)  # where it may wait for a program
         if value is None:
             raise missing(self, name)
         self._report_owner(self.path(name))
@@ -100,10 +94,10 @@ class FileStore(TokenStore):
     @clean_traceback
     async def save(self, name: str, value: dict[str, Any]) -> None:
         """Replaces the user's file, off the event loop because fsync waits for the disk."""
-        await asyncio.to_thread(self._write, name, value, lambda _: True)
+        await in_thread(self._write, name, value, lambda _: True)
 
     @clean_traceback
-    async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any]) -> None:
+    async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
         """Replaces the user's file if it still holds `old`, in one step. Raises `SupersededError`, `SaveError`."""
 
         def is_known(stored: _Stored) -> bool:
@@ -111,7 +105,7 @@ class FileStore(TokenStore):
                 return stored() in (old, new)
             return False
 
-        await asyncio.to_thread(self._write, name, new, is_known)
+        await in_thread(self._write, name, new, is_known)
 
     async def check_writable(self, name: str) -> None:
         """Raises `SaveError` if the user's file cannot be replaced, as one that is mounted by itself."""
@@ -125,47 +119,45 @@ class FileStore(TokenStore):
     def _has_folder(self) -> bool:
         return os.path.isdir(self.folder)
 
-    def _write(self, name: str, value: dict[str, Any], may_write: Callable[[_Stored], bool]) -> None:
+    def _write(self, name: str, value: dict[str, Any] | None, may_write: Callable[[_Stored], bool]) -> None:
         path = self.path(name)
         try:
             make_folder(self.folder)
         except OSError as error:
             raise SaveError(f"The folder {display_path(self.folder)} cannot be made ({error.strerror}).") from None
-        write_json_file(path, value, turn=self._turn(name, value, may_write))
+        try:
+            if value is None:
+                check_writable(path, turn=self._turn(name, may_write))
+            else:
+                write_json_file(path, value, turn=self._turn(name, may_write))
+        except SaveError as error:
+            if error.kind == "configuration":
+                error.next_step = f"{error.next_step} {_IN_MEMORY}"
+            raise
         if not self._swept:
             self._swept = True
             _take_away_what_the_killed_left(real_path(path), self._files)
 
     @contextmanager
-    def _turn(
-        self, name: str, value: dict[str, Any], may_write: Callable[[_Stored], bool]
-    ) -> Generator[None, None, None]:
-        """Held while the new file takes the name, so that no other process writes between comparison and rename.
-
-        Nor before the index has the line of this file.
-        """
-        path = self.path(name)
-        with write_turn(os.path.dirname(real_path(path))):
+    def _turn(self, name: str, may_write: Callable[[_Stored], bool]) -> Generator[None, None, None]:
+        """Held while the new file takes the name, so that no other process writes between comparison and rename."""
+        with folder_lock(os.path.dirname(real_path(self.path(name)))):
             if not may_write(lambda: self._read(name)):
                 raise superseded(self, name)
             yield
-            if self._files:
-                from .file_index import note
-
-                note(self.folder, os.path.basename(path), value)
 
     async def delete(self, name: str) -> None:
         """Deletes the user's file, and a link that leads to it."""
-        await asyncio.to_thread(self._delete, self.path(name))
+        await in_thread(self._delete, self.path(name))
 
     def _delete(self, path: str) -> None:
         if not self._has_folder():
             return
         try:
-            with write_turn(os.path.dirname(real_path(path))):
+            with folder_lock(os.path.dirname(real_path(path))):
                 for file in (real_path(path), path):
                     with suppress(FileNotFoundError):
-                        os.unlink(file)
+                        patiently(os.unlink, file)
         except SaveError:
             raise
         except OSError as error:
@@ -183,33 +175,31 @@ class FileStore(TokenStore):
 
     async def names(self) -> list[str]:
         """The names of all users that have a file in the folder."""
-        files = await asyncio.to_thread(self._listed, os.listdir, self.folder)
+        files = await in_thread(self._listed, os.listdir, self.folder)
         return [name for file in files if (name := _user_of(file)) is not None]
 
     @clean_traceback
     async def ending(self, token: "Token", before: float, after: float = -inf) -> "AsyncGenerator[Page, None]":
-        """Pages of the users whose token ends in that time, by an index file in the folder, the soonest first.
+        """Pages of the users whose token ends in that time, the soonest first; reads every file of the folder."""
+        from .token_ends import PAGE, UNKNOWN, check_token, end_of
 
-        The first call makes that file. Files that it does not have as they are now are read.
-        """
+        check_token(token)
 
-        from .file_index import files_ending
-        from .token_ends import PAGE
+        def values(names: list[str]) -> "Page":
+            return [(name, self._value_or_none(name)) for name in names]
 
-        def value(file: str) -> SecretJson | None:
-            with suppress(CredentialsError, UnavailableError):
-                return self._read(_user_of(file) or "")
-            return None
+        def soon(names: list[str]) -> list[tuple[float, str]]:
+            ends = [(end_of(self._value_or_none(name) or {}, token), name) for name in names]
+            return sorted(found for found in ends if found[0] == UNKNOWN or after < found[0] <= before)
 
-        def look() -> list[str]:
-            return files_ending(self.folder, token, before, after, lambda file: _user_of(file) is not None, value)
+        found = await in_thread(soon, await self.names())
+        for start in range(0, len(found), PAGE):
+            yield await in_thread(values, [name for _, name in found[start : start + PAGE]])
 
-        def page(part: list[str]) -> "Page":
-            return [(_user_of(file) or "", value(file)) for file in part]
-
-        files = await asyncio.to_thread(self._listed, look)
-        for start in range(0, len(files), PAGE):
-            yield await asyncio.to_thread(page, files[start : start + PAGE])
+    def _value_or_none(self, name: str) -> SecretJson | None:
+        with suppress(CredentialsError, UnavailableError):
+            return self._read(name)
+        return None
 
     def _listed(self, look: Callable[..., list[str]], *values: str) -> list[str]:
         try:
@@ -221,18 +211,18 @@ class FileStore(TokenStore):
         except OSError as error:
             raise unavailable(self.folder, "read", error) from None
 
-    @asynccontextmanager
-    async def task_lock(self, task: str) -> AsyncGenerator[None, None]:
-        """A background task's lock: a file in the folder for as long as it is held."""
-        path = os.path.join(real_path(self.folder), f".slyapi-{_encoded(task)}.lock")
-        async with file_lock(path, temporary=True):
-            yield
+    def task_lock(self, task: str) -> AbstractAsyncContextManager[None]:
+        """A background task's lock: a file `.slyapi-TASK.lock` in the folder."""
+        return self._lock(os.path.join(self.folder, f"slyapi-{_encoded(task)}"))
 
-    @asynccontextmanager
-    async def lock(self, name: str) -> AsyncGenerator[None, None]:
-        """One user's lock: on the user's file itself, so that none is left behind."""
-        async with file_lock(self.path(name)):
-            yield
+    def lock(self, name: str) -> AbstractAsyncContextManager[None]:
+        """One user's lock: a file `.NAME.json.lock` next to the user's file, which need not exist."""
+        return self._lock(self.path(name))
+
+    def _lock(self, path: str) -> AbstractAsyncContextManager[None]:
+        with suppress(OSError):  # the save reports it
+            make_folder(self.folder)
+        return file_lock(path)
 
 
 class _OneFile(FileStore):
@@ -287,6 +277,8 @@ def _user_of(file: str) -> str | None:
 
 
 def _encoded(name: str) -> str:
+    if is_device(name):  # for folders that Windows can read too
+        return _percent(name[0]) + _encoded(name[1:])
     if _PLAIN.fullmatch(name):
         return name
     # upper case too, for file systems that fold it; a leading dot would hide the file or leave the folder

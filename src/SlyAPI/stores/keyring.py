@@ -38,6 +38,9 @@ class KeyringStore(TokenStore):
     def __repr__(self) -> str:
         return f"KeyringStore({self.service!r})"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.service, self._keyring if self._given else None)
+
     def entry_key(self, name: str) -> Hashable:
         """The user in the service of that name; a backend that was given is a keyring of its own."""
         return super().entry_key(name) if self._given else ("keyring", self.service, name)
@@ -56,7 +59,7 @@ class KeyringStore(TokenStore):
             await self._put(name, as_text(self, value))
 
     @clean_traceback
-    async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any]) -> None:
+    async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
         """Saves the value if `old` is still stored. Raises `SupersededError`, `SaveError`.
 
         In one step among the programs that use this class; keyrings have no compare-and-set for others.
@@ -65,13 +68,19 @@ class KeyringStore(TokenStore):
         async with self.lock(_INDEX):
             if not is_one_of(self, name, await self._get(name), old, new):
                 raise superseded(self, name)
-            await self._put(name, as_text(self, new))
+            if new is not None:
+                await self._put(name, as_text(self, new))
+            else:
+                await self._put_names(await self.names())
 
     async def _put(self, name: str, text: str) -> None:
         await self._call("set_password", name, text)
         known = await self.names()
         if name not in known:
-            await self._call("set_password", _INDEX, json.dumps([*known, name]))
+            await self._put_names([*known, name])
+
+    async def _put_names(self, names: list[str]) -> None:
+        await self._call("set_password", _INDEX, json.dumps(names))
 
     async def delete(self, name: str) -> None:
         """Deletes a user."""
@@ -79,8 +88,7 @@ class KeyringStore(TokenStore):
         async with self.lock(_INDEX):
             if await self._get(name) is not None:
                 await self._call("delete_password", name)
-            left = [known for known in await self.names() if known != name]
-            await self._call("set_password", _INDEX, json.dumps(left))
+            await self._put_names([known for known in await self.names() if known != name])
 
     async def names(self) -> list[str]:
         """The names saved through this class."""
@@ -99,7 +107,7 @@ class KeyringStore(TokenStore):
         except OSError as error:
             raise unavailable(folder, "made", error) from None
         key = sha256(f"{self.service}\0{name}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
-        async with file_lock(os.path.join(folder, f"{key}.lock"), temporary=True):
+        async with file_lock(os.path.join(folder, key)):
             yield
 
     async def _get(self, name: str) -> str | None:

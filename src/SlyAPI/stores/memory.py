@@ -18,7 +18,13 @@ class MemoryStore(TokenStore):
     __module__ = "SlyAPI.stores"
 
     def __init__(self) -> None:
-        self._values: dict[str, str] = {}
+        self.__setstate__({})
+
+    def __getstate__(self) -> dict[str, str]:
+        return dict(self._values)
+
+    def __setstate__(self, values: dict[str, str]) -> None:
+        self._values = values
         self._guard = threading.RLock()
         self._locks = ThreadLocks()
 
@@ -38,7 +44,7 @@ class MemoryStore(TokenStore):
             self._values[name] = text
 
     @clean_traceback
-    async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any]) -> None:
+    async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
         """Stores a copy of the value if `old` is still stored, in one step."""
         with self._guard:  # against other threads; within a loop nothing here suspends
             await super().replace(name, old, new)

@@ -11,11 +11,12 @@ from abc import abstractmethod
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from enum import IntEnum
+from math import inf
 from typing import Any, Generic, TypeVar
 
-from ..errors import NetworkError, RequestTimeoutError, SaveError, SlyError, clean_traceback, printable
+from ..errors import ConfigError, NetworkError, RequestTimeoutError, SaveError, SlyError, clean_traceback, printable
 from ..transport.per_loop import PerLoop
-from .contract import TokenStore, as_text, as_value, is_one_of, superseded
+from .contract import Lease, TokenStore, as_text, as_value, is_one_of, superseded
 from .locks import LOCK_TIMEOUT, ThreadLocks, poll_until
 
 C = TypeVar("C")
@@ -40,7 +41,7 @@ A holder that was cut off from the server, with new tokens to save, tries four t
 """
 
 
-class Lease(IntEnum):
+class LockReply(IntEnum):
     """What came of taking or renewing a lock."""
 
     REFUSED = 0
@@ -59,11 +60,14 @@ class ServedStore(TokenStore, Generic[C]):
     _timeout_step = "Try again later."
 
     def __init__(self, timeout: float, lease: float) -> None:
+        for name, seconds in (("timeout", timeout), ("lease", lease)):
+            if not isinstance(seconds, int | float) or not 0 < seconds < inf:
+                raise ConfigError(f"`{name}` is not a number of seconds above 0.", next_step="Leave it out.")
         self.timeout = timeout
         self.lease = lease
         self._locks = ThreadLocks()
-        close = self._close  # a static method: what is kept for a loop must not keep the store alive
-        self._pools: PerLoop[_Pool[C]] = PerLoop(lambda: _Pool(close), _Pool.close)
+        close, drop = self._close, self._drop  # static methods: what is kept for a loop must not keep the store alive
+        self._pools: PerLoop[_Pool[C]] = PerLoop(lambda: _Pool(close, drop), _Pool.close, drop=_Pool.drop)
 
     @clean_traceback
     async def load(self, name: str) -> dict[str, Any]:
@@ -79,16 +83,14 @@ class ServedStore(TokenStore, Generic[C]):
         await self._call(lambda connection: self._put(connection, name, text), saving=True)
 
     @clean_traceback
-    async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any]) -> None:
+    async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
         """Saves the value if `old` is still stored, in one step. Raises `SupersededError`, `SaveError`."""
         self._check_name(name)
-        text = as_text(self, new)
+        text = None if new is None else as_text(self, new)
 
         async def swap(connection: C) -> bool:
-            stored = await self._get(connection, name)
-            if is_one_of(self, name, stored, new):
-                return True  # an earlier try of ours whose reply was lost
-            return is_one_of(self, name, stored, old) and await self._swap(connection, name, stored, text)
+            stored = await self._get(connection, name)  # `new` after an earlier try whose reply was lost
+            return is_one_of(self, name, stored, old, new) and await self._swap(connection, name, stored, text)
 
         if not await self._call(swap, saving=True):
             raise superseded(self, name)
@@ -108,7 +110,7 @@ class ServedStore(TokenStore, Generic[C]):
         await self._pools.close()
 
     @asynccontextmanager
-    async def lock(self, name: str) -> AsyncGenerator[None, None]:
+    async def lock(self, name: str) -> AsyncGenerator[Lease, None]:
         """One user's lock, a lease: renewed while held, and free `lease` seconds after its holder died or hung."""
         self._check_name(name)
         loop = asyncio.get_running_loop()
@@ -116,40 +118,43 @@ class ServedStore(TokenStore, Generic[C]):
         async with self._locks.lock(name):
             keeper: asyncio.Task[None] | None = None
             try:
-                taken = await self._taken(name, holder, LOCK_TIMEOUT - (loop.time() - began))
-                keeper = loop.create_task(self._keep(name, holder))
+                taken, lease = await self._taken(name, holder, LOCK_TIMEOUT - (loop.time() - began))
+                keeper = loop.create_task(self._keep(name, holder, lease))
                 # `asyncio.run` must not cancel it while a refresh that holds the lock waits for its reply
                 asyncio._unregister_task(keeper)
-                if taken is Lease.TAKEN_OVER:
+                if taken is LockReply.TAKEN_OVER:
                     await asyncio.sleep(self.lease * TAKEOVER_PAUSE)
-                yield
+                yield lease
             finally:
                 if process == os.getpid():  # in a forked child the lock is the parent's
                     if keeper is not None:
                         keeper.cancel()
                     await self._give_back(name, holder)
 
-    async def _taken(self, name: str, holder: str, timeout: float) -> Lease:
-        found = Lease.REFUSED
+    async def _taken(self, name: str, holder: str, timeout: float) -> tuple[LockReply, Lease]:
+        reply, lease = LockReply.REFUSED, Lease(self.lease)
 
         async def attempt() -> bool:
-            nonlocal found
-            found = await self._call(lambda connection: self._lease(connection, name, holder, False))
-            return found is not Lease.REFUSED
+            nonlocal reply, lease
+            lease = Lease(self.lease)
+            reply = await self._call(lambda connection: self._lease(connection, name, holder, False))
+            return reply is not LockReply.REFUSED
 
         await poll_until(attempt, f"{self!r}: {printable(name, 80)!r}", timeout)
-        return found
+        return reply, lease
 
-    async def _keep(self, name: str, holder: str) -> None:
-        """Renews the lease until it is lost, which nobody needs to know: `replace` refuses a save that is too late."""
-        renewed, pause = Lease.TAKEN, self.lease * RENEWAL
-        while renewed is not Lease.REFUSED:
+    async def _keep(self, name: str, holder: str, lease: Lease) -> None:
+        """Renews the lease until another holder has it."""
+        pause = self.lease * RENEWAL
+        while lease.ends:
             await asyncio.sleep(pause)
             pause = self.lease * RENEWAL
+            ends = lease.ends_if_requested_now()
             try:
                 renewed = await self._call(
                     lambda connection: self._lease(connection, name, holder, True), limit=self.lease / 3
                 )
+                lease.ends = () if renewed is LockReply.REFUSED else ends
             except RequestTimeoutError:
                 pause = 0.0  # a loop that stood still for that long has no time to lose
             except SlyError:
@@ -184,14 +189,14 @@ class ServedStore(TokenStore, Generic[C]):
         Raises `NetworkError` and its subclasses, `ConfigError`, or `SaveError` if `saving`.
         """
         limit = limit or self.timeout
-        effect = "Whether it was carried out is not known."
+        effect, problem = "Whether it was carried out is not known.", SlyError("")
         try:
             async with asyncio.timeout(limit):
                 return await self._on_connection(work, limit)
-        except SlyError:
-            raise
+        except SlyError as error:
+            problem = error
         except TimeoutError:
-            problem: SlyError = RequestTimeoutError(
+            problem = RequestTimeoutError(
                 f"{self!r} did not answer within {limit:g} s.", next_step=self._timeout_step
             )
         except Exception as error:
@@ -215,8 +220,10 @@ class ServedStore(TokenStore, Generic[C]):
                 except Exception as error:
                     if not (isinstance(error, TimeoutError) or self._is_lost(error)):
                         raise
-                await pool.close(at_once=True)  # what ended one connection ended the others
-            return await pool.use(await self._open(), work)
+                await pool.close_idle(at_once=True)  # what ended one connection ended the others
+            connection = await self._open()
+            pool.all.append(connection)
+            return await pool.use(connection, work)
 
     def _away(self, what: str) -> NetworkError:
         return NetworkError(f"{self!r}: {what}.", next_step="Check that the server runs, then try again.")
@@ -233,6 +240,11 @@ class ServedStore(TokenStore, Generic[C]):
     async def _close(connection: C, at_once: bool) -> None:
         """Closes a connection; `at_once` without waiting for the server."""
 
+    @staticmethod
+    @abstractmethod
+    def _drop(connection: C) -> None:
+        """Ends a connection whose event loop is closed."""
+
     @abstractmethod
     async def _get(self, connection: C, name: str) -> str | None:
         """The text stored for a user."""
@@ -242,15 +254,15 @@ class ServedStore(TokenStore, Generic[C]):
         """Stores a user's text."""
 
     @abstractmethod
-    async def _swap(self, connection: C, name: str, old: str | None, new: str) -> bool:
-        """Stores `new` if `old` is still stored, in one step; whether it did."""
+    async def _swap(self, connection: C, name: str, old: str | None, new: str | None) -> bool:
+        """Stores `new` if `old` is still stored, in one step; whether it did. Both None: writes, and leaves nothing."""
 
     @abstractmethod
     async def _remove(self, connection: C, name: str) -> None:
         """Deletes a user's text, if any."""
 
     @abstractmethod
-    async def _lease(self, connection: C, name: str, holder: str, renew: bool) -> Lease:
+    async def _lease(self, connection: C, name: str, holder: str, renew: bool) -> LockReply:
         """Takes or renews the lock for `holder`; `REFUSED` if another holds it, or if a lock to renew is lost."""
 
     @abstractmethod
@@ -269,10 +281,22 @@ class ServedStore(TokenStore, Generic[C]):
 class _Pool(Generic[C]):
     """The connections of one event loop."""
 
-    def __init__(self, close: Callable[[C, bool], Awaitable[None]]) -> None:
+    def __init__(self, close: Callable[[C, bool], Awaitable[None]], drop: Callable[[C], None]) -> None:
+        self.all: list[C] = []
         self.idle: list[C] = []
         self.slots = asyncio.Semaphore(CONNECTIONS)
-        self._close = close
+        self._close_one, self._drop_one = close, drop
+        self._closed = False
+
+    async def _close(self, connection: C, at_once: bool) -> None:
+        self.all.remove(connection)
+        await self._close_one(connection, at_once)
+
+    def drop(self) -> None:
+        """Ends all connections, where no event loop runs that could close them."""
+        for connection in self.all:
+            with suppress(Exception):
+                self._drop_one(connection)
 
     async def use(self, connection: C, work: Callable[[C], Awaitable[T]]) -> T:
         """The result of `work`. After an error or a cancellation the connection is not used again."""
@@ -282,9 +306,16 @@ class _Pool(Generic[C]):
             await self._close(connection, True)
             raise
         self.idle.append(connection)
+        if self._closed:
+            await self.close_idle()
         return result
 
-    async def close(self, *, at_once: bool = False) -> None:
+    async def close(self) -> None:
+        """Closes the connections, and those in use after that."""
+        self._closed = True
+        await self.close_idle()
+
+    async def close_idle(self, *, at_once: bool = False) -> None:
         """Closes the connections that are not in use."""
         while self.idle:
             with suppress(Exception):

@@ -4,7 +4,6 @@ The rule: a database lock is held for one statement only; during a token request
 that one user.
 """
 
-import asyncio
 import os
 import sqlite3
 from collections.abc import AsyncGenerator, Callable, Hashable
@@ -13,7 +12,7 @@ from hashlib import sha256
 from typing import Any, TypeVar
 
 from ..errors import ConfigError, CredentialsError, SaveError, UnavailableError, clean_traceback
-from ..json_file import StrPath, display_path, may_write_in
+from ..json_file import MOUNTED, StrPath, display_path, may_write_in
 from .contract import (
     TokenStore,
     as_text,
@@ -26,6 +25,7 @@ from .contract import (
     value_or_none,
 )
 from .file_lock import file_lock
+from .in_thread import in_thread
 from .sqlite_file import PIECES, SqliteFile
 from .token_ends import NAMES, PAGE, SQL_UNKNOWN, UNKNOWN, Page, Token, check_token, sql_end, sql_time
 
@@ -84,7 +84,7 @@ class SqliteStore(TokenStore):
         await self._write(write)
 
     @clean_traceback
-    async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any]) -> None:
+    async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
         """Commits the value if `old` is still stored, in one step. Raises `SupersededError`, `SaveError`."""
         _check(name)
 
@@ -92,7 +92,9 @@ class SqliteStore(TokenStore):
             database.execute("BEGIN IMMEDIATE")
             if not is_one_of(self, name, _stored(database, name), old, new):
                 return False
-            database.execute("INSERT OR REPLACE INTO slyapi_users VALUES (?, ?)", (name, as_text(self, new)))
+            database.execute("INSERT OR REPLACE INTO slyapi_users VALUES (?, ?)", (name, as_text(self, new or {})))
+            if new is None:  # the row was written, which shows that the next one can be
+                database.execute("DELETE FROM slyapi_users WHERE name = ?", (name,))
             return True
 
         if not await self._write(swap):
@@ -147,31 +149,32 @@ class SqliteStore(TokenStore):
 
     @asynccontextmanager
     async def lock(self, name: str) -> AsyncGenerator[None, None]:
-        """One user's lock: a file next to the database for as long as it is held."""
+        """One user's lock: a file next to the database, named by a digest of the user's name."""
         key = sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:32]
-        async with file_lock(f"{self._file.real_path()}.{key}.lock", temporary=True):
+        async with file_lock(f"{self._file.real_path()}.{key}"):
             yield
 
     async def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
         try:
-            return await asyncio.to_thread(self._file.use, query)
+            return await in_thread(self._file.use, query)
         except _SQLITE_ERRORS as error:
             problem, passing = _why(error), self._may_pass(error)
         with suppress(OSError, *_SQLITE_ERRORS):
-            return await asyncio.to_thread(self._file.use_unwritable, query)
+            return await in_thread(self._file.use_unwritable, query)
         if passing:
             raise UnavailableError(f"{self!r} cannot be read at this moment ({problem}).", next_step="Try again.")
-        raise CredentialsError(f"{self!r} cannot be read ({problem}).", next_step="Check the path and its permissions.")
+        step = _way_out(problem) or "Check the path and its permissions."
+        raise CredentialsError(f"{self!r} cannot be read ({problem}).", next_step=step)
 
     async def _write(self, change: Callable[[sqlite3.Connection], T]) -> T:
         try:
-            return await asyncio.to_thread(self._file.use, change, writing=True)
+            return await in_thread(self._file.use, change, writing=True)
         except _SQLITE_ERRORS as error:
             problem, passing = _why(error), self._may_pass(error, writing=True)
             foreign = type(error) is ValueError
         raise SaveError(
             f"{self!r} could not be written ({problem}). The stored value is unchanged.",
-            next_step=_FOREIGN if foreign else "Free some space, or make the folder writable, then try again.",
+            next_step=_way_out(problem, foreign) or "Free some space, or make the folder writable, then try again.",
             kind="transient" if passing else "configuration",
         )
 
@@ -208,7 +211,7 @@ def _check(name: str) -> None:
 
 _SQLITE_ERRORS = (sqlite3.Error, ValueError)
 """ValueError: for a foreign file, or a `UnicodeDecodeError` for a message that quotes a broken one."""
-_FOREIGN = "Keep the database in a folder of its own."
+_MOUNTED_ALONE = f"it {MOUNTED}"
 _PASSING = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL", "SQLITE_IOERR", "SQLITE_NOMEM", "SQLITE_PROTOCOL")
 _MEANINGS = {
     "SQLITE_BUSY": "it is locked by another program",
@@ -219,6 +222,12 @@ _MEANINGS = {
     "SQLITE_NOTADB": "it is not an SQLite database",
     "SQLITE_READONLY": "it may only be read",
 }
+
+
+def _way_out(problem: str, foreign: bool = False) -> str:
+    if problem == _MOUNTED_ALONE:
+        return "Mount its folder instead of the file (docker run -v ./state:/state)."
+    return "Keep the database in a folder of its own." if foreign else ""
 
 
 def _why(error: Exception) -> str:

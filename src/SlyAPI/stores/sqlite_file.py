@@ -12,7 +12,8 @@ from contextlib import closing, suppress
 from typing import TypeVar
 from urllib.parse import quote
 
-from ..json_file import NO_WAIT, is_shared, may_write_in, refuse_foreign_link, refuse_planted_file
+from ..json_file import MOUNTED, NO_WAIT, is_mounted_alone, may_write_in
+from ..json_file.owners import is_shared, refuse_planted_file, refuse_unsafe_path
 from .contract import real_path
 from .token_ends import KEYS, Token
 
@@ -51,7 +52,7 @@ class SqliteFile:
 
     def use(self, work: Work[T], *, writing: bool = False) -> T:
         """The result of `work` with a connection, in one transaction if it writes."""
-        refuse_foreign_link(self.path)
+        refuse_unsafe_path(self.path)
         prepared = self._is_prepared()
         _refuse_planted(self._real if prepared else real_path(self.path))
         if not prepared:
@@ -74,8 +75,9 @@ class SqliteFile:
 
     def use_unwritable(self, query: Work[T]) -> T:
         """Reads where the WAL's files cannot be made (full disk, read-only folder); not while others write."""
-        refuse_foreign_link(self.path)
+        refuse_unsafe_path(self.path)
         _refuse_planted(real_path(self.path))
+        _refuse_mounted(self.path)
         wal = f"{real_path(self.path)}-wal"
         if os.path.exists(wal) and os.path.getsize(wal):
             raise sqlite3.OperationalError
@@ -104,6 +106,7 @@ class SqliteFile:
 
     def _prepare(self) -> None:
         """Makes the table, or the index of an older one; without room for it queries are slower, and as right."""
+        _refuse_mounted(self.path)
         self._make_private()
         with closing(sqlite3.connect(self.path, timeout=0)) as database:
             complete = _use_wal(database)
@@ -158,6 +161,12 @@ def _use_wal(database: sqlite3.Connection) -> bool:
                 raise
         time.sleep(0.01)
     return False  # the journal stays as it is until the next call: slower, and as safe
+
+
+def _refuse_mounted(path: str) -> None:
+    """Raises `ValueError` for a database that is mounted alone, whose log and locks another container would not see."""
+    if is_mounted_alone(real_path(path)):
+        raise ValueError(MOUNTED)
 
 
 def _refuse_planted(path: str) -> None:

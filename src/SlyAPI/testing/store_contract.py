@@ -110,11 +110,21 @@ class StoreContract:
         assert await _is_refused(store, _tokens("2"), _tokens("late"))
         assert await store.names() == []
 
-    async def test_a_store_that_can_be_written_is_not_reported_as_read_only(self, store: Any) -> None:
+    async def test_replacing_a_value_by_itself_changes_nothing_and_fails_where_it_is_another(self, store: Any) -> None:
+        """What a refresh does before it sends a refresh token. With None as both values nothing is left."""
+        await store.replace("bob", None, None)
+        assert await store.names() == []
         await store.save("alice", _tokens("1"))
-        await store.check_writable("alice")
+        known = await store.load("alice")
+        await store.replace("alice", known, known)
         assert await store.load("alice") == _tokens("1")
-        assert await store.names() == ["alice"]
+        assert await _is_refused(store, None, None)
+        await store.save("alice", _tokens("2"))
+        assert await _is_refused(store, known, known)
+        assert await store.load("alice") == _tokens("2")
+        await store.delete("alice")
+        assert await _is_refused(store, known, known)
+        assert await store.names() == []
 
     async def test_one_holder_at_a_time_has_a_lock(self, store: Any) -> None:
         await store.save("alice", _tokens("0"))
@@ -147,6 +157,11 @@ class StoreContract:
             thread.start()
         await asyncio.gather(*(asyncio.to_thread(thread.join) for thread in threads))
         assert (await store.load("alice"))["token"] == "9"
+
+    async def test_a_lock_that_was_just_taken_has_not_expired(self, store: Any) -> None:
+        for lock in (store.lock("alice"), store.task_lock("sweep")):
+            async with lock as lease:
+                assert lease is None or not lease.expired()
 
     async def test_locks_of_two_users_do_not_wait_for_each_other(self, store: Any) -> None:
         async with store.lock("alice"), asyncio.timeout(10), store.lock("bob"):
@@ -276,10 +291,12 @@ class ServedStoreContract(KeptStoreContract):
         paused, go_on = threading.Event(), threading.Event()
 
         async def hold() -> bool:
-            async with store.lock("alice"):
+            async with store.lock("alice") as lease:
                 known = await store.load("alice")
+                assert not lease.expired()
                 paused.set()
                 go_on.wait(60)  # blocks its event loop, as a stopped process would
+                assert lease.expired()
                 return await _is_refused(store, known, _tokens("late"))
 
         holder = asyncio.create_task(asyncio.to_thread(lambda: asyncio.run(hold())))
@@ -298,9 +315,10 @@ class ServedStoreContract(KeptStoreContract):
         await inside
 
     async def test_a_lock_that_is_held_for_longer_than_a_lease_stays_held(self, store: Any, reopened: Any) -> None:
-        async with store.lock("alice"):
+        async with store.lock("alice") as lease:
             inside = asyncio.create_task(_enters(reopened))
             assert not (await asyncio.wait([inside], timeout=1.5))[0]
+            assert not lease.expired()
         await asyncio.wait_for(inside, 60)
 
 

@@ -39,6 +39,19 @@ def parsed_url(url: str) -> "URL":
         raise ValueError("not a URL") from error
 
 
+def url_origin(url: str, base: str = "") -> str:
+    """Scheme, host and port of an http or https URL, relative to `base`; empty for text that names none.
+
+    >>> url_origin("/notes?page=2", "https://api.example/v1")
+    'https://api.example'
+    """
+    try:
+        parsed = parsed_url(base).join(parsed_url(url)) if base else parsed_url(url)
+        return str(parsed.origin()) if parsed.scheme in ("http", "https") and "\\" not in url else ""
+    except ValueError:
+        return ""
+
+
 def is_loopback_uri(uri: str) -> bool:
     """Whether the URI is http on this machine's loopback interface (RFC 8252 §7.3)."""
     try:

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..auth.contract import Auth
+from ..auth.exchange import Exchange, added_by_signing
 from ..errors import ApiError, ConfigError, OriginError, printable
 from ..transport.bodies import Body
 from ..transport.requests import REPLY_LIMIT, fetch
 from ..transport.sessions import bare_session
-from ..web.challenges import next_step, wants_nonce
+from ..web.challenges import next_step
 from ..web.masking import masked
 from ..web.messages import REDIRECTS, Method, Reply, Request, retry_after
 from ..web.redirects import headers_for_other_origin, leads_inside
@@ -54,10 +55,11 @@ async def signed_call(
     unsigned = _parts(request)
     request = await auth.sign(client, request)
     reply = await fetch(client, request, limit)
-    auth.note_reply(request.url, reply.status, reply.headers)
     if reply.status < 300:
+        auth.note_reply(request.url, reply.status, reply.headers)
         return reply
-    call = _Call(auth, client, origin, limit, fetch, Request(*unsigned), request, reply)
+    exchange = Exchange(auth, client)
+    call = _Call(auth, client, origin, limit, fetch, Request(*unsigned), request, reply, exchange)
     await call.sign_again()
     await call.follow()
     if call.reply.status >= 400:
@@ -84,17 +86,6 @@ def _parts(request: Request) -> tuple[Any, ...]:
     )
 
 
-def _added(own: Request, signed: Request) -> list[str]:
-    """The values that signing put into a request, which neither another origin nor a message may see."""
-    added = [value for name, value in signed.headers.items() if own.headers.get(name) != value]
-    added += [str(value) for name, value in signed.query_params.items() if own.query_params.get(name) != value]
-    if isinstance(signed.data, dict) and isinstance(own.data, dict):
-        added += [str(value) for name, value in signed.data.items() if own.data.get(name) != value]
-    elif isinstance(signed.data, str) and signed.data != own.data:
-        added.append(signed.data)
-    return [part for value in added for part in (value, value.rpartition(" ")[2])]
-
-
 @dataclass(slots=True)
 class _Call:
     """A call whose first reply is a refusal or a redirect: what it still has to do, and what no message may show."""
@@ -108,30 +99,22 @@ class _Call:
     """The request as it was before it was signed."""
     request: Request
     reply: Reply
+    exchange: Exchange
     replaced: Secrets = field(default_factory=Secrets)
     """What signing added before it was done again."""
-    had: frozenset[bool] = frozenset()
-    """Why it was signed again: once for a nonce, and once for a newer token."""
     call_again: bool = False
     """Whether the credential is newer than that of the last request."""
 
-    async def send(self) -> None:
-        self.reply = await self.fetch(self.client, self.request, self.limit)
-        self.auth.note_reply(self.request.url, self.reply.status, self.reply.headers)
-
     async def sign_again(self) -> None:
         """Repeats a refused request with a newer credential, if there is one."""
-        auth, headers = self.auth, self.reply.headers
-        while self.reply.status in (401, 403) and auth.may_sign_again(self.reply.status, headers):
-            if (for_nonce := wants_nonce(headers)) in self.had:
+        replaced = self.secrets()
+        while await self.exchange.sign_again(self.request, self.reply.status, self.reply.headers):
+            self.replaced = replaced
+            if not is_repeatable(self.request):
+                self.call_again = True
                 return
-            self.had |= {for_nonce}
-            self.replaced = self.secrets()
-            self.call_again = await auth.sign_again(self.client, self.request, headers)
-            if not self.call_again or not is_repeatable(self.request):
-                return
-            await self.send()
-            self.call_again, headers = False, self.reply.headers
+            self.reply = await self.fetch(self.client, self.request, self.limit)
+            replaced = self.secrets()
 
     async def follow(self) -> None:
         """Follows redirects (RFC 9110 §15.4): signed within the origin, beyond it a GET or HEAD without our headers.
@@ -150,12 +133,12 @@ class _Call:
                 async with bare_session(self.client) as other:
                     self.reply = await self.fetch(other, self.request, self.limit)
             else:
-                self.request = await self.auth.sign(self.client, copied(self.own))
-                await self.send()
+                self.request = await self.exchange.sign(copied(self.own))
+                self.reply = await self.fetch(self.client, self.request, self.limit)
                 await self.sign_again()
 
     def secrets(self) -> Secrets:
-        return Secrets((*self.replaced, *_added(self.own, self.request)))
+        return Secrets((*self.replaced, *added_by_signing(self.own, self.request)))
 
     def refusal(self) -> ApiError:
         """The error for the reply."""

@@ -158,6 +158,6 @@ async def test_a_fleet_shares_many_users(kind: str, url: str, tmp_path: Path) ->
 def left_behind(folder: Path) -> list[str]:
     """Files that no program needs. Who dies amid a save may leave one, which is taken away a minute later."""
     known = ("app.json", "user.json", "users.db", "users.db-wal", "users.db-shm")
-    left = [file for file in folder.iterdir() if file.name not in known]
+    left = [file for file in folder.iterdir() if file.name not in known and file.suffix != ".lock"]
     old = time.time() - 60 - 10  # the next new process that saves takes it away, and there is one every second or so
     return [file.name for file in left if file.stat().st_mtime < old or stat.S_IMODE(file.stat().st_mode) != 0o600]

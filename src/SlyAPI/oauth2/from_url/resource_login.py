@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import ConfigError, CredentialsNotFoundError, printable
 from ...json_file import StrPath, write_json_file
-from ...stores.contract import lasting_path, real_path
+from ...stores.contract import lasting_path
 from ...stores.file_lock import file_lock
 from ...tokens.user import OAuth2User
 from ...transport import requests as transport
@@ -157,7 +157,7 @@ class ResourceLogin:
         if self.app_path is None:
             yield
         else:
-            async with file_lock(f"{real_path(self.app_path)}.lock", temporary=True):
+            async with file_lock(self.app_path):
                 yield
 
     async def log_in(

@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from typing import TYPE_CHECKING, Any
 
 from ...errors import GrantEndedError, ListenError, NetworkError, TokenError
-from ...stores import FileStore, StoredUser
+from ...stores import FileStore, Lease, StoredUser
 from ...stores.contract import real_path
 from ...stores.file_lock import file_lock
 from ...tokens.scopes import Scopes, split_scopes
@@ -68,7 +68,7 @@ class ResourceSource(RefreshTokenSource):
     def begins_anew(self, user: OAuth2User) -> bool:
         return self.wish is not None and user.token in self.wish.replaces
 
-    def lock(self, entry: StoredUser) -> AbstractAsyncContextManager[None]:
+    def lock(self, entry: StoredUser) -> AbstractAsyncContextManager[Lease | None]:
         in_files = isinstance(entry.store, FileStore)
         return self._login_lock(entry) if in_files and self.wish is not None else entry.lock()
 
@@ -77,7 +77,7 @@ class ResourceSource(RefreshTokenSource):
         """For as long as a person takes, and before there is a user file that could be locked."""
         assert isinstance(entry.store, FileStore)
         path = f"{real_path(entry.store.path(entry.name))}.login"
-        async with file_lock(path, temporary=True, timeout=2 * TIMEOUT), entry.lock():
+        async with file_lock(path, timeout=2 * TIMEOUT), entry.lock():
             yield
 
     async def new_tokens(self, client: "ClientSession | None", user: OAuth2User, now: float) -> OAuth2User:

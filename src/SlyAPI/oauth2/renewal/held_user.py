@@ -148,7 +148,7 @@ class HeldUser:
         self.due_at = min(self.ends(), self.clock() + RETRY_PAUSE)
         return True
 
-    def lock(self) -> AbstractAsyncContextManager[None]:
+    def lock(self) -> AbstractAsyncContextManager[object]:
         """The user's lock: in the store, or among this process's threads for a user in memory."""
         entry = self.rare.entry
         return self.source.lock(entry) if entry is not None else _locks.lock(str(self.own().number))

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from ...stores import StoredUser
+from ...stores import Lease, StoredUser
 from ...tokens.user import OAuth2User
 from ...web.secret_values import Secrets
 from ..client.app import OAuth2App
@@ -48,7 +48,7 @@ class TokenSource(ABC):
         """
         return nullcontext() if self.begins_anew(user) else self.app._turn()
 
-    def lock(self, entry: StoredUser) -> AbstractAsyncContextManager[None]:
+    def lock(self, entry: StoredUser) -> AbstractAsyncContextManager[Lease | None]:
         """The lock under which new tokens are asked for and saved."""
         return entry.lock()
 

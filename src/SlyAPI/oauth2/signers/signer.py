@@ -249,7 +249,7 @@ class OAuth2(Signer):
         )
         self = cls.__new__(cls)
         Signer.__init__(self, held_user(source, user, clock, leeway, on_refresh))
-        return self
+        return self.at(url)
 
 
 def held_user(

@@ -6,10 +6,11 @@ The rule: nothing of a file's content is printed, and nothing on disk changes be
 import errno
 import os
 import stat
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, BinaryIO
 
-from .errors import (
+from ..errors import (
     CredentialsError,
     CredentialsNotFoundError,
     SaveError,
@@ -18,9 +19,10 @@ from .errors import (
     clean_traceback,
     printable,
 )
-from .web.pem import is_body
-
-StrPath = str | os.PathLike[str]
+from ..web.pem import is_body
+from .owners import PLANTED, is_foreign, refuse_planted_file, refuse_planted_folder, refuse_unsafe_path
+from .windows import IN_USE, LONG_PREFIX, InUseError, followed, patiently, system_path
+from .windows import StrPath as StrPath
 
 NO_WAIT = sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_BINARY"))
 """Flags of `os.open`: a pipe is opened without waiting for who writes into it; Windows changes no line end."""
@@ -80,10 +82,11 @@ def read_regular(path: StrPath, *, is_client: bool = False) -> bytes:
 
     Also for a client's file that `refuse_planted_file` refuses.
     """
-    refuse_foreign_link(path)
+    refuse_unsafe_path(path)
+    path = system_path(path)
     if is_client:
         path = os.path.realpath(path)
-    handle = os.open(path, NO_WAIT)  # to read it
+    handle = patiently(os.open, path, NO_WAIT)  # to read it
     status = os.fstat(handle)
     if not stat.S_ISREG(status.st_mode):
         os.close(handle)
@@ -92,7 +95,7 @@ def read_regular(path: StrPath, *, is_client: bool = False) -> bytes:
         raise ValueError(_NOT_REGULAR)
     with open(handle, "rb") as file:
         if is_client and is_foreign(status.st_uid):  # the owner of what is read: the name may be another file's by now
-            _refuse_planted(os.fspath(path), status.st_uid)
+            refuse_planted_folder(os.fspath(path), status.st_uid)
         raw = file.read(_LARGEST)
         if file.read(1):
             raise ValueError("is larger than 1 MiB, too large for a credentials file")
@@ -121,21 +124,29 @@ def write_json_file(path: StrPath, value: Any, *, turn: AbstractContextManager[N
         problem = "would contain itself" if "Circular" in str(error) else "would contain a value other than JSON"
     else:
         # an unpaired surrogate, which JSON may hold and UTF-8 may not, becomes JSON's escape for it
-        _replace(path, text.encode("utf-8", "backslashreplace"), turn or nullcontext())
+        _write(path, text.encode("utf-8", "backslashreplace"), turn or nullcontext(), os.replace)
         return
     raise SaveError(f"{display_path(path)} could not be written: it {problem}. The file is unchanged.")
 
 
-def _replace(path: StrPath, raw: bytes, turn: AbstractContextManager[None]) -> None:
+@clean_traceback
+def check_writable(path: StrPath, *, turn: AbstractContextManager[None] | None = None) -> None:
+    """Does all that `write_json_file` does but the rename, and raises `SaveError` as it does; leaves nothing."""
+    _write(path, b"\n", turn or nullcontext(), lambda *_: None)
+
+
+def _write(
+    path: StrPath, raw: bytes, turn: AbstractContextManager[None], put: Callable[[str, str], None]
+) -> None:
     try:
         target, temporary = _places(path)
         try:
             _write_new(temporary, raw, target)
             with turn:
-                os.replace(temporary, target)
+                patiently(put, temporary, target)
         finally:
             with suppress(OSError):
-                os.unlink(temporary)
+                patiently(os.unlink, temporary)
         sync_folder(os.path.dirname(target))
     except SlyError:
         raise
@@ -144,19 +155,37 @@ def _replace(path: StrPath, raw: bytes, turn: AbstractContextManager[None]) -> N
 
 
 def _places(path: StrPath) -> tuple[str, str]:
-    """The file that `path` leads to, and a temporary name in its folder; refuses what is not a file."""
-    refuse_foreign_link(path)
-    target = os.path.realpath(os.fsdecode(path))
+    """The file that `path` leads to, and a temporary name in its folder; refuses what cannot be replaced."""
+    refuse_unsafe_path(path)
+    target = followed(path)
     with suppress(FileNotFoundError):
-        mode = os.stat(target).st_mode
-        if stat.S_ISDIR(mode):
-            raise IsADirectoryError
-        if not stat.S_ISREG(mode):
-            raise ValueError(_NOT_REGULAR)
+        _check_replaceable(target, os.stat(target))
     if hasattr(os, "geteuid") and os.geteuid() == 0:  # whose new file goes to the owner of the old one
         refuse_planted_file(target)
     folder, name = os.path.split(target)
     return target, os.path.join(folder, f".{name}.{os.urandom(6).hex()}.tmp")
+
+
+def _check_replaceable(target: str, status: os.stat_result) -> None:
+    """Raises `OSError` or `ValueError` for what cannot be renamed over, although its folder can be written."""
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError(_NOT_REGULAR)
+    if getattr(status, "st_file_attributes", 0) & stat.FILE_ATTRIBUTE_READONLY:
+        raise ValueError(_MARKED_READ_ONLY)
+    if is_mounted_alone(target):
+        raise ValueError(MOUNTED)
+    place = os.stat(os.path.dirname(target))
+    sticky = place.st_mode & stat.S_ISVTX
+    if sticky and hasattr(os, "geteuid") and os.geteuid() not in (0, status.st_uid, place.st_uid):
+        raise ValueError(_STICKY)
+
+
+def is_mounted_alone(path: str) -> bool:
+    """Whether the file is mounted, and not its folder, so that what is made next to it is not where the file is."""
+    mounts = {_mount(path), _mount(os.path.dirname(path))}
+    return len(mounts) == 2 and b"" not in mounts
 
 
 def _write_new(path: str, raw: bytes, target: str) -> None:
@@ -193,34 +222,6 @@ def sync_folder(folder: StrPath) -> None:
             os.close(handle)
 
 
-@clean_traceback
-def check_writable(path: StrPath) -> None:
-    """Raises `SaveError` if `write_json_file` could not replace `path`; changes nothing. Takes some 0.1 ms."""
-    try:
-        target, temporary = _places(path)
-        if os.path.exists(target):
-            _check_replaceable(target)
-        try:
-            with _created(temporary) as file:
-                file.write(b"\n")
-        finally:
-            with suppress(OSError):
-                os.unlink(temporary)
-    except (OSError, ValueError) as error:
-        raise _save_error(path, error) from None
-
-
-def _check_replaceable(target: str) -> None:
-    """Raises `ValueError` for a file that cannot be renamed over, although its folder can be written."""
-    folder = os.path.dirname(target)
-    mounts = {_mount(target), _mount(folder)}
-    if len(mounts) == 2 and b"" not in mounts:
-        raise ValueError(_MOUNTED)
-    place, owner = os.stat(folder), os.stat(target).st_uid
-    if place.st_mode & stat.S_ISVTX and hasattr(os, "geteuid") and os.geteuid() not in (0, owner, place.st_uid):
-        raise ValueError(_STICKY)
-
-
 def _mount(path: str) -> bytes:
     """The mount that holds a path (Linux, proc(5): fdinfo); empty if that is not known."""
     with suppress(OSError, AttributeError):
@@ -231,53 +232,6 @@ def _mount(path: str) -> bytes:
         finally:
             os.close(handle)
     return b""
-
-
-def refuse_foreign_link(path: StrPath) -> None:
-    """Raises `ValueError` for a link that another account left in a folder where it may do so (CWE-61)."""
-    with suppress(OSError):
-        link = os.lstat(path)
-        if not stat.S_ISLNK(link.st_mode) or is_trusted(path, link.st_uid):
-            return
-        if os.stat(os.path.dirname(os.path.abspath(path))).st_mode & 0o022:
-            raise ValueError("is a link that another account left in a shared folder")
-
-
-def refuse_planted_file(path: StrPath) -> None:
-    """Raises `ValueError` for a file that another account could leave below a folder where everybody may, as /tmp.
-
-    That account may read what is written into it (CWE-377).
-    """
-    with suppress(OSError):
-        owner = os.stat(path).st_uid
-        if is_foreign(owner):
-            _refuse_planted(os.path.realpath(path), owner)
-
-
-def _refuse_planted(real_path: str, owner: int) -> None:
-    from pathlib import Path  # shell prompts run `show`
-
-    with suppress(OSError):
-        folders = map(os.lstat, Path(real_path).parents)  # a link among them came later
-        lent_by = next((folder for folder in folders if folder.st_uid != owner), None)
-        if lent_by is not None and lent_by.st_mode & stat.S_IWOTH:
-            raise ValueError(_PLANTED)
-
-
-def is_shared(folder: str) -> bool:
-    """Whether an account that is neither ours nor root may make files there: everybody, or the folder's owner."""
-    place = os.stat(folder)
-    return bool(place.st_mode & stat.S_IWOTH) or is_foreign(place.st_uid)
-
-
-def is_trusted(path: StrPath, owner: int) -> bool:
-    """Whether a file of this owner is ours, root's, or of the owner of its folder, who may do anything there."""
-    return not is_foreign(owner) or owner == os.stat(os.path.dirname(os.path.abspath(path))).st_uid
-
-
-def is_foreign(owner: int) -> bool:
-    """Whether an account is neither ours nor root; never on Windows, which has no such accounts."""
-    return hasattr(os, "geteuid") and owner not in (0, os.geteuid())
 
 
 def unavailable(path: StrPath, what: str, error: Exception) -> UnavailableError:
@@ -294,7 +248,7 @@ def may_write_in(folder: StrPath) -> bool:
 
 def display_path(path: StrPath) -> str:
     """A path as text for a message; nothing of a key or a JSON text that was given in the place of a path."""
-    return "<text, not a path>" if is_content(path) else printable(os.fsdecode(path))
+    return "<text, not a path>" if is_content(path) else printable(os.fsdecode(path).removeprefix(LONG_PREFIX))
 
 
 def is_content(path: StrPath) -> bool:
@@ -308,17 +262,20 @@ _NO_FOLDER = "lies in a folder that does not exist"
 _FORBIDDEN = "may not be opened by this user (permission denied)"
 _OF_SYSTEM = "causes a system error"
 _READ_ONLY = f"{_OF_SYSTEM} ({os.strerror(errno.EROFS)})"
-_MOUNTED = "is mounted by itself, so that no new file can take its place"
+MOUNTED = "is mounted by itself, without its folder, so that no new file can take its place"
+_IN_USE = f"is in use ({IN_USE})"
+_MARKED_READ_ONLY = "is marked as read-only"
 _STICKY = "belongs to another account, in a folder where only the owner of a file may replace it"
-_PLANTED = "belongs to another account, which could leave it there because everybody may make files there"
 _WAYS_OUT = {
     _NO_FOLDER: "Make that folder",
     _FORBIDDEN: "Make its folder writable",
     _READ_ONLY: "Mount its folder writable",
     _OF_SYSTEM: "Free some space",
-    _MOUNTED: "Mount its folder instead of the file (docker run -v ./state:/state)",
+    MOUNTED: "Mount its folder instead of the file (docker run -v ./state:/state)",
+    _IN_USE: "Close the program that has it open",
+    _MARKED_READ_ONLY: "Remove that attribute (attrib -R)",
     _STICKY: "Give the file to the account that runs the program",
-    _PLANTED: "Remove the file",
+    PLANTED: "Remove the file",
 }
 _NO_RIGHT = {errno.EACCES, errno.EPERM, errno.EROFS}
 _FINAL = {errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL, errno.ENXIO, errno.ENODEV, errno.EOPNOTSUPP}
@@ -347,6 +304,8 @@ def _why(error: Exception) -> str:
         return _NO_FOLDER
     if isinstance(error, PermissionError):
         return _FORBIDDEN
+    if isinstance(error, InUseError):
+        return _IN_USE
     if isinstance(error, OSError):
-        return _MOUNTED if error.errno == errno.EBUSY else f"{_OF_SYSTEM} ({error.strerror or type(error).__name__})"
+        return MOUNTED if error.errno == errno.EBUSY else f"{_OF_SYSTEM} ({error.strerror or type(error).__name__})"
     return "is not a path (it contains a NUL)" if "null" in str(error) else str(error)
