@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 import pytest
 
+from SlyAPI import json_file
 from SlyAPI.errors import CredentialsError, CredentialsNotFoundError, SaveError, SlyError, UnavailableError
 from SlyAPI.json_file import check_writable, read_json_file, write_json_file
 from SlyAPI.json_file.owners import is_shared, is_trusted
@@ -308,6 +309,29 @@ def test_the_new_file_is_on_disk_before_it_has_the_name(file: Path, monkeypatch:
     monkeypatch.setattr(os, "replace", watched("replace"))
     write_json_file(file, NEW)
     assert order == ["fsync", "replace", "fsync"], "the file, its name, then the folder that holds the name"
+
+
+@pytest.mark.posix
+@pytest.mark.parametrize("works", [True, False], ids=["a disk", "a network"])
+def test_on_macos_a_file_is_on_the_disk_and_not_only_in_its_cache(
+    works: bool, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """fcntl(2) there: F_FULLFSYNC. A fake stands in for the system."""
+    import fcntl
+
+    calls = list[object]()
+
+    def full_sync(handle: int, how: int) -> None:
+        calls.append(how)
+        if not works:
+            raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
+
+    monkeypatch.setattr(json_file, "MACOS", True)
+    monkeypatch.setattr(fcntl, "fcntl", full_sync)
+    monkeypatch.setattr(os, "fsync", lambda handle: calls.append("fsync"))
+    write_json_file(file, NEW)
+    assert calls == ([51, "fsync"] if works else [51, "fsync", "fsync"]), "the last one is that of the folder"
+    assert read_json_file(file) == NEW
 
 
 def test_a_symbolic_link_stays_one_and_its_target_is_replaced(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from tests.support import servers
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("server", [servers.redis, servers.valkey, servers.postgres])
 def test_a_server_comes_back_at_its_address_and_leaves_nothing(server: Any) -> None:
     block: AbstractContextManager[servers.Served] = server()
@@ -28,6 +29,7 @@ def test_a_server_comes_back_at_its_address_and_leaves_nothing(server: Any) -> N
         assert probe.connect_ex(("127.0.0.1", port)) != 0
 
 
+@pytest.mark.posix
 def test_a_server_that_does_not_start_says_why() -> None:
     with pytest.raises(RuntimeError, match="nonsense yes"):
         with servers.redis("--nonsense", "yes"):
