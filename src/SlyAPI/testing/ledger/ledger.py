@@ -79,8 +79,8 @@ class Ledger:
         if wrong:
             known.ended = True
             raise Refused("invalid_grant", wrong)
-        check_resources(binding, known.request.resources)
         request = known.request
+        check_resources(binding, request.resources)
         grant = Grant(
             client.client_id,
             known.scopes,
@@ -92,9 +92,9 @@ class Ledger:
             session_id=secrets.token_urlsafe(16),
         )
         with_refresh_token &= not offline_needs_scope or "offline_access" in grant.scopes
+        self.exchanges += 1
         issued = self.start(client, grant, binding, now, with_refresh_token=with_refresh_token)
         known.grant_id = issued.grant_id
-        self.exchanges += 1
         return issued
 
     def start(
