@@ -75,8 +75,7 @@ class Ledger:
             raise Refused("invalid_grant", "the code was used before; the tokens it gave are revoked")
         if known.ended or now >= known.expires_at:
             raise Refused("invalid_grant", "the code has expired")
-        wrong = _mismatch(known.request, redirect_uri, verifier, binding.jkt)
-        if wrong:
+        if wrong := _mismatch(known.request, redirect_uri, verifier, binding.jkt):
             known.ended = True
             raise Refused("invalid_grant", wrong)
         request = known.request
