@@ -126,6 +126,21 @@ async def test_a_program_that_ends_keeps_its_lock_until_its_last_request_is_answ
     await running
 
 
+async def test_a_lock_that_a_clock_seems_to_hold_for_long_is_free_after_a_lease(
+    store: ServedStore[Any], request: pytest.FixtureRequest, prefix: str, spawn: Spawn
+) -> None:
+    """As after a server's clock was set back by an hour."""
+    url: str = request.getfixturevalue(request.node.callspec.params["store"]).url
+    store.lease = 0.5
+    await store.save("alice", {"token": "old"})
+    long = HOLD.replace("    async with served", "    served.lease = 3600.0\n    async with served")
+    other = await spawn(long, "served", url, "alice", prefix)
+    await other.hears("held")
+    await other.kill()
+    async with asyncio.timeout(20), store.lock("alice"):
+        pass
+
+
 class Stalling(ServedStore[None]):
     """A lease in memory, by the event loop's time, which stands still for 8 s when it is renewed first."""
 

@@ -238,7 +238,8 @@ class RedisStore(ServedStore[Any]):
         where = {"target_nodes": connection.get_node(node_name=node)} if node else {}
         if node and where["target_nodes"] is None:
             raise self._away("a server of the cluster was replaced while its keys were read")
-        return await connection.execute_command("SCAN", cursor, "MATCH", pattern, "COUNT", 1000, **where)
+        further, keys = await connection.execute_command("SCAN", cursor, "MATCH", pattern, "COUNT", 1000, **where)
+        return further[node] if node else further, keys
 
     def _ends(self, name: str, text: str) -> tuple[Any, ...]:
         """The name and the scores of a user, "" for no place in that index."""
@@ -311,7 +312,7 @@ class RedisStore(ServedStore[Any]):
             return self._away("the server's memory is full")
         if isinstance(error, errors.ConnectionError | errors.TimeoutError | OSError):
             return self._away("no connection, or it broke")
-        if said.startswith(("MOVED ", "CROSSSLOT ")):
+        if isinstance(error, errors.AskError | errors.ClusterCrossSlotError):
             return ConfigError(f"{self!r} is a part of a cluster.", next_step="Give redis+cluster:// in the URL.")
         if isinstance(error, errors.ResponseError):
             code = printable(said.split(" ", 1)[0], 30)
