@@ -238,7 +238,7 @@ def test_the_list_of_the_package_reads_as_a_feature_list() -> None:
 
 @each_module
 def test_the_world_is_touched_only_where_that_is_the_purpose(module: Module) -> None:
-    if module.wing not in TOUCHES_THE_WORLD and module.name != "webapi.part_file":  # which locks the file it writes
+    if module.wing not in TOUCHES_THE_WORLD and module.name != "webapi.download":  # which writes its file
         assert not roots(module.at_import) & IO_LIBRARIES, f"{module.name} does IO"
 
 
@@ -322,7 +322,7 @@ BUDGETS = {"lines of src": 27_000, "lines of tests": 50_000, "inner imports, %":
 
 NOT_YET = {
     "lines of src": 30_500,
-    "lines of tests": 63_500,
+    "lines of tests": 64_000,
     "inner imports, %": 36,
     "loose tests": 14,
     # functions over 45 lines
@@ -332,7 +332,6 @@ NOT_YET = {
     "testing/ledger.py::exchange_code": 46,
     "testing/provider.py::__init__": 56,
     # files over 400 lines
-    "errors.py": 403,
     "oauth2/renewal/refresh.py": 600,
     "webapi/answers.py": 500,
     # folders: how many files

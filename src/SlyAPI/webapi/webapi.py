@@ -8,9 +8,7 @@ from asyncio import get_running_loop
 from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
-from hashlib import sha256
 from os import getpid
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar, Unpack, overload
 
 from ..auth.contract import Auth
@@ -37,6 +35,7 @@ if TYPE_CHECKING:
 
     from ..limits import Limits
     from ..retry import Retry
+    from .download import Downloaded
 
 __all__ = ["JsonMap", "WebAPI"]
 
@@ -320,23 +319,20 @@ class WebAPI(Verbs):
         limit: int | None = None,
         progress: Progress | None = None,
         total: Total | None = None,
-    ) -> Path:
+    ) -> "Downloaded":
         """GET, and the body of the reply in the file `target`, which changes only once the body is complete.
 
-        After a failure the received part stays in `target.part` if the server identifies the body (by ETag or
-        date); the next call continues it. `tries`: requests in all, while failures are transient. `limit` in
+        The result is the path, with `status` and `headers` of the reply. `tries`: requests in all, while failures are
+        transient; a further one continues the body where the server identifies it (by ETag or date). `limit` in
         bytes. `progress(n)` gets each number of received bytes, `total(n)` the size (None: unknown) when the
         body begins. Raises `SaveError` if the file cannot be written.
         """
         from .download import download  # most programs do not use it
 
-        request = self._create_request(GET, path, params, None, headers)
-        key = sha256(repr((request.url, sorted(request.query_params.items()))).encode()).hexdigest()
-
         def open_reply(more: Mapping[str, str]) -> "AbstractAsyncContextManager[Streamed]":
             return self.stream(path, params, headers={**(headers or {}), **more})
 
-        return await download(open_reply, target, key, tries=tries, limit=limit, progress=progress, total=total)
+        return await download(open_reply, target, tries=tries, limit=limit, progress=progress, total=total)
 
     # --- building, sending, reading ---
 
