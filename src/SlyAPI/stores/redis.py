@@ -15,7 +15,7 @@ from zlib import crc32
 from ..errors import ConfigError, CredentialsError, Kind, NetworkError, SlyError, clean_traceback, printable
 from ..web.secret_values import Secrets
 from .contract import value_or_none
-from .redis_url import RedisUrl
+from .redis_url import RedisUrl, close
 from .served import LEASE, LockReply, ServedStore
 from .token_ends import KEYS, NEVER, PAGE, UNKNOWN, Page, Token, check_token, end_of, score, score_ranges
 
@@ -277,9 +277,7 @@ class RedisStore(ServedStore[Any]):
 
     @staticmethod
     async def _close(connection: Any, at_once: bool) -> None:
-        if at_once and getattr(connection, "connection", None) is not None:
-            await connection.connection.disconnect(nowait=True)
-        await connection.aclose()
+        await close(connection, at_once)
 
     @staticmethod
     def _drop(connection: Any) -> None:

@@ -77,7 +77,7 @@ class RedisUrl:
         try:
             return await client.initialize()
         except BaseException:
-            await client.aclose()
+            await close(client)
             raise
 
     async def _master(self, account: dict[str, str | None], timeout: float) -> tuple[str, int]:
@@ -103,6 +103,16 @@ def _check_options(query: str) -> None:
                 f"The URL of the Redis server has {named}, which RedisStore cannot use.",
                 next_step="Leave it out. Time limits are RedisStore(url, timeout=...).",
             )
+
+
+async def close(client: Any, at_once: bool = False) -> None:
+    """Closes the client's connections; `at_once` without waiting for the server."""
+    if at_once and getattr(client, "connection", None) is not None:
+        await client.connection.disconnect(nowait=True)
+    await client.aclose()
+    if hasattr(client, "nodes_manager"):  # after an error, a cluster's client closes nothing
+        for nodes in ("nodes_cache", "startup_nodes"):
+            await client.nodes_manager.aclose(nodes)
 
 
 def redis_package() -> Any:
