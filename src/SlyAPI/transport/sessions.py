@@ -33,8 +33,10 @@ class Lent:
     def __init__(self, trace_configs: "Sequence[aiohttp.TraceConfig]") -> None:
         import aiohttp
 
-        self.loop, self.process, self.closed = asyncio.get_running_loop(), os.getpid(), False
-        self.session = aiohttp.ClientSession(
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
+        self.process: int = os.getpid()
+        self.closed: bool = False
+        self.session: aiohttp.ClientSession = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, limit_per_host=CONNECTIONS),  # no API makes another one wait
             cookie_jar=aiohttp.DummyCookieJar(),  # one user's cookies must not go out with another's request
             trace_configs=[*trace_configs],
