@@ -374,7 +374,8 @@ def test_the_exit_codes_are_those_of_the_help() -> None:
 def test_contributing_names_only_commands_that_ci_runs() -> None:
     run_by_ci = (ROOT / "tests" / "run").read_text(encoding="utf-8")
     assert "tests/run" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
-    plain = run_by_ci.replace('"', "").replace("$bin", ".tests/venv-3.11/bin").replace(".tests/$1/", ".tests/venv-3.12/")
+    plain = run_by_ci.replace('"', "").replace("$bin/", ".tests/venv-3.11/bin/")
+    plain = plain.replace("tests/$1/", "tests/venv-3.12/")
     commands = [
         line[2:]
         for block in blocks_of(ROOT / "docs" / "contributing.md")
