@@ -15,7 +15,7 @@ from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 
-from .errors import ConfigError, LimitError
+from .errors import PASSES_WITH_TIME, ConfigError, LimitError
 from .web.events import waits
 from .web.messages import Request, retry_after
 
@@ -239,12 +239,13 @@ _ITEM = re.compile(r'(?:"[^"]*"|[^,])+')  # a quoted string may contain the comm
 def quota_from_headers(headers: Mapping[str, str], status: int, wall: float) -> Quota | None:
     """The quota that a reply reports, the scarcest if it reports several; None without one.
 
-    Reads `Retry-After` of a 429 or 503; `RateLimit` (draft-ietf-httpapi-ratelimit-headers, and its older form
-    with `remaining=`); `RateLimit-Remaining` and `-Reset`; `X-RateLimit-Remaining` with `-Reset-After` (Discord)
-    or `-Reset`, in seconds or as a point in time (GitHub, X). `wall` (epoch seconds) is for a reply without `Date`.
+    Reads `Retry-After` of a 503 or a 4xx that passes; `RateLimit` (draft-ietf-httpapi-ratelimit-headers, and its
+    older form with `remaining=`); `RateLimit-Remaining` and `-Reset`; `X-RateLimit-Remaining` with `-Reset-After`
+    (Discord) or `-Reset`, in seconds or as a point in time (GitHub, X). `wall` (epoch seconds) is for a reply without `Date`.
     """
-    wait = retry_after(headers, None if "Date" in headers else wall) if status in (429, 503) else None
-    quotas = [] if wait is None else [Quota(0, min(wait, _LONGEST))]
+    wait = retry_after(headers, None if "Date" in headers else wall)
+    refused = status in PASSES_WITH_TIME or status == 503
+    quotas = [] if wait is None or not refused else [Quota(0, min(wait, _LONGEST))]
     quotas += _structured(headers.get("RateLimit", ""))
     for prefix in ("RateLimit", "X-RateLimit", "X-Rate-Limit"):
         left = _number(headers.get(f"{prefix}-Remaining"))

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urljoin
 
 from ..errors import BadReplyError, SlyError, clean_traceback
-from ..paging import Page, Pages
+from ..paging import Page, Pages, check_end
 from ..web.messages import ParamsDict
 from ..web.urls import bare_url
 
@@ -51,8 +51,9 @@ async def walk(
                 limit -= len(items)
             request = None
             try:
-                if limit != 0 and (request := _next(pages, page, params)) is not None:
-                    guard.check_next(page, request)
+                if limit != 0:
+                    request = _next(pages, page, params)
+                    guard.check_next(page, request) if request is not None else check_end(pages, page)
             except SlyError as error:
                 request, problem = None, error
             ahead = asyncio.ensure_future(fetch(request)) if prefetch and request is not None else None
