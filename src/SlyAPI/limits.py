@@ -241,7 +241,8 @@ def quota_from_headers(headers: Mapping[str, str], status: int, wall: float) -> 
 
     Reads `Retry-After` of a 503 or a 4xx that passes; `RateLimit` (draft-ietf-httpapi-ratelimit-headers, and its
     older form with `remaining=`); `RateLimit-Remaining` and `-Reset`; `X-RateLimit-Remaining` with `-Reset-After`
-    (Discord) or `-Reset`, in seconds or as a point in time (GitHub, X). `wall` (epoch seconds) is for a reply without `Date`.
+    (Discord) or `-Reset`, in seconds or as a point in time (GitHub, X). `wall` (epoch seconds) is for a reply without
+    `Date`.
     """
     wait = retry_after(headers, None if "Date" in headers else wall)
     refused = status in PASSES_WITH_TIME or status == 503

@@ -184,7 +184,8 @@ async def test_what_cannot_be_read_hides_nobody(kind: Kind, clock: Clock) -> Non
         await kind.write(name, text)
     await migrated(kind.store)
     assert await found(kind.store, clock) == ["alice"]
-    assert sorted(await kind.store.names()) == ["alice", "bob", "carol", "dave", "eve"]
+    unnamed = {"eve"} if isinstance(kind.store, RedisStore) else set()  # the names are those of users with a text
+    assert {*await kind.store.names()} == {"alice", "bob", "carol", "dave", "eve"} - unnamed
 
 
 SPACES = ["", " ", "  ", "\t", "\n", "\r\n  "]

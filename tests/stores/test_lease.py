@@ -148,7 +148,7 @@ class Stalling(ServedStore[None]):
     async def _open(self, *_: Any) -> None:
         pass
 
-    _close = _get = _put = _swap = _remove = _release = _open  # type: ignore[assignment]
+    _close = _drop = _get = _put = _swap = _remove = _release = _open  # type: ignore[assignment]
     _is_lost = _translated = each_name = count = ending = entry_key = _open  # type: ignore[assignment]
 
 

@@ -148,6 +148,39 @@ async def until(true: Callable[[], bool]) -> None:
             await asyncio.sleep(0.02)
 
 
+async def test_a_job_with_an_event_loop_of_its_own_leaves_no_connection_behind(
+    store: ServedStore[Any], server: Server
+) -> None:
+    """Also where it is closed by hand."""
+    await store.close()
+    await until(lambda: connections(server) == 0)
+
+    async def work(name: str) -> None:
+        async with store.lock(name):
+            await asyncio.gather(*(store.load("alice") for _ in range(4)))
+
+    def job() -> None:
+        for name in ("one", "two", "three"):
+            loop = asyncio.new_event_loop()
+            loop.run_until_complete(work(name))
+            loop.close()
+
+    await asyncio.to_thread(job)
+    await until(lambda: connections(server) == 0)
+
+
+async def test_a_store_that_is_closed_amid_use_leaves_no_connection_and_no_error(
+    store: ServedStore[Any], server: Server
+) -> None:
+    async with store.lock("alice"):
+        loads = [asyncio.create_task(store.load("alice")) for _ in range(12)]
+        await asyncio.sleep(0)
+        await store.close()
+        assert await asyncio.gather(*loads) == [VALUE] * 12
+    await store.close()
+    await until(lambda: connections(server) == 0)
+
+
 async def test_a_call_that_is_cancelled_leaves_no_answer_to_the_next(store: ServedStore[Any]) -> None:
     for number in range(40):
         await store.save(f"user{number % 4}", {"token": str(number % 4)})

@@ -22,7 +22,7 @@ from ..errors import (
     printable,
 )
 from ..json_file import StrPath, display_path
-from ..json_file.windows import system_path
+from ..json_file.windows import DEVICE, WINDOWS, followed, is_device, system_path
 from ..tokens.user import OAuth2User
 from ..web.secret_values import SecretJson
 
@@ -242,8 +242,11 @@ def entry_of(user: object) -> StoredUser:
 def lasting_path(path: StrPath) -> str:
     """The absolute path, which stays valid if the program changes its working directory, as a daemon does.
 
-    Raises `ConfigError` for text that no file's path can be: with a NUL, or with an unpaired surrogate.
+    Raises `ConfigError` for text that no file's path can be: with a NUL, with an unpaired surrogate, or, on Windows, a
+    device's name.
     """
+    if WINDOWS and is_device(path):
+        raise ConfigError(f"{display_path(path)} {DEVICE}.", next_step="Choose another name.")
     try:
         possible = b"\0" not in os.fsencode(path)
     except UnicodeEncodeError:
@@ -293,10 +296,7 @@ def as_text(store: TokenStore, value: dict[str, Any]) -> str:
 
 def real_path(path: StrPath) -> str:
     """The path with all symbolic links resolved, and on Windows in one spelling."""
-    try:
-        return os.path.normcase(os.path.realpath(path))
-    except OSError:
-        return os.fspath(path)
+    return os.path.normcase(followed(path))
 
 
 def missing(store: TokenStore, name: str) -> CredentialsNotFoundError:

@@ -54,7 +54,12 @@ def raise_translated(error: BaseException, request: Request, timeout: float | No
     from .errors import AIOHTTP_ERRORS, translate_error
 
     if isinstance(error, AIOHTTP_ERRORS):
-        raise translate_error(error, request, timeout) from None
+        ours = translate_error(error, request, timeout)
+        try:
+            raise ours from None
+        finally:
+            ours.__context__ = None  # aiohttp's frames hold the request's headers, its texts what they quote
+            del error
 
 
 async def send(

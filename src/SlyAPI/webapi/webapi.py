@@ -8,9 +8,7 @@ from asyncio import get_running_loop
 from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
-from hashlib import sha256
 from os import getpid
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypedDict, TypeVar, Unpack, overload
 
 from ..auth.contract import Auth
@@ -39,6 +37,7 @@ if TYPE_CHECKING:
 
     from ..limits import Limits
     from ..retry import Retry
+    from .download import Downloaded
 
 __all__ = ["JsonMap", "WebAPI"]
 
@@ -298,24 +297,23 @@ class WebAPI(Verbs):
         timeout: float | None = None,
         progress: Progress | None = None,
         total: Total | None = None,
-    ) -> Path:
+    ) -> "Downloaded":
         """GET, and the body of the reply in the file `target`, which changes only once the body is complete.
 
-        After a failure the received part stays in `target.part` if the server identifies the body (by ETag or
-        date); the next call continues it. `timeout`: seconds in all, none by default. `tries`: requests in all, while
-        failures are transient. `limit` in bytes. `progress(n)` gets each number of received bytes, `total(n)` the
-        size (None: unknown) when the body begins. Raises `SaveError` if the file cannot be written.
+        The result is the path, with `status` and `headers` of the reply. `timeout`: seconds in all, none by default.
+        `tries`: requests in all, while failures are transient; a further one continues the body where the server
+        identifies it (by ETag or date). `limit` in bytes. `progress(n)` gets each number of received bytes, `total(n)`
+        the size (None: unknown) when the body begins. Raises `SaveError` if the file cannot be written.
         """
         from .download import download  # most programs do not use it
-
-        request = self._create_request(GET, path, params, None, headers)
-        key = sha256(repr((request.url, sorted(request.query_params.items()))).encode()).hexdigest()
 
         def open_reply(more: Mapping[str, str]) -> "AbstractAsyncContextManager[Streamed]":
             return self.stream(path, params, headers={**(headers or {}), **more})
 
-        loading = download(open_reply, target, key, tries=tries, limit=limit, progress=progress, total=total)
-        return await (loading if timeout is None else within(checked_seconds(timeout), request, loading))
+        loading = download(open_reply, target, tries=tries, limit=limit, progress=progress, total=total)
+        if timeout is None:
+            return await loading
+        return await within(checked_seconds(timeout), Request(GET, self.get_full_url(path)), loading)
 
     # --- building, sending, reading ---
 

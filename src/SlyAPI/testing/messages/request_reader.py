@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from aiohttp import web
 
-from .grants import Refused
+from ..ledger.grants import Refused
 
 Pairs = list[tuple[str, str]]
 REPEATABLE = ("resource", "audience")

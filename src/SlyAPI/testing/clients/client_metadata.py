@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from . import jose
+from ..endpoint import Server
+from ..features import AUTHORIZATION_CODE, REFRESH_TOKEN
+from ..ledger.grants import Refused
+from ..messages import jose
+from ..messages.fetching import LOOPBACK, is_fetchable
+from ..messages.request_reader import checked_redirect_uri
 from .client_policy import JWT_METHODS, supported_methods
-from .endpoint import Server
-from .features import AUTHORIZATION_CODE, REFRESH_TOKEN
-from .fetching import LOOPBACK, is_fetchable
-from .grants import Refused
-from .request_reader import checked_redirect_uri
 
 _TEXTS = ("client_name", "client_uri", "logo_uri", "scope", "contacts", "tos_uri", "policy_uri", "software_id")
 _URIS = ("jwks_uri", "backchannel_logout_uri", "client_uri", "logo_uri")

@@ -6,10 +6,10 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
+from ..endpoint import Server
+from ..ledger.grants import Client, Refused
+from ..messages.fetching import FetchFailed, fetch_json, is_fetchable
 from .client_metadata import checked_metadata
-from .endpoint import Server
-from .fetching import FetchFailed, fetch_json, is_fetchable
-from .grants import Client, Refused
 
 _SECRET_METHODS = ("client_secret_basic", "client_secret_post", "client_secret_jwt")
 

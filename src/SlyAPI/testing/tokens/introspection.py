@@ -8,10 +8,10 @@ from typing import Any
 
 from aiohttp import web
 
-from .client_auth import authenticated, invalid_client
-from .endpoint import Seen, Server
-from .grants import AccessToken, RefreshToken, digest, subject_of
-from .request_reader import read_form, required
+from ..clients.client_auth import authenticated, invalid_client
+from ..endpoint import Seen, Server
+from ..ledger.grants import AccessToken, RefreshToken, digest, subject_of
+from ..messages.request_reader import read_form, required
 
 
 async def introspect(server: Server, request: web.Request, seen: Seen) -> web.Response:

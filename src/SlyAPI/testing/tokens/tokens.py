@@ -11,11 +11,10 @@ from typing import Any
 
 from aiohttp import web
 
-from . import assertions, device, dpop, exchange, identity, request_reader
-from .client_auth import authenticated, invalid_client
-from .client_policy import checked_scopes, may_use, resource_error
-from .endpoint import Seen, Server
-from .features import (
+from ..clients.client_auth import authenticated, invalid_client
+from ..clients.client_policy import checked_scopes, may_use, resource_error
+from ..endpoint import Seen, Server
+from ..features import (
     AUTHORIZATION_CODE,
     CLIENT_CREDENTIALS,
     DEVICE_CODE,
@@ -23,8 +22,11 @@ from .features import (
     REFRESH_TOKEN,
     TOKEN_EXCHANGE,
 )
-from .grants import Binding, Client, Grant, Issued, Refused
-from .request_reader import required
+from ..ledger.grants import Binding, Client, Grant, Issued, Refused
+from ..login import device
+from ..messages import request_reader
+from ..messages.request_reader import required
+from . import assertions, dpop, exchange, identity
 
 
 @dataclass(frozen=True)

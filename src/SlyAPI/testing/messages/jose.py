@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from .grants import base64url
+from ..ledger.grants import base64url
 
 if TYPE_CHECKING:
     from joserfc.jwk import ECKey, Key, OctKey, OKPKey, RSAKey

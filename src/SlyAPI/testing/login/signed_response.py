@@ -7,9 +7,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from . import identity
-from .endpoint import Server
-from .features import changed
+from ..endpoint import Server
+from ..features import changed
+from ..tokens import identity
 
 _LIFETIME = 60
 

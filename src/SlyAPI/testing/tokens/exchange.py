@@ -8,11 +8,12 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from . import assertions, identity, jose
-from .client_policy import checked_scopes
-from .endpoint import Server
-from .grants import Binding, Client, Grant, Issued, Refused, digest, subject_of
-from .request_reader import required
+from ..clients.client_policy import checked_scopes
+from ..endpoint import Server
+from ..ledger.grants import Binding, Client, Grant, Issued, Refused, digest, subject_of
+from ..messages import jose
+from ..messages.request_reader import required
+from . import assertions, identity
 
 _TYPE = "urn:ietf:params:oauth:token-type:"
 ACCESS_TOKEN, REFRESH, ID_TOKEN, JWT, ID_JAG = (

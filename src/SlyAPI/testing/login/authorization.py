@@ -11,13 +11,14 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
-from . import pages, request_reader
+from ..clients.client_documents import load_client
+from ..endpoint import Seen, Server
+from ..ledger.grants import AuthorizationRequest, Refused, digest
+from ..messages import request_reader
+from ..messages.request_reader import Pairs
+from . import pages
 from .authorization_request import SendBack, ShowPage, policy_error, read_authorization_request
-from .client_documents import load_client
-from .endpoint import Seen, Server
-from .grants import AuthorizationRequest, Refused, digest
 from .pushed import PUSHED
-from .request_reader import Pairs
 from .signed_request import BadRequestObject, opened
 from .signed_response import signed_response
 

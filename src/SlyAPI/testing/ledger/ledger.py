@@ -75,12 +75,11 @@ class Ledger:
             raise Refused("invalid_grant", "the code was used before; the tokens it gave are revoked")
         if known.ended or now >= known.expires_at:
             raise Refused("invalid_grant", "the code has expired")
-        wrong = _mismatch(known.request, redirect_uri, verifier, binding.jkt)
-        if wrong:
+        if wrong := _mismatch(known.request, redirect_uri, verifier, binding.jkt):
             known.ended = True
             raise Refused("invalid_grant", wrong)
-        check_resources(binding, known.request.resources)
         request = known.request
+        check_resources(binding, request.resources)
         grant = Grant(
             client.client_id,
             known.scopes,
@@ -92,9 +91,9 @@ class Ledger:
             session_id=secrets.token_urlsafe(16),
         )
         with_refresh_token &= not offline_needs_scope or "offline_access" in grant.scopes
+        self.exchanges += 1
         issued = self.start(client, grant, binding, now, with_refresh_token=with_refresh_token)
         known.grant_id = issued.grant_id
-        self.exchanges += 1
         return issued
 
     def start(

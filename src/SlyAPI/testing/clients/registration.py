@@ -11,10 +11,10 @@ from typing import Any
 
 from aiohttp import web
 
+from ..endpoint import Seen, Server
+from ..ledger.grants import Client, Refused, digest
+from ..messages.request_reader import read_object
 from .client_metadata import checked_metadata
-from .endpoint import Seen, Server
-from .grants import Client, Refused, digest
-from .request_reader import read_object
 
 _BEARER = re.compile(r"Bearer ([A-Za-z0-9\-._~+/]+=*)")
 _NEVER_UPDATED = (

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from . import jose
-from .endpoint import Server
-from .grants import Client, Refused
+from ..endpoint import Server
+from ..ledger.grants import Client, Refused
+from ..messages import jose
 
 SECRET_METHODS = {"basic": "client_secret_basic", "post": "client_secret_post"}
 JWT_METHODS = ("client_secret_jwt", "private_key_jwt")

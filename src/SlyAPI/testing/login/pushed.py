@@ -9,12 +9,12 @@ from dataclasses import replace
 
 from aiohttp import web
 
-from . import dpop
+from ..clients.client_auth import authenticated
+from ..endpoint import Seen, Server
+from ..ledger.grants import Refused, digest
+from ..messages.request_reader import read_form
+from ..tokens import dpop
 from .authorization_request import SendBack, ShowPage, policy_error, read_authorization_request
-from .client_auth import authenticated
-from .endpoint import Seen, Server
-from .grants import Refused, digest
-from .request_reader import read_form
 from .signed_request import BadRequestObject, opened
 
 PUSHED = "urn:ietf:params:oauth:request_uri:"

@@ -9,14 +9,15 @@ import secrets
 
 from aiohttp import web
 
-from . import pages, request_reader
+from ..clients.client_auth import authenticated
+from ..clients.client_policy import checked_scopes, may_use, resource_error
+from ..endpoint import Seen, Server
+from ..features import DEVICE_CODE, REFRESH_TOKEN
+from ..ledger.grants import Binding, Client, Device, Grant, Issued, Refused, digest
+from ..ledger.ledger import check_resources
+from ..messages import request_reader
+from . import pages
 from .authorization import page, refusal
-from .client_auth import authenticated
-from .client_policy import checked_scopes, may_use, resource_error
-from .endpoint import Seen, Server
-from .features import DEVICE_CODE, REFRESH_TOKEN
-from .grants import Binding, Client, Device, Grant, Issued, Refused, digest
-from .ledger import check_resources
 
 _ALPHABET = "BCDFGHJKLMNPQRSTVWXZ"  # RFC 8628 §6.1: no vowels, so no words
 _SLOWER = 5.0

@@ -14,12 +14,12 @@ from urllib.parse import unquote_plus
 
 from aiohttp import web
 
-from . import jose
+from ..endpoint import Seen, Server
+from ..ledger.grants import Client, Refused
+from ..messages import jose
+from ..messages.fetching import FetchFailed, fetch_json
 from .client_documents import load_client
 from .client_policy import JWT_METHODS, SECRET_METHODS, methods_of
-from .endpoint import Seen, Server
-from .fetching import FetchFailed, fetch_json
-from .grants import Client, Refused
 
 AuthMethod = Literal["basic", "post", "none", "jwt"]
 BASIC_CHALLENGE = 'Basic realm="practice", charset="UTF-8"'

@@ -9,11 +9,11 @@ from typing import Any
 
 from aiohttp import web
 
-from . import jose
-from .endpoint import Seen, Server
-from .features import changed
-from .grants import Client, Grant, Issued, Refused, subject_of
-from .protection import authorized, grant_of
+from ..endpoint import Seen, Server
+from ..features import changed
+from ..ledger.grants import Client, Grant, Issued, Refused, subject_of
+from ..messages import jose
+from ..protection import authorized, grant_of
 
 SCOPES = {
     "openid": "Know who you are",

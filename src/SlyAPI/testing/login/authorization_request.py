@@ -7,11 +7,11 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 
-from .client_policy import may_use, resource_error, scopes_of
-from .endpoint import Server
-from .features import AUTHORIZATION_CODE
-from .grants import AuthorizationRequest, Client
-from .request_reader import Pairs, collected, read_scope, redirect_uri_allowed, repeated
+from ..clients.client_policy import may_use, resource_error, scopes_of
+from ..endpoint import Server
+from ..features import AUTHORIZATION_CODE
+from ..ledger.grants import AuthorizationRequest, Client
+from ..messages.request_reader import Pairs, collected, read_scope, redirect_uri_allowed, repeated
 
 _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
 _SECONDS = re.compile(r"[0-9]{1,9}")

@@ -10,9 +10,9 @@ from typing import Any
 
 from aiohttp import web
 
-from . import jose
-from .endpoint import Server, nonce_place
-from .grants import Refused, challenge_of
+from ..endpoint import Server, nonce_place
+from ..ledger.grants import Refused, challenge_of
+from ..messages import jose
 
 ALGORITHMS = jose.ASYMMETRIC
 _AGE = 60.0  # seconds by which `iat` may differ from now

@@ -7,12 +7,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from . import jose
-from .client_auth import LEEWAY, check_assertion_claims
-from .client_policy import checked_scopes
-from .endpoint import Server
-from .grants import Binding, Client, Grant, Issued, Refused, subject_of
-from .request_reader import required
+from ..clients.client_auth import LEEWAY, check_assertion_claims
+from ..clients.client_policy import checked_scopes
+from ..endpoint import Server
+from ..ledger.grants import Binding, Client, Grant, Issued, Refused, subject_of
+from ..messages import jose
+from ..messages.request_reader import required
 
 ID_JAG_TYPE = "oauth-id-jag+jwt"
 _LONGEST = 3600.0  # seconds

@@ -6,12 +6,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import jose
-from .client_auth import check_assertion_claims, client_keys
-from .endpoint import Server
-from .fetching import FetchFailed
-from .grants import Client
-from .request_reader import Pairs, collected
+from ..clients.client_auth import check_assertion_claims, client_keys
+from ..endpoint import Server
+from ..ledger.grants import Client
+from ..messages import jose
+from ..messages.fetching import FetchFailed
+from ..messages.request_reader import Pairs, collected
 
 TYP = "oauth-authz-req+jwt"
 _LONGEST = 3600.0  # seconds (FAPI 2.0 Message Signing §5.3.1)

@@ -8,12 +8,13 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
-from . import pages, request_reader
+from ..endpoint import Seen, Server
+from ..ledger.grants import Client, Refused
+from ..messages import request_reader
+from ..messages.fetching import FetchFailed, post_form
+from ..tokens.identity import logout_token, read_id_token, session_of
+from . import pages
 from .authorization import page, refusal
-from .endpoint import Seen, Server
-from .fetching import FetchFailed, post_form
-from .grants import Client, Refused
-from .identity import logout_token, read_id_token, session_of
 
 
 async def end_session(server: Server, request: web.Request, seen: Seen) -> web.Response:
