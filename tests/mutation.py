@@ -94,7 +94,7 @@ TESTS_OF = {
     "oauth2/renewal/held_user": REFRESH,
     "oauth2/renewal/saving": REFRESH,
     "oauth2/renewal/outcome": REFRESH,
-    "oauth2/renewal/learned": ["tests/oauth2/test_learned.py", *REFRESH],
+    "oauth2/renewal/learned": REFRESH,
     "redirect/loopback": ["tests/redirect/test_loopback.py"],
     "redirect/loopback_http": ["tests/redirect/test_loopback_http.py"],
     "redirect/loopback_address": ["tests/redirect/test_loopback_address.py", "tests/redirect/test_loopback.py"],
