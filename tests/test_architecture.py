@@ -321,7 +321,7 @@ BUDGETS = {"lines of src": 27_000, "lines of tests": 50_000, "inner imports, %":
 """What is counted once: lines of Python, test files that import a module which no page shows, test files in tests/."""
 
 NOT_YET = {
-    "lines of src": 30_500,
+    "lines of src": 30_900,
     "lines of tests": 64_000,
     "inner imports, %": 36,
     "loose tests": 14,
@@ -331,7 +331,6 @@ NOT_YET = {
     "oauth2/client/identity_calls.py::_token_call": 47,
     # files over 400 lines
     "oauth2/renewal/refresh.py": 600,
-    "webapi/answers.py": 500,
     # folders: how many files
     "SlyAPI/cli": 25,
     "SlyAPI/oauth2/messages": 23,

@@ -21,10 +21,10 @@ from SlyAPI.paging import (
     Page,
     Pages,
     TokenPages,
-    items_of,
     link_to,
     value_at,
 )
+from SlyAPI.webapi.page_items import items_of
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),

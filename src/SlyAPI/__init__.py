@@ -11,71 +11,6 @@ if typing.TYPE_CHECKING:
     from .auth import Auth, HeaderApiKey, NoAuth, UrlApiKey
     from .errors import ApiError, GrantEndedError, SlyError, TokenError
 
-    # importable by name, not part of `*`: `X as X` tells type checkers so
-    from .errors import (
-        BadReplyError as BadReplyError,
-    )
-    from .errors import (
-        ConfigError as ConfigError,
-    )
-    from .errors import (
-        CredentialsError as CredentialsError,
-    )
-    from .errors import (
-        CredentialsNotFoundError as CredentialsNotFoundError,
-    )
-    from .errors import (
-        DecryptionError as DecryptionError,
-    )
-    from .errors import (
-        DeniedError as DeniedError,
-    )
-    from .errors import (
-        GrantTimeoutError as GrantTimeoutError,
-    )
-    from .errors import (
-        IdentityError as IdentityError,
-    )
-    from .errors import (
-        LimitError as LimitError,
-    )
-    from .errors import (
-        ListenError as ListenError,
-    )
-    from .errors import (
-        LoginEndedError as LoginEndedError,
-    )
-    from .errors import (
-        MissingExtraError as MissingExtraError,
-    )
-    from .errors import (
-        NetworkError as NetworkError,
-    )
-    from .errors import (
-        OriginError as OriginError,
-    )
-    from .errors import (
-        RedirectError as RedirectError,
-    )
-    from .errors import (
-        RequestTimeoutError as RequestTimeoutError,
-    )
-    from .errors import (
-        SaveError as SaveError,
-    )
-    from .errors import (
-        StateMismatchError as StateMismatchError,
-    )
-    from .errors import (
-        SupersededError as SupersededError,
-    )
-    from .errors import (
-        UnavailableError as UnavailableError,
-    )
-    from .errors import (
-        WouldOverwriteError as WouldOverwriteError,
-    )
-    from .limits import Limits as Limits
     from .oauth1 import OAuth1, OAuth1App, OAuth1User
     from .oauth2 import (
         AssertionGrant,
@@ -88,31 +23,30 @@ if typing.TYPE_CHECKING:
         keep_fresh,
         requires_scopes,
     )
-    from .retry import Retry as Retry
-    from .stores import (
-        EncryptedStore as EncryptedStore,
-    )
-    from .stores import (
-        FileStore as FileStore,
-    )
-    from .stores import (
-        KeyringStore as KeyringStore,
-    )
-    from .stores import (
-        MemoryStore as MemoryStore,
-    )
-    from .stores import (
-        PostgresStore as PostgresStore,
-    )
-    from .stores import (
-        RedisStore as RedisStore,
-    )
-    from .stores import (
-        SqliteStore as SqliteStore,
-    )
     from .webapi import WebAPI
-    from .webapi.answer import Answer as Answer
     from .webapi.lazy import AsyncLazy, AsyncTrans
+
+    # importable by name, not part of `*`: `X as X` tells type checkers so
+    # isort: off
+    from .errors import (  # fmt: skip
+        BadReplyError as BadReplyError, ConfigError as ConfigError, CredentialsError as CredentialsError,
+        CredentialsNotFoundError as CredentialsNotFoundError, DecryptionError as DecryptionError,
+        DeniedError as DeniedError, GrantTimeoutError as GrantTimeoutError, IdentityError as IdentityError,
+        LimitError as LimitError, ListenError as ListenError, LoginEndedError as LoginEndedError,
+        MissingExtraError as MissingExtraError, NetworkError as NetworkError, OriginError as OriginError,
+        RedirectError as RedirectError, RequestTimeoutError as RequestTimeoutError, SaveError as SaveError,
+        StateMismatchError as StateMismatchError, SupersededError as SupersededError,
+        UnavailableError as UnavailableError, WouldOverwriteError as WouldOverwriteError
+    )
+    from .limits import Limits as Limits
+    from .retry import Retry as Retry
+    from .stores import (  # fmt: skip
+        EncryptedStore as EncryptedStore, FileStore as FileStore, KeyringStore as KeyringStore,
+        MemoryStore as MemoryStore, PostgresStore as PostgresStore, RedisStore as RedisStore,
+        SqliteStore as SqliteStore
+    )
+    from .webapi.answer import Answer as Answer
+    # isort: on
 else:  # for tools, a `__getattr__` would have every misspelt name be there
     __getattr__, __dir__ = _on_demand(
         __name__,

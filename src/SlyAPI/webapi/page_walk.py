@@ -9,9 +9,10 @@ from typing import Any
 from urllib.parse import urljoin
 
 from ..errors import BadReplyError, SlyError, clean_traceback
-from ..paging import Page, Pages, check_end
+from ..paging import Page, Pages
 from ..web.messages import ParamsDict
 from ..web.urls import bare_url
+from .page_items import check_end
 
 MOST_EMPTY_PAGES = 1000
 """Pages without items that a server may send in a row."""

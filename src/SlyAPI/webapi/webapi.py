@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypedDict, TypeVar, Unp
 
 from ..auth.contract import Auth
 from ..errors import clean_traceback
-from ..paging import ItemsAt, Page, Pages, TokenPages
+from ..paging import Page, Pages, TokenPages
 from ..transport.bodies import Body, Progress, Total, form_of
 from ..transport.requests import REPLY_LIMIT, fetch
 from ..transport.sessions import Lent, Sessions, load_aiohttp, shared_sessions
@@ -26,6 +26,7 @@ from .deadline import checked_seconds, within
 from .lazy import AsyncLazy, PagedLazy
 from .older_verbs import Headers, OlderVerbs, Params
 from .origin import check_whole, full_url, origin_of
+from .page_items import ItemsAt
 from .page_walk import PageRequest, walk
 from .sent_json import as_json, json_body
 from .signed_call import Fetch, signed_call
