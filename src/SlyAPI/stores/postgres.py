@@ -128,7 +128,6 @@ class PostgresStore(ServedStore[Any]):
         """
 
         async def make(connection: Any) -> str:
-            await connection.set_isolation_level(self._psycopg.IsolationLevel.READ_COMMITTED)
             async with connection.transaction():
                 # two that CREATE IF NOT EXISTS at once may clash
                 await connection.execute("SELECT pg_advisory_xact_lock(7305521)")
@@ -151,10 +150,11 @@ class PostgresStore(ServedStore[Any]):
         return await self._run(connection, statement.format(**self._names), values)
 
     async def _run(self, connection: Any, query: str, values: Any) -> Any:
+        errors = self._psycopg.errors
         while True:
             try:
                 return await connection.execute(query, values)
-            except self._psycopg.errors.TransactionRollback:  # in a stricter isolation level than READ COMMITTED
+            except (errors.SerializationFailure, errors.DeadlockDetected):  # of stricter isolation levels
                 await asyncio.sleep(0.005)
 
     def entry_key(self, name: str) -> Hashable:
@@ -225,7 +225,9 @@ class PostgresStore(ServedStore[Any]):
             limit = max(2, int(self.timeout / 2 / self._hosts))
             asked = {"target_session_attrs": "read-write", "connect_timeout": limit}
             options |= {key: value for key, value in asked.items() if key not in self._own_options}
-        return await _connection_class(self._psycopg).connect(self._dsn[0], **options)
+        connection = await _connection_class(self._psycopg).connect(self._dsn[0], **options)
+        await connection.set_isolation_level(self._psycopg.IsolationLevel.READ_COMMITTED)  # of its transactions
+        return connection
 
     @staticmethod
     async def _close(connection: Any, at_once: bool) -> None:

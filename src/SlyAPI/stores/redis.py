@@ -15,7 +15,7 @@ from zlib import crc32
 from ..errors import ConfigError, CredentialsError, Kind, NetworkError, SlyError, clean_traceback, printable
 from ..web.secret_values import Secrets
 from .contract import value_or_none
-from .redis_url import RedisUrl
+from .redis_url import RedisUrl, close
 from .served import LEASE, LockReply, ServedStore
 from .token_ends import KEYS, NEVER, PAGE, UNKNOWN, Page, Token, check_token, end_of, score, score_ranges
 
@@ -238,7 +238,8 @@ class RedisStore(ServedStore[Any]):
         where = {"target_nodes": connection.get_node(node_name=node)} if node else {}
         if node and where["target_nodes"] is None:
             raise self._away("a server of the cluster was replaced while its keys were read")
-        return await connection.execute_command("SCAN", cursor, "MATCH", pattern, "COUNT", 1000, **where)
+        further, keys = await connection.execute_command("SCAN", cursor, "MATCH", pattern, "COUNT", 1000, **where)
+        return further[node] if node else further, keys
 
     def _ends(self, name: str, text: str) -> tuple[Any, ...]:
         """The name and the scores of a user, "" for no place in that index."""
@@ -276,9 +277,7 @@ class RedisStore(ServedStore[Any]):
 
     @staticmethod
     async def _close(connection: Any, at_once: bool) -> None:
-        if at_once and getattr(connection, "connection", None) is not None:
-            await connection.connection.disconnect(nowait=True)
-        await connection.aclose()
+        await close(connection, at_once)
 
     @staticmethod
     def _drop(connection: Any) -> None:
@@ -311,7 +310,7 @@ class RedisStore(ServedStore[Any]):
             return self._away("the server's memory is full")
         if isinstance(error, errors.ConnectionError | errors.TimeoutError | OSError):
             return self._away("no connection, or it broke")
-        if said.startswith(("MOVED ", "CROSSSLOT ")):
+        if isinstance(error, errors.AskError | errors.ClusterCrossSlotError):
             return ConfigError(f"{self!r} is a part of a cluster.", next_step="Give redis+cluster:// in the URL.")
         if isinstance(error, errors.ResponseError):
             code = printable(said.split(" ", 1)[0], 30)
