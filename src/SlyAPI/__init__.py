@@ -10,7 +10,6 @@ from .names import on_demand as _on_demand
 if typing.TYPE_CHECKING:
     from .auth import Auth, HeaderApiKey, NoAuth, UrlApiKey
     from .errors import ApiError, GrantEndedError, SlyError, TokenError
-
     from .oauth1 import OAuth1, OAuth1App, OAuth1User
     from .oauth2 import (
         AssertionGrant,
