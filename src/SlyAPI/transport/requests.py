@@ -68,14 +68,16 @@ async def send(
     *,
     timeout: float = TOKEN_TIMEOUT,
     limit: int = TOKEN_REPLY_LIMIT,
+    public_only: bool = False,
 ) -> Reply:
     """Sends a request with secrets in it and reads the whole reply, whatever its status.
 
     `client` only lends its connections (`bare_session`). `timeout` in seconds counts everything. Raises
-    `NetworkError`, `RequestTimeoutError`, or `BadReplyError` for a body larger than `limit`.
+    `NetworkError`, `RequestTimeoutError`, or `BadReplyError` for a body larger than `limit`; with `public_only`
+    `ConfigError` for a server at an address that is not public.
     """
     with TranslatedErrors(request, timeout):
-        async with bare_session(client) as session:
+        async with bare_session(client, public_only) as session:
             sending = _send(session, request, timeout, limit)
             return await (logged(request, sending) if request_log.isEnabledFor(logging.DEBUG) else sending)
 

@@ -130,7 +130,7 @@ class _Call:
             if led_away:
                 headers = headers_for_other_origin(self.own.headers)
                 self.request = Request(self.own.method, self.own.url, headers=headers)
-                async with bare_session(self.client) as other:
+                async with bare_session(self.client, body_follows=True) as other:
                     self.reply = await self.fetch(other, self.request, self.limit)
             else:
                 self.request = await self.exchange.sign(copied(self.own))

@@ -4,11 +4,9 @@ The rule: a method builds a request, sends it by `signed_call`, and reads the re
 """
 
 import os
-from asyncio import get_running_loop
 from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
-from os import getpid
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypedDict, TypeVar, Unpack, overload
 
 from ..auth.contract import Auth
@@ -16,7 +14,7 @@ from ..errors import clean_traceback
 from ..paging import Page, Pages, TokenPages
 from ..transport.bodies import Body, Progress, Total, form_of
 from ..transport.requests import REPLY_LIMIT, fetch
-from ..transport.sessions import Lent, Sessions, load_aiohttp, shared_sessions
+from ..transport.sessions import FOR_STREAMS, SHARED, Sessions, load_aiohttp
 from ..transport.streaming import Streamed, begin, fetch_patiently
 from ..web.json import JsonMap, check_density, read_reply
 from ..web.messages import Method, Reply, Request
@@ -80,8 +78,7 @@ class WebAPI(Verbs):
     `timeout` (seconds): for each call in all, with its repetitions and a refresh; each method takes its own.
     `use_form_data` (bool): bodies of `_post` and its siblings are forms, not JSON; also by position, as in SlyAPI 0.6.
     `session` (`aiohttp.ClientSession`): the caller closes it. Without one, all clients of an event loop share one
-        that keeps no cookies, closed when the loop ends or each client was closed (`close()`, `async with`) or
-        collected.
+        that keeps no cookies, closed when the loop ends or each client was closed (`close()`, `async with`).
     `trace_configs`: trace the requests of this client, never token requests (docs/observing.md).
     `retry` (`Retry`): which calls are repeated. `limits` (`Limits`): how many are under way, and how fast they
         start; all objects of a class may share one. Both are off unless given here or as class attributes.
@@ -106,8 +103,6 @@ class WebAPI(Verbs):
     # created when needed: a program may hold many clients
     _session: "ClientSession | None" = None
     _sessions: Sessions | None = None
-    _lent: Lent | None = None
-    _streams: Sessions | None = None
 
     def __init__(
         self,
@@ -138,7 +133,7 @@ class WebAPI(Verbs):
         else:
             load_aiohttp()  # during the program's start, not at its first await
         if trace_configs:
-            self._sessions = self._streams = Sessions(trace_configs)
+            self._sessions = Sessions(trace_configs)
         if retry is not None or limits is not None:
             from .retried_call import check_policies
 
@@ -154,30 +149,20 @@ class WebAPI(Verbs):
     def _client(self) -> "ClientSession":
         if self._session is not None:
             return self._session
-        lent = self._lent
-        if lent is None or lent.closed or lent.loop is not get_running_loop() or lent.process != getpid():
-            if self._sessions is None:
-                self._sessions = shared_sessions()
-            lent = self._lent = self._sessions.join(self)
-        return lent.session
+        return (self._sessions or SHARED).join(self)
 
     @property
     def _stream_client(self) -> "ClientSession":
-        """For what may take long: on connections of this client's own, so that no other one waits for them."""
+        """For what may take long, so that no other call waits for a connection."""
         if self._session is not None:
             return self._session
-        if self._streams is None:
-            self.__dict__.setdefault("_streams", Sessions())  # another thread may do the same
-            assert self._streams is not None
-        return self._streams.join(self).session
+        return (self._sessions or FOR_STREAMS).join(self)
 
     async def close(self) -> None:
         """Closes this event loop's session, unless other clients use it or the caller gave it. A call opens it anew."""
         await self.auth.wait_for_refresh()
-        self._lent = None
-        for sessions in (self._sessions, self._streams):
-            if sessions is not None:
-                await sessions.leave(self)
+        for sessions in (self._sessions,) if self._sessions else (SHARED, FOR_STREAMS):
+            await sessions.leave(self)
 
     async def __aenter__(self) -> Self:
         return self
