@@ -257,16 +257,6 @@ async def test_a_refusal_on_the_second_try_is_the_error(serve: Serve) -> None:
     assert (caught.value.status, caught.value.tries) == (404, 2)
 
 
-@pytest.mark.parametrize("told", ["61", "Thu, 01 Jan 2099 00:00:00 GMT"])
-async def test_a_wait_of_minutes_is_no_sleep_but_the_error_at_once(told: str, serve: Serve) -> None:
-    time, server = Time(), await serve(answering(429, **{"Retry-After": told}))
-    with pytest.raises(ApiError) as caught:
-        await api_at(server.origin, retry=policy(time)).get_json("/")
-    assert (time.slept, len(server.seen)) == ([], 1)
-    assert caught.value.retry_after is not None
-    assert caught.value.retry_after >= 61
-
-
 async def test_a_connection_that_breaks_is_tried_again(serve: Serve) -> None:
     breaks_left = [3]  # aiohttp itself asks twice for a GET
 

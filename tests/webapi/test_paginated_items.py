@@ -112,11 +112,3 @@ async def test_an_error_in_an_apis_own_words_is_an_error_on_every_page(
     with pytest.raises(BadReplyError, match="reports an error"):
         await walk()
     assert seen == ([] if page == "first" else ROWS)
-
-
-async def test_one_walk_knows_nothing_of_the_places_of_another(serve: "Serve") -> None:
-    server = await serve(by_token({None: {"rows": ROWS}, "b": {"labels": ROWS}}))
-    api = api_of(server)
-    assert await api.paginated("/rows", items="rows") == ROWS
-    with pytest.raises(BadReplyError):
-        await api.paginated("/rows", {"pageToken": "b"}, items="rows")
