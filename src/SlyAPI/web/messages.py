@@ -135,7 +135,7 @@ class Reply:
         return Reply(self.status, headers, text.encode(self.encoding, "replace"), bare_url(self.url))
 
 
-_SECONDS = re.compile(r"[0-9]{1,9}(?:\.[0-9]{0,9})?", re.ASCII)
+_SECONDS = re.compile(r"[0-9]+(?:\.[0-9]*)?")
 
 
 def retry_after(headers: Mapping[str, str], now: float | None = None) -> float | None:
@@ -145,7 +145,7 @@ def retry_after(headers: Mapping[str, str], now: float | None = None) -> float |
     """
     value = (headers.get("Retry-After") or headers.get("retry-after") or "").strip()
     if _SECONDS.fullmatch(value):
-        return float(value)
+        return min(float(value[:20]), 999_999_999.0)
     try:
         at = parsedate_to_datetime(value).timestamp()
         if now is None:
