@@ -18,7 +18,7 @@ class UrlApiKey(Auth):
     __module__ = "SlyAPI.auth"
 
     def __init__(self, param_name: str, secret: str) -> None:
-        self.params = SecretForm({param_name: secret})
+        self.params: SecretForm = SecretForm({param_name: secret})
 
     def __repr__(self) -> str:
         return f"UrlApiKey({', '.join(map(repr, self.params))}, '***')"
@@ -51,7 +51,7 @@ class HeaderApiKey(Auth):
     __module__ = "SlyAPI.auth"
 
     def __init__(self, param_name: str, secret: str) -> None:
-        self.headers = SecretForm({param_name: secret})
+        self.headers: SecretForm = SecretForm({param_name: secret})
 
     def __repr__(self) -> str:
         return f"HeaderApiKey({', '.join(map(repr, self.headers))}, '***')"

@@ -33,8 +33,8 @@ class SharedSession:
     def __init__(self, trace_configs: "Sequence[aiohttp.TraceConfig]", per_host: int, public_only: bool) -> None:
         import aiohttp
 
-        self.users = set[int]()
-        self.session = aiohttp.ClientSession(
+        self.users: set[int] = set()
+        self.session: aiohttp.ClientSession = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=0,  # no API makes another one wait
                 limit_per_host=per_host,

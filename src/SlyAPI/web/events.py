@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 from ..errors import ApiError, SlyError, printable
 from .messages import Request
 
-request_log = logging.getLogger("SlyAPI.request")
-refresh_log = logging.getLogger("SlyAPI.refresh")
-retry_log = logging.getLogger("SlyAPI.retry")
-wait_log = logging.getLogger("SlyAPI.wait")
+request_log: logging.Logger = logging.getLogger("SlyAPI.request")
+refresh_log: logging.Logger = logging.getLogger("SlyAPI.refresh")
+retry_log: logging.Logger = logging.getLogger("SlyAPI.retry")
+wait_log: logging.Logger = logging.getLogger("SlyAPI.wait")
 _LONG = 10.0
 """Seconds of waiting from which on the event is a warning."""
 
