@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from ..auth.contract import Auth
 from ..errors import ApiError, BadReplyError, SlyError, clean_traceback
 from ..web.messages import Method, ParamsDict, ParamType, Reply, Request
 from ..web.params import as_mapping
@@ -26,6 +27,7 @@ Seconds = float | None
 class OlderVerbs:
     """The half of `WebAPI` that SlyAPI 0.6 had too."""
 
+    auth: Auth
     use_form_data: bool = False
 
     if TYPE_CHECKING:

@@ -258,7 +258,7 @@ class Verbs(OlderVerbs):
         return Answer(reply.status, reply.headers, reply.url, b"", None, _method=request.method)
 
     def _typed(self, expected: AnswerType, reply: Reply, method: Method) -> Any:
-        return self._result(expected, reply, Request(method, reply.url))
+        return self._result(expected, reply, Request(method, reply.url, secrets_to_mask=self.auth.secrets_to_mask))
 
     def _with_body(
         self,

@@ -218,7 +218,7 @@ class WebAPI(Verbs):
         """
         expected = None if returns is None else answer_type(list[returns])
         walks = _Walk(path, ItemsAt(items, strict=pages is not _BY_TOKENS), headers, timeout, expected)
-        name = Request(GET, self.get_full_url(path)).name
+        name = Request(GET, self.get_full_url(path), secrets_to_mask=self.auth.secrets_to_mask).name
         overridden = getattr(self.get_json, "__func__", None) is not OlderVerbs.get_json
         fetch = partial(self._own_page if overridden and not pages.reads_headers else self._page, walks)
         read = None if expected is None else partial(expected.read, request_name=name, place="items")
