@@ -48,7 +48,7 @@ class SlyError(Exception):
         self, message: str, *, next_step: str = "", kind: Kind | None = None, retry_after: float | None = None
     ) -> None:
         super().__init__(printable(message, _LONGEST_MESSAGE))
-        self.next_step = printable(next_step, _LONGEST_MESSAGE)
+        self.next_step: str = printable(next_step, _LONGEST_MESSAGE)
         self.retry_after = retry_after
         if kind is not None:
             self.kind = kind
@@ -167,7 +167,7 @@ class DeniedError(RedirectError):
 
     def __init__(self, message: str, *, error: str, denied: bool = False, next_step: str = "") -> None:
         super().__init__(message, next_step=next_step)
-        self.error = printable(error)
+        self.error: str = printable(error)
         self.denied = denied
 
 

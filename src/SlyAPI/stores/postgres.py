@@ -98,7 +98,8 @@ class PostgresStore(ServedStore[Any]):
     def __init__(self, dsn: str, *, table: str = "slyapi_users", timeout: float = 10.0, lease: float = LEASE) -> None:
         self._psycopg = _psycopg()
         words = _words(dsn)
-        self._address, self.table, self._dsn = _address(words), table, Secrets((dsn,))
+        self._address, self._dsn = _address(words), Secrets((dsn,))
+        self.table: str = table
         self._hosts = max(str(words.get(key, "")).count(",") + 1 for key in ("host", "hostaddr"))
         self._own_options = words.keys() & {"target_session_attrs", "connect_timeout"}
         if not self._address:

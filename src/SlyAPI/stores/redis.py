@@ -90,7 +90,8 @@ class RedisStore(ServedStore[Any]):
         self._server, self._url = RedisUrl(url), Secrets((url,))
         self._redis, self._address = self._server.redis, self._server.address
         self._is_cluster = self._server.kind == "cluster"
-        self.prefix, self.replicas = prefix, replicas
+        self.prefix: str = prefix
+        self.replicas: int = replicas
         if "ssl" in self._server.options:
             self._timeout_step = "Try again later; a server without TLS never answers rediss://."
         super().__init__(timeout, lease)

@@ -18,10 +18,12 @@ class RedisUrl:
     """What a URL names. `address` is safe to print. Raises `ConfigError`, `MissingExtraError` without the package."""
 
     def __init__(self, url: str) -> None:
-        self.redis = redis_package()
+        self.redis: Any = redis_package()
         self.options: dict[str, Any] = {}
         self.hosts: list[tuple[str, int]] = []
-        self.kind = self.service = self.address = ""
+        self.kind: str = ""
+        self.service: str = ""
+        self.address: str = ""
         try:
             self._read(urlsplit(url))
         except ConfigError:

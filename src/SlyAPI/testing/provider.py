@@ -93,7 +93,7 @@ class PracticeProvider(Server):
         if not self.people:
             raise ValueError("people names at least one person")
         if self.openid:
-            self.scopes = {**identity.SCOPES, **self.scopes}
+            self.scopes: dict[str, str] = {**identity.SCOPES, **self.scopes}
             self.keys = identity.new_keys(self)
         if self.signed_responses and not self.openid:
             raise ValueError("signed_responses needs openid, whose keys sign them")
@@ -142,7 +142,7 @@ class PracticeProvider(Server):
     def rotate_keys(self, *, keep_old: bool = True) -> None:
         """Sign with new keys from now on; the old ones stay published unless `keep_old` is False."""
         old = self.keys if keep_old else []
-        self.keys = [*identity.new_keys(self), *old]
+        self.keys: list[jose.SigningKey] = [*identity.new_keys(self), *old]
 
     def demand_dpop_nonces(self, *places: str) -> None:
         """Demand a new nonce in every DPoP proof at these places, "token" and "api"; without places at both."""

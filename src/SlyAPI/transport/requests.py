@@ -94,7 +94,7 @@ async def _send(session: "aiohttp.ClientSession", request: Request, timeout: flo
         allow_redirects=False,
         ssl=True if request.certificate is None else _tls(request),
     )
-    return Reply(response.status, response.headers, await read_body(response, limit), bare_url(request.url))
+    return Reply(response.status, response.headers, await read_body(response, request, limit), bare_url(request.url))
 
 
 def _tls(request: Request) -> "ssl.SSLContext":
@@ -146,7 +146,7 @@ async def _fetch(client: "aiohttp.ClientSession", request: Request, limit: int) 
         ssl=True if request.certificate is None else _tls(request),
     )
     refused = response.status >= 400
-    body = await read_body(response, ERROR_BODY_LIMIT if refused else limit, cut=refused)
+    body = await read_body(response, request, ERROR_BODY_LIMIT if refused else limit, cut=refused)
     return Reply(response.status, response.headers, body, request.url)
 
 
@@ -168,7 +168,9 @@ def ask(
     )
 
 
-async def read_body(response: "aiohttp.ClientResponse", limit: int, *, cut: bool = False) -> bytes:
+async def read_body(
+    response: "aiohttp.ClientResponse", request: Request, limit: int, *, cut: bool = False
+) -> bytes:
     """The body, which returns the connection to its pool; a body beyond `limit` bytes is cut, or an error."""
     content = response.content
     chunks: list[bytes] = []
@@ -181,8 +183,7 @@ async def read_body(response: "aiohttp.ClientResponse", limit: int, *, cut: bool
             if size > limit:
                 response.close()
                 if not cut:
-                    asked = f"{response.method} {bare_url(str(response.url))}"
-                    raise BadReplyError(f"{asked}: the reply is larger than {limit} bytes.", kind="permanent")
+                    raise BadReplyError(f"{request.name}: the reply is larger than {limit} bytes.", kind="permanent")
                 break
             if content.at_eof():
                 break

@@ -248,7 +248,7 @@ class WebAPI(Verbs):
         overridden = getattr(self.get_json, "__func__", None) is not _GET_JSON
         page_of = self._own_page if overridden and not pages.reads_headers else self._page
         fetch = partial(page_of, path, ItemsAt(items), headers)
-        name = Request(GET, self.get_full_url(path)).name
+        name = Request(GET, self.get_full_url(path), secrets_to_mask=self.auth.secrets_to_mask).name
         read = None if returns is None else partial(read_answer, list[returns], request_name=name, place="items")
         return PagedLazy(walk(fetch, pages, {**pages.first(), **(params or {})}, limit, prefetch=prefetch, read=read))
 

@@ -22,7 +22,7 @@ class Refused(Exception):
         self.error = error
         self.description = description
         self.status = status
-        self.headers = {"WWW-Authenticate": challenge} if challenge else {}
+        self.headers: dict[str, str] = {"WWW-Authenticate": challenge} if challenge else {}
 
 
 @dataclass(frozen=True)

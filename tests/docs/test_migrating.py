@@ -16,7 +16,7 @@ import pytest
 from SlyAPI import OAuth2App, OAuth2User
 from SlyAPI.errors import CredentialsError
 from SlyAPI.testing import PracticeProvider
-from tests.test_docs import ROOT, blocks_of
+from tests.docs.test_docs import ROOT, blocks_of
 
 pytestmark = pytest.mark.slow
 

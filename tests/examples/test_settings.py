@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from settings import read_settings
 
-EXAMPLES = Path(__file__).parents[1] / "docs" / "examples"
+EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 SCRIPTS = ["web_app.py", "starlette_app.py"]
 
 

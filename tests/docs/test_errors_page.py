@@ -12,7 +12,7 @@ from SlyAPI.oauth2.messages.token_endpoint import read_token_reply
 from SlyAPI.web import Reply
 from SlyAPI.web.secret_values import Secrets
 
-PAGE = Path(__file__).parent.parent / "docs" / "errors.md"
+PAGE = Path(__file__).parents[2] / "docs" / "errors.md"
 _ROW = re.compile(r"^\| `(\w+)` \| ([^|]+) \| `(\w+)` \|$", re.MULTILINE)
 
 
