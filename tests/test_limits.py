@@ -223,29 +223,6 @@ async def test_a_turn_that_does_not_come_in_time_is_an_error_and_takes_nothing()
     full.release()
 
 
-async def test_who_is_cancelled_in_line_leaves_no_gap() -> None:
-    one, got = Limits(concurrent=1), list[int]()
-
-    async def wait(n: int) -> None:
-        await one.wait(ASKED)
-        got.append(n)
-
-    await one.wait(ASKED)
-    waiting = [asyncio.create_task(wait(n)) for n in range(5)]
-    await asyncio.sleep(0)
-    waiting[0].cancel()  # the first in line, and one in the midst of it
-    waiting[2].cancel()
-    for _ in range(3):
-        one.release()
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-    await asyncio.gather(*waiting, return_exceptions=True)
-    assert got == [1, 3, 4]
-    one.release()
-    await one.wait(ASKED)
-
-
 @given(st.lists(st.integers(0, 9), max_size=20), st.integers(1, 3))
 def test_whoever_is_cancelled_and_whenever_no_turn_is_lost(cancelled: list[int], at_once: int) -> None:
     async def main() -> None:
