@@ -27,7 +27,7 @@ from SlyAPI.paging import (
     value_at,
 )
 from SlyAPI.web.redirects import leads_inside, leaves_base_path
-from SlyAPI.webapi.answers import read_answer
+from SlyAPI.webapi.answers import answer_type
 from SlyAPI.webapi.origin import Origin
 from tests.fuzz.promise import NOW, Target, as_json, check_error, json_of
 
@@ -166,7 +166,7 @@ def check_answer(data: bytes) -> None:
     value = json_of(data)
     for hint in (Thing, list[Thing], Owner | Thing, dict[str, Thing | int], tuple[int, str]):
         try:
-            found: Any = read_answer(hint, value, "GET https://api.example/v1")
+            found: Any = answer_type(hint).read(value, "GET https://api.example/v1")
         except SlyError as error:
             check_error(error)
         else:

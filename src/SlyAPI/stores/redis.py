@@ -137,18 +137,20 @@ class RedisStore(ServedStore[Any]):
 
     async def _write(self, connection: Any, script: str, name: str, *values: Any) -> Any:
         keys = [self._key(name), *(self._index(token, self._part(name)) for token in KEYS)]
-        result = await connection.eval(script, len(keys), *keys, *values)
-        await self._confirmed(connection, keys[0])
-        return result
+        return await self._confirmed(connection, script, keys, *values)
 
-    async def _confirmed(self, connection: Any, key: bytes) -> None:
-        """Returns when enough replicas have what was written. Raises `NetworkError`."""
+    async def _confirmed(self, connection: Any, script: str, keys: list[bytes], *values: Any) -> Any:
+        """The script's result, once enough replicas have what it wrote. Raises `NetworkError`."""
+        node = connection.get_node_from_key(keys[0]) if self._is_cluster and self.replicas else None
+        result = await connection.eval(script, len(keys), *keys, *values)
         if not self.replicas:
-            return
-        node = {"target_nodes": connection.get_node_from_key(key)} if self._is_cluster else {}
-        limit = round(self.timeout * 250)
-        if int(await connection.execute_command("WAIT", self.replicas, limit, **node)) < self.replicas:
+            return result
+        where = {"target_nodes": node} if node else {}
+        got = await connection.execute_command("WAIT", self.replicas, round(self.timeout * 250), **where)
+        # a server that took over meanwhile knows of no write of this connection, and confirms nothing by its reply
+        if int(got) < self.replicas or (node and node != connection.get_node_from_key(keys[0])):
             raise self._away(f"fewer than {self.replicas} replicas confirmed the write")
+        return result
 
     @clean_traceback
     async def each_name(self) -> AsyncGenerator[str, None]:
@@ -265,10 +267,7 @@ class RedisStore(ServedStore[Any]):
 
     async def _lease(self, connection: Any, name: str, holder: str, renew: bool) -> LockReply:
         key, milliseconds = self._key(name, "lock"), round(self.lease * 1000)
-        reply = LockReply(await connection.eval(_LEASE, 1, key, holder, milliseconds, int(renew)))
-        if reply is not LockReply.REFUSED:
-            await self._confirmed(connection, key)
-        return reply
+        return LockReply(await self._confirmed(connection, _LEASE, [key], holder, milliseconds, int(renew)))
 
     async def _release(self, connection: Any, name: str, holder: str) -> None:
         await connection.eval(_RELEASE, 1, self._key(name, "lock"), holder)

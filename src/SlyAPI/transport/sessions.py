@@ -103,8 +103,13 @@ async def bare_session(
     if client is None or client.closed or not _is_special(client):
         sessions = PUBLIC if public_only else SHARED
         user = sessions if body_follows else object()  # the first one never leaves: the event loop closes the session
+        session = sessions.join(user)
         try:
-            yield sessions.join(user)
+            if client is None:
+                yield session
+            else:
+                async with _on_connections_of(session, client) as bare:
+                    yield bare
         finally:
             if user is not sessions:
                 await sessions.leave(user)
@@ -115,21 +120,30 @@ async def bare_session(
             next_step="Leave out the session, or give its TCPConnector socket_factory=public_socket "
             "(SlyAPI.transport.public_only).",
         )
+    async with _on_connections_of(client, client) as bare:
+        yield bare
+
+
+@asynccontextmanager
+async def _on_connections_of(
+    lender: "aiohttp.ClientSession", client: "aiohttp.ClientSession"
+) -> "AsyncGenerator[aiohttp.ClientSession, None]":
+    """A session on the lender's connections, with its proxy and the client's time limits."""
     import aiohttp
 
     bare = aiohttp.ClientSession(
-        connector=client.connector,
+        connector=lender.connector,
         connector_owner=False,
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=client.timeout,
-        trust_env=client.trust_env,
-        proxy=getattr(client, "_default_proxy", None),  # aiohttp has no public name for it
-        proxy_auth=getattr(client, "_default_proxy_auth", None),
+        trust_env=lender.trust_env,
+        proxy=getattr(lender, "_default_proxy", None),  # aiohttp has no public name for it
+        proxy_auth=getattr(lender, "_default_proxy_auth", None),
     )
     try:
         yield bare
     finally:
-        bare.detach()  # the connections are the caller's to close
+        bare.detach()  # the connections are the lender's to close
 
 
 def _is_special(client: "aiohttp.ClientSession") -> bool:

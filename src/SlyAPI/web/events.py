@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 
 from ..errors import ApiError, SlyError, printable
 from .messages import Request
-from .urls import bare_url
 
 request_log: logging.Logger = logging.getLogger("SlyAPI.request")
 refresh_log: logging.Logger = logging.getLogger("SlyAPI.refresh")
@@ -62,7 +61,7 @@ def _log(log: logging.Logger, level: int, event: str, message: str, fields: Mapp
 
 
 def _named(request: Request) -> dict[str, object]:
-    return {"method": request.method.value, "url": printable(bare_url(request.url))}
+    return {"method": request.method.value, "url": printable(request.shown_url)}
 
 
 def _level(seconds: float) -> int:

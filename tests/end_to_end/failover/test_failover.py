@@ -2,11 +2,11 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
-from typing import Any
 
 import pytest
 
@@ -14,10 +14,14 @@ from SlyAPI.errors import SlyError
 from SlyAPI.stores import RedisStore, TokenStore
 from tests.support import servers
 
-pytestmark = [pytest.mark.slow, pytest.mark.long]
+pytestmark = [
+    *(pytest.mark.slow, pytest.mark.long),
+    # redis-py leaves connections to the nodes that a cluster replaced to the garbage collector
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 USERS = [f"user{number}" for number in range(12)]
-SECONDS, BETWEEN = 60.0, 12.0
+SECONDS, BETWEEN = 45.0, 10.0
 """How long the load lasts, and how long the servers have between two failovers."""
 
 
@@ -80,11 +84,9 @@ def group(request: pytest.FixtureRequest) -> Iterator[servers.RedisGroup]:
         yield it
 
 
-async def test_with_replicas_that_confirm_no_failover_costs_a_grant(
-    group: servers.RedisGroup, record_property: Callable[[str, Any], None]
-) -> None:
+async def test_with_replicas_that_confirm_no_failover_costs_a_grant(group: servers.RedisGroup) -> None:
     replicas = 2 if group.watchers else 1
-    stores = [RedisStore(group.url, timeout=4.0, lease=3.0, replicas=replicas) for _ in range(2)]
+    stores = [RedisStore(group.url, timeout=4.0, replicas=replicas) for _ in range(2)]
     provider = Provider()
     for name in USERS:
         await stores[0].save(name, {"token": 0})
@@ -98,9 +100,8 @@ async def test_with_replicas_that_confirm_no_failover_costs_a_grant(
     await asyncio.gather(*load)
     lost = [name for name in USERS if (await stores[0].load(name))["token"] != provider.current[name]]
     counted = {"failovers": failovers, "rotated": provider.rotated, "reused": provider.reused, "lost": len(lost)}
-    for name, value in counted.items():
-        record_property(name, value)
+    sys.stdout.write(f"{counted}\n")
     for store in stores:
         await store.close()
     assert provider.rotated > 100
-    assert (provider.reused, lost) == (0, [])
+    assert (provider.reused, lost) == (0, []), counted
