@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-import subprocess
 import sys
 import textwrap
 from pathlib import Path
@@ -95,15 +94,15 @@ async def test_a_program_that_ends_amid_a_refresh_has_saved_the_new_tokens(
     path.write_text(json.dumps({"token": "old", "refresh_token": "old-refresh", "expires_at": "2020-01-01T00:00:00Z"}))
     path.chmod(0o600)
     program = BEGIN.format(uri=f"{server.origin}/token", path=str(path)) + textwrap.dedent(PROGRAMS[how])
-    child = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE)
+    child = await asyncio.create_subprocess_exec(sys.executable, "-c", program, stderr=asyncio.subprocess.PIPE)
     try:
         async with asyncio.timeout(40):
             await asked.wait()
             for number in SIGNALS.get(how, [signal.SIGTERM] if how.startswith("SIGTERM") else []):
+                await asyncio.sleep(0.2)  # it waits for the reply: an exception amid its own code would end that
                 child.send_signal(number)
-                await asyncio.sleep(0.2)
-            await asyncio.to_thread(child.wait, 30)
+            _, said = await child.communicate()
     finally:
-        child.kill()
-        _, said = child.communicate()
+        if child.returncode is None:
+            child.kill()
     assert json.loads(path.read_text())["refresh_token"] == "new-refresh", said.decode()
