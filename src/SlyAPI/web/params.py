@@ -22,7 +22,8 @@ def as_mapping(params: Params) -> dict[str, Any]:
     Raises `ConfigError` for anything but a mapping or pairs.
     """
     if isinstance(params, Mapping):
-        return dict(params)
+        given: Any = params
+        return dict(given)
     found: dict[str, Any] = {}
     try:
         for name, value in () if isinstance(params, str | bytes) else params:
@@ -46,7 +47,7 @@ def as_query(params: Params, delimiter: str | None = ",") -> Query:
     that is None; booleans are `true` and `false`. A `Decimal` keeps its digits, dates are ISO 8601, UUIDs and paths
     are their text. Raises `ConfigError`, which is a `TypeError` too, for anything else.
     """
-    query: dict[str, Any] = dict(params) if isinstance(params, Mapping) else as_mapping(params)
+    query: dict[str, Any] = as_mapping(params)
     for name, value in list(query.items()):
         if type(name) is not str or not name.isascii():
             _check_name(name)

@@ -131,7 +131,8 @@ class _Compiler:
         if hint is Mapping:
             return partial(readers.read_plain, dict)
         if hint in (Path, PurePath) or (hint.__module__, hint.__name__) == ("uuid", "UUID"):
-            return partial(readers.read_text, hint, _name(hint))
+            build: Any = hint
+            return partial(readers.read_text, build, _name(hint))
         if hint.__module__ != "builtins":
             for kind in (str, int, float, list, dict):
                 if issubclass(hint, kind):
@@ -225,7 +226,8 @@ def _names_of(kind: Any, hints: Mapping[str, Any]) -> list[tuple[str, str, bool]
         nothing = import_module("attr").NOTHING
         return [(each.alias, each.name, each.default is nothing) for each in kind.__attrs_attrs__ if each.init]
     if issubclass(kind, tuple):
-        return [(name, name, name not in kind._field_defaults) for name in kind._fields]
+        named: Any = kind
+        return [(name, name, name not in named._field_defaults) for name in named._fields]
     return [(name, name, _is_required(kind, name, hints)) for name in hints]
 
 
