@@ -1,4 +1,5 @@
 """A refresh that goes wrong, is waited for, told of and stored: OAuth2 against a token endpoint that obeys the test."""
+
 from __future__ import annotations
 
 import asyncio
@@ -262,6 +263,7 @@ async def test_on_refresh_is_silent_when_another_process_refreshed(practise: Pra
 # The user file.
 
 
+@pytest.mark.posix
 async def test_new_tokens_are_on_disk_with_mode_0600_before_they_are_used(place: Place) -> None:
     path = place.file()
     path.chmod(0o600)
@@ -337,6 +339,7 @@ async def test_a_refused_refresh_tries_a_newer_refresh_token_from_the_file(place
     assert place.sent == ["new-token-2"]
 
 
+@pytest.mark.posix
 async def test_a_user_file_that_is_gone_is_written_anew(place: Place) -> None:
     api = place.api(path := place.file())
     path.unlink()
@@ -429,4 +432,3 @@ async def test_a_token_endpoint_that_cannot_be_reached_is_named(place: Place, un
     with pytest.raises(NetworkError, match=f"{unused_port}/token: no connection") as caught:
         await api.get_json("/")
     assert caught.value.kind == "transient"
-

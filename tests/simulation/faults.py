@@ -181,7 +181,7 @@ def _not_sent(scenario: "Scenario", op: Op) -> None:
     op.act = _raising(lambda sly: aiohttp.ServerDisconnectedError())(op)
 
 
-def _answer(status: int, body: bytes, wait: float = 0.0) -> Strike:
+def answer(status: int, body: bytes, wait: float = 0.0) -> Strike:
     def strike(scenario: "Scenario", op: Op) -> None:
         def answer() -> Any:
             if (status, body) in ENDING.values():
@@ -349,14 +349,14 @@ def _all() -> list[Fault]:
         add(f"save answer lost, away {seconds:g}s", ("swap",), _save_answer_lost_and_away(seconds))
     add("reply lost", ("token",), _reply_lost)
     add("not sent", ("token",), _not_sent)
-    add("token 429", ("token",), _answer(429, b'{"error":"slow_down"}', 60.0))
-    add("token 503", ("token",), _answer(503, b"<html>", 0.0))
+    add("token 429", ("token",), answer(429, b'{"error":"slow_down"}', 60.0))
+    add("token 503", ("token",), answer(503, b"<html>", 0.0))
     for kind, (status, body) in PASSING.items():
-        add(f"token passing {kind}", ("token",), _answer(status, body))
+        add(f"token passing {kind}", ("token",), answer(status, body))
     for kind, (status, body) in ENDING.items():
-        add(f"token ending {kind}", ("token",), _answer(status, body))
-    add("api 429", ("api",), _answer(429, b"{}", 60.0))
-    add("api 401", ("api",), _answer(401, b"{}"))
+        add(f"token ending {kind}", ("token",), answer(status, body))
+    add("api 429", ("api",), answer(429, b"{}", 60.0))
+    add("api 401", ("api",), answer(401, b"{}"))
     add("storm", ("api",), _storm)
     add("clock +7200", ALL, _jump(7200.0))
     add("clock -7200", ALL, _jump(-7200.0))

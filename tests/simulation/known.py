@@ -120,6 +120,7 @@ KNOWN += (
         for how in ("deepcopy", "pickle", "pickled list")
         for plan in [Plan(objects=how, works=("revoke",), starts=((0.0, 3.0),))]
     ),
+    Known("many calls or users ask a failing endpoint too often", 4, _broken("crowd", "bounded")),
     Known(
         "a second Ctrl-C loses a refresh in flight",
         7,

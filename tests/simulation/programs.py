@@ -79,7 +79,8 @@ class Program:
         for start, work in calls:
             call = Call(len(world.calls) + 1)
             world.calls.append(call)
-            call.task = world.spawn(self._call(world, call, start, self._work(work)))
+            number = call.number % self._plan.users
+            call.task = world.spawn(self._call(world, call, start, self._work(work, f"user{number}" if number else "")))
 
     def _store(self, world: World) -> Any:
         if self._plan.store == "redis":
@@ -91,12 +92,12 @@ class Program:
         world.process.package.use_disk(calls, calls.open_file, calls.fcntl)
         return world.sly.stores.FileStore(FOLDER)
 
-    def _auth(self, hook: Any = None) -> Any:
+    def _auth(self, hook: Any = None, name: str = "alice") -> Any:
         if self._plan.objects == "machine":
             entry = self._given.user("alice")
             return self._sly.ClientCredentials(self._app, user=entry, on_refresh=hook, clock=self._clock)
         if self._plan.objects != "file":
-            return self._sly.OAuth2(self._app, self._given.user("alice"), hook, clock=self._clock)
+            return self._sly.OAuth2(self._app, self._given.user(name), hook, clock=self._clock)
         with mock.patch.object(self._scenario.disk, "strike", _nothing):  # else the program would not start
             return self._sly.OAuth2(self._app, FILE, hook, clock=self._clock)
 
@@ -116,8 +117,10 @@ class Program:
     async def _hook(self, user: Any) -> None:
         await (self.api if self._plan.hook == "call" else self._client(self._hook)).get_json("/me")
 
-    def _work(self, work: str) -> Callable[[], Awaitable[Any]]:
+    def _work(self, work: str, name: str) -> Callable[[], Awaitable[Any]]:
         api = self._client() if self._plan.objects == "each" else self.api
+        if name:
+            api = self._client(auth=self._auth(name=name))
         if self._plan.objects in COPIES:
             api = self._client(auth=COPIES[self._plan.objects](self.api.auth))
         if work == "refresh":

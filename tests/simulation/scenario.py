@@ -57,6 +57,8 @@ class Plan:
     objects: str = "one"
     """Whether all calls of a program use "one" client, or "each" its own; "file": one, with the path of a user file;
     "machine": one, whose tokens need no person and are not there yet; or each a copy by one of `programs.COPIES`."""
+    users: int = 1
+    """Who calls: one user, or (`crowd`) so many in turn."""
     client: str = ""
     """Whether the client file of world B is a wrong one: another "id" or another "endpoint"."""
     line: int = 0
@@ -374,6 +376,8 @@ class Scenario:
     def _begin(self, session: Callable[[], Any]) -> None:
         if self.plan.objects != "machine":
             self._put("admin", json.dumps(self.provider.user(self.plan.expires_in)))
+        for number in range(1, self.plan.users):
+            self.shelf.write("admin", f"user{number}", json.dumps(self.provider.user(self.plan.expires_in)))
         works = itertools.cycle(self.plan.works)
         program: Program | None = None
         for number, starts in enumerate(self.plan.starts):

@@ -12,7 +12,8 @@ import pytest
 from aiohttp import web
 
 from SlyAPI import ApiError, Auth, HeaderApiKey, WebAPI
-from SlyAPI.errors import BadReplyError, ConfigError, NetworkError, SaveError
+from SlyAPI.errors import BadReplyError, ConfigError, LimitError, NetworkError, SaveError
+from SlyAPI.limits import Limits
 
 if TYPE_CHECKING:
     from tests.conftest import Practise, Serve, Server
@@ -483,3 +484,33 @@ async def test_bars_of_tqdm_and_rich_take_the_callbacks_as_they_are(serve: Serve
             total=lambda n: progress.reset(task, total=n),
         )
         assert (progress.tasks[0].completed, progress.tasks[0].total) == (300_000, 300_000)
+
+
+@pytest.mark.parametrize("way", ["stream", "download"])
+async def test_what_comes_in_pieces_counts_as_under_way_until_its_end(serve: Serve, tmp_path: Path, way: str) -> None:
+    gate, begun = asyncio.Event(), asyncio.Event()
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b"first")
+        if request.path == "/slow":
+            begun.set()
+            await gate.wait()
+        return response
+
+    async def streamed() -> None:
+        async with api.stream("/slow") as reply:
+            assert b"".join([piece async for piece in reply]) == b"first"
+
+    server = await serve(handler)
+    api = api_of(server)
+    api.limits = Limits(concurrent=1, max_wait=0.0)
+    slow: Any = streamed() if way == "stream" else api.download("/slow", tmp_path / "out")
+    first = asyncio.create_task(slow)
+    await begun.wait()
+    with pytest.raises(LimitError):
+        await api.get_text("/")
+    gate.set()
+    await first
+    assert await api.get_text("/") == "first"

@@ -159,7 +159,7 @@ class Lease:
     def __init__(self, seconds: float, clocks: tuple[Callable[[], float], ...] = (time.monotonic, time.time)) -> None:
         self.seconds = seconds
         self._clocks = clocks
-        self.ends = self.ends_if_requested_now()
+        self.ends: tuple[float, ...] = self.ends_if_requested_now()
         """When it expires, by each of the clocks; `()` if another holder has taken the lock."""
 
     def expired(self) -> bool:
@@ -184,8 +184,8 @@ class StoredUser:
                 f"A user's name in a store is text, not {type(name).__name__}.",
                 next_step="Give str(id), and make sure that there is an id.",
             )
-        self.store = store
-        self.name = name
+        self.store: TokenStore = store
+        self.name: str = name
 
     def __repr__(self) -> str:
         return f"{self.store!r}.user({printable(self.name, 80)!r})"

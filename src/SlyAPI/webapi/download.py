@@ -57,13 +57,13 @@ class NewFile:
     def __init__(self, target: str | os.PathLike[str]) -> None:
         path = os.fsdecode(target)
         try:
-            self.target = Path(os.path.realpath(path))  # the caller's symbolic link stays one
+            self.target: Path = Path(os.path.realpath(path))  # the caller's symbolic link stays one
         except ValueError:  # NUL, or an unpaired surrogate
             self.target = Path()
         if "\0" in path or not self.target.name:
             raise ConfigError(f"{display_path(path)} is not the path of a file.")
-        self.size = 0
-        self.mark = Mark("", None)
+        self.size: int = 0
+        self.mark: Mark = Mark("", None)
         self._path = path
         self._part = self.target.with_name(f".{self.target.name[:40]}.{os.urandom(6).hex()}.part")
         self._handle = -1

@@ -134,9 +134,9 @@ class OAuth2ServiceAccount(Signer):
         if isinstance(account, str | os.PathLike):
             account = ServiceAccount.from_json_file(account)
         account = account if isinstance(account, ServiceAccount) else ServiceAccount.from_json_obj(account)
-        self.scopes = split_scopes(scopes)
+        self.scopes: list[str] = split_scopes(scopes)
         self.subject = subject
-        self.account = account
+        self.account: ServiceAccount = account
         question = ("service account", account, frozenset(self.scopes), subject, id(clock))
         state = registry.one(question, TokenState)
         super().__init__(Holder(state, AccountSource(account, self.scopes, subject), None, None, leeway, clock))
