@@ -19,7 +19,7 @@ from ...web.messages import Method, Reply, Request, retry_after
 from ...web.secret_values import SecretForm, SecretJson, Secrets
 from ...web.urls import bare_url, check_endpoint
 from ..messages.token_endpoint import read_token_reply
-from .bound_tokens import check_bound
+from .bound_tokens import check_bound, note_client
 from .client import Client, clock
 from .issuer_keys import LIMIT
 
@@ -169,6 +169,7 @@ class IdentityCalls(Client):
             refresh_life_unit=self._facts.refresh_life_unit,
             dpop_key=dpop_key,
         )
+        note_client(user, self)
         if nonce is not None:
             user.identity = await self._identity(user, client, at, nonce=nonce, max_age=max_age)
         elif previous is None or previous.identity is None:
