@@ -273,6 +273,8 @@ def redis_server() -> Iterator[servers.RedisServer]:
 @pytest.fixture(scope="session")
 def redis_cluster() -> Iterator[servers.RedisGroup]:
     """Three masters, to be used as `redis_server` is."""
+    from tests.support import servers
+
     with servers.redis_cluster() as group:
         yield group
 
@@ -280,6 +282,8 @@ def redis_cluster() -> Iterator[servers.RedisGroup]:
 @pytest.fixture(scope="session")
 def redis_sentinel() -> Iterator[servers.RedisGroup]:
     """A master with a replica and three sentinels, to be used as `redis_server` is."""
+    from tests.support import servers
+
     with servers.redis_sentinel(1) as group:
         yield group
 

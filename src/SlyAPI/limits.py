@@ -47,8 +47,11 @@ class Limits:
         wall: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
-        self.concurrent, self.per_second, self.burst = concurrent, per_second, burst
-        self.respect_headers, self.max_wait = respect_headers, max_wait
+        self.concurrent: int | None = concurrent
+        self.per_second: float | None = per_second
+        self.burst: int = burst
+        self.respect_headers: bool = respect_headers
+        self.max_wait: float = max_wait
         if (concurrent is not None and concurrent < 1) or burst < 1 or not max_wait >= 0:  # `not`: NaN too
             raise ConfigError("Limits needs concurrent >= 1, burst >= 1 and max_wait >= 0.")
         if per_second is not None and not per_second > 0:

@@ -114,6 +114,9 @@ class _Kept:
     def __repr__(self) -> str:
         return type(self).__name__
 
+    def __deepcopy__(self, memo: Any) -> Any:
+        return self
+
     async def load(self, name: str) -> dict[str, Any]:
         text = await self.around.do("load", READ, lambda: self.shelf.values.get(name))
         if text is None:

@@ -221,6 +221,10 @@ def valkey(*options: str) -> Iterator[RedisServer]:
         yield server
 
 
+AT_ONCE = ("--repl-diskless-sync-delay", "0")
+"""Replicas need not wait for others to copy the data."""
+
+
 class RedisGroup:
     """Several Redis servers that replace each other: `url` names them all."""
 
@@ -242,13 +246,15 @@ class RedisGroup:
 @contextmanager
 def redis_cluster(masters: int = 3, replicas: int = 0, *options: str) -> Iterator[RedisGroup]:
     """A Redis cluster, each master with so many replicas; one that is away for a second and a half is replaced."""
-    own = ("--cluster-enabled", "yes", "--cluster-node-timeout", "1500", "--masterauth", PASSWORD, *options)
+    own = ("--cluster-enabled", "yes", "--cluster-node-timeout", "1500", "--masterauth", PASSWORD, *AT_ONCE, *options)
     with ExitStack() as stack:
         nodes = [stack.enter_context(_running("redis-server", own)) for _ in range(masters * (1 + replicas))]
         addresses = [f"127.0.0.1:{node.port}" for node in nodes]
         group = RedisGroup(f"redis+cluster://:{PASSWORD}@{','.join(addresses)}", nodes)
         group.ask(nodes[0], "--cluster", "create", *addresses, "--cluster-replicas", str(replicas), "--cluster-yes")
         _until(lambda: all("cluster_state:ok" in group.ask(node, "CLUSTER", "INFO") for node in nodes))
+        online = "INFO", "replication"
+        _until(lambda: sum(group.ask(node, *online).count("state=online") for node in nodes) == masters * replicas)
         yield group
 
 
@@ -256,7 +262,7 @@ def redis_cluster(masters: int = 3, replicas: int = 0, *options: str) -> Iterato
 def redis_sentinel(replicas: int = 2, *options: str) -> Iterator[RedisGroup]:
     """A Redis master with replicas, watched by three sentinels, for whom a second away is away: service `grants`."""
     with ExitStack() as stack:
-        own = ("--masterauth", PASSWORD, *options)
+        own = ("--masterauth", PASSWORD, *AT_ONCE, *options)
         nodes = [stack.enter_context(_running("redis-server", own))]
         follow = (*own, "--replicaof", f"127.0.0.1 {nodes[0].port}")
         nodes += [stack.enter_context(_running("redis-server", follow)) for _ in range(replicas)]
@@ -267,6 +273,7 @@ def redis_sentinel(replicas: int = 2, *options: str) -> Iterator[RedisGroup]:
         hosts = ",".join(f"127.0.0.1:{watcher.port}" for watcher in watchers)
         group = RedisGroup(f"redis+sentinel://:{PASSWORD}@{hosts}/grants?sentinel_password={PASSWORD}", nodes)
         group.watchers = watchers
+        _until(lambda: group.ask(nodes[0], "INFO", "replication").count("state=online") == replicas)
         known = f"slaves={replicas},sentinels=3"
         _until(lambda: all(known in group.ask(watcher, "INFO", "sentinel") for watcher in watchers))
         yield group
@@ -312,7 +319,10 @@ def postgres(*options: str) -> Iterator[PostgresServer]:
 @contextmanager
 def _running(name: str, options: tuple[str, ...]) -> Iterator[RedisServer]:
     program = _program(name)
-    with _folder() as folder, _started(RedisServer(folder, free_port(), program, *options)) as server:
+    port = free_port()
+    while "--cluster-enabled" in options and port > 55_535:  # a cluster's servers talk on a port 10,000 above
+        port = free_port()
+    with _folder() as folder, _started(RedisServer(folder, port, program, *options)) as server:
         yield server
 
 

@@ -40,11 +40,11 @@ class OAuth1(Auth):
         clock: Callable[[], float] = time.time,
         nonce: Callable[[], str] = new_nonce,
     ) -> None:
-        self.app = app if isinstance(app, OAuth1App) else OAuth1App.from_json_file(app)
-        self.user = user if isinstance(user, OAuth1User) else OAuth1User.from_json_file(user)
+        self.app: OAuth1App = app if isinstance(app, OAuth1App) else OAuth1App.from_json_file(app)
+        self.user: OAuth1User = user if isinstance(user, OAuth1User) else OAuth1User.from_json_file(user)
         self._private_key = None if private_key is None else rsa.load(private_key)
         self.method: SignatureMethod = checked_method(method, self._private_key)
-        self.realm = checked_realm(realm)
+        self.realm: str | None = checked_realm(realm)
         self._clock = clock
         self._nonce = nonce
 

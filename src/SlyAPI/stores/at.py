@@ -55,7 +55,7 @@ def _rest(url: str, windows: bool = WINDOWS) -> str:
     if not after.startswith("//"):
         return unquote(after)
     try:
-        parts = urlsplit(url)
+        parts = urlsplit(url.replace("\\", "/") if windows else url)
     except ValueError:
         return ""
     path = unquote(parts.path)

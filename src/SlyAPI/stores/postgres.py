@@ -98,7 +98,8 @@ class PostgresStore(ServedStore[Any]):
     def __init__(self, dsn: str, *, table: str = "slyapi_users", timeout: float = 10.0, lease: float = LEASE) -> None:
         self._psycopg = _psycopg()
         words = _words(dsn)
-        self._address, self.table, self._dsn = _address(words), table, Secrets((dsn,))
+        self._address, self._dsn = _address(words), Secrets((dsn,))
+        self.table: str = table
         self._hosts = max(str(words.get(key, "")).count(",") + 1 for key in ("host", "hostaddr"))
         self._own_options = words.keys() & {"target_session_attrs", "connect_timeout"}
         if not self._address:
@@ -128,7 +129,6 @@ class PostgresStore(ServedStore[Any]):
         """
 
         async def make(connection: Any) -> str:
-            await connection.set_isolation_level(self._psycopg.IsolationLevel.READ_COMMITTED)
             async with connection.transaction():
                 # two that CREATE IF NOT EXISTS at once may clash
                 await connection.execute("SELECT pg_advisory_xact_lock(7305521)")
@@ -151,10 +151,11 @@ class PostgresStore(ServedStore[Any]):
         return await self._run(connection, statement.format(**self._names), values)
 
     async def _run(self, connection: Any, query: str, values: Any) -> Any:
+        errors = self._psycopg.errors
         while True:
             try:
                 return await connection.execute(query, values)
-            except self._psycopg.errors.TransactionRollback:  # in a stricter isolation level than READ COMMITTED
+            except (errors.SerializationFailure, errors.DeadlockDetected):  # of stricter isolation levels
                 await asyncio.sleep(0.005)
 
     def entry_key(self, name: str) -> Hashable:
@@ -225,7 +226,9 @@ class PostgresStore(ServedStore[Any]):
             limit = max(2, int(self.timeout / 2 / self._hosts))
             asked = {"target_session_attrs": "read-write", "connect_timeout": limit}
             options |= {key: value for key, value in asked.items() if key not in self._own_options}
-        return await _connection_class(self._psycopg).connect(self._dsn[0], **options)
+        connection = await _connection_class(self._psycopg).connect(self._dsn[0], **options)
+        await connection.set_isolation_level(self._psycopg.IsolationLevel.READ_COMMITTED)  # of its transactions
+        return connection
 
     @staticmethod
     async def _close(connection: Any, at_once: bool) -> None:

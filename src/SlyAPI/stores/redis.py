@@ -15,7 +15,7 @@ from zlib import crc32
 from ..errors import ConfigError, CredentialsError, Kind, NetworkError, SlyError, clean_traceback, printable
 from ..web.secret_values import Secrets
 from .contract import value_or_none
-from .redis_url import RedisUrl
+from .redis_url import RedisUrl, close
 from .served import LEASE, LockReply, ServedStore
 from .token_ends import KEYS, NEVER, PAGE, UNKNOWN, Page, Token, check_token, end_of, score, score_ranges
 
@@ -90,7 +90,8 @@ class RedisStore(ServedStore[Any]):
         self._server, self._url = RedisUrl(url), Secrets((url,))
         self._redis, self._address = self._server.redis, self._server.address
         self._is_cluster = self._server.kind == "cluster"
-        self.prefix, self.replicas = prefix, replicas
+        self.prefix: str = prefix
+        self.replicas: int = replicas
         if "ssl" in self._server.options:
             self._timeout_step = "Try again later; a server without TLS never answers rediss://."
         super().__init__(timeout, lease)
@@ -136,18 +137,20 @@ class RedisStore(ServedStore[Any]):
 
     async def _write(self, connection: Any, script: str, name: str, *values: Any) -> Any:
         keys = [self._key(name), *(self._index(token, self._part(name)) for token in KEYS)]
-        result = await connection.eval(script, len(keys), *keys, *values)
-        await self._confirmed(connection, keys[0])
-        return result
+        return await self._confirmed(connection, script, keys, *values)
 
-    async def _confirmed(self, connection: Any, key: bytes) -> None:
-        """Returns when enough replicas have what was written. Raises `NetworkError`."""
+    async def _confirmed(self, connection: Any, script: str, keys: list[bytes], *values: Any) -> Any:
+        """The script's result, once enough replicas have what it wrote. Raises `NetworkError`."""
+        node = connection.get_node_from_key(keys[0]) if self._is_cluster and self.replicas else None
+        result = await connection.eval(script, len(keys), *keys, *values)
         if not self.replicas:
-            return
-        node = {"target_nodes": connection.get_node_from_key(key)} if self._is_cluster else {}
-        limit = round(self.timeout * 250)
-        if int(await connection.execute_command("WAIT", self.replicas, limit, **node)) < self.replicas:
+            return result
+        where = {"target_nodes": node} if node else {}
+        got = await connection.execute_command("WAIT", self.replicas, round(self.timeout * 250), **where)
+        # a server that took over meanwhile knows of no write of this connection, and confirms nothing by its reply
+        if int(got) < self.replicas or (node and node != connection.get_node_from_key(keys[0])):
             raise self._away(f"fewer than {self.replicas} replicas confirmed the write")
+        return result
 
     @clean_traceback
     async def each_name(self) -> AsyncGenerator[str, None]:
@@ -238,7 +241,8 @@ class RedisStore(ServedStore[Any]):
         where = {"target_nodes": connection.get_node(node_name=node)} if node else {}
         if node and where["target_nodes"] is None:
             raise self._away("a server of the cluster was replaced while its keys were read")
-        return await connection.execute_command("SCAN", cursor, "MATCH", pattern, "COUNT", 1000, **where)
+        further, keys = await connection.execute_command("SCAN", cursor, "MATCH", pattern, "COUNT", 1000, **where)
+        return further[node] if node else further, keys
 
     def _ends(self, name: str, text: str) -> tuple[Any, ...]:
         """The name and the scores of a user, "" for no place in that index."""
@@ -263,10 +267,7 @@ class RedisStore(ServedStore[Any]):
 
     async def _lease(self, connection: Any, name: str, holder: str, renew: bool) -> LockReply:
         key, milliseconds = self._key(name, "lock"), round(self.lease * 1000)
-        reply = LockReply(await connection.eval(_LEASE, 1, key, holder, milliseconds, int(renew)))
-        if reply is not LockReply.REFUSED:
-            await self._confirmed(connection, key)
-        return reply
+        return LockReply(await self._confirmed(connection, _LEASE, [key], holder, milliseconds, int(renew)))
 
     async def _release(self, connection: Any, name: str, holder: str) -> None:
         await connection.eval(_RELEASE, 1, self._key(name, "lock"), holder)
@@ -276,9 +277,7 @@ class RedisStore(ServedStore[Any]):
 
     @staticmethod
     async def _close(connection: Any, at_once: bool) -> None:
-        if at_once and getattr(connection, "connection", None) is not None:
-            await connection.connection.disconnect(nowait=True)
-        await connection.aclose()
+        await close(connection, at_once)
 
     @staticmethod
     def _drop(connection: Any) -> None:
@@ -311,7 +310,7 @@ class RedisStore(ServedStore[Any]):
             return self._away("the server's memory is full")
         if isinstance(error, errors.ConnectionError | errors.TimeoutError | OSError):
             return self._away("no connection, or it broke")
-        if said.startswith(("MOVED ", "CROSSSLOT ")):
+        if isinstance(error, errors.AskError | errors.ClusterCrossSlotError):
             return ConfigError(f"{self!r} is a part of a cluster.", next_step="Give redis+cluster:// in the URL.")
         if isinstance(error, errors.ResponseError):
             code = printable(said.split(" ", 1)[0], 30)

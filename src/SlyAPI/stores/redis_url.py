@@ -3,9 +3,8 @@
 The rule: redis-py finds and follows the servers. No message repeats the URL, which may hold a password.
 """
 
-from contextlib import suppress
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from ..errors import ConfigError, MissingExtraError, printable
 
@@ -19,17 +18,22 @@ class RedisUrl:
     """What a URL names. `address` is safe to print. Raises `ConfigError`, `MissingExtraError` without the package."""
 
     def __init__(self, url: str) -> None:
-        self.redis = redis_package()
+        self.redis: Any = redis_package()
         self.options: dict[str, Any] = {}
         self.hosts: list[tuple[str, int]] = []
-        self.kind = self.service = self.address = ""
-        with suppress(ValueError, AttributeError, TypeError):
-            self._read(url)
+        self.kind: str = ""
+        self.service: str = ""
+        self.address: str = ""
+        try:
+            self._read(urlsplit(url))
+        except ConfigError:
+            raise
+        except (ValueError, AttributeError, TypeError):
+            self.address = ""
         if not self.address:
             raise ConfigError("That is not the URL of a Redis server.", next_step=f"Give {_FORMS}")
 
-    def _read(self, url: str) -> None:
-        parts = urlsplit(url)
+    def _read(self, parts: SplitResult) -> None:
         if parts.scheme not in SCHEMES:
             return
         base, _, self.kind = parts.scheme.partition("+")
@@ -41,7 +45,7 @@ class RedisUrl:
             if not self.service:
                 return
         shared = f"{base}://{account}{'@' if account else ''}{first}{path}?{parts.query}"
-        self._check_options(parts.query)
+        _check_options(parts.query)
         self.options = self.redis.asyncio.connection.parse_url(shared)
         if self.options.pop("connection_class", None) is self.redis.asyncio.connection.SSLConnection:
             self.options["ssl"] = True
@@ -53,16 +57,6 @@ class RedisUrl:
             self.hosts.append((other.hostname or "localhost", other.port or default))
         # a password with an unencoded / reaches into the path
         self.address = printable(f"{parts.scheme}://{(parts.netloc + parts.path).rpartition('@')[2]}", 200)
-
-    @staticmethod
-    def _check_options(query: str) -> None:
-        for name, _ in parse_qsl(query, keep_blank_values=True):
-            if name not in _OPTIONS and not name.startswith("ssl_"):
-                named = "an option" if "@" in query else f"the option `{printable(name, 40)}`"  # or part of a password
-                raise ConfigError(
-                    f"The URL of the Redis server has {named}, which RedisStore cannot use.",
-                    next_step="Leave it out. Time limits are RedisStore(url, timeout=...).",
-                )
 
     async def open(self, timeout: float) -> Any:
         """A client of redis-py, for one task at a time. `timeout`, in seconds, of the whole call is the caller's."""
@@ -85,7 +79,7 @@ class RedisUrl:
         try:
             return await client.initialize()
         except BaseException:
-            await client.aclose()
+            await close(client)
             raise
 
     async def _master(self, account: dict[str, str | None], timeout: float) -> tuple[str, int]:
@@ -100,6 +94,27 @@ class RedisUrl:
         finally:
             for sentinel in watch.sentinels:
                 await sentinel.aclose()
+
+
+def _check_options(query: str) -> None:
+    """Raises `ConfigError`, which names an option that is not served."""
+    for name, _ in parse_qsl(query, keep_blank_values=True):
+        if name not in _OPTIONS and not name.startswith("ssl_"):
+            named = "an option" if "@" in query else f"the option `{printable(name, 40)}`"  # or part of a password
+            raise ConfigError(
+                f"The URL of the Redis server has {named}, which RedisStore cannot use.",
+                next_step="Leave it out. Time limits are RedisStore(url, timeout=...).",
+            )
+
+
+async def close(client: Any, at_once: bool = False) -> None:
+    """Closes the client's connections; `at_once` without waiting for the server."""
+    if at_once and getattr(client, "connection", None) is not None:
+        await client.connection.disconnect(nowait=True)
+    await client.aclose()
+    if hasattr(client, "nodes_manager"):  # after an error, a cluster's client closes nothing
+        for nodes in ("nodes_cache", "startup_nodes"):
+            await client.nodes_manager.aclose(nodes)
 
 
 def redis_package() -> Any:

@@ -8,11 +8,29 @@ import asyncio
 import atexit
 import contextlib
 import os
+import sys
 import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, Generic, TypeVar
 
+from ..errors import ConfigError
+
 T = TypeVar("T")
+
+
+def without_asyncio() -> ConfigError:
+    """The error for a call where no event loop of asyncio runs; names the library that runs instead."""
+    known = sys.modules.get("sniffio")
+    try:
+        running = str(known.current_async_library()) if known else ""
+    except Exception:  # sniffio has an error of its own for "none"
+        running = ""
+    what = f"{running} runs here" if running else "no event loop runs here"
+    step = "Run this part on asyncio, for example by trio-asyncio or in a thread of its own with asyncio.run."
+    return ConfigError(
+        f"SlyAPI needs an event loop of asyncio, but {what}.",
+        next_step=step if running else "Call it from a coroutine that asyncio.run runs.",
+    )
 
 
 class PerLoop(Generic[T]):
@@ -35,8 +53,11 @@ class PerLoop(Generic[T]):
         weakref.finalize(self, _close_soon, self._held).atexit = False
 
     def get(self) -> T:
-        """The running loop's. Raises `RuntimeError` where no loop runs."""
-        loop = asyncio.get_running_loop()
+        """The running loop's. Raises `ConfigError` where no asyncio loop runs."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise without_asyncio() from None
         held = self._held.get(loop)
         if held is None or self._over(held.it) or held.process != os.getpid():
             for ended in [other for other in list(self._held) if other.is_closed()]:
@@ -54,7 +75,7 @@ class PerLoop(Generic[T]):
     async def close(self) -> None:
         """Closes the running loop's; the next use makes a new one."""
         held = self._held.pop(asyncio.get_running_loop(), None)
-        if held is not None:
+        if held is not None and held.process == os.getpid():
             await held.close()
 
 

@@ -54,7 +54,12 @@ def raise_translated(error: BaseException, request: Request, timeout: float | No
     from .errors import AIOHTTP_ERRORS, translate_error
 
     if isinstance(error, AIOHTTP_ERRORS):
-        raise translate_error(error, request, timeout) from None
+        ours = translate_error(error, request, timeout)
+        try:
+            raise ours from None
+        finally:
+            ours.__context__ = None  # aiohttp's frames hold the request's headers, its texts what they quote
+            del error
 
 
 async def send(
@@ -63,14 +68,16 @@ async def send(
     *,
     timeout: float = TOKEN_TIMEOUT,
     limit: int = TOKEN_REPLY_LIMIT,
+    public_only: bool = False,
 ) -> Reply:
     """Sends a request with secrets in it and reads the whole reply, whatever its status.
 
     `client` only lends its connections (`bare_session`). `timeout` in seconds counts everything. Raises
-    `NetworkError`, `RequestTimeoutError`, or `BadReplyError` for a body larger than `limit`.
+    `NetworkError`, `RequestTimeoutError`, or `BadReplyError` for a body larger than `limit`; with `public_only`
+    `ConfigError` for a server at an address that is not public.
     """
     with TranslatedErrors(request, timeout):
-        async with bare_session(client) as session:
+        async with bare_session(client, public_only) as session:
             sending = _send(session, request, timeout, limit)
             return await (logged(request, sending) if request_log.isEnabledFor(logging.DEBUG) else sending)
 
@@ -87,7 +94,7 @@ async def _send(session: "aiohttp.ClientSession", request: Request, timeout: flo
         allow_redirects=False,
         ssl=True if request.certificate is None else _tls(request),
     )
-    return Reply(response.status, response.headers, await read_body(response, limit), bare_url(request.url))
+    return Reply(response.status, response.headers, await read_body(response, request, limit), bare_url(request.url))
 
 
 def _tls(request: Request) -> "ssl.SSLContext":
@@ -139,7 +146,7 @@ async def _fetch(client: "aiohttp.ClientSession", request: Request, limit: int) 
         ssl=True if request.certificate is None else _tls(request),
     )
     refused = response.status >= 400
-    body = await read_body(response, ERROR_BODY_LIMIT if refused else limit, cut=refused)
+    body = await read_body(response, request, ERROR_BODY_LIMIT if refused else limit, cut=refused)
     return Reply(response.status, response.headers, body, request.url)
 
 
@@ -161,7 +168,9 @@ def ask(
     )
 
 
-async def read_body(response: "aiohttp.ClientResponse", limit: int, *, cut: bool = False) -> bytes:
+async def read_body(
+    response: "aiohttp.ClientResponse", request: Request, limit: int, *, cut: bool = False
+) -> bytes:
     """The body, which returns the connection to its pool; a body beyond `limit` bytes is cut, or an error."""
     content = response.content
     chunks: list[bytes] = []
@@ -174,8 +183,7 @@ async def read_body(response: "aiohttp.ClientResponse", limit: int, *, cut: bool
             if size > limit:
                 response.close()
                 if not cut:
-                    asked = f"{response.method} {bare_url(str(response.url))}"
-                    raise BadReplyError(f"{asked}: the reply is larger than {limit} bytes.", kind="permanent")
+                    raise BadReplyError(f"{request.name}: the reply is larger than {limit} bytes.", kind="permanent")
                 break
             if content.at_eof():
                 break

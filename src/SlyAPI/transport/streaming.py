@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from ..errors import BadReplyError, clean_traceback
 from ..web.events import request_log
 from ..web.messages import REDIRECTS, Reply, Request
-from ..web.urls import bare_url
 from .requests import ERROR_BODY_LIMIT, TranslatedErrors, ask, logged, raise_translated, read_body
 
 if TYPE_CHECKING:
@@ -34,10 +33,11 @@ class Streamed(Reply):
     announced, None where it did not, or where the body is compressed.
     """
 
-    __slots__ = ("_request", "_response")
+    __slots__ = ("_request", "_response", "on_close")
 
     def __init__(self, response: "aiohttp.ClientResponse", request: Request) -> None:
-        super().__init__(response.status, response.headers, b"", bare_url(request.url))
+        super().__init__(response.status, response.headers, b"", request.shown_url)
+        self.on_close: Callable[[], None] | None = None
         self._response = response
         self._request = request
 
@@ -104,13 +104,16 @@ class Streamed(Reply):
     def close(self) -> None:
         """Releases the connection, which is closed if the body has not been read to its end."""
         self._response.close()
+        if self.on_close is not None:
+            on_close, self.on_close = self.on_close, None
+            on_close()
 
     @clean_traceback
     async def read(self, limit: int, timeout: float | None = None) -> bytes:
         """The whole body, within `timeout` seconds if given. Raises `BadReplyError` for one larger than `limit`."""
         with TranslatedErrors(self._request):
             async with asyncio.timeout(timeout):
-                return await read_body(self._response, limit)
+                return await read_body(self._response, self._request, limit)
 
 
 async def begin(client: "aiohttp.ClientSession", request: Request, limit: int) -> Reply:
@@ -138,7 +141,7 @@ async def _begin(client: "aiohttp.ClientSession", request: Request) -> Reply:
         moved = response.status in REDIRECTS and "Location" in response.headers
         if not moved and response.status < 400:
             return Streamed(response, request)
-        body = await read_body(response, ERROR_BODY_LIMIT, cut=True)
+        body = await read_body(response, request, ERROR_BODY_LIMIT, cut=True)
         return Reply(response.status, response.headers, body, request.url)
 
 

@@ -136,7 +136,7 @@ class _JsonError(json.JSONDecodeError):
 
     def __init__(self, message: str) -> None:
         super().__init__(message, "", 0)
-        self.args = (message,)
+        self.args: tuple[Any, ...] = (message,)
 
 
 class BadReplyError(errors.BadReplyError, _JsonError):

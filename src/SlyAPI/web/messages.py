@@ -5,7 +5,7 @@ The rule: a `Request` prints without its headers, query and body, because they c
 
 import codecs
 import re
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from enum import Enum, StrEnum
@@ -66,11 +66,18 @@ class Request:
     data: Any = field(default_factory=dict)
     data_is_json: bool = False
     certificate: Any = None
+    secrets_to_mask: Callable[[], Iterable[str]] = tuple
+    """Those of its `Auth`, which a path may contain."""
+
+    @property
+    def shown_url(self) -> str:
+        """The URL as a message may show it: without query, and with secrets masked."""
+        return masked(bare_url(self.url), self.secrets_to_mask())
 
     @property
     def name(self) -> str:
-        """The request as a message may name it: method and bare URL."""
-        return f"{self.method.value} {bare_url(self.url)}"
+        """The request as a message may name it: method and URL."""
+        return f"{self.method.value} {self.shown_url}"
 
     def __repr__(self) -> str:
         return f"<Request {self.name}>"
@@ -132,7 +139,7 @@ class Reply:
         text = self.text().replace("\0", "")  # UTF-16 that no header declares
         text = masked(text[: 4 * longest], secrets)
         text = without_half(text, secrets)[:longest]
-        return Reply(self.status, headers, text.encode(self.encoding, "replace"), bare_url(self.url))
+        return Reply(self.status, headers, text.encode(self.encoding, "replace"), masked(bare_url(self.url), secrets))
 
 
 def retry_after(headers: Mapping[str, str], now: float | None = None) -> float | None:

@@ -25,10 +25,10 @@ class Origin:
     __slots__ = ("_has_path", "_origin", "base_url", "prefix")
 
     def __init__(self, base_url: str) -> None:
-        self.base_url = base_url
+        self.base_url: str = base_url
         self._origin = _origin(base_url)
         self._has_path = self._origin is not None and parsed_url(base_url).path != "/"
-        self.prefix = f"{self._origin}/" if self._origin else ""
+        self.prefix: str = f"{self._origin}/" if self._origin else ""
 
     def admits(self, url: str) -> bool:
         """Whether a credential may go to `url`; compares the text first, which is faster than parsing."""

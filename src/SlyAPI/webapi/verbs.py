@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack, overload
 
+from ..auth.contract import Auth
 from ..errors import BadReplyError, ConfigError, SlyError, clean_traceback
 from ..transport.bodies import Content, Files, Progress, Total, body_of, multipart
 from ..web.json import read_reply
@@ -51,6 +52,7 @@ class Verbs:
     whenever the body begins.
     """
 
+    auth: Auth
     use_form_data: bool
     _parameter_list_delimiter: str
 
@@ -256,7 +258,7 @@ class Verbs:
 
     async def _typed(self, method: Method, path: str, params: Params, returns: Any, options: RequestOptions) -> Any:
         reply = await self._request(method, path, params, options)
-        return _result(returns, reply, Request(method, reply.url))
+        return _result(returns, reply, Request(method, reply.url, secrets_to_mask=self.auth.secrets_to_mask))
 
     async def _request(
         self, method: Method, path: str, params: Params, options: RequestOptions, using: Fetch | None = None

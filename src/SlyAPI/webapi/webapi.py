@@ -4,13 +4,9 @@ The rule: a method builds a request, sends it by `signed_call`, and reads the re
 """
 
 import os
-from asyncio import get_running_loop
 from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
-from hashlib import sha256
-from os import getpid
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar, Unpack, overload
 
 from ..auth.contract import Auth
@@ -18,7 +14,7 @@ from ..errors import ApiError, clean_traceback
 from ..paging import ItemsAt, Page, Pages, TokenPages
 from ..transport.bodies import Body, Progress, Total, form_of
 from ..transport.requests import REPLY_LIMIT, fetch
-from ..transport.sessions import Lent, Sessions, load_aiohttp, shared_sessions
+from ..transport.sessions import FOR_STREAMS, SHARED, Sessions, load_aiohttp
 from ..transport.streaming import Streamed, begin, fetch_patiently
 from ..web.json import JsonMap, read_reply
 from ..web.messages import Method, Reply, Request
@@ -37,6 +33,7 @@ if TYPE_CHECKING:
 
     from ..limits import Limits
     from ..retry import Retry
+    from .download import Downloaded
 
 __all__ = ["JsonMap", "WebAPI"]
 
@@ -60,9 +57,9 @@ class WebAPI(Verbs):
     `auth` signs every request. `use_form_data`: bodies of `_post` and its siblings are forms, not
     JSON. `session`: an `aiohttp.ClientSession` that the caller closes; without one, all clients in an event
     loop share one that keeps no cookies, closed when the loop ends or when each of them was closed (`close()`,
-    `async with`) or collected. `trace_configs`: trace the requests of sessions of this client's own, never token
-    requests (docs/observing.md). `reply_limit`: the largest
-    body of a reply in bytes, decompressed. `retry` (`SlyAPI.retry.Retry`): which calls are repeated;
+    `async with`). `trace_configs`: trace the requests of sessions of this client's own, never token requests
+    (docs/observing.md). `reply_limit`: the largest body of a reply in bytes, decompressed.
+    `retry` (`SlyAPI.retry.Retry`): which calls are repeated;
     `limits` (`SlyAPI.limits.Limits`): how many may be under way, and how fast they start. Both are off
     unless given here or as class attributes; all objects of a class share its `limits`.
     Every method raises `ApiError` for a status of 400 or more, else another `SlyError`.
@@ -78,8 +75,6 @@ class WebAPI(Verbs):
     # created when needed: a program may hold many clients
     _session: "ClientSession | None" = None
     _sessions: Sessions | None = None
-    _lent: Lent | None = None
-    _streams: Sessions | None = None
 
     def __init__(
         self,
@@ -98,7 +93,7 @@ class WebAPI(Verbs):
         else:
             load_aiohttp()  # during the program's start, not at its first await
         if trace_configs:
-            self._sessions = self._streams = Sessions(trace_configs)
+            self._sessions = Sessions(trace_configs)
         if retry is not None or limits is not None:
             from .retried_call import check_policies
 
@@ -114,30 +109,20 @@ class WebAPI(Verbs):
     def _client(self) -> "ClientSession":
         if self._session is not None:
             return self._session
-        lent = self._lent
-        if lent is None or lent.closed or lent.loop is not get_running_loop() or lent.process != getpid():
-            if self._sessions is None:
-                self._sessions = shared_sessions()
-            lent = self._lent = self._sessions.join(self)
-        return lent.session
+        return (self._sessions or SHARED).join(self)
 
     @property
     def _stream_client(self) -> "ClientSession":
-        """For what may take long: on connections of this client's own, so that no other one waits for them."""
+        """For what may take long, so that no other call waits for a connection."""
         if self._session is not None:
             return self._session
-        if self._streams is None:
-            self.__dict__.setdefault("_streams", Sessions())  # another thread may do the same
-            assert self._streams is not None
-        return self._streams.join(self).session
+        return (self._sessions or FOR_STREAMS).join(self)
 
     async def close(self) -> None:
         """Closes this event loop's session, unless other clients use it or the caller gave it. A call opens it anew."""
         await self.auth.wait_for_refresh()
-        self._lent = None
-        for sessions in (self._sessions, self._streams):
-            if sessions is not None:
-                await sessions.leave(self)
+        for sessions in (self._sessions,) if self._sessions else (SHARED, FOR_STREAMS):
+            await sessions.leave(self)
 
     async def __aenter__(self) -> Self:
         return self
@@ -263,7 +248,7 @@ class WebAPI(Verbs):
         overridden = getattr(self.get_json, "__func__", None) is not _GET_JSON
         page_of = self._own_page if overridden and not pages.reads_headers else self._page
         fetch = partial(page_of, path, ItemsAt(items), headers)
-        name = Request(GET, self.get_full_url(path)).name
+        name = Request(GET, self.get_full_url(path), secrets_to_mask=self.auth.secrets_to_mask).name
         read = None if returns is None else partial(read_answer, list[returns], request_name=name, place="items")
         return PagedLazy(walk(fetch, pages, {**pages.first(), **(params or {})}, limit, prefetch=prefetch, read=read))
 
@@ -320,23 +305,20 @@ class WebAPI(Verbs):
         limit: int | None = None,
         progress: Progress | None = None,
         total: Total | None = None,
-    ) -> Path:
+    ) -> "Downloaded":
         """GET, and the body of the reply in the file `target`, which changes only once the body is complete.
 
-        After a failure the received part stays in `target.part` if the server identifies the body (by ETag or
-        date); the next call continues it. `tries`: requests in all, while failures are transient. `limit` in
+        The result is the path, with `status` and `headers` of the reply. `tries`: requests in all, while failures are
+        transient; a further one continues the body where the server identifies it (by ETag or date). `limit` in
         bytes. `progress(n)` gets each number of received bytes, `total(n)` the size (None: unknown) when the
         body begins. Raises `SaveError` if the file cannot be written.
         """
         from .download import download  # most programs do not use it
 
-        request = self._create_request(GET, path, params, None, headers)
-        key = sha256(repr((request.url, sorted(request.query_params.items()))).encode()).hexdigest()
-
         def open_reply(more: Mapping[str, str]) -> "AbstractAsyncContextManager[Streamed]":
             return self.stream(path, params, headers={**(headers or {}), **more})
 
-        return await download(open_reply, target, key, tries=tries, limit=limit, progress=progress, total=total)
+        return await download(open_reply, target, tries=tries, limit=limit, progress=progress, total=total)
 
     # --- building, sending, reading ---
 
