@@ -17,6 +17,8 @@ Kind = Literal["transient", "permanent", "configuration"]
 """What helps: trying again, granting again, or correcting the configuration."""
 
 _LONGEST_MESSAGE = 2000
+PASSES_WITH_TIME = frozenset({403, 408, 409, 413, 421, 423, 425, 429})
+"""Statuses below 500 that a later repetition can change; with `Retry-After` each of them is transient."""
 
 
 def printable(text: object, longest: int = 300) -> str:
@@ -203,7 +205,8 @@ class ApiError(SlyError):
         retry_after: float | None = None,
     ) -> None:
         if kind is None:
-            kind = "transient" if status in (408, 425, 429) or status >= 500 else "permanent"
+            passes = status >= 500 or status in (PASSES_WITH_TIME if retry_after is not None else (408, 425, 429))
+            kind = "transient" if passes else "permanent"
         super().__init__(
             message or f"HTTP {status}" + (f": {printable(reason)}" if reason else ""),
             next_step=next_step,

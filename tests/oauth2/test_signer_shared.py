@@ -7,7 +7,6 @@ import gc
 import json
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from threading import Barrier
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,7 @@ from SlyAPI import OAuth2, OAuth2User
 from SlyAPI.errors import SaveError
 from SlyAPI.stores import FileStore, MemoryStore
 from tests.support.folders import listed
-from tests.support.other_process import PLACES, Spawn, entry_of, spawning
+from tests.support.other_process import Spawn, spawning
 
 if TYPE_CHECKING:
     from tests.conftest import Practice, Practise
@@ -234,28 +233,6 @@ assert not calling.done()
 """Ends during a refresh, with an event loop that was never closed."""
 
 
-@pytest.mark.parametrize("kind", PLACES)
-@pytest.mark.filterwarnings("ignore")
-async def test_a_program_that_exits_amid_a_refresh_saves_what_came_of_it(
-    practise: Practise, spawn: Spawn, kind: str
-) -> None:
-    """Python has ended the worker threads by then, in which stores write their files."""
-    practice = await practise(delay_after_rotation=0.3)
-    entry = entry_of(kind, practice.folder / PLACES[kind])
-    granted = await practice.grant()
-    granted.expires_at = datetime.fromtimestamp(0, UTC)
-    await entry.save(granted)
-    (app := practice.folder / "app.json").write_text(json.dumps(practice.app.to_dict()))
-    other = await spawn(EXITING, kind, practice.folder / PLACES[kind], app)
-    await other.hears("asking")
-    await asked(practice, 1)
-    other.tell()
-    assert await other.ends() == 0
-    saved = await entry.load()
-    assert practice.refreshes == 1
-    assert saved.refresh_token != granted.refresh_token
-
-
 @HELD
 async def test_one_loop_after_another_refreshes_once_each_time_the_token_is_due(practice: Practice, held: str) -> None:
     auth = await auth_of(practice, held)
@@ -265,43 +242,6 @@ async def test_one_loop_after_another_refreshes_once_each_time_the_token_is_due(
             await asyncio.to_thread(asyncio.run, call(practice, auth))
     assert practice.refreshes == 3
     nothing_is_lost(practice, auth, held)
-
-
-@HELD
-@pytest.mark.parametrize("after", [0.0, 0.01, 0.02, 0.035])
-async def test_a_loop_that_ends_amid_a_refresh_still_saves_what_came_of_it(
-    practice: Practice, held: str, after: float
-) -> None:
-    """`asyncio.run` cancels every task that its main function left."""
-    auth = await auth_of(practice, held)
-    practice.clock.now += 1000
-
-    async def impatient() -> None:
-        waiting = asyncio.create_task(call(practice, auth))
-        await asked(practice, 1)
-        await asyncio.sleep(after)
-        waiting.cancel()
-
-    await asyncio.to_thread(asyncio.run, impatient())
-    await asyncio.to_thread(asyncio.run, call(practice, auth))
-    assert practice.refreshes == 1
-    nothing_is_lost(practice, auth, held)
-
-
-@pytest.mark.slow
-async def test_a_hook_that_never_ends_keeps_its_loop_from_ending_for_five_seconds(practice: Practice) -> None:
-    auth = await auth_of(practice, "file")
-    auth.on_refresh = lambda user: asyncio.Event().wait()  # type: ignore[assignment,return-value]
-    practice.clock.now += 1000
-
-    async def impatient() -> None:
-        waiting = asyncio.create_task(call(practice, auth))
-        await asked(practice, 1)
-        waiting.cancel()
-
-    async with asyncio.timeout(10):
-        await asyncio.to_thread(asyncio.run, impatient())
-    nothing_is_lost(practice, auth, "file")
 
 
 @HELD
@@ -323,27 +263,6 @@ async def test_a_loop_that_is_closed_amid_a_refresh_holds_no_lock(practise: Prac
     async with asyncio.timeout(5):
         await asyncio.to_thread(asyncio.run, call(practice, auth))
     gc.collect()  # what such a program left is complained of here, not in the next test
-
-
-@HELD
-async def test_a_program_that_waits_before_it_closes_its_loop_loses_nothing(practise: Practise, held: str) -> None:
-    """With a provider that takes each refresh token once."""
-    practice = await practise(delay_after_rotation=0.2)
-    auth = await auth_of(practice, held)
-    practice.clock.now += 1000
-
-    def old_program() -> None:
-        loop = asyncio.new_event_loop()
-        left = loop.create_task(auth.refresh_now())
-        loop.run_until_complete(asked(practice, 1))
-        assert not left.done()
-        loop.run_until_complete(auth.wait_for_refresh())
-        loop.close()
-
-    await asyncio.to_thread(old_program)
-    async with asyncio.timeout(5):
-        await asyncio.to_thread(asyncio.run, call(practice, auth))
-    nothing_is_lost(practice, auth, held)
 
 
 # Cancelled.

@@ -200,18 +200,6 @@ async def test_new_tokens_are_saved_as_soon_as_a_store_that_was_away_is_back(pla
     assert auth(api).not_saved is None
 
 
-async def test_a_store_that_stays_away_is_waited_for_only_so_long(place: Place) -> None:
-    store = AwayStore()
-    api = await stored(place, store)
-    auth(api).app.save_timeout = 0.2
-    store.saves = 1000
-    await api.get_json("/")
-    assert place.sent == ["new-token-1"]
-    assert store.tried > 3
-    assert isinstance(auth(api).not_saved, SaveError)
-    store.saves = 0  # else the end of the event loop waits for it
-
-
 async def test_what_was_not_saved_in_time_is_saved_when_the_store_is_back_though_nobody_holds_the_signer(
     place: Place, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -58,7 +58,8 @@ def crowd(seed: int, kinds: tuple[str, ...] = tuple(FAILURES), users: tuple[int,
     most = max(sum(start <= moment < start + 0.5 for moment in asked) for start in asked if start < lasts)
     if most > IN_HALF_A_SECOND:
         result.problems.append(problem(most, "requests in half a second", *about))
-    well = lasts + 1.0 if waits else lasts + (SOON if lasts <= SHORT else LONGEST)
+    short = lasts <= SHORT and kind not in ("page", "refused client")  # those count for a minute
+    well = lasts + 1.0 if waits else lasts + (SOON if short else LONGEST)
     late = [call for call in scenario.universe.worlds[0].calls if call.started - BEGAN > well and call.outcome != "ok"]
     if late:
         at = f"calls fail later than {well:g} s ({late[0].outcome})"

@@ -26,7 +26,7 @@ class Trouble:
         self.cut: Callable[[int], int] = lambda most: 0
         self._count = 0
         self._failing: tuple[tuple[str, ...], str, int, float] | None = None
-        scenario.disk.strike = self._strike
+        scenario.disk.strike, scenario.disk.locked = self._strike, scenario.note_lock
 
     def _strike(self, world: World, call: str) -> None:
         scenario, plan = self._scenario, self._scenario.plan
@@ -43,8 +43,6 @@ class Trouble:
                     way = plan.disk_fault, plan.disk_error
         else:
             way = self.chance(call)
-        if call == "flock":
-            scenario.note_lock(world)
         if way is not None:
             self._begin(world, call, *way)
         if self._failing is not None:

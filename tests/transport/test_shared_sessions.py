@@ -222,7 +222,7 @@ async def test_a_large_body_comes_whole_though_a_socket_of_the_api_led_to_it(
     async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(socket_of_api[0])) as session:
         api = at_socket(session, Auth.none())
         if way == "get":
-            size = len(await api.get("/away", to, returns=bytes))
+            size = len(await api.get("/away", params=to, returns=bytes))
         elif way == "download":
             size = (await api.download("/away", tmp_path / "large", to)).stat().st_size
         else:

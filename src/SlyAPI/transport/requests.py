@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import BadReplyError
 from ..web.events import request_log, requested
 from ..web.messages import Reply, Request
-from ..web.urls import bare_url, parsed_url
+from ..web.urls import as_sent, bare_url, parsed_url
 from .sessions import bare_session
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ TOKEN_TIMEOUT = 30.0
 """Seconds that a token request may take in all."""
 TOKEN_REPLY_LIMIT = 1 << 20
 """Bytes of a token reply that are read, decompressed."""
-REPLY_LIMIT = 1 << 28
+REPLY_LIMIT = 32 << 20
 """Bytes of an API's reply that are read, decompressed; `WebAPI.reply_limit` changes it."""
 ERROR_BODY_LIMIT = 1 << 16
 """Bytes of an error reply's body that are kept."""
@@ -119,30 +119,34 @@ async def logged(request: Request, sending: Awaitable[Reply]) -> Reply:
     return reply
 
 
-async def fetch(client: "aiohttp.ClientSession", request: Request, limit: int = REPLY_LIMIT) -> Reply:
+async def fetch(
+    client: "aiohttp.ClientSession", request: Request, limit: int = REPLY_LIMIT, total: float | None = None
+) -> Reply:
     """Sends an API request and reads the reply, of an error no more than `ERROR_BODY_LIMIT` bytes.
 
-    Raises `NetworkError`, `RequestTimeoutError`, or `BadReplyError` for a body larger than `limit`.
+    `total` replaces the session's time limit in seconds. Raises `NetworkError`, `RequestTimeoutError`, or
+    `BadReplyError` for a body larger than `limit`.
     """
-    sending = _fetch(client, request, limit)
+    sending = _fetch(client, request, limit, total)
     try:
         return await (logged(request, sending) if request_log.isEnabledFor(logging.DEBUG) else sending)
     except Exception as error:  # not `TranslatedErrors`, which costs 1.2 % of a GET's instructions
-        raise_translated(error, request, client.timeout.total)
+        raise_translated(error, request, total or client.timeout.total)
         raise
 
 
-async def _fetch(client: "aiohttp.ClientSession", request: Request, limit: int) -> Reply:
+async def _fetch(client: "aiohttp.ClientSession", request: Request, limit: int, total: float | None) -> Reply:
     # as `ask` does, whose call costs 0.6 % of a GET's instructions
     response = await client.request(
         request.method,
-        request.url,
+        as_sent(request.url) if "%" in request.url else request.url,
         params=request.query_params or None,
         headers=request.headers,
         json=request.data if request.data_is_json else None,
         data=None if request.data_is_json else request.data or None,
         allow_redirects=False,
         raise_for_status=False,
+        timeout=client.timeout if total is None else limited(client.timeout, total),
         ssl=True if request.certificate is None else _tls(request),
     )
     refused = response.status >= 400
@@ -156,7 +160,7 @@ def ask(
     """Sends an API request as it is; gives the response's head. Without `timeout` the session's applies."""
     return client.request(
         request.method,
-        request.url,
+        as_sent(request.url) if "%" in request.url else request.url,
         params=request.query_params or None,
         headers=request.headers,
         json=request.data if request.data_is_json else None,
@@ -166,6 +170,13 @@ def ask(
         timeout=timeout or client.timeout,
         ssl=True if request.certificate is None else _tls(request),
     )
+
+
+def limited(given: "aiohttp.ClientTimeout", total: float | None) -> "aiohttp.ClientTimeout":
+    """The time limits of a session with another total one."""
+    import aiohttp
+
+    return aiohttp.ClientTimeout(total, given.connect, given.sock_read, given.sock_connect)
 
 
 async def read_body(

@@ -61,7 +61,7 @@ class Request:
 
     method: Method
     url: str
-    query_params: dict[str, str | int] = field(default_factory=dict)
+    query_params: dict[str, str | int | list[str]] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
     data: Any = field(default_factory=dict)
     data_is_json: bool = False
@@ -142,19 +142,24 @@ class Reply:
         return Reply(self.status, headers, text.encode(self.encoding, "replace"), masked(bare_url(self.url), secrets))
 
 
+_SECONDS = re.compile(r"[0-9]+(?:\.[0-9]*)?")
+
+
 def retry_after(headers: Mapping[str, str], now: float | None = None) -> float | None:
-    """`Retry-After` in seconds, in both forms (RFC 9110 §10.2.3); None where absent or unreadable."""
-    value = headers.get("Retry-After") or headers.get("retry-after")
-    if not value:
-        return None
-    if value.strip().isdecimal():
-        return float(value.strip()[:9])
+    """`Retry-After` in seconds, a number (RFC 9110 §10.2.3; some send a fraction) or a date; None where unreadable.
+
+    A date counts from the reply's `Date`, or from `now` in epoch seconds.
+    """
+    value = (headers.get("Retry-After") or headers.get("retry-after") or "").strip()
+    if _SECONDS.fullmatch(value):
+        return min(float(value[:20]), 999_999_999.0)
     try:
         at = parsedate_to_datetime(value).timestamp()
-        start = parsedate_to_datetime(headers["Date"]).timestamp() if now is None else now
+        if now is None:
+            now = parsedate_to_datetime(headers.get("Date") or headers["date"]).timestamp()
     except (ValueError, TypeError, KeyError, OverflowError):
         return None
-    return max(0.0, at - start)
+    return max(0.0, at - now)
 
 
 NOTICEABLE_SKEW = 60.0

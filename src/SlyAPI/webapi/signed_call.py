@@ -223,10 +223,10 @@ def _refusal(request: Request, reply: Reply, secrets: list[str]) -> ApiError:
 def _next_step(status: int, wait: float | None) -> str:
     if status == 401:
         return "The credential was refused; grant again: python -m SlyAPI grant"
-    if status == 403:
+    if status == 403 and wait is None:
         return "This user or client may not do this."
     if status == 404:
         return "Check base_url and the path."
-    if status == 429:
+    if status == 429 or wait is not None:
         return f"Wait {wait:g} s, then try again." if wait is not None else "Wait, then try again."
     return "Try again later." if status >= 500 else "Check the request's parameters."
