@@ -100,16 +100,6 @@ async def test_tokens_go_to_the_client_and_issuer_that_their_file_notes(
     assert CLIENT_SECRET not in str(refused.value)
 
 
-async def test_a_client_without_an_issuer_is_compared_by_its_id(serve: Serve, tmp_path: Path) -> None:
-    issuer = Issuer()
-    issuer.origin = (await serve(issuer.handle)).origin
-    app = client_of(issuer)
-    app.issuer = None
-    await by_entry(app, {**TOKENS, "client_id": "client", "issuer": issuer.origin}, issuer, tmp_path)
-    with pytest.raises(CredentialsError):
-        await by_entry(app, {**TOKENS, "client_id": "other", "issuer": issuer.origin}, issuer, tmp_path)
-
-
 async def test_every_grant_and_refresh_notes_whom_the_tokens_were_issued_to(practise: Practise) -> None:
     practice = await practise()
     noted = {"client": practice.app.id, "token_uri": practice.app.token_uri}
@@ -129,8 +119,4 @@ async def test_every_grant_and_refresh_notes_whom_the_tokens_were_issued_to(prac
 )
 def test_a_provider_at_its_older_address_is_the_same(issued_at: str, now_at: str) -> None:
     user = OAuth2User.from_json_obj({**TOKENS, **issued_to("client", issued_at), "id_token": "a.b.c"})
-    app = OAuth2App("client", None, "", now_at, logout_uri="https://p.example/logout")
-    assert app.logout_url(user)
-    app.token_uri = "https://elsewhere.example/token"
-    with pytest.raises(CredentialsError, match="client 'client'"):
-        app.logout_url(user)
+    assert OAuth2App("client", None, "", now_at, logout_uri="https://p.example/logout").logout_url(user)

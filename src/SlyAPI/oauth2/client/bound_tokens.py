@@ -6,12 +6,11 @@ of the client that the program gives, as it was with 0.6; it is noted with its n
 
 from collections.abc import Mapping
 from typing import Protocol
-from urllib.parse import urlsplit
 
 from ...errors import CredentialsError, printable
 from ...tokens.user import OAuth2User
 from ...web.urls import bare_url
-from .providers import provider_of
+from .providers import host_of, provider_of
 
 
 class _Client(Protocol):
@@ -21,12 +20,10 @@ class _Client(Protocol):
 
 
 def note_client(user: OAuth2User, app: _Client) -> None:
-    """Notes to whom the tokens were issued, in place of the notes that 0.7 made of resource logins."""
+    """Notes to whom the tokens were issued."""
     user.issued_to = {"client": app.id, "token_uri": app.token_uri}
     if app.issuer:
         user.issued_to["issuer"] = app.issuer
-    if user.extra and "client_id" in user.extra and "issuer" in user.extra:
-        user.extra = {name: value for name, value in user.extra.items() if name not in ("client_id", "issuer")} or None
 
 
 def is_bound(user: OAuth2User, app: _Client) -> bool:
@@ -66,14 +63,7 @@ def _same_provider(issued_to: Mapping[str, str], app: _Client) -> bool:
         return True
     if issued_to.get("issuer") and app.issuer:
         return issued_to["issuer"] == app.issuer
-    return _host(issued_to["token_uri"]) == _host(app.token_uri)
-
-
-def _host(uri: str) -> str:
-    try:
-        return urlsplit(uri).hostname or uri
-    except ValueError:
-        return uri
+    return host_of(issued_to["token_uri"]) == host_of(app.token_uri)
 
 
 def _named(client: str, uri: str) -> str:

@@ -304,14 +304,14 @@ PROVIDERS: Mapping[str, Provider] = {provider.name: provider for provider in _TA
 def provider_of(token_uri: str, auth_uri: str = "") -> Provider | None:
     """The provider in the table, by the host of the token endpoint, or else of the authorization endpoint."""
     for uri, attribute in ((token_uri, "token_uri"), (auth_uri, "auth_uri")):
-        host = _host(uri)
+        host = host_of(uri)
         for provider in _TABLE:
-            if host and (host == _host(getattr(provider, attribute)) or host in provider.older_hosts):
+            if host and (host == host_of(getattr(provider, attribute)) or host in provider.older_hosts):
                 return provider
     return None
 
 
-def _host(uri: str) -> str:
+def host_of(uri: str) -> str:
     try:
         return urlsplit(uri).hostname or ""
     except ValueError:
