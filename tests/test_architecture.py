@@ -327,12 +327,11 @@ NOT_YET = {
     # functions over 45 lines
     "oauth2/client/app.py::exchange_code": 47,
     "oauth2/client/client.py::_send": 48,
-    "oauth2/client/identity_calls.py::_token_call": 47,
     # files over 400 lines
     "oauth2/renewal/refresh.py": 600,
     # folders: how many files
     "SlyAPI/cli": 25,
-    "SlyAPI/oauth2/messages": 23,
+    "SlyAPI/oauth2/messages": 21,
 }
 """What does not hold yet, and how large it may be until it does. This table only shrinks: no row is added, no number
 rises, and a row whose budget holds is taken out."""
