@@ -7,7 +7,7 @@ ended grant and the provider's own Retry-After is refused for longer than a minu
 import copy
 from dataclasses import dataclass
 
-from ...errors import BadReplyError, GrantEndedError, SlyError, TokenError
+from ...errors import BadReplyError, GrantEndedError, IdentityError, SlyError, TokenError
 
 ENDED_FOR = 600.0
 """Seconds until an ended grant is asked for again, unless the stored tokens change: a provider may take it back."""
@@ -32,39 +32,41 @@ class Failure:
 
 
 class Failures:
-    """The last failure of one user, or of one client at its token endpoint; their pauses grow until a success.
+    """The last failure of one user, or of one client at its token endpoint.
 
-    A first failure alone is tried again at once."""
+    Pauses begin with the failure number `first` in a row, and grow until a success.
+    """
 
-    __slots__ = ("__weakref__", "failure", "row")
+    __slots__ = ("__weakref__", "failure", "first", "row")
 
-    def __init__(self) -> None:
+    def __init__(self, first: int = 2) -> None:
+        self.first = first
         self.failure: Failure | None = None
         self.row = 0
 
-    def note(self, error: SlyError, now: float, refresh_token: str | None = None) -> None:
-        """Remembers a failure; one that ended the grant, for that refresh token alone."""
-        self.row += 1
-        if isinstance(error, GrantEndedError):
-            lasts = ENDED_FOR
-        elif error.retry_after is not None:
-            lasts = min(error.retry_after, LONGEST_RETRY_AFTER)
-        elif error.kind == "transient" and not isinstance(error, BadReplyError):
-            lasts = min(2.0 ** min(self.row - 2, 10), LONGEST_PAUSE) if self.row > 1 else 0.0
-        else:
-            lasts = LONGEST_PAUSE
+    def note(self, error: SlyError, now: float, lasts: float | None = None, refresh_token: str | None = None) -> None:
+        """Remembers a failure for `lasts` seconds, else for a pause that grows; failures at once count as one."""
+        if self.failure is None or now >= self.failure.until:
+            self.row += 1
+        if lasts is None:
+            lasts = min(2.0 ** min(self.row - self.first, 10), LONGEST_PAUSE) if self.row >= self.first else 0.0
         self.failure = Failure(_alone(error), now + lasts, refresh_token)
 
+    def note_of_user(self, error: SlyError, now: float, refresh_token: str | None) -> None:
+        """Remembers the failure of one user's request; one that ended the grant, for that refresh token alone."""
+        if isinstance(error, GrantEndedError):
+            return self.note(error, now, ENDED_FOR, refresh_token or "")
+        unusable = isinstance(error, BadReplyError | IdentityError) or error.kind != "transient"
+        self.note(error, now, _retry_after(error) or (LONGEST_PAUSE if unusable else None))
+
     def note_of_endpoint(self, error: SlyError, now: float) -> None:
-        """Remembers what a failure of one user says of the endpoint, and so of all users of this client."""
-        if error.retry_after is not None or is_client_refused(error):
-            self.note(error, now)
-        elif error.kind != "transient":
-            self.clear()  # it works, for this client too
-        elif self.row + 1 < IN_A_ROW:
-            self.row += 1
+        """Remembers what a failure of one user's request says of the endpoint, and so of all users of this client."""
+        if isinstance(error, TokenError) and error.error in ("invalid_client", "unauthorized_client"):
+            self.note(error, now, LONGEST_PAUSE)
+        elif error.kind == "transient" or isinstance(error, BadReplyError):
+            self.note(error, now, _retry_after(error))
         else:
-            self.note(error, now)
+            self.clear()  # it works, for this client too
 
     def clear(self) -> None:
         """A request succeeded."""
@@ -73,7 +75,7 @@ class Failures:
     def raise_known(self, now: float, refresh_token: str | None = None) -> None:
         """Raises a copy of the failure that still counts, which reports that it is remembered and for how long."""
         failure = self.failure
-        if failure is None or failure.until <= now or failure.refresh_token not in (None, refresh_token):
+        if failure is None or failure.until <= now or failure.refresh_token not in (None, refresh_token or ""):
             return
         error = copy.copy(failure.error)
         error.retry_after = failure.until - now
@@ -81,9 +83,8 @@ class Failures:
         raise error
 
 
-def is_client_refused(error: SlyError) -> bool:
-    """Whether the token endpoint refused the client itself."""
-    return isinstance(error, TokenError) and error.error in ("invalid_client", "unauthorized_client")
+def _retry_after(error: SlyError) -> float | None:
+    return None if error.retry_after is None else min(error.retry_after, LONGEST_RETRY_AFTER)
 
 
 def _alone(error: SlyError) -> SlyError:

@@ -11,6 +11,7 @@ import asyncio
 import inspect
 import math
 from contextvars import Context, ContextVar, copy_context
+from functools import partial
 from typing import Any
 
 from ...errors import (
@@ -33,7 +34,7 @@ from ...web.events import refreshed
 from ...web.secret_values import SecretJson, Secrets
 from ..client.client import OnRefresh
 from ..client.request_slots import Slot
-from .failures import Failures
+from .failures import IN_A_ROW, Failures
 from .grant_again import name_command
 from .holder import BROKEN, Holder, Locked
 from .state import fingerprint, registry
@@ -59,7 +60,7 @@ class Flight:
         """What callers wait for: None for tokens to use, or why there are none."""
         self.context: Context | None = None
         """Of the caller of a later round; a tracer finds the token request below the call that needs it."""
-        self.endpoint: Failures = registry.one(holder.source.endpoint, Failures)
+        self.endpoint: Failures = registry.one(holder.source.endpoint, partial(Failures, IN_A_ROW))
         self.known: SecretJson | None = None
         """The store's value before the request, which alone the new tokens may replace."""
         self.refused: SlyError | None = None
@@ -170,7 +171,8 @@ class Flight:
             if slot is not None:
                 slot.leave()
             error = await self._save()
-            if error is None and state.user is not self.newest and self._needs_newer() and requests < TRIES:
+            adopted = error is None and state.user is not self.newest and not current.done()
+            if adopted and self._needs_newer() and requests < TRIES:
                 continue  # what another program saved is due too
             refuses = error is not None and error.kind != "transient" and not self.steps.ending
             if error is None or refuses or self.loop.time() >= wait_until:
@@ -194,7 +196,7 @@ class Flight:
     async def _renew(self, lease: Lease | None) -> bool:
         """New tokens, kept as unsaved; False where the lock was lost. Nothing is sent that could not be saved."""
         holder, state = self.holder, self.state
-        now, refresh_token = self.loop.time(), state.user.refresh_token or ""
+        now, refresh_token = self.loop.time(), state.user.refresh_token
         if not holder.source.needs_login(state.user):  # a login may help where a refresh cannot
             state.failures.raise_known(now, refresh_token)
             self.endpoint.raise_known(now)
@@ -265,9 +267,9 @@ class Flight:
         return renewed if self.state.user is asked else None  # the program gave other tokens meanwhile
 
     def _remember(self, error: SlyError, asked: OAuth2User) -> None:
-        now, ended = self.loop.time(), isinstance(error, GrantEndedError)
-        self.state.failures.note(error, now, asked.refresh_token or "" if ended else None)
-        if not isinstance(error, IdentityError | BadReplyError):
+        now = self.loop.time()
+        self.state.failures.note_of_user(error, now, asked.refresh_token)
+        if not isinstance(error, IdentityError):
             self.endpoint.note_of_endpoint(error, now)
 
     def _keep(self, renewed: OAuth2User) -> None:
@@ -352,7 +354,7 @@ class Flight:
 
     def _use(self, error: SaveError | None, current: Round) -> None:
         """Uses the newest tokens, saved or not, calls the hooks, and wakes the callers of the current round."""
-        state, newest = self.state, self.state.unsaved or self.state.user
+        newest = self.state.unsaved or self.state.user
         if error is not None:
             self._report(error)
         self.holder.use(newest)
