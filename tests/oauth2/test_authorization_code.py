@@ -9,8 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from SlyAPI.errors import ConfigError, DeniedError, RedirectError, SlyError, StateMismatchError
-from SlyAPI.oauth2.messages.authorization_code import authorization_url, exchange_form, read_redirect
-from SlyAPI.oauth2.messages.pkce import new_verifier, s256_challenge
+from SlyAPI.oauth2.messages.authorization_code import (
+    authorization_url,
+    exchange_form,
+    new_verifier,
+    read_redirect,
+    s256_challenge,
+)
 
 ISSUER = "https://provider.example"
 SCOPE_UNENCODED = "scope=openid%20https://www.googleapis.com/auth/drive?x"  # Google leaves `:` and `/` as they are

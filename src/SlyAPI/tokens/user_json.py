@@ -164,13 +164,11 @@ def _dpop_key(value: Any) -> dict[str, Any] | None:
 
 
 def _issued_to(value: Any) -> dict[str, str] | None:
-    if value is None:
-        return None
     members: dict[str, Any] = value if isinstance(value, dict) else {}
     known = {name: members[name] for name in ("client", "token_uri", "issuer") if isinstance(members.get(name), str)}
-    if not {"client", "token_uri"} <= set(known):
+    if value is not None and not {"client", "token_uri"} <= known.keys():
         raise ConfigError("issued_to lacks client or token_uri.")
-    return known
+    return known or None
 
 
 def _sendable(name: str, token: Any) -> str:

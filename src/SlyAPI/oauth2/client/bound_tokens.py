@@ -5,33 +5,26 @@ of the client that the program gives, as it was with 0.6; it is noted with its n
 """
 
 from collections.abc import Mapping
-from typing import Protocol
 
 from ...errors import CredentialsError, printable
 from ...tokens.user import OAuth2User
 from ...web.urls import bare_url
+from .client import Client
 from .providers import host_of, provider_of
 
 
-class _Client(Protocol):
-    id: str
-    token_uri: str
-    issuer: str | None
-
-
-def note_client(user: OAuth2User, app: _Client) -> None:
+def note_client(user: OAuth2User, app: Client) -> None:
     """Notes to whom the tokens were issued."""
-    user.issued_to = {"client": app.id, "token_uri": app.token_uri}
-    if app.issuer:
-        user.issued_to["issuer"] = app.issuer
+    issuer = {"issuer": app.issuer} if app.issuer else {}
+    user.issued_to = {"client": app.id, "token_uri": app.token_uri, **issuer}
 
 
-def is_bound(user: OAuth2User, app: _Client) -> bool:
+def is_bound(user: OAuth2User, app: Client) -> bool:
     """Whether nothing says that the tokens were issued to another client, or at another provider."""
     return not _other(user, app)
 
 
-def check_bound(user: OAuth2User, app: _Client) -> None:
+def check_bound(user: OAuth2User, app: Client) -> None:
     """Raises `CredentialsError` for tokens that were issued to another client, or at another provider."""
     if other := _other(user, app):
         raise CredentialsError(
@@ -41,7 +34,7 @@ def check_bound(user: OAuth2User, app: _Client) -> None:
         )
 
 
-def _other(user: OAuth2User, app: _Client) -> str:
+def _other(user: OAuth2User, app: Client) -> str:
     """The client that the tokens were issued to, where it is another one."""
     if (issued_to := user.issued_to) is not None:
         same = issued_to["client"] == app.id and _same_provider(issued_to, app)
@@ -53,11 +46,8 @@ def _other(user: OAuth2User, app: _Client) -> str:
     return ""
 
 
-def _same_provider(issued_to: Mapping[str, str], app: _Client) -> bool:
-    """One row of the table of providers, one issuer, or, where an issuer is unknown, one host.
-
-    A host may serve many issuers, and a provider may have moved its token endpoint.
-    """
+def _same_provider(issued_to: Mapping[str, str], app: Client) -> bool:
+    """One row of the table of providers, one issuer, or, where an issuer is unknown, one host."""
     provider = provider_of(issued_to["token_uri"])
     if provider is not None and provider is provider_of(app.token_uri):
         return True
