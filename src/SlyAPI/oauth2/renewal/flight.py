@@ -27,7 +27,6 @@ from ...errors import (
     UnavailableError,
 )
 from ...stores.contract import Lease, missing
-from ...stores.file import file_of
 from ...tokens.user import OAuth2User
 from ...web.events import refresh_log as log
 from ...web.events import refreshed
@@ -35,7 +34,7 @@ from ...web.secret_values import SecretJson, Secrets
 from ..client.client import OnRefresh
 from ..client.request_slots import Slot
 from .failures import IN_A_ROW, Failures
-from .grant_again import name_command
+from .grant_again import grant_again, name_command
 from .holder import BROKEN, Holder, Locked
 from .state import fingerprint, registry
 from .uncancellable import LAST_TRY, SHORT_PAUSE, is_cancelled, uncancellable
@@ -148,8 +147,10 @@ class Flight:
     async def _load(self) -> None:
         entry = self.holder.entry
         self.known = await self.holder.load()
-        if self.known is None and entry is not None and not file_of(entry.store) and self.holder.source.needs_grant:
-            raise missing(entry.store, entry.name)  # signed out, maybe on another machine
+        if self.known is None and entry is not None and self.holder.source.needs_grant:
+            error = missing(entry.store, entry.name)  # signed out, maybe on another machine
+            error.next_step = grant_again(self.holder.source.app._path, entry)
+            raise error
         if self.state.unsaved is not None:  # of a flight whose event loop ended
             self.holder.use(self.state.unsaved)
 
@@ -296,7 +297,8 @@ class Flight:
         if entry is None:
             return await self._save_by_hooks(renewed)
         try:
-            await self.steps.finish(entry.replace(self.known, renewed), LAST_TRY)
+            save = entry.save(renewed) if self.known is BROKEN else entry.replace(self.known, renewed)
+            await self.steps.finish(save, LAST_TRY)
         except SupersededError as error:
             return await self._adopt_newer(renewed, error)
         except (Exception, asyncio.CancelledError) as raised:
@@ -331,10 +333,10 @@ class Flight:
             state.forget_unsaved()
             self._report(superseded)
             return None
-        # garbage, or tokens that our source does not want, or another member was changed
+        # garbage, tokens that our source does not want, or another member was changed
+        self.known = value
         if value is not BROKEN:
             renewed.extra = {**(OAuth2User.from_json_obj(value).extra or {}), **(renewed.extra or {})} or None
-            self.known = value
         return SaveError("Another program changed the stored user meanwhile.", kind="transient")
 
     async def _save_by_hooks(self, renewed: OAuth2User) -> SaveError | None:

@@ -36,8 +36,8 @@ class TokenState:
     """The tokens in use, when they end, what the store has, what went wrong, and the flights."""
 
     __slots__ = (
-        *("__weakref__", "ends", "failures", "flights", "granted", "new_since", "not_saved", "quiet_until", "stored"),
-        *("refreshed_for_refusal", "tenth", "timed", "unsaved", "user"),
+        *("__weakref__", "ends", "failures", "flights", "granted", "new_since", "not_saved", "ours", "quiet_until"),
+        *("refreshed_for_refusal", "stored", "tenth", "timed", "unsaved", "user"),
     )
 
     def __init__(self, user: OAuth2User = NOT_LOADED) -> None:
@@ -45,6 +45,8 @@ class TokenState:
         """The fingerprint of what the store held when we last read or wrote it."""
         self.unsaved: OAuth2User | None = None
         """The newest tokens while the store does not have them yet; in use only if `user` is the same object."""
+        self.ours: tuple[Secrets, ...] = ()
+        """The fingerprints of tokens of ours that the store may have although it refused them or its reply was lost."""
         self.not_saved: SaveError | None = None
         """Why the tokens in use are only in memory, if they are."""
         self.failures = Failures()
@@ -96,15 +98,18 @@ class TokenState:
         found = fingerprint(stored)
         if self.unsaved is not None and found == fingerprint(self.unsaved):  # saved after all: the reply was lost
             self.saved(self.unsaved)
+        elif found in self.ours:
+            self.stored = found
         elif found != self.stored:
-            self.stored, self.unsaved, self.not_saved, self.new_since = found, None, None, None
-            registry.unsaved.discard(self)
+            self.stored, self.not_saved, self.new_since = found, None, None
+            self.forget_unsaved()
             if fits:
                 self.take(stored)
 
     def keep(self, renewed: OAuth2User) -> None:
         """New tokens that the store does not have yet: whatever ends now, they are kept until it does."""
         self.unsaved = renewed
+        self.ours += (fingerprint(renewed),)
         registry.unsaved.add(self)
 
     def use(self, renewed: OAuth2User) -> None:
@@ -116,12 +121,12 @@ class TokenState:
     def saved(self, user: OAuth2User) -> None:
         """The store has the user's tokens, which are in use from now on."""
         self.use(user)
-        self.stored, self.unsaved, self.not_saved = fingerprint(user), None, None
-        registry.unsaved.discard(self)
+        self.stored, self.not_saved = fingerprint(user), None
+        self.forget_unsaved()
 
     def forget_unsaved(self) -> None:
         """The store needs no tokens of ours any more."""
-        self.unsaved = None
+        self.unsaved, self.ours = None, ()
         registry.unsaved.discard(self)
 
 

@@ -8,6 +8,8 @@ import asyncio
 import atexit
 import math
 import os
+import signal
+import threading
 import time
 from collections.abc import Coroutine
 from contextlib import suppress
@@ -53,6 +55,7 @@ class uncancellable:
     async def __aexit__(self, *_: object) -> None:
         _at_work.discard(self._task)
         if self.ending:
+            _ctrl_c.release()
             raise asyncio.CancelledError
 
     async def finish(
@@ -100,7 +103,41 @@ class uncancellable:
     def _end(self) -> None:
         if self.ends_at is None:
             self.ends_at = self._task.get_loop().time() + LAST_TRY
+            _ctrl_c.hold()
         self.hurry.set()
+
+
+class _CtrlC:
+    """Ctrl-C while a program waits for its last steps: the first one waits too, the next one ends the program.
+
+    `asyncio.run` handles one Ctrl-C; another would close the event loop amid the reply.
+    """
+
+    def __init__(self) -> None:
+        self._holders = 0
+        self._before: Any = None
+
+    def hold(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            self._holders += 1
+            handler = signal.getsignal(signal.SIGINT)
+            if callable(handler) and handler != self._handle:
+                self._before = handler
+                signal.signal(signal.SIGINT, self._handle)
+
+    def release(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            self._holders -= 1
+            if not self._holders and signal.getsignal(signal.SIGINT) == self._handle:
+                signal.signal(signal.SIGINT, self._before)
+
+    def _handle(self, number: int, frame: Any) -> None:
+        signal.signal(signal.SIGINT, self._before)
+        if not self._holders:
+            self._before(number, frame)
+
+
+_ctrl_c = _CtrlC()
 
 
 async def _noting_end(work: Coroutine[Any, Any, T], ended: "asyncio.Future[None]") -> T:

@@ -50,6 +50,9 @@ class MachineSource(TokenSource):
     def question(self) -> Hashable:
         return self.grant, *sorted({*self.scopes, *self.app.scopes}), "for", *self.app._resources(self.resource)
 
+    def check_client(self, user: OAuth2User) -> None:
+        """Another client's token only means that a new one is requested (`fits`)."""
+
     def fits(self, user: OAuth2User) -> bool:
         wanted = {*self.scopes, *self.app.scopes}
         resources = self.app._resources(self.resource)
