@@ -72,13 +72,11 @@ PROGRAMS = {
     """,
 }
 SIGNALS = {"Ctrl-C": [signal.SIGINT], "Ctrl-C twice": [signal.SIGINT] * 2}
-NOT_YET = {"a daemon thread", "Ctrl-C twice"}
-ROWS = [pytest.param(how, marks=[pytest.mark.xfail(strict=True)] if how in NOT_YET else []) for how in PROGRAMS]
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-@pytest.mark.parametrize("how", ROWS)
+@pytest.mark.parametrize("how", list(PROGRAMS))
 async def test_a_program_that_ends_amid_a_refresh_has_saved_the_new_tokens(
     how: str, serve: Serve, tmp_path: Path
 ) -> None:

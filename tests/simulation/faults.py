@@ -264,11 +264,6 @@ def _full(make: Callable[[Any], BaseException], seconds: float) -> Strike:
     return strike
 
 
-def _end_twice(scenario: "Scenario", op: Op) -> None:
-    op.world.end("run")
-    scenario.universe.later.append((scenario.universe.now + 1.0, op.world.interrupt))
-
-
 PASSING: dict[str, tuple[int, bytes]] = {
     "400 rate limit": (400, b'{"error":"rate_limit_exceeded","error_description":"Too many requests"}'),
     "403 rate limit": (403, b'{"error":{"code":403,"message":"Rate limit exceeded"}}'),
@@ -318,7 +313,6 @@ def _all() -> list[Fault]:
     add("cancel call", ALL, _cancel_call, both=True)
     add("cancel task", ALL, _cancel_task, both=True)
     add("end run", ALL, _end("run"), both=True)
-    add("end twice", ALL, _end_twice)
     add("end close", ALL, _end("close"))
     add("end exit", ALL, _end("exit"))
     add("pause 8", ALL, _pause(8.0))

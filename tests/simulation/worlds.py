@@ -129,15 +129,6 @@ class World:
                 self.loop.running = True
             self._stage = 2 if how == "run" else 4
 
-    def interrupt(self) -> None:
-        """A second Ctrl-C: `asyncio.run` waits no longer, closes the loop, and the interpreter ends."""
-        if self.alive and self.asked_to_end is not None:
-            self.universe.say(f"{self.name} is interrupted once more")
-            self._stage, self.loop.running = 0, False
-            self.loop.close()
-            self._end_interpreter()
-            self._leave()
-
     def _end_interpreter(self) -> None:
         for function in reversed(self.process.package.at_exit):
             function()
