@@ -148,6 +148,7 @@ def test_flags_may_stand_anywhere_among_the_words(here: Path, capsys: pytest.Cap
     assert "user.json" in capsys.readouterr().err
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("name", ["--help", "-h", "--json", "--port=1", "-", "plain", "oauth1", "--"])
 async def test_words_after_two_dashes_are_names_of_files(place: Place, name: str) -> None:
     place.user(name, expires_at="2099-01-02T03:04:05Z")
@@ -265,6 +266,7 @@ async def test_130_ctrl_c(place: Place) -> None:
 # show, token, refresh
 
 
+@pytest.mark.posix
 async def test_show_tells_all_but_the_secrets(place: Place) -> None:
     place.user(expires_at="2099-01-02T03:04:05Z", requested_scopes=["notes", "weather.read"])
     ended = await place.runs("show", "user.json")
@@ -299,6 +301,7 @@ async def test_show_says_that_a_token_is_bound_and_shows_no_key(place: Place) ->
     assert json.loads((await place.runs("show", "user.json", "--json")).out)["bound"] == "DPoP"
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize(
     "saved",
     [{"key": "k3y", "secret": "s3cret"}, {"oauth_token": "k3y", "oauth_token_secret": "s3cret", "screen_name": "me"}],
@@ -327,6 +330,7 @@ async def test_show_of_a_machines_token_says_that_it_is_renewed(place: Place) ->
     assert "refreshable: not needed" in ended.out
 
 
+@pytest.mark.posix
 async def test_show_as_json_is_one_object(place: Place) -> None:
     place.user(expires_at="2001-01-01T00:00:00Z", refresh_token=None)
     ended = await place.runs("show", "--json", "user.json")
@@ -338,6 +342,7 @@ async def test_show_as_json_is_one_object(place: Place) -> None:
     assert not secrets_in(place, ended.out, ended.err)
 
 
+@pytest.mark.posix
 async def test_show_warns_of_a_file_that_others_may_read(place: Place) -> None:
     place.user(expires_at="2001-01-01T00:00:00Z")
     (place.folder / "user.json").chmod(0o644)
@@ -359,6 +364,7 @@ async def test_token_prints_the_access_token_alone_and_refreshes_a_dead_one(plac
     assert second["refresh_token"] != first["refresh_token"]
 
 
+@pytest.mark.posix
 async def test_refresh_renews_a_token_that_is_still_good(place: Place) -> None:
     assert (await place.grants()).code == 0
     first = place.reads("user.json")
@@ -524,6 +530,7 @@ async def test_revoke_at_a_provider_that_names_no_endpoint_says_what_to_do(place
     assert (place.folder / "user.json").exists()
 
 
+@pytest.mark.posix
 async def test_revoke_of_a_linked_user_file_leaves_no_tokens_behind_the_link(place: Place) -> None:
     place.client(revoke_uri=place.provider.revoke_url)
     await place.grants()

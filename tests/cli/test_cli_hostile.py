@@ -85,6 +85,7 @@ COMMAND_LINES = [
 ]
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("words", COMMAND_LINES, ids=" ".join)
 @pytest.mark.usefixtures("here")
 async def test_hostile_files_are_shown_as_plain_text(

@@ -117,6 +117,7 @@ async def test_a_provider_without_device_codes_leaves_the_pasted_address(place: 
     assert "--paste" in ended.err
 
 
+@pytest.mark.posix
 async def test_a_machines_token_is_treated_as_any_other(place: Place) -> None:
     ended = await place.runs("grant", "--client-credentials", "app.json", "machine.json", "notes")
     assert "refresh token" not in ended.err

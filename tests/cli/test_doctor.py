@@ -346,6 +346,7 @@ async def test_modes_and_git_are_checked(place: Place) -> None:
     assert (await place.runs("doctor", "app.json")).code == 0
 
 
+@pytest.mark.posix
 @pytest.mark.slow
 async def test_tls_is_checked(place: Place, certificate: Path) -> None:
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

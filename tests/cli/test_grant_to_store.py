@@ -18,6 +18,7 @@ def stored(place: Place) -> SqliteStore:
     return SqliteStore(place.folder / "users.db")
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("url", ["sqlite:users.db", "file:users"])
 async def test_the_store_is_made_and_holds_the_user(place: Place, url: str) -> None:
     ended = await place.runs("grant", "app.json", "notes", "--store", url, "--name", "alice", "--json")

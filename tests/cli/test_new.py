@@ -109,12 +109,14 @@ def test_nothing_that_exists_is_overwritten(here: Path) -> None:
     assert texts_in(here) == before
 
 
+@pytest.mark.posix
 def test_a_folder_that_cannot_be_made_is_one_line(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (here / "file").write_text("mine")
     assert main(["new", "weather", "--folder", "file/below"]) == 2
     assert "file/below" in capsys.readouterr().err
 
 
+@pytest.mark.posix
 def test_the_result_is_one_json_object(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["new", "weather", "--json", "--folder", "deep/er"]) == 0
     result = json.loads(capsys.readouterr().out)
@@ -122,6 +124,7 @@ def test_the_result_is_one_json_object(here: Path, capsys: pytest.CaptureFixture
     assert sorted(result["files"]) == sorted(texts_in(here / "deep" / "er"))
 
 
+@pytest.mark.posix
 def test_git_would_not_commit_the_secrets_of_a_project(here: Path) -> None:
     main(["new", "weather"])
     for words in (["init", "-q"], ["check-ignore", "-q", "app.json"], ["check-ignore", "-q", "user.json"]):

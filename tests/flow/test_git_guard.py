@@ -15,6 +15,8 @@ from SlyAPI.flow.console import Console
 from SlyAPI.flow.git_guard import guard, would_commit
 from tests.support.place import Place
 
+pytestmark = pytest.mark.posix  # needs git
+
 
 class Person(Console):
     """A person at a terminal with one answer to everything."""

@@ -20,6 +20,7 @@ def mode_of(place: Place) -> int:
 # a yes
 
 
+@pytest.mark.posix
 async def test_the_user_file_is_on_disk_before_the_browser_is_told(place: Place) -> None:
     place.browser.look = lambda: place.reads("user.json")["token"]
     ended = await place.grants()

@@ -105,6 +105,7 @@ def options(browser: Browser, port: int = 0, **more: object) -> GrantOptions:
     return GrantOptions(port=port, open_page=browser.open, **more)  # type: ignore[arg-type]
 
 
+@pytest.mark.posix
 async def test_a_whole_grant_writes_a_user_that_signs(judge: Judge, app: OAuth1App, tmp_path: Path) -> None:
     browser, console, path = Browser(judge), Quiet(), tmp_path / "user.json"
     user = await grant_oauth1_to_file(app, path, options(browser), console)

@@ -43,6 +43,7 @@ def written(here: Path, name: str = "app.json") -> dict[str, Any]:
     return told
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("argv", [["app.json", "--blank"], ["--blank"], ["app.json"], ["oauth2", "app.json"]])
 def test_the_template_is_exactly_four_empty_values_for_the_owner_alone(here: Path, argv: list[str]) -> None:
     assert main(["scaffold", *argv]) == 0
@@ -444,6 +445,7 @@ def test_the_command_that_comes_next_can_be_copied_whatever_the_files_name(
 # never over a filled-in file
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("content", [FILLED, {"installed": GOOGLE}, {"token": "x"}, [1], "not JSON", {"id": "only"}])
 def test_a_filled_in_file_stays_unless_forced(
     here: Path, content: Any, capsys: pytest.CaptureFixture[str]

@@ -120,6 +120,7 @@ async def test_a_wrong_choice_is_told_and_asked_for_again(library: Place) -> Non
     assert library.reads("user.json")["scopes"] == ["notes"]
 
 
+@pytest.mark.posix
 async def test_through_a_pipe_as_on_a_terminal(library: Place) -> None:
     ended = await piped(library, "grant", "Scopes", lines=("app.json", "mine.json", "1"))
     assert (ended.code, ended.out) == (0, "done\n")
@@ -221,6 +222,7 @@ async def test_ctrl_c_inside_a_librarys_event_loop_is_one_line(library: Place, p
 # scaffold_wizard
 
 
+@pytest.mark.posix
 async def test_the_override_is_in_the_file(library: Place) -> None:
     ended = await piped(library, "scaffold", lines=("new.json",))
     assert (ended.code, ended.out) == (0, "done\n")

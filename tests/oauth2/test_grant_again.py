@@ -42,6 +42,7 @@ async def test_it_names_the_two_files(place: Place) -> None:
     assert await step_of(place, app_file(place), place.file()) == f"{AGAIN} app.json user.json"
 
 
+@pytest.mark.posix
 async def test_a_file_below_is_named_from_here_and_another_one_whole(
     place: Place, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

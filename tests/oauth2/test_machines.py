@@ -360,6 +360,7 @@ async def test_an_assertion_of_a_trusted_issuer_becomes_a_token(practise: Practi
     assert user.scopes == ["notes"]
 
 
+@pytest.mark.posix
 async def test_a_refused_assertion_is_not_sent_again_and_a_new_one_is(practise: Practise, tmp_path: Path) -> None:
     key, stranger = ClientKey(), ClientKey()
     practice = await machine(practise)

@@ -338,6 +338,7 @@ async def test_a_target_that_no_file_can_have_is_refused_before_anything_is_sent
     assert server.seen == []
 
 
+@pytest.mark.posix
 async def test_while_it_comes_a_file_is_as_hidden_as_the_one_that_it_replaces(serve: Serve, tmp_path: Path) -> None:
     (tmp_path / "out").touch(0o600)
     modes = set[int]()
@@ -386,6 +387,7 @@ async def test_a_link_that_another_account_left_in_a_shared_folder_is_not_follow
     assert (tmp_path / "precious").read_text() == "mine"
 
 
+@pytest.mark.posix
 async def test_a_rewrite_keeps_the_mode_and_the_callers_link(serve: Serve, tmp_path: Path) -> None:
     (tmp_path / "real").write_text("older")
     (tmp_path / "real").chmod(0o600)
@@ -407,6 +409,7 @@ async def test_without_file_descriptors_the_end_of_a_download_is_an_error_of_our
         await api_of(await serve(FileServer())).download("/x", tmp_path / "out")
 
 
+@pytest.mark.posix
 async def test_the_file_is_on_disk_before_it_has_the_name(
     serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -337,6 +337,7 @@ async def test_a_content_type_with_a_line_end_is_refused(serve: Serve) -> None:
         await api_of(await serve()).post("/x", files={"a": ("n", b"x", "text/plain\r\nX-Own: 1")})
 
 
+@pytest.mark.posix
 async def test_a_path_that_cannot_be_read_is_named_before_anything_is_sent(serve: Serve, tmp_path: Path) -> None:
     server = await serve()
     for path, why in ((tmp_path / "none", "No such file"), (tmp_path, "not a regular file")):
