@@ -17,10 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from SlyAPI.cli.arguments import read_arguments
-from SlyAPI.cli.call_request import read_call
+from SlyAPI.cli.call.byte_count import progress_text
+from SlyAPI.cli.call.request import read_call
+from SlyAPI.cli.call.verbose import received_lines
 from SlyAPI.cli.main import main
-from SlyAPI.cli.progress import progress_text
-from SlyAPI.cli.verbose import received_lines
 from SlyAPI.errors import ConfigError
 from tests.conftest import Serve
 from tests.support.place import Place, failure, place_at, secrets_in

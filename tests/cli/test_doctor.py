@@ -17,9 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from SlyAPI import OAuth2App, OAuth2User
-from SlyAPI.cli.doctor_checks import Finding, findings
-from SlyAPI.cli.doctor_command import report_lines
-from SlyAPI.cli.doctor_facts import EndpointFacts, Facts, FileFacts
+from SlyAPI.cli.doctor.checks import Finding, findings
+from SlyAPI.cli.doctor.command import report_lines
+from SlyAPI.cli.doctor.facts import EndpointFacts, Facts, FileFacts
 from SlyAPI.errors import CredentialsError, GrantEndedError, NetworkError
 from SlyAPI.transport.certificates import thumbprint
 from tests.conftest import Serve

@@ -14,7 +14,8 @@ from ..errors import ConfigError, printable
 from ..flow.layout import wrapped
 from ..oauth2.client.providers import PROVIDERS
 from ..tokens.client_auth import METHODS
-from .commands import COMMANDS, ME, exit_codes, help_width
+from ..web.next_steps import PROGRAM
+from .commands import COMMANDS, exit_codes, help_width
 
 _OLD_NAMES = {"oauth1-flow": ["grant", "oauth1"], "oauth2-flow": ["grant", "oauth2"]}
 _CLIENT_AUTH = ["auto", *METHODS]
@@ -92,18 +93,19 @@ def _without_nul(value: Any) -> Any:
 
 
 def _no_such_command(word: str) -> ConfigError:
+    see = f"See: {PROGRAM} --help"
     if word.startswith("-"):
-        return ConfigError(f"Unknown argument {printable(word.partition('=')[0], 40)}.", next_step=f"See: {ME} --help")
-    near = get_close_matches(word, COMMANDS, 1)
+        return ConfigError(f"Unknown argument {printable(word.partition('=')[0], 40)}.", next_step=see)
+    near = get_close_matches(word.lower(), COMMANDS, 1)
     hint = f"Did you mean {near[0]}? " if near else ""
-    return ConfigError(f"Unknown command {printable(word, 40)!r}.", next_step=f"{hint}See: {ME} --help")
+    return ConfigError(f"Unknown command {printable(word, 40)!r}.", next_step=hint + see)
 
 
 def parser_of(command: str, width: int | None = None) -> _Parser:
     """The parser of one command; `width` is for its help, by default the terminal's."""
     text, width = COMMANDS[command], width or help_width()
     made = _Parser(
-        prog=f"{ME} {command}",
+        prog=f"{PROGRAM} {command}",
         description="\n".join(wrapped(f"{text[:1].upper()}{text[1:]}.", width)),
         epilog=exit_codes(width),
         formatter_class=lambda prog: _Formatter(prog, width=width, max_help_position=24 if width > 60 else 8),

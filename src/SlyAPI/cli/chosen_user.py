@@ -26,6 +26,7 @@ from ..stores import (
     store_at,
     user_file,
 )
+from ..web.next_steps import PROGRAM
 
 STORE_VARIABLE = "SLYAPI_STORE"
 """The environment variable for a store's URL: unlike `--store`, other users cannot read it in the list of processes."""
@@ -134,7 +135,7 @@ def _check_there(store: TokenStore) -> None:
     except FileNotFoundError:
         raise CredentialsNotFoundError(
             f"There is no store at {display_path(path)}.",
-            next_step="Check the path. Make the store with its first user: python -m SlyAPI grant --store URL.",
+            next_step=f"Check the path. Make the store with its first user: {PROGRAM} grant --store URL.",
         ) from None
     except OSError:
         pass  # the store itself reports it in more detail

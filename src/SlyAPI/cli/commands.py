@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 from ..flow.layout import HARD_SPACE, table, wrapped
 from ..flow.terminal import columns
+from ..web.next_steps import PROGRAM
 
 EXIT_CODES = """\
 exit codes:
@@ -36,7 +37,6 @@ COMMANDS = {
 }
 FILES = {"show": ("user",), "token": ("app", "user"), "refresh": ("app", "user"), "revoke": ("app", "user")}
 """The files of the commands that need nothing but files."""
-ME = "python -m SlyAPI"
 _DESCRIPTION = "Call web APIs as a user: write a client file, have the user consent once, keep the grant."
 
 
@@ -46,7 +46,7 @@ def plain_call(argv: Sequence[str]) -> SimpleNamespace | str | None:
     argparse takes longer to set up than `show` takes to run. A test compares the results of both.
     """
     command = argv[0] if argv else "--help"
-    if command in ("-h", "--help"):
+    if command in ("-h", "--help") or argv == ["help"]:
         return _help()
     if command == "--version":
         from importlib.metadata import version  # expensive: searches the installed packages
@@ -65,7 +65,8 @@ def _help() -> str:
     """The help of the whole program; argparse would make a parser for each command."""
     width = help_width()
     rows = [(f"  {name}", text) for name, text in COMMANDS.items()]
-    lines = [f"usage: {ME} COMMAND ...", "", *wrapped(_DESCRIPTION, width), "", "commands:", *table(rows, 14, width)]
+    lines = [f"usage: {PROGRAM} COMMAND ...", "", *wrapped(_DESCRIPTION, width), ""]
+    lines += ["commands:", *table(rows, 14, width)]
     rows = [("  -h, --help", "this help; after a command, its own help"), ("  --version", "the version")]
     return "\n".join([*lines, "", "options:", *table(rows, 14, width), "", exit_codes(width)])
 

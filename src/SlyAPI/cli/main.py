@@ -63,17 +63,17 @@ def _command(name: str) -> Callable[[Any, Console], int]:
         case "token":
             from .token_commands import token as run
         case "call":
-            from .call_command import call as run
+            from .call.command import call as run
         case "refresh":
             from .token_commands import refresh as run
         case "revoke":
             from .token_commands import revoke as run
         case "doctor":
-            from .doctor_command import doctor as run
+            from .doctor.command import doctor as run
         case "completion":
             from .completion import completion as run
         case "demo":
-            from .demo import demo as run
+            from .demo.command import demo as run
         case _:
             from .new_command import new as run
     return run

@@ -19,6 +19,7 @@ from ..errors import (
     clean_traceback,
     printable,
 )
+from ..web.next_steps import quoted
 from ..web.pem import is_body
 from .owners import PLANTED, is_foreign, refuse_planted_file, refuse_planted_folder, refuse_unsafe_path
 from .windows import IN_USE, LONG_PREFIX, InUseError, patiently, system_path
@@ -45,9 +46,7 @@ def read_json_file(path: StrPath, *, made_with: str = "", is_client: bool = Fals
     try:
         raw = read_regular(path, is_client=is_client)
     except FileNotFoundError:
-        import shlex  # shell prompts run `show`, which reads files by this module
-
-        step = f"Make one with: {made_with} {shlex.quote(display_path(path))}" if made_with else ""
+        step = f"Make one with: {made_with} {quoted(display_path(path))}" if made_with else ""
         raise CredentialsNotFoundError(f"{display_path(path)} does not exist.", next_step=step) from None
     except (OSError, ValueError) as error:
         if _may_pass(error):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..errors import (
+from ...errors import (
     ApiError,
     BadReplyError,
     ConfigError,
@@ -23,22 +23,22 @@ from ..errors import (
     TokenError,
     WouldOverwriteError,
 )
-from ..flow.client_check import client_in
-from ..flow.console import Console
-from ..flow.progress import Progress, waiting
-from ..json_file import display_path
-from ..oauth2 import OAuth2, OAuth2App, OAuth2User
-from ..oauth2.signers.signer import Signer
-from ..transport.streaming import Streamed
-from ..web.messages import Reply
-from ..web.urls import bare_url
-from ..webapi import WebAPI
-from .call_pages import AnyPages
-from .call_request import CallRequest, read_call
-from .chosen_user import ChosenUser, chosen_user
-from .progress import ByteCount
-from .refreshing import run_saving_tokens
-from .results import print_result, write_data
+from ...flow.client_check import client_in
+from ...flow.console import Console
+from ...flow.progress import Progress, waiting
+from ...json_file import display_path
+from ...oauth2 import OAuth2, OAuth2App, OAuth2User
+from ...oauth2.signers.signer import Signer
+from ...transport.streaming import Streamed
+from ...web.messages import Reply
+from ...web.urls import bare_url
+from ...webapi import WebAPI
+from ..chosen_user import ChosenUser, chosen_user
+from ..refreshing import run_saving_tokens
+from ..results import print_result, write_data
+from .byte_count import ByteCount
+from .pages import AnyPages
+from .request import CallRequest, read_call
 from .verbose import traces
 
 TRIES = 3

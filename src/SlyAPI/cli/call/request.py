@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from ..errors import ConfigError
-from ..web.messages import FORM, ParamsDict
-from ..web.urls import check_endpoint
+from ...errors import ConfigError
+from ...web.messages import FORM, ParamsDict
+from ...web.next_steps import PROGRAM
+from ...web.urls import check_endpoint
 
 _METHOD = re.compile(r"[A-Z]+")
 _HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*(.*)")
@@ -86,7 +87,7 @@ def _words(words: Sequence[str], *, in_store: bool) -> tuple[str, str, str, str]
     method = files.pop() if files and _METHOD.fullmatch(files[-1]) else ""
     most = 1 if in_store else 2
     if len(files) > most:
-        raise ConfigError("call has too many words.", next_step="See: python -m SlyAPI call --help")
+        raise ConfigError("call has too many words.", next_step=f"See: {PROGRAM} call --help")
     user = "" if in_store or not files else files.pop()
     return (files[0] if files else ""), user, method, url
 

@@ -11,21 +11,21 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from ..errors import ConfigError, CredentialsError, SlyError
-from ..flow.client_check import checked_client, misspelt_keys
-from ..flow.console import Console
-from ..flow.ctrl_c import run
-from ..flow.git_guard import would_commit
-from ..flow.progress import waiting
-from ..oauth2 import ClientCredentials, OAuth2App, OAuth2User
-from ..oauth2.client.client_file import saved_path
-from ..oauth2.client.discovery import SETTINGS
-from ..oauth2.client.metadata_calls import issuer_metadata
-from ..transport import requests as transport
-from ..transport.certificates import thumbprint, tls_context
-from ..web.messages import Method, Request
-from .chosen_user import ChosenUser, chosen_user
-from .refreshing import refresh_saving
+from ...errors import ConfigError, CredentialsError, SlyError
+from ...flow.client_check import checked_client, misspelt_keys
+from ...flow.console import Console
+from ...flow.ctrl_c import run
+from ...flow.git_guard import would_commit
+from ...flow.progress import waiting
+from ...oauth2 import ClientCredentials, OAuth2App, OAuth2User
+from ...oauth2.client.client_file import saved_path
+from ...oauth2.client.discovery import SETTINGS
+from ...oauth2.client.metadata_calls import issuer_metadata
+from ...transport import requests as transport
+from ...transport.certificates import thumbprint, tls_context
+from ...web.messages import Method, Request
+from ..chosen_user import ChosenUser, chosen_user
+from ..refreshing import refresh_saving
 
 TIMEOUT = 10.0
 """Seconds for the reply of an endpoint."""

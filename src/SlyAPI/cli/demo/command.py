@@ -6,7 +6,6 @@ The rule: each line is printed after its step has happened.
 import asyncio
 import os
 import secrets
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,18 +13,19 @@ from typing import Any
 
 import aiohttp
 
-from ..errors import ConfigError, SaveError
-from ..flow.console import Console
-from ..flow.ctrl_c import run
-from ..flow.grant import GrantOptions
-from ..flow.scaffold import ScaffoldOptions, client_json, write_client
-from ..flow.wizard import grant_to_file
-from ..json_file import display_path
-from ..oauth2 import OAuth2, OAuth2App
-from ..redirect.browser import Opener, how_to_open, open_browser, proc_version
-from ..testing import GRANT_TYPES, PracticeProvider, keep
-from ..webapi.webapi import WebAPI
-from .demo_device import INTERVAL, second_act
+from ...errors import ConfigError, SaveError
+from ...flow.console import Console
+from ...flow.ctrl_c import run
+from ...flow.grant import GrantOptions
+from ...flow.scaffold import ScaffoldOptions, client_json, write_client
+from ...flow.wizard import grant_to_file
+from ...json_file import display_path
+from ...oauth2 import OAuth2, OAuth2App
+from ...redirect.browser import Opener, how_to_open, open_browser, proc_version
+from ...testing import GRANT_TYPES, PracticeProvider, keep
+from ...web.next_steps import PYTHON, command, quoted
+from ...webapi.webapi import WebAPI
+from .device import INTERVAL, second_act
 
 TOKEN_LIFETIME = 3.0
 """Seconds; short, so that the demo shows a refresh."""
@@ -97,8 +97,8 @@ async def _demo(
             await second_act(app, here, provider, console, _Silent(), by_person=by_person)
         _write_script(here, provider, origin)
     console.say(
-        f"    python {shlex.quote(display_path(here / 'weather.py'))}",
-        f"    python -m SlyAPI show {shlex.quote(display_path(here / 'user.json'))}",
+        f"    {PYTHON} {quoted(display_path(here / 'weather.py'))}",
+        f"    {command('show', display_path(here / 'user.json'))}",
         heading="Try the files (the practice provider has stopped; weather.py starts it again):",
     )
 

@@ -3,24 +3,24 @@
 The rule: each finding is right, wrong with what to do, or not checked with the reason.
 """
 
-import shlex
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
-from ..errors import NetworkError, SlyError
-from ..flow.git_guard import ignore_line
-from ..flow.wizard import consent_command
-from ..json_file import display_path
-from ..oauth2 import OAuth2App, OAuth2User
-from ..oauth2.client.discovery import SETTINGS
-from ..tokens.client_auth import registered_name
-from ..tokens.scopes import ASK_FOR_CONSENT, OFFLINE, missing_scopes
-from ..web.messages import skew
-from ..web.urls import bare_url, is_loopback_uri
-from .doctor_facts import EndpointFacts, Facts
+from ...errors import NetworkError, SlyError
+from ...flow.git_guard import ignore_line
+from ...flow.wizard import consent_command
+from ...json_file import display_path
+from ...oauth2 import OAuth2App, OAuth2User
+from ...oauth2.client.discovery import SETTINGS
+from ...tokens.client_auth import registered_name
+from ...tokens.scopes import ASK_FOR_CONSENT, OFFLINE, missing_scopes
+from ...web.messages import skew
+from ...web.next_steps import command, quoted
+from ...web.urls import bare_url, is_loopback_uri
+from .facts import EndpointFacts, Facts
 
 SOON = timedelta(days=3)
 """A grant that ends within this time is a finding: the person has to consent again."""
@@ -73,7 +73,7 @@ def _user(facts: Facts) -> Iterator[Finding]:
 
 def _files(facts: Facts) -> Iterator[Finding]:
     for file in facts.files:
-        name, word = display_path(file.path), shlex.quote(display_path(file.path))
+        name, word = display_path(file.path), quoted(display_path(file.path))
         if file.mode is not None and file.mode & 0o077:
             yield Finding("mode", "wrong", f"{name} has mode {file.mode:04o}: others may read it.", f"chmod 600 {word}")
         elif file.mode is not None:
@@ -201,7 +201,7 @@ def _files_of(facts: Facts) -> list[str]:
 
 
 def _grant_again(facts: Facts) -> str:
-    return f"grant again: python -m SlyAPI grant {shlex.join(_files_of(facts))}"
+    return f"grant again: {command('grant', *_files_of(facts))}"
 
 
 def _scopes(app: OAuth2App | None, user: OAuth2User, facts: Facts) -> Finding:
