@@ -15,7 +15,7 @@ from ..flow.layout import wrapped
 from ..oauth2.client.providers import PROVIDERS
 from ..tokens.client_auth import METHODS
 from ..web.next_steps import PROGRAM
-from .commands import COMMANDS, exit_codes, help_width
+from .commands import COMMANDS, OFFLINE, exit_codes, help_width
 
 _OLD_NAMES = {"oauth1-flow": ["grant", "oauth1"], "oauth2-flow": ["grant", "oauth2"]}
 _CLIENT_AUTH = ["auto", *METHODS]
@@ -141,6 +141,9 @@ def parser_of(command: str, width: int | None = None) -> _Parser:
         if command == "show":
             help = "in a store: users whose refresh token expires within DAYS"
             made.add_argument("--expiring", type=_days, metavar="DAYS", help=help)
+    if command not in OFFLINE:
+        help = "send all requests through this proxy"
+        made.add_argument("--proxy", type=_proxy, metavar="URL", help=help)
     return made
 
 
@@ -159,13 +162,15 @@ def _add_call(parser: _Parser) -> None:
     add = parser.add_argument
     add("words", nargs="+", metavar="APP.json USER.json METHOD URL", help="APP.json: an expired token is refreshed")
     _add_store(parser)
-    add("--data", action="append", default=[], metavar="BODY", help="JSON, NAME=VALUE&..., @FILE, or @- for stdin")
-    add("--header", action="append", default=[], metavar="NAME:VALUE", help="send this header (repeatable)")
+    add("-X", "--request", type=_method, dest="method", metavar="METHOD", help="the method, instead of as a word")
+    add("-d", "--data", action="append", default=[], metavar="BODY", help="JSON, NAME=VALUE&..., @FILE, or @- (stdin)")
+    add("-H", "--header", action="append", default=[], metavar="NAME:VALUE", help="send this header (repeatable)")
     add("--paginate", action="store_true", help="the items of every page, as JSON lines")
     add("--items", metavar="PATH", help="the path of a page's items (default: the page, items or data)")
-    add("--output", metavar="FILE", help="download into this file; continues an interrupted download")
-    add("--include", action="store_true", help="write the reply's status and headers before its body")
-    add("--verbose", action="store_true", help="show requests and replies on stderr, secrets masked")
+    add("-o", "--output", metavar="FILE", help="download into this file; continues an interrupted download")
+    add("-i", "--include", action="store_true", help="write the reply's status and headers before its body")
+    add("-v", "--verbose", action="store_true", help="show requests and replies on stderr, secrets masked")
+    add("--timeout", type=_seconds, metavar="SEC", help="give up after SEC seconds")
 
 
 def _add_scaffold(parser: _Parser) -> None:
@@ -210,6 +215,18 @@ def _add_grant(parser: _Parser) -> None:
     add("--if-needed", action="store_true", help="keep a valid user, refresh an expired one")
     add("--force", action="store_true", help="replace an existing user")
     add("--json", action="store_true", help=_JSON)
+
+
+def _method(text: str) -> str:
+    if not re.fullmatch("[A-Za-z]+", text):
+        raise argparse.ArgumentTypeError("a method is a word such as GET")
+    return text.upper()
+
+
+def _proxy(text: str) -> str:
+    if not re.fullmatch(r"https?://[^/\s]+/?", text):
+        raise argparse.ArgumentTypeError("a proxy is an address such as http://proxy.example:3128")
+    return text
 
 
 def _port(text: str) -> int:

@@ -10,8 +10,8 @@ from typing import Any
 
 from ..errors import ConfigError, CredentialsNotFoundError
 from ..flow.console import Console, unchanged
-from ..flow.ctrl_c import run
 from ..flow.progress import waiting
+from ..flow.signals import run
 from ..json_file import check_writable, display_path
 from ..oauth2 import ClientCredentials, OAuth2, OAuth2App, OAuth2User
 from ..oauth2.signers.signer import Signer
@@ -52,6 +52,12 @@ class ChosenUser:
     def result(self) -> dict[str, Any]:
         """How `--json` names it."""
         return {"user": self.path} if self.path else {"name": self.entry.name}
+
+    @property
+    def place(self) -> str:
+        """The file or folder of its store; "" for a server or a keyring."""
+        store = self.entry.store
+        return _local_path(getattr(store, "store", store))
 
     def load(self) -> OAuth2User:
         """The stored tokens. Raises `CredentialsError`, with the command that makes some if there are none."""

@@ -18,8 +18,8 @@ exit codes:
   asked; 3 client or user file (or stdout) unusable; 4 denied by the user or
   the provider; 5 timed out; 6 the token endpoint refused; 7 network or TLS;
   8 cannot listen on the port; 9 would overwrite a file; 10 an API answered
-  with a 4xx status (call); 11 an API answered with a 5xx status (call);
-  130 Ctrl-C or SIGTERM."""
+  with a 4xx status (call); 11 an API answered with a 5xx status, or with
+  what cannot be read (call); 130 Ctrl-C or SIGTERM."""
 _HELP_WIDTH = 79
 
 COMMANDS = {
@@ -37,6 +37,7 @@ COMMANDS = {
 }
 FILES = {"show": ("user",), "token": ("app", "user"), "refresh": ("app", "user"), "revoke": ("app", "user")}
 """The files of the commands that need nothing but files."""
+OFFLINE = ("show", "completion", "demo", "new")
 _DESCRIPTION = "Call web APIs as a user: write a client file, have the user consent once, keep the grant."
 
 
@@ -55,7 +56,7 @@ def plain_call(argv: Sequence[str]) -> SimpleNamespace | str | None:
     names, files = FILES.get(command, ()), [word for word in argv[1:] if word != "--json"]
     if not names or len(files) != len(names) or any(word.startswith("-") for word in files):
         return None
-    values = dict(zip(names, files, strict=True)) | dict.fromkeys(("store", "name"))
+    values = dict(zip(names, files, strict=True)) | dict.fromkeys(("store", "name", "proxy"))
     values |= {"expiring": None} if command == "show" else {}
     values |= {"json": "--json" in argv, "only_words": "--json" not in argv}
     return SimpleNamespace(command=command, kind="oauth2", older=False, bare=False, **values)

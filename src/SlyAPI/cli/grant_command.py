@@ -10,8 +10,8 @@ from typing import Any
 from ..errors import ConfigError, CredentialsError, SaveError, UnavailableError, WouldOverwriteError
 from ..flow.client_check import client_in, oauth1_client_in
 from ..flow.console import Console, unchanged
-from ..flow.ctrl_c import run
 from ..flow.grant import GrantOptions, Way
+from ..flow.signals import run
 from ..flow.wizard import (
     ask_scopes,
     check_user_path,

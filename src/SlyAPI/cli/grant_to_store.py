@@ -15,9 +15,9 @@ from ..errors import (
     WouldOverwriteError,
 )
 from ..flow.console import Console
-from ..flow.ctrl_c import run
 from ..flow.git_guard import guard
 from ..flow.grant import GrantOptions
+from ..flow.signals import run
 from ..flow.ways import grant_by_chosen_way
 from ..flow.wizard import ask_scopes, needs_scopes, say_limits
 from ..json_file import display_path

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..errors import SlyError
 from ..flow.console import Console, Interrupted, report
+from ..flow.signals import end_signals_as_ctrl_c
 from .commands import EXIT_CODES, plain_call
 from .results import print_result
 
@@ -20,11 +21,16 @@ def main(argv: Sequence[str]) -> int:
     """Runs one command and gives its exit code; prints no traceback."""
     console = Console()
     try:
-        args = _read(argv)
-        if isinstance(args, str):
-            print_result(*args.split("\n"))
-            return 0
-        return _command(args.command)(args, console)
+        with end_signals_as_ctrl_c():
+            args = _read(argv)
+            if isinstance(args, str):
+                print_result(*args.split("\n"))
+                return 0
+            if getattr(args, "proxy", None):
+                from ..transport.sessions import use_proxy
+
+                use_proxy(args.proxy)
+            return _command(args.command)(args, console)
     except SystemExit as leave:  # argparse: --help
         return leave.code if isinstance(leave.code, int) else 2
     except KeyboardInterrupt:

@@ -9,8 +9,8 @@ from contextlib import suppress
 
 from ..errors import GrantEndedError
 from ..flow.console import Console
-from ..flow.ctrl_c import run, second_ctrl_c_exits
 from ..flow.progress import waiting
+from ..flow.signals import run, second_ctrl_c_exits
 from ..flow.wizard import say_missing
 from ..oauth2 import OAuth2App, OAuth2User
 from ..oauth2.signers.signer import Signer

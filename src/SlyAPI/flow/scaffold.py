@@ -25,8 +25,8 @@ from ..web.secret_values import SecretJson
 from ..web.urls import check_endpoint
 from .client_check import check_usable
 from .console import Console
-from .ctrl_c import run
 from .progress import waiting
+from .signals import run
 
 TEMPLATES: Mapping[str, Mapping[str, str]] = {
     "OAuth2": {"id": "", "secret": "", "auth_uri": "", "token_uri": ""},

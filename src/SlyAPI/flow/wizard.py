@@ -28,11 +28,11 @@ from ..tokens.scopes import ASK_FOR_CONSENT, OFFLINE
 from ..web.next_steps import PROGRAM, command, quoted
 from .client_check import client_in, oauth1_client_in, placeholders
 from .console import Console, Interrupted, NoAnswerError, report, unchanged
-from .ctrl_c import ctrl_c_as_interrupted
 from .git_guard import guard
 from .grant import GrantOptions, Save
 from .grant_oauth1 import grant_oauth1
 from .scaffold import TEMPLATES, ScaffoldOptions, check_values, client_json, find_provider, no_scheme
+from .signals import ctrl_c_as_interrupted
 from .ways import grant_by_chosen_way
 
 _KINDS = {"oauth1": "OAuth1", "oauth2": "OAuth2"}

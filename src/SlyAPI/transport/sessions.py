@@ -25,6 +25,15 @@ def load_aiohttp() -> None:
     import aiohttp  # noqa: F401  # pyright: ignore[reportUnusedImport]
 
 
+_proxy: str | None = None
+
+
+def use_proxy(url: str) -> None:
+    """Sends all requests of sessions that are made from now on through this proxy: for the command line."""
+    global _proxy
+    _proxy = url
+
+
 class Lent:
     """One event loop's session, and the clients that use it, which it does not keep from being collected."""
 
@@ -38,6 +47,7 @@ class Lent:
             connector=aiohttp.TCPConnector(limit=0, limit_per_host=CONNECTIONS),  # no API makes another one wait
             cookie_jar=aiohttp.DummyCookieJar(),  # one user's cookies must not go out with another's request
             trace_configs=[*trace_configs],
+            proxy=_proxy,
         )
         self.users: dict[int, weakref.ref[object]] = {}
         """By id, because a client may be a dataclass, which has no hash."""

@@ -15,9 +15,9 @@ import aiohttp
 
 from ...errors import ConfigError, SaveError
 from ...flow.console import Console
-from ...flow.ctrl_c import run
 from ...flow.grant import GrantOptions
 from ...flow.scaffold import ScaffoldOptions, client_json, write_client
+from ...flow.signals import run
 from ...flow.wizard import grant_to_file
 from ...json_file import display_path
 from ...oauth2 import OAuth2, OAuth2App

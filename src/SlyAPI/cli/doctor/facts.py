@@ -14,9 +14,9 @@ from typing import Any
 from ...errors import ConfigError, CredentialsError, SlyError
 from ...flow.client_check import checked_client, misspelt_keys
 from ...flow.console import Console
-from ...flow.ctrl_c import run
 from ...flow.git_guard import would_commit
 from ...flow.progress import waiting
+from ...flow.signals import run
 from ...oauth2 import ClientCredentials, OAuth2App, OAuth2User
 from ...oauth2.client.client_file import saved_path
 from ...oauth2.client.discovery import SETTINGS
