@@ -55,9 +55,9 @@ class ChosenUser:
 
     @property
     def place(self) -> str:
-        """The file or folder of its store; "" for a server or a keyring."""
+        """The file or folder of its store; "" for a user file, a server or a keyring."""
         store = self.entry.store
-        return _local_path(getattr(store, "store", store))
+        return "" if self.path else _local_path(getattr(store, "store", store))
 
     def load(self) -> OAuth2User:
         """The stored tokens. Raises `CredentialsError`, with the command that makes some if there are none."""

@@ -4,6 +4,7 @@ The rule: a pipe has no width and gets plain text; so does a person who asks for
 """
 
 import os
+import sys
 from contextlib import suppress
 from typing import Any
 
@@ -19,13 +20,46 @@ def is_plain() -> bool:
 def is_terminal(stream: Any) -> bool:
     """Whether a person reads this stream; False for one that is closed."""
     with suppress(ValueError, OSError, AttributeError):
-        return bool(stream.isatty())
+        if not stream.isatty():
+            return False
+        # on Windows `isatty` is true for each device, NUL among them
+        return sys.platform != "win32" or _console_mode(stream.fileno()) is not None
     return False
 
 
 def can_draw(stream: Any) -> bool:
     """Whether the stream is a terminal that knows escape sequences."""
-    return is_terminal(stream) and not is_plain()
+    return is_terminal(stream) and not is_plain() and (sys.platform != "win32" or _takes_escapes(stream.fileno()))
+
+
+def _console_mode(handle: int) -> int | None:
+    """The mode of a console of Windows; None for a device that is not one."""
+    import ctypes
+    import msvcrt
+
+    mode = ctypes.c_ulong()
+    system: Any = ctypes
+    there = system.windll.kernel32.GetConsoleMode(system.c_void_p(_os_handle(msvcrt, handle)), ctypes.byref(mode))
+    return mode.value if there else None
+
+
+def _takes_escapes(handle: int) -> bool:
+    """Whether a console of Windows knows escape sequences, which are switched on; an old one does not."""
+    import ctypes
+    import msvcrt
+
+    mode, system = _console_mode(handle), ctypes  # type: Any, Any
+    if mode is None:
+        return False
+    os_handle = system.c_void_p(_os_handle(msvcrt, handle))
+    return bool(mode & _ESCAPES or system.windll.kernel32.SetConsoleMode(os_handle, mode | _ESCAPES))
+
+
+def _os_handle(msvcrt: Any, handle: int) -> int:
+    return int(msvcrt.get_osfhandle(handle))
+
+
+_ESCAPES = 0x4  # ENABLE_VIRTUAL_TERMINAL_PROCESSING
 
 
 def has_colour(stream: Any) -> bool:
