@@ -27,7 +27,7 @@ _USAGES = {
     "show": "[USER.json]",
     "call": "[APP.json] USER.json [METHOD] URL",
     "doctor": "APP.json [USER.json]",
-    "completion": "bash|zsh|fish",
+    "completion": "bash|zsh|fish|powershell",
     "demo": "",
     "new": "NAME",
 }
@@ -133,7 +133,7 @@ def parser_of(command: str, width: int | None = None) -> _Parser:
         made.add_argument("--provider", metavar="NAME", help="fill in the addresses of a provider, as scaffold does")
         made.add_argument("--json", action="store_true", help=_JSON)
     elif command == "completion":
-        made.add_argument("shell", choices=["bash", "zsh", "fish"], help="the shell to print the script for")
+        made.add_argument("shell", choices=["bash", "zsh", "fish", "powershell"], help="the shell")
     else:
         if command != "show":
             made.add_argument("app", metavar="APP.json", help="the client file")
@@ -188,8 +188,9 @@ def _add_scaffold(parser: _Parser) -> None:
     add("--token-uri", metavar="URI", help="the token endpoint")
     add("--redirect-uri", metavar="URI", help="the registered redirect URI")
     add("--client-auth", choices=_CLIENT_AUTH, metavar="METHOD", help=_METHODS)
+    add("--machine", action="store_true", help="a client without users: no consent page, no auth_uri")
     add("--blank", action="store_true", help="write the empty template")
-    add("--force", action="store_true", help="overwrite a filled-in file")
+    add("--force", action="store_true", help="replace values of a filled-in file")
     add("--json", action="store_true", help=_JSON)
 
 

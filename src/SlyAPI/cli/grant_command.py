@@ -26,9 +26,10 @@ from ..oauth2 import OAuth2App, OAuth2User
 from ..oauth2.from_url.resource_login import ResourceLogin
 from ..stores import user_file
 from ..tokens.client_auth import read_client_auth
+from ..web.next_steps import quoted
 from .chosen_user import ChosenUser
 from .grant_to_store import grant_to_store
-from .refreshing import still_valid
+from .refreshing import still_valid, with_scopes_of
 from .results import print_json, print_result
 from .user_summary import summary
 
@@ -49,6 +50,8 @@ def grant(args: Any, console: Console) -> int:
         app.client_auth = options.client_auth or app.client_auth
         if args.store or args.name:
             return grant_to_store(args, app, words, options, console)
+    if words and not args.user and not args.older:
+        _check_file_word(words[0])
     named = args.user or (words.pop(0) if words else "")
     user_path = named or _ask_path(console, "User file to write", "--user USER.json", "user.json")
     _check_user_path(user_path, app_path, console)
@@ -62,7 +65,7 @@ def grant(args: Any, console: Console) -> int:
         else:
             before = _user_before(user_path)
             if args.if_needed and before is not None:
-                scopes = scopes or before.requested_scopes or before.scopes
+                scopes = with_scopes_of(before, scopes)
             if not scopes and needs_scopes(app, options) and (console.interactive or not named):
                 scopes = ask_scopes(console, before)
             user = run(grant_to_file(app, user_path, scopes, options, console))
@@ -72,6 +75,14 @@ def grant(args: Any, console: Console) -> int:
     else:
         print_json(args.json, {"user": user_path, **({} if isinstance(user, OAuth1User) else summary(user))})
     return 0
+
+
+def _check_file_word(word: str) -> None:
+    """Raises `ConfigError` for a word in the place of the user file that looks like a scope."""
+    is_path = word.endswith(".json") or ("://" not in word and any(mark in word for mark in "/\\"))
+    if not (word == "-" or is_path or os.path.lexists(word)):
+        step = f"Name the user file before the scopes, or give --user {quoted(display_path(word))}."
+        raise ConfigError(f"{display_path(word)} does not look like a user file.", next_step=step)
 
 
 def _check_oauth1(args: Any, options: GrantOptions) -> None:

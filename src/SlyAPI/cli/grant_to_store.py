@@ -24,7 +24,7 @@ from ..json_file import display_path
 from ..oauth2 import OAuth2App, OAuth2User
 from ..stores.at import command_words
 from .chosen_user import ChosenUser, entry_to_make
-from .refreshing import still_valid
+from .refreshing import still_valid, with_scopes_of
 from .results import print_json
 from .user_summary import summary
 
@@ -45,7 +45,7 @@ def grant_to_store(args: Any, app: OAuth2App, words: list[str], options: GrantOp
             print_json(args.json, {**chosen.result, **summary(user)})
             return 0
         args.force = True
-        scopes = scopes or before.requested_scopes or before.scopes
+        scopes = with_scopes_of(before, scopes)
     if taken and not args.force and not _may_replace(chosen, console):
         step = "Give another --name, --force or --if-needed."
         raise WouldOverwriteError(f"{chosen.label} exists.", next_step=step)

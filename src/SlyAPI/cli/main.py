@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from io import TextIOWrapper
 from typing import Any
 
 from ..errors import SlyError
@@ -20,6 +21,8 @@ __all__ = ["EXIT_CODES", "main"]
 def main(argv: Sequence[str]) -> int:
     """Runs one command and gives its exit code; prints no traceback."""
     console = Console()
+    if sys.platform == "win32" and isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(newline="\n")  # a token and a script for a shell end without a carriage return
     try:
         with end_signals_as_ctrl_c():
             args = _read(argv)

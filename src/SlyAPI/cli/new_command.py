@@ -70,7 +70,7 @@ def _write(folder: Path, project: Mapping[str, str]) -> None:
     for name, text in project.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        path.write_text(text, encoding="utf-8", newline="\n")
 
 
 def client_project(name: str, provider: str | None = None) -> dict[str, str]:

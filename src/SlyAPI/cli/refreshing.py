@@ -39,6 +39,11 @@ def still_valid(
     return None
 
 
+def with_scopes_of(before: OAuth2User, scopes: list[str]) -> list[str]:
+    """These scopes and those of the user that is replaced, who would lose them otherwise."""
+    return list(dict.fromkeys([*(before.requested_scopes or before.scopes), *scopes]))
+
+
 def refresh_saving(
     refresh: Callable[[], Awaitable[object]], auth: Signer, console: Console, chosen: ChosenUser, before: OAuth2User
 ) -> None:

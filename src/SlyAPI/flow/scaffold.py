@@ -191,6 +191,15 @@ def is_filled_in(path: StrPath) -> bool:
     return any(client.get(key) for key in ("id", "secret", "key")) or not {"id", "key"} & client.keys()
 
 
+def is_client(path: StrPath) -> bool:
+    """Whether the file contains a client in our own form, to which values can be added."""
+    try:
+        client = read_json_file(path)
+    except (CredentialsError, UnavailableError):
+        return False
+    return isinstance(client, dict) and "id" in client and "token_uri" in client
+
+
 def write_client(path: StrPath, client: Mapping[str, Any], *, force: bool) -> None:
     """Writes the client file, 0600. Raises `WouldOverwriteError`, `SaveError`."""
     if not force and is_filled_in(path):

@@ -161,6 +161,10 @@ def say_written(path: StrPath, console: Console, program: str = PROGRAM) -> None
     missing = to_fill_in(client)
     console.status = f"{display_path(path)} was written."
     console.say(f"{display_path(path)} was written (mode 0600).")
+    if "token_uri" in client and "auth_uri" not in client:  # nobody will consent
+        console.say(f"Fill in {', '.join(missing)}, then run:" if missing else "Next:")
+        console.say(f"    {program} {quoted('grant', '--client-credentials', display_path(path), 'machine.json')}")
+        return
     if missing == ["auth_uri"]:
         console.say("A token of the program itself, without a user:")
         console.say(f"    {program} {quoted('grant', '--client-credentials', display_path(path), 'machine.json')}")

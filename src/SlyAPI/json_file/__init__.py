@@ -71,9 +71,12 @@ def _parsed(raw: bytes) -> tuple[Any, str]:
         return None, "is not UTF-8 text"
     except RecursionError:
         return None, "is nested too deeply for a credentials file"
-    except ValueError:
-        empty = not raw.removeprefix(b"\xef\xbb\xbf").strip()
-        return None, "is empty" if empty else "is not JSON, or only half of it"
+    except json.JSONDecodeError as error:
+        if not raw.removeprefix(b"\xef\xbb\xbf").strip():
+            return None, "is empty"
+        return None, f"is not JSON, or only half of it (line {error.lineno}, column {error.colno})"
+    except ValueError:  # a number with too many digits
+        return None, "is not JSON that can be read"
 
 
 def read_regular(path: StrPath, *, is_client: bool = False) -> bytes:

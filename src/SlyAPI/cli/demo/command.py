@@ -4,6 +4,7 @@ The rule: each line is printed after its step has happened.
 """
 
 import asyncio
+import errno
 import os
 import secrets
 import sys
@@ -110,8 +111,9 @@ def _write_script(here: Path, provider: PracticeProvider, origin: str) -> None:
         (here / "weather.py").write_text(_SCRIPT.format(origin=origin), encoding="utf-8")
         return
     except OSError as error:
-        problem = error.strerror
-    raise SaveError(f"A file in {display_path(here)} could not be written ({problem}).", next_step="Free some space.")
+        problem, full = error.strerror, error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+    step = "Free some space." if full else "Give another --folder."
+    raise SaveError(f"A file in {display_path(here)} could not be written ({problem}).", next_step=step)
 
 
 def _is_empty(folder: Path) -> bool:
