@@ -281,7 +281,7 @@ def test_indented_json_has_the_layout_of_pythons_own(text: str) -> None:
     assert same == (json.dumps(json.loads(text), indent=2) if "e400" not in text else text)
 
 
-OWN = ["app.json", "user.json", "key.pem", "certificate.pem", "store.db", "users/x.json", "body.bin", "user.json.lock"]
+OWN = ["app.json", "user.json", "key.pem", "certificate.pem", "store.db", "users/x.json", "body.bin", ".user.json.lock"]
 
 
 @pytest.mark.posix

@@ -11,8 +11,7 @@ from ...oauth2.client.client_file import saved_path
 from ..chosen_user import ChosenUser
 from .request import CallRequest
 
-_BESIDE = ("", ".lock", "-wal", "-shm", "-journal")
-"""A file's own neighbours: its lock, and those of SQLite."""
+_OF_SQLITE = ("-wal", "-shm", "-journal")
 
 
 def own_files(request: CallRequest, app: OAuth2App | None, chosen: ChosenUser) -> list[str]:
@@ -31,9 +30,10 @@ def check_output(output: str, own: Iterable[str]) -> None:
     """Raises `WouldOverwriteError` if `output` is one of these files, or in one of these folders, by any spelling."""
     target = _plain(output)
     for path in own:
-        for name in _BESIDE:
-            if _same(output, path + name) or target == _plain(path + name):
-                raise _refusal(path)
+        folder, name = os.path.split(path)
+        beside = [os.path.join(folder, f".{name}.lock"), *(path + ending for ending in _OF_SQLITE)]
+        if any(_same(output, each) or target == _plain(each) for each in (path, *beside)):
+            raise _refusal(path)
         if os.path.isdir(path) and target.startswith(os.path.join(_plain(path), "")):
             raise _refusal(path)
 
