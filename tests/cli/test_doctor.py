@@ -295,7 +295,7 @@ async def test_no_credential_is_sent_without_refresh(place: Place, serve: Serve)
 
 
 @pytest.mark.slow
-async def test_a_wrong_clock_another_address_and_a_broken_server_are_found(place: Place, serve: Serve) -> None:
+async def test_a_wrong_clock_another_address_and_a_missing_endpoint_are_found(place: Place, serve: Serve) -> None:
     origin: list[str] = []
 
     async def answers(request: web.Request) -> web.StreamResponse:
@@ -303,7 +303,7 @@ async def test_a_wrong_clock_another_address_and_a_broken_server_are_found(place
         if "well-known" in request.path:
             endpoints = {"authorization_endpoint": f"{origin[0]}/authorize", "token_endpoint": f"{origin[0]}/new"}
             return web.json_response({"issuer": origin[0], **endpoints}, headers=headers)
-        return web.Response(status=502 if request.path == "/token" else 400, headers=headers)
+        return web.Response(status=404 if request.path == "/token" else 500, headers=headers)
 
     server = await serve(answers)
     origin.append(server.origin)
@@ -315,6 +315,20 @@ async def test_a_wrong_clock_another_address_and_a_broken_server_are_found(place
     assert set(found) == {"token_uri", "clock", "metadata"}
     assert "behind" in found["clock"]["text"]
     assert f"{server.origin}/new" in found["metadata"]["text"]
+
+
+@pytest.mark.slow
+async def test_a_store_without_a_name_and_a_proxy_that_is_not_used_are_findings(place: Place) -> None:
+    place.env["HTTPS_PROXY"] = "http://user:hush@127.0.0.1:9"
+    place.client(auth_uri="http://127.0.0.1:9/authorize", token_uri="http://127.0.0.1:9/token")
+    (place.folder / "folder").mkdir(mode=0o700)
+    place.user("folder/user.json")
+    ended = await place.runs("doctor", "app.json", "--store", "file:folder", "--json")
+    found = {each["check"]: each for each in json.loads(ended.out)["findings"]}
+    assert (found["store"]["state"], "1 user;" in found["store"]["text"]) == ("ok", True)
+    assert (found["proxy"]["state"], "HTTPS_PROXY" in found["proxy"]["text"]) == ("wrong", True)
+    assert "--proxy" in found["proxy"]["next_step"]
+    assert "hush" not in ended.out + ended.err
 
 
 @pytest.mark.slow

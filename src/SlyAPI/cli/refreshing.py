@@ -41,7 +41,7 @@ def still_valid(
 
 def with_scopes_of(before: OAuth2User, scopes: list[str]) -> list[str]:
     """These scopes and those of the user that is replaced, who would lose them otherwise."""
-    return list(dict.fromkeys([*(before.requested_scopes or before.scopes), *scopes]))
+    return list(dict.fromkeys([*scopes, *(before.requested_scopes or before.scopes)]))
 
 
 def refresh_saving(

@@ -54,6 +54,8 @@ def _merged(path: str, client: dict[str, Any], args: Any, console: Console) -> d
             raise WouldOverwriteError(message, next_step="Choose another name, or --force.")
     if "token_uri" in replaced:
         return client
+    if args.client_auth == "auto":
+        before.pop("client_auth", None)
     if "id" in replaced and "secret" not in new:
         before["secret"] = ""
     return {**client, **before, **new}
