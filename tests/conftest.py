@@ -231,7 +231,7 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
     return True if re.search(r"^pytestmark = .*\bposix\b", collection_path.read_text("utf-8"), re.M) else None
 
 
-SERVERS = {"redis_server", "valkey_server", "postgres_server"}
+SERVERS = {"redis_server", "valkey_server", "postgres_server", "redis_cluster", "redis_sentinel"}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -268,6 +268,24 @@ def redis_server() -> Iterator[servers.RedisServer]:
 
     with servers.redis() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def redis_cluster() -> Iterator[servers.RedisGroup]:
+    """Three masters, to be used as `redis_server` is."""
+    from tests.support import servers
+
+    with servers.redis_cluster() as group:
+        yield group
+
+
+@pytest.fixture(scope="session")
+def redis_sentinel() -> Iterator[servers.RedisGroup]:
+    """A master with a replica and three sentinels, to be used as `redis_server` is."""
+    from tests.support import servers
+
+    with servers.redis_sentinel(1) as group:
+        yield group
 
 
 @pytest.fixture(scope="session")

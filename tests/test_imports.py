@@ -102,7 +102,8 @@ def test_the_first_client_brings_aiohttp_so_that_the_first_request_need_not() ->
 
 def test_no_import_statement_is_on_the_way_of_a_request() -> None:
     for module, functions in {
-        "webapi/webapi": {"get_json", "_create_request", "_json", "_client"},
+        "webapi/older_verbs": {"get_json", "_json", "_object"},
+        "webapi/webapi": {"_create_request", "_send", "_client"},
         "webapi/signed_call": {"signed_call", "copied"},
         "webapi/origin": {"admits"},
         "transport/requests": {"fetch", "_fetch", "read_body"},
@@ -136,7 +137,8 @@ def for_tools(package: ModuleType) -> dict[str, str]:
 def test_the_interpreter_finds_what_type_checkers_see(name: str) -> None:
     package = import_module(name)
     told = for_tools(package)
-    assert sorted(told) == sorted(package.__all__)
+    assert set(told) >= set(package.__all__)
+    assert name == "SlyAPI" or set(told) == set(package.__all__)
     for public, module in told.items():
         assert getattr(package, public) is getattr(import_module(module), public)
         assert not hasattr(import_module(module), "__path__") or module.rpartition(".")[2] != public

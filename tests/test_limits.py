@@ -94,32 +94,12 @@ def test_nothing_goes_out_once_the_provider_says_that_nothing_is_left() -> None:
     assert bucket.wait(31.0) == 0.0
 
 
-def test_a_quota_that_resets_in_a_year_holds_back_for_an_hour_and_is_then_probed_by_one_request() -> None:
+def test_a_quota_that_resets_in_a_year_holds_back_for_an_hour() -> None:
     bucket = Bucket(None, 1)
     bucket.update(Quota(0, 86400.0 * 365), now=0.0, under_way=0)
     assert bucket.wait(1.0) == pytest.approx(3599.0)
-    assert bucket.wait(3600.0) == 0.0
     bucket.take(3600.0)
-    assert 0 < bucket.wait(3600.0) <= 10, "the others wait for its reply"
-    bucket.update(Quota(0, 86400.0 * 365), now=3601.0, under_way=0)
-    assert bucket.wait(3601.0) == pytest.approx(3600.0)
-    bucket.take(7201.0)
-    bucket.update(None, now=7202.0, under_way=0)
-    assert bucket.wait(7202.0, ahead=99) == 0.0, "a reply without a quota ends the hold"
-
-
-def test_a_probe_without_a_reply_does_not_hold_the_others_back_for_long() -> None:
-    bucket = Bucket(None, 1)
-    bucket.update(Quota(0, 1e6), now=0.0, under_way=0)
-    bucket.take(3600.0)
-    assert bucket.wait(3610.0, ahead=99) == 0.0
-
-
-def test_a_quota_that_is_not_used_up_is_not_probed() -> None:
-    bucket = Bucket(None, 1)
-    bucket.update(Quota(5, 80_000.0), now=0.0, under_way=0)
-    bucket.take(3601.0)
-    assert bucket.wait(3601.0, ahead=99) == 0.0
+    assert bucket.wait(3600.0, ahead=99) == 0.0
 
 
 # --- what providers say ---
@@ -135,14 +115,9 @@ SAYINGS: dict[str, tuple[dict[str, str], Quota | None]] = {
     "seconds": ({"X-RateLimit-Remaining": "3", "X-RateLimit-Reset": "55"}, Quota(3, 55.0)),
     "milliseconds": ({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(int(NOW + 5) * 1000)}, Quota(0, 5.0)),
     "the elder draft": ({"RateLimit-Remaining": "7", "RateLimit-Reset": "20"}, Quota(7, 20.0)),
-    "the draft of 2023": ({"RateLimit": "limit=100, remaining=50, reset=5"}, Quota(50, 5.0)),
-    "the draft": ({"RateLimit-Policy": '"p";q=100;w=60', "RateLimit": '"p";r=0;t=30'}, Quota(0, 30.0)),
-    "the scarcest": ({"RateLimit": '"day";r=900;t=4000, "burst, short";r=2;t=1'}, Quota(2, 1.0)),
-    "no time": ({"RateLimit": '"p";r=0'}, None),
-    "a policy alone": ({"RateLimit-Policy": '"p";q=100;w=60'}, None),
     "a reset that is over": ({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1700000000"}, Quota(0, 0.0)),
     "microseconds, which would be a wait of years": (
-        {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": f"{NOW:.0f}000000", "RateLimit": '"p";r=0;t=99999999999'},
+        {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": f"{NOW:.0f}000000"},
         None,
     ),
     "words": ({"X-RateLimit-Remaining": "none", "X-RateLimit-Reset": "soon"}, None),
@@ -160,15 +135,15 @@ def test_what_providers_say_is_read(headers: dict[str, str], told: Quota | None,
 
 
 def test_retry_after_counts_for_those_who_were_sent_away_and_nobody_else() -> None:
-    assert quota_from_headers({"Retry-After": "9"}, 429, NOW) == Quota(0, 9.0)
-    assert quota_from_headers({"Retry-After": "9"}, 503, NOW) == Quota(0, 9.0)
+    for status in (403, 409, 413, 421, 423, 429, 503):
+        assert quota_from_headers({"Retry-After": "9.5"}, status, NOW) == Quota(0, 9.5)
     assert quota_from_headers({"Retry-After": "9"}, 200, NOW) is None
 
 
-HEADER = st.text(st.sampled_from('"rt=;, 0123456789.remainingset-eE+\\'), max_size=60)
+HEADER = st.text(st.sampled_from('", 0123456789.-eE+'), max_size=60)
 
 
-@given(st.dictionaries(st.sampled_from(["RateLimit", "X-RateLimit-Remaining", "X-RateLimit-Reset", "Date"]), HEADER))
+@given(st.dictionaries(st.sampled_from(["X-RateLimit-Remaining", "X-RateLimit-Reset", "Date"]), HEADER))
 def test_any_headers_are_a_bounded_saying_or_none(headers: dict[str, str]) -> None:
     told = quota_from_headers(headers, 429, NOW)
     assert told is None or (told.left >= 0 and 0 <= told.reset <= 86400 * 366)
@@ -246,29 +221,6 @@ async def test_a_turn_that_does_not_come_in_time_is_an_error_and_takes_nothing()
     full.release()
     await full.wait(ASKED)
     full.release()
-
-
-async def test_who_is_cancelled_in_line_leaves_no_gap() -> None:
-    one, got = Limits(concurrent=1), list[int]()
-
-    async def wait(n: int) -> None:
-        await one.wait(ASKED)
-        got.append(n)
-
-    await one.wait(ASKED)
-    waiting = [asyncio.create_task(wait(n)) for n in range(5)]
-    await asyncio.sleep(0)
-    waiting[0].cancel()  # the first in line, and one in the midst of it
-    waiting[2].cancel()
-    for _ in range(3):
-        one.release()
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-    await asyncio.gather(*waiting, return_exceptions=True)
-    assert got == [1, 3, 4]
-    one.release()
-    await one.wait(ASKED)
 
 
 @given(st.lists(st.integers(0, 9), max_size=20), st.integers(1, 3))

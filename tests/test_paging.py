@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -20,10 +21,10 @@ from SlyAPI.paging import (
     Page,
     Pages,
     TokenPages,
-    items_of,
     link_to,
     value_at,
 )
+from SlyAPI.webapi.page_items import items_of
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
@@ -190,13 +191,16 @@ def test_several_link_headers_are_one_list() -> None:
 def test_a_hostile_link_header_costs_no_more_than_its_length(piece: str) -> None:
     for start in ("", "</x>", "</x>; a", '</x>; a="'):
         began = time.process_time()
-        link_to("prev", start + piece * (100_000 // len(piece)))
+        with suppress(BadReplyError):
+            link_to("prev", start + piece * (100_000 // len(piece)))
         assert time.process_time() - began < 20  # a guard against hours, not a measure
 
 
 @given(st.text(alphabet='<>;=", \\anext/?rl\n'))
 def test_a_link_header_never_breaks_its_reader(header: str) -> None:
-    url = link_to("next", header)
+    url = None
+    with suppress(BadReplyError):
+        url = link_to("next", header)
     assert url is None or url in header
 
 

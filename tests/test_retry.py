@@ -13,7 +13,7 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from SlyAPI import ApiError, Auth, HeaderApiKey, OAuth2, SlyError, WebAPI
+from SlyAPI import ApiError, Auth, HeaderApiKey, SlyError, WebAPI
 from SlyAPI.errors import ConfigError, NetworkError, RequestTimeoutError
 from SlyAPI.limits import Limits
 from SlyAPI.retry import IDEMPOTENT, Retry
@@ -199,35 +199,6 @@ async def test_each_try_sends_the_same_and_is_signed_anew(serve: Serve) -> None:
     assert {(seen.headers["X-Mine"], seen.body) for seen in server.seen} == {("m", b'{"b": [1]}')}
 
 
-async def test_a_token_that_ends_during_the_wait_is_renewed_for_the_next_try(
-    practise: Practise, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    place = await practise()
-    user = await place.grant()
-    old, seen = user.token, list[str]()
-
-    async def sleep(seconds: float) -> None:
-        place.clock.now += 1000
-
-    auth = place.auth(user)
-    real = auth.sign
-
-    async def sign(_: OAuth2, client: Any, request: Request) -> Request:
-        signed = await real(client, request)
-        seen.append(signed.headers["Authorization"])
-        if len(seen) == 1:
-            signed.url = "http://127.0.0.1:1/"  # nobody listens there: the connection fails
-        return signed
-
-    monkeypatch.setattr(OAuth2, "sign", sign)
-    api = place.api(auth, retry=Retry(sleep=sleep))
-    await api.get_json("/me")
-    assert seen[0] == f"Bearer {old}"
-    assert len(seen) == 2
-    assert seen[1] != seen[0]
-    assert place.refreshes == 1
-
-
 async def test_a_refresh_that_fails_is_not_tried_again_by_the_policy(practise: Practise, unused_port: int) -> None:
     place, time = await practise(), Time()
     user = await place.grant()
@@ -255,16 +226,6 @@ async def test_a_refusal_on_the_second_try_is_the_error(serve: Serve) -> None:
     with pytest.raises(ApiError) as caught:
         await api_at(server.origin, retry=policy(Time())).get_json("/")
     assert (caught.value.status, caught.value.tries) == (404, 2)
-
-
-@pytest.mark.parametrize("told", ["61", "Thu, 01 Jan 2099 00:00:00 GMT"])
-async def test_a_wait_of_minutes_is_no_sleep_but_the_error_at_once(told: str, serve: Serve) -> None:
-    time, server = Time(), await serve(answering(429, **{"Retry-After": told}))
-    with pytest.raises(ApiError) as caught:
-        await api_at(server.origin, retry=policy(time)).get_json("/")
-    assert (time.slept, len(server.seen)) == ([], 1)
-    assert caught.value.retry_after is not None
-    assert caught.value.retry_after >= 61
 
 
 async def test_a_connection_that_breaks_is_tried_again(serve: Serve) -> None:
@@ -327,21 +288,6 @@ async def test_a_wait_can_be_cancelled_and_nothing_more_is_sent(serve: Serve) ->
     with pytest.raises(asyncio.CancelledError):
         await call
     assert len(server.seen) == 1
-
-
-async def test_pages_are_tried_again_one_by_one(serve: Serve) -> None:
-    failed = set[str]()
-
-    async def moody(request: web.Request) -> web.Response:
-        page = request.query.get("pageToken", "1")
-        if page not in failed:
-            failed.add(page)
-            return web.Response(status=503)
-        more = {"nextPageToken": "2"} if page == "1" else {}
-        return web.json_response({"items": [{"page": page}], **more})
-
-    api = api_at((await serve(moody)).origin, retry=policy(Time()))
-    assert await api.paginated("/") == [{"page": "1"}, {"page": "2"}]
 
 
 async def test_an_error_on_the_way_shows_no_key(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:

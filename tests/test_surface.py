@@ -55,7 +55,7 @@ ANY_CALL = "async (returns, path, params=None, data=None, headers=None)"
 
 # name: signature | tests that hold its meaning
 SURFACE = f"""
-WebAPI                       | (auth, use_form_data=False)    | test_surface.py::test_a_client_is_made_before_any_loop_runs webapi/test_webapi.py::test_use_form_data_makes_the_body_of_post_a_form
+WebAPI                       | (auth)                         | test_surface.py::test_a_client_is_made_before_any_loop_runs webapi/test_webapi.py::test_use_form_data_makes_the_body_of_post_a_form
 WebAPI.base_url              | str                            | webapi/test_webapi.py::test_base_url_and_path_are_simply_joined webapi/test_webapi.py::test_base_url_may_be_changed_between_calls
 WebAPI.get_full_url          | (path)                         | webapi/test_webapi.py::test_every_request_goes_through_get_full_url
 WebAPI.get_json              | {JSON_CALL}                    | webapi/test_webapi.py::test_the_answer_is_read_as_json_whatever_its_content_type

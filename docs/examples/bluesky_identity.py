@@ -91,7 +91,7 @@ class Directory:
         found: list[str] = []
         with suppress(SlyError):  # where the resolver cannot be reached, the host may still answer
             async with self._web(self.dns) as web:
-                answer = await web.get("", {"name": f"_atproto.{handle}", "type": "TXT"}, returns=Records)
+                answer = await web.get("", params={"name": f"_atproto.{handle}", "type": "TXT"}, returns=Records)
             found = dids_in(answer.Answer)
         if len(found) > 1:
             raise IdentityError(f"{handle} has several DIDs in DNS.", next_step="Try again later.")

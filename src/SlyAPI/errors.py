@@ -17,6 +17,8 @@ Kind = Literal["transient", "permanent", "configuration"]
 """What helps: trying again, granting again, or correcting the configuration."""
 
 _LONGEST_MESSAGE = 2000
+PASSES_WITH_TIME = frozenset({403, 408, 409, 413, 421, 423, 425, 429})
+"""Statuses below 500 that a later repetition can change; with `Retry-After` each of them is transient."""
 
 
 def printable(text: object, longest: int = 300) -> str:
@@ -48,7 +50,7 @@ class SlyError(Exception):
         self, message: str, *, next_step: str = "", kind: Kind | None = None, retry_after: float | None = None
     ) -> None:
         super().__init__(printable(message, _LONGEST_MESSAGE))
-        self.next_step = printable(next_step, _LONGEST_MESSAGE)
+        self.next_step: str = printable(next_step, _LONGEST_MESSAGE)
         self.retry_after = retry_after
         if kind is not None:
             self.kind = kind
@@ -167,7 +169,7 @@ class DeniedError(RedirectError):
 
     def __init__(self, message: str, *, error: str, denied: bool = False, next_step: str = "") -> None:
         super().__init__(message, next_step=next_step)
-        self.error = printable(error)
+        self.error: str = printable(error)
         self.denied = denied
 
 
@@ -203,7 +205,8 @@ class ApiError(SlyError):
         retry_after: float | None = None,
     ) -> None:
         if kind is None:
-            kind = "transient" if status in (408, 425, 429) or status >= 500 else "permanent"
+            passes = status >= 500 or status in (PASSES_WITH_TIME if retry_after is not None else (408, 425, 429))
+            kind = "transient" if passes else "permanent"
         super().__init__(
             message or f"HTTP {status}" + (f": {printable(reason)}" if reason else ""),
             next_step=next_step,
@@ -268,13 +271,12 @@ class IdentityError(SlyError):
 
 
 def clean_traceback(function: F) -> F:
-    """Decorates a public function, coroutine function or asynchronous generator function: errors leave it clean.
+    """Decorates a public function, coroutine function or asynchronous generator function: our errors leave it clean.
 
-    A traceback reaches the variables of every frame in it, and ours hold tokens, forms and replies; an exception that
-    we handled holds documents and headers. So an error of our own code, and what ends a task (`CancelledError`,
-    `KeyboardInterrupt`), leaves without the frames from the decorated function on and without the exceptions handled
-    in them. An exception of a function that the caller gave us keeps the frames of the caller alone.
-    `SLYAPI_TRACEBACK=1` in the environment keeps everything.
+    A traceback reaches the variables of every frame in it, and ours hold tokens, forms and replies. So a `SlyError`,
+    and what ends a task (`CancelledError`, `KeyboardInterrupt`), leave without the frames from the decorated function
+    on, and without the exceptions handled in them. Every other exception is a mistake, ours or of a function that the
+    caller gave us: it keeps its frames. `SLYAPI_TRACEBACK=1` in the environment keeps everything.
     """
     inner: Any = function
     flags = inner.__code__.co_flags
@@ -341,63 +343,12 @@ class _CleanItems(AsyncGenerator[Any, Any]):
 
 
 def _clean(error: BaseException, handled: BaseException | None) -> None:
-    """Removes our frames from an error that a boundary caught; `handled`: the exception that the caller handles."""
-    if os.environ.get("SLYAPI_TRACEBACK") == "1" or error is handled:
-        return
-    if isinstance(error, Exception) and not isinstance(error, SlyError) and not _raised_here(error.__traceback__):
-        _keep_callers_frames(error, handled)
+    """Removes the frames of an error that a boundary caught; `handled`: the exception that the caller handles."""
+    expected = isinstance(error, SlyError) or not isinstance(error, Exception)
+    if not expected or error is handled or os.environ.get("SLYAPI_TRACEBACK") == "1":
         return
     error.__traceback__, error.__context__ = None, handled
     cause = error.__cause__
     while cause is not None and (cause.__traceback__ or cause.__context__):
         cause.__traceback__ = cause.__context__ = None
         cause = cause.__cause__
-
-
-def _keep_callers_frames(error: BaseException, handled: BaseException | None) -> None:
-    """Removes our frames from an exception of the caller's function, and from those that it handled.
-
-    Of the exceptions in its context, the first that our own code handled goes, with those below it.
-    """
-    seen = set[int]()
-    while id(error) not in seen:
-        seen.add(id(error))
-        error.__traceback__ = _callers_frames(error.__traceback__)
-        below = error.__context__
-        if below is None or below is handled:
-            return
-        if _package(below.__traceback__) == _OURS:
-            error.__context__ = handled
-            return
-        error = below
-
-
-def _callers_frames(traceback: TracebackType | None) -> TracebackType | None:
-    """The traceback without our frames, and without those of packages through which we called the caller's function."""
-    kept: list[TracebackType] = []
-    ours = False
-    while traceback is not None:
-        package = _package(traceback)
-        ours = package == _OURS or (ours and package in _CALLED_THROUGH)
-        if not ours:
-            kept.append(traceback)
-        traceback = traceback.tb_next
-    following: TracebackType | None = None
-    for one in reversed(kept):
-        one.tb_next, following = following, one
-    return following
-
-
-def _raised_here(traceback: TracebackType | None) -> bool:
-    while traceback is not None and traceback.tb_next is not None:
-        traceback = traceback.tb_next
-    return _package(traceback) == _OURS
-
-
-def _package(traceback: TracebackType | None) -> str:
-    """The package of a traceback's first frame."""
-    return str(traceback.tb_frame.f_globals.get("__name__")).partition(".")[0] if traceback else ""
-
-
-_OURS = __name__.partition(".")[0]
-_CALLED_THROUGH = frozenset({"aiohttp", "asyncio", "concurrent", "contextlib"})

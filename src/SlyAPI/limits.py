@@ -15,7 +15,7 @@ from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 
-from .errors import ConfigError, LimitError
+from .errors import PASSES_WITH_TIME, ConfigError, LimitError
 from .web.events import waits
 from .web.messages import Request, retry_after
 
@@ -47,8 +47,11 @@ class Limits:
         wall: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
-        self.concurrent, self.per_second, self.burst = concurrent, per_second, burst
-        self.respect_headers, self.max_wait = respect_headers, max_wait
+        self.concurrent: int | None = concurrent
+        self.per_second: float | None = per_second
+        self.burst: int = burst
+        self.respect_headers: bool = respect_headers
+        self.max_wait: float = max_wait
         if (concurrent is not None and concurrent < 1) or burst < 1 or not max_wait >= 0:  # `not`: NaN too
             raise ConfigError("Limits needs concurrent >= 1, burst >= 1 and max_wait >= 0.")
         if per_second is not None and not per_second > 0:
@@ -163,9 +166,7 @@ class _Waiter:
 # --- the rate ---
 
 _LONGEST_HOLD = 3600.0
-"""Seconds that a provider's quota holds requests back at most; then one request probes it."""
-_PROBE = 5.0
-"""Seconds that other requests wait for the probe's reply at most."""
+"""Seconds that a provider's quota holds requests back at most: a header may be wrong."""
 _INSTANT = 1e-6
 """Shorter waits count as none: sums of times are inexact, and a timer would fire at once."""
 
@@ -180,11 +181,10 @@ class Quota(NamedTuple):
 class Bucket:
     """So many requests per second, and `burst` of them at once after a rest (a leaky bucket as a meter).
 
-    A provider's quota holds requests back until it resets, but no longer than an hour: a header may be wrong. Then
-    one request goes out as a probe, and the others wait for its reply.
+    A provider's quota holds requests back until it resets, but no longer than an hour.
     """
 
-    __slots__ = ("_burst", "_capped", "_full_at", "_interval", "_left", "_probing", "_resets_at")
+    __slots__ = ("_burst", "_full_at", "_interval", "_left", "_resets_at")
 
     def __init__(self, per_second: float | None, burst: int) -> None:
         self._interval = 1 / per_second if per_second else 0.0
@@ -192,8 +192,6 @@ class Bucket:
         self._full_at = -math.inf  # when an unused bucket is full again
         self._left: int | None = None  # of the provider's quota, until `_resets_at`
         self._resets_at = -math.inf
-        self._capped = False  # whether the provider's reset is later than that
-        self._probing = False
 
     def wait(self, now: float, ahead: int = 0) -> float:
         """Seconds until one more may be taken, after the `ahead` that are waiting."""
@@ -206,23 +204,18 @@ class Bucket:
         """Counts a request that goes out now."""
         self._full_at = max(now, self._full_at) + self._interval
         if self._resets_at <= now:
-            self._probing = self._capped and self._left is not None and self._left <= 0
-            self._left, self._resets_at = (1, now + _PROBE) if self._probing else (None, now)
-            self._capped = False
+            self._left = None
         if self._left is not None:
             self._left -= 1
 
     def update(self, quota: Quota | None, now: float, under_way: int) -> None:
         """Applies a reply's quota, which may not yet count `under_way` further requests."""
-        if self._probing:
-            self._left, self._probing = None, False
         if quota is None:
             return
         left, resets_at = max(0, quota.left - under_way), now + min(quota.reset, _LONGEST_HOLD)
         if self._left is not None and self._resets_at > now and self._left <= 0 < left and resets_at <= self._resets_at:
             return  # an older reply that arrived late
         self._left, self._resets_at = left, resets_at
-        self._capped = quota.reset > _LONGEST_HOLD
 
 
 # --- what a provider reports ---
@@ -233,19 +226,18 @@ _MILLISECONDS = 1e11
 """A larger point in time is in milliseconds."""
 _LONGEST = 86400.0 * 366
 """Seconds: a longer `Retry-After` is cut to this, a longer reset ignored."""
-_ITEM = re.compile(r'(?:"[^"]*"|[^,])+')  # a quoted string may contain the comma that ends an item
 
 
 def quota_from_headers(headers: Mapping[str, str], status: int, wall: float) -> Quota | None:
     """The quota that a reply reports, the scarcest if it reports several; None without one.
 
-    Reads `Retry-After` of a 429 or 503; `RateLimit` (draft-ietf-httpapi-ratelimit-headers, and its older form
-    with `remaining=`); `RateLimit-Remaining` and `-Reset`; `X-RateLimit-Remaining` with `-Reset-After` (Discord)
-    or `-Reset`, in seconds or as a point in time (GitHub, X). `wall` (epoch seconds) is for a reply without `Date`.
+    Reads `Retry-After` of a 503 or a 4xx that passes; `RateLimit-Remaining` and `-Reset`, with `X-` or without;
+    `X-RateLimit-Remaining` with `-Reset-After` (Discord) or `-Reset`, in seconds or as a point in time (GitHub, X).
+    `wall` (epoch seconds) is for a reply without `Date`.
     """
-    wait = retry_after(headers, None if "Date" in headers else wall) if status in (429, 503) else None
-    quotas = [] if wait is None else [Quota(0, min(wait, _LONGEST))]
-    quotas += _structured(headers.get("RateLimit", ""))
+    wait = retry_after(headers, None if "Date" in headers else wall)
+    refused = status in PASSES_WITH_TIME or status == 503
+    quotas = [] if wait is None or not refused else [Quota(0, min(wait, _LONGEST))]
     for prefix in ("RateLimit", "X-RateLimit", "X-Rate-Limit"):
         left = _number(headers.get(f"{prefix}-Remaining"))
         reset = _number(headers.get(f"{prefix}-Reset-After"))
@@ -253,19 +245,6 @@ def quota_from_headers(headers: Mapping[str, str], status: int, wall: float) -> 
             reset = _from_now(_number(headers.get(f"{prefix}-Reset")), headers, wall)
         quotas += _plausible(left, reset)
     return min(quotas, key=lambda quota: (quota.left, -quota.reset), default=None)
-
-
-def _structured(value: str) -> list[Quota]:
-    """The items of `RateLimit: "burst";r=5;t=30, "daily";r=900;t=4000`, or of `limit=10, remaining=5, reset=30`."""
-    if not value:
-        return []
-    value = value[:1000]
-    older = {name: _number(number) for name, number in re.findall(r"\b(remaining|reset)=([^,;\s]{1,20})", value)}
-    quotas = _plausible(older.get("remaining"), older.get("reset"))
-    for item in _ITEM.findall(value):
-        named = {name: _number(number) for name, number in re.findall(r";\s*([rt])=([^,;\s]{1,20})", item)}
-        quotas += _plausible(named.get("r"), named.get("t"))
-    return quotas
 
 
 def _plausible(left: float | None, reset: float | None) -> list[Quota]:

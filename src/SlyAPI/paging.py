@@ -180,82 +180,6 @@ class NumberedPages(Pages):
         return {self.query: number + 1} if _goes_on(page, self.more, self.last, number) else None
 
 
-def items_of(body: Any, where: str | None = None) -> list[Any]:
-    """The items of a page: at `where`, else the body itself if it is a list, else under `items` or `data`.
-
-    None or nothing there means a page without items. Raises `BadReplyError` for anything but a list.
-    """
-    if where is not None:
-        found = value_at(body, where)
-    elif isinstance(body, dict):
-        where = "items" if body.get("items") is not None else "data"
-        found = body.get(where)
-    else:
-        found, where = body, "the top"
-    if found is None:
-        return []
-    if isinstance(found, list):
-        return found
-    raise BadReplyError(
-        f"A page has no list of items at {where!r}, but a {type(found).__name__}.",
-        next_step="Give their path: paginated(..., items='results').",
-        kind="configuration",
-    )
-
-
-class ItemsAt:
-    """Finds the items of the pages of one walk, and notices a misspelt path.
-
-    APIs omit an empty list, so a page without it has no items. But if no page had the path so far, and
-    this one has a list of objects elsewhere, the path is misspelt.
-    """
-
-    __slots__ = ("_known", "_where")
-
-    def __init__(self, where: str | None) -> None:
-        self._where = where
-        self._known = False
-
-    def __call__(self, body: Any) -> list[Any]:
-        """As `items_of`. Raises `BadReplyError` for a misspelt path too, naming keys only, no values."""
-        items = items_of(body, self._where)
-        if self._where is not None and not self._known:
-            self._known = bool(items) or _has(body, self._where)
-            if not self._known and (others := _lists_in(body)):
-                raise BadReplyError(
-                    f"A page has nothing at {self._where!r}, but objects in a list at {', '.join(others)}.",
-                    next_step="Give the right `items`, or leave it out for a bare list, `items` or `data`.",
-                    kind="configuration",
-                )
-        return items
-
-
-def _has(body: Any, path: str) -> bool:
-    """Whether there is a key at `path`, even with null or an empty list."""
-    above, dot, last = path.rpartition(".")
-    holder = value_at(body, above) if dot else body
-    return isinstance(body, dict) and (path in body or (isinstance(holder, dict) and last in holder))
-
-
-_MOST_NAMED = 5
-_NAME = re.compile(r"[A-Za-z_@-]{1,24}(?:\.[A-Za-z_@-]{1,24})?")
-"""A key fit for a message: a server may use a credential as a key."""
-
-
-def _lists_in(body: Any) -> list[str]:
-    """The paths of lists of objects in a page: at the top, or one level down."""
-    if not isinstance(body, dict):
-        return ["the top"] if isinstance(body, list) and body else []
-    found = [key for key, value in body.items() if _holds_objects(value)]
-    inner = ((key, value) for key, value in body.items() if isinstance(value, dict))
-    found += [f"{key}.{name}" for key, value in inner for name in value if _holds_objects(value[name])]
-    return [key if _NAME.fullmatch(key) else "another key" for key in found[:_MOST_NAMED]]
-
-
-def _holds_objects(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and isinstance(value[0], dict)
-
-
 def value_at(body: Any, path: str) -> Any:
     """The value at a key of the body, or at a path of keys with dots between; a number is an index in a list.
 
@@ -285,16 +209,22 @@ _PARAMETER = re.compile(r';\s*+([^\s=;,"<>]*+)(?:\s*+=\s*+(?:"((?:[^"\\]|\\.)*+)
 
 
 def link_to(rel: str, header: str) -> str | None:
-    """The target of the first link with that relation in a `Link` header, None without one (RFC 8288 §3)."""
+    """The target of the first link with that relation in a `Link` header, None without one (RFC 8288 §3).
+
+    Raises `BadReplyError` for a header that cannot be read to its end.
+    """
     at = 0
     while match := _LINK.match(header, at):
         at = match.end()
         parameters: dict[str, str] = {}
         for name, quoted, plain in _PARAMETER.findall(match[2]):
-            parameters.setdefault(name.lower(), quoted or plain)  # §3.3: the first rel counts
+            # §3.3: the first rel counts; some servers write single quotes
+            parameters.setdefault(name.lower(), quoted or plain.strip("'"))
         # §3.2: a link with an anchor is about another resource than this page
         if rel.lower() in parameters.get("rel", "").lower().split() and "anchor" not in parameters:
             return match[1].strip()
+    if header[at:].strip(" ,\t"):
+        raise BadReplyError("A page's Link header cannot be read, so its next page is not known.", kind="permanent")
     return None
 
 
@@ -315,6 +245,10 @@ def _goes_on(page: Page, more: str | None, end: str | None, reached: int) -> boo
     number = page.value(end)
     if isinstance(number, str) and number.isdecimal():
         number = int(number[:20])
-    if isinstance(number, int) and not isinstance(number, bool):
+    if isinstance(number, int) and not isinstance(number, bool) and number >= 0:
         return reached < number
-    raise BadReplyError(f"A page has no number under {end!r}.", kind="configuration")
+    raise BadReplyError(
+        f"A page has no number under {end!r} that counts items or pages.",
+        next_step="Leave it out: the end is then a page without items.",
+        kind="configuration",
+    )

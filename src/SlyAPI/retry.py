@@ -10,14 +10,14 @@ import time
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 
-from .errors import ApiError, ConfigError, NetworkError, SlyError
+from .errors import PASSES_WITH_TIME, ApiError, ConfigError, NetworkError, SlyError
 
 __all__ = ["IDEMPOTENT", "Retry"]
 
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 """Methods whose repetition has no further effect (RFC 9110 §9.2.2)."""
-_MAY_BE_RETRIED = {408, 425, 429}
-"""Statuses below 500 that mean "not now" (RFC 9110 §15.5.9, RFC 8470 §5.2, RFC 6585 §4)."""
+_REFUSED = PASSES_WITH_TIME - {408, 425, 429}
+"""Statuses of a refusal, which passes only where the server says when."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +26,8 @@ class Retry:
 
     `tries`: requests in all. `total`: seconds after the first request within which the last one starts.
     `first` and `longest`: the pause in seconds doubles from one to the other; a random part of it is waited
-    (full jitter). `statuses`: those that are retried; broken connections are too. `methods`: those that are
+    (full jitter). `statuses`: those that are retried; broken connections are too, and 403, 409, 413, 421 and 423 with
+    a `Retry-After`. `methods`: those that are
     retried; add `"POST"` if the API promises not to act twice. After a `Retry-After` the pause is that long
     plus a random part of `first`; if that exceeds `total`, the error is raised at once. Raises `ConfigError`
     for numbers out of range and for statuses of a refusal.
@@ -47,10 +48,10 @@ class Retry:
             raise ConfigError("Retry needs tries >= 1, total >= 0 and 0 <= first <= longest.")
         if isinstance(self.methods, str):
             raise ConfigError("Retry.methods is a collection of methods, such as {'GET', 'POST'}.")
-        if refused := sorted(s for s in self.statuses if not (s in _MAY_BE_RETRIED or 500 <= s <= 599)):
+        if refused := sorted(s for s in self.statuses if not (s in PASSES_WITH_TIME or 500 <= s <= 599)):
             raise ConfigError(
                 f"Retry.statuses has {', '.join(map(str, refused))}, for which a repeated request does not help.",
-                next_step="Give only 408, 425, 429 and 5xx.",
+                next_step="Give only 403, 408, 409, 413, 421, 423, 425, 429 and 5xx.",
             )
 
     def delay(self, tried: int, elapsed: float, method: str, failure: SlyError) -> float | None:
@@ -68,5 +69,5 @@ class Retry:
 
     def _is_temporary(self, failure: SlyError) -> bool:
         if isinstance(failure, ApiError):
-            return failure.status in self.statuses
+            return failure.status in self.statuses or (failure.retry_after is not None and failure.status in _REFUSED)
         return isinstance(failure, NetworkError) and failure.kind == "transient"

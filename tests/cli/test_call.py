@@ -474,12 +474,12 @@ async def test_a_page_replaces_the_parameter_of_its_name_in_the_url(runs: Here, 
 
 async def test_pages_without_a_list_name_the_flag_that_finds_it(runs: Here, serve: Serve) -> None:
     async def results(request: web.Request) -> web.StreamResponse:
-        return web.json_response({"results": [{"id": 1}]})
+        return web.json_response({"results": [{"id": 1}], "facets": []})
 
     runs.place.user()
     server = await serve(results)
     code, out, err = await runs("call", "user.json", server.origin, "--paginate")
-    assert (code, out) == (2, "")
+    assert (code, out) == (6, "")
     assert "--items" in err
     assert await runs("call", "user.json", server.origin, "--paginate", "--items", "results") == (0, '{"id": 1}\n', "")
 

@@ -195,7 +195,7 @@ async def test_another_origin_gets_no_signature(judge: Judge, auth: OAuth1, serv
     assert await api_of(auth, judge.origin).get_json("/A") == {"ok": True}
     assert "Authorization" not in other.last.headers
     with pytest.raises(OriginError):
-        await api_of(auth, judge.origin).get_json("@evil.example/")
+        await api_of(auth, judge.origin).get_json("//evil.example/")
 
 
 # --- what cannot be signed ---

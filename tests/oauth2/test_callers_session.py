@@ -70,35 +70,3 @@ async def test_a_session_that_is_closed_amid_a_refresh_loses_nothing(
     await auth.wait_for_refresh()
     assert await practice.api(practice.auth(path)).get_json("/me")
     assert (practice.refreshes, practice.provider.reuses) == (1, 0)
-
-
-async def test_a_session_has_its_connections_back_after_a_refresh(practise: Practise) -> None:
-    practice = await practise()
-    auth = practice.auth(await practice.granted_file())
-    practice.clock.now += 1000
-    async with aiohttp.ClientSession() as session:
-        connector = session.connector
-        await asyncio.gather(*(practice.api(auth, session=session).get_json("/me") for _ in range(3)))
-        assert connector is not None
-        assert not connector.closed
-        assert session.connector_owner
-    assert connector.closed
-
-
-@pytest.mark.parametrize("owner", [True, False])
-async def test_connections_that_were_lent_are_closed_after_the_refresh_if_the_session_owned_them(
-    practise: Practise, owner: bool
-) -> None:
-    practice = await practise(delay_after_rotation=0.1)
-    auth = practice.auth(await practice.granted_file())
-    practice.clock.now += 1000
-    async with aiohttp.TCPConnector() as connector:
-        session = aiohttp.ClientSession(connector=connector, connector_owner=owner)
-        calling = asyncio.create_task(practice.api(auth, session=session).get_json("/me"))
-        await asked(practice)
-        await session.close()
-        await auth.wait_for_refresh()
-        assert connector.closed is owner
-        with suppress(Exception):
-            await calling
-    assert practice.provider.reuses == 0

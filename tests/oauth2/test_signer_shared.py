@@ -1,24 +1,22 @@
 """One OAuth2 in threads, in one event loop after another, after a fork, and cancelled wherever it waits."""
+
 from __future__ import annotations
 
 import asyncio
 import gc
 import json
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
-from contextlib import ExitStack, asynccontextmanager, nullcontext, suppress
-from datetime import UTC, datetime
-from threading import Barrier, Event
+from contextlib import ExitStack
+from threading import Barrier
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from SlyAPI import OAuth2, OAuth2User, SlyError
-from SlyAPI.errors import GrantEndedError, SaveError
-from SlyAPI.stores import FileStore, MemoryStore, user_file
+from SlyAPI import OAuth2, OAuth2User
+from SlyAPI.errors import SaveError
+from SlyAPI.stores import FileStore, MemoryStore
 from tests.support.folders import listed
-from tests.support.other_process import PLACES, Spawn, entry_of, spawning
+from tests.support.other_process import Spawn, spawning
 
 if TYPE_CHECKING:
     from tests.conftest import Practice, Practise
@@ -125,37 +123,6 @@ class Hanging(Refusing):
         await super().replace(name, old, new)
 
 
-@pytest.mark.parametrize("refreshes", [1, 3])
-async def test_tokens_that_another_loop_could_not_save_for_a_while_never_replace_newer_ones(
-    practice: Practice, stack: ExitStack, refreshes: int
-) -> None:
-    store, over = Refusing(), Event()
-    stack.callback(over.set)
-    await store.user("robin").save(await practice.grant())
-    store.full = True
-
-    async def other_loop() -> None:
-        await OAuth2(practice.app, store.user("robin"), clock=practice.clock).refresh_now()
-        await asyncio.to_thread(over.wait)
-
-    running = asyncio.create_task(asyncio.to_thread(asyncio.run, other_loop()))
-    while store.refused < 2:  # noqa: ASYNC110 - then they are in use all the same
-        await asyncio.sleep(0.001)
-    auth = OAuth2(practice.app, store.user("robin"), clock=practice.clock)
-    await auth.refresh_now()
-    assert practice.refreshes == 1
-    waiting = asyncio.create_task(auth.refresh_now())
-    await asyncio.sleep(0)
-    store.full = False
-    await waiting
-    for _ in range(refreshes):
-        assert (await store.load("robin"))["token"] == auth.user.token
-        await auth.refresh_now()
-    over.set()
-    await running
-    assert practice.provider.reuses == 0
-
-
 @pytest.mark.slow  # the five seconds that a save has at the end of a loop
 @pytest.mark.parametrize("due", [False, True])
 @pytest.mark.parametrize("kind", [Refusing, Hanging])
@@ -247,38 +214,6 @@ async def left_unsaved(practice: Practice) -> tuple[Refusing, Callable[[], Corou
     return store, program
 
 
-@pytest.mark.parametrize("due", [False, True], ids=["good", "due"])
-@pytest.mark.parametrize("obstacle", ["the provider is away", "the store is read-only"])
-@pytest.mark.filterwarnings("ignore")
-async def test_tokens_that_a_closed_loop_left_are_lost_by_no_failure_of_the_next_one(
-    practice: Practice, obstacle: str, due: bool
-) -> None:
-    """Good ones serve its call; due ones are sent by the try after it, which has another object again."""
-    store, program = await left_unsaved(practice)
-    practice.clock.now += 1000 * due
-    token_uri, store.read_only = practice.app.token_uri, obstacle == "the store is read-only"
-    if not store.read_only:
-        practice.app.token_uri = "http://127.0.0.1:1/token"
-    with pytest.raises(SlyError) if due else nullcontext():
-        await asyncio.to_thread(asyncio.run, program())
-    practice.app.token_uri, store.read_only = token_uri, False
-    await asyncio.to_thread(asyncio.run, program())
-    assert (practice.refreshes, practice.provider.reuses) == (2 + due, 0)
-    gc.collect()
-
-
-@pytest.mark.filterwarnings("ignore")
-async def test_if_the_grant_of_tokens_that_a_closed_loop_left_has_ended_that_is_asked_once(practice: Practice) -> None:
-    _, program = await left_unsaved(practice)
-    practice.provider.end_all_grants()
-    practice.clock.now += 1000
-    for _ in range(3):
-        with pytest.raises(GrantEndedError):
-            await asyncio.to_thread(asyncio.run, program())
-    assert practice.refreshes == 3
-    gc.collect()
-
-
 @pytest.fixture
 async def spawn() -> AsyncGenerator[Spawn, None]:
     async with spawning() as start:
@@ -298,54 +233,6 @@ assert not calling.done()
 """Ends during a refresh, with an event loop that was never closed."""
 
 
-@pytest.mark.parametrize("kind", PLACES)
-@pytest.mark.filterwarnings("ignore")
-async def test_a_program_that_exits_amid_a_refresh_saves_what_came_of_it(
-    practise: Practise, spawn: Spawn, kind: str
-) -> None:
-    """Python has ended the worker threads by then, in which stores write their files."""
-    practice = await practise(delay_after_rotation=0.3)
-    entry = entry_of(kind, practice.folder / PLACES[kind])
-    granted = await practice.grant()
-    granted.expires_at = datetime.fromtimestamp(0, UTC)
-    await entry.save(granted)
-    (app := practice.folder / "app.json").write_text(json.dumps(practice.app.to_dict()))
-    other = await spawn(EXITING, kind, practice.folder / PLACES[kind], app)
-    await other.hears("asking")
-    await asked(practice, 1)
-    other.tell()
-    assert await other.ends() == 0
-    saved = await entry.load()
-    assert practice.refreshes == 1
-    assert saved.refresh_token != granted.refresh_token
-
-
-class SlowToRelease(MemoryStore):
-    """A store whose lock is free for others before its holder hears so, as on a server."""
-
-    @asynccontextmanager
-    async def lock(self, name: str) -> AsyncGenerator[None, None]:
-        async with super().lock(name):
-            yield
-        await asyncio.sleep(0.2)
-
-
-async def test_a_thread_that_takes_the_lock_at_once_finds_the_new_tokens(practice: Practice) -> None:
-    store = SlowToRelease()
-    await store.user("robin").save(await practice.grant())
-    auth = OAuth2(practice.app, store.user("robin"), clock=practice.clock)
-    await call(practice, auth)
-    practice.clock.now += 1000
-    begin = Barrier(3)
-
-    async def calls() -> None:
-        begin.wait()
-        await call(practice, auth)
-
-    await asyncio.gather(*(asyncio.to_thread(asyncio.run, calls()) for _ in range(3)))
-    assert (practice.refreshes, practice.provider.reuses) == (1, 0)
-
-
 @HELD
 async def test_one_loop_after_another_refreshes_once_each_time_the_token_is_due(practice: Practice, held: str) -> None:
     auth = await auth_of(practice, held)
@@ -355,59 +242,6 @@ async def test_one_loop_after_another_refreshes_once_each_time_the_token_is_due(
             await asyncio.to_thread(asyncio.run, call(practice, auth))
     assert practice.refreshes == 3
     nothing_is_lost(practice, auth, held)
-
-
-@HELD
-@pytest.mark.parametrize("after", [0.0, 0.01, 0.02, 0.035])
-async def test_a_loop_that_ends_amid_a_refresh_still_saves_what_came_of_it(
-    practice: Practice, held: str, after: float
-) -> None:
-    """`asyncio.run` cancels every task that its main function left."""
-    auth = await auth_of(practice, held)
-    practice.clock.now += 1000
-
-    async def impatient() -> None:
-        waiting = asyncio.create_task(call(practice, auth))
-        await asked(practice, 1)
-        await asyncio.sleep(after)
-        waiting.cancel()
-
-    await asyncio.to_thread(asyncio.run, impatient())
-    await asyncio.to_thread(asyncio.run, call(practice, auth))
-    assert practice.refreshes == 1
-    nothing_is_lost(practice, auth, held)
-
-
-async def test_a_loop_that_ends_before_the_provider_was_asked_does_not_ask_it(practice: Practice) -> None:
-    auth = await auth_of(practice, "file")
-    practice.clock.now += 1000
-
-    async def waits_for_the_lock() -> None:
-        waiting = asyncio.create_task(call(practice, auth))
-        await asyncio.sleep(0.02)
-        waiting.cancel()
-
-    async with user_file(practice.folder / "user.json").lock(), asyncio.timeout(10):
-        await asyncio.to_thread(asyncio.run, waits_for_the_lock())
-    assert practice.refreshes == 0
-    await call(practice, auth)
-    assert practice.refreshes == 1
-
-
-@pytest.mark.slow
-async def test_a_hook_that_never_ends_keeps_its_loop_from_ending_for_five_seconds(practice: Practice) -> None:
-    auth = await auth_of(practice, "file")
-    auth.on_refresh = lambda user: asyncio.Event().wait()  # type: ignore[assignment,return-value]
-    practice.clock.now += 1000
-
-    async def impatient() -> None:
-        waiting = asyncio.create_task(call(practice, auth))
-        await asked(practice, 1)
-        waiting.cancel()
-
-    async with asyncio.timeout(10):
-        await asyncio.to_thread(asyncio.run, impatient())
-    nothing_is_lost(practice, auth, "file")
 
 
 @HELD
@@ -431,27 +265,6 @@ async def test_a_loop_that_is_closed_amid_a_refresh_holds_no_lock(practise: Prac
     gc.collect()  # what such a program left is complained of here, not in the next test
 
 
-@HELD
-async def test_a_program_that_waits_before_it_closes_its_loop_loses_nothing(practise: Practise, held: str) -> None:
-    """With a provider that takes each refresh token once."""
-    practice = await practise(delay_after_rotation=0.2)
-    auth = await auth_of(practice, held)
-    practice.clock.now += 1000
-
-    def old_program() -> None:
-        loop = asyncio.new_event_loop()
-        left = loop.create_task(auth.refresh_now())
-        loop.run_until_complete(asked(practice, 1))
-        assert not left.done()
-        loop.run_until_complete(auth.wait_for_refresh())
-        loop.close()
-
-    await asyncio.to_thread(old_program)
-    async with asyncio.timeout(5):
-        await asyncio.to_thread(asyncio.run, call(practice, auth))
-    nothing_is_lost(practice, auth, held)
-
-
 # Cancelled.
 
 
@@ -460,67 +273,10 @@ async def steps(count: int) -> None:
         await asyncio.sleep(0)
 
 
-@pytest.mark.parametrize("who", ["one waiter", "all waiters", "every task of the loop"])
-@HELD
-async def test_a_refresh_cancelled_after_any_step_loses_nothing(
-    practise: Practise, held: str, who: str
-) -> None:
-    """Every `await` of a refresh is cancelled at some of these steps, and more than once."""
-    practice = await practise()
-    auth = await auth_of(practice, held)
-    auth.app.token_timeout = 0.3  # where aiohttp's own task is cancelled that writes the request, no reply will come
-    for refreshes, count in enumerate([*range(30), *range(30, 90, 3)], 1):
-        practice.clock.now += 1000
-        calls = [asyncio.create_task(call(practice, auth)) for _ in range(2)]
-        await steps(count)
-        cancelled = calls[: 1 if who == "one waiter" else 2]
-        if who == "every task of the loop":
-            cancelled = [task for task in asyncio.all_tasks() - {asyncio.current_task()} if not serves(task)]
-        for task in cancelled:
-            task.cancel()
-        results = await asyncio.gather(*calls, return_exceptions=True)
-        told = [result for result in results if not isinstance(result, dict | asyncio.CancelledError)]
-        assert told == [], count
-        if who == "one waiter":
-            assert isinstance(results[1], dict), count
-        await call(practice, auth)
-        assert practice.provider.refreshes == refreshes, count
-        nothing_is_lost(practice, auth, held)
-
-
 def serves(task: asyncio.Task[Any]) -> bool:
     """Whether it is a task of the provider, which lives in the same loop."""
     coroutine: Any = task.get_coro()
     return "aiohttp/web_" in coroutine.cr_code.co_filename or "accept_connection" in coroutine.__qualname__
-
-
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    plans=st.lists(st.tuples(st.integers(0, 60), st.sampled_from(["cancel", "run out", "let"])), max_size=5),
-)
-async def test_calls_that_are_cancelled_or_run_out_of_time_in_any_order_lose_nothing(
-    practise: Practise, plans: list[tuple[int, str]]
-) -> None:
-    practice = await practise()
-    auth = await auth_of(practice, "file")
-    practice.clock.now += 1000
-
-    async def one(count: int, how: str) -> None:
-        task = asyncio.create_task(call(practice, auth))
-        await steps(count)
-        if how == "cancel":
-            task.cancel()
-        elif how == "run out":
-            with suppress(TimeoutError):
-                async with asyncio.timeout(0):
-                    await task
-        await asyncio.wait([task])
-        assert task.cancelled() or task.result()
-
-    await asyncio.gather(*(one(*plan) for plan in plans))
-    await call(practice, auth)
-    assert practice.provider.refreshes == 1
-    nothing_is_lost(practice, auth, "file")
 
 
 async def test_a_call_that_is_due_while_a_hook_of_the_last_refresh_runs_refreshes_again(practice: Practice) -> None:

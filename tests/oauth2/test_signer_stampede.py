@@ -1,4 +1,5 @@
 """A thousand calls at once on a token that is over: one refresh for them all, whatever becomes of it."""
+
 from __future__ import annotations
 
 import asyncio
@@ -27,20 +28,6 @@ async def test_a_stampede_whose_refresh_is_refused_fails_at_once_with_one_error(
     assert isinstance(told[0], GrantEndedError)
     assert {id(error) for error in told} == {id(told[0])}
     assert (len(place.forms), place.sent) == (1, [])
-
-
-@pytest.mark.parametrize("calls", CALLS)
-async def test_a_stampede_whose_first_caller_is_cancelled_serves_the_others(place: Place, calls: int) -> None:
-    place.gate.clear()
-    api = place.api(place.file())
-    first, *others = (asyncio.create_task(api.get_json("/")) for _ in range(calls))
-    await place.asked.wait()
-    first.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await first
-    place.gate.set()
-    assert await asyncio.gather(*others) == [{"ok": True}] * (calls - 1)
-    assert (len(place.forms), place.sent) == (1, ["new-token-1"] * (calls - 1))
 
 
 @pytest.mark.parametrize("calls", CALLS)

@@ -16,7 +16,8 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 
-from tests.simulation.explore import Found, all_orders, plans, random_run
+from tests.simulation.crowd import run_of
+from tests.simulation.explore import Found, all_orders, plans
 from tests.simulation.known import known_as, unknown
 from tests.simulation.quiet import quiet
 
@@ -31,7 +32,7 @@ def run_seeds(first: int, last: int) -> tuple[int, Counter[str], list[tuple[int,
     new: list[tuple[int, str]] = []
     with quiet():
         for seed in range(first, last):
-            found = random_run(seed)
+            found = run_of(seed)
             if not found.result.problems:
                 continue
             name = known_as(found)
@@ -80,7 +81,7 @@ def main() -> int:
     given = parser.parse_args()
     logging.disable(logging.CRITICAL)  # the copies of the package report at exit what their stores refused
     if given.seed is not None:
-        found = random_run(given.seed)
+        found = run_of(given.seed)
         _print(found)
         return 1 if found.result.problems else 0
     if given.all:

@@ -55,6 +55,7 @@ class Disk:
 
     wrote: Callable[[object, str, str | None, str | None], None]
     strike: Callable[[World, str], None] = lambda world, call: None
+    locked: Callable[[World], None] = lambda world: None
     names: dict[str, Inode] = field(default_factory=dict)
     synced_names: dict[str, Inode] = field(default_factory=dict)
     handles: dict[int, Handle] = field(default_factory=dict)
@@ -308,6 +309,8 @@ class Calls:
             raise BlockingIOError(11, "locked")
         else:
             handle.inode.locked_by = handle
+            if handle.path != FOLDER and "slyapi" not in handle.path:  # which are locked for a write
+                self.disk.locked(self.world)
 
     @property
     def fcntl(self) -> Any:

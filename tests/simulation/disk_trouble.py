@@ -7,7 +7,7 @@ what was in use must be on the disk.
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from tests.simulation.faults import DISK_ERRORS, os_error
+from tests.simulation.faults import DISK_ERRORS, FULL, REFUSED_BY, os_error
 from tests.simulation.worlds import World
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ class Trouble:
         self.chance: Callable[[str], tuple[str, str] | None] = lambda call: None
         self.cut: Callable[[int], int] = lambda most: 0
         self._count = 0
-        self._failing: tuple[str, str, int, float] | None = None
-        scenario.disk.strike = self._strike
+        self._failing: tuple[tuple[str, ...], str, int, float] | None = None
+        scenario.disk.strike, scenario.disk.locked = self._strike, scenario.note_lock
 
     def _strike(self, world: World, call: str) -> None:
         scenario, plan = self._scenario, self._scenario.plan
@@ -38,16 +38,17 @@ class Trouble:
         elif plan.disk_fault:
             if world.number == 0:
                 self._count += 1
-                if self._count == plan.at and (plan.disk_error in ("", *DISK_ERRORS.get(call, ()))):
+                fits = plan.disk_fault == FULL or plan.disk_error in ("", *DISK_ERRORS.get(call, ()))
+                if self._count == plan.at and fits:
                     way = plan.disk_fault, plan.disk_error
         else:
             way = self.chance(call)
         if way is not None:
             self._begin(world, call, *way)
         if self._failing is not None:
-            name, error, times, until = self._failing
-            if name == call and (times > 0 or scenario.universe.now < until):
-                self._failing = name, error, times - 1, until
+            names, error, times, until = self._failing
+            if call in names and (times > 0 or scenario.universe.now < until):
+                self._failing = names, error, times - 1, until
                 if call in WRITING:
                     scenario.saves_work_from = max(scenario.saves_work_from, scenario.universe.now, until)
                 scenario.universe.say(f"  {world.name}: {call} fails: {error}")
@@ -55,16 +56,18 @@ class Trouble:
 
     def _begin(self, world: World, call: str, way: str, error: str) -> None:
         scenario = self._scenario
-        scenario.universe.say(f"fault: {way} {error} at {call} of {world.name}")
-        scenario.faults.append(f"disk {call} {way} {error}".rstrip())
+        scenario.note_fault(f"disk {call} {way} {error}".rstrip(), f"{call} of {world.name}")
         if way == "kill":
             world.crash()
         elif way == "power cut":
             self.cut_power()
+        elif way == FULL:
+            scenario.full(70.0)
+            self._failing = REFUSED_BY[error], error, 0, scenario.full_until
         else:
             times = {"once": 1, "3 times": 3}.get(way, 0)
             seconds = {"for 3 s": 3.0, "for 70 s": 70.0}.get(way, 0.0)
-            self._failing = call, error, times, scenario.universe.now + seconds if seconds else 0.0
+            self._failing = (call,), error, times, scenario.universe.now + seconds if seconds else 0.0
 
     def cut_power(self) -> None:
         """All programs die; tokens that were saved, and in use since, are still to be on the disk."""

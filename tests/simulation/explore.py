@@ -12,12 +12,16 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
-from tests.simulation.faults import DISK_ERRORS, DISK_FAULTS, FAULTS, REDIS, Fault
-from tests.simulation.programs import WORKS
+from tests.simulation.faults import DISK_ERRORS, DISK_FAULTS, FAULTS, FULL, REDIS, REFUSED_BY, Fault
+from tests.simulation.programs import COPIES, WORKS
 from tests.simulation.scenario import Plan, Result, Scenario
 from tests.simulation.universe import Footprint, Op
 
 Key = tuple[int, int]
+LEASES = ("leased", "redis")
+"""Stores whose locks are lost by a pause."""
+LINES = 1000
+"""More than a world runs between its lock and its request."""
 SPINNING = 4
 """Choices after which the orders of a run that spins are not told apart any more."""
 
@@ -190,6 +194,8 @@ def disk_plans(base: Plan = PLAIN) -> Iterator[Plan]:
         for way in DISK_FAULTS[:4]:
             for error in errors:
                 yield replace(plain, at=at, disk_fault=way, disk_error=error)
+        for error in REFUSED_BY:
+            yield replace(plain, at=at, disk_fault=FULL, disk_error=error)
 
 
 def on_disk(plan: Plan, order: int = 0) -> Found:
@@ -204,14 +210,27 @@ def on_disk(plan: Plan, order: int = 0) -> Found:
     return Found(plan, (order,), scenario.run())
 
 
+def at_each_line(plan: Plan) -> Iterator[Found]:
+    """Runs in which world A pauses at each line that it runs between its lock and its request."""
+    for line in range(1, LINES):
+        found = replayed(replace(plan, line=line), ())
+        if not found.result.faults:
+            return
+        yield found
+
+
 def like(plan: Plan) -> Iterator[Found]:
-    """Runs with the fault of a plan, whichever operation or system call it strikes: where that is may move."""
-    if plan.disk_fault == "always":
+    """Runs with the fault of a plan, whichever operation, line or system call it strikes: where that is may move."""
+    if plan.line:
+        yield from at_each_line(plan)
+    elif not plan.fault and not plan.disk_fault and plan.store != "disk":
+        yield from all_orders(plan)
+    elif plan.disk_fault == "always":
         yield on_disk(plan)
     elif plan.disk_fault:
         yield from (on_disk(replace(plan, at=at)) for at in range(1, SYSTEM_CALLS))
-    elif plan.store == "disk":
-        yield from (on_disk(replace(plan, at=at)) for at in range(1, 8))
+    elif plan.store in ("disk", "redis"):  # where all orders are too many
+        yield from (on_disk(replace(plan, at=at), order) for at in range(1, 12) for order in range(4))
     else:
         for at in sorted(n for n, label in operations(plan) if label in FAULTS[plan.fault].labels):
             yield from all_orders(replace(plan, at=at))
@@ -235,6 +254,9 @@ def random_run(seed: int, only: Callable[[Fault], bool] = lambda fault: True) ->
         ending=chance.choice(("run", "run", "close", "exit")),
     )
     plan = _with_programs(plan, random.Random(f"programs of {seed}"))
+    if plan.objects == "machine":
+        people = only
+        only = lambda fault: people(fault) and not fault.name.startswith(("admin", "other"))  # noqa: E731
     rate, left = chance.choice((0.05, 0.15, 0.4)), [chance.choice((1, 2, 3))]
     able = {
         label: [f for f in FAULTS.values() if label in f.labels and only(f)]
@@ -252,7 +274,8 @@ def random_run(seed: int, only: Callable[[Fault], bool] = lambda fault: True) ->
         if left[0] and call in DISK_ERRORS and chance.random() < disk_rate:
             left[0] -= 1
             way = chance.choice(DISK_FAULTS)
-            return way, chance.choice(DISK_ERRORS[call]) if way not in ("kill", "power cut") else ""
+            errors = tuple(REFUSED_BY) if way == FULL else DISK_ERRORS[call]
+            return way, chance.choice(errors) if way not in ("kill", "power cut") else ""
         return None
 
     scenario = Scenario(plan, lambda ops: chance.randrange(len(ops)), extra)
@@ -262,11 +285,19 @@ def random_run(seed: int, only: Callable[[Fault], bool] = lambda fault: True) ->
 
 def _with_programs(plan: Plan, chance: random.Random) -> Plan:
     """In every second run, programs that do more than call, with other objects and loops."""
-    if chance.random() < 0.5:
+    if plan.store in LEASES and chance.random() < 0.1:
+        plan = replace(plan, line=chance.randrange(1, LINES), suspended=chance.random() < 0.5)
+    rare = chance.random()
+    if rare < 0.5:
         return plan
+    if rare < 0.53:
+        return replace(plan, objects="machine", hook="")
+    if rare < 0.56:
+        return replace(plan, client=chance.choice(("id", "endpoint")))
     # to keep fresh, the others lack what their index needs
     able: tuple[str, ...] = WORKS if plan.store in ("file", "leased") else WORKS[:-1]
-    objects = chance.choice(("one", "each", "file") if plan.store == "disk" else ("one", "each"))
+    copies = [name for name in COPIES if (plan.store, name) != ("redis", "deepcopy")]
+    objects = chance.choice(("one", "one", "each", "each", *copies, *["file"] * 4 * (plan.store == "disk")))
     if objects == "file":  # a program whose user file is gone writes its own tokens anew
         able = tuple(work for work in able if work != "revoke")
     works = tuple(chance.choice(("call", "call", *able)) for _ in range(chance.choice((1, 2, 3, 5))))
@@ -274,9 +305,7 @@ def _with_programs(plan: Plan, chance: random.Random) -> Plan:
     ending = plan.ending if process == "each" else "run"
     offsets = tuple(chance.choice((0.0, 0.0, 100.0, -100.0, 7200.0, -7200.0)) for _ in plan.starts)
     dated = chance.random() < 0.5
-    return replace(
-        plan, works=works, objects=objects, process=process, ending=ending, offsets=offsets, dated=dated
-    )
+    return replace(plan, works=works, objects=objects, process=process, ending=ending, offsets=offsets, dated=dated)
 
 
 def _starts(chance: random.Random) -> tuple[float, ...]:

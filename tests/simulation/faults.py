@@ -149,9 +149,9 @@ def _end(how: str) -> Strike:
     return strike
 
 
-def _pause(seconds: float) -> Strike:
+def _pause(seconds: float, *, suspended: bool = False) -> Strike:
     def strike(scenario: "Scenario", op: Op) -> None:
-        scenario.pause(op.world, seconds)
+        scenario.pause(op.world, seconds, suspended=suspended)
 
     return strike
 
@@ -181,7 +181,7 @@ def _not_sent(scenario: "Scenario", op: Op) -> None:
     op.act = _raising(lambda sly: aiohttp.ServerDisconnectedError())(op)
 
 
-def _answer(status: int, body: bytes, wait: float = 0.0) -> Strike:
+def answer(status: int, body: bytes, wait: float = 0.0) -> Strike:
     def strike(scenario: "Scenario", op: Op) -> None:
         def answer() -> Any:
             if (status, body) in ENDING.values():
@@ -245,6 +245,30 @@ def _admin_notes(scenario: "Scenario", op: Op) -> None:
     scenario.admin_notes()
 
 
+def _admin_rewrites(scenario: "Scenario", op: Op) -> None:
+    scenario.admin_rewrites()
+
+
+def _other_person(*, ended: bool) -> Strike:
+    def strike(scenario: "Scenario", op: Op) -> None:
+        scenario.other_person(ended=ended)
+
+    return strike
+
+
+def _full(make: Callable[[Any], BaseException], seconds: float) -> Strike:
+    def strike(scenario: "Scenario", op: Op) -> None:
+        scenario.full(seconds)
+        scenario.refusals.append(Refusal(WRITES, make, 0, scenario.full_until))
+
+    return strike
+
+
+def _end_twice(scenario: "Scenario", op: Op) -> None:
+    op.world.end("run")
+    scenario.universe.later.append((scenario.universe.now + 1.0, op.world.interrupt))
+
+
 PASSING: dict[str, tuple[int, bytes]] = {
     "400 rate limit": (400, b'{"error":"rate_limit_exceeded","error_description":"Too many requests"}'),
     "403 rate limit": (403, b'{"error":{"code":403,"message":"Rate limit exceeded"}}'),
@@ -275,8 +299,11 @@ DISK_ERRORS: dict[str, tuple[str, ...]] = {
     "unlink": ("EIO", "EROFS"),
 }
 """Which errors a system call may fail with."""
-DISK_FAULTS = ("once", "3 times", "for 3 s", "for 70 s", "kill", "power cut")
-"""How a system call goes wrong; the first four by an error of `DISK_ERRORS`."""
+FULL = "refuses writes"
+DISK_FAULTS = ("once", "3 times", "for 3 s", "for 70 s", "kill", "power cut", FULL)
+"""How a system call goes wrong; the first four by an error of `DISK_ERRORS`, the last by one of `REFUSED_BY`."""
+REFUSED_BY = {"ENOSPC": ("write",), "EDQUOT": ("create", "write"), "EROFS": ("create",), "EBUSY": ("replace",)}
+"""The calls by which a disk refuses to save for a while, by their error."""
 
 
 def _all() -> list[Fault]:
@@ -291,10 +318,12 @@ def _all() -> list[Fault]:
     add("cancel call", ALL, _cancel_call, both=True)
     add("cancel task", ALL, _cancel_task, both=True)
     add("end run", ALL, _end("run"), both=True)
+    add("end twice", ALL, _end_twice)
     add("end close", ALL, _end("close"))
     add("end exit", ALL, _end("exit"))
     add("pause 8", ALL, _pause(8.0))
     add("pause 100", ALL, _pause(100.0), both=True)
+    add("suspend 100", ALL, _pause(100.0, suspended=True), both=True)
     for seconds in (8.0, 20.0, 40.0):
         add(f"late {seconds:g}", ("token", "reply", *STORE), _late(seconds))
     add("late thread 20", ("thread", *REDIS), _late(20.0))
@@ -320,20 +349,26 @@ def _all() -> list[Fault]:
         add(f"save answer lost, away {seconds:g}s", ("swap",), _save_answer_lost_and_away(seconds))
     add("reply lost", ("token",), _reply_lost)
     add("not sent", ("token",), _not_sent)
-    add("token 429", ("token",), _answer(429, b'{"error":"slow_down"}', 60.0))
-    add("token 503", ("token",), _answer(503, b"<html>", 0.0))
+    add("token 429", ("token",), answer(429, b'{"error":"slow_down"}', 60.0))
+    add("token 503", ("token",), answer(503, b"<html>", 0.0))
     for kind, (status, body) in PASSING.items():
-        add(f"token passing {kind}", ("token",), _answer(status, body))
+        add(f"token passing {kind}", ("token",), answer(status, body))
     for kind, (status, body) in ENDING.items():
-        add(f"token ending {kind}", ("token",), _answer(status, body))
-    add("api 429", ("api",), _answer(429, b"{}", 60.0))
-    add("api 401", ("api",), _answer(401, b"{}"))
+        add(f"token ending {kind}", ("token",), answer(status, body))
+    add("api 429", ("api",), answer(429, b"{}", 60.0))
+    add("api 401", ("api",), answer(401, b"{}"))
     add("storm", ("api",), _storm)
     add("clock +7200", ALL, _jump(7200.0))
     add("clock -7200", ALL, _jump(-7200.0))
     add("admin deletes", ALL, _admin_deletes, both=True)
     add("admin grants", ALL, _admin_grants, both=True)
     add("admin notes", ALL, _admin_notes, both=True)
+    add("admin rewrites", ALL, _admin_rewrites, both=True)
+    add("other person", ALL, _other_person(ended=False), both=True)
+    add("other person ended", ALL, _other_person(ended=True), both=True)
+    for kind in ("ENOSPC", "EROFS", "EBUSY"):
+        add(f"full {kind}", ("lock", "load"), _full(SAVE_ERRORS[kind], 70.0))
+    add("full memory", ("lease", "get"), _full(partial(_call, redis_seam.ERRORS["memory"]), 70.0))
     return faults
 
 

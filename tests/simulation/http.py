@@ -5,6 +5,7 @@ nothing of the package is patched, and what aiohttp promises (errors, time limit
 """
 
 import asyncio
+from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from email.utils import formatdate
@@ -14,14 +15,14 @@ from unittest import mock
 import aiohttp
 from multidict import CIMultiDict
 
-from tests.simulation.provider import Answer, form_of
+from tests.simulation.provider import TOKEN_URI, Answer, form_of
 from tests.simulation.worlds import EPOCH, World
 
 if TYPE_CHECKING:
     from tests.simulation.scenario import Scenario
 
-TOKEN_URI = "https://provider.example/token"
 REVOKE_URI = "https://provider.example/revoke"
+OTHER_TOKEN_URI = "https://other-provider.example/token"
 AUTH_URI = "https://provider.example/authorize"
 API = "https://api.example"
 TOKEN_LIMIT = 30.0
@@ -86,23 +87,24 @@ class Session:
         world: World = asyncio.get_running_loop().world  # type: ignore[attr-defined]
         limit = (timeout or self.timeout).total
         async with asyncio.timeout(limit):
-            if str(url) == TOKEN_URI:
-                status, answered, body = await self._token(world, form_of(data))
+            authorization = dict(headers or {}).get("Authorization", "")
+            if str(url) in (TOKEN_URI, OTHER_TOKEN_URI):
+                form = form_of(data)
+                client = form.get("client_id") or _client(authorization) if str(url) == TOKEN_URI else str(url)
+                status, answered, body = await self._token(world, form, client)
                 if self.scenario.plan.dated:
                     answered = {**answered, "Date": formatdate(EPOCH + self.scenario.universe.now, usegmt=True)}
                 return Response((status, answered, body))
             if str(url) == REVOKE_URI:
                 return Response(await self._revoke(world, form_of(data)))
-            return Response(await self._api(world, dict(headers or {}).get("Authorization", "")))
+            return Response(await self._api(world, authorization))
 
-    async def _token(self, world: World, form: dict[str, str]) -> Answer:
+    async def _token(self, world: World, form: dict[str, str], client: str) -> Answer:
         """Two operations: the request arrives, the reply arrives."""
         provider, universe = self.scenario.provider, self.scenario.universe
-        refresh = provider.note_request(world, form)
+        refresh = provider.note_request(world, form, client)
         began = universe.now
-        answer, rotation = await universe.do(
-            world, "token", {"tokens": True}, lambda: provider.token(world, refresh)
-        )
+        answer, rotation = await universe.do(world, "token", {"tokens": True}, lambda: provider.token(world, refresh))
 
         def receive() -> Answer:
             if rotation is not None:
@@ -129,6 +131,11 @@ class Session:
         provider, universe = self.scenario.provider, self.scenario.universe
         reply: Answer = await universe.do(world, "api", {}, lambda: provider.api(world, authorization))
         return reply
+
+
+def _client(authorization: str) -> str:
+    """The client that authenticates by Basic."""
+    return b64decode(authorization.removeprefix("Basic ")).decode().partition(":")[0]
 
 
 @contextmanager

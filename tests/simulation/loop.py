@@ -46,25 +46,28 @@ class VirtualLoop(_Loop):  # type: ignore[misc]
         handle = self.ready.popleft()
         if handle.cancelled():
             return True
-        before, hooks = asyncio._get_running_loop(), sys.get_asyncgen_hooks()
+        before, hooks, tracing = asyncio._get_running_loop(), sys.get_asyncgen_hooks(), sys.gettrace()
         asyncio._set_running_loop(self)
+        if self.world.trace is not None:
+            sys.settrace(self.world.trace)
         sys.set_asyncgen_hooks(self._asyncgens.add, self._finalize)
         try:
             handle._run()
         finally:
+            sys.settrace(tracing)
             sys.set_asyncgen_hooks(*hooks)
             asyncio._set_running_loop(before)
         return True
 
     def next_timer(self) -> float | None:
-        """When the next timer is due, in virtual seconds."""
+        """When the next timer is due, in the universe's seconds."""
         while self.timers and self.timers[0][2].cancelled():
             heapq.heappop(self.timers)
-        return self.timers[0][0] if self.timers else None
+        return self.timers[0][0] + self.world.suspended_for if self.timers else None
 
     def fire(self) -> None:
         """Makes ready what is due."""
-        while (due := self.next_timer()) is not None and due <= self.time():
+        while (due := self.next_timer()) is not None and due <= self.world.universe.now:
             self.ready.append(heapq.heappop(self.timers)[2])
 
     def _finalize(self, generator: Any) -> None:
@@ -74,7 +77,7 @@ class VirtualLoop(_Loop):  # type: ignore[misc]
     # --- asyncio's interface ---
 
     def time(self) -> float:
-        return self.world.universe.now
+        return self.world.universe.now - self.world.suspended_for
 
     def call_soon(self, callback: Callable[..., Any], *args: Any, context: Any = None) -> asyncio.Handle:
         if self._closed:

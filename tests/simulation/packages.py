@@ -8,6 +8,7 @@ world's own `os`, `open` and `fcntl` in the place of the system's, and functions
 `atexit` are collected, so that the end of a program can run them.
 """
 
+import asyncio
 import atexit
 import builtins
 import contextlib
@@ -17,6 +18,7 @@ import importlib.util
 import os
 import pkgutil
 import sys
+import time
 import types
 import weakref
 from collections.abc import Callable, Iterator
@@ -32,6 +34,23 @@ import SlyAPI.web  # `dataclass` looks up the module that a class names as its o
 _CONTAINERS = (dict, list, set, weakref.WeakSet, weakref.WeakKeyDictionary, weakref.WeakValueDictionary)
 
 
+@contextlib.contextmanager
+def _virtual_clocks() -> Iterator[None]:
+    """What takes a clock as a default while it is imported takes the one of the running loop's world."""
+    real = time.time, time.monotonic
+
+    def wall() -> float:
+        world = getattr(asyncio._get_running_loop(), "world", None)
+        return real[0]() if world is None else world.clock()
+
+    def monotonic() -> float:
+        loop = asyncio._get_running_loop()
+        return real[1]() if not hasattr(loop, "world") else loop.time()  # type: ignore[union-attr]
+
+    with mock.patch.object(time, "time", wall), mock.patch.object(time, "monotonic", monotonic):
+        yield
+
+
 class Package:
     """One copy of the package, for one world at a time. `sly.errors`, `sly.stores` and so on are its modules."""
 
@@ -39,7 +58,7 @@ class Package:
         self.number = number
         self.name = f"{SlyAPI.__name__}_of_world_{number}"
         self.at_exit: list[Callable[[], Any]] = []
-        with mock.patch.object(atexit, "register", self._register):
+        with mock.patch.object(atexit, "register", self._register), _virtual_clocks():
             self.sly: Any = self._import()
         self._seams = list(self._modules_with("os", os))
         self._opening = [module for module, _ in self._seams]

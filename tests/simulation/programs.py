@@ -4,6 +4,9 @@ The rule: only public names of the package, as the author of a program uses them
 """
 
 import asyncio
+import copy
+import io
+import pickle
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
@@ -13,6 +16,7 @@ from unittest import mock
 from tests.simulation import http, redis_seam
 from tests.simulation.disk import FILE, FOLDER, Calls
 from tests.simulation.faults import LEASE
+from tests.simulation.provider import CLIENT, TOKEN_URI
 from tests.simulation.stores import InUniverse, make_store
 from tests.simulation.worlds import OUTSIDE_CALL, Call, World
 
@@ -21,23 +25,53 @@ if TYPE_CHECKING:
 
 WORKS = ("call", "refresh", "revoke", "close", "keep fresh")
 """What a call of a program may do: call the API, refresh at once, revoke, close its client, or keep users fresh."""
+COPIES: dict[str, Callable[[Any], Any]] = {
+    "copy": copy.copy,
+    "deepcopy": copy.deepcopy,
+    "pickle": lambda auth: pickled(auth),
+    "pickled list": lambda auth: pickled([auth, {"again": auth}])[1]["again"],
+}
+"""How a program copies a signer, so that each call has its own."""
 KEPT_FRESH = 40.0
 """Seconds for which a program keeps users fresh."""
+
+
+def pickled(value: Any) -> Any:
+    """The value written and read; what stands for it elsewhere (classes, stores, the clock) stays what it is."""
+    file, kept = io.BytesIO(), list[Any]()
+
+    class Writer(pickle.Pickler):
+        def persistent_id(self, obj: Any) -> int | None:
+            if not (callable(obj) or hasattr(obj, "entry_key")):
+                return None
+            kept.append(obj)
+            return len(kept) - 1
+
+    class Reader(pickle.Unpickler):
+        def persistent_load(self, pid: int) -> Any:
+            return kept[pid]
+
+    Writer(file).dump(value)
+    file.seek(0)
+    return Reader(file).load()
 
 
 class Program:
     """The objects of one process. All its calls share one client, or (`Plan.objects`) each has its own."""
 
-    def __init__(self, scenario: "Scenario", world: World, session: Any) -> None:
+    def __init__(self, scenario: "Scenario", world: World, session: Any, wrong: str = "") -> None:
         self._scenario, self._plan, self._session = scenario, scenario.plan, session
-        self._sly, self._clock = world.sly, world.clock
+        self._sly, self._clock = world.sly, lambda: world.clock()
         self._given = self._store(world)
+        if wrong:
+            scenario.provider.strangers.add(world.name)
+        uri = http.OTHER_TOKEN_URI if wrong == "endpoint" else TOKEN_URI
         self._app = self._sly.OAuth2App(
-            "client", "secret", http.AUTH_URI, http.TOKEN_URI, revoke_uri=http.REVOKE_URI
+            "other" if wrong == "id" else CLIENT, "secret", http.AUTH_URI, uri, revoke_uri=http.REVOKE_URI
         )
         self._clients: list[Any] = []
         self._keeping: dict[asyncio.Task[Any], asyncio.Event] = {}
-        self.api = self._client(self._hook if self._plan.hook else None)
+        self.api = self._client((lambda user: self._hook(user)) if self._plan.hook else None)
 
     def begin(self, world: World, calls: "list[tuple[float, str]]") -> None:
         """Begins these calls in an event loop of the process: when, and what each does."""
@@ -45,7 +79,8 @@ class Program:
         for start, work in calls:
             call = Call(len(world.calls) + 1)
             world.calls.append(call)
-            call.task = world.spawn(self._call(world, call, start, self._work(work)))
+            number = call.number % self._plan.users
+            call.task = world.spawn(self._call(world, call, start, self._work(work, f"user{number}" if number else "")))
 
     def _store(self, world: World) -> Any:
         if self._plan.store == "redis":
@@ -57,14 +92,17 @@ class Program:
         world.process.package.use_disk(calls, calls.open_file, calls.fcntl)
         return world.sly.stores.FileStore(FOLDER)
 
-    def _auth(self, hook: Any = None) -> Any:
+    def _auth(self, hook: Any = None, name: str = "alice") -> Any:
+        if self._plan.objects == "machine":
+            entry = self._given.user("alice")
+            return self._sly.ClientCredentials(self._app, user=entry, on_refresh=hook, clock=self._clock)
         if self._plan.objects != "file":
-            return self._sly.OAuth2(self._app, self._given.user("alice"), hook, clock=self._clock)
+            return self._sly.OAuth2(self._app, self._given.user(name), hook, clock=self._clock)
         with mock.patch.object(self._scenario.disk, "strike", _nothing):  # else the program would not start
             return self._sly.OAuth2(self._app, FILE, hook, clock=self._clock)
 
-    def _client(self, hook: Any = None) -> Any:
-        api = self._sly.WebAPI(self._auth(hook), session=self._session)
+    def _client(self, hook: Any = None, auth: Any = None) -> Any:
+        api = self._sly.WebAPI(auth or self._auth(hook), session=self._session)
         api.base_url = http.API
         self._clients.append(api)
         return api
@@ -79,8 +117,12 @@ class Program:
     async def _hook(self, user: Any) -> None:
         await (self.api if self._plan.hook == "call" else self._client(self._hook)).get_json("/me")
 
-    def _work(self, work: str) -> Callable[[], Awaitable[Any]]:
+    def _work(self, work: str, name: str) -> Callable[[], Awaitable[Any]]:
         api = self._client() if self._plan.objects == "each" else self.api
+        if name:
+            api = self._client(auth=self._auth(name=name))
+        if self._plan.objects in COPIES:
+            api = self._client(auth=COPIES[self._plan.objects](self.api.auth))
         if work == "refresh":
             return api.auth.refresh_now  # type: ignore[no-any-return]
         if work == "revoke":

@@ -4,7 +4,7 @@ The rule: it is the judge, so it shares no code with the client, and remembers w
 """
 
 import json
-from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
@@ -13,6 +13,8 @@ from tests.simulation.universe import Universe
 from tests.simulation.worlds import EPOCH, OUTSIDE_CALL, Process, World
 
 Answer = tuple[int, dict[str, str], bytes]
+CLIENT = "client"
+TOKEN_URI = "https://provider.example/token"
 
 
 @dataclass(eq=False)
@@ -40,6 +42,7 @@ class Grant:
     """One consent of the user: the refresh tokens that came from it."""
 
     alive: bool = True
+    person: str = "alice"
     good: set[str] = field(default_factory=set)
 
 
@@ -67,7 +70,13 @@ class Provider:
         self.wait_until: dict[str, float] = {}
         self.blind: set[str] = set()
         """Worlds that were paused for longer than their lease, until they lock again."""
+        self.requests: list[float] = []
+        """When token requests came."""
+        self.spent_in_vain: Callable[[World], bool] = lambda world: False
+        """Whether a world could have known that it cannot save what it asks for."""
         self._refused: set[tuple[str, str]] = set()
+        self.strangers: set[str] = set()
+        """Worlds whose client file is a wrong one."""
         self._last_request: dict[str, float] = {}
         self._told_new: dict[str, set[str]] = {}
         self._refused_new: dict[str, set[str]] = {}
@@ -86,18 +95,25 @@ class Provider:
         self.access[access] = self.universe.now + self.life
         return access, refresh
 
-    def user(self, expires_in: float) -> dict[str, Any]:
+    def user(self, expires_in: float, grant: Grant | None = None) -> dict[str, Any]:
         """A user's value, as a login stores it."""
-        access, refresh = self.issue()
+        access, refresh = self.issue(grant)
         self._refused_new.clear()  # what was learned of the stored tokens ends with them
         return _value(access, refresh, EPOCH + self.universe.now + expires_in)
 
     # --- the token endpoint ---
 
-    def note_request(self, world: World, form: dict[str, str], call: Any = None) -> str:
+    def note_request(self, world: World, form: dict[str, str], client: str) -> str:
         """Judges a token request as it arrives; gives its refresh token."""
         refresh, now = form.get("refresh_token", ""), self.universe.now
-        call = call if call is not None else OUTSIDE_CALL.get()
+        call = OUTSIDE_CALL.get()
+        self.requests.append(now)
+        if client != CLIENT:
+            self._problem("client", f"{world.name} sends {refresh} as client {client!r}")
+        if self.spent_in_vain(world) and refresh:
+            self._problem("unwritable", f"{world.name} sends {refresh}, though its store has refused each write")
+        if form.get("grant_type") == "client_credentials":
+            return refresh
         if not refresh:
             self._problem("no credential", f"{world.name} sends a token request without a refresh token")
         if call is not None:
@@ -119,6 +135,11 @@ class Provider:
 
     def token(self, world: World, refresh: str) -> tuple[Answer, Rotation | None]:
         """What a refresh request comes to."""
+        if not refresh:  # a machine's
+            self._count += 1
+            self.access[f"access-{self._count}"] = self.universe.now + self.life
+            body = {"access_token": f"access-{self._count}", "token_type": "Bearer", "expires_in": self.life}
+            return _json(200, body), None
         grant, now = self.grants.get(refresh), self.universe.now
         before = [rotation for rotation in self.rotations if rotation.old == refresh]
         alive = grant is not None and grant.alive
@@ -155,6 +176,8 @@ class Provider:
     def revoke(self, world: World, refresh: str) -> Answer:
         """What a revocation comes to (RFC 7009)."""
         self.revoked_at[world.name] = self._count
+        if world.name in self.strangers:
+            self._problem("client", f"{world.name} revokes {refresh}, which is another client's")
         if not refresh:
             self._problem("no credential", f"{world.name} revokes nothing")
         elif refresh in self.grants:
@@ -167,6 +190,8 @@ class Provider:
     def api(self, world: World, authorization: str) -> Answer:
         """What a call comes to."""
         scheme, _, token = authorization.partition(" ")
+        if world.name in self.strangers:
+            self._problem("client", f"{world.name} calls the API with {token}, which is another client's")
         for rotation in self.rotations:
             if rotation.new.partition("-")[2] == token.partition("-")[2]:
                 rotation.used_saved |= rotation.saved
@@ -217,11 +242,6 @@ class Provider:
         self.problems.append(f"{invariant}: {what}")
 
 
-def tally(problems: list[str]) -> dict[str, int]:
-    """How often each invariant was broken."""
-    return dict(Counter(problem.partition(":")[0] for problem in problems))
-
-
 def form_of(data: Any) -> dict[str, str]:
     """The fields of a form, given as a mapping or as text."""
     return dict(parse_qsl(data)) if isinstance(data, str) else {str(k): str(v) for k, v in dict(data or {}).items()}
@@ -231,7 +251,9 @@ def _value(access: str, refresh: str, expires_at: float) -> dict[str, Any]:
     from datetime import UTC, datetime
 
     until = datetime.fromtimestamp(expires_at, UTC).isoformat()
-    return {"token": access, "refresh_token": refresh, "expires_at": until, "token_type": "Bearer", "scopes": []}
+    issued_to = {"client": CLIENT, "token_uri": TOKEN_URI}
+    value = {"token": access, "refresh_token": refresh, "expires_at": until, "token_type": "Bearer", "scopes": []}
+    return {**value, "issued_to": issued_to}
 
 
 def _json(status: int, body: dict[str, Any], **headers: str) -> Answer:

@@ -72,9 +72,7 @@ class Client:
 
     scenario: "Scenario"
 
-    @classmethod
-    def from_url(cls, url: str, **options: Any) -> "Client":
-        return cls()
+    def __init__(self, **options: Any) -> None: ...
 
     async def initialize(self) -> "Client":
         return self
@@ -101,13 +99,12 @@ class Client:
     async def eval(self, script: str, keys: int, key: Any, *values: Any) -> Any:
         server, name = self.scenario.redis, _name(key)
         if keys == 3:  # a value and the two indexes
-            _, _, _, *ends_and_texts = map(_text, values)
-            if not ends_and_texts:
+            texts = [_text(value) for value in values[5:]]  # after two indexes, the name and two ends
+            if not texts:
                 return await self._do("set", WRITE, lambda world: server.set(world, name, None))
-            _, _, new, *old = ends_and_texts
-            if not old:
-                return await self._do("set", WRITE, lambda world: server.set(world, name, new))
-            return await self._do("swap", WRITE, lambda world: server.swap(world, name, old[0], new))
+            if len(texts) == 1:
+                return await self._do("set", WRITE, lambda world: server.set(world, name, texts[0]))
+            return await self._do("swap", WRITE, lambda world: server.swap(world, name, texts[1], texts[0]))
         if len(values) == 1:
             return await self._do("release", LOCK, lambda world: server.release(name, values[0]))
         label = "renew" if int(values[2]) else "lease"

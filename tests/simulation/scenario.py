@@ -13,10 +13,11 @@ from typing import Any
 from tests.simulation import http, redis_seam
 from tests.simulation.disk import Disk
 from tests.simulation.disk_trouble import Trouble
-from tests.simulation.faults import ENDING, FAULTS, LEASE, Fault, refused
+from tests.simulation.faults import ENDING, FAULTS, LEASE, REDIS, STORE, WRITES, Fault, refused
+from tests.simulation.lines import LinePause
 from tests.simulation.packages import package
 from tests.simulation.programs import Program
-from tests.simulation.provider import Provider
+from tests.simulation.provider import Grant, Provider
 from tests.simulation.quiet import without_collector
 from tests.simulation.stores import Shelf, free_locks_of
 from tests.simulation.universe import Chooser, Op, Stopped, Universe
@@ -54,7 +55,15 @@ class Plan:
     """How system call number `at` of world A goes wrong (`faults.DISK_FAULTS`), and by which error."""
     disk_error: str = ""
     objects: str = "one"
-    """Whether all calls of a program use "one" client, or "each" its own; "file": one, with the path of a user file."""
+    """Whether all calls of a program use "one" client, or "each" its own; "file": one, with the path of a user file;
+    "machine": one, whose tokens need no person and are not there yet; or each a copy by one of `programs.COPIES`."""
+    users: int = 1
+    """Who calls: one user, or (`crowd`) so many in turn."""
+    client: str = ""
+    """Whether the client file of world B is a wrong one: another "id" or another "endpoint"."""
+    line: int = 0
+    """World A pauses at that line after its lock, if it comes before its request; `suspended`: the machine does."""
+    suspended: bool = False
     works: tuple[str, ...] = ("call",)
     """What the calls do, one after the other (`programs.WORKS`)."""
     process: str = "each"
@@ -100,11 +109,18 @@ class Scenario:
         self._extra = extra
         self._after: dict[Op, Fault] = {}
         self._deleted_at: float | None = None
+        self._last_op: dict[str, str] = {}
+        """The last operation of each world on its store."""
+        self._locked_at: dict[str, int] = {}
+        self.full_from, self.full_until = 0, 0.0
+        """While writes to the store are refused: since which moment, and until when."""
+        self._moments = itertools.count(1)
         self._deadline = self.universe.now + 2 * PATIENCE
         self._done_at: dict[str, float] = {}
         self.universe.strike, self.universe.after = self._strike, self._strike_after
         self.universe.will_strike = self._is_target
         self.universe.each_callback = plan.store == "disk"
+        self.provider.spent_in_vain = self._spent_in_vain
 
     # --- faults ---
 
@@ -127,32 +143,59 @@ class Scenario:
                 fault = self._extra(self, op)
             if fault is not None:
                 op.struck = True
-                self.faults.append(fault.name)
-                self.universe.say(f"fault: {fault.name} at {op!r}")
+                self.note_fault(fault.name, repr(op))
                 if fault.after:
                     self._after[op] = fault
                 else:
                     fault.strike(self, op)
         refused(self, op)
 
+    def note_fault(self, name: str, where: str) -> None:
+        self.faults.append(name)
+        self.universe.say(f"fault: {name} at {where}")
+
+    def note_lock(self, world: World) -> None:
+        self._locked_at[world.name] = next(self._moments)
+
     def _strike_after(self, op: Op) -> None:
+        if op.label in (*STORE, *REDIS):
+            self._last_op[op.world.name] = op.label
+        if op.label in ("lock", "lease"):
+            self.note_lock(op.world)
+            if self.plan.line and op.world.number == 0 and "line" not in "".join(self.faults):
+                LinePause(self, op.world, self.plan.line, suspended=self.plan.suspended)
         fault = self._after.pop(op, None)
         if fault is not None:
             fault.strike(self, op)
 
-    def pause(self, world: World, seconds: float) -> None:
-        """A leased lock is lost by a long pause, or by two: from then on the world cannot know what others did."""
+    def pause(self, world: World, seconds: float, *, suspended: bool = False) -> None:
+        """A leased lock is lost by a long pause, or by two.
+
+        The world has to notice that before its request, but for a pause between the write that shows that it can
+        save (a compare-and-set, which also shows that nobody else did) and the request itself.
+        """
         together = world.paused_for + seconds
         if (self.plan.store == "leased" and seconds >= LEASE) or (self.plan.store == "redis" and together > STILL):
             for each in world.process.worlds:
                 self.provider.excuse(each, "it was paused for longer than its lease")
-                self.provider.blind.add(each.name)
+                if self._last_op.get(each.name) in WRITES:
+                    self.provider.blind.add(each.name)
         self.saves_work_from = max(self.saves_work_from, self.universe.now + seconds)  # for this program
-        world.pause(seconds)
+        world.pause(seconds, suspended=suspended)
+
+    def full(self, seconds: float) -> None:
+        """From now on writes are refused, and a program that locks could know."""
+        if self.full_until <= self.universe.now:
+            self.full_from, self.full_until = next(self._moments), self.universe.now + seconds
+        self.saves_work_from = max(self.saves_work_from, self.full_until)
+
+    def _spent_in_vain(self, world: World) -> bool:
+        """Whether a world sends what it cannot save, unless tokens of its process wait to be saved already."""
+        waiting = any(r.world.process is world.process and not r.saved for r in self.provider.rotations)
+        is_full = self.full_until > self.universe.now and self._locked_at.get(world.name, 0) > self.full_from
+        return is_full and not waiting
 
     def admin_deletes(self) -> None:
-        if self.plan.objects == "file":
-            return  # the lock on a user file ends with it, and each program writes its own tokens anew
         self.universe.say("the administrator deletes the user")
         self._deleted_at = self.universe.now
         self._put("admin", None)
@@ -176,6 +219,22 @@ class Scenario:
             else:
                 self._put("admin", text)
 
+    def admin_rewrites(self) -> None:
+        """A program that takes no lock writes what it read: beside the file, which it replaces, or into it."""
+        text = self._text()
+        if text is not None:
+            self.universe.say("the administrator rewrites the stored user")
+            self._put("admin", text)
+
+    def other_person(self, *, ended: bool) -> None:
+        """Somebody else signs in, whose grant may end before it is renewed."""
+        self.universe.say("another person signs in" + ", whose grant ends" * ended)
+        self._deleted_at = None
+        grant = Grant(person="bob")
+        self._put("admin", json.dumps(self.provider.user(10.0, grant)))
+        if ended:
+            self.universe.later.append((self.universe.now + 5.0, partial(setattr, grant, "alive", False)))
+
     def _text(self) -> str | None:
         return self.disk.text() if self.plan.store == "disk" else self.shelf.values.get("alice")
 
@@ -193,12 +252,11 @@ class Scenario:
 
     def _wrote(self, owner: object, name: str, old: str | None, new: str | None) -> None:
         """No older value replaces a newer one, and nobody brings back who was deleted."""
-        was = json.loads(old)["refresh_token"] if old is not None else None
-        now = json.loads(new)["refresh_token"] if new is not None else None
+        was, now = _refresh_token(old), _refresh_token(new)
         for rotation in self.provider.rotations:
             if rotation.new == now:
                 rotation.saved = True
-        if isinstance(owner, World) and now is None:
+        if isinstance(owner, World) and new is None:
             self._deleted_at = self.universe.now
             # a login in the moment before the deletion cannot be distinguished
             known = self.provider.revoked_at.get(owner.name, 0)
@@ -206,10 +264,14 @@ class Scenario:
                 self._problem("revoked", f"{owner.name} deletes {was}, whose grant was not revoked")
         if not isinstance(owner, World) or now is None:
             return
-        serials = self.provider.serials
+        serials, grants = self.provider.serials, self.provider.grants
         if was is not None and serials[now] < serials[was]:
             self._problem("older", f"{owner.name} replaces {was} by {now}")
-        if was is None and self._deleted_at is not None and self.plan.objects != "file":  # which is written anew
+        if was is not None and grants[now].person != grants[was].person:
+            self._problem("person", f"{owner.name} replaces {was} of {grants[was].person} by {now}")
+        if owner.name in self.provider.strangers and old != new:
+            self._problem("client", f"{owner.name} saves tokens of another client")
+        if old is None and self._deleted_at is not None and self.plan.objects != "file":  # which is written anew
             self._problem("older", f"{owner.name} brings back the deleted user with {now}")
 
     def _gone(self, world: World) -> None:
@@ -233,10 +295,9 @@ class Scenario:
         text = self._text()
         if text is None:
             return
-        try:
-            stored = json.loads(text)["refresh_token"]
-        except ValueError:
-            return self._problem("stored", f"the file is torn: {text!r:.60}")
+        stored = _refresh_token(text)
+        if stored is None:
+            return None if self.plan.objects == "machine" else self._problem("stored", f"it is torn: {text!r:.60}")
         lost = [r for r in self.provider.rotations if r.old == stored]
         if lost and not any(r.excuse or r.given_up for r in lost) and not self.provider.is_good(stored):
             first = lost[0]
@@ -271,6 +332,12 @@ class Scenario:
         if self.plan.disk_fault == "always" and self.provider.rotations:
             self._problem("unwritable", "the provider was asked, though the new tokens could never be saved")
 
+    def _check_one_request(self) -> None:
+        """Programs that begin with the same missing tokens send one request."""
+        asked = len(self.provider.requests)
+        if self.plan.objects == "machine" and asked > 1 and not self.faults and self.plan.life > PATIENCE:
+            self._problem("bounded", f"{asked} requests for one machine token")
+
     def _check_calls(self) -> None:
         paused = sum(world.paused_for for world in self.universe.worlds)
         for world in self.universe.worlds:
@@ -298,6 +365,7 @@ class Scenario:
                     self._check_dead_holder()
                     self._check_ended()
                     self._check_writable()
+                    self._check_one_request()
                 self.universe.over = True
                 for world in self.universe.worlds:
                     world.sweep()
@@ -306,7 +374,10 @@ class Scenario:
         return Result(self.provider.problems, self.universe.trace, self.faults, self._stopped, outcomes)
 
     def _begin(self, session: Callable[[], Any]) -> None:
-        self._put("admin", json.dumps(self.provider.user(self.plan.expires_in)))
+        if self.plan.objects != "machine":
+            self._put("admin", json.dumps(self.provider.user(self.plan.expires_in)))
+        for number in range(1, self.plan.users):
+            self.shelf.write("admin", f"user{number}", json.dumps(self.provider.user(self.plan.expires_in)))
         works = itertools.cycle(self.plan.works)
         program: Program | None = None
         for number, starts in enumerate(self.plan.starts):
@@ -316,7 +387,7 @@ class Scenario:
             process = self.universe.worlds[0].process if thread else Process(package(number), offset)
             world = self._world(process)
             if program is None or not thread:
-                program = Program(self, world, session())
+                program = Program(self, world, session(), self.plan.client if number == 1 else "")
             runs = [calls[::2], calls[1::2]] if self.plan.process == "again" else [calls]
             program.begin(world, runs.pop(0))
             if runs and runs[0]:
@@ -347,3 +418,11 @@ class Scenario:
         if not over and now >= self._deadline + sum(world.paused_for for world in self.universe.worlds):
             raise Stopped("for ever: programs that should have ended go on")
         return over
+
+
+def _refresh_token(text: str | None) -> str | None:
+    """Of a stored value; None where there is none, or half of one."""
+    try:
+        return json.loads(text or "{}").get("refresh_token")  # type: ignore[no-any-return]
+    except ValueError:
+        return None

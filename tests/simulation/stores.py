@@ -114,6 +114,9 @@ class _Kept:
     def __repr__(self) -> str:
         return type(self).__name__
 
+    def __deepcopy__(self, memo: Any) -> Any:
+        return self
+
     async def load(self, name: str) -> dict[str, Any]:
         text = await self.around.do("load", READ, lambda: self.shelf.values.get(name))
         if text is None:
@@ -199,22 +202,25 @@ class _Leased(_Kept):
     lease: float
 
     @asynccontextmanager
-    async def lock(self, name: str) -> AsyncGenerator[None, None]:
+    async def lock(self, name: str) -> AsyncGenerator[Any, None]:
         mine = Holder(self.owner, 0.0)
+        lease = self.sly.stores.Lease(self.lease)
         await self._locked(name, mine, self.lease)
-        keeper = asyncio.get_running_loop().create_task(self._keep(name, mine))
+        lease.ends = tuple(mine.until - self.around.now() + end - self.lease for end in lease.ends_if_requested_now())
+        keeper = asyncio.get_running_loop().create_task(self._keep(name, mine, lease))
         try:
-            yield
+            yield lease
         finally:
             keeper.cancel()
             self._free(name, mine)
 
-    async def _keep(self, name: str, mine: Holder) -> None:
+    async def _keep(self, name: str, mine: Holder, lease: Any) -> None:
         while True:
             await asyncio.sleep(self.lease / 3)
             if self.shelf.locks.get(name) is not mine:
+                lease.ends = ()
                 return
-            mine.until = self.around.now() + self.lease
+            mine.until, lease.ends = self.around.now() + self.lease, lease.ends_if_requested_now()
 
 
 def make_store(sly: Any, kind: str, shelf: Shelf, around: Surroundings, lease: float = 30.0) -> Any:

@@ -2,10 +2,11 @@
 
 import os
 import time
-from itertools import chain
+from itertools import chain, product
 
 import pytest
 
+from tests.simulation.crowd import FAILURES, crowd
 from tests.simulation.explore import Found, all_orders, disk_plans, like, on_disk, plans, random_run, replayed
 from tests.simulation.known import KNOWN, Known, unknown
 from tests.simulation.scenario import Plan
@@ -61,6 +62,14 @@ def test_what_was_found_does_not_happen(known: Known) -> None:
     assert known.plan is not None
     for found in chain([replayed(known.plan, known.choices)], like(known.plan)):
         assert not [problem for problem in found.result.problems if known.explains(found, problem)]
+
+
+@pytest.mark.parametrize("kind", FAILURES if CI else ["Retry-After", "503", "refused client"])
+@pytest.mark.xfail(strict=True, reason="point 4")
+def test_a_failing_endpoint_is_asked_seldom_and_serves_all_soon_after(kind: str) -> None:
+    for seed, users in product(range(2), (1, 100)):
+        found = crowd(seed, (kind,), (users,))
+        assert not found.result.problems, str(found)
 
 
 def test_a_seed_and_a_list_of_choices_replay_a_run() -> None:

@@ -68,6 +68,10 @@ class Universe:
         """Called before an operation happens; may change its `act`, delay it, or end its world."""
         self.after: Callable[[Op], None] = lambda op: None
         self.will_strike: Callable[[Op], bool] = lambda op: False
+        self.later: list[tuple[float, Callable[[], None]]] = []
+        """What happens at a moment by itself."""
+        self.stopped: Stopped | None = None
+        """Why a run cannot go on, found by a `run` within the run."""
         self.each_callback = False
         """Whether the chooser also decides which world's callback runs: for code that works on shared things itself."""
         self._busy = 0
@@ -138,6 +142,8 @@ class Universe:
     def run(self, until: Callable[[], bool]) -> None:
         """Runs everything until the condition holds. Raises `Stopped`."""
         while not until():
+            if self.stopped is not None:
+                raise self.stopped
             if self._step():
                 self._busy += 1
                 if self._busy > BUSY:
@@ -185,7 +191,8 @@ class Universe:
         return found
 
     def _pass_time(self) -> bool:
-        moments = [*self.alarms, *(moment for world in self.worlds if world.alive for moment in world.moments())]
+        moments = [*self.alarms, *(moment for moment, _ in self.later)]
+        moments += [moment for world in self.worlds for moment in world.moments()]
         for op in self.ops:
             if op.world.alive:
                 start = max(op.not_before, op.world.paused_until)
@@ -195,6 +202,9 @@ class Universe:
         if not later:
             return False
         self.now, self._busy = min(later), 0
+        for what in [what for what in self.later if what[0] <= self.now]:
+            self.later.remove(what)
+            what[1]()
         for world in self.worlds:
             if world.awake:
                 world.loop.fire()

@@ -52,6 +52,10 @@ class World:
     crashed: bool = False
     paused_until: float = 0.0
     paused_for: float = 0.0
+    suspended_for: float = 0.0
+    """Seconds by which the loop's clock is behind: it stands still while the machine is suspended."""
+    trace: Any = None
+    """Is told each line that the world runs (`sys.settrace`), while there is one."""
     op_count: int = 0
     asked_to_end: float | None = None
     gone: float | None = None
@@ -89,18 +93,21 @@ class World:
 
     def moments(self) -> list[float]:
         """When time alone changes something here."""
+        if not self.alive:
+            return []
         timer, resumes = self.loop.next_timer(), self.paused_until
         if resumes > self.universe.now:
             return [resumes]
         return [] if timer is None else [timer]
 
-    def pause(self, seconds: float) -> None:
+    def pause(self, seconds: float, *, suspended: bool = False) -> None:
         """Stands still with its process, as a stopped process or a suspended machine does."""
         for world in self.process.worlds:
             if world.alive:
-                self.universe.say(f"{world.name} pauses for {seconds:g} s")
+                self.universe.say(f"{world.name} pauses for {seconds:g} s{', suspended' * suspended}")
                 world.paused_until = self.universe.now + seconds
                 world.paused_for += seconds
+                world.suspended_for += seconds * suspended
 
     def crash(self) -> None:
         """Ends at once with its process: nothing of it runs any more."""
@@ -122,6 +129,19 @@ class World:
                 self.loop.running = True
             self._stage = 2 if how == "run" else 4
 
+    def interrupt(self) -> None:
+        """A second Ctrl-C: `asyncio.run` waits no longer, closes the loop, and the interpreter ends."""
+        if self.alive and self.asked_to_end is not None:
+            self.universe.say(f"{self.name} is interrupted once more")
+            self._stage, self.loop.running = 0, False
+            self.loop.close()
+            self._end_interpreter()
+            self._leave()
+
+    def _end_interpreter(self) -> None:
+        for function in reversed(self.process.package.at_exit):
+            function()
+
     def advance_end(self) -> bool:
         """Takes the next step of an ending program; False where it waits for something, or does not end."""
         if not self._stage or not self.awake or self.loop.ready:
@@ -140,8 +160,7 @@ class World:
 
     def _close(self) -> None:
         if self.how == "exit":
-            for function in reversed(self.process.package.at_exit):
-                function()
+            self._end_interpreter()
         else:
             if self.before_close is not None:
                 self.loop.run_until_complete(self.before_close())

@@ -114,6 +114,16 @@ class TestRedisStore(ServedStoreContract):
         return RedisStore(url, prefix, lease=LEASE)
 
 
+class TestRedisCluster(ServedStoreContract):
+    @pytest.fixture
+    def store(self, redis_cluster: servers.RedisGroup, prefix: str) -> TokenStore:
+        return RedisStore(redis_cluster.url, prefix, lease=LEASE)
+
+    @pytest.fixture
+    def reopened(self, redis_cluster: servers.RedisGroup, prefix: str) -> TokenStore:
+        return RedisStore(redis_cluster.url, prefix, lease=LEASE)
+
+
 class TestPostgresStore(ServedStoreContract):
     @pytest.fixture
     async def store(self, postgres_server: servers.PostgresServer, prefix: str) -> TokenStore:

@@ -18,7 +18,16 @@ import pytest
 import redis.asyncio
 
 from SlyAPI import OAuth2User
-from SlyAPI.stores import EncryptedStore, FileStore, PostgresStore, RedisStore, SqliteStore, TokenStore, expiring
+from SlyAPI.stores import (
+    EncryptedStore,
+    FileStore,
+    MemoryStore,
+    PostgresStore,
+    RedisStore,
+    SqliteStore,
+    TokenStore,
+    expiring,
+)
 from tests.support import servers
 
 if TYPE_CHECKING:
@@ -129,14 +138,12 @@ def ending(clock: Clock, days: float | None) -> OAuth2User:
 
 
 async def text_of(kind: Kind, user: OAuth2User) -> str:
-    """A user as SlyAPI stored one until now; an encrypted value did not show its ends."""
+    """A user as another program writes one."""
     value: dict[str, Any] = user.to_dict()
     if isinstance(kind.store, EncryptedStore):
-        scratch = EncryptedStore(SqliteStore(f"{kind.store.store.path}.scratch"), [KEY])  # type: ignore[attr-defined]
-        await scratch.delete("alice")
+        scratch = EncryptedStore(MemoryStore(), [KEY])
         await scratch.save("alice", value)
-        sealed = await scratch.store.load("alice")
-        value = {key: part for key, part in sealed.items() if not key.endswith("expires_at")}
+        value = await scratch.store.load("alice")
     return json.dumps(value, separators=(",", ":") if len(value) % 2 else None)
 
 
@@ -184,7 +191,8 @@ async def test_what_cannot_be_read_hides_nobody(kind: Kind, clock: Clock) -> Non
         await kind.write(name, text)
     await migrated(kind.store)
     assert await found(kind.store, clock) == ["alice"]
-    assert sorted(await kind.store.names()) == ["alice", "bob", "carol", "dave", "eve"]
+    unnamed = {"eve"} if isinstance(kind.store, RedisStore) else set()  # the names are those of users with a text
+    assert {*await kind.store.names()} == {"alice", "bob", "carol", "dave", "eve"} - unnamed
 
 
 SPACES = ["", " ", "  ", "\t", "\n", "\r\n  "]
@@ -278,18 +286,6 @@ async def test_of_an_encrypted_user_the_store_shows_the_ends_and_nothing_more(tm
     times = {"expires_at": user.to_dict()["expires_at"], "refresh_expires_at": user.to_dict()["refresh_expires_at"]}
     assert shown.items() >= times.items()
     assert set(shown) == {"slyapi_encrypted", "key", "nonce", "data", *times}
-
-
-async def test_reencrypt_lets_an_index_show_what_an_older_slyapi_encrypted(tmp_path: Path, clock: Clock) -> None:
-    async with sqlite(None, tmp_path, "") as kind:  # type: ignore[arg-type]
-        inner, kind.store = kind.store, EncryptedStore(kind.store, [KEY])
-        await kind.write("alice", await text_of(kind, ending(clock, 30)))
-        unknown = [name async for page in inner.ending("refresh", clock()) for name, _ in page]
-        assert unknown == ["alice"]
-        assert await kind.store.reencrypt() == 1
-        assert [page async for page in inner.ending("refresh", clock())] == []
-        assert await kind.store.reencrypt() == 0
-        assert await kind.store.user("alice").load() == ending(clock, 30)
 
 
 # --- Redis ---

@@ -11,8 +11,8 @@ import pytest
 
 from SlyAPI.oauth2.renewal.uncancellable import uncancellable
 from SlyAPI.stores import PostgresStore, RedisStore
-from SlyAPI.stores.served import LEASE, LockReply, ServedStore
-from tests.support import servers, virtual_time
+from SlyAPI.stores.served import ServedStore
+from tests.support import servers
 from tests.support.other_process import Spawn
 
 pytestmark = pytest.mark.slow
@@ -126,38 +126,16 @@ async def test_a_program_that_ends_keeps_its_lock_until_its_last_request_is_answ
     await running
 
 
-class Stalling(ServedStore[None]):
-    """A lease in memory, by the event loop's time, which stands still for 8 s when it is renewed first."""
-
-    def __init__(self) -> None:
-        super().__init__(timeout=5.0, lease=LEASE)
-        self.held_until, self.stalled = 0.0, False
-
-    async def _lease(self, connection: None, name: str, holder: str, renew: bool) -> LockReply:
-        loop = asyncio.get_running_loop()
-        assert isinstance(loop, virtual_time.VirtualTime)
-        if renew and not self.stalled:
-            self.stalled = True
-            loop.stand_still(8.0)
-            await asyncio.sleep(0.1)
-        if renew and loop.time() > self.held_until:
-            return LockReply.REFUSED
-        self.held_until = loop.time() + self.lease
-        return LockReply.TAKEN
-
-    async def _open(self, *_: Any) -> None:
+async def test_a_lock_that_a_clock_seems_to_hold_for_long_is_free_after_a_lease(
+    store: ServedStore[Any], request: pytest.FixtureRequest, prefix: str, spawn: Spawn
+) -> None:
+    """As after a server's clock was set back by an hour."""
+    url: str = request.getfixturevalue(request.node.callspec.params["store"]).url
+    store.lease = 0.5
+    await store.save("alice", {"token": "old"})
+    long = HOLD.replace("    async with served", "    served.lease = 3600.0\n    async with served")
+    other = await spawn(long, "served", url, "alice", prefix)
+    await other.hears("held")
+    await other.kill()
+    async with asyncio.timeout(20), store.lock("alice"):
         pass
-
-    _close = _get = _put = _swap = _remove = _release = _open  # type: ignore[assignment]
-    _is_lost = _translated = each_name = count = ending = entry_key = _open  # type: ignore[assignment]
-
-
-def test_a_holder_whose_loop_stands_still_in_the_midst_of_a_renewal_keeps_its_lease() -> None:
-    async def hold() -> float:
-        store = Stalling()
-        block = store.lock("alice")
-        await block.__aenter__()
-        await asyncio.sleep(20.0)
-        return store.held_until
-
-    assert virtual_time.run(hold()) > 20.0

@@ -16,8 +16,8 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -221,6 +221,88 @@ def valkey(*options: str) -> Iterator[RedisServer]:
         yield server
 
 
+AT_ONCE = ("--repl-diskless-sync-delay", "0")
+"""Replicas need not wait for others to copy the data."""
+
+
+class RedisGroup:
+    """Several Redis servers that replace each other: `url` names them all."""
+
+    def __init__(self, url: str, servers: list[RedisServer]) -> None:
+        self.url, self.servers = url, servers
+        self.watchers: list[RedisServer] = []
+
+    def ask(self, server: RedisServer, *command: str) -> str:
+        """What `redis-cli` prints, of the group's first server if that is up."""
+        cli = [_program("redis-cli"), "-p", str(server.port), "-a", PASSWORD, "--no-auth-warning", *command]
+        return subprocess.run(cli, capture_output=True, text=True, check=False, timeout=60).stdout
+
+    def masters(self) -> list[RedisServer]:
+        """The servers that are up and call themselves master."""
+        up = [server for server in self.servers if server.process is not None]
+        return [server for server in up if self.ask(server, "ROLE").startswith("master")]
+
+
+@contextmanager
+def redis_cluster(masters: int = 3, replicas: int = 0, *options: str) -> Iterator[RedisGroup]:
+    """A Redis cluster, each master with so many replicas; one that is away for a second and a half is replaced."""
+    own = ("--cluster-enabled", "yes", "--cluster-node-timeout", "1500", "--masterauth", PASSWORD, *AT_ONCE, *options)
+    with ExitStack() as stack:
+        nodes = [stack.enter_context(_running("redis-server", own)) for _ in range(masters * (1 + replicas))]
+        addresses = [f"127.0.0.1:{node.port}" for node in nodes]
+        group = RedisGroup(f"redis+cluster://:{PASSWORD}@{','.join(addresses)}", nodes)
+        group.ask(nodes[0], "--cluster", "create", *addresses, "--cluster-replicas", str(replicas), "--cluster-yes")
+        _until(lambda: all("cluster_state:ok" in group.ask(node, "CLUSTER", "INFO") for node in nodes))
+        online = "INFO", "replication"
+        _until(lambda: sum(group.ask(node, *online).count("state=online") for node in nodes) == masters * replicas)
+        yield group
+
+
+@contextmanager
+def redis_sentinel(replicas: int = 2, *options: str) -> Iterator[RedisGroup]:
+    """A Redis master with replicas, watched by three sentinels, for whom a second away is away: service `grants`."""
+    with ExitStack() as stack:
+        own = ("--masterauth", PASSWORD, *AT_ONCE, *options)
+        nodes = [stack.enter_context(_running("redis-server", own))]
+        follow = (*own, "--replicaof", f"127.0.0.1 {nodes[0].port}")
+        nodes += [stack.enter_context(_running("redis-server", follow)) for _ in range(replicas)]
+        watchers = []
+        for _ in range(3):
+            watcher = Sentinel(stack.enter_context(_folder()), free_port(), _program("redis-server"), nodes[0])
+            watchers.append(stack.enter_context(_started(watcher)))
+        hosts = ",".join(f"127.0.0.1:{watcher.port}" for watcher in watchers)
+        group = RedisGroup(f"redis+sentinel://:{PASSWORD}@{hosts}/grants?sentinel_password={PASSWORD}", nodes)
+        group.watchers = watchers
+        _until(lambda: group.ask(nodes[0], "INFO", "replication").count("state=online") == replicas)
+        known = f"slaves={replicas},sentinels=3"
+        _until(lambda: all(known in group.ask(watcher, "INFO", "sentinel") for watcher in watchers))
+        yield group
+
+
+class Sentinel(RedisServer):
+    """Watches a master under the name `grants`."""
+
+    def __init__(self, folder: Path, port: int, program: str, master: RedisServer) -> None:
+        super().__init__(folder, port, program)
+        (folder / "sentinel.conf").write_text(
+            f"port {port}\nbind 127.0.0.1\nrequirepass {PASSWORD}\n"
+            f"sentinel monitor grants 127.0.0.1 {master.port} 2\nsentinel auth-pass grants {PASSWORD}\n"
+            "sentinel down-after-milliseconds grants 1000\nsentinel failover-timeout grants 4000\n"
+        )
+        if account := as_nobody():
+            os.chown(folder / "sentinel.conf", account["user"], account["group"])
+
+    def command(self) -> list[str]:
+        return [self.program, str(self.folder / "sentinel.conf"), "--sentinel"]
+
+
+def _until(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + STARTS_WITHIN
+    while not true():
+        assert time.monotonic() < end, "the servers did not find each other in time"
+        time.sleep(0.1)
+
+
 @contextmanager
 def postgres(*options: str) -> Iterator[PostgresServer]:
     """A PostgreSQL server; `options` as in its configuration file (`"max_connections=20"`)."""
@@ -237,7 +319,10 @@ def postgres(*options: str) -> Iterator[PostgresServer]:
 @contextmanager
 def _running(name: str, options: tuple[str, ...]) -> Iterator[RedisServer]:
     program = _program(name)
-    with _folder() as folder, _started(RedisServer(folder, free_port(), program, *options)) as server:
+    port = free_port()
+    while "--cluster-enabled" in options and port > 55_535:  # a cluster's servers talk on a port 10,000 above
+        port = free_port()
+    with _folder() as folder, _started(RedisServer(folder, port, program, *options)) as server:
         yield server
 
 

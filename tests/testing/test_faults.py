@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from SlyAPI.testing import GRANT_TYPES
+from SlyAPI.testing import GRANT_TYPES, PracticeProvider
 
 if TYPE_CHECKING:
     from .conftest import Start
@@ -46,8 +46,6 @@ async def test_a_fault_is_for_its_endpoint_and_those_below_it_a_number_of_times(
         practice.provider.fail_next("api/me", 429)
         statuses = [(await practice.call(path, token)).status for path in ("/me", "/notes", "/notes", "/me", "/me")]
         assert statuses == [503, 503, 200, 429, 200]
-        practice.provider.fail_next("ap")
-        assert await practice.works(token)
 
 
 async def test_a_fault_may_have_a_challenge(start: Start) -> None:
@@ -83,3 +81,38 @@ async def test_a_person_says_no_on_demand(start: Start) -> None:
         assert (await practice.authorize()).sent_back["error"] == "access_denied"
         practice.provider.consent = "allow"
         assert "code" in (await practice.authorize()).sent_back
+
+
+@pytest.mark.parametrize("endpoint", ["ap", "tokens", "api/calendar", "jwks", ""])
+def test_a_fault_for_an_endpoint_that_does_not_exist_is_refused_with_those_that_do(endpoint: str) -> None:
+    with pytest.raises(ValueError, match="api/forecast"):
+        PracticeProvider().fail_next(endpoint)
+
+
+def test_a_fault_may_be_for_one_registration() -> None:
+    PracticeProvider(registration=True).fail_next("register/client-1", 503)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("consent", "maybe"),
+        ("client_auth", "header"),
+        ("dpop", True),
+        ("signed_requests", "on"),
+        ("resource_metadata", "yes"),
+        ("grant_types", ["device"]),
+        ("metadata_places", ["anywhere"]),
+    ],
+)
+def test_a_setting_that_means_nothing_is_refused_at_the_start_and_while_it_runs(name: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=f"{name} .*not "):
+        PracticeProvider(**{name: value})
+    with pytest.raises(ValueError, match=f"{name} .*not "):
+        setattr(PracticeProvider(), name, value)
+
+
+@pytest.mark.parametrize("settings", [{"people": []}, {"dpop_nonces": True}, {"signed_responses": True}], ids=str)
+def test_settings_that_do_not_fit_together_are_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"need|person"):
+        PracticeProvider(**settings)

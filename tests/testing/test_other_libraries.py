@@ -137,10 +137,10 @@ def tokens_of(user: OAuth2User) -> dict[str, Any]:
 
 
 @pytest.fixture
-def clock(_practice_clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Clock:
+def clock(practice_clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The plugin's own, behind that of tests/conftest.py, as the machine's clock: these libraries take none."""
-    monkeypatch.setattr("time.time", _practice_clock)
-    return _practice_clock
+    monkeypatch.setattr("time.time", practice_clock)
+    return practice_clock
 
 
 @pytest.fixture(autouse=True)

@@ -1,14 +1,12 @@
 """Running the provider, what a test sees of it, and what of it outlives a restart."""
 from __future__ import annotations
 
-import ast
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import SlyAPI.testing
 from SlyAPI.testing import PracticeProvider, kept_provider
 
 if TYPE_CHECKING:
@@ -176,20 +174,6 @@ async def test_what_is_kept_holds_no_token_and_no_secret(start: Start) -> None:
 def test_anything_else_is_not_taken_for_a_providers_memory(kept: Any) -> None:
     with pytest.raises(ValueError, match="to_json"):
         PracticeProvider.from_json(kept)
-
-
-def test_the_judge_shares_no_code_with_the_client() -> None:
-    for file in Path(SlyAPI.testing.__file__).parent.glob("*.py"):
-        if file.name == "pytest_plugin.py":
-            continue  # no judge: it gives a program both, the provider and a client
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom):
-                # the tests for stores judge no protocol; they have to know our error for a missing user
-                shared = (file.name, node.module) in (("store_contract.py", "errors"), ("__init__.py", "names"))
-                assert node.level < 2 or shared, file.name
-                assert node.level or (node.module or "").partition(".")[0] != "SlyAPI", file.name
-            elif isinstance(node, ast.Import):
-                assert not [a for a in node.names if a.name.partition(".")[0] == "SlyAPI"], file.name
 
 
 async def test_a_kept_provider_that_is_not_there_names_the_command_that_makes_one(tmp_path: Path) -> None:

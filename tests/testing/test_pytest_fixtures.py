@@ -14,12 +14,6 @@ from SlyAPI.retry import Retry
 from SlyAPI.testing import GRANT_TYPES, Clock, PracticeProvider
 
 
-@pytest.fixture
-def clock(_practice_clock: Clock) -> Clock:
-    """The plugin's own, behind that of tests/conftest.py."""
-    return _practice_clock
-
-
 def seen(provider: PracticeProvider) -> list[tuple[str, str]]:
     """What the program sent, and how it ended."""
     return [(request.endpoint, request.outcome) for request in provider.log]
@@ -89,14 +83,14 @@ async def test_a_rate_limit_is_an_error_or_a_second_try(
 
 @pytest.mark.practice_provider(grant_types=GRANT_TYPES)
 async def test_a_device_is_asked_to_slow_down(
-    practice_app: OAuth2App, practice_provider: PracticeProvider, clock: Clock
+    practice_app: OAuth2App, practice_provider: PracticeProvider, practice_clock: Clock
 ) -> None:
-    began = clock()
+    began = practice_clock()
     device = await practice_app.begin_device(["notes"])
     practice_provider.fail_next("token", 400, error="slow_down", times=2)
-    await practice_app.finish_device(device, clock=clock, sleep=clock.sleep)
+    await practice_app.finish_device(device, clock=practice_clock, sleep=practice_clock.sleep)
     assert [outcome for _, outcome in seen(practice_provider)] == ["ok", "slow_down", "slow_down", "ok"]
-    assert clock() - began >= 5 + 10 + 15
+    assert practice_clock() - began >= 5 + 10 + 15
 
 
 @pytest.mark.practice_provider(openid=True)
@@ -134,8 +128,8 @@ async def test_a_person_denies_though_another_had_granted(
 
 
 @pytest.fixture
-def later(clock: Clock) -> None:
-    clock.advance(100_000)
+def later(practice_clock: Clock) -> None:
+    practice_clock.advance(100_000)
 
 
 @pytest.mark.usefixtures("later")

@@ -107,13 +107,13 @@ def test_the_clock_moves_the_provider_and_the_client(run_pytest: RunPytest) -> N
     tests = """
         import time
 
-        async def test_a_token_expires(signed_client, practice_provider, clock):
-            assert abs(clock() - time.time()) < 5
-            clock.advance(3599)
+        async def test_a_token_expires(signed_client, practice_provider, practice_clock):
+            assert abs(practice_clock() - time.time()) < 5
+            practice_clock.advance(3599)
             assert signed_client.auth.due
             await signed_client.get_json("/forecast")
             assert practice_provider.refreshes == 1
-            clock.advance(3601)
+            practice_clock.advance(3601)
             await signed_client.get_json("/forecast")
             assert [seen.outcome for seen in practice_provider.log] == ["ok"] * 4
     """
@@ -142,9 +142,9 @@ def test_a_marker_sets_up_the_provider_and_the_nearest_one_counts(run_pytest: Ru
 
         pytestmark = pytest.mark.practice_provider(people=["Ada"], access_token_lifetime=60.0)
 
-        async def test_of_the_module(signed_client, granted_user, clock):
+        async def test_of_the_module(signed_client, granted_user, practice_clock):
             assert (await signed_client.get_json("/me"))["name"] == "Ada"
-            assert granted_user.expires_at.timestamp() < clock() + 61
+            assert granted_user.expires_at.timestamp() < practice_clock() + 61
 
         @pytest.mark.practice_provider(people=["Robin"])
         async def test_of_the_test(signed_client):
@@ -153,6 +153,28 @@ def test_a_marker_sets_up_the_provider_and_the_nearest_one_counts(run_pytest: Ru
         @pytest.mark.practice_provider(humour="dry")
         async def test_a_setting_that_does_not_exist(practice_provider):
             pass
+
+        @pytest.mark.practice_provider("Robin")
+        async def test_a_setting_without_a_name(practice_provider):
+            pass
+    """
+    run_pytest(tests, *AUTO, passed=2, error=2)
+
+
+def test_a_fault_that_no_request_met_fails_the_test_at_its_end(run_pytest: RunPytest) -> None:
+    tests = """
+        import pytest
+
+        from SlyAPI import ApiError
+
+        async def test_which_never_asks_for_notes(signed_client, practice_provider):
+            practice_provider.fail_next("api/notes", 503)
+            await signed_client.get_json("/forecast")
+
+        async def test_of_an_outage_that_lasts(signed_client, practice_provider):
+            practice_provider.fail_next("api", 404, times=1000)
+            with pytest.raises(ApiError):
+                await signed_client.get_json("/notes")
     """
     run_pytest(tests, *AUTO, passed=2, error=1)
 

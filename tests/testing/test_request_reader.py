@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from SlyAPI.testing import PracticeProvider
-from SlyAPI.testing.authorization_request import SendBack, ShowPage, read_authorization_request
-from SlyAPI.testing.client_auth import read_credentials
-from SlyAPI.testing.grants import AuthorizationRequest, Refused
-from SlyAPI.testing.request_reader import Pairs, read_pairs, redirect_uri_allowed
+from SlyAPI.testing.clients.client_auth import read_credentials
+from SlyAPI.testing.ledger.grants import AuthorizationRequest, Refused
+from SlyAPI.testing.login.authorization_request import SendBack, ShowPage, read_authorization_request
+from SlyAPI.testing.messages.request_reader import Pairs, read_pairs, redirect_uri_allowed
 
 CLIENTS = PracticeProvider(redirect_uris=["http://localhost:8080", "http://127.0.0.1/a"]).ledger.clients
 NAMES = ["client_id", "redirect_uri", "response_type", "scope", "state", "code_challenge"]

@@ -6,11 +6,13 @@ import gzip
 import pickle
 import ssl
 import subprocess
+import sys
 import zlib
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
@@ -19,6 +21,7 @@ import pytest
 
 from SlyAPI import HeaderApiKey, OAuth2App, OAuth2User, SlyError, UrlApiKey, WebAPI
 from SlyAPI.errors import ApiError, BadReplyError, ConfigError, NetworkError, RequestTimeoutError, TokenError
+from SlyAPI.transport.public_only import public_socket
 from SlyAPI.transport.requests import send
 from SlyAPI.web import Method, Request
 from SlyAPI.web.secret_values import SecretForm
@@ -374,6 +377,66 @@ async def test_netrc_and_proxies_of_the_environment_stay_out(
     await send(Request(Method.POST, f"{server.origin}/token"))
     assert len(server.seen) == 2
     assert not any("Authorization" in seen.headers for seen in server.seen)
+
+
+@pytest.mark.parametrize("name", ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"])
+async def test_a_proxy_in_the_environment_that_is_ignored_is_named_where_there_is_no_connection(
+    name: str, monkeypatch: pytest.MonkeyPatch, unused_port: int
+) -> None:
+    monkeypatch.setenv(name, "http://me:s3cret@127.0.0.1:1")
+    monkeypatch.setenv("https_proxy", "http://of-another-scheme")
+    with pytest.raises(NetworkError) as caught:
+        await api_at(f"http://127.0.0.1:{unused_port}").get_json("/")
+    assert caught.value.next_step.startswith(f"{name} is set, but ignored.")
+    assert "session=" in caught.value.next_step
+    assert "s3cret" not in str(caught.value)
+
+
+INSIDE = ["127.0.0.1", "localhost", "[::1]", "10.0.0.1", "169.254.169.254", "[fe80::1]", "[64:ff9b::a00:1]", "0.0.0.0"]
+
+
+@pytest.mark.parametrize("host", INSIDE)
+async def test_an_address_that_is_not_public_is_refused_at_the_connection(serve: Serve, host: str) -> None:
+    server = await serve()
+    url = f"http://{host}:{server.origin.rpartition(':')[2]}/token"
+    with pytest.raises(ConfigError, match="not public") as caught:
+        await send(Request(Method.POST, url), public_only=True)
+    assert caught.value.kind == "configuration"
+    assert server.seen == []
+
+
+async def test_a_name_that_resolves_to_a_private_address_is_refused_whatever_session_the_caller_gives(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = await serve()
+
+    class Rebinding(aiohttp.abc.AbstractResolver):
+        async def resolve(self, host: str, port: int = 0, family: Any = 0) -> list[Any]:
+            found = {"hostname": host, "host": "127.0.0.1", "port": port, "family": 2, "proto": 0, "flags": 0}
+            return [found]
+
+        async def close(self) -> None:
+            pass
+
+    request = Request(Method.POST, f"http://public.example:{server.origin.rpartition(':')[2]}/token")
+    checked: dict[str, Any] = {"socket_factory": public_socket}
+    for more in (checked, {}):
+        connector = aiohttp.TCPConnector(resolver=Rebinding(), **more)
+        async with aiohttp.ClientSession(connector=connector) as session:
+            if not more:
+                assert (await send(request, session)).status == 200
+            with pytest.raises(ConfigError, match="not public" if more else "public_only does not work"):
+                await send(request, session, public_only=True)
+
+
+def test_a_call_without_an_event_loop_of_asyncio_says_what_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    sniffio = ModuleType("sniffio")
+    sniffio.current_async_library = lambda: "trio"  # type: ignore[attr-defined]
+    for running, known in (("no event loop runs", None), ("trio runs", sniffio)):
+        monkeypatch.setitem(sys.modules, "sniffio", known)
+        for call in (api_at("http://127.0.0.1:9").get_json("/"), send(Request(Method.GET, "http://127.0.0.1:9"))):
+            with pytest.raises(ConfigError, match=f"asyncio, but {running} here"):
+                call.send(None)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -100,7 +100,7 @@ class Album(Generic[Item]):
 async def typed(music: Music, picture: BinaryIO, pieces: AsyncGenerator[bytes, None]) -> None:
     """What comes back is what `returns` says."""
     assert_type(await music.get("/tags", returns=Tags), Tags)
-    assert_type(await music.get("/albums/1", {"full": True}, returns=Album[Song]), Album[Song])
+    assert_type(await music.get("/albums/1", params={"full": True}, returns=Album[Song]), Album[Song])
     assert_type(await music.get("/albums", returns=list[Album[int]]), list[Album[int]])
     assert_type(await music.get("/songs", returns=dict[str, Song]), dict[str, Song])
     assert_type(await music.get("/songs/1", returns=Song | None), Song | None)

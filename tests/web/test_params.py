@@ -5,7 +5,6 @@ import sys
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from decimal import Decimal
 from enum import Enum, IntEnum, StrEnum
 from typing import Any
@@ -81,8 +80,8 @@ def test_nothing_to_say_is_left_out(value: Any) -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        *(b"x", bytearray(b"x"), memoryview(b"x"), {"a": 1}, object(), Point(1), datetime(2030, 1, 1, tzinfo=UTC)),
-        *(Decimal(1), iter("ab"), 1j, float("nan"), float("inf"), ["a", b"x"], [{}], str),
+        *(b"x", bytearray(b"x"), memoryview(b"x"), {"a": 1}, object(), Point(1), Decimal("nan")),
+        *(iter("ab"), 1j, float("nan"), float("inf"), ["a", b"x"], [{}], str),
     ],
 )
 def test_what_cannot_be_written_is_a_type_error_before_anything_is_sent(value: Any) -> None:

@@ -30,7 +30,7 @@ from hypothesis import strategies as st
 from SlyAPI import Auth, WebAPI
 from SlyAPI.errors import BadReplyError, ConfigError, SlyError
 from SlyAPI.web import JsonMap, JsonType
-from SlyAPI.webapi.answers import admits_none, read_answer
+from SlyAPI.webapi.answers import answer_type
 
 if TYPE_CHECKING:
     from tests.conftest import Serve
@@ -110,7 +110,7 @@ class Anything:
 
 
 def read(returns: Any, value: Any) -> Any:
-    return read_answer(returns, value, "GET https://api.example/x")
+    return answer_type(returns).read(value, "GET https://api.example/x")
 
 
 def trouble(returns: Any, value: Any) -> str:
@@ -204,7 +204,7 @@ BAD: list[tuple[Any, Any, str]] = [
     (Level, True, "the reply: expected a value of Level, found bool"),
     (Sky, [], "the reply: expected a value of Sky, found list"),
     (float, 10**400, "the reply: expected float, found an int too large for it"),
-    (Decimal, "77777x", "the reply: expected what Decimal takes, found str (InvalidOperation)"),
+    (Decimal, "77777x", "the reply: expected a number, found another str"),
     (Checked, {"least": 77777, "most": 1}, "the reply: expected what Checked takes, found object (ValueError)"),
 ]
 
@@ -283,7 +283,7 @@ def test_an_error_of_ours_out_of_from_json_goes_on_as_it_is() -> None:
         read(list[Refusing], [1])
 
 
-@pytest.mark.parametrize("returns", [bytes, complex, list[bytes], dict[str, range], "Place"])
+@pytest.mark.parametrize("returns", [bytearray, complex, list[bytes], dict[str, range], "Place"])
 def test_a_type_that_json_cannot_become_is_a_mistake_of_the_program(returns: Any) -> None:
     with pytest.raises(ConfigError, match="cannot become"):
         read(returns, [])
@@ -343,7 +343,7 @@ def test_unions_whose_members_have_a_literal_are_read_in_one_go_however_deep(ret
     deep: Any = 1
     for _ in range(60):  # else 2 ** 60 ways to try them
         deep = {"left": deep, "sign": "-"}
-    found = read_answer(returns, deep, "GET /x")
+    found = answer_type(returns).read(deep, "GET /x")
     for _ in range(60):
         assert isinstance(found, kind)
         found = found.left  # type: ignore[attr-defined]
@@ -382,7 +382,7 @@ def test_an_answer_that_is_nested_without_end_is_an_error_of_ours() -> None:
     ("returns", "admits"), [(Place | None, True), (None, False), (Place, False), (type(None), True)]
 )
 def test_an_empty_answer_is_none_where_the_type_has_none(returns: Any, admits: bool) -> None:
-    assert admits_none(returns) is admits
+    assert answer_type(returns).admits_none is admits
 
 
 def error_of(returns: Any, value: Any) -> SlyError | None:
@@ -426,11 +426,11 @@ BARE: dict[str, tuple[type, Any]] = {
 @pytest.mark.parametrize("name", BARE)
 def test_a_name_of_typing_without_a_members_type_is_its_class(name: str) -> None:
     kind, value = BARE[name]
-    read = read_answer(getattr(typing, name), value, "GET /")
-    assert read == read_answer(kind, value, "GET /")
+    read = answer_type(getattr(typing, name)).read(value, "GET /")
+    assert read == answer_type(kind).read(value, "GET /")
     assert [*read] == [*value]
     holder = make_dataclass("Holder", [("of", getattr(typing, name))])
-    assert read_answer(holder, {"of": value}, "GET /").of == read
+    assert answer_type(holder).read({"of": value}, "GET /").of == read
 
 
 @pytest.mark.parametrize("name", [*typing.__all__, *collections.abc.__all__])
@@ -438,4 +438,4 @@ def test_every_name_of_typing_reads_json_or_is_an_error_of_ours(name: str) -> No
     hint = getattr(typing, name) if hasattr(typing, name) else getattr(collections.abc, name)
     for value in (None, 1, "a", [], [1], {}, {"a": 1}):
         with suppress(SlyError):
-            read_answer(hint, value, "GET /")
+            answer_type(hint).read(value, "GET /")

@@ -1,4 +1,4 @@
-"""Downloads: whole or not at all under the name, continued only where the server says that it is the same body."""
+"""Downloads: complete or not at all, continued within a call where the server says that it is the same body."""
 from __future__ import annotations
 
 import asyncio
@@ -12,7 +12,8 @@ import pytest
 from aiohttp import web
 
 from SlyAPI import ApiError, Auth, HeaderApiKey, WebAPI
-from SlyAPI.errors import BadReplyError, ConfigError, NetworkError, SaveError
+from SlyAPI.errors import BadReplyError, ConfigError, LimitError, NetworkError, SaveError
+from SlyAPI.limits import Limits
 
 if TYPE_CHECKING:
     from tests.conftest import Practise, Serve, Server
@@ -63,13 +64,10 @@ def left_in(folder: Path) -> dict[str, int]:
     return {path.name: path.stat().st_size for path in folder.iterdir()}
 
 
-async def broken_off(api: WebAPI, files: FileServer, target: Path, after: int = 100_000) -> None:
-    """Leaves the first `after` bytes of a download."""
+async def continued(api: WebAPI, files: FileServer, target: Path, after: int = 100_000, **more: Any) -> Path:
+    """A download whose first reply breaks off after so many bytes."""
     files.breaks = [after]
-    with pytest.raises(NetworkError):
-        await api.download("/file", target)
-    assert left_in(target.parent).keys() == {f"{target.name}.part", f"{target.name}.part.json"}
-    assert target.with_name(f"{target.name}.part").stat().st_size == after
+    return await api.download("/file", target, tries=2, **more)
 
 
 def ranges(server: Server) -> list[str | None]:
@@ -79,6 +77,7 @@ def ranges(server: Server) -> list[str | None]:
 async def test_a_file_is_there_whole_and_nothing_beside_it(serve: Serve, tmp_path: Path) -> None:
     server = await serve(FileServer())
     target = await api_of(server).download("/file", tmp_path / "out.bin", {"q": 1}, headers={"X-Own": "y"})
+    assert (target.status, target.headers["ETag"]) == (200, '"one"')
     assert target == tmp_path / "out.bin"
     assert target.read_bytes() == CONTENT
     assert left_in(tmp_path) == {"out.bin": len(CONTENT)}
@@ -86,55 +85,48 @@ async def test_a_file_is_there_whole_and_nothing_beside_it(serve: Serve, tmp_pat
     assert (sent.query, sent.headers["X-Own"], sent.headers["Accept-Encoding"]) == ([("q", "1")], "y", "identity")
 
 
-async def test_a_download_that_broke_off_is_continued_by_the_next_call(serve: Serve, tmp_path: Path) -> None:
-    files = FileServer()
+async def test_a_download_that_broke_off_is_continued_by_the_next_try(serve: Serve, tmp_path: Path) -> None:
+    files, told = FileServer(), list[Any]()
     server = await serve(files)
-    api, told = api_of(server), list[Any]()
-    await broken_off(api, files, tmp_path / "out")
-    await api.download("/file", tmp_path / "out", progress=told.append, total=lambda n: told.append((n,)))
+    api = api_of(server)
+    await continued(api, files, tmp_path / "out", progress=told.append, total=lambda n: told.append((n,)))
     assert (tmp_path / "out").read_bytes() == CONTENT
     assert (ranges(server), server.last.headers["If-Range"]) == ([None, "bytes=100000-"], '"one"')
-    assert told[:2] == [(300_000,), 100_000], "a bar is told of what is there already"
-    assert sum(told[1:]) == 300_000
+    last = len(told) - 1 - told[::-1].index((300_000,))
+    assert told[last + 1] == 100_000, "a bar is told of what is there already"
+    assert sum(told[last + 1 :]) == 300_000
     assert left_in(tmp_path) == {"out": len(CONTENT)}
 
 
-async def test_a_program_that_was_killed_leaves_what_the_next_one_continues(serve: Serve, tmp_path: Path) -> None:
-    """Whole but for its name: the last byte is asked for again, which says whether it is still the same."""
-    files = FileServer()
-    server = await serve(files)
-    await broken_off(api_of(server), files, tmp_path / "out", 299_999)
-    with (tmp_path / "out.part").open("ab") as part:
-        part.write(CONTENT[-1:])
-    await api_of(server).download("/file", tmp_path / "out")
-    assert (tmp_path / "out").read_bytes() == CONTENT
-    assert server.last.headers["Range"] == "bytes=299999-"
-
-
-@pytest.mark.parametrize("case", ["etag", "no ranges", "other request", "note gone", "note broken", "part too long"])
+@pytest.mark.parametrize("case", ["another body", "no ranges"])
 async def test_what_cannot_be_continued_begins_anew(serve: Serve, tmp_path: Path, case: str) -> None:
     files = FileServer()
-    server = await serve(files)
-    api, told, path = api_of(server), list[Any](), "/file"
-    await broken_off(api, files, tmp_path / "out")
-    note = tmp_path / "out.part.json"
-    if case == "etag":
-        files.headers["ETag"], files.content = '"two"', CONTENT[::-1]
-    elif case == "no ranges":
-        files.ranges = False
-    elif case == "other request":
-        path = "/other"
-    elif case == "note gone":
-        note.unlink()
-    elif case == "note broken":
-        note.write_text('{"key": 5, "validator": ["\\n"], "size": {}}')
-    else:
-        (tmp_path / "out.part").write_bytes(b"x" * 400_000)
-    await api.download(path, tmp_path / "out", progress=told.append, total=lambda n: told.append((n,)))
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        if "Range" in request.headers and case == "another body":
+            files.headers["ETag"], files.content = '"two"', CONTENT[::-1]
+        return await files(request)
+
+    files.ranges = case != "no ranges"
+    await continued(api_of(await serve(handler)), files, tmp_path / "out")
     assert (tmp_path / "out").read_bytes() == files.content
-    assert told[0] == (300_000,)
-    assert sum(told[1:]) == 300_000
-    assert left_in(tmp_path) == {"out": len(CONTENT)}
+
+
+async def test_a_download_continues_nothing_that_another_call_left(serve: Serve, tmp_path: Path) -> None:
+    """Two people's bytes in one file: each call asks for all of it."""
+    files = FileServer()
+    server = await serve(files)
+    api, target = api_of(server), tmp_path / "out"
+    files.breaks = [100_000]
+    with pytest.raises(NetworkError):
+        await api.download("/file", target)
+    assert left_in(tmp_path) == {}
+    for name in ("out.part", "out.part.json"):
+        (tmp_path / name).write_bytes(b"of another person")
+    await asyncio.gather(*(api.download("/file", target) for _ in range(3)))
+    assert set(ranges(server)) == {None}
+    assert target.read_bytes() == CONTENT
+    assert len(left_in(tmp_path)) == 3
 
 
 @pytest.mark.parametrize(
@@ -146,9 +138,8 @@ async def test_a_range_that_is_not_the_one_asked_for_is_not_put_behind_the_part(
 ) -> None:
     files = FileServer()
     server = await serve(files)
-    await broken_off(api_of(server), files, tmp_path / "out")
     files.content_range = lambda start: told  # type: ignore[method-assign]
-    await api_of(server).download("/file", tmp_path / "out")
+    await continued(api_of(server), files, tmp_path / "out")
     assert (tmp_path / "out").read_bytes() == CONTENT
     assert ranges(server) == [None, "bytes=100000-", None]
 
@@ -168,9 +159,8 @@ async def test_a_range_of_a_body_whose_size_nobody_says_is_not_taken_for_its_end
 
     files = OfUnknownSize()
     api = api_of(await serve(files))
-    await broken_off(api, files, tmp_path / "out")
-    files.breaks = [50_000]
-    await api.download("/file", tmp_path / "out")
+    files.breaks = [100_000, 50_000]
+    await api.download("/file", tmp_path / "out", tries=2)
     assert (tmp_path / "out").read_bytes() == CONTENT
 
 
@@ -182,8 +172,7 @@ async def test_a_range_that_is_refused_begins_anew(serve: Serve, tmp_path: Path,
         return web.Response(status=status) if "Range" in request.headers else await files(request)
 
     server = await serve(handler)
-    await broken_off(api_of(server), files, tmp_path / "out")
-    await api_of(server).download("/file", tmp_path / "out")
+    await continued(api_of(server), files, tmp_path / "out")
     assert (tmp_path / "out").read_bytes() == CONTENT
 
 
@@ -197,16 +186,13 @@ async def test_a_range_that_is_refused_begins_anew(serve: Serve, tmp_path: Path,
         {"Accept_Ranges": "none"},
     ],
 )
-async def test_of_a_body_that_no_strong_validator_names_nothing_is_kept(
+async def test_a_body_without_a_strong_validator_is_not_continued(
     serve: Serve, tmp_path: Path, headers: dict[str, str]
 ) -> None:
     files = FileServer(CONTENT, **headers)
-    files.breaks = [1000]
     server = await serve(files)
-    with pytest.raises(NetworkError):
-        await api_of(server).download("/file", tmp_path / "out")
-    assert left_in(tmp_path) == {}
-    await api_of(server).download("/file", tmp_path / "out")
+    await continued(api_of(server), files, tmp_path / "out", 1000)
+    assert (tmp_path / "out").read_bytes() == CONTENT
     assert ranges(server) == [None, None]
 
 
@@ -214,8 +200,7 @@ async def test_a_date_that_is_old_enough_is_a_validator_too(serve: Serve, tmp_pa
     files = FileServer(ETag="", Last_Modified=OLD)
     del files.headers["ETag"]
     server = await serve(files)
-    await broken_off(api_of(server), files, tmp_path / "out")
-    await api_of(server).download("/file", tmp_path / "out")
+    await continued(api_of(server), files, tmp_path / "out")
     assert (server.last.headers["If-Range"], (tmp_path / "out").read_bytes()) == (OLD, CONTENT)
 
 
@@ -229,16 +214,12 @@ async def test_a_download_goes_on_by_itself_as_often_as_asked(serve: Serve, tmp_
     files.breaks = [10, 10, 10]
     with pytest.raises(NetworkError):
         await api_of(server).download("/file", tmp_path / "two", tries=2)
-    assert left_in(tmp_path)["two.part"] == 20
+    assert left_in(tmp_path) == {"out": len(CONTENT)}
 
 
-@pytest.mark.parametrize("begun", [False, True])
 @pytest.mark.parametrize("tries", [0, -1])
-async def test_no_try_is_no_download(serve: Serve, tmp_path: Path, tries: int, begun: bool) -> None:
-    files = FileServer()
-    api, target = api_of(await serve(files)), tmp_path / "out"
-    if begun:
-        await broken_off(api, files, target)
+async def test_no_try_is_no_download(serve: Serve, tmp_path: Path, tries: int) -> None:
+    api, target = api_of(await serve(FileServer())), tmp_path / "out"
     target.write_bytes(b"before")
     left = left_in(tmp_path)
     with pytest.raises(ConfigError, match="tries"):
@@ -262,7 +243,7 @@ async def test_between_tries_that_bring_nothing_there_is_a_pause_that_the_server
 
     api = api_of(await serve(handler))
     with pytest.raises(ApiError, match="404"):
-        await download(lambda more: api.stream("/x", headers=more), tmp_path / "out", "key", tries=9, pause=pause)
+        await download(lambda more: api.stream("/x", headers=more), tmp_path / "out", tries=9, pause=pause)
     assert pauses == [1.0, 2.0, 7.0]
     assert left_in(tmp_path) == {}
 
@@ -301,7 +282,7 @@ async def test_a_packed_body_is_unpacked_and_never_continued(serve: Serve, tmp_p
     assert (tmp_path / "out").read_bytes() == CONTENT
 
 
-async def test_who_is_cancelled_leaves_what_came_so_far(serve: Serve, tmp_path: Path) -> None:
+async def test_a_cancelled_download_leaves_nothing(serve: Serve, tmp_path: Path) -> None:
     begun, never = asyncio.Event(), asyncio.Event()
 
     async def handler(request: web.Request) -> web.StreamResponse:
@@ -318,19 +299,7 @@ async def test_who_is_cancelled_leaves_what_came_so_far(serve: Serve, tmp_path: 
     with pytest.raises(asyncio.CancelledError):
         await task
     never.set()
-    assert left_in(tmp_path).keys() == {"out.part", "out.part.json"}
-    assert left_in(tmp_path)["out.part"] == 1000
-
-
-async def test_two_downloads_do_not_write_to_one_file(serve: Serve, tmp_path: Path) -> None:
-    pytest.importorskip("fcntl")
-    api = api_of(await serve(FileServer()))
-    ended = await asyncio.gather(*(api.download("/x", tmp_path / "out") for _ in range(3)), return_exceptions=True)
-    refused = [error for error in ended if isinstance(error, SaveError)]
-    assert len(refused) == 2
-    assert "another download" in str(refused[0])
-    assert (tmp_path / "out").read_bytes() == CONTENT
-    assert left_in(tmp_path) == {"out": len(CONTENT)}
+    assert left_in(tmp_path) == {}
 
 
 async def test_on_a_full_disk_nothing_is_lost(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -350,10 +319,7 @@ async def test_on_a_full_disk_nothing_is_lost(serve: Serve, tmp_path: Path, monk
         await api_of(server).download("/x", tmp_path / "out", tries=3)
     monkeypatch.undo()
     assert (tmp_path / "out").read_text() == "older"
-    assert left_in(tmp_path)["out.part"] == 100_000
-    await api_of(server).download("/x", tmp_path / "out")
-    assert ranges(server) == [None, "bytes=100000-"]
-    assert (tmp_path / "out").read_bytes() == CONTENT
+    assert left_in(tmp_path) == {"out": 5}
 
 
 async def test_a_target_that_cannot_be_written_is_named_before_anything_is_sent(serve: Serve, tmp_path: Path) -> None:
@@ -372,63 +338,15 @@ async def test_a_target_that_no_file_can_have_is_refused_before_anything_is_sent
     assert server.seen == []
 
 
-async def test_a_link_laid_in_the_parts_place_is_not_followed(serve: Serve, tmp_path: Path) -> None:
-    (tmp_path / "precious").write_text("mine")
-    (tmp_path / "out.part").symlink_to(tmp_path / "precious")
-    with pytest.raises(SaveError):
-        await api_of(await serve(FileServer())).download("/x", tmp_path / "out")
-    assert (tmp_path / "precious").read_text() == "mine"
-
-
-@pytest.mark.parametrize("name", ["out.part.json", "out.part.json.new"])
-@pytest.mark.parametrize("laid", ["a link", "a pipe", "a hard link"])
-async def test_what_somebody_laid_in_the_notes_place_is_neither_followed_nor_waited_for(
-    serve: Serve, tmp_path: Path, name: str, laid: str
-) -> None:
-    (precious := tmp_path / "precious").write_text("mine")
-    match laid:
-        case "a link":
-            (tmp_path / name).symlink_to(precious)
-        case "a hard link":
-            (tmp_path / name).hardlink_to(precious)
-        case _:
-            os.mkfifo(tmp_path / name)  # of which a reader waits for a writer
-    await api_of(await serve(FileServer())).download("/x", tmp_path / "out")
-    assert (tmp_path / "out").read_bytes() == CONTENT
-    assert precious.read_text() == "mine"
-
-
-async def test_a_hard_link_laid_in_the_parts_place_is_not_written_to(serve: Serve, tmp_path: Path) -> None:
-    (tmp_path / "precious").write_text("mine")
-    (tmp_path / "out.part").hardlink_to(tmp_path / "precious")
-    with pytest.raises(SaveError, match="link"):
-        await api_of(await serve(FileServer())).download("/x", tmp_path / "out")
-    assert (tmp_path / "precious").read_text() == "mine"
-
-
-async def test_a_part_that_another_account_left_is_not_continued(serve: Serve, tmp_path: Path) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("only root can make a file of another account")
-    server = await serve(files := FileServer())
-    files.breaks = [100_000]
-    with pytest.raises(NetworkError):
-        await api_of(server).download("/file", tmp_path / "out")
-    os.chown(tmp_path / "out.part", 4711, 4711)
-    with pytest.raises(SaveError, match="another account"):
-        await api_of(server).download("/file", tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-    os.chown(tmp_path, 4711, 4711)  # who owns the folder may do anything there
-    await api_of(server).download("/file", tmp_path / "out")
-    assert (tmp_path / "out").read_bytes() == CONTENT
-
-
 async def test_while_it_comes_a_file_is_as_hidden_as_the_one_that_it_replaces(serve: Serve, tmp_path: Path) -> None:
-    server = await serve(files := FileServer())
     (tmp_path / "out").touch(0o600)
-    files.breaks = [100_000]
-    with pytest.raises(NetworkError):
-        await api_of(server).download("/file", tmp_path / "out")
-    assert (tmp_path / "out.part").stat().st_mode & 0o777 == 0o600
+    modes = set[int]()
+
+    def look(_: int) -> None:
+        modes.update(path.stat().st_mode & 0o777 for path in tmp_path.iterdir())
+
+    await api_of(await serve(FileServer())).download("/file", tmp_path / "out", progress=look)
+    assert modes == {0o600}
 
 
 ROOT_ONLY = pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root may give a file away")
@@ -440,16 +358,16 @@ ROOT_ONLY = pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="
 async def test_of_the_file_that_it_replaces_a_download_takes_no_right_that_harms(
     serve: Serve, tmp_path: Path, mode: int, owner: int
 ) -> None:
-    server = await serve(files := FileServer())
     (tmp_path / "out").touch()
     os.chown(tmp_path / "out", owner, owner)
     (tmp_path / "out").chmod(mode)
-    files.breaks = [100_000]
-    with pytest.raises(NetworkError):
-        await api_of(server).download("/file", tmp_path / "out")
-    parts = [(tmp_path / "out.part").stat().st_mode]
-    await api_of(server).download("/file", tmp_path / "out")
-    for found in [*parts, (tmp_path / "out").stat().st_mode]:
+    found_modes = list[int]()
+
+    def look(_: int) -> None:
+        found_modes.extend(path.stat().st_mode for path in tmp_path.iterdir() if path.name != "out")
+
+    await api_of(await serve(FileServer())).download("/file", tmp_path / "out", progress=look)
+    for found in [*found_modes, (tmp_path / "out").stat().st_mode]:
         assert found & 0o7000 == 0
         assert found & 0o077 == (mode & 0o077 if owner == 0 else 0)
 
@@ -506,7 +424,7 @@ async def test_the_file_is_on_disk_before_it_has_the_name(
     monkeypatch.setattr("os.fsync", noted_fsync)
     monkeypatch.setattr("os.replace", noted_replace)
     await api_of(await serve(FileServer())).download("/x", tmp_path / "out")
-    assert steps == ["fsync", "out.part.json", "fsync", "out", "fsync"], "the last one is of the folder"
+    assert steps == ["fsync", "out", "fsync"], "the last one is of the folder"
 
 
 async def test_a_download_led_to_another_host_is_continued_there_with_nothing_of_ours(
@@ -520,8 +438,7 @@ async def test_a_download_led_to_another_host_is_continued_there_with_nothing_of
 
     server = await serve(handler)
     api = api_of(server, HeaderApiKey("X-Key", "hunter2"))
-    await broken_off(api, files, tmp_path / "out")
-    await api.download("/file", tmp_path / "out")
+    await continued(api, files, tmp_path / "out")
     assert (tmp_path / "out").read_bytes() == CONTENT
     assert ranges(other) == [None, "bytes=100000-"]
     assert not [seen for seen in other.seen if "X-Key" in seen.headers]
@@ -536,22 +453,13 @@ async def test_a_download_with_a_dead_token_costs_one_refresh(practise: Practise
     assert practice.refreshes == 1
 
 
-async def test_what_progress_raises_comes_out_and_the_part_stays(serve: Serve, tmp_path: Path) -> None:
+async def test_an_exception_of_progress_reaches_the_caller(serve: Serve, tmp_path: Path) -> None:
     def stop(_: int) -> None:
         raise KeyError("enough")
 
     with pytest.raises(KeyError):
         await api_of(await serve(FileServer())).download("/x", tmp_path / "out", progress=stop)
-    assert "out.part" in left_in(tmp_path)
-
-
-async def test_nothing_of_a_reply_is_in_the_note_but_its_validator(serve: Serve, tmp_path: Path) -> None:
-    files = FileServer()
-    api = api_of(await serve(files), HeaderApiKey("X-Key", "hunter2"))
-    files.breaks = [10]
-    with pytest.raises(NetworkError):
-        await api.download("/file", tmp_path / "out", {"token": "hunter3"})
-    assert "hunter" not in (tmp_path / "out.part.json").read_text()
+    assert left_in(tmp_path) == {}
 
 
 async def test_bars_of_tqdm_and_rich_take_the_callbacks_as_they_are(serve: Serve, tmp_path: Path) -> None:
@@ -576,3 +484,33 @@ async def test_bars_of_tqdm_and_rich_take_the_callbacks_as_they_are(serve: Serve
             total=lambda n: progress.reset(task, total=n),
         )
         assert (progress.tasks[0].completed, progress.tasks[0].total) == (300_000, 300_000)
+
+
+@pytest.mark.parametrize("way", ["stream", "download"])
+async def test_what_comes_in_pieces_counts_as_under_way_until_its_end(serve: Serve, tmp_path: Path, way: str) -> None:
+    gate, begun = asyncio.Event(), asyncio.Event()
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b"first")
+        if request.path == "/slow":
+            begun.set()
+            await gate.wait()
+        return response
+
+    async def streamed() -> None:
+        async with api.stream("/slow") as reply:
+            assert b"".join([piece async for piece in reply]) == b"first"
+
+    server = await serve(handler)
+    api = api_of(server)
+    api.limits = Limits(concurrent=1, max_wait=0.0)
+    slow: Any = streamed() if way == "stream" else api.download("/slow", tmp_path / "out")
+    first = asyncio.create_task(slow)
+    await begun.wait()
+    with pytest.raises(LimitError):
+        await api.get_text("/")
+    gate.set()
+    await first
+    assert await api.get_text("/") == "first"

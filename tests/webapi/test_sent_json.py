@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from SlyAPI import Auth, WebAPI
 from SlyAPI.errors import ConfigError
-from SlyAPI.webapi.answers import read_answer
+from SlyAPI.webapi.answers import answer_type
 from SlyAPI.webapi.sent_json import as_json
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ values: dict[Any, st.SearchStrategy[Any]] = {
 def test_what_is_read_can_be_sent_and_read_again(of: tuple[Any, Any]) -> None:
     hint, value = of
     sent = json.loads(json.dumps(as_json(value)))
-    again = read_answer(hint, sent, "GET /")
+    again = answer_type(hint).read(sent, "GET /")
     assert again == value
     assert json.loads(json.dumps(as_json(again))) == sent
 

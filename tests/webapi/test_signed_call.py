@@ -124,18 +124,18 @@ async def test_an_auth_of_ones_own_may_change_query_headers_and_data(serve: Serv
 @pytest.mark.parametrize(
     ("base", "path"),
     [
-        ("https://api.example", "@evil.example/"),
         ("https://api.example", ".evil.example/"),
         ("https://api.example", ":444/"),
         ("https://api.example", "\\@evil.example/"),
         ("https://api.example", "\\evil.example"),
-        ("https://api.example:4", "43/"),
-        ("https://api.exam", "ple/"),
         ("https:/", "/evil.example/"),
         ("", "https://evil.example/"),
         ("", "//evil.example/"),
         ("https://", "evil.example"),
-        ("https://api.example:", "pass@evil.example/"),
+        ("https://api.example", "//evil.example/"),
+        ("https://api.example/v1", "https://api.example/v2"),
+        ("https://api.example/v1", "https://api.example/v10"),
+        ("https://api.example/v1", "HTTPS://evil.example/v1"),
     ],
 )
 async def test_a_path_that_leads_to_another_origin_is_refused_before_anything_is_sent(
@@ -163,7 +163,9 @@ async def test_an_absolute_url_from_get_full_url_is_signed_within_the_origin_onl
     assert other.seen == []
 
 
-@pytest.mark.parametrize("path", ["//evil.example/a", "/../a", "/\\evil.example", "/@evil.example", "/a?b=@c"])
+@pytest.mark.parametrize(
+    "path", ["/../a", "@evil.example", "43/", "ple/", "pass@evil.example/", "/\\evil.example", "/@e", "/a?b=@c"]
+)
 async def test_an_odd_path_stays_with_its_server(serve: Serve, path: str) -> None:
     server = await serve()
     await api_at(server.origin, HeaderApiKey("X-Api-Key", KEY)).get_json(path)
@@ -380,7 +382,7 @@ async def test_a_redirect_is_relative_to_the_address_with_its_query(serve: Serve
     server = await serve(handler)
     api = WebAPI(UrlApiKey("key", "k3y"))
     api.base_url = server.origin
-    await api.get("/x?a=1", {"b": "2"})
+    await api.get("/x?a=1", params={"b": "2"})
     assert server.last.path + "?" + "&".join(f"{name}={value}" for name, value in server.last.query) == (
         f"{asked}{'&' if '?' in asked else '?'}key=k3y"
     )

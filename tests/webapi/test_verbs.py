@@ -77,7 +77,7 @@ async def pieces(*given: Any) -> AsyncGenerator[Any, None]:
 async def test_the_answer_is_what_returns_says(serve: Serve, verb: str) -> None:
     server = await serve(answering(b'{"name": "Oslo", "people": 5, "more": 1}'))
     ask = getattr(api_of(server), verb)
-    assert await ask("/x", {"q": 1}, returns=City) == City("Oslo", 5)
+    assert await ask("/x", params={"q": 1}, returns=City) == City("Oslo", 5)
     assert await ask("/x", returns=dict[str, Any]) == await ask("/x") == {"name": "Oslo", "people": 5, "more": 1}
     assert await ask("/x", returns=str) == '{"name": "Oslo", "people": 5, "more": 1}'
     assert await ask("/x", returns=bytes) == b'{"name": "Oslo", "people": 5, "more": 1}'

@@ -6,6 +6,7 @@ The rule: a key prints its parameter's name, never its value.
 from typing import Any
 from urllib.parse import unquote_plus
 
+from ..errors import ConfigError
 from ..web.messages import Request
 from ..web.secret_values import SecretForm
 from .contract import Auth
@@ -17,17 +18,25 @@ class UrlApiKey(Auth):
     __module__ = "SlyAPI.auth"
 
     def __init__(self, param_name: str, secret: str) -> None:
-        self.params = SecretForm({param_name: secret})
+        self.params: SecretForm = SecretForm({param_name: secret})
 
     def __repr__(self) -> str:
         return f"UrlApiKey({', '.join(map(repr, self.params))}, '***')"
 
     async def sign(self, client: Any, request: Request) -> Request:
+        _check(self.params)
         if "?" in request.url:  # the URL of a next page may contain the key
             for name in self.params:
                 request.url = _without_parameter(request.url, name)
         request.query_params |= self.params
         return request
+
+
+def _check(credential: SecretForm) -> None:
+    """Raises `ConfigError` for a value that is not text, which aiohttp's error, and so a trace, would quote."""
+    for name, value in credential.items():
+        if not isinstance(value, str | int):
+            raise ConfigError(f"The API key {name} is {type(value).__name__}, not text.")
 
 
 def _without_parameter(url: str, name: str) -> str:
@@ -42,11 +51,12 @@ class HeaderApiKey(Auth):
     __module__ = "SlyAPI.auth"
 
     def __init__(self, param_name: str, secret: str) -> None:
-        self.headers = SecretForm({param_name: secret})
+        self.headers: SecretForm = SecretForm({param_name: secret})
 
     def __repr__(self) -> str:
         return f"HeaderApiKey({', '.join(map(repr, self.headers))}, '***')"
 
     async def sign(self, client: Any, request: Request) -> Request:
+        _check(self.headers)
         request.headers |= self.headers
         return request

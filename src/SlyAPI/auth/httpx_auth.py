@@ -3,6 +3,7 @@
 The rule: what httpx carries along a redirect to another origin is never what signing added.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, Generator
 from types import ModuleType
 from typing import Any
@@ -26,6 +27,7 @@ def signed_by(httpx: ModuleType, auth: Auth, presents_certificate: bool) -> Any:
             return f"signed({auth!r})"
 
         async def async_auth_flow(self, request: Any) -> AsyncGenerator[Any, Any]:
+            _check_loop()
             if not auth._signs_at(str(request.url)):
                 yield request
                 return
@@ -54,6 +56,16 @@ def signed_by(httpx: ModuleType, auth: Auth, presents_certificate: bool) -> Any:
             yield
 
     return SignedAuth()
+
+
+def _check_loop() -> None:
+    """Raises `ConfigError` on trio, where httpx runs too."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        from ..transport.per_loop import without_asyncio  # rarely needed
+
+        raise without_asyncio() from None
 
 
 def _stays_home(response: Any) -> bool:

@@ -45,8 +45,8 @@ class ChosenUser:
         self.entry = entry
         self.path = path
         self.store_path = store_path
-        self.label = display_path(path) if path else repr(entry)
-        self.status = unchanged(path) if path else f"{self.label} was not changed."
+        self.label: str = display_path(path) if path else repr(entry)
+        self.status: str = unchanged(path) if path else f"{self.label} was not changed."
 
     @property
     def result(self) -> dict[str, Any]:

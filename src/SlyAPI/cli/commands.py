@@ -35,7 +35,12 @@ COMMANDS = {
     "demo": "scaffold, grant and call an API, against a practice provider",
     "new": "write the project of a new API client, with tests",
 }
-FILES = {"show": ("user",), "token": ("app", "user"), "refresh": ("app", "user"), "revoke": ("app", "user")}
+FILES: dict[str, tuple[str, ...]] = {
+    "show": ("user",),
+    "token": ("app", "user"),
+    "refresh": ("app", "user"),
+    "revoke": ("app", "user"),
+}
 """The files of the commands that need nothing but files."""
 OFFLINE = ("show", "completion", "demo", "new")
 _DESCRIPTION = "Call web APIs as a user: write a client file, have the user consent once, keep the grant."

@@ -57,7 +57,7 @@ class Console:
 
     def __init__(self) -> None:
         self.status = ""
-        self.unanswered = False
+        self.unanswered: bool = False
         self.bar: Any = None
 
     @property

@@ -22,7 +22,7 @@ from ..errors import (
 from ..web.next_steps import quoted
 from ..web.pem import is_body
 from .owners import PLANTED, is_foreign, refuse_planted_file, refuse_planted_folder, refuse_unsafe_path
-from .windows import IN_USE, LONG_PREFIX, InUseError, patiently, system_path
+from .windows import IN_USE, LONG_PREFIX, InUseError, followed, patiently, system_path
 from .windows import StrPath as StrPath
 
 NO_WAIT = sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_BINARY"))
@@ -159,7 +159,7 @@ def _write(
 def _places(path: StrPath) -> tuple[str, str]:
     """The file that `path` leads to, and a temporary name in its folder; refuses what cannot be replaced."""
     refuse_unsafe_path(path)
-    target = os.path.realpath(system_path(os.fsdecode(path)))
+    target = followed(path)
     with suppress(FileNotFoundError):
         _check_replaceable(target, os.stat(target))
     if hasattr(os, "geteuid") and os.geteuid() == 0:  # whose new file goes to the owner of the old one

@@ -7,15 +7,15 @@ import os
 import stat
 from contextlib import suppress
 
-from .windows import WINDOWS, StrPath, is_device
+from .windows import DEVICE, WINDOWS, StrPath, is_device
 
 PLANTED = "belongs to another account, which could leave it there because everybody may make files there"
 
 
 def refuse_unsafe_path(path: StrPath) -> None:
     """Raises `ValueError` for a device of Windows, and for a link that another account could leave there (CWE-61)."""
-    if WINDOWS and is_device(os.path.basename(os.fsdecode(path))):
-        raise ValueError("has a name that Windows reserves for a device")
+    if WINDOWS and is_device(path):
+        raise ValueError(DEVICE)
     with suppress(OSError):
         link = os.lstat(path)
         if not stat.S_ISLNK(link.st_mode) or is_trusted(path, link.st_uid):

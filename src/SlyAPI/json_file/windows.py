@@ -19,11 +19,13 @@ SHARING_TRIES, SHARING_PAUSE = 250, 0.02
 IN_USE = "another program has it open, or this account may not open it"
 _DEVICES = re.compile("con|prn|aux|nul|conin[$]|conout[$]|(com|lpt)[0-9\u00b9\u00b2\u00b3]", re.IGNORECASE)
 LONG_PREFIX = "\\\\?\\"
+DEVICE = "has a name that Windows reserves for a device"
 _LONG = 200  # of 259 characters; temporary files and locks have longer names
 
 
-def is_device(name: str) -> bool:
+def is_device(path: StrPath) -> bool:
     """Whether Windows takes a file of this name for a device, such as `con` and `aux.json`."""
+    name = re.split(r"[\\/]", os.fsdecode(path))[-1]
     return _DEVICES.fullmatch(name.partition(".")[0].rstrip()) is not None
 
 
@@ -32,6 +34,15 @@ def system_path(path: StrPath) -> StrPath:
     if not WINDOWS or len(absolute := os.path.abspath(os.fsdecode(path))) < _LONG or absolute.startswith(LONG_PREFIX):
         return path
     return f"{LONG_PREFIX}UNC{absolute[1:]}" if absolute.startswith("\\\\") else LONG_PREFIX + absolute
+
+
+def followed(path: StrPath) -> str:
+    """Where all symbolic links lead, as a path that the system takes."""
+    here = os.fsdecode(system_path(path))
+    try:
+        return os.fsdecode(system_path(os.path.realpath(here)))
+    except OSError:  # the working directory was deleted; Wine has no such answer for a long path
+        return here
 
 
 def patiently(call: Callable[..., T], *arguments: Any) -> T:

@@ -40,11 +40,11 @@ class OAuth1(Auth):
         clock: Callable[[], float] = time.time,
         nonce: Callable[[], str] = new_nonce,
     ) -> None:
-        self.app = app if isinstance(app, OAuth1App) else OAuth1App.from_json_file(app)
-        self.user = user if isinstance(user, OAuth1User) else OAuth1User.from_json_file(user)
+        self.app: OAuth1App = app if isinstance(app, OAuth1App) else OAuth1App.from_json_file(app)
+        self.user: OAuth1User = user if isinstance(user, OAuth1User) else OAuth1User.from_json_file(user)
         self._private_key = None if private_key is None else rsa.load(private_key)
         self.method: SignatureMethod = checked_method(method, self._private_key)
-        self.realm = checked_realm(realm)
+        self.realm: str | None = checked_realm(realm)
         self._clock = clock
         self._nonce = nonce
 
@@ -60,7 +60,7 @@ class OAuth1(Auth):
         request.headers["Authorization"] = self._signing().header(
             request.method.value,
             request.url,
-            [*((name, str(value)) for name, value in request.query_params.items()), *_form_fields(request)],
+            [*_query_fields(request), *_form_fields(request)],
             timestamp=int(self._clock()),
             nonce=self._nonce(),
         )
@@ -73,6 +73,12 @@ class OAuth1(Auth):
     def _signing(self) -> Signing:
         app, user = self.app, self.user
         return Signing(app.key, app.secret, user.key, user.secret, self.method, self._private_key, self.realm)
+
+
+def _query_fields(request: Request) -> list[Pair]:
+    """The parameters beside those of the URL; a list repeats its name."""
+    repeated = ((name, value if isinstance(value, list) else [value]) for name, value in request.query_params.items())
+    return [(name, str(value)) for name, values in repeated for value in values]
 
 
 def _form_fields(request: Request) -> list[Pair]:

@@ -31,7 +31,7 @@ class Redirect:
         self.query = query
         self._loopback = loopback
         self.location: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self.ended = asyncio.Event()
+        self.ended: asyncio.Event = asyncio.Event()
 
     def __repr__(self) -> str:
         return "<Redirect>"
@@ -54,8 +54,8 @@ class Loopback:
     """
 
     def __init__(self, address: Address) -> None:
-        self.redirect_uri = address.redirect_uri
-        self.head_seconds = 10.0
+        self.redirect_uri: str = address.redirect_uri
+        self.head_seconds: float = 10.0
         self.max_connections = 512
         self.max_unanswered = 64
         self._address = address

@@ -16,12 +16,13 @@ from .file import FileStore, file_of
 from .keyring import KeyringStore
 from .postgres import PostgresStore
 from .redis import RedisStore
+from .redis_url import SCHEMES
 from .sqlite import SqliteStore
 
 _DRIVE = re.compile(r"[A-Za-z]:")
 _FORMS = "file:FOLDER, sqlite:PATH, keyring:SERVICE, redis://HOST, postgresql://HOST/NAME"
 _SERVED: dict[str, Callable[[str], TokenStore]] = {
-    **dict.fromkeys(("redis", "rediss", "unix"), RedisStore),
+    **dict.fromkeys(SCHEMES, RedisStore),
     **dict.fromkeys(("postgresql", "postgres"), PostgresStore),
 }
 
@@ -54,7 +55,7 @@ def _rest(url: str, windows: bool = WINDOWS) -> str:
     if not after.startswith("//"):
         return unquote(after)
     try:
-        parts = urlsplit(url)
+        parts = urlsplit(url.replace("\\", "/") if windows else url)
     except ValueError:
         return ""
     path = unquote(parts.path)

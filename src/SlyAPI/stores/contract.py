@@ -22,7 +22,7 @@ from ..errors import (
     printable,
 )
 from ..json_file import StrPath, display_path
-from ..json_file.windows import system_path
+from ..json_file.windows import DEVICE, WINDOWS, followed, is_device, system_path
 from ..tokens.user import OAuth2User
 from ..web.secret_values import SecretJson
 
@@ -165,7 +165,7 @@ class Lease:
     def __init__(self, seconds: float, clocks: tuple[Callable[[], float], ...] = (time.monotonic, time.time)) -> None:
         self.seconds = seconds
         self._clocks = clocks
-        self.ends = self.ends_if_requested_now()
+        self.ends: tuple[float, ...] = self.ends_if_requested_now()
         """When it expires, by each of the clocks; `()` if another holder has taken the lock."""
 
     def expired(self) -> bool:
@@ -190,8 +190,8 @@ class StoredUser:
                 f"A user's name in a store is text, not {type(name).__name__}.",
                 next_step="Give str(id), and make sure that there is an id.",
             )
-        self.store = store
-        self.name = name
+        self.store: TokenStore = store
+        self.name: str = name
 
     def __repr__(self) -> str:
         return f"{self.store!r}.user({printable(self.name, 80)!r})"
@@ -242,8 +242,11 @@ def entry_of(user: object) -> StoredUser:
 def lasting_path(path: StrPath) -> str:
     """The absolute path, which stays valid if the program changes its working directory, as a daemon does.
 
-    Raises `ConfigError` for text that no file's path can be: with a NUL, or with an unpaired surrogate.
+    Raises `ConfigError` for text that no file's path can be: with a NUL, with an unpaired surrogate, or, on Windows, a
+    device's name.
     """
+    if WINDOWS and is_device(path):
+        raise ConfigError(f"{display_path(path)} {DEVICE}.", next_step="Choose another name.")
     try:
         possible = b"\0" not in os.fsencode(path)
     except UnicodeEncodeError:
@@ -293,10 +296,7 @@ def as_text(store: TokenStore, value: dict[str, Any]) -> str:
 
 def real_path(path: StrPath) -> str:
     """The path with all symbolic links resolved, and on Windows in one spelling."""
-    try:
-        return os.path.normcase(os.path.realpath(path))
-    except OSError:
-        return os.fspath(path)
+    return os.path.normcase(followed(path))
 
 
 def missing(store: TokenStore, name: str) -> CredentialsNotFoundError:

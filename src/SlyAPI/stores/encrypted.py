@@ -87,9 +87,8 @@ class EncryptedStore(TokenStore):
     async def reencrypt(self, *, plain: bool = False) -> int:
         """Encrypts with the first key all that other keys encrypted; returns the number of users changed.
 
-        Also what an older SlyAPI encrypted, so that an index shows when the tokens end. With `plain` also what is not
-        encrypted yet. Stops at the first user that it cannot read. Can be called again, and while the users are in
-        use.
+        With `plain` also what is not encrypted yet. Stops at the first user that it cannot read. Can be called again,
+        and while the users are in use.
         """
         changed = 0
         async for name in self.store.each_name():
@@ -110,7 +109,7 @@ class EncryptedStore(TokenStore):
         except CredentialsNotFoundError:
             return False
         value = kept if plain and not _is_sealed(kept) else self._open(name, kept)
-        if kept.get("key") == self._ciphers.first and _is_sealed(kept) and _shows_ends(kept, value):
+        if kept.get("key") == self._ciphers.first and _is_sealed(kept):
             return False
         await self.store.replace(name, kept, self._seal(name, value))
         return True
@@ -127,11 +126,7 @@ class EncryptedStore(TokenStore):
 
     @clean_traceback
     async def ending(self, token: Token, before: float, after: float = UNKNOWN) -> AsyncGenerator[Page, None]:
-        """Pages of the users whose token ends in that time, by the inner store's index.
-
-        An encrypted value shows when its tokens end. Those that an older SlyAPI wrote do not, and are all decrypted,
-        until they are saved again or `reencrypt` is called.
-        """
+        """Pages of the users whose token ends in that time, by the inner store's index."""
         async with aclosing(self.store.ending(token, before, after)) as pages:
             async for page in pages:
                 yield [(name, self._opened(name, kept)) for name, kept in page]
@@ -217,10 +212,6 @@ class _Ciphers:
 
 def _is_sealed(kept: dict[str, Any]) -> bool:
     return kept.keys() >= _MEMBERS
-
-
-def _shows_ends(kept: dict[str, Any], value: dict[str, Any]) -> bool:
-    return kept.items() >= ends_in_clear(value).items()
 
 
 def _bound(key: str, name: str) -> bytes:

@@ -14,7 +14,7 @@ from ..tokens.user import OAuth2User
 from .contract import StoredUser, TokenStore
 from .token_ends import UNKNOWN, Token
 
-log = logging.getLogger("SlyAPI")
+log: logging.Logger = logging.getLogger("SlyAPI")
 
 _DAY = 86_400.0
 

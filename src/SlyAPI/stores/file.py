@@ -31,7 +31,7 @@ from .in_thread import in_thread
 if TYPE_CHECKING:
     from .token_ends import Page, Token
 
-log = logging.getLogger("SlyAPI")
+log: logging.Logger = logging.getLogger("SlyAPI")
 
 _Stored = Callable[[], SecretJson | None]
 """Reads what a user's file holds."""
@@ -58,7 +58,7 @@ class FileStore(TokenStore):
     _files = r".+\.json"  # the names of the users' files, as a pattern; empty: just the one file
 
     def __init__(self, folder: StrPath) -> None:
-        self.folder = lasting_path(folder)
+        self.folder: str = lasting_path(folder)
         self._swept = self._reported = False
 
     def __repr__(self) -> str:

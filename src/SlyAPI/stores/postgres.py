@@ -4,6 +4,7 @@ The rule: each call is one statement, complete in itself, so that a pooler such 
 one on another connection; no database lock is held during a token request.
 """
 
+import asyncio
 import re
 from collections.abc import AsyncGenerator, Hashable
 from functools import cache, partial
@@ -58,13 +59,18 @@ _REPLACE = "UPDATE {table} SET value = %s, saved_at = clock_timestamp() WHERE na
 _DELETE = "DELETE FROM {table} WHERE name = %s"
 _NAMES = f"SELECT name FROM {{table}} WHERE name {{compared}} %s ORDER BY name LIMIT {NAMES}"
 _COUNT = "SELECT count(*) FROM {table}"
-# by the server's clock alone; the holder's second try after a lost reply succeeds too
+# By the server's clock alone; the holder's second try after a lost reply succeeds too. An end that is further away than
+# a lease is long was written before the clock was set back, and is shortened
+_FREE = "(held.until < clock_timestamp() OR held.holder = excluded.holder)"
 _TAKE = """
 INSERT INTO {locks} AS held (name, holder, until)
 VALUES (%(name)s, %(holder)s, clock_timestamp() + make_interval(secs => %(lease)s))
-ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until, taken_from = held.holder
-WHERE held.until < clock_timestamp() OR held.holder = excluded.holder
-RETURNING coalesce(taken_from, holder) <> holder
+ON CONFLICT (name) DO UPDATE SET
+    until = excluded.until,
+    holder = CASE WHEN {free} THEN excluded.holder ELSE held.holder END,
+    taken_from = CASE WHEN {free} THEN held.holder ELSE held.taken_from END
+WHERE {free} OR held.until > excluded.until
+RETURNING CASE WHEN holder = %(holder)s THEN coalesce(taken_from, holder) <> holder END
 """
 _RENEW = """
 UPDATE {locks} SET until = clock_timestamp() + make_interval(secs => %(lease)s)
@@ -79,8 +85,9 @@ class PostgresStore(ServedStore[Any]):
 
     `await store.migrate()` makes the table, and `{table}_locks`, and updates those of an older SlyAPI: once, or at
     each start of the program. `table` may name a schema (`auth.users`). Works behind pgbouncer, in transaction
-    mode too. `timeout` limits each call; `lease` is how long the lock of a dead process is held (seconds). On
-    Windows asyncio's selector loop is needed. Raises `ConfigError` for another DSN, if the table is missing, and if
+    mode too. Of several hosts in the DSN it finds the primary. `timeout` limits each call; `lease` is how long the
+    lock of a dead process is held (seconds): give all programs the same. On Windows asyncio's selector loop is needed.
+    Raises `ConfigError` for another DSN, if the table is missing, and if
     the server refuses the account; `NetworkError` while it is away; `CredentialsError` for a value that is not a
     JSON object; `MissingExtraError` without the package.
     """
@@ -90,7 +97,11 @@ class PostgresStore(ServedStore[Any]):
     @clean_traceback
     def __init__(self, dsn: str, *, table: str = "slyapi_users", timeout: float = 10.0, lease: float = LEASE) -> None:
         self._psycopg = _psycopg()
-        self._address, self.table, self._dsn = _address(dsn), table, Secrets((dsn,))
+        words = _words(dsn)
+        self._address, self._dsn = _address(words), Secrets((dsn,))
+        self.table: str = table
+        self._hosts = max(str(words.get(key, "")).count(",") + 1 for key in ("host", "hostaddr"))
+        self._own_options = words.keys() & {"target_session_attrs", "connect_timeout"}
         if not self._address:
             raise ConfigError(
                 "That is not the DSN of a PostgreSQL database.", next_step="Give postgresql://USER:PASSWORD@HOST/NAME"
@@ -100,7 +111,7 @@ class PostgresStore(ServedStore[Any]):
         names = {"table": table, "locks": f"{table}_locks"}
         self._names = {key: ".".join(f'"{part}"' for part in name.split(".")) for key, name in names.items()}
         index = table.rpartition(".")[2]  # an index lies in the schema of its table
-        self._names |= {"access": f'"{index}_access"', "refresh": f'"{index}_ending"'}
+        self._names |= {"free": _FREE, "access": f'"{index}_access"', "refresh": f'"{index}_ending"'}
         super().__init__(timeout, lease)
 
     def __repr__(self) -> str:
@@ -137,7 +148,15 @@ class PostgresStore(ServedStore[Any]):
             raise ConfigError(f"{self!r} was made by a newer SlyAPI (schema {found}).", next_step="Update SlyAPI.")
 
     async def _execute(self, connection: Any, statement: str, values: Any = ()) -> Any:
-        return await connection.execute(statement.format(**self._names), values)
+        return await self._run(connection, statement.format(**self._names), values)
+
+    async def _run(self, connection: Any, query: str, values: Any) -> Any:
+        errors = self._psycopg.errors
+        while True:
+            try:
+                return await connection.execute(query, values)
+            except (errors.SerializationFailure, errors.DeadlockDetected):  # of stricter isolation levels
+                await asyncio.sleep(0.005)
 
     def entry_key(self, name: str) -> Hashable:
         """The user in that database and table."""
@@ -153,7 +172,7 @@ class PostgresStore(ServedStore[Any]):
     async def _swap(self, connection: Any, name: str, old: str | None, new: str | None) -> bool:
         if new is None:
             async with connection.transaction(force_rollback=True):
-                return await self._swap(connection, name, None, "")
+                return bool((await connection.execute(_ADD.format(**self._names), (name, ""))).rowcount)
         statement, values = (_ADD, (name, new)) if old is None else (_REPLACE, (new, name, old))
         return bool((await self._execute(connection, statement, values)).rowcount)
 
@@ -186,26 +205,38 @@ class PostgresStore(ServedStore[Any]):
 
     async def _rows(self, statement: str, values: Any = ()) -> list[Any]:
         async def fetch(connection: Any) -> list[Any]:
-            return list(await (await connection.execute(statement, values)).fetchall())
+            return list(await (await self._run(connection, statement, values)).fetchall())
 
         return await self._call(fetch)
 
     async def _lease(self, connection: Any, name: str, holder: str, renew: bool) -> LockReply:
         values = {"name": name, "holder": holder, "lease": self.lease}
         row = await (await self._execute(connection, _RENEW if renew else _TAKE, values)).fetchone()
-        return LockReply.REFUSED if row is None else LockReply.TAKEN_OVER if row[0] else LockReply.TAKEN
+        if row is None or row[0] is None:
+            return LockReply.REFUSED
+        return LockReply.TAKEN_OVER if row[0] else LockReply.TAKEN
 
     async def _release(self, connection: Any, name: str, holder: str) -> None:
         await self._execute(connection, _RELEASE, (name, holder))
 
     async def _open(self) -> Any:
         # behind a pooler, a prepared statement would belong to another connection
-        options = {"autocommit": True, "prepare_threshold": None, "client_encoding": "utf8"}
-        return await _connection_class(self._psycopg).connect(self._dsn[0], **options)
+        options: dict[str, Any] = {"autocommit": True, "prepare_threshold": None, "client_encoding": "utf8"}
+        if self._hosts > 1:  # of several servers the primary, found before our own time is over
+            limit = max(2, int(self.timeout / 2 / self._hosts))
+            asked = {"target_session_attrs": "read-write", "connect_timeout": limit}
+            options |= {key: value for key, value in asked.items() if key not in self._own_options}
+        connection = await _connection_class(self._psycopg).connect(self._dsn[0], **options)
+        await connection.set_isolation_level(self._psycopg.IsolationLevel.READ_COMMITTED)  # of its transactions
+        return connection
 
     @staticmethod
     async def _close(connection: Any, at_once: bool) -> None:
         await connection.close()
+
+    @staticmethod
+    def _drop(connection: Any) -> None:
+        connection.pgconn.finish()
 
     def _check_name(self, name: str) -> None:
         if "\0" in name or any("\ud800" <= char <= "\udfff" for char in name):
@@ -214,41 +245,57 @@ class PostgresStore(ServedStore[Any]):
             raise ConfigError(f"A user's name is longer than {_LONGEST} bytes.", next_step="Use a short id as name.")
 
     def _is_lost(self, error: Exception) -> bool:
-        return isinstance(error, OSError | self._psycopg.OperationalError | self._psycopg.InterfaceError)
+        # a read-only server may have been the primary until now
+        lost = (OSError, self._psycopg.OperationalError, self._psycopg.InterfaceError)
+        return isinstance(error, lost) or getattr(error, "sqlstate", "") == _READ_ONLY
 
     def _translated(self, error: Exception) -> SlyError:
-        if isinstance(error, self._psycopg.errors.UndefinedTable | self._psycopg.errors.UndefinedColumn):
-            return ConfigError(f"{self!r}: the table does not exist.", next_step="Call once: await store.migrate()")
         code, said = getattr(error, "sqlstate", None) or "", str(error)
-        if code.startswith("42501"):
+        if code in ("42P01", "42703"):
+            return ConfigError(f"{self!r}: the table does not exist.", next_step="Call once: await store.migrate()")
+        if code == "42501":
             return ConfigError(f"{self!r}: the account lacks a permission.", next_step="GRANT it in the database.")
-        if code == "25006":
+        if code == _READ_ONLY:
             return self._away("the server takes no writes now: a replica, or set to be read only")
-        if code.startswith(("53", "40", "57")):
-            return self._away(f"the server is out of order or has no room (SQLSTATE {code})")
-        if code and not code.startswith(("08", "28", "3D")):
-            return NetworkError(
-                f"{self!r}: the server refused (SQLSTATE {code}).", next_step="See its log.", kind="configuration"
-            )
-        if isinstance(error, self._psycopg.InterfaceError) and "EventLoop" in said:
-            return ConfigError(f"{self!r} needs asyncio's selector event loop.", next_step="Set it on Windows.")
-        if isinstance(error, self._psycopg.OperationalError | OSError):
-            return self._no_connection(code, said)
-        return self._away(f"the driver failed ({type(error).__name__})")
-
-    def _no_connection(self, code: str, said: str) -> SlyError:
-        """Our error for a failed connection, whose reason libpq gives in words alone."""
-        if re.search(r"\b(SSL|TLS|certificate)\b", said):
-            return NetworkError(
-                f"{self!r}: TLS failed.", next_step="Check sslmode and certificates.", kind="configuration"
-            )
-        passing = re.search(r"starting up|shutting down|recovery|too many|slots are reserved|terminating", said)
-        if code.startswith(("28", "3D")) or ("FATAL:" in said and not passing) or "no password supplied" in said:
+        if code.startswith(("28", "3D")) or (not code and _is_refused(said)):
             return ConfigError(
                 f"{self!r}: the server refuses the account, its password, or the database's name.",
                 next_step="Check the DSN.",
             )
-        return self._away("no connection, or it broke")
+        if code.startswith(_MISTAKES):
+            return NetworkError(
+                f"{self!r}: the server refused (SQLSTATE {code}).", next_step="See its log.", kind="configuration"
+            )
+        if code:
+            return self._away(f"the server is out of order or has no room (SQLSTATE {printable(code, 5)})")
+        if isinstance(error, self._psycopg.InterfaceError) and "EventLoop" in said:
+            return ConfigError(f"{self!r} needs asyncio's selector event loop.", next_step="Set it on Windows.")
+        if _TLS_REFUSED.search(said):
+            return NetworkError(
+                f"{self!r}: TLS failed.", next_step="Check sslmode and certificates.", kind="configuration"
+            )
+        if isinstance(error, self._psycopg.OperationalError | OSError):
+            return self._away("no connection, or it broke")
+        return self._away(f"the driver failed ({type(error).__name__})")
+
+
+_READ_ONLY = "25006"
+_MISTAKES = ("0A", "22", "42")
+"""SQLSTATE classes of statements that would fail again. An error of any other class may pass."""
+_TLS_REFUSED = re.compile(r"does not support SSL|certificate|SSL error: (?!unexpected eof)")
+_ACCOUNT_REFUSED = re.compile(
+    r"authentication failed|no password supplied|no pg_hba\.conf entry|no such (?:user|database)"
+    r"|(?:role|database) .* (?:does not exist|is not permitted)"
+)
+
+
+def _is_refused(said: str) -> bool:
+    """Whether libpq reports that the server refuses the account. A failed connection has no SQLSTATE, words alone:
+
+    in another language they are not understood, and count as a failure that may pass. So does what a pooler repeats of
+    its own login ("server login failed").
+    """
+    return "server login" not in said and _ACCOUNT_REFUSED.search(said) is not None
 
 
 @cache
@@ -262,16 +309,28 @@ def _connection_class(psycopg: Any) -> Any:
     return Connection
 
 
-def _address(dsn: str) -> str:
-    """Where the database is, without account and options; "" if `dsn` is not a DSN."""
-    psycopg = _psycopg()
+def _words(dsn: str) -> dict[str, Any]:
+    """The DSN's words. Raises `ConfigError`, which names an option that cannot be used."""
+    psycopg, words, unknown = _psycopg(), dict[str, Any](), ""
     try:
-        parts = psycopg.conninfo.conninfo_to_dict(dsn)
-    except (psycopg.Error, ValueError, UnicodeError):
-        return ""
-    where = f"{parts.get('host', '')}{':' if 'port' in parts else ''}{parts.get('port', '')}"
+        words = psycopg.conninfo.conninfo_to_dict(dsn)
+    except (psycopg.Error, ValueError, UnicodeError, TypeError) as error:
+        found = re.search(r'(?:parameter|option):? "(\w{2,40})"', str(error))
+        if found and "@" not in str(dsn).partition("?")[2]:  # else it may be a part of a password
+            unknown = f"The DSN has the option `{found[1]}`, which PostgreSQL does not know."
+    if words.get("target_session_attrs") in ("read-only", "standby", "prefer-standby"):
+        unknown = "The DSN has the option `target_session_attrs` for a server that takes no writes."
+    if unknown:
+        raise ConfigError(unknown, next_step="Leave it out.")
+    return words
+
+
+def _address(words: dict[str, Any]) -> str:
+    """Where the database is, without account and options; "" if there are no words."""
+    where = f"{words.get('host', '')}{':' if 'port' in words else ''}{words.get('port', '')}"
     # a password with an unencoded / or @ reaches into the host and the name
-    return printable("postgresql://" + f"{where}/{parts.get('dbname', '')}".rpartition("@")[2], 200)
+    name = f"{where}/{words.get('dbname', '')}".rpartition("@")[2]
+    return printable(f"postgresql://{name}", 200) if words else ""
 
 
 def _psycopg() -> Any:

@@ -1,29 +1,27 @@
 """Users in Redis or Valkey, shared by many machines (the package redis, by the extra `[redis]`).
 
-The rule: whatever must hold between two clients is one script on the server.
+The rule: whatever must hold between two clients is one script on the server, whose keys are in one slot of a cluster.
 """
 
+import asyncio
+import re
 import ssl
 from collections.abc import AsyncGenerator, Hashable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any
-from urllib.parse import urlsplit
+from zlib import crc32
 
-from ..errors import (
-    ConfigError,
-    CredentialsError,
-    Kind,
-    MissingExtraError,
-    NetworkError,
-    SaveError,
-    SlyError,
-    clean_traceback,
-    printable,
-)
+from ..errors import ConfigError, CredentialsError, Kind, NetworkError, SlyError, clean_traceback, printable
 from ..web.secret_values import Secrets
 from .contract import value_or_none
+from .redis_url import RedisUrl, close
 from .served import LEASE, LockReply, ServedStore
 from .token_ends import KEYS, NEVER, PAGE, UNKNOWN, Page, Token, check_token, end_of, score, score_ranges
+
+_USER_KEY = re.compile(rb"(?:\{[0-9a-f]{2}\})?user:(.*)", re.DOTALL)
+PARTS = 128
+"""Hash tags among which the users of a cluster are spread: each part has its own slot and its own indexes."""
 
 # An index that cannot be written, such as a key of another type, does not make a save fail: hence `pcall`.
 # KEYS: value, indexes; ARGV: name, ends ("" for no place in the index), the text to store, and to compare the one that
@@ -43,32 +41,23 @@ redis.call('DEL', KEYS[1])
 for n = 2, 3 do redis.pcall('ZREM', KEYS[n], ARGV[1]) end
 return 1
 """
-# KEYS: indexes, values; ARGV: for each value its name, ends and text ("" for none)
-_CORRECT = """
-for n = 3, #KEYS do
-    local at = (n - 3) * 4
-    local name, text = ARGV[at + 1], ARGV[at + 4]
-    if redis.pcall('GET', KEYS[n]) == text or (text == '' and redis.call('EXISTS', KEYS[n]) == 0) then
-        for index = 1, 2 do
-            local place = ARGV[at + 1 + index]
-            if place == '' then redis.pcall('ZREM', KEYS[index], name)
-            else redis.pcall('ZADD', KEYS[index], place, name) end
-        end
-    end
-end
-return 1
-"""
-_CHECKED_FOR = 7 * 86_400
-"""Seconds until all users are compared with the indexes again: a program without them may have written some."""
-# KEYS: lock; ARGV: holder, milliseconds, '1' to renew. The value is the holder and when its lease ends, by the
-# server's clock; it is kept for an hour more, so that a takeover is known as one
+# KEYS: lock; ARGV: holder, milliseconds, '1' to renew. The value is the holder and when its lease ends, by the server's
+# clock; it is kept for an hour more, so that a takeover is known as one. An end that is further away than a lease is
+# long was written before the clock was set back, and is shortened
 _LEASE = """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local holder, ends = string.match(redis.call('GET', KEYS[1]) or '', '^(%x+) (%d+)$')
 local mine = holder == ARGV[1]
-if not mine and (ARGV[3] == '1' or holder and tonumber(ends) > now) then return 0 end
-redis.call('SET', KEYS[1], string.format('%s %.0f', ARGV[1], now + ARGV[2]), 'PX', ARGV[2] + 3600000)
+local until_then = string.format(' %.0f', now + ARGV[2])
+if not mine and ARGV[3] == '1' then return 0 end
+if not mine and holder and tonumber(ends) > now then
+    if tonumber(ends) > now + ARGV[2] then
+        redis.call('SET', KEYS[1], holder .. until_then, 'PX', ARGV[2] + 3600000)
+    end
+    return 0
+end
+redis.call('SET', KEYS[1], ARGV[1] .. until_then, 'PX', ARGV[2] + 3600000)
 return (mine or not holder) and 1 or 2
 """
 _RELEASE = """
@@ -80,32 +69,30 @@ return 0
 class RedisStore(ServedStore[Any]):
     """Users in the Redis or Valkey server at `url`: `redis://`, `rediss://` (TLS) or `unix://`, as redis-py reads it.
 
+    `redis+cluster://HOST,HOST` is a cluster, `redis+sentinel://HOST,HOST/SERVICE` the master that sentinels name;
+    `rediss+...` with TLS. The account in the URL is the data servers'; `?sentinel_password=` is for the sentinels.
     The keys are `{prefix}user:{name}` and `{prefix}lock:{name}`, and two sorted sets of names by the end of their
-    tokens, `{prefix}ends:access` and `{prefix}ends:refresh`, which a save changes together with the value. A save is
-    as durable as the server is configured: `appendonly yes` with `appendfsync always`, and `maxmemory-policy
-    noeviction`, keep every grant; `everysec`, and a failover to a replica, may lose those of the last second.
-    `timeout` limits each call; `lease` is how long the lock of a dead process is held (seconds). Redis Cluster is not
-    supported. Raises `ConfigError` for another URL and if the server refuses the password, `NetworkError` while it is
+    tokens, `{prefix}ends:access` and `{prefix}ends:refresh`, which a save changes together with the value; in a
+    cluster a hash tag follows the prefix. A save is as durable as the server is configured: `appendonly yes` with
+    `appendfsync always`, and `maxmemory-policy noeviction`, keep every grant; a failover may lose what a replica does
+    not have yet, unless `replicas` says how many of them must have confirmed each save and each lock.
+    `timeout` limits each call; `lease` is how long the lock of a dead process is held (seconds): give all programs the
+    same. Raises `ConfigError` for another URL and if the server refuses the password, `NetworkError` while it is
     away, `CredentialsError` for a key that holds something else, `MissingExtraError` without the package.
     """
 
     __module__ = "SlyAPI.stores"
 
     @clean_traceback
-    def __init__(self, url: str, prefix: str = "slyapi:", *, timeout: float = 10.0, lease: float = LEASE) -> None:
-        self._redis = _redis()
-        self._address, self.prefix, self._url = _address(url), prefix, Secrets((url,))
-        self._indexes = [_encoded(f"{prefix}ends:{token}") for token in KEYS]
-        self._checked = _encoded(f"{prefix}ends:checked")
-        try:
-            self._redis.asyncio.ConnectionPool.from_url(url)
-        except (ValueError, TypeError, AttributeError):
-            self._address = ""
-        if not self._address:
-            raise ConfigError(
-                "That is not the URL of a Redis server.", next_step="Give redis://[USER:PASSWORD@]HOST[:PORT][/NUMBER]"
-            )
-        if self._address.startswith("rediss"):
+    def __init__(
+        self, url: str, prefix: str = "slyapi:", *, timeout: float = 10.0, lease: float = LEASE, replicas: int = 0
+    ) -> None:
+        self._server, self._url = RedisUrl(url), Secrets((url,))
+        self._redis, self._address = self._server.redis, self._server.address
+        self._is_cluster = self._server.kind == "cluster"
+        self.prefix: str = prefix
+        self.replicas: int = replicas
+        if "ssl" in self._server.options:
             self._timeout_step = "Try again later; a server without TLS never answers rediss://."
         super().__init__(timeout, lease)
 
@@ -113,7 +100,8 @@ class RedisStore(ServedStore[Any]):
         return f"RedisStore({self._address!r}, {self.prefix!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return partial(type(self), self._url[0], self.prefix, timeout=self.timeout, lease=self.lease), ()
+        settings = {key: getattr(self, key) for key in ("timeout", "lease", "replicas")}
+        return partial(type(self), self._url[0], self.prefix, **settings), ()
 
     def entry_key(self, name: str) -> Hashable:
         """The user at the URL, below the prefix."""
@@ -121,130 +109,140 @@ class RedisStore(ServedStore[Any]):
 
     async def _get(self, connection: Any, name: str) -> str | None:
         stored = await connection.execute_command("GET", self._key(name))
+        if stored is None and self._is_cluster:
+            stored = await self._moved(connection, name)
         return None if stored is None else stored.decode("utf-8", "surrogateescape")
 
+    async def _moved(self, connection: Any, name: str) -> bytes | None:
+        """The text under the key of a single server, which gets the key of a cluster."""
+        untagged = _encoded(f"{self.prefix}user:{name}")
+        stored: bytes | None = await connection.execute_command("GET", untagged)
+        if stored is not None:
+            await self._swap(connection, name, None, stored.decode("utf-8", "surrogateescape"))
+            await connection.execute_command("DEL", untagged)
+        return stored
+
     async def _put(self, connection: Any, name: str, text: str) -> None:
-        await self._eval(connection, _SET, [name], *self._ends(name, text), text)
+        await self._write(connection, _SET, name, *self._ends(name, text), text)
 
     async def _swap(self, connection: Any, name: str, old: str | None, new: str | None) -> bool:
         known, text = (old or "").encode("utf-8", "surrogateescape"), new or ""
-        return bool(await self._eval(connection, _SET, [name], *self._ends(name, text), text, known))
+        bytes_ = text.encode("utf-8", "surrogateescape")
+        return bool(await self._write(connection, _SET, name, *self._ends(name, text), bytes_, known))
 
     async def _remove(self, connection: Any, name: str) -> None:
-        await self._eval(connection, _DELETE, [name], _encoded(name))
+        if self._is_cluster:
+            await connection.execute_command("DEL", _encoded(f"{self.prefix}user:{name}"))
+        await self._write(connection, _DELETE, name, _encoded(name))
 
-    async def _eval(self, connection: Any, script: str, names: list[str], *values: Any) -> Any:
-        keys = [*(self._key(name) for name in names), *self._indexes]
-        return await connection.eval(script, len(keys), *keys, *values)
+    async def _write(self, connection: Any, script: str, name: str, *values: Any) -> Any:
+        keys = [self._key(name), *(self._index(token, self._part(name)) for token in KEYS)]
+        return await self._confirmed(connection, script, keys, *values)
+
+    async def _confirmed(self, connection: Any, script: str, keys: list[bytes], *values: Any) -> Any:
+        """The script's result, once enough replicas have what it wrote. Raises `NetworkError`."""
+        node = connection.get_node_from_key(keys[0]) if self._is_cluster and self.replicas else None
+        result = await connection.eval(script, len(keys), *keys, *values)
+        if not self.replicas:
+            return result
+        where = {"target_nodes": node} if node else {}
+        got = await connection.execute_command("WAIT", self.replicas, round(self.timeout * 250), **where)
+        # a server that took over meanwhile knows of no write of this connection, and confirms nothing by its reply
+        if int(got) < self.replicas or (node and node != connection.get_node_from_key(keys[0])):
+            raise self._away(f"fewer than {self.replicas} replicas confirmed the write")
+        return result
 
     @clean_traceback
     async def each_name(self) -> AsyncGenerator[str, None]:
-        """The names of all users; walks over all keys of the server's database, in pages."""
-        async for names in self._scan():
-            for name in names:
-                yield name
-
-    async def _scan(self) -> AsyncGenerator[list[str], None]:
-        start = self._key("")
-        pattern = b"".join(b"\\" + bytes([byte]) if byte in b"\\*?[]^-" else bytes([byte]) for byte in start)
-        cursor, server = b"0", None
-
-        async def page(connection: Any) -> tuple[Any, list[bytes], Any]:
-            further, keys = await connection.execute_command("SCAN", cursor, "MATCH", pattern + b"*", "COUNT", 1000)
-            return further, keys, (await connection.execute_command("INFO", "server")).get("run_id")
-
-        while server is None or int(cursor):
-            cursor, keys, answered = await self._call(page)
-            if server not in (None, answered):  # another server's order of keys is another
-                raise self._away("the server was replaced or restarted while its keys were read")
-            server = answered
-            yield [name for key in keys if (name := _name(key.removeprefix(start))) is not None]
+        """The names of all users in the sorted set, in pages."""
+        for part in self._parts():
+            cursor: Any = None
+            while cursor is None or int(cursor):
+                scan = ("ZSCAN", self._index("access", part), cursor or b"0", "COUNT", 1000)
+                cursor, found = await self._command(*scan)
+                for key, _ in found:
+                    if (name := _name(key)) is not None:
+                        yield name
 
     async def count(self) -> int:
-        """The number of users in the index."""
-        await self._ensure_indexes()
-        return int(await self._call(lambda connection: connection.execute_command("ZCARD", self._indexes[0])))
+        """The number of users in the sorted set."""
+        return sum([int(await self._command("ZCARD", self._index("access", part))) for part in self._parts()])
+
+    async def _command(self, *command: Any, **options: Any) -> Any:
+        return await self._call(lambda connection: connection.execute_command(*command, **options))
 
     @clean_traceback
     async def ending(self, token: Token, before: float, after: float = UNKNOWN) -> AsyncGenerator[Page, None]:
-        """Pages of the users whose token ends in that time, by a sorted set, the soonest first.
+        """Pages of the users whose token ends in that time, by a sorted set, the soonest first (of each part)."""
+        check_token(token)
+        for part in self._parts():
+            index = self._index(token, part)
+            for low, high in score_ranges(before, after):
+                start: Any = low
+                while start is not None:
+                    start, page = await self._call(partial(self._page, index=index, low=start, high=f"({high}"))
+                    if page:
+                        yield page
 
-        The first call, and one each week, compares all users with the sorted sets (`migrate`).
-        """
-        await self._ensure_indexes()
-        index = self._indexes[list(KEYS).index(check_token(token))]
-        for low, high in score_ranges(before, after):
-            start: Any = low
-            while start is not None:
-                start, page = await self._page(index, start, f"({high}")
-                if page:
-                    yield page
-
-    async def _page(self, index: bytes, low: Any, high: Any) -> tuple[Any, Page]:
+    async def _page(self, connection: Any, index: bytes, low: Any, high: Any) -> tuple[Any, Page]:
         """The users from a score on, and the score to go on from; those of one score are all on one page."""
 
-        async def between(connection: Any, low: Any, high: Any, *most: Any) -> dict[bytes, float]:
+        async def between(low: Any, high: Any, *most: Any) -> dict[bytes, float]:
             query = ("ZRANGEBYSCORE", index, low, high, "WITHSCORES", *most)
             return dict(await connection.execute_command(*query, withscores=True))
 
-        async def work(connection: Any) -> tuple[Any, Page]:
-            found, further = await between(connection, low, high, "LIMIT", 0, PAGE), None
-            if len(found) == PAGE:
-                last = max(found.values())
-                found, further = {key: at for key, at in found.items() if at < last}, repr(last)
-                if not found:
-                    found, further = await between(connection, last, last), f"({last!r}"
-            scores = {name: at for key, at in found.items() if (name := _name(key)) is not None}
-            return further, await self._values(connection, list(scores), index, scores)
-
-        return await self._call(work)
-
-    async def _values(
-        self, connection: Any, names: list[str], index: bytes = b"", scores: Mapping[str, float] = {}
-    ) -> Page:
-        """The users' values. Corrects the indexes where they are not known to have these `scores`."""
+        found, further = await between(low, high, "LIMIT", 0, PAGE), None
+        if len(found) == PAGE:
+            last = max(found.values())
+            found, further = {key: at for key, at in found.items() if at < last}, repr(last)
+            if not found:
+                found, further = await between(last, last), f"({last!r}"
+        names = [name for key in found if (name := _name(key)) is not None]
         if not names:
-            return []
+            return further, []
         texts = await connection.execute_command("MGET", *map(self._key, names))
-        decoded = [(text or b"").decode("utf-8", "surrogateescape") for text in texts]
-        users = dict(zip(names, decoded, strict=True))
-        wrong, values = list[str](), list[Any]()
-        for name, text in users.items():
-            ends = self._ends(name, text)
-            if not index or ends[1 + self._indexes.index(index)] != repr(scores[name]):
-                wrong.append(name)
-                values += [*ends, text.encode("utf-8", "surrogateescape")]
-        if wrong:
-            keys = [*self._indexes, *map(self._key, wrong)]
-            await connection.eval(_CORRECT, len(keys), *keys, *values)
-        return [(name, value_or_none(self, name, text)) for name, text in users.items()]
+        users = [(name, text.decode("utf-8", "replace")) for name, text in zip(names, texts, strict=True) if text]
+        return further, [(name, value_or_none(self, name, text)) for name, text in users]
 
     async def migrate(self) -> None:
-        """Compares all users with the sorted sets, and corrects those.
+        """Compares all users with the sorted sets, and corrects those. Takes some seconds for each 100,000 users.
 
-        Only needed after a program without them wrote users, such as an older SlyAPI. The first use of the sorted sets,
-        and one each week, does the same. Takes some seconds for each 100,000 users.
+        Needed after another program wrote or deleted users' keys, and after keys of a single server were copied to a
+        cluster, which get their hash tags.
         """
-        async for names in self._scan():
-            if names:
-                await self._call(partial(self._values, names=names))
-        cursor: Any = None
-        while cursor is None or int(cursor):
-            cursor = await self._call(partial(self._forget_missing, cursor=cursor or b"0"))
-        mark = ("SET", self._checked, "1", "EX", _CHECKED_FOR)
-        await self._call(lambda connection: connection.execute_command(*mark))
+        async for names in self._stored_names():
+            await asyncio.gather(*(self._call(partial(self._corrected, name=name)) for name in names))
+        async for name in self.each_name():
+            await self._call(partial(self._corrected, name=name))
 
-    async def _forget_missing(self, connection: Any, cursor: Any) -> Any:
-        """Takes users that are no more out of the indexes; the cursor of the next part."""
-        cursor, found = await connection.execute_command("ZSCAN", self._indexes[0], cursor, "COUNT", 1000)
-        names = [name for key, _ in found if (name := _name(key)) is not None]
-        if names and await connection.execute_command("EXISTS", *map(self._key, names)) < len(names):
-            await self._values(connection, names)
-        return cursor
+    async def _corrected(self, connection: Any, name: str) -> None:
+        with suppress(self._redis.exceptions.ResponseError):  # a key of another type
+            text = await self._get(connection, name)
+            if text != "":
+                await self._swap(connection, name, text, text)
 
-    async def _ensure_indexes(self) -> None:
-        if not await self._call(lambda connection: connection.execute_command("EXISTS", self._checked)):
-            await self.migrate()
+    async def _stored_names(self) -> AsyncGenerator[list[str], None]:
+        """The names in the keys of all servers, in pages."""
+        start = _encoded(self.prefix)
+        pattern = b"".join(b"\\" + bytes([byte]) if byte in b"\\*?[]^-" else bytes([byte]) for byte in start)
+        pattern += b"*user:*" if self._is_cluster else b"user:*"
+        for node in await self._call(self._primaries):
+            cursor: Any = b"0"
+            while cursor:
+                further, keys = await self._call(partial(self._scan, node=node, cursor=cursor, pattern=pattern))
+                cursor = int(further)
+                found = [_USER_KEY.fullmatch(key.removeprefix(start)) for key in keys]
+                yield [name for key in found if key and (name := _name(key[1])) is not None]
+
+    async def _primaries(self, connection: Any) -> list[str]:
+        return [node.name for node in connection.get_primaries()] if self._is_cluster else [""]
+
+    async def _scan(self, connection: Any, node: str, cursor: Any, pattern: bytes) -> Any:
+        where = {"target_nodes": connection.get_node(node_name=node)} if node else {}
+        if node and where["target_nodes"] is None:
+            raise self._away("a server of the cluster was replaced while its keys were read")
+        further, keys = await connection.execute_command("SCAN", cursor, "MATCH", pattern, "COUNT", 1000, **where)
+        return further[node] if node else further, keys
 
     def _ends(self, name: str, text: str) -> tuple[Any, ...]:
         """The name and the scores of a user, "" for no place in that index."""
@@ -253,36 +251,47 @@ class RedisStore(ServedStore[Any]):
         scores = score(access, name), "" if refresh == NEVER else score(refresh, name)
         return (_encoded(name), *(scores if text else ("", "")))
 
+    def _parts(self) -> list[str]:
+        """The hash tags, each of its own slot in a cluster; one without a tag on a single server."""
+        return [f"{{{number:02x}}}" for number in range(PARTS)] if self._is_cluster else [""]
+
+    def _part(self, name: str) -> str:
+        parts = self._parts()
+        return parts[crc32(_encoded(name)) % len(parts)]
+
+    def _index(self, token: Token, part: str) -> bytes:
+        return _encoded(f"{self.prefix}{part}ends:{token}")
+
     def _key(self, name: str, kind: str = "user") -> bytes:
-        return _encoded(f"{self.prefix}{kind}:{name}")
+        return _encoded(f"{self.prefix}{self._part(name)}{kind}:{name}")
 
     async def _lease(self, connection: Any, name: str, holder: str, renew: bool) -> LockReply:
-        values = (holder, round(self.lease * 1000), int(renew))
-        return LockReply(await connection.eval(_LEASE, 1, self._key(name, "lock"), *values))
+        key, milliseconds = self._key(name, "lock"), round(self.lease * 1000)
+        return LockReply(await self._confirmed(connection, _LEASE, [key], holder, milliseconds, int(renew)))
 
     async def _release(self, connection: Any, name: str, holder: str) -> None:
         await connection.eval(_RELEASE, 1, self._key(name, "lock"), holder)
 
     async def _open(self) -> Any:
-        # the timeout and the second try are those of `ServedStore`
-        retry = self._redis.asyncio.retry.Retry(self._redis.backoff.NoBackoff(), 0)
-        options = dict.fromkeys(("socket_timeout", "socket_connect_timeout", "health_check_interval"))
-        client = self._redis.asyncio.Redis.from_url(self._url[0], single_connection_client=True, retry=retry, **options)
-        try:
-            return await client.initialize()
-        except BaseException:
-            await client.aclose()
-            raise
+        return await self._server.open(self.timeout)
 
     @staticmethod
     async def _close(connection: Any, at_once: bool) -> None:
-        await connection.connection.disconnect(nowait=at_once)
-        await connection.aclose()
+        await close(connection, at_once)
+
+    @staticmethod
+    def _drop(connection: Any) -> None:
+        nodes = connection.get_nodes() if hasattr(connection, "get_nodes") else ()
+        for one in [one for node in nodes for one in node._connections] or [connection.connection]:
+            _close_socket(one._writer.transport)
+            one._writer = one._reader = None
+        connection.connection = None
 
     def _is_lost(self, error: Exception) -> bool:
         errors = self._redis.exceptions
-        # after a failover the address may be a replica's
-        return isinstance(error, OSError | errors.ConnectionError) or _refusal(error) == "READONLY"
+        # after a failover the address may be a replica's; the errors of a cluster's client are outside of RedisError
+        lost = (OSError, errors.ConnectionError, errors.TimeoutError, errors.RedisClusterException)
+        return isinstance(error, lost) or _refusal(error) == "READONLY"
 
     def _translated(self, error: Exception) -> SlyError:
         errors = self._redis.exceptions
@@ -293,24 +302,30 @@ class RedisStore(ServedStore[Any]):
             return NetworkError(
                 f"{self!r}: TLS failed.", next_step="Check rediss:// in the URL and certificates.", kind="configuration"
             )
-        if isinstance(error, errors.ClusterCrossSlotError):
-            return ConfigError(
-                f"{self!r}: on Redis Cluster, a user's keys and the sorted sets lie in several slots.",
-                next_step="Give each part of the users a store with a hash tag in its prefix: 'slyapi:{07}:'.",
-            )
         if _refusal(error) == "READONLY":
             return self._away("the server is a read-only replica now")
         if said.startswith("WRONGTYPE"):
             return CredentialsError(f"{self!r} has a key whose value is not text.")
         if _refusal(error) == "OOM":
-            return SaveError(f"{self!r}: the server's memory is full.", next_step="Give it more, or delete users.")
-        if isinstance(error, errors.ConnectionError | OSError):
+            return self._away("the server's memory is full")
+        if isinstance(error, errors.ConnectionError | errors.TimeoutError | OSError):
             return self._away("no connection, or it broke")
+        if isinstance(error, errors.AskError | errors.ClusterCrossSlotError):
+            return ConfigError(f"{self!r} is a part of a cluster.", next_step="Give redis+cluster:// in the URL.")
         if isinstance(error, errors.ResponseError):
             code = printable(said.split(" ", 1)[0], 30)
-            kind: Kind = "configuration" if code in ("MOVED", "ERR", "CROSSSLOT") else "transient"
+            kind: Kind = "configuration" if code == "ERR" else "transient"
             return NetworkError(f"{self!r}: the server refused ({code}).", next_step="See the server's log.", kind=kind)
         return self._away(f"the driver failed ({type(error).__name__})")
+
+
+def _close_socket(transport: Any) -> None:
+    """Closes the socket of a transport whose event loop is closed, where asyncio's own `close` and `abort` fail."""
+    with suppress(RuntimeError):
+        transport.abort()
+    tcp = getattr(getattr(transport, "_ssl_protocol", None), "_transport", None) or transport
+    tcp._sock.close()
+    tcp._sock = None  # else it warns of it
 
 
 def _encoded(name: str) -> bytes:
@@ -338,26 +353,3 @@ def _causes(error: BaseException | None) -> list[BaseException]:
         found.append(error)
         error = error.__cause__ or error.__context__
     return found
-
-
-def _address(url: str) -> str:
-    """The URL without account and query; "" if it is not one."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return ""
-    if parts.scheme not in ("redis", "rediss", "unix"):
-        return ""
-    # a password with an unencoded / reaches into the path
-    return printable(f"{parts.scheme}://{(parts.netloc + parts.path).rpartition('@')[2]}", 200)
-
-
-def _redis() -> Any:
-    try:
-        import redis.asyncio
-        import redis.backoff
-    except ImportError:
-        raise MissingExtraError(
-            "RedisStore needs the package redis.", next_step="Install it with: pip install 'SlyAPI[redis]'"
-        ) from None
-    return redis

@@ -66,8 +66,8 @@ class ServedStore(TokenStore, Generic[C]):
         self.timeout = timeout
         self.lease = lease
         self._locks = ThreadLocks()
-        close = self._close  # a static method: what is kept for a loop must not keep the store alive
-        self._pools: PerLoop[_Pool[C]] = PerLoop(lambda: _Pool(close), _Pool.close)
+        close, drop = self._close, self._drop  # static methods: what is kept for a loop must not keep the store alive
+        self._pools: PerLoop[_Pool[C]] = PerLoop(lambda: _Pool(close, drop), _Pool.close, drop=_Pool.drop)
 
     @clean_traceback
     async def load(self, name: str) -> dict[str, Any]:
@@ -89,10 +89,8 @@ class ServedStore(TokenStore, Generic[C]):
         text = None if new is None else as_text(self, new)
 
         async def swap(connection: C) -> bool:
-            stored = await self._get(connection, name)
-            if old != new and is_one_of(self, name, stored, new):
-                return True  # an earlier try of ours whose reply was lost
-            return is_one_of(self, name, stored, old) and await self._swap(connection, name, stored, text)
+            stored = await self._get(connection, name)  # `new` after an earlier try whose reply was lost
+            return is_one_of(self, name, stored, old, new) and await self._swap(connection, name, stored, text)
 
         if not await self._call(swap, saving=True):
             raise superseded(self, name)
@@ -191,14 +189,14 @@ class ServedStore(TokenStore, Generic[C]):
         Raises `NetworkError` and its subclasses, `ConfigError`, or `SaveError` if `saving`.
         """
         limit = limit or self.timeout
-        effect = "Whether it was carried out is not known."
+        effect, problem = "Whether it was carried out is not known.", SlyError("")
         try:
             async with asyncio.timeout(limit):
                 return await self._on_connection(work, limit)
-        except SlyError:
-            raise
+        except SlyError as error:
+            problem = error
         except TimeoutError:
-            problem: SlyError = RequestTimeoutError(
+            problem = RequestTimeoutError(
                 f"{self!r} did not answer within {limit:g} s.", next_step=self._timeout_step
             )
         except Exception as error:
@@ -222,8 +220,10 @@ class ServedStore(TokenStore, Generic[C]):
                 except Exception as error:
                     if not (isinstance(error, TimeoutError) or self._is_lost(error)):
                         raise
-                await pool.close(at_once=True)  # what ended one connection ended the others
-            return await pool.use(await self._open(), work)
+                await pool.close_idle(at_once=True)  # what ended one connection ended the others
+            connection = await self._open()
+            pool.all.append(connection)
+            return await pool.use(connection, work)
 
     def _away(self, what: str) -> NetworkError:
         return NetworkError(f"{self!r}: {what}.", next_step="Check that the server runs, then try again.")
@@ -239,6 +239,11 @@ class ServedStore(TokenStore, Generic[C]):
     @abstractmethod
     async def _close(connection: C, at_once: bool) -> None:
         """Closes a connection; `at_once` without waiting for the server."""
+
+    @staticmethod
+    @abstractmethod
+    def _drop(connection: C) -> None:
+        """Ends a connection whose event loop is closed."""
 
     @abstractmethod
     async def _get(self, connection: C, name: str) -> str | None:
@@ -276,10 +281,22 @@ class ServedStore(TokenStore, Generic[C]):
 class _Pool(Generic[C]):
     """The connections of one event loop."""
 
-    def __init__(self, close: Callable[[C, bool], Awaitable[None]]) -> None:
+    def __init__(self, close: Callable[[C, bool], Awaitable[None]], drop: Callable[[C], None]) -> None:
+        self.all: list[C] = []
         self.idle: list[C] = []
         self.slots = asyncio.Semaphore(CONNECTIONS)
-        self._close = close
+        self._close_one, self._drop_one = close, drop
+        self._closed = False
+
+    async def _close(self, connection: C, at_once: bool) -> None:
+        self.all.remove(connection)
+        await self._close_one(connection, at_once)
+
+    def drop(self) -> None:
+        """Ends all connections, where no event loop runs that could close them."""
+        for connection in self.all:
+            with suppress(Exception):
+                self._drop_one(connection)
 
     async def use(self, connection: C, work: Callable[[C], Awaitable[T]]) -> T:
         """The result of `work`. After an error or a cancellation the connection is not used again."""
@@ -289,9 +306,16 @@ class _Pool(Generic[C]):
             await self._close(connection, True)
             raise
         self.idle.append(connection)
+        if self._closed:
+            await self.close_idle()
         return result
 
-    async def close(self, *, at_once: bool = False) -> None:
+    async def close(self) -> None:
+        """Closes the connections, and those in use after that."""
+        self._closed = True
+        await self.close_idle()
+
+    async def close_idle(self, *, at_once: bool = False) -> None:
         """Closes the connections that are not in use."""
         while self.idle:
             with suppress(Exception):

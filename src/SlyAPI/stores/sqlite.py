@@ -54,7 +54,7 @@ class SqliteStore(TokenStore):
     __module__ = "SlyAPI.stores"
 
     def __init__(self, path: StrPath) -> None:
-        self.path = lasting_path(path)
+        self.path: str = lasting_path(path)
         self._file = SqliteFile(self.path)
 
     def __repr__(self) -> str:

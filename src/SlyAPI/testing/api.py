@@ -12,9 +12,9 @@ from typing import Any, cast
 from aiohttp import web
 
 from .endpoint import Seen, Server
-from .grants import AccessToken, Refused, subject_of
+from .ledger.grants import AccessToken, Refused, subject_of
+from .messages.request_reader import read_pairs
 from .protection import STRONG, authorized, check_authentication, grant_of
-from .request_reader import read_pairs
 
 _DAYS = 100
 _SKIES = ("sunny", "rain", "cloudy")

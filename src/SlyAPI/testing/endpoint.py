@@ -13,9 +13,9 @@ from aiohttp import web
 
 from .faults import Fault, take
 from .features import FeatureSettings
-from .grants import AuthorizationRequest, Device, Refused, TrustedIssuer
-from .jose import SigningKey
-from .ledger import Ledger
+from .ledger.grants import AuthorizationRequest, Device, Refused, TrustedIssuer
+from .ledger.ledger import Ledger
+from .messages.jose import SigningKey
 
 ClientAuth = Literal["any", "basic", "post"]
 Consent = Literal["ask", "allow", "deny"]

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .grants import Refused
+from .ledger.grants import Refused
 
 ERRORS = {429: "temporarily_unavailable", 500: "server_error", 503: "temporarily_unavailable"}
 
@@ -20,12 +20,22 @@ class Fault:
     error: str
     headers: dict[str, str]
     times: int
+    fired: bool = False
+
+
+def reaches(planned: str, endpoint: str) -> bool:
+    """Whether a fault at `planned` is for this endpoint: the same path, or one above it; `{name}` is any segment."""
+    wanted, path = planned.split("/"), endpoint.split("/")
+    return len(wanted) <= len(path) and all(
+        one == other or other.startswith("{") for one, other in zip(wanted, path, strict=False)
+    )
 
 
 def take(faults: list[Fault], endpoint: str) -> None:
     """Refuse this request if a fault is planned for it; the first one planned counts."""
     for planned in faults:
-        if endpoint == planned.endpoint or endpoint.startswith(planned.endpoint + "/"):
+        if reaches(planned.endpoint, endpoint):
+            planned.fired = True
             planned.times -= 1
             if planned.times <= 0:
                 faults.remove(planned)

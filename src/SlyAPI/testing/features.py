@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict, get_args
 
 AUTHORIZATION_CODE = "authorization_code"
 REFRESH_TOKEN = "refresh_token"
@@ -20,6 +20,18 @@ ResourceMetadata = Literal["off", "challenge", "path", "root"]
 SignedRequests = Literal["off", "allowed", "required"]
 DPoP = Literal["off", "allowed", "required"]
 Audience = Literal["either", "issuer", "endpoint"]
+MetadataPlace = Literal["oauth", "openid", "openid_appended"]
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "consent": ("ask", "allow", "deny"),
+    "client_auth": ("any", "basic", "post"),
+    "resource_metadata": get_args(ResourceMetadata),
+    "signed_requests": get_args(SignedRequests),
+    "dpop": get_args(DPoP),
+    "assertion_audience": get_args(Audience),
+}
+"""What a setting may be that has few values."""
+MEMBERS: Mapping[str, tuple[str, ...]] = {"grant_types": GRANT_TYPES, "metadata_places": get_args(MetadataPlace)}
+"""What a setting may hold that is several values."""
 
 
 class Features(TypedDict, total=False):
@@ -102,6 +114,16 @@ class FeatureSettings:
     id_token_changes: Mapping[str, Any] = field(default_factory=dict[str, Any])
     device_code_lifetime: float = 600.0
     device_interval: float = 5.0
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """ValueError for a setting that means nothing, when the provider is made and while it runs."""
+        if name in CHOICES and value not in CHOICES[name]:
+            raise ValueError(f"{name} is one of {', '.join(map(repr, CHOICES[name]))}, not {value!r}")
+        if name in MEMBERS:
+            value = (value,) if isinstance(value, str) else tuple(value)
+            if unknown := [one for one in value if one not in MEMBERS[name]]:
+                raise ValueError(f"{name} holds some of {', '.join(map(repr, MEMBERS[name]))}, not {unknown[0]!r}")
+        super().__setattr__(name, value)
 
 
 def changed(document: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

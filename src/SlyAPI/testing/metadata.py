@@ -8,13 +8,13 @@ from typing import Any
 
 from aiohttp import web
 
-from . import jose
-from .authorization import ACR_VALUES
-from .client_policy import JWT_METHODS, supported_methods
-from .dpop import ALGORITHMS
+from .clients.client_policy import JWT_METHODS, supported_methods
 from .endpoint import Seen, Server
 from .features import AUTHORIZATION_CODE, DEVICE_CODE, changed
-from .grants import Refused
+from .ledger.grants import Refused
+from .login.authorization import ACR_VALUES
+from .messages import jose
+from .tokens.dpop import ALGORITHMS
 
 _WELL_KNOWN = "/.well-known/"
 _RESOURCE = f"{_WELL_KNOWN}oauth-protected-resource"

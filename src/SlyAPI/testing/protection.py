@@ -8,10 +8,10 @@ import re
 
 from aiohttp import web
 
-from .dpop import ALGORITHMS, proof_key
 from .endpoint import Seen, Server
-from .grants import AccessToken, Grant, Refused
-from .request_reader import collected, query_of, read_pairs
+from .ledger.grants import AccessToken, Grant, Refused
+from .messages.request_reader import collected, query_of, read_pairs
+from .tokens.dpop import ALGORITHMS, proof_key
 
 STRONG = "urn:practice:strong"
 _B64TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")

@@ -12,15 +12,17 @@ from typing import Any, Unpack
 
 from aiohttp import web
 
-from . import device, dpop, identity, jose, logout
 from .endpoint import ClientAuth, Consent, Server, handler_for
-from .faults import ERRORS, Fault
+from .faults import ERRORS, Fault, reaches
 from .features import Features
-from .grants import Client, Rules, TrustedIssuer, digest
-from .ledger import Ledger
-from .ledger_json import ledger_from_json, ledger_to_json
-from .request_reader import checked_redirect_uri
+from .ledger.grants import Client, Rules, TrustedIssuer, digest
+from .ledger.ledger import Ledger
+from .ledger.ledger_json import ledger_from_json, ledger_to_json
+from .login import device, logout
+from .messages import jose
+from .messages.request_reader import checked_redirect_uri
 from .routes import routes_of
+from .tokens import dpop, identity
 
 SCOPES: Mapping[str, str] = {
     "weather.read": "Read the weather forecast",
@@ -70,16 +72,9 @@ class PracticeProvider(Server):
         client_metadata: Mapping[str, Any] | None = None,
         **features: Unpack[Features],
     ) -> None:
-        rules = Rules(
-            access_token_lifetime,
-            refresh_token_lifetime,
-            code_lifetime,
-            rotation,
-            revoke_old_access_token,
-            reuse_leeway,
-        )
+        lifetimes = access_token_lifetime, refresh_token_lifetime, code_lifetime
         super().__init__(
-            ledger=Ledger(rules),
+            ledger=Ledger(Rules(*lifetimes, rotation, revoke_old_access_token, reuse_leeway)),
             scopes=dict(scopes),
             client_auth=client_auth,
             consent=consent,
@@ -90,18 +85,24 @@ class PracticeProvider(Server):
             delay_per_page=delay_per_page,
             **features,
         )
+        self._switch_on()
+        self.add_client(client_id, client_secret, redirect_uris, name=client_name, **(client_metadata or {}))
+
+    def _switch_on(self) -> None:
+        """Make the keys and nonces that the features need; ValueError for settings that do not fit together."""
+        if not self.people:
+            raise ValueError("people names at least one person")
         if self.openid:
-            self.scopes = {**identity.SCOPES, **self.scopes}
+            self.scopes: dict[str, str] = {**identity.SCOPES, **self.scopes}
             self.keys = identity.new_keys(self)
         if self.signed_responses and not self.openid:
             raise ValueError("signed_responses needs openid, whose keys sign them")
-        if self.dpop not in ("off", "allowed", "required"):
-            raise ValueError("dpop is 'off', 'allowed' or 'required'")
         if self.dpop != "off":
             jose.require()
+        elif self.dpop_nonces:
+            raise ValueError("dpop_nonces needs dpop='allowed' or dpop='required'")
         if self.dpop_nonces:
             self.demand_dpop_nonces()
-        self.add_client(client_id, client_secret, redirect_uris, name=client_name, **(client_metadata or {}))
 
     def add_client(
         self,
@@ -141,7 +142,7 @@ class PracticeProvider(Server):
     def rotate_keys(self, *, keep_old: bool = True) -> None:
         """Sign with new keys from now on; the old ones stay published unless `keep_old` is False."""
         old = self.keys if keep_old else []
-        self.keys = [*identity.new_keys(self), *old]
+        self.keys: list[jose.SigningKey] = [*identity.new_keys(self), *old]
 
     def demand_dpop_nonces(self, *places: str) -> None:
         """Demand a new nonce in every DPoP proof at these places, "token" and "api"; without places at both."""
@@ -203,13 +204,18 @@ class PracticeProvider(Server):
         """Refuse the next requests to an endpoint: rate limits, outages, `slow_down`, denials.
 
         `endpoint` is a path without its first slash, such as `token`, `jwks`, `api/notes`, or `api` for all below it;
-        `retry_after` is in seconds, or an HTTP date; `headers` may hold a `WWW-Authenticate`.
+        `retry_after` is in seconds, or an HTTP date; `headers` may hold a `WWW-Authenticate`. ValueError for an
+        endpoint that this provider does not have.
         """
+        endpoint = endpoint.strip("/")
+        paths = [path.strip("/") for _, path, _ in routes_of(self)]
+        if not any(reaches(endpoint, path) for path in paths):
+            raise ValueError(f"this provider has no endpoint {endpoint!r}; it has: {', '.join(dict.fromkeys(paths))}")
         sent = dict(headers or {})
         if retry_after is not None:
             sent["Retry-After"] = retry_after if isinstance(retry_after, str) else str(math.ceil(retry_after))
         error = error or ERRORS.get(status, "invalid_request")
-        self.faults.append(Fault(endpoint.strip("/"), status, error, sent, times))
+        self.faults.append(Fault(endpoint, status, error, sent, times))
 
     def revoke_access_tokens(self) -> None:
         """End every access token before its time; the refresh tokens live on."""

@@ -49,37 +49,37 @@ def _attributes(value: object) -> dict[Any, Any]:
 
 
 @pytest.fixture
-def _practice_clock() -> Clock:
-    """The clock of the provider, apart from `clock`, which may be a fixture of the project instead."""
+def practice_clock() -> Clock:
+    """The clock of `practice_provider` and `signed_client`: `advance(seconds)`, and `practice_clock()` since 1970."""
     from .clock import Clock
 
     return Clock()
 
 
 @pytest.fixture
-def clock(_practice_clock: Clock) -> Clock:
-    """The clock of `practice_provider` and `signed_client`: `clock.advance(seconds)`, and `clock()` since 1970."""
-    return _practice_clock
-
-
-@pytest.fixture
-def practice_provider(request: pytest.FixtureRequest, _practice_clock: Clock) -> Iterator[PracticeProvider]:
+def practice_provider(request: pytest.FixtureRequest, practice_clock: Clock) -> Iterator[PracticeProvider]:
     """A `PracticeProvider` on loopback, in a thread of its own, that consents by itself.
 
     Its client is `practice-client` with the secret `practice-secret`; access tokens live an hour.
-    `@pytest.mark.practice_provider(...)` on a test, class or module changes its settings.
+    `@pytest.mark.practice_provider(...)` on a test, class or module changes its settings. A fault of `fail_next` that
+    no request met fails the test at its end.
     """
     from .in_thread import entered_in_thread
     from .provider import PracticeProvider
 
-    settings: dict[str, Any] = {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET, "clock": _practice_clock}
+    settings: dict[str, Any] = {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET, "clock": practice_clock}
     settings |= {"redirect_uris": [REDIRECT_URI, "http://localhost"], "consent": "allow"}
     settings |= {"access_token_lifetime": 3600.0}
     for marker in reversed(list(request.node.iter_markers("practice_provider"))):  # the nearest one counts
+        if marker.args:
+            pytest.fail(f"the marker practice_provider takes keywords, such as openid=True, not {marker.args}")
         settings |= marker.kwargs
     provider = PracticeProvider(**settings)
     with entered_in_thread(provider.running()):
         yield provider
+    unused = [f"{fault.endpoint} ({fault.status})" for fault in provider.faults if not fault.fired]
+    if unused:
+        pytest.fail(f"planned by fail_next, and never asked for: {', '.join(unused)}", pytrace=False)
 
 
 @pytest.fixture
@@ -98,12 +98,12 @@ def granted_user(practice_provider: PracticeProvider, practice_app: OAuth2App) -
 
 @pytest.fixture
 def signed_client(
-    practice_provider: PracticeProvider, practice_app: OAuth2App, granted_user: OAuth2User, _practice_clock: Clock
+    practice_provider: PracticeProvider, practice_app: OAuth2App, granted_user: OAuth2User, practice_clock: Clock
 ) -> WebAPI:
-    """A `WebAPI` at the API of `practice_provider`, signed as `granted_user`, with `clock` as its clock."""
+    """A `WebAPI` at the API of `practice_provider`, signed as `granted_user`, with `practice_clock` as its clock."""
     from SlyAPI import OAuth2, WebAPI
 
-    client = WebAPI(OAuth2(practice_app, granted_user, clock=_practice_clock))
+    client = WebAPI(OAuth2(practice_app, granted_user, clock=practice_clock))
     client.base_url = practice_provider.api_url
     return client
 

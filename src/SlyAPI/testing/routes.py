@@ -4,20 +4,12 @@ The rule: those of a feature exist only where it is on when the provider starts.
 """
 from __future__ import annotations
 
-from . import (
-    api,
-    authorization,
-    device,
-    identity,
-    introspection,
-    logout,
-    metadata,
-    pushed,
-    registration,
-    tokens,
-)
+from . import api, metadata
+from .clients import registration
 from .endpoint import Endpoint, Server
 from .features import DEVICE_CODE
+from .login import authorization, device, logout, pushed
+from .tokens import identity, introspection, tokens
 
 Route = tuple[str, str, Endpoint]
 

@@ -54,8 +54,8 @@ class Body:
 
     def __init__(self, sources: "Sequence[_Source]", content_type: str, progress: Progress | None, total: Total | None):
         sizes = [source.size for source in sources]
-        self.size = None if None in sizes else sum(size or 0 for size in sizes)
-        self.again = all(source.again for source in sources)
+        self.size: int | None = None if None in sizes else sum(size or 0 for size in sizes)
+        self.again: bool = all(source.again for source in sources)
         self.content_type = content_type
         self.compressed = False
         self.failure: Exception | None = None
@@ -215,7 +215,7 @@ class _Gzip:
 
     def __init__(self, sources: "Sequence[_Source]") -> None:
         self._sources = sources
-        self.again = all(source.again for source in sources)
+        self.again: bool = all(source.again for source in sources)
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:
         packer = zlib.compressobj(wbits=31)  # gzip's header and checksum

@@ -4,6 +4,7 @@ The rule: an aiohttp exception carries the request's headers, so none escapes. I
 itself when the first exception is to be translated.
 """
 
+import os
 from typing import NamedTuple
 
 import aiohttp
@@ -11,6 +12,7 @@ import aiohttp
 from .. import errors
 from ..errors import BadReplyError, ConfigError, RequestTimeoutError, SlyError, printable
 from ..web.messages import Request
+from .public_only import NotPublicError
 
 AIOHTTP_ERRORS = (aiohttp.ClientError, TimeoutError, OSError, ValueError, TypeError, RuntimeError)
 """What a request with aiohttp raises, apart from what ends a task."""
@@ -29,6 +31,8 @@ class _Row(NamedTuple):
     """May name the exception's `cause`, `text`, `status` and class (`name`)."""
     next_step: str = ""
     kind: errors.Kind | None = None
+    direct: bool = False
+    """Whether a proxy might have helped: there was no connection to the server."""
 
 
 # The first row whose exceptions match counts.
@@ -40,7 +44,13 @@ _TABLE = (
         "Check the address, the machine's clock and its certificates.",
         "configuration",
     ),
-    _Row((aiohttp.ClientConnectorDNSError,), NetworkError, "DNS lookup failed", "Check the address and the network."),
+    _Row(
+        (aiohttp.ClientConnectorDNSError,),
+        NetworkError,
+        "DNS lookup failed",
+        "Check the address and the network.",
+        direct=True,
+    ),
     _Row(
         (aiohttp.ClientProxyConnectionError,),
         NetworkError,
@@ -58,6 +68,7 @@ _TABLE = (
         NetworkError,
         "no connection ({cause})",
         "Check that the server runs and can be reached, then try again.",
+        direct=True,
     ),
     _Row((aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError), ConfigError, "this is not a valid http or https URL"),
     _Row(
@@ -89,6 +100,11 @@ def translate_error(error: Exception, request: Request, timeout: float | None) -
     for ours in (error, error.__cause__, error.__context__):
         if isinstance(ours, SlyError):
             return ours
+    if any(isinstance(each, NotPublicError) for each in (error, error.__cause__, getattr(error, "os_error", None))):
+        return ConfigError(
+            f"{request.name}: the server is at an address that is not public, so nothing was sent (public_only).",
+            next_step="If you trust the server that named this address, use public_only=False.",
+        )
     if isinstance(error, TimeoutError):
         known = timeout and not isinstance(error, aiohttp.ServerTimeoutError)  # that one has a limit of its own
         limit = f" within {timeout:g} s" if known else " in time"
@@ -109,7 +125,17 @@ def translate_error(error: Exception, request: Request, timeout: float | None) -
         status=getattr(error, "status", ""),
         name=type(error).__name__,
     )
-    return row.ours(f"{request.name}: {message}.", next_step=row.next_step, kind=row.kind)
+    step = (_ignored_proxy(request) or row.next_step) if row.direct else row.next_step
+    return row.ours(f"{request.name}: {message}.", next_step=step, kind=row.kind)
+
+
+def _ignored_proxy(request: Request) -> str:
+    """The next step where the environment names a proxy, which a session of ours does not use; else empty."""
+    names = ["https_proxy", "all_proxy"] if request.url.lower().startswith("https") else ["http_proxy", "all_proxy"]
+    names = [each for name in names for each in (name.upper(), name)]
+    found = next((name for name in names if os.environ.get(name)), "")
+    advice = f"{found} is set, but ignored. To use it, give session=ClientSession(trust_env=True), or --proxy."
+    return advice if found else ""
 
 
 def _cause(error: Exception) -> str:

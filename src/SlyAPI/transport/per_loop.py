@@ -8,33 +8,63 @@ import asyncio
 import atexit
 import contextlib
 import os
+import sys
 import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, Generic, TypeVar
 
+from ..errors import ConfigError
+
 T = TypeVar("T")
 
 
+def without_asyncio() -> ConfigError:
+    """The error for a call where no event loop of asyncio runs; names the library that runs instead."""
+    known = sys.modules.get("sniffio")
+    try:
+        running = str(known.current_async_library()) if known else ""
+    except Exception:  # sniffio has an error of its own for "none"
+        running = ""
+    what = f"{running} runs here" if running else "no event loop runs here"
+    step = "Run this part on asyncio, for example by trio-asyncio or in a thread of its own with asyncio.run."
+    return ConfigError(
+        f"SlyAPI needs an event loop of asyncio, but {what}.",
+        next_step=step if running else "Call it from a coroutine that asyncio.run runs.",
+    )
+
+
 class PerLoop(Generic[T]):
-    """One `T` for each event loop: made by `make`, closed by `close`, made anew where it is `over`."""
+    """One `T` for each event loop: made by `make`, closed by `close`, made anew where it is `over`.
+
+    `drop` is called where a loop was closed by hand, without a chance to close what belongs to it.
+    """
 
     def __init__(
-        self, make: Callable[[], T], close: Callable[[T], Awaitable[None]], over: Callable[[T], bool] = lambda _: False
+        self,
+        make: Callable[[], T],
+        close: Callable[[T], Awaitable[None]],
+        over: Callable[[T], bool] = lambda _: False,
+        drop: Callable[[T], None] | None = None,
     ) -> None:
-        self._make, self._close, self._over = make, close, over
+        self._make, self._close, self._over, self._drop = make, close, over, drop
         self._held: dict[asyncio.AbstractEventLoop, _Open[T]] = {}
         # `_held` outlives us: the garbage collector would otherwise find what is open in a cycle
         # (error -> traceback -> frame -> api) together with us, and call it unclosed.
         weakref.finalize(self, _close_soon, self._held).atexit = False
 
     def get(self) -> T:
-        """The running loop's. Raises `RuntimeError` where no loop runs."""
-        loop = asyncio.get_running_loop()
+        """The running loop's. Raises `ConfigError` where no asyncio loop runs."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise without_asyncio() from None
         held = self._held.get(loop)
         if held is None or self._over(held.it) or held.process != os.getpid():
             for ended in [other for other in list(self._held) if other.is_closed()]:
                 self._held.pop(ended, None)  # None: another thread's loop may do the same now
             held = self._held[loop] = _Open(loop, self._make, self._close)
+            if self._drop is not None:
+                held.on_closed_loop(self._drop)
         return held.it
 
     def held(self) -> T | None:
@@ -45,7 +75,7 @@ class PerLoop(Generic[T]):
     async def close(self) -> None:
         """Closes the running loop's; the next use makes a new one."""
         held = self._held.pop(asyncio.get_running_loop(), None)
-        if held is not None:
+        if held is not None and held.process == os.getpid():
             await held.close()
 
 
@@ -57,6 +87,7 @@ class _Open(Generic[T]):
     ) -> None:
         self.loop, self.process, self._close = loop, os.getpid(), close
         self.closing: asyncio.Task[None] | None = None
+        self._timer: weakref.ref[asyncio.TimerHandle] | None = None
         # asyncio closes every begun async generator at the end of its loop (`shutdown_asyncgens`). Begun by hand,
         # since nobody can await here.
         self._holder = _hold(make, close)
@@ -66,7 +97,22 @@ class _Open(Generic[T]):
             self.it: T = begun.value
         _OPEN.add(self)
 
+    def on_closed_loop(self, drop: Callable[[T], None]) -> None:
+        """Calls `drop` when the loop is closed while this is open: then the loop lets its timers go."""
+        it, loop = self.it, self.loop
+
+        def on_gone() -> None:
+            if loop.is_closed():
+                _OPEN.discard(self)
+                drop(it)
+
+        timer = _NeverDue()
+        weakref.finalize(timer, on_gone).atexit = False
+        self._timer = weakref.ref(loop.call_later(_NEVER, timer))
+
     async def close(self) -> None:
+        if self._timer is not None and (timer := self._timer()) is not None:
+            timer.cancel()
         await self._close(self.it)
         with contextlib.suppress(RuntimeError):  # asyncio is closing it just now
             await self._holder.aclose()
@@ -83,6 +129,15 @@ async def _hold(make: Callable[[], T], close: Callable[[T], Awaitable[None]]) ->
     finally:
         await close(it)
 
+
+class _NeverDue:
+    """Held by nobody but a timer of the loop."""
+
+    def __call__(self) -> None:
+        pass
+
+
+_NEVER = 3e8  # seconds
 
 _OPEN: set[_Open[Any]] = set()
 

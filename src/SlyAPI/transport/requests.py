@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import BadReplyError
 from ..web.events import request_log, requested
 from ..web.messages import Reply, Request
-from ..web.urls import bare_url, parsed_url
+from ..web.urls import as_sent, bare_url, parsed_url
 from .sessions import bare_session
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ TOKEN_TIMEOUT = 30.0
 """Seconds that a token request may take in all."""
 TOKEN_REPLY_LIMIT = 1 << 20
 """Bytes of a token reply that are read, decompressed."""
-REPLY_LIMIT = 1 << 28
+REPLY_LIMIT = 32 << 20
 """Bytes of an API's reply that are read, decompressed; `WebAPI.reply_limit` changes it."""
 ERROR_BODY_LIMIT = 1 << 16
 """Bytes of an error reply's body that are kept."""
@@ -54,7 +54,12 @@ def raise_translated(error: BaseException, request: Request, timeout: float | No
     from .errors import AIOHTTP_ERRORS, translate_error
 
     if isinstance(error, AIOHTTP_ERRORS):
-        raise translate_error(error, request, timeout) from None
+        ours = translate_error(error, request, timeout)
+        try:
+            raise ours from None
+        finally:
+            ours.__context__ = None  # aiohttp's frames hold the request's headers, its texts what they quote
+            del error
 
 
 async def send(
@@ -63,14 +68,16 @@ async def send(
     *,
     timeout: float = TOKEN_TIMEOUT,
     limit: int = TOKEN_REPLY_LIMIT,
+    public_only: bool = False,
 ) -> Reply:
     """Sends a request with secrets in it and reads the whole reply, whatever its status.
 
     `client` only lends its connections (`bare_session`). `timeout` in seconds counts everything. Raises
-    `NetworkError`, `RequestTimeoutError`, or `BadReplyError` for a body larger than `limit`.
+    `NetworkError`, `RequestTimeoutError`, or `BadReplyError` for a body larger than `limit`; with `public_only`
+    `ConfigError` for a server at an address that is not public.
     """
     with TranslatedErrors(request, timeout):
-        async with bare_session(client) as session:
+        async with bare_session(client, public_only) as session:
             sending = _send(session, request, timeout, limit)
             return await (logged(request, sending) if request_log.isEnabledFor(logging.DEBUG) else sending)
 
@@ -87,7 +94,7 @@ async def _send(session: "aiohttp.ClientSession", request: Request, timeout: flo
         allow_redirects=False,
         ssl=True if request.certificate is None else _tls(request),
     )
-    return Reply(response.status, response.headers, await read_body(response, limit), bare_url(request.url))
+    return Reply(response.status, response.headers, await read_body(response, request, limit), bare_url(request.url))
 
 
 def _tls(request: Request) -> "ssl.SSLContext":
@@ -112,34 +119,38 @@ async def logged(request: Request, sending: Awaitable[Reply]) -> Reply:
     return reply
 
 
-async def fetch(client: "aiohttp.ClientSession", request: Request, limit: int = REPLY_LIMIT) -> Reply:
+async def fetch(
+    client: "aiohttp.ClientSession", request: Request, limit: int = REPLY_LIMIT, total: float | None = None
+) -> Reply:
     """Sends an API request and reads the reply, of an error no more than `ERROR_BODY_LIMIT` bytes.
 
-    Raises `NetworkError`, `RequestTimeoutError`, or `BadReplyError` for a body larger than `limit`.
+    `total` replaces the session's time limit in seconds. Raises `NetworkError`, `RequestTimeoutError`, or
+    `BadReplyError` for a body larger than `limit`.
     """
-    sending = _fetch(client, request, limit)
+    sending = _fetch(client, request, limit, total)
     try:
         return await (logged(request, sending) if request_log.isEnabledFor(logging.DEBUG) else sending)
     except Exception as error:  # not `TranslatedErrors`, which costs 1.2 % of a GET's instructions
-        raise_translated(error, request, client.timeout.total)
+        raise_translated(error, request, total or client.timeout.total)
         raise
 
 
-async def _fetch(client: "aiohttp.ClientSession", request: Request, limit: int) -> Reply:
+async def _fetch(client: "aiohttp.ClientSession", request: Request, limit: int, total: float | None) -> Reply:
     # as `ask` does, whose call costs 0.6 % of a GET's instructions
     response = await client.request(
         request.method,
-        request.url,
+        as_sent(request.url) if "%" in request.url else request.url,
         params=request.query_params or None,
         headers=request.headers,
         json=request.data if request.data_is_json else None,
         data=None if request.data_is_json else request.data or None,
         allow_redirects=False,
         raise_for_status=False,
+        timeout=client.timeout if total is None else limited(client.timeout, total),
         ssl=True if request.certificate is None else _tls(request),
     )
     refused = response.status >= 400
-    body = await read_body(response, ERROR_BODY_LIMIT if refused else limit, cut=refused)
+    body = await read_body(response, request, ERROR_BODY_LIMIT if refused else limit, cut=refused)
     return Reply(response.status, response.headers, body, request.url)
 
 
@@ -149,7 +160,7 @@ def ask(
     """Sends an API request as it is; gives the response's head. Without `timeout` the session's applies."""
     return client.request(
         request.method,
-        request.url,
+        as_sent(request.url) if "%" in request.url else request.url,
         params=request.query_params or None,
         headers=request.headers,
         json=request.data if request.data_is_json else None,
@@ -161,7 +172,16 @@ def ask(
     )
 
 
-async def read_body(response: "aiohttp.ClientResponse", limit: int, *, cut: bool = False) -> bytes:
+def limited(given: "aiohttp.ClientTimeout", total: float | None) -> "aiohttp.ClientTimeout":
+    """The time limits of a session with another total one."""
+    import aiohttp
+
+    return aiohttp.ClientTimeout(total, given.connect, given.sock_read, given.sock_connect)
+
+
+async def read_body(
+    response: "aiohttp.ClientResponse", request: Request, limit: int, *, cut: bool = False
+) -> bytes:
     """The body, which returns the connection to its pool; a body beyond `limit` bytes is cut, or an error."""
     content = response.content
     chunks: list[bytes] = []
@@ -174,8 +194,7 @@ async def read_body(response: "aiohttp.ClientResponse", limit: int, *, cut: bool
             if size > limit:
                 response.close()
                 if not cut:
-                    asked = f"{response.method} {bare_url(str(response.url))}"
-                    raise BadReplyError(f"{asked}: the reply is larger than {limit} bytes.", kind="permanent")
+                    raise BadReplyError(f"{request.name}: the reply is larger than {limit} bytes.", kind="permanent")
                 break
             if content.at_eof():
                 break

@@ -1,17 +1,17 @@
 """aiohttp sessions: one for each event loop, shared by the clients in it, or one on the caller's connections.
 
-The rule: nobody has to close anything, and a session is not closed while a token request uses its connections.
+The rule: nobody has to close anything. A session of ours is closed when its event loop ends, or its last client closes.
 """
 
-import asyncio
-import os
-import weakref
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
+from ..errors import ConfigError
 from .per_loop import PerLoop
+from .public_only import public_socket
 
 if TYPE_CHECKING:
     import aiohttp
@@ -34,172 +34,139 @@ def use_proxy(url: str) -> None:
     _proxy = url
 
 
-class Lent:
-    """One event loop's session, and the clients that use it, which it does not keep from being collected."""
+class SharedSession:
+    """One event loop's session, and who uses it: by id, because a client may be a dataclass, which has no hash."""
 
-    __slots__ = ("closed", "loop", "process", "session", "users")
+    __slots__ = ("session", "users")
 
-    def __init__(self, trace_configs: "Sequence[aiohttp.TraceConfig]") -> None:
+    def __init__(self, trace_configs: "Sequence[aiohttp.TraceConfig]", per_host: int, public_only: bool) -> None:
         import aiohttp
 
-        self.loop, self.process, self.closed = asyncio.get_running_loop(), os.getpid(), False
-        self.session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, limit_per_host=CONNECTIONS),  # no API makes another one wait
+        self.users: set[int] = set()
+        self.session: aiohttp.ClientSession = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=0,  # no API makes another one wait
+                limit_per_host=per_host,
+                socket_factory=public_socket if public_only else None,
+            ),
             cookie_jar=aiohttp.DummyCookieJar(),  # one user's cookies must not go out with another's request
             trace_configs=[*trace_configs],
             proxy=_proxy,
         )
-        self.users: dict[int, weakref.ref[object]] = {}
-        """By id, because a client may be a dataclass, which has no hash."""
-
-    def join(self, user: object) -> None:
-        """Counts a user until it leaves or is collected."""
-        number, users = id(user), self.users
-        users[number] = weakref.ref(user, lambda _: users.pop(number, None))
-
-    def leave(self, user: object) -> bool:
-        """Whether the user was the last one."""
-        return self.users.pop(id(user), None) is not None and not self.users
 
     async def close(self) -> None:
-        """Closes the session, after the token requests on its connections."""
-        self.closed = True
-        while uses := _USES.get(self.session):  # more may begin meanwhile
-            await asyncio.wait(uses)
-        try:
-            await self.session.close()
-        except asyncio.CancelledError:
-            # aiohttp closes connections in a task of its own, which the end of a program may cancel: the reply of a
-            # token request that is the last one in the session must not be lost with it
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise
+        await self.session.close()
 
 
-class Sessions(PerLoop[Lent]):
-    """One session for each event loop, made on first use, closed with its last user, or when its loop ends.
+class Sessions(PerLoop[SharedSession]):
+    """One session for each event loop, made on first use.
 
-    `trace_configs` are called for its requests.
+    `trace_configs` are called for its requests; `per_host`: connections to one host at most (0: any number);
+    `public_only`: it connects to public addresses alone.
     """
 
-    def __init__(self, trace_configs: "Sequence[aiohttp.TraceConfig]" = ()) -> None:
-        super().__init__(partial(Lent, trace_configs), Lent.close, attrgetter("closed"))
+    def __init__(
+        self,
+        trace_configs: "Sequence[aiohttp.TraceConfig]" = (),
+        per_host: int = CONNECTIONS,
+        public_only: bool = False,
+    ) -> None:
+        make = partial(SharedSession, trace_configs, per_host, public_only)
+        super().__init__(make, SharedSession.close, attrgetter("session.closed"))
 
-    def join(self, user: object) -> Lent:
-        """The running loop's, open until all its users left or were collected."""
-        lent = self.get()
-        lent.join(user)
-        return lent
+    def join(self, user: object) -> "aiohttp.ClientSession":
+        """The running loop's, open until all its users left."""
+        shared = self.get()
+        shared.users.add(id(user))
+        return shared.session
 
     async def leave(self, user: object) -> None:
-        """Closes the running loop's if the user was its last one."""
-        lent = self.held()
-        if lent is not None and lent.leave(user):
-            await self.close()
+        """Closes the running loop's session if the user was its last one."""
+        shared = self.held()
+        if shared is not None and id(user) in shared.users:
+            shared.users.discard(id(user))
+            if not shared.users:
+                await self.close()
 
 
-_shared: "weakref.ref[Sessions] | None" = None
+SHARED = Sessions()
+"""The sessions of all clients that ask for nothing else."""
+FOR_STREAMS = Sessions(per_host=0)
+"""Those for what may take long, so that no other call waits for a connection."""
+PUBLIC = Sessions(public_only=True)
+"""Those for addresses that a stranger's document names."""
 
 
-def shared_sessions() -> Sessions:
-    """The sessions of all clients that asked for nothing else, which keep them; without a client they are closed."""
-    global _shared
-    sessions = None if _shared is None else _shared()
-    if sessions is None:
-        sessions = Sessions()
-        _shared = weakref.ref(sessions)
-    return sessions
+@asynccontextmanager
+async def bare_session(
+    client: "aiohttp.ClientSession | None", public_only: bool = False, *, body_follows: bool = False
+) -> "AsyncGenerator[aiohttp.ClientSession, None]":
+    """A session for requests that are not for the caller's API: on the client's connections, or the shared one.
 
-
-_USES: "weakref.WeakKeyDictionary[aiohttp.ClientSession, set[asyncio.Future[None]]]" = weakref.WeakKeyDictionary()
-_BARE: "weakref.WeakKeyDictionary[aiohttp.ClientSession, aiohttp.ClientSession]" = weakref.WeakKeyDictionary()
-"""By the caller's session, ours on its connections."""
-_KEPT_OPEN: "weakref.WeakSet[aiohttp.ClientSession]" = weakref.WeakSet()
-"""The callers' sessions whose connections are ours to close, should they be closed meanwhile."""
-_ELSEWHERE: "weakref.WeakKeyDictionary[aiohttp.ClientSession, Sessions]" = weakref.WeakKeyDictionary()
-"""By the caller's session at one socket, those for all other servers."""
-
-
-class bare_session:
-    """A session on the client's connections, with their TLS settings, its proxy and its time limits, or the shared one.
-
-    A client at a socket of its own (`UnixConnector`) lends none, since all its requests reach that one server.
-    It has none of the client's headers, cookies, credentials, base URL and middlewares, which are meant for an API.
-    The connections stay open within the block, whenever the client is closed: losing a token reply can end a grant.
+    It has none of the client's headers, cookies, credentials, base URL and middlewares, which are meant for an API. Of
+    a client with a proxy, or with TLS settings or a resolver of its own, it uses the connections and the time limits.
+    Every other client lends nothing, so it may be closed at any time without the loss of a token reply. Nor does a
+    client at a socket of its own (`UnixConnector`), whose requests all reach that one server. With `public_only` it
+    connects to public addresses alone; raises `ConfigError` for a client whose connections cannot be checked.
+    `body_follows`: the body of the reply is read after the block.
     """
-
-    def __init__(self, client: "aiohttp.ClientSession | None") -> None:
-        self._client = client if client is not None and not client.closed else None
-        self._sessions: Sessions | None = None
-
-    async def __aenter__(self) -> "aiohttp.ClientSession":
-        if self._client is None or _is_shared(self._client):
-            self._sessions = shared_sessions()
-            session = self._client = self._sessions.join(self).session
-        elif _at_one_socket(self._client):
-            # joined for as long as the client lives: a stream goes on after this block
-            sessions = _ELSEWHERE.setdefault(self._client, shared_sessions())
-            session = self._client = sessions.join(self._client).session
-        else:
-            session = _on_same_connector(self._client)
-            _keep_open(self._client)
-        self._connector = session.connector
-        self._use = asyncio.get_running_loop().create_future()
-        _USES.setdefault(self._client, set()).add(self._use)
-        return session
-
-    async def __aexit__(self, *_: object) -> None:
-        assert self._client is not None
-        uses = _USES[self._client]
-        uses.discard(self._use)
-        self._use.cancel()
-        if self._sessions is not None:
-            await self._sessions.leave(self)
-        elif not uses and _end_keeping(self._client) and self._client.closed and self._connector is not None:
-            await self._connector.close()
-
-
-def _keep_open(client: "aiohttp.ClientSession") -> None:
-    """Lets the caller close the session, which closes its connections, only after our requests on them."""
-    if client.connector_owner:
-        client._connector_owner = False  # aiohttp has no public name for it
-        _KEPT_OPEN.add(client)
-
-
-def _end_keeping(client: "aiohttp.ClientSession") -> bool:
-    """Whether the session's connections were kept open, which are its own again."""
-    if client not in _KEPT_OPEN:
-        return False
-    _KEPT_OPEN.discard(client)
-    client._connector_owner = True
-    return True
-
-
-def _at_one_socket(client: "aiohttp.ClientSession") -> bool:
-    import aiohttp
-
-    return isinstance(client.connector, aiohttp.UnixConnector | aiohttp.NamedPipeConnector)
-
-
-def _is_shared(client: "aiohttp.ClientSession") -> bool:
-    sessions = None if _shared is None else _shared()
-    lent = None if sessions is None else sessions.held()
-    return lent is not None and lent.session is client
-
-
-def _on_same_connector(client: "aiohttp.ClientSession") -> "aiohttp.ClientSession":
-    import aiohttp
-
-    bare = _BARE.get(client)
-    if bare is None or bare.connector is not client.connector:
-        bare = _BARE[client] = aiohttp.ClientSession(
-            connector=client.connector,
-            connector_owner=False,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=client.timeout,
-            trust_env=client.trust_env,
-            proxy=getattr(client, "_default_proxy", None),  # aiohttp has no public name for it
-            proxy_auth=getattr(client, "_default_proxy_auth", None),
+    if client is None or client.closed or not _is_special(client):
+        sessions = PUBLIC if public_only else SHARED
+        user = sessions if body_follows else object()  # the first one never leaves: the event loop closes the session
+        session = sessions.join(user)
+        try:
+            if client is None:
+                yield session
+            else:
+                async with _on_connections_of(session, client) as bare:
+                    yield bare
+        finally:
+            if user is not sessions:
+                await sessions.leave(user)
+        return
+    if public_only and getattr(client.connector, "_socket_factory", None) is not public_socket:
+        raise ConfigError(
+            "public_only does not work with this session, whose proxy, TLS settings or resolver are its own.",
+            next_step="Leave out the session, or give its TCPConnector socket_factory=public_socket "
+            "(SlyAPI.transport.public_only).",
         )
-        weakref.finalize(client, bare.detach)  # its connections are the caller's to close
-    return bare
+    async with _on_connections_of(client, client) as bare:
+        yield bare
+
+
+@asynccontextmanager
+async def _on_connections_of(
+    lender: "aiohttp.ClientSession", client: "aiohttp.ClientSession"
+) -> "AsyncGenerator[aiohttp.ClientSession, None]":
+    """A session on the lender's connections, with its proxy and the client's time limits."""
+    import aiohttp
+
+    bare = aiohttp.ClientSession(
+        connector=lender.connector,
+        connector_owner=False,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=client.timeout,
+        trust_env=lender.trust_env,
+        proxy=getattr(lender, "_default_proxy", None),  # aiohttp has no public name for it
+        proxy_auth=getattr(lender, "_default_proxy_auth", None),
+    )
+    try:
+        yield bare
+    finally:
+        bare.detach()  # the connections are the lender's to close
+
+
+def _is_special(client: "aiohttp.ClientSession") -> bool:
+    """Whether requests to another server need the connections of this session."""
+    import aiohttp
+
+    connector = client.connector
+    if isinstance(connector, aiohttp.UnixConnector | aiohttp.NamedPipeConnector):
+        return False
+    if client.trust_env or getattr(client, "_default_proxy", None) is not None:
+        return True
+    if type(connector) is not aiohttp.TCPConnector:
+        return True
+    plain_resolver = type(getattr(connector, "_resolver", None)) is aiohttp.DefaultResolver
+    own = (getattr(connector, name, None) for name in ("_local_addr_infos", "_socket_factory"))
+    return not (plain_resolver and getattr(connector, "_ssl", None) is True and not connector.family and not any(own))

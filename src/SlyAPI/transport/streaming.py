@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from ..errors import BadReplyError, clean_traceback
 from ..web.events import request_log
 from ..web.messages import REDIRECTS, Reply, Request
-from ..web.urls import bare_url
 from .requests import ERROR_BODY_LIMIT, TranslatedErrors, ask, logged, raise_translated, read_body
 
 if TYPE_CHECKING:
@@ -34,10 +33,11 @@ class Streamed(Reply):
     announced, None where it did not, or where the body is compressed.
     """
 
-    __slots__ = ("_request", "_response")
+    __slots__ = ("_request", "_response", "on_close")
 
     def __init__(self, response: "aiohttp.ClientResponse", request: Request) -> None:
-        super().__init__(response.status, response.headers, b"", bare_url(request.url))
+        super().__init__(response.status, response.headers, b"", request.shown_url)
+        self.on_close: Callable[[], None] | None = None
         self._response = response
         self._request = request
 
@@ -104,24 +104,32 @@ class Streamed(Reply):
     def close(self) -> None:
         """Releases the connection, which is closed if the body has not been read to its end."""
         self._response.close()
+        if self.on_close is not None:
+            on_close, self.on_close = self.on_close, None
+            on_close()
 
     @clean_traceback
     async def read(self, limit: int, timeout: float | None = None) -> bytes:
         """The whole body, within `timeout` seconds if given. Raises `BadReplyError` for one larger than `limit`."""
         with TranslatedErrors(self._request):
             async with asyncio.timeout(timeout):
-                return await read_body(self._response, limit)
+                return await read_body(self._response, self._request, limit)
 
 
-async def begin(client: "aiohttp.ClientSession", request: Request, limit: int) -> Reply:
-    """Sends a request and reads the reply's head: a `Streamed`, to be closed; a refusal or a redirect is read whole."""
+async def begin(
+    client: "aiohttp.ClientSession", request: Request, limit: int, total: float | None = None
+) -> Reply:
+    """Sends a request and reads the reply's head: a `Streamed`, to be closed; a refusal or a redirect is read whole.
+
+    `total` replaces the session's time limit in seconds.
+    """
     with TranslatedErrors(request):
-        sending = _begin(client, request)
+        sending = _begin(client, request, total or client.timeout.total)
         return await (logged(request, sending) if request_log.isEnabledFor(logging.DEBUG) else sending)
 
 
-async def _begin(client: "aiohttp.ClientSession", request: Request) -> Reply:
-    """The head, or a refusal or redirect, within the session's time limit, which starts once the body is sent."""
+async def _begin(client: "aiohttp.ClientSession", request: Request, total: float | None) -> Reply:
+    """The head, or a refusal or redirect, within the time limit `total`, which starts once the body is sent."""
     loop, timeout = asyncio.get_running_loop(), _without_total(client.timeout)
     async with asyncio.timeout(None) as limit:
 
@@ -131,14 +139,14 @@ async def _begin(client: "aiohttp.ClientSession", request: Request) -> Reply:
                 limit.reschedule(loop.time() + seconds if seconds else None)
 
         if hasattr(request.data, "__aiter__"):
-            request = replace(request, data=_Limited(request.data, allow, timeout.sock_read, client.timeout.total))
-        allow(client.timeout.total)  # of a body in pieces it limits the wait for a connection
+            request = replace(request, data=_Limited(request.data, allow, timeout.sock_read, total))
+        allow(total)  # of a body in pieces it limits the wait for a connection
         response = await ask(client, request, timeout=timeout)
-        allow(client.timeout.total)
+        allow(total)
         moved = response.status in REDIRECTS and "Location" in response.headers
         if not moved and response.status < 400:
             return Streamed(response, request)
-        body = await read_body(response, ERROR_BODY_LIMIT, cut=True)
+        body = await read_body(response, request, ERROR_BODY_LIMIT, cut=True)
         return Reply(response.status, response.headers, body, request.url)
 
 
@@ -179,10 +187,12 @@ def _without_total(given: "aiohttp.ClientTimeout") -> "aiohttp.ClientTimeout":
     )
 
 
-async def fetch_patiently(client: "aiohttp.ClientSession", request: Request, limit: int) -> Reply:
+async def fetch_patiently(
+    client: "aiohttp.ClientSession", request: Request, limit: int, total: float | None = None
+) -> Reply:
     """Like `fetch`, for a request whose body may be large: the time limit starts once the body is sent."""
-    reply = await begin(client, request, limit)
+    reply = await begin(client, request, limit, total)
     if isinstance(reply, Streamed):
-        body = await reply.read(limit, client.timeout.total or None)
+        body = await reply.read(limit, total or client.timeout.total or None)
         return Reply(reply.status, reply.headers, body, request.url)
     return reply

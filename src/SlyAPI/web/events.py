@@ -11,12 +11,11 @@ from urllib.parse import urlsplit
 
 from ..errors import ApiError, SlyError, printable
 from .messages import Request
-from .urls import bare_url
 
-request_log = logging.getLogger("SlyAPI.request")
-refresh_log = logging.getLogger("SlyAPI.refresh")
-retry_log = logging.getLogger("SlyAPI.retry")
-wait_log = logging.getLogger("SlyAPI.wait")
+request_log: logging.Logger = logging.getLogger("SlyAPI.request")
+refresh_log: logging.Logger = logging.getLogger("SlyAPI.refresh")
+retry_log: logging.Logger = logging.getLogger("SlyAPI.retry")
+wait_log: logging.Logger = logging.getLogger("SlyAPI.wait")
 _LONG = 10.0
 """Seconds of waiting from which on the event is a warning."""
 
@@ -62,7 +61,7 @@ def _log(log: logging.Logger, level: int, event: str, message: str, fields: Mapp
 
 
 def _named(request: Request) -> dict[str, object]:
-    return {"method": request.method.value, "url": printable(bare_url(request.url))}
+    return {"method": request.method.value, "url": printable(request.shown_url)}
 
 
 def _level(seconds: float) -> int:

@@ -5,7 +5,7 @@ The rule: a `Request` prints without its headers, query and body, because they c
 
 import codecs
 import re
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from enum import Enum, StrEnum
@@ -61,16 +61,23 @@ class Request:
 
     method: Method
     url: str
-    query_params: dict[str, str | int] = field(default_factory=dict)
+    query_params: dict[str, str | int | list[str]] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
     data: Any = field(default_factory=dict)
     data_is_json: bool = False
     certificate: Any = None
+    secrets_to_mask: Callable[[], Iterable[str]] = tuple
+    """Those of its `Auth`, which a path may contain."""
+
+    @property
+    def shown_url(self) -> str:
+        """The URL as a message may show it: without query, and with secrets masked."""
+        return masked(bare_url(self.url), self.secrets_to_mask())
 
     @property
     def name(self) -> str:
-        """The request as a message may name it: method and bare URL."""
-        return f"{self.method.value} {bare_url(self.url)}"
+        """The request as a message may name it: method and URL."""
+        return f"{self.method.value} {self.shown_url}"
 
     def __repr__(self) -> str:
         return f"<Request {self.name}>"
@@ -132,22 +139,27 @@ class Reply:
         text = self.text().replace("\0", "")  # UTF-16 that no header declares
         text = masked(text[: 4 * longest], secrets)
         text = without_half(text, secrets)[:longest]
-        return Reply(self.status, headers, text.encode(self.encoding, "replace"), bare_url(self.url))
+        return Reply(self.status, headers, text.encode(self.encoding, "replace"), masked(bare_url(self.url), secrets))
+
+
+_SECONDS = re.compile(r"[0-9]+(?:\.[0-9]*)?")
 
 
 def retry_after(headers: Mapping[str, str], now: float | None = None) -> float | None:
-    """`Retry-After` in seconds, in both forms (RFC 9110 §10.2.3); None where absent or unreadable."""
-    value = headers.get("Retry-After") or headers.get("retry-after")
-    if not value:
-        return None
-    if value.strip().isdecimal():
-        return float(value.strip()[:9])
+    """`Retry-After` in seconds, a number (RFC 9110 §10.2.3; some send a fraction) or a date; None where unreadable.
+
+    A date counts from the reply's `Date`, or from `now` in epoch seconds.
+    """
+    value = (headers.get("Retry-After") or headers.get("retry-after") or "").strip()
+    if _SECONDS.fullmatch(value):
+        return min(float(value[:20]), 999_999_999.0)
     try:
         at = parsedate_to_datetime(value).timestamp()
-        start = parsedate_to_datetime(headers["Date"]).timestamp() if now is None else now
+        if now is None:
+            now = parsedate_to_datetime(headers.get("Date") or headers["date"]).timestamp()
     except (ValueError, TypeError, KeyError, OverflowError):
         return None
-    return max(0.0, at - start)
+    return max(0.0, at - now)
 
 
 NOTICEABLE_SKEW = 60.0

@@ -4,28 +4,59 @@ The rule: a value without a text form is a `TypeError` before anything is sent, 
 """
 
 from collections.abc import Iterable, Mapping, Sequence, Set
+from datetime import date, time
+from decimal import Decimal
 from enum import Enum
 from math import isfinite
 from typing import Any, TypeGuard
 
-from ..errors import ConfigError
+from .. import errors
+
+Params = Mapping[str, Any] | Iterable[tuple[str, Any]]
+Query = dict[str, str | int | list[str]]
 
 
-def as_query(params: Mapping[str, Any], delimiter: str = ",") -> dict[str, str | int]:
+def as_mapping(params: Params) -> dict[str, Any]:
+    """Parameters by name; the values of a name that occurs more than once in pairs are `Repeated`.
+
+    Raises `ConfigError` for anything but a mapping or pairs.
+    """
+    if isinstance(params, Mapping):
+        given: Any = params
+        return dict(given)
+    found: dict[str, Any] = {}
+    try:
+        for name, value in () if isinstance(params, str | bytes) else params:
+            found.setdefault(name, Repeated()).append(value)
+    except (TypeError, ValueError):
+        found = {}
+    if not found and params not in ([], ()):
+        raise ConfigError("params is not a mapping or pairs.", next_step='Write params={"name": "value"}')
+    return {name: values[0] if len(values) == 1 else values for name, values in found.items()}
+
+
+class Repeated(list[Any]):
+    """Values of a parameter whose name is sent once for each."""
+
+
+def as_query(params: Params, delimiter: str | None = ",") -> Query:
     """Query parameters ready to be URL-encoded once.
 
     `None`, an enum whose value is `None` and an empty list are left out; an enum gives its value; a
-    list, tuple or set becomes one parameter, its members joined by `delimiter`; booleans are
-    `true` and `false`. Raises `TypeError` for anything else, and `ConfigError` for text and integers that Python
-    does not write.
+    list, tuple or set becomes one parameter, its members joined by `delimiter`, or one for each member where
+    that is None; booleans are `true` and `false`. A `Decimal` keeps its digits, dates are ISO 8601, UUIDs and paths
+    are their text. Raises `ConfigError`, which is a `TypeError` too, for anything else.
     """
-    query: dict[str, Any] = dict(params)
-    for name, value in params.items():
+    query: dict[str, Any] = as_mapping(params)
+    for name, value in list(query.items()):
         if type(name) is not str or not name.isascii():
             _check_name(name)
         if (type(value) is str and value.isascii()) or (type(value) is int and -_FAR < value < _FAR):
             continue  # as most are
-        text = _as_text(name, value, delimiter)
+        if _is_list(value) and (delimiter is None or type(value) is Repeated):
+            text: Any = [str(one) for each in value if (one := _as_text(name, each, ",")) is not None] or None
+        else:
+            text = _as_text(name, value, delimiter or ",")
         if text is None:
             del query[name]
         else:
@@ -36,10 +67,10 @@ def as_query(params: Mapping[str, Any], delimiter: str = ",") -> dict[str, str |
 def as_form(data: Mapping[str, Any]) -> dict[str, str | list[str]]:
     """Form fields by the rules of query parameters, except that a list gives one field for each member.
 
-    Raises `TypeError` also for data that is not a mapping.
+    Raises `ConfigError`, which is a `TypeError` too, for data that is not a mapping, and for other values.
     """
     if not isinstance(data, Mapping):
-        raise TypeError(f"form data is a {type(data).__name__}, not a mapping")
+        raise ConfigError(f"form data is a {type(data).__name__}, not a mapping")
     fields: dict[str, str | list[str]] = {}
     for name, value in data.items():
         if _is_list(value):
@@ -82,6 +113,12 @@ def as_headers(headers: Mapping[str, str]) -> dict[str, str]:
     return copied
 
 
+class ConfigError(errors.ConfigError, TypeError):
+    """`ConfigError` that is a `TypeError` too, which programs written for 0.6 may catch."""
+
+    __module__ = errors.__name__
+
+
 _FRAMING = ("content-length", "transfer-encoding")
 """A wrong one makes the server read a part of the body, or of the next request (RFC 9112 §6.3)."""
 _LISTS = (list, tuple, set, frozenset, Sequence, Set)  # the last two take ten times as long to check
@@ -113,7 +150,16 @@ def _as_text(name: str, value: Any, delimiter: str) -> str | int | None:
         return repr(value)
     if _is_list(value):
         return _joined(name, value, delimiter)
-    raise TypeError(f"parameter {name!r} is a {type(value).__name__}, which cannot be written as query text")
+    if isinstance(value, Decimal) and value.is_finite():
+        return str(value)
+    if isinstance(value, date | time):
+        return value.isoformat()
+    if type(value).__name__ == "UUID" or hasattr(value, "__fspath__"):
+        return _encodable(name, str(value))
+    raise ConfigError(
+        f"parameter {name!r} is a {type(value).__name__}, which cannot be written as query text",
+        next_step="Give a text, a number, a date, or a list of these.",
+    )
 
 
 def _joined(name: str, value: Iterable[Any], delimiter: str) -> str | None:

@@ -11,6 +11,8 @@ from .urls import parsed_url
 HEADERS_FOR_ANY_ORIGIN = frozenset({"accept", "accept-encoding", "accept-language", "user-agent", "range", "if-range"})
 """The headers of a caller that hold no secret by their meaning; only these follow a redirect to another origin."""
 _ROUNDS = 4
+_NAT64 = "64:ff9b::/96"
+"""Addresses that a translator maps to the IPv4 address in their last 32 bits (RFC 6052 §2.1)."""
 
 
 def headers_for_other_origin(headers: Mapping[str, str]) -> dict[str, str]:
@@ -92,7 +94,9 @@ def is_private_host(host: str) -> bool:
     except ValueError:
         return False
     inner = getattr(address, "ipv4_mapped", None) or getattr(address, "sixtofour", None)
-    return not (inner or address).is_global
+    if address.version == 6 and address in ipaddress.ip_network(_NAT64):
+        inner = ipaddress.ip_address(int(address) & 0xFFFFFFFF)
+    return address.is_multicast or not (inner or address).is_global
 
 
 def _ipv4_number(host: str) -> int | None:

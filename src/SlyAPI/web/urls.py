@@ -52,6 +52,18 @@ def url_origin(url: str, base: str = "") -> str:
         return ""
 
 
+_WHOLE = re.compile(r"(?:[A-Za-z0-9!$&'()*+,;=:@/?._~\[\]-]|%[0-9A-Fa-f]{2})+")
+
+
+def as_sent(url: str) -> "str | URL":
+    """The URL with its escapes as they are, where it is whole; aiohttp would decode some, such as `%2F` in a query."""
+    if ".." in url or not _WHOLE.fullmatch(url):
+        return url
+    from yarl import URL
+
+    return URL(url, encoded=True)
+
+
 def is_loopback_uri(uri: str) -> bool:
     """Whether the URI is http on this machine's loopback interface (RFC 8252 §7.3)."""
     try:

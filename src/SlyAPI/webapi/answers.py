@@ -1,104 +1,215 @@
-"""JSON as the type that the caller names: dataclasses, TypedDicts, lists and unions of them. Pure.
+"""The type that a caller names as a reader of JSON: dataclasses, TypedDicts, lists and unions of them. Pure.
 
-The rule: an error names the path and the kind found there, never a value of the reply.
+The rule: the whole type is checked when the call is written, before anything is sent.
 """
 
 import sys
-import types
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import MISSING, fields, is_dataclass
-from datetime import date, datetime
+from datetime import date, datetime, time
+from decimal import Decimal
 from enum import Enum
-from functools import cache, lru_cache, partial
-from types import NoneType, SimpleNamespace, UnionType
+from functools import lru_cache, partial
+from importlib import import_module
+from pathlib import Path, PurePath
+from types import MappingProxyType, NoneType, SimpleNamespace, UnionType
 from typing import Annotated, Any, ForwardRef, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from ..errors import BadReplyError, ConfigError, SlyError, printable
+from ..errors import BadReplyError, ConfigError, printable
+from . import answer_readers as readers
+from .answer_readers import KINDS, Failures, Later, Member, Members, Misfit, Read
 from .sent_json import json_name
 
-Read = Callable[[Any, "_Failures"], Any]
 Known = Mapping[Any, Any]
 """The type arguments of a generic class by their type variables."""
 
-_PLAIN: dict[Any, str] = {str: "str", int: "int", bool: "bool", list: "list", dict: "object", NoneType: "null"}
-_KINDS = {**_PLAIN, float: "float"}
 _LISTS: dict[Any, Callable[[list[Any]], Any]] = {
     **dict.fromkeys((list, Sequence, Collection, Iterable), list),
     **dict.fromkeys((set, Set), set),
     frozenset: frozenset,
 }
-_WRONG = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
-"""What the caller's own classes raise for a value that they cannot take."""
-_MOST_TRIES = 500
+_NONE_KNOWN: Known = MappingProxyType({})
+_USE = "Use a dataclass, a TypedDict, or a class with a classmethod from_json."
 
 
-class _Failures:
-    """Counts how often union members failed inside the same value, so that no reply takes exponential time.
+class AnswerType:
+    """What a call returns, checked. Raises `ConfigError` for a type that JSON cannot become.
 
-    In a union whose members contain the union again, each level doubles the tries of the values below it.
+    `admits_none`: whether None is a value of it. `digits`: whether it needs the text of numbers, for a `Decimal`.
     """
 
-    def __init__(self) -> None:
-        self._tries: dict[int, int] = {}  # by the value's id, which is its own as long as the reply is being read
+    __slots__ = ("_read", "admits_none", "digits", "hint")
 
-    def add(self, value: Any) -> None:
-        self._tries[id(value)] = tries = self._tries.get(id(value), 0) + 1
-        if tries > _MOST_TRIES:
-            raise RecursionError
+    def __init__(self, returns: Any) -> None:
+        self.hint = returns
+        self.admits_none = _admits_none(returns)
+        compiler = _Compiler()
+        try:
+            self._read = readers.read_as_it_is if returns is bytes else compiler.reader(returns)
+        except RecursionError:
+            raise ConfigError(f"{_name(returns)} contains itself without end.", next_step=_USE) from None
+        self.digits = compiler.digits
+
+    def read(self, value: Any, request_name: str, place: str = "") -> Any:
+        """`value`, which is JSON, as the type; messages contain `request_name`, and `place` before the path.
+
+        Raises `BadReplyError` for a value of another shape.
+        """
+        try:
+            return self._read(value, Failures())
+        except Misfit as misfit:
+            problem = misfit.describe(place)
+        except RecursionError:
+            problem = "the reply is nested too deeply"
+        raise BadReplyError(
+            f"{request_name} was answered with JSON of another shape. {printable(problem, 500)}.",
+            next_step="Check the API's documentation; a member that may be absent needs a default.",
+            kind="configuration",
+        )
 
 
-class _Misfit(Exception):
-    """A value that does not fit its type; `path` grows while the error propagates out of the structure."""
-
-    def __init__(self, expected: str, value: Any, found: str = "") -> None:
-        super().__init__(expected)
-        self.expected = expected
-        self.found = found or _KINDS.get(type(value), "another value")
-        self.path: list[str] = []
-
-    def describe(self, place: str) -> str:
-        """As `items[3].name: expected str, found null`."""
-        where = f"{place}{''.join(reversed(self.path))}".lstrip(".") or "the reply"
-        return f"{where}: expected {self.expected}, found {self.found}"
-
-
-def read_answer(returns: Any, value: Any, request_name: str, place: str = "") -> Any:
-    """`value`, which is JSON, as the type `returns`; messages contain `request_name`, and `place` before the path.
-
-    Raises `BadReplyError` for a value of another shape, `ConfigError` for a type that JSON cannot become.
-    """
+def answer_type(returns: Any) -> AnswerType:
+    """The checked type; cached."""
     try:
-        return reader_of(returns)(value, _Failures())
-    except _Misfit as misfit:
-        problem = misfit.describe(place)
-    except RecursionError:
-        problem = "the reply is nested too deeply"
-    raise BadReplyError(
-        f"{request_name} was answered with JSON of another shape. {printable(problem, 500)}.",
-        next_step="Check the API's documentation; a member that may be absent needs a default.",
-        kind="configuration",
-    )
+        return _cached(returns, repr(returns))
+    except TypeError:  # metadata of `Annotated` that cannot be hashed
+        return AnswerType(returns)
 
 
-def admits_none(returns: Any) -> bool:
-    """Whether None is a value of the type `returns`."""
+@lru_cache(1000)
+def _cached(returns: Any, order: str) -> AnswerType:
+    """By its text too: `A | B` equals `B | A`, but tries A first."""
+    return AnswerType(returns)
+
+
+def _admits_none(returns: Any) -> bool:
     return returns is NoneType or (get_origin(returns) in (Union, UnionType) and NoneType in get_args(returns))
 
 
-def reader_of(hint: Any, known: Known = types.MappingProxyType({})) -> Read:
-    """The function that converts JSON to the type. Raises `ConfigError` for a type that JSON cannot become."""
-    hint = known.get(hint, hint) if isinstance(hint, TypeVar) else hint
-    if hint in (Any, object, "JsonType") or (isinstance(hint, TypeVar | ForwardRef) and _is_open(hint)):
-        return _as_it_is
-    if hint is None or _is_plain(hint):
-        return _float if hint is float else partial(_plain, hint or NoneType)
-    if isinstance(hint, type) and get_origin(hint) is None:
-        return _class_reader(hint, known)
-    return _form_reader(hint, known)
+class _Compiler:
+    """Makes the reader of one type; classes and aliases that contain themselves are made once."""
+
+    def __init__(self) -> None:
+        self.digits = False
+        self._made: dict[Any, Read] = {}
+
+    def reader(self, hint: Any, known: Known = _NONE_KNOWN) -> Read:
+        """The function that converts JSON to the type. Raises `ConfigError` for a type that JSON cannot become."""
+        hint = known.get(hint, hint) if isinstance(hint, TypeVar) else hint
+        if hint in (Any, object, "JsonType") or (isinstance(hint, TypeVar | ForwardRef) and _is_open(hint)):
+            return readers.read_as_it_is
+        if hint is None or _is_plain(hint):
+            return readers.read_float if hint is float else partial(readers.read_plain, hint or NoneType)
+        if isinstance(hint, type) and get_origin(hint) is None:
+            return self._class(hint, known)
+        return self._form(hint, known)
+
+    def _class(self, hint: Any, known: Known) -> Read:
+        if hasattr(hint, "from_json"):
+            return partial(readers.read_made, hint.from_json, _name(hint))
+        if hasattr(hint, "model_validate"):  # pydantic
+            return partial(readers.read_made, hint.model_validate, _name(hint))
+        if hasattr(hint, "__struct_fields__"):
+            convert = import_module("msgspec").convert
+            return partial(readers.read_made, lambda value: convert(value, hint), _name(hint))
+        if (
+            is_dataclass(hint)
+            or hasattr(hint, "__attrs_attrs__")
+            or (issubclass(hint, dict) and hasattr(hint, "__required_keys__"))
+            or (issubclass(hint, tuple) and hasattr(hint, "_fields"))
+        ):
+            return self._members(hint, known)
+        if issubclass(hint, Enum):
+            return partial(readers.read_enum, hint)
+        if hint in (datetime, date, time):
+            return partial(readers.read_time, hint)
+        if hint is Decimal:
+            self.digits = True
+            return readers.read_decimal
+        if hint in _LISTS:
+            return partial(readers.read_list, readers.read_as_it_is, _LISTS[hint])
+        if hint is Mapping:
+            return partial(readers.read_plain, dict)
+        if hint in (Path, PurePath) or (hint.__module__, hint.__name__) == ("uuid", "UUID"):
+            build: Any = hint
+            return partial(readers.read_text, build, _name(hint))
+        if hint.__module__ != "builtins":
+            for kind in (str, int, float, list, dict):
+                if issubclass(hint, kind):
+                    return partial(readers.read_derived, hint, self.reader(kind))
+        raise ConfigError(f"JSON cannot become {_name(hint)}.", next_step=_USE)  # bytes(10**9) would be a gigabyte
+
+    def _form(self, hint: Any, known: Known) -> Read:
+        """The reader for a type that is not a plain class: `list[X]`, `X | None`, `Literal[...]`, a generic class."""
+        origin, args = get_origin(hint), get_args(hint)
+        if isinstance(origin, type) and not args and origin is not tuple:  # `typing.List` without a member's type
+            return self.reader(origin, known)
+        if origin in (Union, UnionType):
+            return self._union(args, known)
+        if origin is Literal:
+            return partial(readers.read_literal, args)
+        if origin in _LISTS:
+            return partial(readers.read_list, self.reader(args[0], known), _LISTS[origin])
+        if origin is tuple:
+            return self._tuple(args, known)
+        if origin in (dict, Mapping):
+            key = readers.read_int_key if args[0] is int else self.reader(args[0], known)
+            return partial(readers.read_dict, key, self.reader(args[1], known))
+        if origin is Annotated or getattr(origin, "_name", "") in ("Required", "NotRequired", "ReadOnly", "Final"):
+            return self.reader(args[0], known)
+        if isinstance(origin, type):
+            names = getattr(origin, "__parameters__", ())
+            given = {name: known.get(arg, arg) for name, arg in zip(names, args, strict=False)}
+            return self._class(origin, {**known, **given})
+        for inner in ("__supertype__", "__value__", "__bound__"):  # NewType, `type X = ...`, a bound type variable
+            if getattr(hint, inner, None) is not None:
+                return self._named(hint, getattr(hint, inner), known)
+        raise ConfigError(f"JSON cannot become {_name(hint)}.", next_step=_USE)
+
+    def _named(self, hint: Any, inner: Any, known: Known) -> Read:
+        made = self._made.get(key := (hint, *known.items()))
+        if made is None:
+            self._made[key] = made = Later()
+            made.read = self.reader(inner, known)
+        return made
+
+    def _union(self, args: tuple[Any, ...], known: Known) -> Read:
+        others = [arg for arg in args if arg is not NoneType]
+        if len(others) == 1:
+            return partial(readers.read_optional, self.reader(others[0], known))
+        plain = [arg for arg in args if _is_plain(arg) or arg is NoneType]
+        # plain types last, and exactly: "red" is a Colour in `Colour | str`, and 1 an int in `float | int`
+        members = [self.reader(arg, known) for arg in others if arg not in plain]
+        return partial(readers.read_union, tuple(plain), members, " or ".join(map(_name, args)))
+
+    def _tuple(self, args: tuple[Any, ...], known: Known) -> Read:
+        if len(args) == 2 and args[1] is Ellipsis:
+            return partial(readers.read_list, self.reader(args[0], known), tuple)
+        return partial(readers.read_tuple, [self.reader(arg, known) for arg in args])
+
+    def _members(self, kind: Any, known: Known) -> Read:
+        """The reader of a class with named members; it is known before they are, because it may contain itself."""
+        made = self._made.get(key := (kind, *known.items()))
+        if made is not None:
+            return made
+        self._made[key] = made = Members(
+            kind.__name__, dict if issubclass(kind, dict) else kind, by_position=issubclass(kind, tuple)
+        )
+        hints = _hints(kind)
+        for name, json_key, required in _names_of(kind, hints):
+            made.order.append(json_key)
+            hint = hints[json_key if json_key in hints else name]
+            try:
+                made.plan.append(Member(name, json_key, self.reader(hint, known), required))
+            except ConfigError as error:
+                raise ConfigError(f"{_name(kind)}.{name}: {error.args[0]}", next_step=error.next_step) from None
+        # literals first: they distinguish the members of a union, before anything nested is read
+        made.plan.sort(key=lambda member: getattr(member.read, "func", None) is not readers.read_literal)
+        return made
 
 
 def _is_plain(hint: Any) -> bool:
-    return isinstance(hint, type) and get_origin(hint) is None and hint in _KINDS
+    return isinstance(hint, type) and get_origin(hint) is None and hint in KINDS
 
 
 def _is_open(hint: Any) -> bool:
@@ -107,257 +218,17 @@ def _is_open(hint: Any) -> bool:
     return bool(hint.__forward_arg__ == "JsonType")
 
 
-def _class_reader(hint: Any, known: Known) -> Read:
-    if hasattr(hint, "from_json"):
-        return partial(_made, hint.from_json, _name(hint))
-    if is_dataclass(hint):
-        return partial(_dataclass, hint, _plan_of(hint, known))
-    if issubclass(hint, dict) and hasattr(hint, "__required_keys__"):
-        return partial(_members, hint, _plan_of(hint, known))
-    if issubclass(hint, Enum):
-        return partial(_enum, hint)
-    if hint in (datetime, date):
-        return partial(_time, hint)
-    if hint in _LISTS:
-        return partial(_list, _as_it_is, _LISTS[hint])
-    if hint is Mapping:
-        return partial(_plain, dict)
-    if hint.__module__ == "builtins":  # bytes(10**9) would be a gigabyte
-        raise ConfigError(f"JSON cannot become {_name(hint)}.", next_step="Use str, or a class with from_json.")
-    for kind in (str, int, float, list, dict):
-        if issubclass(hint, kind):  # else null would be the text "None"
-            return partial(_derived, hint, reader_of(kind))
-    return partial(_made, hint, _name(hint))
-
-
-def _form_reader(hint: Any, known: Known) -> Read:
-    """The reader for a type that is not a plain class: `list[X]`, `X | None`, `Literal[...]`, a generic dataclass."""
-    origin, args = get_origin(hint), get_args(hint)
-    if isinstance(origin, type) and not args and origin is not tuple:  # `typing.List` without a member's type
-        return reader_of(origin, known)
-    if origin in (Union, UnionType):
-        return _union_reader(args, known)
-    if origin is Literal:
-        return partial(_literal, args)
-    if origin in _LISTS:
-        return partial(_list, reader_of(args[0], known), _LISTS[origin])
-    if origin is tuple:
-        return _tuple_reader(args, known)
-    if origin in (dict, Mapping):
-        return partial(_dict, reader_of(args[0], known), reader_of(args[1], known))
-    if origin is Annotated or getattr(origin, "_name", "") in ("Required", "NotRequired", "ReadOnly", "Final"):
-        return reader_of(args[0], known)
-    if isinstance(origin, type):
-        names = getattr(origin, "__parameters__", ())
-        given = {name: known.get(arg, arg) for name, arg in zip(names, args, strict=False)}
-        return _class_reader(origin, {**known, **given})
-    for inner in ("__supertype__", "__value__", "__bound__"):  # NewType, `type X = ...`, a bound type variable
-        if getattr(hint, inner, None) is not None:
-            return partial(_later, getattr(hint, inner), known)
-    raise ConfigError(f"JSON cannot become {_name(hint)}.", next_step="Use a dataclass or a class with from_json.")
-
-
-def _union_reader(args: tuple[Any, ...], known: Known) -> Read:
-    others = [arg for arg in args if arg is not NoneType]
-    if len(others) == 1:
-        return partial(_optional, reader_of(others[0], known))
-    plain = [arg for arg in others if _is_plain(arg)]
-    # plain types last, and exactly: "red" is a Colour in `Colour | str`, and 1 an int in `float | int`
-    members = [reader_of(arg, known) for arg in others if arg not in plain]
-    return partial(_union, tuple(plain), members, " or ".join(map(_name, args)))
-
-
-def _tuple_reader(args: tuple[Any, ...], known: Known) -> Read:
-    if len(args) == 2 and args[1] is Ellipsis:
-        return partial(_list, reader_of(args[0], known), tuple)
-    return partial(_tuple, [reader_of(arg, known) for arg in args])
-
-
-# --- reading: one function for each kind of type ---
-
-
-def _as_it_is(value: Any, failures: _Failures) -> Any:
-    return value
-
-
-def _plain(kind: Any, value: Any, failures: _Failures) -> Any:
-    if type(value) is not kind:  # not isinstance: true is not an int
-        raise _Misfit(_PLAIN[kind], value)
-    return value
-
-
-def _float(value: Any, failures: _Failures) -> float:
-    if type(value) is float:
-        return value
-    if type(value) is not int:
-        raise _Misfit("float", value)
-    try:
-        return float(value)
-    except OverflowError:
-        raise _Misfit("float", value, "an int too large for it") from None
-
-
-def _list(read: Read, build: Callable[[list[Any]], Any], value: Any, failures: _Failures) -> Any:
-    if type(value) is not list:
-        raise _Misfit("list", value)
-    at, items = -1, []
-    try:
-        for at, item in enumerate(value):  # noqa: B007 - used in the path
-            items.append(read(item, failures))
-    except _Misfit as misfit:
-        misfit.path.append(f"[{at}]")
-        raise
-    return items if build is list else _made(build, build.__name__, items, failures)  # a set refuses some items
-
-
-def _tuple(reads: list[Read], value: Any, failures: _Failures) -> Any:
-    if type(value) is not list:
-        raise _Misfit("list", value)
-    if len(value) != len(reads):
-        raise _Misfit(f"a list of {len(reads)}", value, f"a list of {len(value)}")
-    left = iter(reads)
-    return tuple(_list(lambda item, failures: next(left)(item, failures), list, value, failures))
-
-
-def _dict(read_key: Read, read: Read, value: Any, failures: _Failures) -> Any:
-    if type(value) is not dict:
-        raise _Misfit("object", value)
-    at, found = -1, {}
-    try:
-        for at, (key, item) in enumerate(value.items()):  # noqa: B007 - used in the path
-            found[read_key(key, failures)] = read(item, failures)
-    except _Misfit as misfit:
-        misfit.path.append(f"[key {at + 1}]")  # by number: its name is a value of the reply
-        raise
-    return found
-
-
-def _optional(read: Read, value: Any, failures: _Failures) -> Any:
-    return None if value is None else read(value, failures)
-
-
-def _union(plain: tuple[Any, ...], members: list[Read], names: str, value: Any, failures: _Failures) -> Any:
-    """The value as the first member that it fits; one of another kind of JSON fails at once, with an empty path."""
-    inside: list[_Misfit] = []
-    for read in members:
-        try:
-            return read(value, failures)
-        except _Misfit as misfit:
-            if misfit.path:
-                inside.append(misfit)
-                failures.add(value)
-    if type(value) in plain:
-        return value
-    if type(value) is int and float in plain:
-        return _float(value, failures)
-    raise inside[0] if len(inside) == 1 else _Misfit(names, value)
-
-
-def _literal(args: tuple[Any, ...], value: Any, failures: _Failures) -> Any:
-    for arg in args:
-        plain = arg.value if isinstance(arg, Enum) else arg
-        if type(plain) is type(value) and plain == value:
-            return arg
-    raise _Misfit(f"one of {', '.join(map(repr, args))}", value, _another(value))
-
-
-def _enum(kind: Any, value: Any, failures: _Failures) -> Any:
-    try:
-        member = kind(value)
-        if isinstance(member.value, bool) == isinstance(value, bool):  # true == 1
-            return member
-    except _WRONG:
-        pass
-    raise _Misfit(f"a value of {kind.__name__}", value, _another(value))
-
-
-def _another(value: Any) -> str:
-    return f"another {_KINDS[type(value)]}" if type(value) in (str, int, float) else ""
-
-
-def _time(kind: Any, value: Any, failures: _Failures) -> Any:
-    try:
-        if type(value) is str:
-            return kind.fromisoformat(value)
-    except ValueError:
-        pass
-    raise _Misfit(f"a {kind.__name__} in ISO 8601", value, _another(value))
-
-
-def _made(build: Callable[[Any], Any], name: str, value: Any, failures: _Failures) -> Any:
-    try:
-        return build(value)
-    except SlyError:
-        raise
-    except _WRONG as error:
-        found = f"{_KINDS.get(type(value), 'a value')} ({type(error).__name__})"
-        raise _Misfit(f"what {name} takes", value, found) from None
-
-
-def _derived(hint: Any, read: Read, value: Any, failures: _Failures) -> Any:
-    return _made(hint, _name(hint), read(value, failures), failures)
-
-
-def _later(hint: Any, known: Known, value: Any, failures: _Failures) -> Any:
-    """Reads a type that may contain itself."""
-    return reader_of(hint, known)(value, failures)
-
-
-Member = tuple[str, str, Read, bool]
-"""A member's name in Python, its name in JSON, its reader, and whether it is required."""
-Plan = Callable[[], list[Member]]
-
-
-def _dataclass(kind: Any, plan: Plan, value: Any, failures: _Failures) -> Any:
-    members = _members(kind, plan, value, failures)
-    return _made(lambda given: kind(**given), kind.__name__, members, failures)
-
-
-def _members(kind: Any, plan: Plan, value: Any, failures: _Failures) -> dict[str, Any]:
-    if type(value) is not dict:
-        raise _Misfit(kind.__name__, value)
-    members: dict[str, Any] = {}
-    key = ""
-    try:
-        for name, key, read, required in plan():
-            if key in value:
-                members[name] = read(value[key], failures)
-            elif required:
-                raise _Misfit("a value", value, "nothing")
-    except _Misfit as misfit:
-        misfit.path.append(f".{key}")
-        raise
-    return members
-
-
-def _plan_of(kind: Any, known: Known) -> Plan:
-    """The members of a class, found at first use: it may contain itself."""
-    return cache(partial(_planned, kind, known)) if known else partial(_plan, kind)
-
-
-@lru_cache(1000)
-def _plan(kind: Any) -> list[Member]:
-    return _planned(kind, {})
-
-
-def _planned(kind: Any, known: Known) -> list[Member]:
-    hints = _hints(kind)
-    if not is_dataclass(kind):
-        names: Iterable[tuple[str, str, bool]] = [(name, name, _is_required(kind, name, hints)) for name in hints]
-    else:
-        names = [
-            (field.name, json_name(field), _has_no_default(field))
-            for field in fields(kind)
-            if field.init
-        ]
-    plan: list[Member] = []
-    # literals first: they tell the members of a union apart, before anything nested is read
-    for name, key, required in sorted(names, key=lambda each: get_origin(hints[each[0]]) is not Literal):
-        try:
-            plan.append((name, key, reader_of(hints[name], known), required))
-        except ConfigError as error:
-            raise ConfigError(f"{_name(kind)}.{name}: {error.args[0]}", next_step=error.next_step) from None
-    return plan
+def _names_of(kind: Any, hints: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
+    """For each member the keyword of the constructor, the key in JSON, and whether it is required."""
+    if is_dataclass(kind):
+        return [(field.name, json_name(field), _has_no_default(field)) for field in fields(kind) if field.init]
+    if hasattr(kind, "__attrs_attrs__"):
+        nothing = import_module("attr").NOTHING
+        return [(each.alias, each.name, each.default is nothing) for each in kind.__attrs_attrs__ if each.init]
+    if issubclass(kind, tuple):
+        named: Any = kind
+        return [(name, name, name not in named._field_defaults) for name in named._fields]
+    return [(name, name, _is_required(kind, name, hints)) for name in hints]
 
 
 def _has_no_default(field: Any) -> bool:

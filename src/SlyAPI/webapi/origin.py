@@ -25,10 +25,10 @@ class Origin:
     __slots__ = ("_has_path", "_origin", "base_url", "prefix")
 
     def __init__(self, base_url: str) -> None:
-        self.base_url = base_url
+        self.base_url: str = base_url
         self._origin = _origin(base_url)
         self._has_path = self._origin is not None and parsed_url(base_url).path != "/"
-        self.prefix = f"{self._origin}/" if self._origin else ""
+        self.prefix: str = f"{self._origin}/" if self._origin else ""
 
     def admits(self, url: str) -> bool:
         """Whether a credential may go to `url`; compares the text first, which is faster than parsing."""
@@ -41,7 +41,7 @@ class Origin:
         return OriginError(
             f"{printable(bare_url(url), 200)} is not at the origin of base_url "
             f"({printable(bare_url(self.base_url), 200) or 'which is not set'}), so nothing was sent there.",
-            next_step="Set base_url to the API's address, or use another WebAPI for the other server.",
+            next_step="Set base_url to the API's address, or make a client for the other: WebAPI(auth, base_url)",
         )
 
     def check_path(self, url: str) -> None:
@@ -60,6 +60,46 @@ class Origin:
                 f"{printable(bare_url(url), 200)} leaves the path of base_url by '..', so nothing was sent.",
                 next_step=_CHECK_VALUES,
             )
+
+
+_ABSOLUTE = re.compile(r"//|[A-Za-z][A-Za-z0-9+.-]*://")
+
+
+def full_url(base: str, path: str) -> str:
+    """The URL of `path` below `base`, one slash between them; an absolute URL below `base` as it is.
+
+    Raises `OriginError` for a URL elsewhere.
+    """
+    if _ABSOLUTE.match(path):
+        if not path.startswith("//") and (not base or _is_below(base, path)):
+            return path
+        raise origin_of(base).refusal(path)
+    if not base or "?" in base:
+        return base + path
+    if base.endswith("/"):
+        return base + path.removeprefix("/")
+    return f"{base}/{path}" if path[:1].isalnum() or path[:1] in ("_", "@", "~") else base + path
+
+
+def check_whole(method: str, url: str) -> None:
+    """Raises `ConfigError` for a URL without a host, or with a fragment, which is never sent."""
+    if "://" not in url:
+        raise ConfigError(
+            f"{method} {printable(bare_url(url), 200)}: this WebAPI has no base_url, so the path makes no URL.",
+            next_step='Write WebAPI(auth, "https://api.example")',
+        )
+    if "#" in url:
+        raise ConfigError(
+            f"{method} {printable(bare_url(url), 200)}: the path contains '#', and what follows it is never sent.",
+            next_step='Quote the values in a path: urllib.parse.quote(value, safe="")',
+        )
+
+
+def _is_below(base: str, url: str) -> bool:
+    if not origin_of(base).admits(url):
+        return False
+    above, path = parsed_url(base).path.rstrip("/"), parsed_url(url).path
+    return path == above or path.startswith(f"{above}/")
 
 
 @lru_cache(maxsize=1024)

@@ -12,6 +12,7 @@ from ..errors import BadReplyError, SlyError, clean_traceback
 from ..paging import Page, Pages
 from ..web.messages import ParamsDict
 from ..web.urls import bare_url
+from .page_items import check_end
 
 MOST_EMPTY_PAGES = 1000
 """Pages without items that a server may send in a row."""
@@ -51,8 +52,9 @@ async def walk(
                 limit -= len(items)
             request = None
             try:
-                if limit != 0 and (request := _next(pages, page, params)) is not None:
-                    guard.check_next(page, request)
+                if limit != 0:
+                    request = _next(pages, page, params)
+                    guard.check_next(page, request) if request is not None else check_end(pages, page)
             except SlyError as error:
                 request, problem = None, error
             ahead = asyncio.ensure_future(fetch(request)) if prefetch and request is not None else None

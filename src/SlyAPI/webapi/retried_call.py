@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ..errors import ApiError, ConfigError, SlyError
 from ..limits import Limits
 from ..retry import Retry
+from ..transport.streaming import Streamed
 from ..web.events import tries_again
 from ..web.messages import Reply, Request
 from .origin import Origin
@@ -74,12 +75,16 @@ class _Attempt:
             reply = await self._fetch(client, request, limit)
             if limits is not None and limits.respect_headers and Origin(self._url).admits(request.url):
                 limits.update(reply.headers, reply.status)  # another host's quota is not the API's
-        except SlyError as error:
-            self._outcome = error
-            raise
-        finally:
+        except BaseException as error:
+            if isinstance(error, SlyError):
+                self._outcome = error
             if limits is not None:
                 limits.release()
+            raise
+        if isinstance(reply, Streamed) and limits is not None:
+            reply.on_close = limits.release  # its body is still to come
+        elif limits is not None:
+            limits.release()
         self._outcome = reply.status
         return reply
 

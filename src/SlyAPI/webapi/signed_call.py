@@ -50,7 +50,8 @@ async def signed_call(
     `origin`, and what `Auth.sign` and the transport raise.
     """
     if not origin.admits(request.url) and not auth._signs_nothing:
-        raise origin.refusal(request.url)
+        raise origin.refusal(request.shown_url)
+    request.secrets_to_mask = auth.secrets_to_mask
     if ".." in request.url or "%" in request.url or not request.url.isprintable():
         origin.check_path(request.url)
     unsigned = _parts(request)
@@ -60,7 +61,9 @@ async def signed_call(
         auth.note_reply(request.url, reply.status, reply.headers)
         return reply
     exchange = Exchange(auth, client)
-    call = _Call(auth, client, origin, limit, fetch, Request(*unsigned), request, reply, exchange)
+    own = Request(*unsigned)
+    own.secrets_to_mask = auth.secrets_to_mask
+    call = _Call(auth, client, origin, limit, fetch, own, request, reply, exchange)
     await call.sign_again()
     await call.follow()
     if call.reply.status >= 400:
@@ -70,7 +73,9 @@ async def signed_call(
 
 def copied(request: Request) -> Request:
     """The request as it is before an `Auth` changes it."""
-    return Request(*_parts(request))
+    copy = Request(*_parts(request))
+    copy.secrets_to_mask = request.secrets_to_mask
+    return copy
 
 
 def _parts(request: Request) -> tuple[Any, ...]:
@@ -131,7 +136,7 @@ class _Call:
             if led_away:
                 headers = headers_for_other_origin(self.own.headers)
                 self.request = Request(self.own.method, self.own.url, headers=headers)
-                async with bare_session(self.client) as other:
+                async with bare_session(self.client, body_follows=True) as other:
                     self.reply = await self.fetch(other, self.request, self.limit)
             else:
                 self.request = await self.exchange.sign(copied(self.own))
@@ -159,6 +164,7 @@ def _moved(own: Request, reply: Reply, origin: Origin, secrets: Iterable[str], l
         moved = Request(Method.GET, str(target), headers=_without_body(own.headers))
     else:
         moved = Request(own.method, str(target), {}, dict(own.headers), own.data, own.data_is_json)
+    moved.secrets_to_mask = own.secrets_to_mask
     within = not led_away and origin.admits(moved.url)
     # within the origin the query may contain a credential, but not the path, which messages and logs show
     shown = bare_url(moved.url) if within else moved.url
@@ -218,10 +224,10 @@ def _refusal(request: Request, reply: Reply, secrets: list[str]) -> ApiError:
 def _next_step(status: int, wait: float | None) -> str:
     if status == 401:
         return f"The credential was refused; grant again: {PROGRAM} grant"
-    if status == 403:
+    if status == 403 and wait is None:
         return "This user or client may not do this."
     if status == 404:
         return "Check base_url and the path."
-    if status == 429:
+    if status == 429 or wait is not None:
         return f"Wait {wait:g} s, then try again." if wait is not None else "Wait, then try again."
     return "Try again later." if status >= 500 else "Check the request's parameters."

@@ -20,7 +20,7 @@ import aiohttp
 
 from SlyAPI.stores import store_at
 from SlyAPI.testing import PracticeProvider
-from SlyAPI.testing.grants import digest
+from SlyAPI.testing.ledger.grants import digest
 from tests.end_to_end.network.machines import Machine, machines
 from tests.end_to_end.network.nginx import nginx
 from tests.end_to_end.network.tcp_proxy import TcpProxy, tcp_proxy

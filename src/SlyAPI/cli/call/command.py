@@ -118,7 +118,7 @@ async def _within(seconds: float | None, api: WebAPI, request: CallRequest, args
 async def _send(api: WebAPI, request: CallRequest, args: Any, console: Console) -> None:
     if args.paginate:
         path, params = request.paging()
-        pages = AnyPages(args.items)
+        pages = AnyPages()
         async for item in api.paginated(path, params, pages=pages, items=args.items, headers=request.headers):
             print_result(_as_line(item))
     elif args.output and args.output != "-":

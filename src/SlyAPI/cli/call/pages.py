@@ -4,9 +4,8 @@ The rule: only what is unmistakable counts as a next page; a page without a list
 """
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from ...errors import ConfigError
 from ...paging import CursorPages, LinkPages, Page, Pages, TokenPages, value_at
 
 _URLS = ("next", "links.next", "_links.next", "paging.next", "pagination.next", "@odata.nextLink", "nextRecordsUrl")
@@ -21,15 +20,7 @@ class AnyPages(Pages):
 
     reads_headers: ClassVar[bool] = True
 
-    def __init__(self, items: str | None) -> None:
-        self._items = items
-
     def after(self, page: Page) -> Mapping[str, str | int] | str | None:
-        if self._items is None and not _has_items(page.body):
-            raise ConfigError(
-                "The page is neither a list nor has one under items or data.",
-                next_step="Give the path of its list: --items results, for example.",
-            )
         if following := _LINK.after(page):
             return following
         for path in _URLS:
@@ -41,7 +32,3 @@ class AnyPages(Pages):
             if token := style.after(page):
                 return token
         return None
-
-
-def _has_items(body: Any) -> bool:
-    return isinstance(body, list) or (isinstance(body, dict) and ("items" in body or "data" in body))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 _PACKAGE = Path(__file__).parents[2]
 
-datas = [
+datas: list[tuple[str, str]] = [
     (str(path), str(path.parent.relative_to(_PACKAGE.parent)))
     for path in sorted(_PACKAGE.rglob("*"))
     if path.suffix in (".css", ".html", ".txt")

@@ -167,8 +167,8 @@ class RegistrationCalls(Client):
         secrets = Secrets((token, self.secret or ""))
         registered = registration.read_registration(reply, metadata or {}, secrets, allow_http=self.allow_http)
         # at once: the one before may have ended, whatever becomes of the next request
-        self.registration_access_token = registered.get("registration_access_token") or token
-        self.registration_client_uri = registered.get("registration_client_uri") or uri
+        self.registration_access_token: str | None = registered.get("registration_access_token") or token
+        self.registration_client_uri: str | None = registered.get("registration_client_uri") or uri
         return registered
 
     def _registration(self) -> tuple[str, str]:

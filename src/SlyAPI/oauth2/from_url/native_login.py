@@ -36,7 +36,7 @@ class BrowserConsent:
     __module__ = "SlyAPI.oauth2"
 
     def __init__(self, loopback: Loopback) -> None:
-        self.redirect_uri = loopback.redirect_uri
+        self.redirect_uri: str = loopback.redirect_uri
         self._loopback = loopback
         self._answered: Redirect | None = None
 

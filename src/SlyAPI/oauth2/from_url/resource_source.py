@@ -54,12 +54,15 @@ class ResourceSource(RefreshTokenSource):
 
     def __init__(self, login: ResourceLogin, consent: Consent | None, redirect_uri: str | None) -> None:
         super().__init__(login.app)
-        self.login, self.consent, self.redirect_uri = login, consent, redirect_uri
+        self.login: ResourceLogin = login
+        self.consent: Consent | None = consent
+        self.redirect_uri: str | None = redirect_uri
         self.wish: Wish | None = None
-        self.asks_person = False
+        self.asks_person: bool = False
         self.unusable: str | None = None
         """The id of a client that the server has forgotten, or whose redirect URI cannot be listened at."""
-        self.read_at = self.logged_in_at = -PAUSE
+        self.read_at: float = -PAUSE
+        self.logged_in_at: float = -PAUSE
         self.asked_at: deque[float] = deque(maxlen=MOST_LOGINS)
 
     def check_target(self, url: str) -> None:
@@ -85,7 +88,7 @@ class ResourceSource(RefreshTokenSource):
             return await self._log_in(client, user)
         if user is not NOT_LOADED and not is_bound(user, self.app):
             self.login.read_client()  # another process may have moved to another server
-            self.app = self.login.app
+            self.app: OAuth2App = self.login.app
         if user is NOT_LOADED or not user.refresh_token or not is_bound(user, self.app):
             raise GrantEndedError(401, "no_refresh_token", message="A person has to log in.", next_step=GRANT_AGAIN)
         try:

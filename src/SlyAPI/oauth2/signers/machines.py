@@ -42,8 +42,8 @@ class MachineSource(TokenSource):
 
     def __init__(self, app: OAuth2App, scopes: Scopes, resource: Resource | None) -> None:
         super().__init__(app)
-        self.scopes = split_scopes(scopes)
-        self.resource = None if resource is None else resources_of(resource)
+        self.scopes: list[str] = split_scopes(scopes)
+        self.resource: list[str] | None = None if resource is None else resources_of(resource)
 
     def fits(self, user: OAuth2User) -> bool:
         wanted = {*self.scopes, *self.app.scopes}
@@ -83,7 +83,10 @@ class ExchangeSource(MachineSource):
         options: dict[str, Any],
     ) -> None:
         super().__init__(app, scopes, resource)
-        self.subject, self.subject_type, self.actor, self.options = subject, subject_type, actor, options
+        self.subject: TokenLike = subject
+        self.subject_type: str = subject_type
+        self.actor: TokenLike | None = actor
+        self.options: dict[str, Any] = options
 
     async def request(self, client: "ClientSession | None", now: float) -> OAuth2User:
         actor = None if self.actor is None else await read_token(self.actor, "actor_token")
@@ -115,7 +118,7 @@ class AssertionSource(MachineSource):
 
     def __init__(self, app: OAuth2App, scopes: Scopes, resource: Resource | None, assertion: TokenLike) -> None:
         super().__init__(app, scopes, resource)
-        self.assertion = assertion
+        self.assertion: TokenLike = assertion
         self.refused: tuple[Secrets, TokenError, float] | None = None
 
     async def request(self, client: "ClientSession | None", now: float) -> OAuth2User:

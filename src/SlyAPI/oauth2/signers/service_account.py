@@ -133,10 +133,11 @@ class OAuth2ServiceAccount(Signer):
         if isinstance(account, str | os.PathLike):
             account = ServiceAccount.from_json_file(account)
         account = account if isinstance(account, ServiceAccount) else ServiceAccount.from_json_obj(account)
-        self.scopes = split_scopes(scopes)
+        self.scopes: list[str] = split_scopes(scopes)
         self.subject = subject
         known, held_users = _HELD.setdefault(account, (ref(account), {}))
-        self.account = known() or account  # so that each object keeps the tokens, not only the first one
+        # so that each object keeps the tokens, not only the first one
+        self.account: ServiceAccount = known() or account
         alike = (frozenset(self.scopes), subject, id(clock))
         if alike not in held_users:
             while len(held_users) >= _MOST_HELD:

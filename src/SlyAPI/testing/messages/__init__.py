@@ -1,0 +1,1 @@
+"""What a request carries: its parameters, signed tokens, and documents that it names elsewhere."""
