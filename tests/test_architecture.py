@@ -57,7 +57,7 @@ OWN_ARROWS: dict[str, set[str]] = {
 """What a single module may import beyond its wing's line. Nothing may import such a module: it stands at the top."""
 SPEAKS = {"cli", "flow", "__main__"}
 """The wings that may print, prompt and exit."""
-TOUCHES_THE_WORLD = {"transport", "redirect", "stores", "testing", *SPEAKS}
+TOUCHES_THE_WORLD = {"json_file", "transport", "redirect", "stores", "testing", *SPEAKS}
 
 IO_LIBRARIES = {
     *("aiohttp", "requests", "httpx", "urllib3", "http", "ftplib", "smtplib", "webbrowser"),

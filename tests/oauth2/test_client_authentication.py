@@ -314,6 +314,7 @@ def test_all_settings_survive_the_client_file() -> None:
     assert OAuth2App.from_json_obj(kept) == app
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize(
     ("given", "read"),
     [

@@ -47,6 +47,7 @@ def test_two_objects_of_one_store_have_the_same_entries(kind: str, tmp_path: Pat
     assert "a-password" not in repr(one.user("alice").key)
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("kind", ["file", "sqlite"])
 def test_a_link_to_a_store_leads_to_the_same_entries(kind: str, tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()

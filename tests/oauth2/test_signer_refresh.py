@@ -263,6 +263,7 @@ async def test_on_refresh_is_silent_when_another_process_refreshed(practise: Pra
 # The user file.
 
 
+@pytest.mark.posix
 async def test_new_tokens_are_on_disk_with_mode_0600_before_they_are_used(place: Place) -> None:
     path = place.file()
     path.chmod(0o600)
@@ -338,6 +339,7 @@ async def test_a_refused_refresh_tries_a_newer_refresh_token_from_the_file(place
     assert place.sent == ["new-token-2"]
 
 
+@pytest.mark.posix
 async def test_a_user_file_that_is_gone_is_written_anew(place: Place) -> None:
     api = place.api(path := place.file())
     path.unlink()

@@ -355,6 +355,7 @@ async def forked(practice: Practice, spawn: Spawn, program: str) -> list[str]:
     return said
 
 
+@pytest.mark.posix
 async def test_parent_and_forked_child_share_one_refresh(practice: Practice, spawn: Spawn) -> None:
     program = """
 child = os.fork()
@@ -367,6 +368,7 @@ else:
     await forked(practice, spawn, program)
 
 
+@pytest.mark.posix
 async def test_a_child_forked_amid_a_refresh_of_its_parents_waits_for_it(practice: Practice, spawn: Spawn) -> None:
     """Forked from another thread while the first one waits for the provider, its lock held."""
     program = """
@@ -385,6 +387,7 @@ assert os.waitpid(child, 0)[1] == 0
     await forked(practice, spawn, program)
 
 
+@pytest.mark.posix
 async def test_a_child_does_not_go_back_to_what_its_parent_could_not_save_at_the_fork(
     practice: Practice, spawn: Spawn
 ) -> None:

@@ -10,8 +10,10 @@ Each two thousand seeds are a line, so that a log shows how far a long run is.
 
 import argparse
 import logging
+import signal
 import sys
 import time
+import traceback
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -22,6 +24,8 @@ from tests.simulation.known import known_as, unknown
 from tests.simulation.quiet import quiet
 
 CHUNK = 2000
+SPINS = 60
+"""Seconds after which a run has met a loop that awaits nothing."""
 MOST = 100
 """Failures that are printed."""
 
@@ -30,9 +34,19 @@ def run_seeds(first: int, last: int) -> tuple[int, Counter[str], list[tuple[int,
     """How many runs there were, the known findings among them, and what is new: the seed and the problems."""
     known: Counter[str] = Counter()
     new: list[tuple[int, str]] = []
+    signal.signal(signal.SIGALRM, _spins)
     with quiet():
         for seed in range(first, last):
-            found = run_of(seed)
+            signal.alarm(SPINS)
+            try:
+                found = run_of(seed)
+            except Spins as error:
+                new.append(
+                    (seed, f"busy: a loop that awaits nothing, in {traceback.extract_tb(error.__traceback__)[-2]}")
+                )
+                continue
+            finally:
+                signal.alarm(0)
             if not found.result.problems:
                 continue
             name = known_as(found)
@@ -41,6 +55,14 @@ def run_seeds(first: int, last: int) -> tuple[int, Counter[str], list[tuple[int,
             else:
                 new.append((seed, f"{'; '.join(unknown(found))} ({', '.join(found.result.faults)})"))
     return last - first, known, new
+
+
+class Spins(BaseException):
+    """A run does not end, and awaits nothing; the package catches no such error."""
+
+
+def _spins(*_: object) -> None:
+    raise Spins
 
 
 def _print(found: Found) -> None:

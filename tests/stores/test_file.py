@@ -158,6 +158,7 @@ async def test_a_program_that_changes_its_folder_keeps_its_users(
     assert os.listdir() == []
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("make", [lambda: FileStore("users").user("alice"), lambda: user_file("user.json")])
 async def test_a_working_folder_that_is_gone_is_an_error_of_ours(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[], Any]
@@ -175,6 +176,7 @@ async def test_a_working_folder_that_is_gone_is_an_error_of_ours(
 # Modes and owners.
 
 
+@pytest.mark.posix
 @pytest.mark.usefixtures("open_umask")
 async def test_files_and_folders_are_for_their_owner_alone_whatever_the_umask(tmp_path: Path) -> None:
     await FileStore(tmp_path / "a" / "b" / "users").save("alice", VALUE)
@@ -185,6 +187,7 @@ async def test_files_and_folders_are_for_their_owner_alone_whatever_the_umask(tm
     assert mode(tmp_path / "user.json") == 0o600
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("before", [0o644, 0o666, 0o640, 0o600])
 async def test_a_save_takes_away_what_others_could_read(tmp_path: Path, before: int) -> None:
     entry = user_file(tmp_path / "user.json")
@@ -194,6 +197,7 @@ async def test_a_save_takes_away_what_others_could_read(tmp_path: Path, before: 
     assert mode(tmp_path / "user.json") == 0o600
 
 
+@pytest.mark.posix
 async def test_a_file_of_another_account_stays_that_accounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """root, who refreshes in a cron job, must not take the file away from its owner."""
     given_to: list[tuple[int, int]] = []
@@ -219,6 +223,7 @@ async def test_a_file_of_another_account_stays_that_accounts(tmp_path: Path, mon
 # Links.
 
 
+@pytest.mark.posix
 async def test_links_to_a_file_and_to_a_folder_stay_links(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "users").symlink_to("real")
@@ -231,6 +236,7 @@ async def test_links_to_a_file_and_to_a_folder_stay_links(tmp_path: Path) -> Non
     assert listed(tmp_path / "real") == ["alice.json"]
 
 
+@pytest.mark.posix
 async def test_a_deleted_user_is_gone_behind_a_link_too(tmp_path: Path) -> None:
     (tmp_path / "users").mkdir()
     (tmp_path / "users" / "alice.json").symlink_to("../deep.json")
@@ -251,6 +257,7 @@ async def test_what_is_saved_is_loaded_with_all_else_that_it_says(tmp_path: Path
     assert listed(tmp_path) == ["user.json"]
 
 
+@pytest.mark.posix
 @given(st.text(), st.sampled_from(["\0", "\ud800", "\udbff\udfff", "\udc00", "\udfff"]), st.text())
 @pytest.mark.parametrize("make", [FileStore, SqliteStore, user_file], ids=lambda make: make.__name__)
 def test_text_that_no_path_can_be_is_refused_at_once(
@@ -277,6 +284,7 @@ async def test_a_missing_user_and_a_missing_folder_are_named(tmp_path: Path) -> 
         await FileStore(tmp_path / "users").load("alice")
 
 
+@pytest.mark.posix
 async def test_a_folder_that_cannot_be_made_or_written_is_an_error_that_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     store = FileStore(tmp_path / "file" / "users")
@@ -304,6 +312,7 @@ async def test_an_old_temporary_file_is_taken_away_by_the_next_process_that_save
     assert listed(tmp_path) == sorted([fresh, others, "bob.json"])  # fresh: someone may be writing it
 
 
+@pytest.mark.posix
 async def test_links_that_look_like_old_temporary_files_keep_none_of_them_alive(tmp_path: Path) -> None:
     for number in range(10):
         name = tmp_path / f".alice.json.{number:012x}.tmp"
@@ -316,6 +325,7 @@ async def test_links_that_look_like_old_temporary_files_keep_none_of_them_alive(
     assert listed(tmp_path) == ["bob.json"]
 
 
+@pytest.mark.posix
 async def test_beside_the_one_file_only_its_own_temporary_files_are_taken_away(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("user.json")
     own, others = ".user.json.0123456789ab.tmp", ".app.json.0123456789ab.tmp"
@@ -363,6 +373,7 @@ class Faults:
                 return
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EACCES, errno.EMFILE])
 @pytest.mark.parametrize("held", ["file", "folder"])
 async def test_a_refresh_during_which_any_call_of_the_system_fails_loses_nothing(
@@ -399,6 +410,7 @@ async def soon(store: FileStore) -> list[str]:
     return [name async for page in store.ending("access", inf) for name, _ in page]
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("code", [errno.EIO, errno.EACCES, errno.EMFILE])
 @pytest.mark.parametrize("look", [FileStore.names, soon])
 async def test_a_search_of_the_folder_misses_nobody_whatever_call_of_the_system_fails(
@@ -500,6 +512,7 @@ async def test_only_a_file_of_another_account_that_is_not_roots_is_reported(
     assert bool(caplog.records) is reported
 
 
+@pytest.mark.posix
 async def test_mode_and_owner_are_set_on_the_open_file_and_never_by_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -556,6 +569,7 @@ def read_only(tmp_path: Path) -> Generator[Path | None, None, None]:
     subprocess.run(["umount", folder], check=False, capture_output=True)
 
 
+@pytest.mark.posix
 async def test_a_folder_that_is_read_only_is_noticed_before_a_file_in_it_has_to_be_replaced(
     read_only: Path | None,
 ) -> None:
@@ -656,6 +670,7 @@ def remount(folder: Path, how: str) -> None:
     subprocess.run(["mount", "-o", f"remount,bind,{how}", folder], check=True)
 
 
+@pytest.mark.posix
 async def test_a_secret_that_is_mounted_read_only_says_both_ways_out_and_the_second_one_works(
     practise: Practise, read_only: Path | None
 ) -> None:

@@ -350,36 +350,8 @@ async def test_a_process_that_may_open_no_more_files_gets_passing_errors_and_not
     await other.hears("SaveError transient", "T", "locked")
 
 
-# What locks an open file on Windows, by a fake of its module; `tests/windows` has the real one.
-
-
-class FakeMsvcrt:
-    LK_NBLCK = 2
-
-    def locking(self, handle: int, mode: int, count: int) -> None:
-        assert (mode, count) == (self.LK_NBLCK, 1)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise PermissionError(errno.EACCES, "Permission denied") from None
-
-
-WINDOWS = file_lock.system_locks(None, FakeMsvcrt())
-
-
-async def test_on_windows_a_lock_that_another_holds_is_waited_for(tmp_path: Path) -> None:
-    with (tmp_path / ".user.json.lock").open("w") as other:
-        FakeMsvcrt().locking(other.fileno(), FakeMsvcrt.LK_NBLCK, 1)
-        with pytest.raises(UnavailableError, match="still locked"):
-            async with on_file(tmp_path / "user.json", system=WINDOWS, timeout=0.02):
-                raise AssertionError("it was taken")
-        waiting = asyncio.create_task(on_file(tmp_path / "user.json", system=WINDOWS, timeout=20).__aenter__())
-        assert not (await asyncio.wait([waiting], timeout=0.05))[0]
-    await waiting
-
-
-@pytest.mark.parametrize("system", [file_lock.SYSTEM, WINDOWS], ids=["here", "Windows"])
-def test_the_lock_of_a_folder_is_a_file_in_it_and_is_waited_for(tmp_path: Path, system: Any) -> None:
+def test_the_lock_of_a_folder_is_a_file_in_it_and_is_waited_for(tmp_path: Path) -> None:
+    system: Any = file_lock.SYSTEM
     lock = os.open(tmp_path / ".slyapi.lock", os.O_RDWR | os.O_CREAT)
     fcntl.flock(lock, fcntl.LOCK_EX)
     tries = list[int]()
@@ -470,14 +442,6 @@ async def test_in_a_folder_that_cannot_be_written_a_lock_is_had_at_once(
     (tmp_path / "file").write_text("")
     async with asyncio.timeout(5), make(tmp_path / "file" / "below").user("alice").lock():
         pass
-
-
-async def test_a_lock_gives_back_its_handles(entry: StoredUser) -> None:
-    handles = len(os.listdir("/proc/self/fd"))
-    for _ in range(20):
-        async with entry.lock():
-            assert not await is_free(entry, 0.003)
-    assert len(os.listdir("/proc/self/fd")) == handles
 
 
 # After a fork.

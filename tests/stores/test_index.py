@@ -308,6 +308,7 @@ async def test_an_index_in_redis_that_cannot_be_written_refuses_no_save(
         assert await found(store, clock) == ["alice"]
 
 
+@pytest.mark.posix
 async def test_a_server_that_loses_nothing_it_confirmed_loses_no_place_in_an_index(prefix: str, clock: Clock) -> None:
     with servers.redis() as server:
         async with RedisStore(server.url, prefix) as store:

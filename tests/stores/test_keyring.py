@@ -49,6 +49,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.posix
 async def test_locks_lie_in_a_folder_of_the_accounts_own(home: Path) -> None:
     store = KeyringStore("test", Keyring())
     folder = Path(lock_folder(os.environ))
@@ -63,6 +64,7 @@ def test_on_windows_the_folder_of_locks_is_local_to_the_machine() -> None:
     assert lock_folder({"LOCALAPPDATA": "/Users/robin/AppData/Local"}).startswith("/Users/robin/AppData/Local")
 
 
+@pytest.mark.posix
 async def test_a_folder_for_locks_that_cannot_be_made_is_an_error_not_a_lock(home: Path) -> None:
     (home / ".cache").write_text("")
     with pytest.raises(UnavailableError):

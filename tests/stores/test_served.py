@@ -20,7 +20,7 @@ from SlyAPI.stores.served import CONNECTIONS, ServedStore
 from tests.support import servers
 from tests.support.other_process import Spawn, refused
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.posix]
 
 VALUE = {"token": "token-5EC9E7"}
 Server = servers.RedisServer | servers.PostgresServer

@@ -36,6 +36,7 @@ def execute(path: Path, *statements: str) -> list[Any]:
         return [database.execute(statement).fetchall() for statement in statements][-1]
 
 
+@pytest.mark.posix
 async def test_many_processes_that_make_the_database_at_once_all_save(path: Path, spawn: Spawn) -> None:
     program = """
 begin, ready = os.pipe()
@@ -75,6 +76,7 @@ def open_umask() -> Generator[None, None, None]:
     os.umask(before)
 
 
+@pytest.mark.posix
 @pytest.mark.usefixtures("open_umask")
 async def test_the_database_and_its_side_files_are_for_their_owner_alone_whatever_the_umask(path: Path) -> None:
     store = SqliteStore(path)
@@ -228,6 +230,7 @@ async def test_waiting_for_a_locked_database_is_bounded_and_the_value_stays(
     assert await store.load("alice") == VALUE
 
 
+@pytest.mark.posix
 async def test_a_database_that_cannot_be_written_can_be_read(path: Path) -> None:
     """Read-only for an account that is not root; for root, a folder that is gone from under the side files."""
     store = SqliteStore(path)
@@ -302,6 +305,7 @@ async def test_a_program_that_changes_its_folder_keeps_its_users(
     assert os.listdir() == []
 
 
+@pytest.mark.posix
 async def test_a_path_with_signs_that_mean_something_in_a_uri_is_a_path(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "a?b#c%20d e.db")
     await store.save("alice", VALUE)
@@ -312,6 +316,7 @@ async def test_a_path_with_signs_that_mean_something_in_a_uri_is_a_path(tmp_path
 # After a fork.
 
 
+@pytest.mark.posix
 async def test_a_forked_child_and_its_parent_both_go_on_saving(path: Path, spawn: Spawn) -> None:
     program = """
 async def saves(token):
@@ -334,6 +339,7 @@ say(os.waitpid(child, 0)[1])
 # Modes of what was there, and errors that pass.
 
 
+@pytest.mark.posix
 async def test_a_database_that_others_could_read_is_for_its_owner_alone_once_it_holds_tokens(path: Path) -> None:
     execute(path, "CREATE TABLE orders (id INTEGER)")
     path.chmod(0o664)
@@ -341,6 +347,7 @@ async def test_a_database_that_others_could_read_is_for_its_owner_alone_once_it_
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
+@pytest.mark.posix
 async def test_a_database_made_anew_by_the_same_object_is_for_its_owner_alone_again(path: Path) -> None:
     store = SqliteStore(path)
     await store.save("alice", VALUE)
@@ -377,6 +384,7 @@ def mounted_alone(path: Path) -> Generator[Path, None, None]:
     subprocess.run(["umount", there], check=True)
 
 
+@pytest.mark.posix
 async def test_a_database_that_is_mounted_alone_is_refused_with_what_to_mount(mounted_alone: Path) -> None:
     """Another container would not see its write-ahead log, nor the locks beside it."""
     store = SqliteStore(mounted_alone)
@@ -397,6 +405,7 @@ async def test_a_table_that_another_program_removes_is_made_again(path: Path) ->
     assert await store.load("alice") == VALUE
 
 
+@pytest.mark.posix
 async def test_a_database_that_takes_the_name_of_another_is_used_from_then_on(path: Path) -> None:
     store, other = SqliteStore(path), SqliteStore(path.with_name("other.db"))
     await store.save("alice", VALUE)

@@ -109,6 +109,7 @@ def test_a_user_is_equal_after_a_round_trip_through_its_file(tmp_path: Path) -> 
     assert OAuth2User.from_json_file(tmp_path / "user.json") == user
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize(
     ("written", "moment"),
     [

@@ -100,6 +100,7 @@ class SqliteFile:
             database.text_factory = bytes  # SQLite's error would quote text that is not UTF-8
             if writing:
                 database.execute("PRAGMA synchronous = FULL")  # WAL's default may lose the last commits to a power cut
+                database.execute("PRAGMA fullfsync = ON")  # macOS's fsync leaves it in the disk's cache
                 database.execute("PRAGMA secure_delete = ON")  # otherwise the file keeps the tokens of a deleted user
             with database:
                 return work(database)
