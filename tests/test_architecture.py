@@ -331,7 +331,6 @@ NOT_YET = {
     # files over 400 lines
     "oauth2/renewal/refresh.py": 600,
     # folders: how many files
-    "SlyAPI/cli": 25,
     "SlyAPI/oauth2/messages": 23,
 }
 """What does not hold yet, and how large it may be until it does. This table only shrinks: no row is added, no number

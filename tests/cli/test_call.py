@@ -479,7 +479,7 @@ async def test_pages_without_a_list_name_the_flag_that_finds_it(runs: Here, serv
     runs.place.user()
     server = await serve(results)
     code, out, err = await runs("call", "user.json", server.origin, "--paginate")
-    assert (code, out) == (6, "")
+    assert (code, out) == (11, "")
     assert "--items" in err
     assert await runs("call", "user.json", server.origin, "--paginate", "--items", "results") == (0, '{"id": 1}\n', "")
 

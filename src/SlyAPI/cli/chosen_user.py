@@ -91,6 +91,11 @@ def chosen_user(args: Any) -> ChosenUser:
 
 def entry_to_make(args: Any) -> ChosenUser:
     """The user of `--store` and `--name`, whose store need not exist. Raises `ConfigError`."""
+    if args.user:
+        step = "Give --user, or --store and --name."
+        raise ConfigError("A user file and a store exclude each other.", next_step=step)
+    if not args.name:
+        raise ConfigError("Which user of the store?", next_step="Give --name NAME.")
     store = _store(args)
     return ChosenUser(_encrypted(store).user(args.name), store_path=_local_path(store))
 

@@ -23,43 +23,28 @@ def is_terminal(stream: Any) -> bool:
         if not stream.isatty():
             return False
         # on Windows `isatty` is true for each device, NUL among them
-        return sys.platform != "win32" or _console_mode(stream.fileno()) is not None
+        return sys.platform != "win32" or _console(stream.fileno())
     return False
 
 
 def can_draw(stream: Any) -> bool:
     """Whether the stream is a terminal that knows escape sequences."""
-    return is_terminal(stream) and not is_plain() and (sys.platform != "win32" or _takes_escapes(stream.fileno()))
-
-
-def _console_mode(handle: int) -> int | None:
-    """The mode of a console of Windows; None for a device that is not one."""
-    import ctypes
-    import msvcrt
-
-    mode = ctypes.c_ulong()
-    system: Any = ctypes
-    there = system.windll.kernel32.GetConsoleMode(system.c_void_p(_os_handle(msvcrt, handle)), ctypes.byref(mode))
-    return mode.value if there else None
-
-
-def _takes_escapes(handle: int) -> bool:
-    """Whether a console of Windows knows escape sequences, which are switched on; an old one does not."""
-    import ctypes
-    import msvcrt
-
-    mode, system = _console_mode(handle), ctypes  # type: Any, Any
-    if mode is None:
+    if is_plain() or not is_terminal(stream):
         return False
-    os_handle = system.c_void_p(_os_handle(msvcrt, handle))
-    return bool(mode & _ESCAPES or system.windll.kernel32.SetConsoleMode(os_handle, mode | _ESCAPES))
+    return sys.platform != "win32" or _console(stream.fileno(), escapes=True)
 
 
-def _os_handle(msvcrt: Any, handle: int) -> int:
-    return int(msvcrt.get_osfhandle(handle))
+def _console(handle: int, *, escapes: bool = False) -> bool:
+    """Whether this is a console of Windows, not another device; with `escapes`, one that takes escape sequences now."""
+    import ctypes
+    import msvcrt
 
-
-_ESCAPES = 0x4  # ENABLE_VIRTUAL_TERMINAL_PROCESSING
+    system, crt, mode = ctypes, msvcrt, ctypes.c_ulong()  # type: Any, Any, Any
+    kernel, console = system.windll.kernel32, system.c_void_p(crt.get_osfhandle(handle))
+    if not kernel.GetConsoleMode(console, ctypes.byref(mode)):
+        return False
+    # ENABLE_VIRTUAL_TERMINAL_PROCESSING, which an old console refuses
+    return not escapes or bool(kernel.SetConsoleMode(console, mode.value | 4))
 
 
 def has_colour(stream: Any) -> bool:
