@@ -61,8 +61,8 @@ def plain_call(argv: Sequence[str]) -> SimpleNamespace | str | None:
     names, files = FILES.get(command, ()), [word for word in argv[1:] if word != "--json"]
     if not names or len(files) != len(names) or any(word.startswith("-") for word in files):
         return None
-    values = dict(zip(names, files, strict=True)) | dict.fromkeys(("store", "name", "proxy"))
-    values |= {"expiring": None} if command == "show" else {}
+    values = dict(zip(names, files, strict=True)) | dict.fromkeys(("store", "name"))
+    values |= {"expiring": None} if command == "show" else {"proxy": None}
     values |= {"json": "--json" in argv, "only_words": "--json" not in argv}
     return SimpleNamespace(command=command, kind="oauth2", older=False, bare=False, **values)
 

@@ -6,13 +6,12 @@ The rule: every foreseeable failure is one or two lines: what happened, what was
 import os
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from io import TextIOWrapper
 from typing import Any
 
 from ..errors import SlyError
 from ..flow.console import Console, Interrupted, report
-from ..flow.signals import end_signals_as_ctrl_c
 from .commands import EXIT_CODES, plain_call
 from .results import print_result
 
@@ -24,11 +23,11 @@ def main(argv: Sequence[str]) -> int:
     if sys.platform == "win32" and isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(newline="\n")  # a token and a script for a shell end without a carriage return
     try:
-        with end_signals_as_ctrl_c():
-            args = _read(argv)
-            if isinstance(args, str):
-                print_result(*args.split("\n"))
-                return 0
+        args = _read(argv)
+        if isinstance(args, str):
+            print_result(*args.split("\n"))
+            return 0
+        with _ending_in_order(args):
             if getattr(args, "proxy", None):
                 from ..transport.sessions import use_proxy
 
@@ -55,6 +54,15 @@ def _read(argv: Sequence[str]) -> Any:
     from .arguments import read_arguments  # and argparse with it
 
     return read_arguments(argv)
+
+
+def _ending_in_order(args: Any) -> AbstractContextManager[None]:
+    """The handlers of signals, without which `show` of a file starts faster: it waits for nothing."""
+    if args.command == "show" and args.user:
+        return nullcontext()
+    from ..flow.signals import end_signals_as_ctrl_c
+
+    return end_signals_as_ctrl_c()
 
 
 def _command(name: str) -> Callable[[Any, Console], int]:
