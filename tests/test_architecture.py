@@ -70,8 +70,8 @@ OPTIONAL_LIBRARIES = {
 }
 RANDOM_LIBRARIES = {"random", "secrets", "uuid"}
 MAKES_SECRETS = {
-    *("oauth2.messages.pkce", "oauth2.client.login", "oauth2.messages.client_assertion", "oauth2.messages.dpop"),
-    *("oauth1.signature",),
+    *("oauth2.messages.authorization_code", "oauth2.client.login", "oauth2.messages.client_assertion"),
+    *("oauth2.messages.dpop", "oauth1.signature"),
     *("redirect.loopback", "transport.bodies", "stores.served", "stores.encrypted"),
 }
 """Where secrets and unguessable names are made, apart from `flow` and `testing`."""
@@ -190,9 +190,9 @@ def test_every_arrow_of_the_table_points_down() -> None:
 
 
 def test_the_rule_itself_catches_an_import_that_points_up() -> None:
-    path = ROOT / "oauth2" / "messages" / "pkce.py"
+    path = ROOT / "oauth2" / "messages" / "authorization_code.py"
     text = "def f():\n    from ... import flow\n    from ..signers.signer import x"
-    module = Module("oauth2.messages.pkce", path, ast.parse(text))
+    module = Module("oauth2.messages.authorization_code", path, ast.parse(text))
     read_imports(module, module.tree, lazy=False)
     assert module.ours == {"flow", "oauth2.signers.signer"}
 
@@ -327,11 +327,8 @@ NOT_YET = {
     # functions over 45 lines
     "oauth2/client/app.py::exchange_code": 47,
     "oauth2/client/client.py::_send": 48,
-    "oauth2/client/identity_calls.py::_token_call": 47,
     # files over 400 lines
     "oauth2/renewal/refresh.py": 600,
-    # folders: how many files
-    "SlyAPI/oauth2/messages": 23,
 }
 """What does not hold yet, and how large it may be until it does. This table only shrinks: no row is added, no number
 rises, and a row whose budget holds is taken out."""

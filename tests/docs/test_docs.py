@@ -448,6 +448,7 @@ def test_the_page_of_the_files_has_every_key_that_they_may_have() -> None:
     user = OAuth2User("t", "r", datetime.now(UTC), requested_scopes=[], client_auth="post")
     user.refresh_expires_at, user.id_token = datetime.now(UTC), "an.id.token"
     user.identity, user.dpop_key = Identity("https://issuer.example", "robin", {}), SecretJson(kty="EC")
+    user.issued_to = {"client": "id", "token_uri": "https://p.example/token"}
     assert keys == [*OWN_KEYS, *user.to_dict()]
 
 

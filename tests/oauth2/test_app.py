@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from SlyAPI.errors import ConfigError, CredentialsError, CredentialsNotFoundError, SlyError, TokenError
 from SlyAPI.oauth2 import OAuth2App, OAuth2User
 from SlyAPI.oauth2.client.providers import PROVIDERS
-from SlyAPI.oauth2.messages.pkce import s256_challenge
+from SlyAPI.oauth2.messages.authorization_code import s256_challenge
 from SlyAPI.tokens.client_auth import ClientAuth
 
 AUTH, TOKEN = "https://p.example/authorize", "https://p.example/token"

@@ -9,7 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from SlyAPI.errors import ConfigError, DeniedError, RedirectError, SlyError, StateMismatchError
-from SlyAPI.oauth2.messages.authorization_code import authorization_url, exchange_form, read_redirect
+from SlyAPI.oauth2.messages.authorization_code import (
+    authorization_url,
+    exchange_form,
+    new_verifier,
+    read_redirect,
+    s256_challenge,
+)
 
 ISSUER = "https://provider.example"
 SCOPE_UNENCODED = "scope=openid%20https://www.googleapis.com/auth/drive?x"  # Google leaves `:` and `/` as they are
@@ -246,3 +252,14 @@ def test_what_a_provider_encodes_is_read_again(code: str, state: str) -> None:
     assert read_redirect(f"http://127.0.0.1:8080/cb?{query}", state=state) == code
     with pytest.raises(StateMismatchError):
         read_redirect(query, state=state + "x")
+
+
+def test_the_challenge_is_that_of_rfc_7636_appendix_b() -> None:
+    verifier = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
+    assert s256_challenge(verifier) == "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
+
+
+def test_a_verifier_has_43_characters_of_its_alphabet_and_is_fresh_each_time() -> None:
+    verifiers = {new_verifier() for _ in range(200)}
+    assert len(verifiers) == 200
+    assert all(len(text) == 43 and text.replace("-", "").replace("_", "").isalnum() for text in verifiers)

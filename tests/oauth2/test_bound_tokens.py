@@ -15,7 +15,7 @@ from SlyAPI.stores import MemoryStore
 from tests.support.issuer import CLIENT_SECRET, NOW, Issuer
 
 if TYPE_CHECKING:
-    from tests.conftest import Serve
+    from tests.conftest import Practise, Serve
 
 TOKENS = {"token": "access-5EC9E7", "refresh_token": "refresh-5EC9E7", "expires_at": "2020-01-01T00:00:00Z"}
 
@@ -55,6 +55,10 @@ async def logout_url(app: OAuth2App, user: dict[str, Any], issuer: Issuer, folde
     return app.logout_url(OAuth2User.from_json_obj({**user, "id_token": "a.b.c"}))
 
 
+def issued_to(client: str, token_uri: str, issuer: str | None = None) -> dict[str, Any]:
+    return {"issued_to": {"client": client, "token_uri": token_uri, "issuer": issuer}}
+
+
 Way = Callable[[OAuth2App, dict[str, Any], Issuer, Path], Awaitable[object]]
 WAYS: list[Way] = [by_path, by_entry, revoked, userinfo, logout_url]
 NOTED: dict[str, tuple[dict[str, Any], bool]] = {
@@ -67,6 +71,12 @@ NOTED: dict[str, tuple[dict[str, Any], bool]] = {
     "another issuer": ({"client_id": "client", "issuer": "https://other.example"}, False),
     "an issuer with a slash more": ({"client_id": "client", "issuer": "HERE/"}, False),
     "a number": ({"client_id": 7}, False),
+    "issued to this client": (issued_to("client", "HERE/token"), True),
+    "issued to this client, at an older address": (issued_to("client", "HERE/v1/token"), True),
+    "issued to this client by this issuer": (issued_to("client", "HERE/token", "HERE"), True),
+    "issued to this client by another issuer of the host": (issued_to("client", "HERE/token", "HERE/other"), False),
+    "issued to this client at another provider": (issued_to("client", "https://other.example/token"), False),
+    "issued to another client": (issued_to("other", "HERE/token"), False),
 }
 
 
@@ -78,9 +88,7 @@ async def test_tokens_go_to_the_client_and_issuer_that_their_file_notes(
     issuer, (more, fits) = Issuer(), NOTED[noted]
     server = await serve(issuer.handle)
     issuer.origin = server.origin
-    user = {**TOKENS, **more}
-    if user.get("issuer"):
-        user["issuer"] = user["issuer"].replace("HERE", issuer.origin)
+    user = json.loads(json.dumps({**TOKENS, **more}).replace("HERE", issuer.origin))
     if fits:
         await way(client_of(issuer), user, issuer, tmp_path)
         return
@@ -92,11 +100,23 @@ async def test_tokens_go_to_the_client_and_issuer_that_their_file_notes(
     assert CLIENT_SECRET not in str(refused.value)
 
 
-async def test_a_client_without_an_issuer_is_compared_by_its_id(serve: Serve, tmp_path: Path) -> None:
-    issuer = Issuer()
-    issuer.origin = (await serve(issuer.handle)).origin
-    app = client_of(issuer)
-    app.issuer = None
-    await by_entry(app, {**TOKENS, "client_id": "client", "issuer": issuer.origin}, issuer, tmp_path)
-    with pytest.raises(CredentialsError):
-        await by_entry(app, {**TOKENS, "client_id": "other", "issuer": issuer.origin}, issuer, tmp_path)
+async def test_every_grant_and_refresh_notes_whom_the_tokens_were_issued_to(practise: Practise) -> None:
+    practice = await practise()
+    noted = {"client": practice.app.id, "token_uri": practice.app.token_uri}
+    user = await practice.grant()
+    assert user.to_dict()["issued_to"] == noted
+    old = OAuth2User.from_json_obj({name: value for name, value in user.to_dict().items() if name != "issued_to"})
+    assert (await practice.app.refresh(None, old)).to_dict()["issued_to"] == noted
+
+
+@pytest.mark.parametrize(
+    ("issued_at", "now_at"),
+    [
+        ("https://www.googleapis.com/oauth2/v4/token", "https://oauth2.googleapis.com/token"),
+        ("https://api.twitter.com/2/oauth2/token", "https://api.x.com/2/oauth2/token"),
+        ("https://login.windows.net/common/oauth2/token", "https://login.microsoftonline.com/t/oauth2/v2.0/token"),
+    ],
+)
+def test_a_provider_at_its_older_address_is_the_same(issued_at: str, now_at: str) -> None:
+    user = OAuth2User.from_json_obj({**TOKENS, **issued_to("client", issued_at), "id_token": "a.b.c"})
+    assert OAuth2App("client", None, "", now_at, logout_uri="https://p.example/logout").logout_url(user)

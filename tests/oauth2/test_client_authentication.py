@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from SlyAPI import OAuth2, OAuth2App, WebAPI
 from SlyAPI.errors import ConfigError, GrantEndedError, RequestTimeoutError, SlyError, TokenError
-from SlyAPI.oauth2.messages.client_assertion import assertion_claims
+from SlyAPI.oauth2.messages.client_assertion import statement
 from SlyAPI.testing import GRANT_TYPES
 from tests.support.certificates import make_certificate
 from tests.support.serving import all_by, served
@@ -99,7 +99,7 @@ async def test_a_key_in_every_form_authenticates_exchange_refresh_and_revocation
 
 def test_an_assertion_is_young_enough_for_a_server_that_takes_it_for_a_minute() -> None:
     # AT Protocol: "Authorization Servers should not reject client assertion JWTs generated less than a minute ago"
-    stated = assertion_claims("c", "https://p.example", now=1000.9)
+    stated = statement("c", "https://p.example", now=1000.9)
     assert (stated["nbf"], stated["iat"], stated["exp"]) == (940, 970, 1060)
 
 

@@ -470,7 +470,7 @@ async def test_a_later_login_whose_port_is_in_use_by_now_takes_another_one(
             await call(practice, auth())
         assert "Connected" in (await browser.page()).text
     user = json.loads((folder / "user.json").read_text())
-    assert json.loads((folder / "app.json").read_text())["id"] == user["client_id"] != app["id"]
+    assert json.loads((folder / "app.json").read_text())["id"] == user["issued_to"]["client"] != app["id"]
 
 
 @pytest.mark.parametrize("made", ["by us", "by a person"])

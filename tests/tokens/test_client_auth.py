@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from SlyAPI.errors import ConfigError
 from SlyAPI.oauth2.messages.authorization_code import exchange_form
-from SlyAPI.oauth2.messages.refresh_token import refresh_form
-from SlyAPI.oauth2.messages.token_request import token_request
+from SlyAPI.oauth2.messages.token_request import refresh_form, token_request
 from SlyAPI.tokens.client_auth import ClientAuth, choose_from_metadata, read_client_auth
 from SlyAPI.web import Method, Request
 from SlyAPI.web.secret_values import SecretForm

@@ -5,16 +5,10 @@ goes.
 """
 
 from ..oauth2 import OAuth2User
-from ..oauth2.client.bound_tokens import bound
 from ..oauth2.from_url.resource_login import ResourceLogin
 from .console import Console
 from .grant import DEFAULT_REDIRECT_URI, GrantOptions, OAuth2Question, Question, Save, grant_by, new_link
 from .progress import waiting
-
-
-class _ResourceQuestion(OAuth2Question):
-    async def exchange(self, code: str) -> OAuth2User:
-        return bound(await super().exchange(code), self.app)
 
 
 async def grant_for_resource(
@@ -30,6 +24,6 @@ async def grant_for_resource(
             plan = await login.plan(wish, None, None)
             app = await login.client_for(plan, redirect_uri, None)
         link = await new_link(app, redirect_uri, plan.scopes, options, plan.resource)
-        return _ResourceQuestion(app, plan.scopes, redirect_uri, options.client_auth, link, plan.resource)
+        return OAuth2Question(app, plan.scopes, redirect_uri, options.client_auth, link, plan.resource)
 
     return await grant_by(ask, login.app.redirect_uri or DEFAULT_REDIRECT_URI, options, console, save)

@@ -29,6 +29,7 @@ class OAuth2User:
     that the grant used. `refresh_expires_at` is when the refresh token expires, if the provider reports it.
     `identity` is who the person is, verified, and `id_token` the token that says so (OpenID Connect Core);
     `dpop_key` is the private JWK to which the tokens are bound (RFC 9449).
+    `issued_to` names the client and the token endpoint (`client`, `token_uri`, and `issuer` if it is known).
     `extra` holds further keys of the file, which survive a rewrite; `expires_as_read` is the file's spelling of
     `expires_at`, written again while it names the same moment.
     """
@@ -48,6 +49,7 @@ class OAuth2User:
     id_token: str | None = None
     dpop_key: SecretJson | None = None
     expires_as_read: str | None = field(default=None, compare=False)
+    issued_to: dict[str, str] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         self.scopes = split_scopes(self.scopes)
@@ -104,6 +106,8 @@ class OAuth2User:
             saved["id_token"] = self.id_token
         if self.dpop_key is not None:
             saved["dpop_key"] = dict(self.dpop_key)
+        if self.issued_to is not None:
+            saved["issued_to"] = dict(self.issued_to)
         return saved | (self.extra or {})
 
     def _expires_text(self) -> str | None:

@@ -19,6 +19,7 @@ from .times import expiry, read_time, refresh_expiry, seconds, write_time
 _KEYS = {
     *("token", "refresh_token", "expires_at", "token_type", "scopes"),
     *("requested_scopes", "client_auth", "refresh_expires_at", "identity", "id_token", "dpop_key"),
+    "issued_to",
 }
 # Rarely needed: `re` compiles them at the first use and caches them.
 _NAME = r"[A-Za-z_-]{1,16}"  # a token_type that a message may quote
@@ -91,6 +92,7 @@ def _own_fields(saved: Mapping[str, Any]) -> dict[str, Any]:
         "identity": read_identity(saved.get("identity")),
         "id_token": _id_token(saved.get("id_token")),
         "dpop_key": _dpop_key(saved.get("dpop_key")),
+        "issued_to": _issued_to(saved.get("issued_to")),
         "extra": {key: value for key, value in saved.items() if key not in _KEYS} or None,
     }
 
@@ -159,6 +161,14 @@ def _dpop_key(value: Any) -> dict[str, Any] | None:
     if value is not None and not (isinstance(value, dict) and isinstance(value.get("kty"), str)):
         raise ConfigError("dpop_key is not a JWK.")
     return value
+
+
+def _issued_to(value: Any) -> dict[str, str] | None:
+    members: dict[str, Any] = value if isinstance(value, dict) else {}
+    known = {name: members[name] for name in ("client", "token_uri", "issuer") if isinstance(members.get(name), str)}
+    if value is not None and not {"client", "token_uri"} <= known.keys():
+        raise ConfigError("issued_to lacks client or token_uri.")
+    return known or None
 
 
 def _sendable(name: str, token: Any) -> str:

@@ -9,10 +9,10 @@ from ...tokens.scopes import Scopes
 from ...tokens.user import OAuth2User
 from ...web.secret_values import SecretJson
 from ..messages.authorization_code import AuthorizationURL, exchange_form
-from ..messages.refresh_token import refresh_form
 from ..messages.resource import Resource
 from ..messages.revocation import read_revocation_reply, revocation_form
 from ..messages.token_endpoint import GRANT_AGAIN
+from ..messages.token_request import refresh_form
 from .bound_tokens import check_bound
 from .client import OnRefresh, clock
 from .device_calls import DeviceCalls

@@ -1,44 +1,60 @@
-"""From which client and issuer a user's tokens are, where the user file notes it. Pure.
+"""To which client, at which provider, a user's tokens were issued, as the user file notes it. Pure.
 
-The rule: tokens go to the client and issuer that they are from, and to no other. A file that notes nothing is of the
-client that the program gives, as it was with 0.6.
+The rule: tokens go to the client and provider that they were issued to, and to no other. A file that notes nothing is
+of the client that the program gives, as it was with 0.6; it is noted with its next save.
 """
 
-from typing import Protocol, TypeVar
+from collections.abc import Mapping
 
 from ...errors import CredentialsError, printable
 from ...tokens.user import OAuth2User
+from ...web.urls import bare_url
+from .client import Client
+from .providers import host_of, provider_of
 
 
-class _Client(Protocol):
-    id: str
-    issuer: str | None
+def note_client(user: OAuth2User, app: Client) -> None:
+    """Notes to whom the tokens were issued."""
+    issuer = {"issuer": app.issuer} if app.issuer else {}
+    user.issued_to = {"client": app.id, "token_uri": app.token_uri, **issuer}
 
 
-User = TypeVar("User", bound=OAuth2User)
+def is_bound(user: OAuth2User, app: Client) -> bool:
+    """Whether nothing says that the tokens were issued to another client, or at another provider."""
+    return not _other(user, app)
 
 
-def bound(user: User, app: _Client) -> User:
-    """The user with what says from which server and client the tokens are."""
-    user.extra = {**(user.extra or {}), "issuer": app.issuer, "client_id": app.id}
-    return user
+def check_bound(user: OAuth2User, app: Client) -> None:
+    """Raises `CredentialsError` for tokens that were issued to another client, or at another provider."""
+    if other := _other(user, app):
+        raise CredentialsError(
+            f"The user's tokens were issued to {other}, and this client is {_named(app.id, app.token_uri)}: "
+            "nothing was sent.",
+            next_step=f"Give the client file of {other}, or grant again with this one.",
+        )
 
 
-def is_bound(user: OAuth2User, app: _Client) -> bool:
-    """Whether the tokens are certainly from this client at this server."""
+def _other(user: OAuth2User, app: Client) -> str:
+    """The client that the tokens were issued to, where it is another one."""
+    if (issued_to := user.issued_to) is not None:
+        same = issued_to["client"] == app.id and _same_provider(issued_to, app)
+        return "" if same else _named(issued_to["client"], issued_to["token_uri"])
     extra = user.extra or {}
-    return extra.get("client_id") in (None, app.id) and extra.get("issuer") in (None, app.issuer)
+    client, issuer = extra.get("client_id"), extra.get("issuer")
+    if client not in (None, app.id) or (issuer and app.issuer and issuer != app.issuer):
+        return _named(str(client or app.id), str(issuer or ""))
+    return ""
 
 
-def check_bound(user: OAuth2User, app: _Client) -> None:
-    """Raises `CredentialsError` for tokens of another client or issuer, where both are known."""
-    if not user.extra:
-        return
-    for name, ours in (("client_id", app.id), ("issuer", app.issuer)):
-        theirs = user.extra.get(name)
-        if theirs and ours and theirs != ours:
-            raise CredentialsError(
-                f"The user's tokens are from {printable(theirs, 100)!r} ({name}), and the client is "
-                f"{printable(ours, 100)!r}: nothing was sent.",
-                next_step="Give the client file of that grant, or grant again with this one.",
-            )
+def _same_provider(issued_to: Mapping[str, str], app: Client) -> bool:
+    """One row of the table of providers, one issuer, or, where an issuer is unknown, one host."""
+    provider = provider_of(issued_to["token_uri"])
+    if provider is not None and provider is provider_of(app.token_uri):
+        return True
+    if issued_to.get("issuer") and app.issuer:
+        return issued_to["issuer"] == app.issuer
+    return host_of(issued_to["token_uri"]) == host_of(app.token_uri)
+
+
+def _named(client: str, uri: str) -> str:
+    return f"client {printable(client, 100)!r}" + (f" ({bare_url(uri)})" if uri else "")

@@ -19,7 +19,7 @@ from ...web.messages import Method, Reply, Request, retry_after
 from ...web.secret_values import SecretForm, SecretJson, Secrets
 from ...web.urls import bare_url, check_endpoint
 from ..messages.token_endpoint import read_token_reply
-from .bound_tokens import check_bound
+from .bound_tokens import check_bound, note_client
 from .client import Client, clock
 from .issuer_keys import LIMIT
 
@@ -149,11 +149,7 @@ class IdentityCalls(Client):
         id_token of a login with a `nonce` is verified (`max_age` in seconds), and dropped elsewhere.
         """
         if previous is not None:
-            dpop_key = previous.dpop_key
-            if self.profile is not None and dpop_key is None and self.certificate is None:
-                from .profile import not_bound
-
-                raise not_bound()
+            dpop_key = self._key_of(previous)
         elif self.dpop and dpop_key is None:
             dpop_key = self._new_dpop_key()
         reply, sent = await self._send("token_uri", form, method, client, now, resources, dpop_key=dpop_key)
@@ -169,6 +165,7 @@ class IdentityCalls(Client):
             refresh_life_unit=self._facts.refresh_life_unit,
             dpop_key=dpop_key,
         )
+        note_client(user, self)
         if nonce is not None:
             user.identity = await self._identity(user, client, at, nonce=nonce, max_age=max_age)
         elif previous is None or previous.identity is None:
@@ -176,6 +173,14 @@ class IdentityCalls(Client):
         elif user.id_token != previous.id_token:
             user.identity = await self._refreshed_identity(user, previous, client, at)
         return user
+
+    def _key_of(self, user: OAuth2User) -> SecretJson | None:
+        """The key that the user's tokens are bound to. Raises `ConfigError` where a profile wants them bound."""
+        if self.profile is not None and user.dpop_key is None and self.certificate is None:
+            from .profile import not_bound
+
+            raise not_bound()
+        return user.dpop_key
 
     async def _refreshed_identity(
         self, user: OAuth2User, previous: OAuth2User, client: "ClientSession | None", now: float

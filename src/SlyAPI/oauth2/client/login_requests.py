@@ -13,8 +13,7 @@ from ...tokens.scopes import Scopes, join_scopes, split_scopes
 from ...tokens.times import from_epoch
 from ...web.secret_values import SecretForm, Secrets
 from ...web.urls import check_endpoint
-from ..messages import pkce
-from ..messages.authorization_code import AuthorizationURL, authorization_url
+from ..messages.authorization_code import AuthorizationURL, authorization_url, new_verifier, s256_challenge
 from ..messages.resource import Resource, resources_of
 from .client import clock
 from .identity_calls import IdentityCalls
@@ -50,8 +49,8 @@ class LoginRequests(IdentityCalls):
         check_endpoint(self.auth_uri, "auth_uri", allow_http=self.allow_http)
         facts = self._facts
         use_pkce = (facts.pkce or self.profile is not None) if self.pkce is None else self.pkce
-        verifier = pkce.new_verifier() if use_pkce else ""
-        challenge = pkce.s256_challenge(verifier) if verifier else ""
+        verifier = new_verifier() if use_pkce else ""
+        challenge = s256_challenge(verifier) if verifier else ""
         mode = {} if self.response_mode is None else {"response_mode": self.response_mode}
         url = authorization_url(
             self.auth_uri,

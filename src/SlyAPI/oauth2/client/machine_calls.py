@@ -11,11 +11,11 @@ from ...tokens.client_auth import ClientAuth
 from ...tokens.scopes import Scopes, join_scopes, split_scopes
 from ...tokens.user import OAuth2User
 from ...web.secret_values import SecretForm
-from ..messages.client_credentials import client_credentials_form
 from ..messages.jwt_bearer import jwt_bearer_form
 from ..messages.resource import Resource
 from ..messages.token_endpoint import GRANT_AGAIN, refuses_client_auth
 from ..messages.token_exchange import exchange_token_form
+from ..messages.token_request import client_credentials_form
 from .identity_calls import IdentityCalls
 
 if TYPE_CHECKING:

@@ -39,6 +39,8 @@ class Provider:
     redirect_uri: str = "http://localhost:8080"
     refresh_life_unit: float = 1.0
     note: str = ""
+    older_hosts: tuple[str, ...] = ()
+    """Further hosts of its token endpoint, which old clients name."""
 
 
 _TABLE = (
@@ -54,6 +56,7 @@ _TABLE = (
         userinfo_uri="https://openidconnect.googleapis.com/v1/userinfo",
         revoke_uri="https://oauth2.googleapis.com/revoke",
         note="Create a client of type Desktop app. While the project is in Testing, grants end after 7 days.",
+        older_hosts=("accounts.google.com", "www.googleapis.com"),
     ),
     Provider(
         "github",
@@ -71,6 +74,7 @@ _TABLE = (
         "basic",
         "https://discord.com/developers/applications",
         revoke_uri="https://discord.com/api/oauth2/token/revoke",
+        older_hosts=("discordapp.com",),
     ),
     Provider(
         "microsoft",
@@ -84,6 +88,7 @@ _TABLE = (
         jwks_uri="https://login.microsoftonline.com/common/discovery/v2.0/keys",
         userinfo_uri="https://graph.microsoft.com/oidc/userinfo",
         note="A mobile and desktop application has no secret. For one tenant, put its name for common.",
+        older_hosts=("login.windows.net", "login.microsoft.com", "sts.windows.net"),
     ),
     Provider(
         "spotify",
@@ -143,6 +148,7 @@ _TABLE = (
         "basic",
         "https://www.dropbox.com/developers/apps",
         auth_params={"token_access_type": "offline"},
+        older_hosts=("api.dropbox.com", "www.dropbox.com"),
     ),
     Provider(
         "mastodon",
@@ -237,6 +243,7 @@ _TABLE = (
         "https://developer.x.com/en/portal/dashboard",
         scopes=("offline.access",),
         revoke_uri="https://api.x.com/2/oauth2/revoke",
+        older_hosts=("api.twitter.com", "twitter.com"),
         redirect_uri="http://127.0.0.1:8080",  # its documentation advises against localhost
         note="A native app has no secret. Refresh tokens are single-use.",
     ),
@@ -259,6 +266,7 @@ _TABLE = (
         revoke_uri="https://api.box.com/oauth2/revoke",
         # not confirmed by a page that was read: PKCE
         note="Refresh tokens are single-use and end after 60 days.",
+        older_hosts=("app.box.com", "www.box.com"),
     ),
     Provider(
         "bitbucket",
@@ -296,14 +304,14 @@ PROVIDERS: Mapping[str, Provider] = {provider.name: provider for provider in _TA
 def provider_of(token_uri: str, auth_uri: str = "") -> Provider | None:
     """The provider in the table, by the host of the token endpoint, or else of the authorization endpoint."""
     for uri, attribute in ((token_uri, "token_uri"), (auth_uri, "auth_uri")):
-        host = _host(uri)
+        host = host_of(uri)
         for provider in _TABLE:
-            if host and host == _host(getattr(provider, attribute)):
+            if host and (host == host_of(getattr(provider, attribute)) or host in provider.older_hosts):
                 return provider
     return None
 
 
-def _host(uri: str) -> str:
+def host_of(uri: str) -> str:
     try:
         return urlsplit(uri).hostname or ""
     except ValueError:

@@ -20,7 +20,6 @@ from ...web.messages import Method, Request
 from ...web.secret_values import Secrets
 from ...web.urls import check_endpoint
 from ..client.app import OAuth2App
-from ..client.bound_tokens import bound
 from ..client.login import Login
 from ..client.metadata_calls import find_issuer_metadata, no_metadata, resource_metadata
 from ..messages.protected_resource import ResourceMetadata
@@ -178,4 +177,4 @@ class ResourceLogin:
         app = await self.client_for(plan, redirect_uri, client, unusable=unusable)
         login = await app._new_login(redirect_uri, plan.scopes, client, resource=plan.resource, now=self.clock())
         redirect = await ask(login)
-        return bound(await app.finish_login(login, redirect, client, now=self.clock()), app)
+        return await app.finish_login(login, redirect, client, now=self.clock())

@@ -1,7 +1,10 @@
 """RFC 6749 §4.1, the authorization code grant with RFC 7636: the URL, the redirect, the exchange. Pure."""
 
 import hmac
+from base64 import urlsafe_b64encode
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from secrets import token_urlsafe
 from typing import NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
@@ -32,6 +35,16 @@ class AuthorizationURL(NamedTuple):
 
     def __repr__(self) -> str:
         return f"AuthorizationURL({self.url.partition('?')[0]!r}, verifier='***')"
+
+
+def new_verifier() -> str:
+    """A fresh code verifier: 256 bits, 43 characters (RFC 7636 §4.1)."""
+    return token_urlsafe(32)
+
+
+def s256_challenge(verifier: str) -> str:
+    """The S256 code challenge of a verifier (RFC 7636 §4.2)."""
+    return urlsafe_b64encode(sha256(verifier.encode("ascii")).digest()).rstrip(b"=").decode("ascii")
 
 
 def check_extras(extras: Mapping[str, str | None]) -> None:

@@ -31,14 +31,9 @@ def statement(
     }
 
 
-def assertion_claims(client_id: str, audience: str, *, now: float) -> dict[str, Any]:
-    """What an assertion says (RFC 7523 §3)."""
-    return {"sub": client_id, **statement(client_id, audience, now=now)}
-
-
 async def client_assertion(client_id: str, audience: str, key: SigningKey, *, now: float) -> dict[str, str]:
     """The form fields that prove who the client is (RFC 7523 §2.2)."""
-    claims = assertion_claims(client_id, audience, now=now)
+    claims = {"sub": client_id, **statement(client_id, audience, now=now)}  # RFC 7523 §3
     return {
         "client_assertion_type": ASSERTION_TYPE,
         "client_assertion": await signed_jwt(claims, key, {"typ": "JWT"}),

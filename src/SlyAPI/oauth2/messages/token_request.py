@@ -1,4 +1,4 @@
-"""RFC 6749 §2.3: the request to the token endpoint, with the client's authentication. Pure.
+"""RFC 6749 §2.3: the request to the token endpoint, with the client's authentication; the two shortest forms. Pure.
 
 The rule: one method per request, and never a guess on a refresh (a refused one may end the refresh token).
 """
@@ -46,3 +46,13 @@ def token_request(
 def basic_of(request: Request) -> str:
     """The Basic credentials that a request carries, or an empty text."""
     return request.headers.get("Authorization", "").removeprefix("Basic ")
+
+
+def refresh_form(refresh_token: str) -> SecretForm:
+    """The form that requests a new access token with the scopes granted before (RFC 6749 §6)."""
+    return SecretForm(grant_type="refresh_token", refresh_token=refresh_token)
+
+
+def client_credentials_form(scope: str = "") -> SecretForm:
+    """The form that asks for a token of the client's own (§4.4); `scope` as the provider writes several."""
+    return SecretForm(grant_type="client_credentials", **({"scope": scope} if scope else {}))

@@ -18,6 +18,7 @@ from ...tokens.scopes import Scopes, split_scopes
 from ...tokens.user import OAuth2User
 from ...web.secret_values import Secrets
 from ..client.app import OAuth2App, OnRefresh
+from ..client.bound_tokens import is_bound
 from ..messages.resource import Resource, resources_of
 from ..renewal.held_user import NOT_LOADED
 from ..renewal.token_source import TokenSource
@@ -49,7 +50,8 @@ class MachineSource(TokenSource):
         wanted = {*self.scopes, *self.app.scopes}
         resources = self.app._resources(self.resource)
         known = (user.extra or {}).get("resource", [])
-        return wanted <= {*user.scopes, *(user.requested_scopes or ())} and resources == known
+        of_client = is_bound(user, self.app)
+        return of_client and wanted <= {*user.scopes, *(user.requested_scopes or ())} and resources == known
 
     async def new_tokens(self, client: "ClientSession | None", user: OAuth2User, now: float) -> OAuth2User:
         self.app._found_auth = self.app._found_auth or user.client_auth
