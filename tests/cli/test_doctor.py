@@ -101,7 +101,7 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
     "a tracked file": ({"files": [FileFacts("a.json", None, "tracked")]}, "git", "git rm --cached a.json"),
     "a file git takes": ({"files": [FileFacts("x/[a].json", None, "untracked")]}, "git", ".gitignore /\\[a].json"),
     "no network": ({"endpoints": [endpoint(problem=NetworkError("x", next_step="y"))]}, "token_uri", "x y"),
-    "a broken endpoint": ({"endpoints": [endpoint(status=503)]}, "token_uri", "503 later"),
+    "a wrong path": ({"endpoints": [endpoint(status=404)]}, "token_uri", "404 token_uri"),
     "no TLS": ({"endpoints": [endpoint(problem=TLS_FAILED)]}, "TLS", "failed Check."),
     "a clock behind": ({"endpoints": [endpoint(status=400, date=date(300))]}, "clock", "300 behind ntp"),
     "a clock ahead": ({"endpoints": [endpoint(status=400, date=date(-90))]}, "clock", "90 ahead"),
@@ -158,7 +158,8 @@ def test_what_is_wrong_is_one_finding_that_says_what_to_do(changed: dict[str, An
 
 RIGHT: dict[str, tuple[dict[str, Any], str, str]] = {
     "a system without modes": ({"files": [FileFacts("a.json")]}, "git", "ok"),
-    "a refusal, which is an answer": ({"endpoints": [endpoint(status=404)]}, "token_uri", "ok"),
+    "a refusal, which is an answer": ({"endpoints": [endpoint(status=405)]}, "token_uri", "ok"),
+    "a failure at our empty probe": ({"endpoints": [endpoint(status=500)]}, "token_uri", "ok"),
     "no https": ({"endpoints": [endpoint(url="http://127.0.0.1/t", status=400)]}, "TLS", "skipped"),
     "less than a minute": ({"endpoints": [endpoint(status=400, date=date(59))]}, "clock", "ok"),
     "no Date": ({"endpoints": [endpoint(status=400)]}, "clock", "skipped"),

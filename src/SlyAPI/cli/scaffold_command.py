@@ -48,7 +48,7 @@ def _merged(path: str, client: dict[str, Any], args: Any, console: Console) -> d
     known = {key: value for key, value in before.items() if key not in to_fill_in(before)}
     new = {key: value for key, value in client.items() if value not in ("", None)}
     replaced = [key for key, value in new.items() if key in known and known[key] != value]
-    if replaced and not args.force:
+    if replaced and not args.force and is_filled_in(path):
         message = f"{display_path(path)} already contains a client with another {', '.join(replaced)}."
         if not (console.interactive and console.confirm(f"{message} Replace it?")):
             raise WouldOverwriteError(message, next_step="Choose another name, or --force.")

@@ -39,7 +39,9 @@ def _console(handle: int, *, escapes: bool = False) -> bool:
     import ctypes
     import msvcrt
 
-    system, crt, mode = ctypes, msvcrt, ctypes.c_ulong()  # type: Any, Any, Any
+    system: Any = ctypes  # whose names depend on the system
+    crt: Any = msvcrt
+    mode = ctypes.c_ulong()
     kernel, console = system.windll.kernel32, system.c_void_p(crt.get_osfhandle(handle))
     if not kernel.GetConsoleMode(console, ctypes.byref(mode)):
         return False

@@ -103,8 +103,9 @@ async def _within(seconds: float | None, api: WebAPI, request: CallRequest, args
     async with api:
         if request.app:
             await auth.sign(None, Request(Method.GET, auth.app.token_uri))
+        limit = asyncio.timeout(seconds)
         try:
-            async with asyncio.timeout(seconds) as limit:
+            async with limit:
                 await _send(api, request, args, console)
         except TimeoutError:
             if not limit.expired():
