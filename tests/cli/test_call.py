@@ -7,7 +7,9 @@ import shutil
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import suppress
+from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,11 +19,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from SlyAPI.cli.arguments import read_arguments
-from SlyAPI.cli.call_request import read_call
+from SlyAPI.cli.call.byte_count import progress_text
+from SlyAPI.cli.call.json_text import indented
+from SlyAPI.cli.call.output import check_output
+from SlyAPI.cli.call.request import read_call
+from SlyAPI.cli.call.verbose import received_lines
 from SlyAPI.cli.main import main
-from SlyAPI.cli.progress import progress_text
-from SlyAPI.cli.verbose import received_lines
-from SlyAPI.errors import ConfigError
+from SlyAPI.errors import ConfigError, WouldOverwriteError
 from tests.conftest import Serve
 from tests.support.place import Place, failure, place_at, secrets_in
 
@@ -200,7 +204,7 @@ def test_any_words_are_a_request_or_a_usage_error(
     words: list[str], data: list[str], headers: list[str], in_store: bool
 ) -> None:
     args = SimpleNamespace(words=words, data=data, header=headers, store=None, name="ada" if in_store else None)
-    args.output = args.items = None
+    args.output = args.items = args.method = None
     args.paginate = args.include = False
     with suppress(ConfigError):
         request = read_call(args)
@@ -209,6 +213,98 @@ def test_any_words_are_a_request_or_a_usage_error(
         assert "#" not in request.path
         assert f"{request.origin}{request.path}".isprintable()
         assert request.method.isupper()
+
+
+def request_of(*argv: str) -> Any:
+    return read_call(read_arguments(["call", "user.json", *argv]))
+
+
+@pytest.mark.parametrize("method", ["get", "GET", "Post", "patch", "DELETE"])
+def test_a_method_is_taken_in_any_case_as_a_word_or_by_a_flag(method: str) -> None:
+    by_flag = request_of("-X", method, "https://api.example/me")
+    assert request_of(method, "https://api.example/me").method == by_flag.method == method.upper()
+
+
+def test_the_flags_of_curl_mean_what_they_mean_there() -> None:
+    short = request_of("https://api.example", "-d", "a=1", "-H", "Accept: text/plain", "-i")
+    long = request_of("https://api.example", "--data", "a=1", "--header", "Accept: text/plain", "--include")
+    assert (short, short.headers, short.data) == (long, long.headers, long.data)
+
+
+@given(st.lists(st.text("abcdef0123", min_size=1), min_size=1, max_size=5))
+def test_a_header_that_repeats_is_sent_with_all_its_values(values: list[str]) -> None:
+    flags = [word for value in values for word in ("-H", f"Prefer: {value}")]
+    assert request_of("https://api.example", *flags).headers == {"Prefer": ", ".join(values)}
+
+
+BODIES = st.one_of(
+    st.recursive(st.none() | st.integers() | st.text("ab é"), lambda inner: st.lists(inner) | st.dictionaries(
+        st.text("ab"), inner)).map(json.dumps),
+    st.lists(st.tuples(st.text("ab", min_size=1), st.text("cd é ")), min_size=1).map(
+        lambda pairs: "&".join(f"{name}={value}" for name, value in pairs)),
+)
+
+
+@given(BODIES)
+def test_a_body_is_the_same_from_an_argument_a_pipe_and_a_file(text: str) -> None:
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        (Path(folder) / "body").write_text(text, encoding="utf-8")
+        patch.setattr(sys, "stdin", SimpleNamespace(buffer=BytesIO(text.encode())))
+        sent = [request_of("https://api.example", "-d", word) for word in (text, "@-", f"@{folder}/body")]
+    assert len({(each.data, each.headers["Content-Type"]) for each in sent}) == 1, sent
+
+
+@given(BODIES.filter(lambda text: len(text) > 2 and text[0] in '[{"').map(lambda text: text[:-1]), st.booleans())
+def test_what_begins_like_json_and_is_not_is_an_error_with_its_place(text: str, in_file: bool) -> None:
+    with TemporaryDirectory() as folder:
+        (Path(folder) / "body").write_text(text, encoding="utf-8")
+        with pytest.raises(ConfigError, match=r"line 1, column \d+"):
+            request_of("https://api.example", "-d", f"@{folder}/body" if in_file else text)
+
+
+NUMBERS = st.from_regex(r"-?(0|[1-9][0-9]{0,60})(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?", fullmatch=True)
+
+
+@given(st.lists(st.tuples(st.text("ab é\"\\\n", max_size=3), NUMBERS), max_size=6))
+def test_indented_json_keeps_numbers_duplicate_names_and_order(members: list[tuple[str, str]]) -> None:
+    text = "{" + ",".join(f"{json.dumps(name)}:{number}" for name, number in members) + "}"
+
+    def read(text: str) -> Any:
+        return json.loads(text, parse_int=str, parse_float=str, object_pairs_hook=list)
+
+    assert read(indented(text)) == read(text) == members
+
+
+@pytest.mark.parametrize("text", ['{"a":[{},[],[1,{"b":"c, {d}"}]],"e":null}', "[]", "{}", "1e400", '"a"', " [ 1 ] "])
+def test_indented_json_has_the_layout_of_pythons_own(text: str) -> None:
+    same = indented(text)
+    assert same == (json.dumps(json.loads(text), indent=2) if "e400" not in text else text)
+
+
+OWN = ["app.json", "user.json", "key.pem", "certificate.pem", "store.db", "users/x.json", "body.bin", ".user.json.lock"]
+
+
+@pytest.mark.posix
+@pytest.mark.parametrize("own", OWN)
+@pytest.mark.parametrize("spelled", ["plain", "absolute", "dotted", "link", "hard link"])
+def test_output_is_refused_onto_each_file_of_the_call_by_any_spelling(
+    own: str, spelled: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "users").mkdir()
+    for name in OWN:
+        (tmp_path / name).write_text("own")
+    files = [name if "/" not in name else "users" for name in OWN if not name.endswith(".lock")]
+    output = {"absolute": str(tmp_path / own), "dotted": f"users/../{own}"}.get(spelled, own)
+    if "link" in spelled:
+        output = "link"
+        (tmp_path / own).resolve()
+        (tmp_path / "link").symlink_to(own) if spelled == "link" else (tmp_path / "link").hardlink_to(own)
+    if spelled == "hard link" and "/" in own:
+        pytest.skip("a file in a folder of a store has a name of its own")
+    with pytest.raises(WouldOverwriteError):
+        check_output(output, files)
+    check_output("new.bin", files)
 
 
 @pytest.mark.parametrize(
@@ -383,7 +479,7 @@ async def test_pages_without_a_list_name_the_flag_that_finds_it(runs: Here, serv
     runs.place.user()
     server = await serve(results)
     code, out, err = await runs("call", "user.json", server.origin, "--paginate")
-    assert (code, out) == (6, "")
+    assert (code, out) == (11, "")
     assert "--items" in err
     assert await runs("call", "user.json", server.origin, "--paginate", "--items", "results") == (0, '{"id": 1}\n', "")
 
@@ -400,10 +496,10 @@ async def test_an_item_of_any_depth_is_a_line_or_a_reply_that_is_not_usable(runs
     codes = []
     for depth in [*range(2, 900, 200), *range(930, 1060, 3), 100_000]:
         code, out, err = await runs("call", "user.json", f"{server.origin}/{depth}", "--paginate")
-        assert (code, out) == (0, f"{'[' * (depth - 1)}{']' * (depth - 1)}\n") or (code, out) == (6, ""), err
+        assert (code, out) == (0, f"{'[' * (depth - 1)}{']' * (depth - 1)}\n") or (code, out) == (11, ""), err
         codes.append(code)
     assert codes == sorted(codes)
-    assert (codes[0], codes[-1]) == (0, 6)
+    assert (codes[0], codes[-1]) == (0, 11)
 
 
 async def test_items_come_before_a_refusal_of_the_next_page(runs: Here, serve: Serve) -> None:

@@ -23,8 +23,8 @@ import os, sys
 import encodings.ascii, encodings.idna, encodings.latin_1
 import encodings.punycode, encodings.unicode_escape, encodings.utf_8_sig
 import SlyAPI.cli.grant_command, SlyAPI.oauth2.client.app, SlyAPI.cli.token_commands
-import SlyAPI.transport.requests, SlyAPI.stores.file, SlyAPI.cli.call_command
-import SlyAPI.webapi.webapi, SlyAPI.web.masking, SlyAPI.transport.errors, SlyAPI.cli.arguments, SlyAPI.cli.demo
+import SlyAPI.transport.requests, SlyAPI.stores.file, SlyAPI.cli.call.command
+import SlyAPI.webapi.webapi, SlyAPI.web.masking, SlyAPI.transport.errors, SlyAPI.cli.arguments, SlyAPI.cli.demo.command
 from SlyAPI.cli.main import main
 if os.geteuid() == 0:
     os.setgroups([]), os.setegid(65534), os.seteuid(65534)

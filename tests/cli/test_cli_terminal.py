@@ -7,6 +7,8 @@ import re
 import signal
 import socket
 import subprocess
+import sys
+import termios
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -200,6 +202,61 @@ async def test_whatever_a_command_waits_for_such_a_signal_ends_it_as_ctrl_c_does
         assert await terminal.ends() == 130
         assert "Stopped." in terminal.screen
         assert "Traceback" not in terminal.screen
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("words", "prompt"),
+    [
+        ("grant", "Client file"),
+        ("grant app.json user.json", "Scopes"),
+        ("scaffold new.json", "Provider"),
+        ("scaffold app.json", "Overwrite"),
+        ("scaffold new.json --id a --secret-file -", "Client secret"),
+    ],
+)
+async def test_at_every_question_such_a_signal_leaves_the_terminal_as_it_was(
+    place: Place, words: str, prompt: str, number: signal.Signals
+) -> None:
+    place.client()
+    terminal = await place.terminal(*words.split())
+    before = termios.tcgetattr(terminal._master)[3] | termios.ECHO
+    await terminal.says(prompt)
+    await until_it_waits(terminal.process)
+    terminal.process.send_signal(number)
+    assert await terminal.ends() == 130
+    assert "Stopped." in terminal.screen
+    assert termios.tcgetattr(terminal._master)[3] & termios.ECHO == before & termios.ECHO
+
+
+IN_BACKGROUND = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+sys.argv[0] = "slyapi"
+from SlyAPI.__main__ import run
+run()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+async def test_a_background_job_of_a_shell_ends_in_order(place: Place, number: signal.Signals) -> None:
+    asked = asyncio.Event()
+
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(hang, "127.0.0.1", 0) as server:
+        at = ":".join(map(str, server.sockets[0].getsockname()))
+        job = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", IN_BACKGROUND, "show", "--store", f"redis://{at}",
+            cwd=place.folder, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        await asked.wait()
+        job.send_signal(number)
+        _, err = await asyncio.wait_for(job.communicate(), 20)
+    assert (job.returncode, err.decode().splitlines()[-1][:8]) == (130, "Stopped.")
 
 
 @pytest.mark.parametrize(("answer", "code"), [("y", 0), ("YES", 0), ("n", 9), ("", 9)])

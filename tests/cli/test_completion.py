@@ -14,7 +14,7 @@ from SlyAPI.cli.main import main
 from SlyAPI.oauth2.client.providers import PROVIDERS
 from SlyAPI.tokens.client_auth import METHODS
 
-SHELLS = ("bash", "zsh", "fish")
+SHELLS = ("bash", "zsh", "fish", "powershell")
 
 
 def installed(shell: str) -> str:
@@ -47,11 +47,11 @@ def test_a_script_knows_every_command_and_flag(shell: str, capsys: pytest.Captur
     script = completion_script(shell)
     for command in COMMANDS:
         main([command, "--help"])
-        for flag in re.findall(r"^  (?:-\w, )?--([a-z-]+)", capsys.readouterr().out, re.M):
-            assert re.search(rf"{command}\b.*[- ]{flag}\b", script), (command, flag)
+        for flag in re.findall(r"^  (?:-\w(?: \S+)?, )?--([a-z-]+)", capsys.readouterr().out, re.M):
+            assert re.search(rf"{command}\b.*[-' ]{flag}\b", script), (command, flag)
 
 
-@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("shell", [shell for shell in SHELLS if shell != "powershell"])
 def test_a_shell_reads_its_script(shell: str, tmp_path: Path) -> None:
     (tmp_path / "script").write_text(completion_script(shell))
     ran = subprocess.run([installed(shell), "-n", "script"], cwd=tmp_path, capture_output=True, text=True, timeout=30)

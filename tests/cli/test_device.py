@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from SlyAPI.cli.main import main
-from SlyAPI.flow.device import grouped, time_left
+from SlyAPI.flow.device import time_left
 from SlyAPI.flow.qr_code import qr_lines
 from SlyAPI.stores import store_at
 from SlyAPI.testing import GRANT_TYPES
@@ -153,22 +153,6 @@ async def test_a_machine_that_is_refused_writes_nothing(place: Place) -> None:
 
 
 # --- what is shown ---
-
-
-@pytest.mark.parametrize(
-    ("code", "shown"),
-    [
-        ("WDJBMJHT", "WDJB-MJHT"),
-        ("WDJB-MJHT", "WDJB-MJHT"),
-        ("123456", "123-456"),
-        ("123456789", "123-456-789"),
-        ("1234567", "1234-567"),
-        ("12345", "12345"),
-        ("WD JB", "WD JB"),
-    ],
-)
-def test_a_code_is_shown_in_groups(code: str, shown: str) -> None:
-    assert grouped(code) == shown
 
 
 @pytest.mark.parametrize(("seconds", "shown"), [(600, "10:00 min"), (61.2, "1:01 min"), (59.4, "59 s"), (-1, "0 s")])

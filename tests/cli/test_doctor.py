@@ -17,9 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from SlyAPI import OAuth2App, OAuth2User
-from SlyAPI.cli.doctor_checks import Finding, findings
-from SlyAPI.cli.doctor_command import report_lines
-from SlyAPI.cli.doctor_facts import EndpointFacts, Facts, FileFacts
+from SlyAPI.cli.doctor.checks import Finding, findings
+from SlyAPI.cli.doctor.command import report_lines
+from SlyAPI.cli.doctor.facts import EndpointFacts, Facts, FileFacts
 from SlyAPI.errors import CredentialsError, GrantEndedError, NetworkError
 from SlyAPI.transport.certificates import thumbprint
 from tests.conftest import Serve
@@ -101,7 +101,7 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
     "a tracked file": ({"files": [FileFacts("a.json", None, "tracked")]}, "git", "git rm --cached a.json"),
     "a file git takes": ({"files": [FileFacts("x/[a].json", None, "untracked")]}, "git", ".gitignore /\\[a].json"),
     "no network": ({"endpoints": [endpoint(problem=NetworkError("x", next_step="y"))]}, "token_uri", "x y"),
-    "a broken endpoint": ({"endpoints": [endpoint(status=503)]}, "token_uri", "503 later"),
+    "a wrong path": ({"endpoints": [endpoint(status=404)]}, "token_uri", "404 token_uri"),
     "no TLS": ({"endpoints": [endpoint(problem=TLS_FAILED)]}, "TLS", "failed Check."),
     "a clock behind": ({"endpoints": [endpoint(status=400, date=date(300))]}, "clock", "300 behind ntp"),
     "a clock ahead": ({"endpoints": [endpoint(status=400, date=date(-90))]}, "clock", "90 ahead"),
@@ -158,7 +158,8 @@ def test_what_is_wrong_is_one_finding_that_says_what_to_do(changed: dict[str, An
 
 RIGHT: dict[str, tuple[dict[str, Any], str, str]] = {
     "a system without modes": ({"files": [FileFacts("a.json")]}, "git", "ok"),
-    "a refusal, which is an answer": ({"endpoints": [endpoint(status=404)]}, "token_uri", "ok"),
+    "a refusal, which is an answer": ({"endpoints": [endpoint(status=405)]}, "token_uri", "ok"),
+    "a failure at our empty probe": ({"endpoints": [endpoint(status=500)]}, "token_uri", "ok"),
     "no https": ({"endpoints": [endpoint(url="http://127.0.0.1/t", status=400)]}, "TLS", "skipped"),
     "less than a minute": ({"endpoints": [endpoint(status=400, date=date(59))]}, "clock", "ok"),
     "no Date": ({"endpoints": [endpoint(status=400)]}, "clock", "skipped"),
@@ -295,7 +296,7 @@ async def test_no_credential_is_sent_without_refresh(place: Place, serve: Serve)
 
 
 @pytest.mark.slow
-async def test_a_wrong_clock_another_address_and_a_broken_server_are_found(place: Place, serve: Serve) -> None:
+async def test_a_wrong_clock_another_address_and_a_missing_endpoint_are_found(place: Place, serve: Serve) -> None:
     origin: list[str] = []
 
     async def answers(request: web.Request) -> web.StreamResponse:
@@ -303,7 +304,7 @@ async def test_a_wrong_clock_another_address_and_a_broken_server_are_found(place
         if "well-known" in request.path:
             endpoints = {"authorization_endpoint": f"{origin[0]}/authorize", "token_endpoint": f"{origin[0]}/new"}
             return web.json_response({"issuer": origin[0], **endpoints}, headers=headers)
-        return web.Response(status=502 if request.path == "/token" else 400, headers=headers)
+        return web.Response(status=404 if request.path == "/token" else 500, headers=headers)
 
     server = await serve(answers)
     origin.append(server.origin)
@@ -315,6 +316,20 @@ async def test_a_wrong_clock_another_address_and_a_broken_server_are_found(place
     assert set(found) == {"token_uri", "clock", "metadata"}
     assert "behind" in found["clock"]["text"]
     assert f"{server.origin}/new" in found["metadata"]["text"]
+
+
+@pytest.mark.slow
+async def test_a_store_without_a_name_and_a_proxy_that_is_not_used_are_findings(place: Place) -> None:
+    place.env["HTTPS_PROXY"] = "http://user:hush@127.0.0.1:9"
+    place.client(auth_uri="http://127.0.0.1:9/authorize", token_uri="http://127.0.0.1:9/token")
+    (place.folder / "folder").mkdir(mode=0o700)
+    place.user("folder/user.json")
+    ended = await place.runs("doctor", "app.json", "--store", "file:folder", "--json")
+    found = {each["check"]: each for each in json.loads(ended.out)["findings"]}
+    assert (found["store"]["state"], "1 user;" in found["store"]["text"]) == ("ok", True)
+    assert (found["proxy"]["state"], "HTTPS_PROXY" in found["proxy"]["text"]) == ("wrong", True)
+    assert "--proxy" in found["proxy"]["next_step"]
+    assert "hush" not in ended.out + ended.err
 
 
 @pytest.mark.slow

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from SlyAPI.cli.arguments import parser_of
+from SlyAPI.cli.call.byte_count import ByteCount
 from SlyAPI.cli.commands import COMMANDS
-from SlyAPI.cli.progress import ByteCount
 from SlyAPI.flow.console import Console
 from SlyAPI.flow.layout import table, wrapped
 from SlyAPI.flow.progress import Progress

@@ -330,7 +330,7 @@ def test_git_is_mentioned_as_its_page_shows(tmp_path: Path) -> None:
 def flags_in_help(command: str) -> list[str]:
     """The flags of a command's help with the names of their values, such as `--port N`."""
     text = parser_of(command, 200).format_help()
-    return [flag for flag in re.findall(r"^  (?:-\w, )?(--[a-z-]+(?: \S+)?)", text, re.M) if flag != "--help"]
+    return [flag for flag in re.findall(r"^  (?:-\w(?: \S+)?, )?(--[a-z-]+(?: \S+)?)", text, re.M) if flag != "--help"]
 
 
 def command_lines() -> Iterator[tuple[str, list[str]]]:

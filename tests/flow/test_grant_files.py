@@ -120,7 +120,24 @@ async def test_an_empty_file_is_in_nobodys_way(place: Place) -> None:
     assert (await place.grants()).code == 0
 
 
+@pytest.mark.parametrize("word", ["notes", "weather.read", "https://a.example/auth/notes", "openid"])
+async def test_a_scope_in_the_place_of_the_user_file_is_an_error_and_no_file(place: Place, word: str) -> None:
+    before = place.files()
+    ended = await place.runs("grant", "app.json", word)
+    assert ended.code == 2
+    assert "does not look like a user file" in ended.err
+    assert place.files() == before
+
+
 # --if-needed
+
+
+async def test_if_needed_keeps_the_scopes_of_before_beside_those_that_are_asked_for(place: Place) -> None:
+    assert (await place.runs("grant", "app.json", "user.json", "notes", "--port", "0")).code == 0
+    ended = await place.runs("grant", "app.json", "user.json", "weather.read", "--if-needed", "--port", "0")
+    assert ended.code == 0, ended.err
+    assert set(place.reads("user.json")["scopes"]) == {"notes", "weather.read"}
+
 
 
 async def test_if_needed_keeps_a_good_user(place: Place) -> None:

@@ -5,11 +5,14 @@ import json
 import shlex
 import stat
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
 
 from SlyAPI import OAuth2App
 from SlyAPI.cli.main import main
@@ -108,7 +111,54 @@ def test_further_keys_come_only_when_given(here: Path) -> None:
     assert main(["scaffold", *more]) == 0
     assert written(here) == TEMPLATE | {"redirect_uri": "http://127.0.0.1:9/cb", "client_auth": "basic"}
     assert main(["scaffold", "--client-auth", "auto"]) == 0
-    assert written(here) == TEMPLATE
+    assert written(here) == TEMPLATE | {"redirect_uri": "http://127.0.0.1:9/cb"}
+
+
+URIS = st.sampled_from(["https://a.example/x", "https://b.example/x"])
+VALUES = st.fixed_dictionaries({}, optional={"id": st.sampled_from("ab"), "auth-uri": URIS, "token-uri": URIS})
+
+
+@given(VALUES, VALUES, st.booleans())
+def test_scaffold_adds_to_a_client_file_and_replaces_no_value_without_force(
+    first: dict[str, str], then: dict[str, str], force: bool
+) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "app.json"
+
+        def scaffold(values: dict[str, str], *more: str) -> tuple[int, dict[str, str]]:
+            flags = [word for name, value in values.items() for word in (f"--{name}", value)]
+            code = main(["scaffold", str(path), *flags, *more])
+            content: dict[str, str] = json.loads(path.read_text())
+            return code, {name.replace("_", "-"): value for name, value in content.items() if value}
+
+        scaffold(first)
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"note": "mine"}))
+        clash = any(first[name] != then[name] for name in first.keys() & then.keys())
+        code, after = scaffold(then, *(["--force"] if force else []))
+    if clash and not force and "id" in first:  # without one it is a template
+        assert (code, after) == (9, first | {"note": "mine"})
+    elif first.get("token-uri", then.get("token-uri")) == then.get("token-uri", first.get("token-uri")):
+        assert (code, after) == (0, first | then | {"note": "mine"})
+    else:  # a client of another server
+        assert (code, after) == (0, then)
+
+
+@given(st.booleans(), st.booleans())
+def test_the_secret_of_another_id_is_not_kept(same: bool, machine: bool) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "app.json"
+        path.write_text(json.dumps({"id": "a", "secret": "s", "token_uri": "https://a.example/t"}))
+        flags = ["--machine"] if machine else []
+        assert main(["scaffold", str(path), "--id", "a" if same else "b", "--force", *flags]) == 0
+        assert json.loads(path.read_text())["secret"] == ("s" if same else "")
+        assert machine != ("auth_uri" in json.loads(path.read_text()))
+
+
+def test_the_next_step_of_a_client_without_users_asks_nobody(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["scaffold", "--machine", "--id", "a", "--token-uri", "https://a.example/t"]) == 0
+    said = capsys.readouterr().err
+    assert "grant --client-credentials app.json machine.json" in said
+    assert "grant app.json" not in said
 
 
 @pytest.mark.parametrize("name", PROVIDERS)
@@ -387,7 +437,7 @@ async def test_an_issuer_of_public_clients_leaves_no_secret_to_fill_in(place: Pl
     ended = await place.runs("scaffold", "new.json", "--issuer", server.origin, "--id", "me", "--json")
     assert (ended.code, json.loads(ended.out)["missing"]) == (0, [])
     assert place.reads("new.json")["client_auth"] == "none"
-    ended = await place.runs("scaffold", "--force", "new.json", "--client-auth", "none", "--json")
+    ended = await place.runs("scaffold", "other.json", "--client-auth", "none", "--json")
     assert json.loads(ended.out)["missing"] == ["id", "auth_uri", "token_uri"]
     ended = await place.runs("scaffold", lines=("bare.json", server.origin, "me", "unasked"))
     assert ended.code == 0

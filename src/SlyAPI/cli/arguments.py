@@ -14,7 +14,8 @@ from ..errors import ConfigError, printable
 from ..flow.layout import wrapped
 from ..oauth2.client.providers import PROVIDERS
 from ..tokens.client_auth import METHODS
-from .commands import COMMANDS, ME, exit_codes, help_width
+from ..web.next_steps import PROGRAM
+from .commands import COMMANDS, OFFLINE, exit_codes, help_width
 
 _OLD_NAMES = {"oauth1-flow": ["grant", "oauth1"], "oauth2-flow": ["grant", "oauth2"]}
 _CLIENT_AUTH = ["auto", *METHODS]
@@ -26,7 +27,7 @@ _USAGES = {
     "show": "[USER.json]",
     "call": "[APP.json] USER.json [METHOD] URL",
     "doctor": "APP.json [USER.json]",
-    "completion": "bash|zsh|fish",
+    "completion": "bash|zsh|fish|powershell",
     "demo": "",
     "new": "NAME",
 }
@@ -92,18 +93,19 @@ def _without_nul(value: Any) -> Any:
 
 
 def _no_such_command(word: str) -> ConfigError:
+    see = f"See: {PROGRAM} --help"
     if word.startswith("-"):
-        return ConfigError(f"Unknown argument {printable(word.partition('=')[0], 40)}.", next_step=f"See: {ME} --help")
-    near = get_close_matches(word, COMMANDS, 1)
+        return ConfigError(f"Unknown argument {printable(word.partition('=')[0], 40)}.", next_step=see)
+    near = get_close_matches(word.lower(), COMMANDS, 1)
     hint = f"Did you mean {near[0]}? " if near else ""
-    return ConfigError(f"Unknown command {printable(word, 40)!r}.", next_step=f"{hint}See: {ME} --help")
+    return ConfigError(f"Unknown command {printable(word, 40)!r}.", next_step=hint + see)
 
 
 def parser_of(command: str, width: int | None = None) -> _Parser:
     """The parser of one command; `width` is for its help, by default the terminal's."""
     text, width = COMMANDS[command], width or help_width()
     made = _Parser(
-        prog=f"{ME} {command}",
+        prog=f"{PROGRAM} {command}",
         description="\n".join(wrapped(f"{text[:1].upper()}{text[1:]}.", width)),
         epilog=exit_codes(width),
         formatter_class=lambda prog: _Formatter(prog, width=width, max_help_position=24 if width > 60 else 8),
@@ -131,7 +133,7 @@ def parser_of(command: str, width: int | None = None) -> _Parser:
         made.add_argument("--provider", metavar="NAME", help="fill in the addresses of a provider, as scaffold does")
         made.add_argument("--json", action="store_true", help=_JSON)
     elif command == "completion":
-        made.add_argument("shell", choices=["bash", "zsh", "fish"], help="the shell to print the script for")
+        made.add_argument("shell", choices=["bash", "zsh", "fish", "powershell"], help="the shell")
     else:
         if command != "show":
             made.add_argument("app", metavar="APP.json", help="the client file")
@@ -139,6 +141,9 @@ def parser_of(command: str, width: int | None = None) -> _Parser:
         if command == "show":
             help = "in a store: users whose refresh token expires within DAYS"
             made.add_argument("--expiring", type=_days, metavar="DAYS", help=help)
+    if command not in OFFLINE:
+        help = "send all requests through this proxy"
+        made.add_argument("--proxy", type=_proxy, metavar="URL", help=help)
     return made
 
 
@@ -157,13 +162,15 @@ def _add_call(parser: _Parser) -> None:
     add = parser.add_argument
     add("words", nargs="+", metavar="APP.json USER.json METHOD URL", help="APP.json: an expired token is refreshed")
     _add_store(parser)
-    add("--data", action="append", default=[], metavar="BODY", help="JSON, NAME=VALUE&..., @FILE, or @- for stdin")
-    add("--header", action="append", default=[], metavar="NAME:VALUE", help="send this header (repeatable)")
+    add("-X", "--request", type=_method, dest="method", metavar="METHOD", help="the method, instead of as a word")
+    add("-d", "--data", action="append", default=[], metavar="BODY", help="JSON, NAME=VALUE&..., @FILE, or @- (stdin)")
+    add("-H", "--header", action="append", default=[], metavar="NAME:VALUE", help="send this header (repeatable)")
     add("--paginate", action="store_true", help="the items of every page, as JSON lines")
     add("--items", metavar="PATH", help="the path of a page's items (default: the page, items or data)")
-    add("--output", metavar="FILE", help="download into this file; continues an interrupted download")
-    add("--include", action="store_true", help="write the reply's status and headers before its body")
-    add("--verbose", action="store_true", help="show requests and replies on stderr, secrets masked")
+    add("-o", "--output", metavar="FILE", help="download into this file; continues an interrupted download")
+    add("-i", "--include", action="store_true", help="write the reply's status and headers before its body")
+    add("-v", "--verbose", action="store_true", help="show requests and replies on stderr, secrets masked")
+    add("--timeout", type=_seconds, metavar="SEC", help="give up after SEC seconds")
 
 
 def _add_scaffold(parser: _Parser) -> None:
@@ -181,8 +188,9 @@ def _add_scaffold(parser: _Parser) -> None:
     add("--token-uri", metavar="URI", help="the token endpoint")
     add("--redirect-uri", metavar="URI", help="the registered redirect URI")
     add("--client-auth", choices=_CLIENT_AUTH, metavar="METHOD", help=_METHODS)
+    add("--machine", action="store_true", help="a client without users: no consent page, no auth_uri")
     add("--blank", action="store_true", help="write the empty template")
-    add("--force", action="store_true", help="overwrite a filled-in file")
+    add("--force", action="store_true", help="replace values of a filled-in file")
     add("--json", action="store_true", help=_JSON)
 
 
@@ -208,6 +216,18 @@ def _add_grant(parser: _Parser) -> None:
     add("--if-needed", action="store_true", help="keep a valid user, refresh an expired one")
     add("--force", action="store_true", help="replace an existing user")
     add("--json", action="store_true", help=_JSON)
+
+
+def _method(text: str) -> str:
+    if not re.fullmatch("[A-Za-z]+", text):
+        raise argparse.ArgumentTypeError("a method is a word such as GET")
+    return text.upper()
+
+
+def _proxy(text: str) -> str:
+    if not re.fullmatch(r"https?://[^/\s]+/?", text):
+        raise argparse.ArgumentTypeError("a proxy is an address such as http://proxy.example:3128")
+    return text
 
 
 def _port(text: str) -> int:

@@ -10,8 +10,8 @@ from typing import Any
 
 from ..errors import ConfigError, CredentialsNotFoundError
 from ..flow.console import Console, unchanged
-from ..flow.ctrl_c import run
 from ..flow.progress import waiting
+from ..flow.signals import run
 from ..json_file import check_writable, display_path
 from ..oauth2 import ClientCredentials, OAuth2, OAuth2App, OAuth2User
 from ..oauth2.signers.signer import Signer
@@ -26,6 +26,7 @@ from ..stores import (
     store_at,
     user_file,
 )
+from ..web.next_steps import PROGRAM
 
 STORE_VARIABLE = "SLYAPI_STORE"
 """The environment variable for a store's URL: unlike `--store`, other users cannot read it in the list of processes."""
@@ -51,6 +52,12 @@ class ChosenUser:
     def result(self) -> dict[str, Any]:
         """How `--json` names it."""
         return {"user": self.path} if self.path else {"name": self.entry.name}
+
+    @property
+    def place(self) -> str:
+        """The file or folder of its store; "" for a user file, a server or a keyring."""
+        store = self.entry.store
+        return "" if self.path else _local_path(getattr(store, "store", store))
 
     def load(self) -> OAuth2User:
         """The stored tokens. Raises `CredentialsError`, with the command that makes some if there are none."""
@@ -84,6 +91,11 @@ def chosen_user(args: Any) -> ChosenUser:
 
 def entry_to_make(args: Any) -> ChosenUser:
     """The user of `--store` and `--name`, whose store need not exist. Raises `ConfigError`."""
+    if args.user:
+        step = "Give --user, or --store and --name."
+        raise ConfigError("A user file and a store exclude each other.", next_step=step)
+    if not args.name:
+        raise ConfigError("Which user of the store?", next_step="Give --name NAME.")
     store = _store(args)
     return ChosenUser(_encrypted(store).user(args.name), store_path=_local_path(store))
 
@@ -134,7 +146,7 @@ def _check_there(store: TokenStore) -> None:
     except FileNotFoundError:
         raise CredentialsNotFoundError(
             f"There is no store at {display_path(path)}.",
-            next_step="Check the path. Make the store with its first user: python -m SlyAPI grant --store URL.",
+            next_step=f"Check the path. Make the store with its first user: {PROGRAM} grant --store URL.",
         ) from None
     except OSError:
         pass  # the store itself reports it in more detail

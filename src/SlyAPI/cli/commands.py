@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 from ..flow.layout import HARD_SPACE, table, wrapped
 from ..flow.terminal import columns
+from ..web.next_steps import PROGRAM
 
 EXIT_CODES = """\
 exit codes:
@@ -17,8 +18,8 @@ exit codes:
   asked; 3 client or user file (or stdout) unusable; 4 denied by the user or
   the provider; 5 timed out; 6 the token endpoint refused; 7 network or TLS;
   8 cannot listen on the port; 9 would overwrite a file; 10 an API answered
-  with a 4xx status (call); 11 an API answered with a 5xx status (call);
-  130 Ctrl-C or SIGTERM."""
+  with a 4xx status (call); 11 an API answered with a 5xx status, or with
+  what cannot be read (call); 130 Ctrl-C or SIGTERM."""
 _HELP_WIDTH = 79
 
 COMMANDS = {
@@ -41,7 +42,7 @@ FILES: dict[str, tuple[str, ...]] = {
     "revoke": ("app", "user"),
 }
 """The files of the commands that need nothing but files."""
-ME = "python -m SlyAPI"
+OFFLINE = ("show", "completion", "demo", "new")
 _DESCRIPTION = "Call web APIs as a user: write a client file, have the user consent once, keep the grant."
 
 
@@ -51,7 +52,7 @@ def plain_call(argv: Sequence[str]) -> SimpleNamespace | str | None:
     argparse takes longer to set up than `show` takes to run. A test compares the results of both.
     """
     command = argv[0] if argv else "--help"
-    if command in ("-h", "--help"):
+    if command in ("-h", "--help") or argv == ["help"]:
         return _help()
     if command == "--version":
         from importlib.metadata import version  # expensive: searches the installed packages
@@ -61,7 +62,7 @@ def plain_call(argv: Sequence[str]) -> SimpleNamespace | str | None:
     if not names or len(files) != len(names) or any(word.startswith("-") for word in files):
         return None
     values = dict(zip(names, files, strict=True)) | dict.fromkeys(("store", "name"))
-    values |= {"expiring": None} if command == "show" else {}
+    values |= {"expiring": None} if command == "show" else {"proxy": None}
     values |= {"json": "--json" in argv, "only_words": "--json" not in argv}
     return SimpleNamespace(command=command, kind="oauth2", older=False, bare=False, **values)
 
@@ -70,7 +71,8 @@ def _help() -> str:
     """The help of the whole program; argparse would make a parser for each command."""
     width = help_width()
     rows = [(f"  {name}", text) for name, text in COMMANDS.items()]
-    lines = [f"usage: {ME} COMMAND ...", "", *wrapped(_DESCRIPTION, width), "", "commands:", *table(rows, 14, width)]
+    lines = [f"usage: {PROGRAM} COMMAND ...", "", *wrapped(_DESCRIPTION, width), ""]
+    lines += ["commands:", *table(rows, 14, width)]
     rows = [("  -h, --help", "this help; after a command, its own help"), ("  --version", "the version")]
     return "\n".join([*lines, "", "options:", *table(rows, 14, width), "", exit_codes(width)])
 

@@ -22,8 +22,8 @@ def completion(args: Any, console: Console) -> int:
 
 
 def completion_script(shell: str) -> str:
-    """The script for `bash`, `zsh` or `fish`, which completes `slyapi`."""
-    return {"bash": _bash, "zsh": _zsh, "fish": _fish}[shell]()
+    """The script for `bash`, `zsh`, `fish` or `powershell`, which completes `slyapi`."""
+    return {"bash": _bash, "zsh": _zsh, "fish": _fish, "powershell": _powershell}[shell]()
 
 
 def _flags(command: str) -> list[argparse.Action]:
@@ -113,3 +113,37 @@ def _fish() -> str:
         if _words(command):
             lines.append(f"{begin} -f -a {_quoted(' '.join(_words(command)))}")
     return "\n".join(lines)
+
+
+def _powershell() -> str:
+    rows: list[str] = []
+    for command in COMMANDS:
+        rows.append(f"        '{command}' = '{' '.join(_words(command))}'")
+        rows.append(f"        '{command} -' = '{' '.join(_flag(action) for action in _flags(command))}'")
+        for action in _flags(command):
+            if values := _values(action):
+                rows.append(f"        '{command} {_flag(action)}' = '{' '.join(values)}'")
+    script = _POWERSHELL.replace("COMMANDS", " ".join(COMMANDS))
+    return script.replace("        OFFERS", "\n".join(rows))
+
+
+_POWERSHELL = """\
+# slyapi completion powershell | Out-String | Invoke-Expression
+Register-ArgumentCompleter -Native -CommandName slyapi -ScriptBlock {
+    param($word, $ast, $cursor)
+    $offers = @{
+        OFFERS
+    }
+    $offer = 'COMMANDS --help --version'
+    $words = @($ast.CommandElements | Where-Object { $_.Extent.EndOffset -lt $cursor })
+    if ($words.Count -gt 1) {
+        $command = "$($words[1])"
+        $offer = $offers[$command]
+        if ($word -like '-*') { $offer = $offers["$command -"] }
+        $before = "$command $($words[-1])"
+        if ($offers.ContainsKey($before)) { $offer = $offers[$before] }
+    }
+    -split $offer | Where-Object { $_ -like "$word*" } | ForEach-Object {
+        [System.Management.Automation.CompletionResult]::new($_, $_, 'ParameterValue', $_)
+    }
+}"""

@@ -7,11 +7,21 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
-from ..errors import ConfigError, CredentialsError, SaveError, UnavailableError, WouldOverwriteError
+from ..errors import (
+    ConfigError,
+    CredentialsError,
+    CredentialsNotFoundError,
+    SaveError,
+    SupersededError,
+    UnavailableError,
+    WouldOverwriteError,
+)
 from ..flow.client_check import client_in, oauth1_client_in
 from ..flow.console import Console, unchanged
-from ..flow.ctrl_c import run
+from ..flow.git_guard import guard
 from ..flow.grant import GrantOptions, Way
+from ..flow.signals import run
+from ..flow.ways import grant_by_chosen_way
 from ..flow.wizard import (
     ask_scopes,
     check_user_path,
@@ -19,16 +29,18 @@ from ..flow.wizard import (
     grant_oauth1_to_file,
     grant_to_file,
     needs_scopes,
+    say_limits,
 )
 from ..json_file import display_path
 from ..oauth1 import OAuth1App, OAuth1User
 from ..oauth2 import OAuth2App, OAuth2User
 from ..oauth2.from_url.resource_login import ResourceLogin
 from ..stores import user_file
+from ..stores.at import command_words
 from ..tokens.client_auth import read_client_auth
-from .chosen_user import ChosenUser
-from .grant_to_store import grant_to_store
-from .refreshing import still_valid
+from ..web.next_steps import quoted
+from .chosen_user import ChosenUser, entry_to_make
+from .refreshing import still_valid, with_scopes_of
 from .results import print_json, print_result
 from .user_summary import summary
 
@@ -45,33 +57,58 @@ def grant(args: Any, console: Console) -> int:
         app: OAuth1App | OAuth2App = options.resource.app
     else:
         app = oauth1_client_in(app_path) if args.kind == "oauth1" else client_in(app_path, console)
-    if isinstance(app, OAuth2App):
-        app.client_auth = options.client_auth or app.client_auth
-        if args.store or args.name:
-            return grant_to_store(args, app, words, options, console)
-    named = args.user or (words.pop(0) if words else "")
-    user_path = named or _ask_path(console, "User file to write", "--user USER.json", "user.json")
-    _check_user_path(user_path, app_path, console)
+    to_store = bool(args.store or args.name)
+    named = to_store or bool(args.user or words)
+    chosen = entry_to_make(args) if to_store else _file(args, words, app_path, console)
+    console.status = chosen.status if chosen else ""
+    if isinstance(app, OAuth1App):
+        return _grant_oauth1(app, chosen, args, options, console)
+    app.client_auth = options.client_auth or app.client_auth
     scopes = [scope for text in (*words, *args.scope) for scope in text.split()]
-    user = _kept(args, console, app, user_path, scopes)
-    if user is None:
-        if not _may_write(args, console, user_path):
+    taken, before = _stored(chosen, args) if chosen else (False, None)
+    if chosen and before is not None and args.if_needed and app.id:
+        if kept := still_valid(app, console, chosen, before, scopes):
+            print_json(args.json, {**chosen.result, **summary(kept)})
             return 0
-        if isinstance(app, OAuth1App):
-            user = run(grant_oauth1_to_file(app, user_path, options, console))
-        else:
-            before = _user_before(user_path)
-            if args.if_needed and before is not None:
-                scopes = scopes or before.requested_scopes or before.scopes
-            if not scopes and needs_scopes(app, options) and (console.interactive or not named):
-                scopes = ask_scopes(console, before)
-            user = run(grant_to_file(app, user_path, scopes, options, console))
-    fields = asdict(user) if isinstance(user, OAuth1User) else user.to_dict()
-    if user_path == "-":
-        print_result(*json.dumps(fields, indent=4).splitlines())
+        args.force, scopes = True, with_scopes_of(before, scopes)
+    if chosen and taken and not _may_replace(args, console, chosen):
+        return 0
+    if chosen:
+        chosen.check_writable()
+    if not scopes and needs_scopes(app, options) and (console.interactive or not named):
+        scopes = ask_scopes(console, before)
+    if chosen is None or chosen.path:
+        user = run(grant_to_file(app, chosen.path if chosen else "-", scopes, options, console))
     else:
-        print_json(args.json, {"user": user_path, **({} if isinstance(user, OAuth1User) else summary(user))})
+        user = run(_to_store(app, chosen, scopes, options, console, replace=taken))
+    if chosen:
+        print_json(args.json, {**chosen.result, **summary(user)})
+    else:
+        print_result(*json.dumps(user.to_dict(), indent=4).splitlines())
     return 0
+
+
+def _file(args: Any, words: list[str], app_path: str, console: Console) -> ChosenUser | None:
+    """The user file to write, which is no other file of the grant; None for stdout."""
+    if words and not args.user and not args.older:
+        _check_file_word(words[0])
+    path = args.user or (words.pop(0) if words else "")
+    path = path or _ask_path(console, "User file to write", "--user USER.json", "user.json")
+    if path == "-":
+        if sys.stdout is None:
+            raise SaveError("stdout could not be written: it is closed.")
+        return None
+    console.status = unchanged(path)
+    check_user_path(path, app_path)
+    return ChosenUser(user_file(path), path)
+
+
+def _check_file_word(word: str) -> None:
+    """Raises `ConfigError` for a word in the place of the user file that looks like a scope."""
+    is_path = word.endswith(".json") or ("://" not in word and any(mark in word for mark in "/\\"))
+    if not (word.startswith("-") or is_path or os.path.lexists(word)):
+        step = f"Name the user file before the scopes, or give --user {quoted(display_path(word))}."
+        raise ConfigError(f"{display_path(word)} does not look like a user file.", next_step=step)
 
 
 def _check_oauth1(args: Any, options: GrantOptions) -> None:
@@ -83,13 +120,25 @@ def _check_oauth1(args: Any, options: GrantOptions) -> None:
         raise ConfigError(f"{what} not apply to OAuth 1.", next_step="Leave it out.")
 
 
-def _check_user_path(user_path: str, app_path: str, console: Console) -> None:
-    if user_path == "-":
-        if sys.stdout is None:
-            raise SaveError("stdout could not be written: it is closed.")
+def _grant_oauth1(
+    app: OAuth1App, chosen: ChosenUser | None, args: Any, options: GrantOptions, console: Console
+) -> int:
+    path = chosen.path if chosen else "-"
+    result = {"user": path}
+    if chosen and os.path.lexists(path):
+        with suppress(CredentialsError):
+            if args.if_needed and OAuth1User.from_json_file(path):
+                console.say(f"{display_path(path)} exists; nothing to do.")
+                print_json(args.json, result)
+                return 0
+        if not _may_replace(args, console, chosen):
+            return 0
+    user = run(grant_oauth1_to_file(app, path, options, console))
+    if chosen is None:
+        print_result(*json.dumps(asdict(user), indent=4).splitlines())
     else:
-        console.status = unchanged(user_path)
-        check_user_path(user_path, app_path)
+        print_json(args.json, result)
+    return 0
 
 
 def _ask_path(console: Console, question: str, flag: str, usual: str) -> str:
@@ -97,50 +146,60 @@ def _ask_path(console: Console, question: str, flag: str, usual: str) -> str:
     return console.ask(question, flag, usual if console.interactive else None)
 
 
-def _user_before(user_path: str) -> OAuth2User | None:
-    """The user in the file that is replaced, if there is one."""
-    if user_path != "-":
-        with suppress(CredentialsError, UnavailableError):
-            return OAuth2User.from_json_file(user_path)
-    return None
+def _stored(chosen: ChosenUser, args: Any) -> tuple[bool, OAuth2User | None]:
+    """Whether there is a user, and its tokens if they can be read; in a store `--force` replaces one that cannot."""
+    path = chosen.path or chosen.store_path
+    if path and not os.path.lexists(path):  # loading would make some stores
+        return False, None
+    try:
+        return True, chosen.load()
+    except CredentialsNotFoundError:
+        return bool(chosen.path), None
+    except (CredentialsError, UnavailableError):
+        if not (chosen.path or args.force):
+            raise
+        return True, None
 
 
-def _kept(
-    args: Any, console: Console, app: OAuth1App | OAuth2App, user_path: str, scopes: list[str]
-) -> OAuth1User | OAuth2User | None:
-    """The user that `--if-needed` keeps, refreshed if it was due; None if a grant is needed."""
-    if not args.if_needed or user_path == "-" or not os.path.lexists(user_path) or not getattr(app, "id", app):
-        return None
-    with suppress(CredentialsError):
-        if isinstance(app, OAuth2App):
-            before = OAuth2User.from_json_file(user_path)
-            args.force = True  # if it is no longer valid
-            return still_valid(app, console, ChosenUser(user_file(user_path), user_path), before, scopes)
-        user = OAuth1User.from_json_file(user_path)
-        console.say(f"{display_path(user_path)} exists; nothing to do.")
-        return user
-    return None
-
-
-def _may_write(args: Any, console: Console, user_path: str) -> bool:
-    """Whether the user file may be written; says so if an existing one is kept."""
-    if user_path == "-" or not os.path.lexists(user_path) or _may_replace(args, console, user_path):
+def _may_replace(args: Any, console: Console, chosen: ChosenUser) -> bool:
+    """Whether the user there may be replaced; says so if it is kept. Raises `WouldOverwriteError` if nobody answers."""
+    path = chosen.path
+    if args.force or (path and os.path.isfile(path) and os.path.getsize(path) == 0):
         return True
-    console.say(f"{display_path(user_path)} was kept.")
-    return False
+    if path and (console.interactive or args.bare):
+        if confirm_replacing(path, console):
+            return True
+        if args.bare:
+            console.say(f"{chosen.label} was kept.")
+            return False
+    elif console.interactive and console.confirm(f"{chosen.label} exists. Replace it?"):
+        return True
+    step = f"Give another {'--user' if path else '--name'}, --force or --if-needed."
+    raise WouldOverwriteError(f"{chosen.label} exists.", next_step=step)
 
 
-def _may_replace(args: Any, console: Console, user_path: str) -> bool:
-    """Whether the existing file may be replaced. Raises `WouldOverwriteError` where nobody can be asked."""
-    if args.force or (os.path.isfile(user_path) and os.path.getsize(user_path) == 0):
-        return True
-    if (console.interactive or args.bare) and confirm_replacing(user_path, console):
-        return True
-    if args.bare:
-        return False
-    raise WouldOverwriteError(
-        f"{display_path(user_path)} exists.", next_step="Give another --user, --force or --if-needed."
-    )
+async def _to_store(
+    app: OAuth2App, chosen: ChosenUser, scopes: list[str], options: GrantOptions, console: Console, *, replace: bool
+) -> OAuth2User:
+    """Grants, and saves the tokens in the store, which is made if there is none."""
+
+    async def save(user: OAuth2User) -> None:
+        await (chosen.entry.save(user) if replace else chosen.entry.replace(None, user))
+        console.status = f"{chosen.label} was saved."
+
+    try:
+        user = await grant_by_chosen_way(app, scopes, options, console, save)
+    except SupersededError:
+        step = "Run it again with --force to replace it."
+        raise WouldOverwriteError(f"Another program saved {chosen.label} meanwhile.", next_step=step) from None
+    finally:
+        await chosen.entry.store.close()
+    console.say(f"Granted. {chosen.label} was saved.")
+    app_path = "APP.json" if app._path is None else display_path(app._path)
+    say_limits(user, console, [app_path, *command_words(chosen.entry)])
+    if chosen.store_path:
+        guard(chosen.store_path, console)
+    return user
 
 
 def _way(args: Any) -> Way:

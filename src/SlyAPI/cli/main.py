@@ -6,7 +6,8 @@ The rule: every foreseeable failure is one or two lines: what happened, what was
 import os
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
+from io import TextIOWrapper
 from typing import Any
 
 from ..errors import SlyError
@@ -19,12 +20,19 @@ __all__ = ["EXIT_CODES", "main"]
 def main(argv: Sequence[str]) -> int:
     """Runs one command and gives its exit code; prints no traceback."""
     console = Console()
+    if sys.platform == "win32" and isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(newline="\n")  # a token and a script for a shell end without a carriage return
     try:
         args = _read(argv)
         if isinstance(args, str):
             print_result(*args.split("\n"))
             return 0
-        return _command(args.command)(args, console)
+        with _ending_in_order(args):
+            if getattr(args, "proxy", None):
+                from ..transport.sessions import use_proxy
+
+                use_proxy(args.proxy)
+            return _command(args.command)(args, console)
     except SystemExit as leave:  # argparse: --help
         return leave.code if isinstance(leave.code, int) else 2
     except KeyboardInterrupt:
@@ -48,6 +56,15 @@ def _read(argv: Sequence[str]) -> Any:
     return read_arguments(argv)
 
 
+def _ending_in_order(args: Any) -> AbstractContextManager[None]:
+    """The handlers of signals, without which `show` of a file starts faster: it waits for nothing."""
+    if args.command == "show" and args.user:
+        return nullcontext()
+    from ..flow.signals import end_signals_as_ctrl_c
+
+    return end_signals_as_ctrl_c()
+
+
 def _command(name: str) -> Callable[[Any, Console], int]:
     """The function of a command, imported when it is run: importing `grant` takes twenty times as long as `show`.
 
@@ -63,17 +80,17 @@ def _command(name: str) -> Callable[[Any, Console], int]:
         case "token":
             from .token_commands import token as run
         case "call":
-            from .call_command import call as run
+            from .call.command import call as run
         case "refresh":
             from .token_commands import refresh as run
         case "revoke":
             from .token_commands import revoke as run
         case "doctor":
-            from .doctor_command import doctor as run
+            from .doctor.command import doctor as run
         case "completion":
             from .completion import completion as run
         case "demo":
-            from .demo import demo as run
+            from .demo.command import demo as run
         case _:
             from .new_command import new as run
     return run

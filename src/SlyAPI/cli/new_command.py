@@ -6,7 +6,6 @@ The rule: `new_client` has the text of each file; only names and addresses are f
 import builtins
 import keyword
 import re
-import shlex
 import sys
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -18,6 +17,7 @@ from ..errors import ConfigError, WouldOverwriteError, printable
 from ..flow.console import Console
 from ..json_file import display_path
 from ..oauth2.client.providers import PROVIDERS
+from ..web.next_steps import PYTHON, quoted
 from .results import print_json
 
 _FILES = {
@@ -59,9 +59,9 @@ def new(args: Any, console: Console) -> int:
         problem = f"{display_path(folder)} cannot be written ({error.strerror})."
         raise ConfigError(problem, next_step="Give another --folder.") from None
     console.say(f"{display_path(folder)} was written: {len(project)} files. Next:")
-    console.say(f"    cd {shlex.quote(display_path(folder))}")
-    console.say("    python -m pip install --upgrade pip")  # `--group` needs pip 25.1, newer than many of venv
-    console.say("    python -m pip install -e . --group dev", "    python -m pytest")
+    console.say(f"    cd {quoted(display_path(folder))}")
+    console.say(f"    {PYTHON} -m pip install --upgrade pip")  # `--group` needs pip 25.1, newer than many of venv
+    console.say(f"    {PYTHON} -m pip install -e . --group dev", f"    {PYTHON} -m pytest")
     print_json(args.json, {"folder": str(folder), "files": list(project)})
     return 0
 
@@ -70,7 +70,7 @@ def _write(folder: Path, project: Mapping[str, str]) -> None:
     for name, text in project.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        path.write_text(text, encoding="utf-8", newline="\n")
 
 
 def client_project(name: str, provider: str | None = None) -> dict[str, str]:

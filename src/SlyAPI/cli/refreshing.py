@@ -9,8 +9,8 @@ from contextlib import suppress
 
 from ..errors import GrantEndedError
 from ..flow.console import Console
-from ..flow.ctrl_c import run, second_ctrl_c_exits
 from ..flow.progress import waiting
+from ..flow.signals import run, second_ctrl_c_exits
 from ..flow.wizard import say_missing
 from ..oauth2 import OAuth2App, OAuth2User
 from ..oauth2.signers.signer import Signer
@@ -37,6 +37,11 @@ def still_valid(
             say_missing(auth.user, console)
             return auth.user
     return None
+
+
+def with_scopes_of(before: OAuth2User, scopes: list[str]) -> list[str]:
+    """These scopes and those of the user that is replaced, who would lose them otherwise."""
+    return list(dict.fromkeys([*scopes, *(before.requested_scopes or before.scopes)]))
 
 
 def refresh_saving(

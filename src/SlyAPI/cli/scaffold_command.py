@@ -6,9 +6,9 @@ from typing import Any
 from ..errors import ConfigError, CredentialsError, WouldOverwriteError
 from ..flow.console import Console, unchanged
 from ..flow.git_guard import guard
-from ..flow.scaffold import TEMPLATES, ScaffoldOptions, client_json, is_filled_in, read_secret, write_client
+from ..flow.scaffold import TEMPLATES, ScaffoldOptions, client_json, is_client, is_filled_in, read_secret, write_client
 from ..flow.wizard import ask_client, say_written, scaffold_by_asking, to_fill_in
-from ..json_file import display_path
+from ..json_file import display_path, read_json_file
 from .results import print_json
 
 
@@ -22,18 +22,43 @@ def scaffold(args: Any, console: Console) -> int:
     if os.path.isdir(path):
         raise CredentialsError(f"{display_path(path)} is a folder, not a file.")
     console.status = unchanged(path)
-    may_replace = args.force or not is_filled_in(path)
+    merges = not (asked or args.blank or args.register or args.kind == "oauth1") and is_client(path)
+    may_replace = args.force or merges or not is_filled_in(path)
     if not may_replace and console.interactive:
         may_replace = console.confirm(f"{display_path(path)} already contains a client. Overwrite it?")
     if not may_replace:
         message = f"{display_path(path)} already contains a client."
         raise WouldOverwriteError(message, next_step="Choose another name, or --force.")
     client = ask_client(console) if asked else _client(args, console)
+    if merges:
+        client = _merged(path, client, args, console)
     write_client(path, client, force=True)
     say_written(path, console)
     guard(path, console)
     print_json(args.json, {"app": path, "missing": to_fill_in(client)})
     return 0
+
+
+def _merged(path: str, client: dict[str, Any], args: Any, console: Console) -> dict[str, Any]:
+    """The file's client with the new values. Raises `WouldOverwriteError` where one would be replaced without a yes.
+
+    A client of another token endpoint is replaced as a whole, and a secret with its id: they belong together.
+    """
+    before = read_json_file(path)
+    known = {key: value for key, value in before.items() if key not in to_fill_in(before)}
+    new = {key: value for key, value in client.items() if value not in ("", None)}
+    replaced = [key for key, value in new.items() if key in known and known[key] != value]
+    if replaced and not args.force and is_filled_in(path):
+        message = f"{display_path(path)} already contains a client with another {', '.join(replaced)}."
+        if not (console.interactive and console.confirm(f"{message} Replace it?")):
+            raise WouldOverwriteError(message, next_step="Choose another name, or --force.")
+    if "token_uri" in replaced:
+        return client
+    if args.client_auth == "auto":
+        before.pop("client_auth", None)
+    if "id" in replaced and "secret" not in new:
+        before["secret"] = ""
+    return {**client, **before, **new}
 
 
 def _client(args: Any, console: Console) -> dict[str, Any]:
@@ -52,6 +77,8 @@ def _client(args: Any, console: Console) -> dict[str, Any]:
             what = "an empty OAuth 1 template" if args.kind == "oauth1" else "--blank"
             raise ConfigError(f"{clash} does not apply to {what}.", next_step=f"Leave {clash} out.")
         return dict(TEMPLATES[template])
+    if args.machine and (args.auth_uri or args.redirect_uri):
+        raise ConfigError("--machine is a client without a consent page.", next_step="Leave --auth-uri out.")
     if args.secret_file == "-" and console.interactive:
         given["secret"] = console.ask("Client secret (not shown)", "--secret-file", hidden=True)
     elif args.secret_file:
@@ -61,4 +88,8 @@ def _client(args: Any, console: Console) -> dict[str, Any]:
             raise ConfigError(f"--{flag.replace('_', '-')} is for --register.", next_step="Give --register too.")
     name = (args.client_name or "SlyAPI") if args.register else None
     token = read_secret(args.initial_token_file) if args.initial_token_file else None
-    return client_json(ScaffoldOptions(args.provider, args.issuer, args.source, name, token, given), console)
+    client = client_json(ScaffoldOptions(args.provider, args.issuer, args.source, name, token, given), console)
+    if args.machine:
+        client.pop("auth_uri", None)
+        client.pop("redirect_uri", None)
+    return client

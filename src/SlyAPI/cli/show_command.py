@@ -4,7 +4,6 @@ The rule: for a user file it neither uses nor imports network and event loop; sh
 """
 
 import os
-import shlex
 import stat
 import time
 from types import SimpleNamespace
@@ -15,6 +14,7 @@ from ..flow.console import Console
 from ..json_file import display_path, read_json_file
 from ..tokens.recognise import MADE_WITH, recognise
 from ..tokens.user_json import user_fields
+from ..web.next_steps import quoted
 from .results import print_json, print_result, print_table
 from .user_summary import COLUMN, summary, summary_rows
 
@@ -61,7 +61,7 @@ def show_file(args: Any, console: Console, system: str = os.name) -> int:
     print_table([("user file:", name + (f" (mode {mode})" if mode else "")), *rows], COLUMN)
     if mode and mode[-2:] != "00":
         console.say("Warning: other users of this machine may be able to read it. Fix it with:")
-        console.say(f"    chmod 600 {shlex.quote(name)}")
+        console.say(f"    chmod 600 {quoted(name)}")
     return 0
 
 

@@ -5,8 +5,8 @@ from typing import Any
 from ..errors import CredentialsError, SaveError
 from ..flow.client_check import client_in
 from ..flow.console import Console
-from ..flow.ctrl_c import run
 from ..flow.progress import waiting
+from ..flow.signals import run
 from ..oauth2 import ClientCredentials, OAuth2User
 from ..oauth2.renewal.grant_again import grant_again
 from ..oauth2.signers.signer import Signer

@@ -14,6 +14,7 @@ from ..oauth2 import OAuth2App
 from ..oauth2.client.client_file import misspelt
 from ..oauth2.client.profile import check_profile
 from ..redirect.loopback_address import check_redirect_uri
+from ..web.next_steps import PROGRAM
 from ..web.urls import check_endpoint
 from .console import Console
 
@@ -58,7 +59,7 @@ def oauth1_client_in(path: StrPath) -> OAuth1App:
 
 def _read(read: Callable[[StrPath], App], path: StrPath, check: Callable[[App], None]) -> App:
     if str(path).startswith(("https://", "http://")):
-        step = "For an API, give --resource URL; for a provider, first run: python -m SlyAPI scaffold --issuer URL"
+        step = f"For an API, give --resource URL; for a provider, first run: {PROGRAM} scaffold --issuer URL"
         raise ConfigError(f"{display_path(path)} is an address, not a client file.", next_step=step)
     try:
         app = read(path)

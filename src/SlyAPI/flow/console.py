@@ -5,7 +5,7 @@ The rule: every question names its flag, for the error where nobody can answer.
 
 import os
 import sys
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -240,6 +240,12 @@ def exit_code(error: BaseException) -> int:
     return 1
 
 
+def unused_proxy(environ: Mapping[str, str]) -> str:
+    """The environment variable with a proxy, which is not used unless it is given; "" if there is none."""
+    names = [f"{kind}_proxy" for kind in ("https", "all", "http")]
+    return next((name for each in names for name in (each.upper(), each) if environ.get(name)), "")
+
+
 def report(console: Console, error: BaseException) -> int:
     """Says in one or two lines what happened, what was changed and what to do; gives the exit code."""
     status, step = console.status, getattr(error, "next_step", "")
@@ -251,6 +257,9 @@ def report(console: Console, error: BaseException) -> int:
         message = str(error.args[0])
         if isinstance(error, DeniedError):
             step = step or "Run it again to consent."
+        variable = unused_proxy(os.environ)
+        if isinstance(error, NetworkError) and variable and "proxy" not in f"{message} {step}".lower():
+            step += f" {variable} is set, but not used; if you need it, give --proxy URL."
         if isinstance(error, SaveError):  # its message contains the status
             status = ""
     else:

@@ -65,21 +65,13 @@ async def grant_by_device(
 
 
 def _show(device: DeviceLogin, console: Console, seconds: float) -> None:
-    """What the person needs: the address, the code in groups, a QR code where the terminal can show one, the time."""
+    """What the person needs: the address, the code as it came, a QR code where the terminal can show one, the time."""
     console.say("", f"    {device.verification_uri}", "", heading="Open this page on any device, and enter the code:")
-    console.say("", heading=f"    {grouped(device.user_code)}")
+    console.say("", heading=f"    {device.user_code}")
     if device.verification_uri_complete is not None:
         console.show_picture(qr_lines(device.verification_uri_complete))
         console.say("Or open this page, where the code is filled in:", "", device.verification_uri_complete, "")
     console.say(f"The code is valid for {time_left(seconds)}. Waiting for your consent (Ctrl-C stops).")
-
-
-def grouped(code: str) -> str:
-    """A code that is easy to read: long ones in groups, unless the provider groups them itself (RFC 8628 §6.1)."""
-    if not code.isalnum() or len(code) < 6:
-        return code
-    size = 3 if len(code) % 3 == 0 and len(code) % 4 else 4
-    return "-".join(code[start : start + size] for start in range(0, len(code), size))
 
 
 def time_left(seconds: float) -> str:

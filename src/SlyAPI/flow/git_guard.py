@@ -5,7 +5,6 @@ The rule: the repository may be a stranger's, so nothing that it configures is r
 
 import os
 import re
-import shlex
 import stat
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from typing import Literal
 
 from ..json_file import NO_LINK, StrPath, display_path
 from ..redirect.child_process import child_environment, find_program
+from ..web.next_steps import quoted
 from .console import Console
 
 _TRUST_NOTHING = (
@@ -59,7 +59,7 @@ def guard(path: StrPath, console: Console) -> None:
     found = would_commit(path)
     if found == "tracked":
         console.say(f"Warning: git tracks {display_path(path)}, which contains a secret. Remove it with:")
-        console.say(f"    git rm --cached {shlex.quote(display_path(path))}")
+        console.say(f"    git rm --cached {quoted(display_path(path))}")
     elif found == "untracked":
         line = ignore_line(path)
         if console.interactive and console.confirm(f"git would commit {display_path(path)}. Add {line} to .gitignore?"):

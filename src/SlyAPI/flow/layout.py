@@ -6,11 +6,13 @@ The rule: lines break at spaces alone, so that a URL or a command can be copied;
 import re
 from collections.abc import Sequence
 
+from ..web.next_steps import PROGRAM
+
 _NARROWEST = 20
 """Columns: a text is not broken into shorter lines than this."""
 HARD_SPACE = "\xa0"
 """A space at which no line breaks."""
-_COMMAND = r"python -m SlyAPI(?: [\w./-]+(?!\S))*"
+_COMMAND = re.escape(PROGRAM) + r"(?: [\w./-]+(?!\S))*"
 
 
 def wrapped(line: str, width: int | None, indent: str | None = None) -> list[str]:

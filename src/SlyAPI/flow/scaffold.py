@@ -25,8 +25,8 @@ from ..web.secret_values import SecretJson
 from ..web.urls import check_endpoint
 from .client_check import check_usable
 from .console import Console
-from .ctrl_c import run
 from .progress import waiting
+from .signals import run
 
 TEMPLATES: Mapping[str, Mapping[str, str]] = {
     "OAuth2": {"id": "", "secret": "", "auth_uri": "", "token_uri": ""},
@@ -189,6 +189,15 @@ def is_filled_in(path: StrPath) -> bool:
     if not isinstance(client, dict):
         return True
     return any(client.get(key) for key in ("id", "secret", "key")) or not {"id", "key"} & client.keys()
+
+
+def is_client(path: StrPath) -> bool:
+    """Whether the file contains a client in our own form, to which values can be added."""
+    try:
+        client = read_json_file(path)
+    except (CredentialsError, UnavailableError):
+        return False
+    return isinstance(client, dict) and "id" in client and "token_uri" in client
 
 
 def write_client(path: StrPath, client: Mapping[str, Any], *, force: bool) -> None:

@@ -4,6 +4,7 @@ The rule: a pipe has no width and gets plain text; so does a person who asks for
 """
 
 import os
+import sys
 from contextlib import suppress
 from typing import Any
 
@@ -19,13 +20,33 @@ def is_plain() -> bool:
 def is_terminal(stream: Any) -> bool:
     """Whether a person reads this stream; False for one that is closed."""
     with suppress(ValueError, OSError, AttributeError):
-        return bool(stream.isatty())
+        if not stream.isatty():
+            return False
+        # on Windows `isatty` is true for each device, NUL among them
+        return sys.platform != "win32" or _console(stream.fileno())
     return False
 
 
 def can_draw(stream: Any) -> bool:
     """Whether the stream is a terminal that knows escape sequences."""
-    return is_terminal(stream) and not is_plain()
+    if is_plain() or not is_terminal(stream):
+        return False
+    return sys.platform != "win32" or _console(stream.fileno(), escapes=True)
+
+
+def _console(handle: int, *, escapes: bool = False) -> bool:
+    """Whether this is a console of Windows, not another device; with `escapes`, one that takes escape sequences now."""
+    import ctypes
+    import msvcrt
+
+    system: Any = ctypes  # whose names depend on the system
+    crt: Any = msvcrt
+    mode = ctypes.c_ulong()
+    kernel, console = system.windll.kernel32, system.c_void_p(crt.get_osfhandle(handle))
+    if not kernel.GetConsoleMode(console, ctypes.byref(mode)):
+        return False
+    # ENABLE_VIRTUAL_TERMINAL_PROCESSING, which an old console refuses
+    return not escapes or bool(kernel.SetConsoleMode(console, mode.value | 4))
 
 
 def has_colour(stream: Any) -> bool:

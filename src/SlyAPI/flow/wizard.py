@@ -2,7 +2,6 @@
 
 import inspect
 import os
-import shlex
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -26,16 +25,16 @@ from ..oauth2.client.providers import PROVIDERS, Provider
 from ..stores import user_file
 from ..tokens.recognise import recognise
 from ..tokens.scopes import ASK_FOR_CONSENT, OFFLINE
+from ..web.next_steps import PROGRAM, command, quoted
 from .client_check import client_in, oauth1_client_in, placeholders
 from .console import Console, Interrupted, NoAnswerError, report, unchanged
-from .ctrl_c import ctrl_c_as_interrupted
 from .git_guard import guard
 from .grant import GrantOptions, Save
 from .grant_oauth1 import grant_oauth1
 from .scaffold import TEMPLATES, ScaffoldOptions, check_values, client_json, find_provider, no_scheme
+from .signals import ctrl_c_as_interrupted
 from .ways import grant_by_chosen_way
 
-_PROGRAM = "python -m SlyAPI"
 _KINDS = {"oauth1": "OAuth1", "oauth2": "OAuth2"}
 
 
@@ -51,7 +50,7 @@ def _failure_exits(console: Console) -> Iterator[None]:
 
 @clean_traceback
 async def grant_wizard(
-    scopesType: type | None, dry_run: bool = False, kind: str | None = None, *, program: str = _PROGRAM
+    scopesType: type | None, dry_run: bool = False, kind: str | None = None, *, program: str = PROGRAM
 ) -> None:
     """Asks for the client file, the user file and the scopes, then grants.
 
@@ -83,7 +82,7 @@ async def grant_wizard(
 
 @clean_traceback
 def scaffold_wizard(
-    kind: str | None = None, override: Mapping[str, Any] | None = None, *, program: str = _PROGRAM
+    kind: str | None = None, override: Mapping[str, Any] | None = None, *, program: str = PROGRAM
 ) -> None:
     """Asks for the path of the client file and before overwriting one; writes the template, updated with `override`.
 
@@ -105,7 +104,7 @@ def _made_by(program: str) -> Iterator[None]:
     try:
         yield
     except CredentialsNotFoundError as error:
-        if program != _PROGRAM:
+        if program != PROGRAM:
             error.next_step = f"Make one with: {program} scaffold"
         raise
 
@@ -156,22 +155,25 @@ def _ask_provider(console: Console) -> tuple[str, Provider | None]:
             console.say(str(error))
 
 
-def say_written(path: StrPath, console: Console, program: str = _PROGRAM) -> None:
+def say_written(path: StrPath, console: Console, program: str = PROGRAM) -> None:
     """Says what was written, and the next step: `grant` of SlyAPI for these files, or the wizard of `program`."""
     client = read_json_file(path)
     missing = to_fill_in(client)
     console.status = f"{display_path(path)} was written."
     console.say(f"{display_path(path)} was written (mode 0600).")
+    if "token_uri" in client and "auth_uri" not in client:  # nobody will consent
+        console.say(f"Fill in {', '.join(missing)}, then run:" if missing else "Next:")
+        console.say(f"    {program} {quoted('grant', '--client-credentials', display_path(path), 'machine.json')}")
+        return
     if missing == ["auth_uri"]:
         console.say("A token of the program itself, without a user:")
-        command = [*program.split(), "grant", "--client-credentials", display_path(path), "machine.json"]
-        console.say(f"    {shlex.join(command)}")
+        console.say(f"    {program} {quoted('grant', '--client-credentials', display_path(path), 'machine.json')}")
     if missing == ["secret"]:  # some clients have none (RFC 6749 §2.1), and only the provider knows
         console.say("Fill in secret if the client has one, then run:")
     else:
         console.say(f"Fill in {', '.join(missing)}, then run:" if missing else "Next:")
-    words = _grant_words(path, client) if program == _PROGRAM else []
-    console.say(f"    {' '.join([program, 'grant', *map(shlex.quote, words)])}")
+    words = _grant_words(path, client) if program == PROGRAM else []
+    console.say(f"    {program} {quoted('grant', *words)}")
 
 
 def _grant_words(path: StrPath, client: Mapping[str, Any]) -> list[str]:
@@ -253,7 +255,7 @@ def say_limits(user: OAuth2User, console: Console, words: Sequence[str]) -> None
 def consent_command(words: Sequence[str], user: OAuth2User) -> str:
     """The command that grants again for the same scopes, with the consent page."""
     scopes = user.requested_scopes or user.scopes
-    return shlex.join(["python", "-m", "SlyAPI", "grant", *words, *scopes, "--force", "--param", "prompt=consent"])
+    return command("grant", *words, *scopes, "--force", "--param", "prompt=consent")
 
 
 def say_missing(user: OAuth2User, console: Console) -> None:

@@ -20,6 +20,7 @@ from ..errors import (
     clean_traceback,
     printable,
 )
+from ..web.next_steps import quoted
 from ..web.pem import is_body
 from .owners import PLANTED, is_foreign, refuse_planted_file, refuse_planted_folder, refuse_unsafe_path
 from .windows import IN_USE, LONG_PREFIX, InUseError, followed, patiently, system_path
@@ -47,9 +48,7 @@ def read_json_file(path: StrPath, *, made_with: str = "", is_client: bool = Fals
     try:
         raw = read_regular(path, is_client=is_client)
     except FileNotFoundError:
-        import shlex  # shell prompts run `show`, which reads files by this module
-
-        step = f"Make one with: {made_with} {shlex.quote(display_path(path))}" if made_with else ""
+        step = f"Make one with: {made_with} {quoted(display_path(path))}" if made_with else ""
         raise CredentialsNotFoundError(f"{display_path(path)} does not exist.", next_step=step) from None
     except (OSError, ValueError) as error:
         if _may_pass(error):
@@ -74,9 +73,12 @@ def _parsed(raw: bytes) -> tuple[Any, str]:
         return None, "is not UTF-8 text"
     except RecursionError:
         return None, "is nested too deeply for a credentials file"
-    except ValueError:
-        empty = not raw.removeprefix(b"\xef\xbb\xbf").strip()
-        return None, "is empty" if empty else "is not JSON, or only half of it"
+    except json.JSONDecodeError as error:
+        if not raw.removeprefix(b"\xef\xbb\xbf").strip():
+            return None, "is empty"
+        return None, f"is not JSON, or only half of it (line {error.lineno}, column {error.colno})"
+    except ValueError:  # a number with too many digits
+        return None, "is not JSON that can be read"
 
 
 def read_regular(path: StrPath, *, is_client: bool = False) -> bytes:

@@ -11,6 +11,7 @@ from ..json_file import StrPath, display_path, read_json_file
 from ..tokens.recognise import recognise
 from ..transport import requests as transport
 from ..web.messages import Reply
+from ..web.next_steps import PROGRAM
 from ..web.secret_values import SecretForm, Secrets
 from ..web.urls import check_endpoint
 from . import grant
@@ -150,7 +151,7 @@ class OAuth1App:
 
 
 _URIS = ("request_uri", "authorize_uri", "access_uri")
-_MADE_WITH = "python -m SlyAPI scaffold oauth1"
+_MADE_WITH = f"{PROGRAM} scaffold oauth1"
 _HINT = f"Make one with: {_MADE_WITH}"
 
 

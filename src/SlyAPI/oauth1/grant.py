@@ -22,12 +22,13 @@ from ..errors import (
 )
 from ..web.masking import masked
 from ..web.messages import Method, Reply, Request, retry_after, skew
+from ..web.next_steps import PROGRAM
 from ..web.secret_values import SecretForm, Secrets
 from ..web.urls import bare_url, redirect_pairs, with_parameters
 from .signature import Signing
 from .user import OAuth1User, TemporaryCredentials
 
-GRANT_AGAIN = "Grant again: python -m SlyAPI grant oauth1"
+GRANT_AGAIN = f"Grant again: {PROGRAM} grant oauth1"
 OUT_OF_BAND = "oob"
 """The callback of a client without a redirect URI: the provider shows the verifier (§2.1)."""
 _PROBLEM = re.compile(r"\boauth_problem=[\"']?([a-z_]{1,40})")  # an extension of OAuth 1.0 that many servers support

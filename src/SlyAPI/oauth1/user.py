@@ -9,6 +9,7 @@ from typing import Any, Self
 from ..errors import CredentialsError, clean_traceback
 from ..json_file import StrPath, display_path, read_json_file
 from ..tokens.recognise import recognise
+from ..web.next_steps import PROGRAM
 
 
 @dataclass(repr=False)
@@ -66,5 +67,5 @@ class TemporaryCredentials:
         return "TemporaryCredentials('***', '***')"
 
 
-_MADE_WITH = "python -m SlyAPI grant oauth1"
+_MADE_WITH = f"{PROGRAM} grant oauth1"
 _HINT = f"Make one with: {_MADE_WITH}"

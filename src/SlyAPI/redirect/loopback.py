@@ -10,6 +10,7 @@ import secrets
 import socket
 from collections.abc import AsyncGenerator
 from contextlib import suppress
+from functools import partial
 from types import TracebackType
 
 from .loopback_address import Address, linger, listening_sockets
@@ -133,9 +134,13 @@ class Loopback:
             return
         self._closed = True
         loop = asyncio.get_running_loop()
+        proactor = isinstance(loop, getattr(asyncio, "ProactorEventLoop", ()))
         for sock, task in self._listening.items():
-            with suppress(NotImplementedError):  # Windows: the proactor loop has no readers
-                loop.remove_reader(sock)
+            if proactor:  # closing the socket first would end its accept with an error that nobody retrieves
+                task.cancel()
+                task.add_done_callback(partial(_close, sock))
+                continue
+            loop.remove_reader(sock)
             sock.close()
             # Not at once: a connection accepted just now would stay open.
             loop.call_soon(task.cancel)
@@ -255,6 +260,10 @@ class Loopback:
     def _page_done(self, path: str) -> None:
         if path in self._pending_pages:
             self._pending_pages.pop(path).set()
+
+
+def _close(sock: socket.socket, _: object) -> None:
+    sock.close()
 
 
 async def _send(writer: asyncio.StreamWriter, raw: bytes) -> None:

@@ -6,8 +6,10 @@ The rule: no value of the object is quoted.
 from collections.abc import Mapping
 from typing import Any
 
-HINT = "Make one with: python -m SlyAPI grant"
-MADE_WITH = "python -m SlyAPI grant --user"
+from ..web.next_steps import PROGRAM
+
+HINT = f"Make one with: {PROGRAM} grant"
+MADE_WITH = f"{PROGRAM} grant --user"
 """The command that writes a user file of this name."""
 
 

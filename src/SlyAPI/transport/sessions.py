@@ -25,6 +25,15 @@ def load_aiohttp() -> None:
     import aiohttp  # noqa: F401  # pyright: ignore[reportUnusedImport]
 
 
+_proxy: str | None = None
+
+
+def use_proxy(url: str) -> None:
+    """Sends all requests of sessions that are made from now on through this proxy: for the command line."""
+    global _proxy
+    _proxy = url
+
+
 class SharedSession:
     """One event loop's session, and who uses it: by id, because a client may be a dataclass, which has no hash."""
 
@@ -42,6 +51,7 @@ class SharedSession:
             ),
             cookie_jar=aiohttp.DummyCookieJar(),  # one user's cookies must not go out with another's request
             trace_configs=[*trace_configs],
+            proxy=_proxy,
         )
 
     async def close(self) -> None:

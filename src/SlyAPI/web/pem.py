@@ -3,6 +3,8 @@
 The rule: nothing of the text is quoted.
 """
 
+from .next_steps import quoted
+
 _BASE64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
 _SHORTEST = 40
 """Characters: the body of the shortest private key, of Ed25519, has 64."""
@@ -34,8 +36,6 @@ def key_problem(content: str | bytes, path: str = "KEY.pem") -> tuple[str, str] 
 
 def decrypt_command(path: str) -> str:
     """The command that writes an encrypted key without its password, next to it."""
-    import shlex  # rarely needed
-
     stem, dot, ending = path.rpartition(".")
     plain = f"{stem}-plain.{ending}" if dot and "/" not in ending else f"{path}-plain.pem"
-    return f"openssl pkey -in {shlex.quote(path)} -out {shlex.quote(plain)}"
+    return f"openssl pkey {quoted('-in', path, '-out', plain)}"

@@ -17,6 +17,7 @@ from ..transport.sessions import bare_session
 from ..web.challenges import next_step
 from ..web.masking import masked
 from ..web.messages import REDIRECTS, Method, Reply, Request, retry_after
+from ..web.next_steps import PROGRAM
 from ..web.redirects import headers_for_other_origin, leads_inside
 from ..web.secret_values import Secrets
 from ..web.urls import bare_url, parsed_url
@@ -222,7 +223,7 @@ def _refusal(request: Request, reply: Reply, secrets: list[str]) -> ApiError:
 
 def _next_step(status: int, wait: float | None) -> str:
     if status == 401:
-        return "The credential was refused; grant again: python -m SlyAPI grant"
+        return f"The credential was refused; grant again: {PROGRAM} grant"
     if status == 403 and wait is None:
         return "This user or client may not do this."
     if status == 404:

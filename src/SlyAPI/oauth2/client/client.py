@@ -18,6 +18,7 @@ from ...tokens.user import OAuth2User
 from ...transport import requests as transport
 from ...web.events import refresh_log as log
 from ...web.messages import NOTICEABLE_SKEW, Reply, Request, skew
+from ...web.next_steps import PROGRAM
 from ...web.secret_values import SecretForm, SecretJson, Secrets
 from ...web.urls import check_endpoint
 from ..messages.dpop import Nonces, choose_algorithm, dpop_proof, proof_error
@@ -121,7 +122,7 @@ class Client:
         Relative paths of `key` and `certificate` count from the file's folder. Raises `CredentialsNotFoundError`, or
         `CredentialsError` naming what the file is instead.
         """
-        found = read_json_file(path, made_with="python -m SlyAPI scaffold", is_client=True)
+        found = read_json_file(path, made_with=f"{PROGRAM} scaffold", is_client=True)
         app = cls.from_json_obj(found, on_refresh, name=display_path(path))
         app._path = path
         app.key, app.certificate = path_beside(path, app.key), path_beside(path, app.certificate)

@@ -14,6 +14,7 @@ from ...json_file import StrPath, is_content
 from ...tokens.client_auth import read_client_auth
 from ...tokens.recognise import recognise
 from ...tokens.scopes import split_scopes
+from ...web.next_steps import PROGRAM
 from ...web.urls import check_endpoint, is_loopback_uri
 from ..messages.authorization_code import check_extras
 from ..messages.resource import resources_of
@@ -90,10 +91,10 @@ def client_members(obj: Any, name: str) -> dict[str, Any]:
     return members
 
 
-_HINT = "Make one with: python -m SlyAPI scaffold"
+_HINT = f"Make one with: {PROGRAM} scaffold"
 _HINTS = {
     "a user file of SlyAPI": "Pass the client file first, then the user file.",
-    "an OAuth 1 client file": "Use it with OAuth1, and grant with: python -m SlyAPI grant oauth1",
+    "an OAuth 1 client file": f"Use it with OAuth1, and grant with: {PROGRAM} grant oauth1",
 }
 _RFC_7591 = {
     "client_id": "id",

@@ -18,6 +18,7 @@ from ...errors import (
 )
 from ...redirect.browser import open_browser
 from ...redirect.loopback import Loopback, Redirect, page
+from ...web.next_steps import PROGRAM
 from ...web.urls import redirect_pairs
 from ..client.login import Login
 from ..messages.authorization_code import read_redirect
@@ -48,7 +49,7 @@ class BrowserConsent:
         if not await open_browser(login.url):
             raise ConfigError(
                 "A person has to consent, and no browser can be opened here.",
-                next_step="Run python -m SlyAPI grant, which also takes a pasted address, or give consent=.",
+                next_step=f"Run {PROGRAM} grant, which also takes a pasted address, or give consent=.",
             )
         with suppress(TimeoutError):
             async with asyncio.timeout(TIMEOUT):

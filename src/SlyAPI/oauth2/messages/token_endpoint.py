@@ -19,10 +19,11 @@ from ...tokens.user_json import read_refresh_token
 from ...web.json import in_unicode, read_reply
 from ...web.masking import masked
 from ...web.messages import Method, Reply, Request, retry_after
+from ...web.next_steps import PROGRAM
 from ...web.secret_values import SecretJson, Secrets
 from ...web.urls import bare_url
 
-GRANT_AGAIN = "Grant again: python -m SlyAPI grant"
+GRANT_AGAIN = f"Grant again: {PROGRAM} grant"
 _CHECK_ADDRESS = "Check token_uri in the client file."
 
 _CONFIGURATION = {

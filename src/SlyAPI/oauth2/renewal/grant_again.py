@@ -3,12 +3,11 @@
 The rule: it can be copied as it is where the files or the store are known, and shows no URL that may hold a password.
 """
 
-import shlex
-
 from ...errors import GrantEndedError, printable
 from ...json_file import StrPath, display_path
 from ...stores.contract import StoredUser
 from ...tokens.recognise import HINT
+from ...web.next_steps import quoted
 from ..messages.token_endpoint import GRANT_AGAIN
 
 
@@ -26,9 +25,9 @@ def grant_again(app_path: StrPath | None, entry: StoredUser | None) -> str:
     user = [] if entry is None else [printable(word, 200) for word in command_words(entry)]
     if app and user[:1] == ["--user"]:
         user = user[1:]
-    return " ".join([GRANT_AGAIN, *map(shlex.quote, [*app, *user])])
+    return f"{GRANT_AGAIN} {quoted(*app, *user)}".rstrip()
 
 
 def first_grant(app_path: StrPath, user_path: StrPath) -> str:
     """The next step where there is no user file yet."""
-    return " ".join([HINT, *map(shlex.quote, [display_path(app_path), display_path(user_path)])])
+    return f"{HINT} {quoted(display_path(app_path), display_path(user_path))}"

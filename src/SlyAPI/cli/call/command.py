@@ -3,8 +3,8 @@
 The rule: stdout carries the reply and nothing else; the token goes to the origin of the URL and nowhere else.
 """
 
+import asyncio
 import json
-import os
 import sys
 from contextlib import AsyncExitStack, nullcontext, suppress
 from dataclasses import replace
@@ -14,31 +14,33 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..errors import (
+from ...errors import (
     ApiError,
     BadReplyError,
     ConfigError,
     CredentialsError,
     OriginError,
+    RequestTimeoutError,
     TokenError,
-    WouldOverwriteError,
 )
-from ..flow.client_check import client_in
-from ..flow.console import Console
-from ..flow.progress import Progress, waiting
-from ..json_file import display_path
-from ..oauth2 import OAuth2, OAuth2App, OAuth2User
-from ..oauth2.signers.signer import Signer
-from ..transport.streaming import Streamed
-from ..web.messages import Reply
-from ..web.urls import bare_url
-from ..webapi import WebAPI
-from .call_pages import AnyPages
-from .call_request import CallRequest, read_call
-from .chosen_user import ChosenUser, chosen_user
-from .progress import ByteCount
-from .refreshing import run_saving_tokens
-from .results import print_result, write_data
+from ...flow.client_check import client_in
+from ...flow.console import Console, report
+from ...flow.progress import Progress, waiting
+from ...json_file import display_path
+from ...oauth2 import OAuth2, OAuth2App, OAuth2User
+from ...oauth2.signers.signer import Signer
+from ...transport.streaming import Streamed
+from ...web.messages import Method, Reply, Request
+from ...web.urls import bare_url
+from ...webapi import WebAPI
+from ..chosen_user import ChosenUser, chosen_user
+from ..refreshing import run_saving_tokens
+from ..results import print_result, write_data
+from .byte_count import ByteCount
+from .json_text import indented
+from .output import check_output, own_files
+from .pages import AnyPages
+from .request import CallRequest, read_call
 from .verbose import traces
 
 TRIES = 3
@@ -54,9 +56,8 @@ def call(args: Any, console: Console) -> int:
     app = client_in(request.app, console) if request.app else None
     user = chosen.load()
     console.status = chosen.status
-    for path in filter(None, (request.app, chosen.path)):
-        if args.output and os.path.exists(args.output) and os.path.samefile(args.output, path):
-            raise WouldOverwriteError(f"--output is {display_path(path)}.", next_step="Give another file.")
+    if args.output and args.output != "-":
+        check_output(args.output, own_files(request, app, chosen))
     auth = _signer(app, chosen, user)
     if app is not None and auth.due:
         chosen.check_writable()
@@ -64,9 +65,12 @@ def call(args: Any, console: Console) -> int:
         api = WebAPI(auth, trace_configs=[trace] if trace else ())
         api.base_url = request.origin
         try:
-            run_saving_tokens(lambda: _send(api, request, args, console), auth, console, chosen, user)
+            run_saving_tokens(lambda: _within(args.timeout, api, request, args, console), auth, console, chosen, user)
         except TokenError:
             raise
+        except _UnreadableError as unreadable:
+            report(console, unreadable.error)
+            return 11
         except ApiError as error:
             code = _refused(request, error, args, console)
             if auth.not_saved is not None:
@@ -87,25 +91,49 @@ def _signer(app: OAuth2App | None, chosen: ChosenUser, user: OAuth2User) -> Sign
     return OAuth2(OAuth2App("", None, "", ""), replace(user, refresh_token=None))
 
 
-async def _send(api: WebAPI, request: CallRequest, args: Any, console: Console) -> None:
+class _UnreadableError(Exception):
+    """The API's reply cannot be read: not the token endpoint's, which has an exit code of its own."""
+
+    def __init__(self, error: BadReplyError) -> None:
+        self.error = error
+
+
+async def _within(seconds: float | None, api: WebAPI, request: CallRequest, args: Any, console: Console) -> None:
+    auth: Any = api.auth
     async with api:
-        if args.paginate:
-            path, params = request.paging()
-            pages = AnyPages()
-            async for item in api.paginated(path, params, pages=pages, items=args.items, headers=request.headers):
-                print_result(_as_line(item))
-        elif args.output and args.output != "-":
-            with Progress(console, lines=True) as shown:
-                count = ByteCount(shown)
-                more: Any = {"headers": request.headers, "progress": count.add, "total": count.begin}
-                await api.download(request.path, args.output, tries=TRIES, **more)
-            console.say(f"{display_path(args.output)} was written.")
-        else:
-            async with AsyncExitStack() as stack:
-                reply = await _begun(stack, api, request, console)
-                if args.include:
-                    _print_head(reply)
-                await _print_body(reply)
+        if request.app:
+            await auth.sign(None, Request(Method.GET, auth.app.token_uri))
+        limit = asyncio.timeout(seconds)
+        try:
+            async with limit:
+                await _send(api, request, args, console)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            step = "Give a longer --timeout."
+            raise RequestTimeoutError(f"No whole reply within {seconds:g} s.", next_step=step) from None
+        except BadReplyError as error:
+            raise _UnreadableError(error) from None
+
+
+async def _send(api: WebAPI, request: CallRequest, args: Any, console: Console) -> None:
+    if args.paginate:
+        path, params = request.paging()
+        pages = AnyPages()
+        async for item in api.paginated(path, params, pages=pages, items=args.items, headers=request.headers):
+            print_result(_as_line(item))
+    elif args.output and args.output != "-":
+        with Progress(console, lines=True) as shown:
+            count = ByteCount(shown)
+            more: Any = {"headers": request.headers, "progress": count.add, "total": count.begin}
+            await api.download(request.path, args.output, tries=TRIES, **more)
+        console.say(f"{display_path(args.output)} was written.")
+    else:
+        async with AsyncExitStack() as stack:
+            reply = await _begun(stack, api, request, console)
+            if args.include:
+                _print_head(reply)
+            await _print_body(reply)
 
 
 def _as_line(item: Any) -> str:
@@ -177,7 +205,7 @@ def _print_whole(reply: Reply) -> None:
     _check_text(text)
     if _is_json(reply):
         with suppress(ValueError, RecursionError):
-            text = json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+            text = indented(text)
     if text.strip():
         print_result(*text.rstrip("\n").split("\n"))
 

@@ -6,7 +6,7 @@ The rule: only what is unmistakable counts as a next page; a page without a list
 from collections.abc import Mapping
 from typing import ClassVar
 
-from ..paging import CursorPages, LinkPages, Page, Pages, TokenPages, value_at
+from ...paging import CursorPages, LinkPages, Page, Pages, TokenPages, value_at
 
 _URLS = ("next", "links.next", "_links.next", "paging.next", "pagination.next", "@odata.nextLink", "nextRecordsUrl")
 """Members that name the URL of the next page: Django, JSON:API, HAL, Facebook, Spotify, Microsoft, Salesforce."""

@@ -3,7 +3,7 @@
 The rule: sizes are in decimal units, as file managers show them.
 """
 
-from ..flow.progress import Progress
+from ...flow.progress import Progress
 
 _UNITS = ("bytes", "kB", "MB", "GB", "TB")
 

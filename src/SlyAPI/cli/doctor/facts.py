@@ -11,21 +11,21 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from ..errors import ConfigError, CredentialsError, SlyError
-from ..flow.client_check import checked_client, misspelt_keys
-from ..flow.console import Console
-from ..flow.ctrl_c import run
-from ..flow.git_guard import would_commit
-from ..flow.progress import waiting
-from ..oauth2 import ClientCredentials, OAuth2App, OAuth2User
-from ..oauth2.client.client_file import saved_path
-from ..oauth2.client.discovery import SETTINGS
-from ..oauth2.client.metadata_calls import issuer_metadata
-from ..transport import requests as transport
-from ..transport.certificates import thumbprint, tls_context
-from ..web.messages import Method, Request
-from .chosen_user import ChosenUser, chosen_user
-from .refreshing import refresh_saving
+from ...errors import ConfigError, CredentialsError, SlyError
+from ...flow.client_check import checked_client, misspelt_keys
+from ...flow.console import Console, unused_proxy
+from ...flow.git_guard import would_commit
+from ...flow.progress import waiting
+from ...flow.signals import run
+from ...oauth2 import ClientCredentials, OAuth2App, OAuth2User
+from ...oauth2.client.client_file import saved_path
+from ...oauth2.client.discovery import SETTINGS
+from ...oauth2.client.metadata_calls import issuer_metadata
+from ...transport import requests as transport
+from ...transport.certificates import thumbprint, tls_context
+from ...web.messages import Method, Request
+from ..chosen_user import ChosenUser, chosen_store, chosen_user, names_in
+from ..refreshing import refresh_saving
 
 TIMEOUT = 10.0
 """Seconds for the reply of an endpoint."""
@@ -68,6 +68,12 @@ class Facts:
     user_path: str = ""
     user: OAuth2User | None = None
     user_problem: SlyError | None = None
+    save_problem: SlyError | None = None
+    """Why new tokens could not be saved."""
+    store_names: list[str] | None = None
+    """The users of a store, where none of them was chosen."""
+    proxy_variable: str = ""
+    """The environment variable with a proxy that is not used."""
     renewable: bool = False
     """Whether new tokens can be had without a person."""
     files: list[FileFacts] = field(default_factory=list[FileFacts])
@@ -85,7 +91,7 @@ class Facts:
 def gather(args: Any, console: Console) -> Facts:
     """What is known of the client and the user that the arguments name. Raises `ConfigError` for wrong usage."""
     has_user = bool(args.user or args.store or args.name)
-    if args.refresh and not has_user:
+    if args.refresh and not (args.user or args.name):
         raise ConfigError("--refresh needs a user.", next_step="Give USER.json, or --store and --name.")
     facts = Facts(args.app, datetime.now(UTC))
     try:
@@ -93,7 +99,8 @@ def gather(args: Any, console: Console) -> Facts:
         facts.misspelt = misspelt_keys(facts.app)
     except SlyError as error:
         facts.app_problem = error
-    chosen = _gather_user(args, facts) if has_user else None
+    facts.proxy_variable = "" if args.proxy else unused_proxy(os.environ)
+    chosen = _gather_user(args, facts, console) if has_user else None
     facts.files = [_file(path) for path in _paths(facts) if os.path.lexists(path)]
     if facts.app is not None:
         _read_certificate(facts.app, facts)
@@ -104,8 +111,12 @@ def gather(args: Any, console: Console) -> Facts:
     return facts
 
 
-def _gather_user(args: Any, facts: Facts) -> ChosenUser | None:
+def _gather_user(args: Any, facts: Facts, console: Console) -> ChosenUser | None:
     try:
+        if not args.user and not args.name:
+            store = chosen_store(args)
+            facts.user_name, facts.store_names = repr(store), names_in(store, None, console)
+            return None
         chosen = chosen_user(args)
     except CredentialsError as error:  # a store that is not there
         facts.user_name, facts.user_problem = "The store", error
@@ -118,6 +129,10 @@ def _gather_user(args: Any, facts: Facts) -> ChosenUser | None:
     else:
         machine = (facts.user.extra or {}).get("grant_type") == "client_credentials"
         facts.renewable = machine or bool(facts.user.refresh_token)
+        try:
+            chosen.check_writable()
+        except SlyError as error:
+            facts.save_problem = error
     return chosen
 
 

@@ -4,9 +4,9 @@ The rule: each line is printed after its step has happened.
 """
 
 import asyncio
+import errno
 import os
 import secrets
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,18 +14,19 @@ from typing import Any
 
 import aiohttp
 
-from ..errors import ConfigError, SaveError
-from ..flow.console import Console
-from ..flow.ctrl_c import run
-from ..flow.grant import GrantOptions
-from ..flow.scaffold import ScaffoldOptions, client_json, write_client
-from ..flow.wizard import grant_to_file
-from ..json_file import display_path
-from ..oauth2 import OAuth2, OAuth2App
-from ..redirect.browser import Opener, how_to_open, open_browser, proc_version
-from ..testing import GRANT_TYPES, PracticeProvider, keep
-from ..webapi.webapi import WebAPI
-from .demo_device import INTERVAL, second_act
+from ...errors import ConfigError, SaveError
+from ...flow.console import Console
+from ...flow.grant import GrantOptions
+from ...flow.scaffold import ScaffoldOptions, client_json, write_client
+from ...flow.signals import run
+from ...flow.wizard import grant_to_file
+from ...json_file import display_path
+from ...oauth2 import OAuth2, OAuth2App
+from ...redirect.browser import Opener, how_to_open, open_browser, proc_version
+from ...testing import GRANT_TYPES, PracticeProvider, keep
+from ...web.next_steps import PYTHON, command, quoted
+from ...webapi.webapi import WebAPI
+from .device import INTERVAL, second_act
 
 TOKEN_LIFETIME = 3.0
 """Seconds; short, so that the demo shows a refresh."""
@@ -97,8 +98,8 @@ async def _demo(
             await second_act(app, here, provider, console, _Silent(), by_person=by_person)
         _write_script(here, provider, origin)
     console.say(
-        f"    python {shlex.quote(display_path(here / 'weather.py'))}",
-        f"    python -m SlyAPI show {shlex.quote(display_path(here / 'user.json'))}",
+        f"    {PYTHON} {quoted(display_path(here / 'weather.py'))}",
+        f"    {command('show', display_path(here / 'user.json'))}",
         heading="Try the files (the practice provider has stopped; weather.py starts it again):",
     )
 
@@ -110,8 +111,9 @@ def _write_script(here: Path, provider: PracticeProvider, origin: str) -> None:
         (here / "weather.py").write_text(_SCRIPT.format(origin=origin), encoding="utf-8")
         return
     except OSError as error:
-        problem = error.strerror
-    raise SaveError(f"A file in {display_path(here)} could not be written ({problem}).", next_step="Free some space.")
+        problem, full = error.strerror, error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+    step = "Free some space." if full else "Give another --folder."
+    raise SaveError(f"A file in {display_path(here)} could not be written ({problem}).", next_step=step)
 
 
 def _is_empty(folder: Path) -> bool:

@@ -3,7 +3,6 @@
 The rule: the body is sent as it was given, and a header that cannot be sent is a usage error.
 """
 
-import json
 import os
 import re
 import sys
@@ -13,12 +12,17 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from ..errors import ConfigError
-from ..web.messages import FORM, ParamsDict
-from ..web.urls import check_endpoint
+from ...errors import ConfigError
+from ...web.messages import FORM, ParamsDict
+from ...web.next_steps import PROGRAM, quoted
+from ...web.urls import check_endpoint
+from .json_text import where_it_fails
 
-_METHOD = re.compile(r"[A-Z]+")
+_METHOD = re.compile(r"[A-Z]+|get|post|put|patch|delete|head|options|Get|Post|Put|Patch|Delete|Head")
 _HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*(.*)")
+_LARGEST_TO_RECOGNISE = 1 << 20
+"""Bytes of a file whose content decides its Content-Type; a larger one is sent without being held in memory."""
+_TYPE = f"Correct it, or name its type: --header {quoted('Content-Type: ...')}."
 _OF_THE_CALL = {"authorization", "host", "content-length", "transfer-encoding"}
 """Headers that signing and sending set."""
 _URL = "Give a whole https URL, such as https://api.example/me; http is for this machine alone."
@@ -48,7 +52,7 @@ class CallRequest:
 
 def read_call(args: Any) -> CallRequest:
     """The request that the arguments describe; reads standard input for `--data @-`. Raises `ConfigError`."""
-    app, user, method, url = _words(args.words, in_store=bool(args.store or args.name))
+    app, user, method, url = _words(args.words, args.method, in_store=bool(args.store or args.name))
     origin, path = _parts(url)
     headers = _headers(args.header)
     data = _body(args.data, headers) if args.data else None
@@ -78,15 +82,15 @@ def _parts(url: str) -> tuple[str, str]:
     return origin, path if path.startswith("/") else f"/{path}"
 
 
-def _words(words: Sequence[str], *, in_store: bool) -> tuple[str, str, str, str]:
+def _words(words: Sequence[str], chosen: str | None, *, in_store: bool) -> tuple[str, str, str, str]:
     """Client file, user file, method and URL; empty where there is none. Raises `ConfigError`."""
     *files, url = words
     if "://" not in url and os.path.isfile(url):
         raise ConfigError("The URL is missing: the last word is a file.", next_step=_URL)
-    method = files.pop() if files and _METHOD.fullmatch(files[-1]) else ""
+    method = chosen or (files.pop().upper() if files and _METHOD.fullmatch(files[-1]) else "")
     most = 1 if in_store else 2
     if len(files) > most:
-        raise ConfigError("call has too many words.", next_step="See: python -m SlyAPI call --help")
+        raise ConfigError("call has too many words.", next_step=f"See: {PROGRAM} call --help")
     user = "" if in_store or not files else files.pop()
     return (files[0] if files else ""), user, method, url
 
@@ -99,8 +103,17 @@ def _headers(given: Sequence[str]) -> dict[str, str]:
             raise ConfigError("--header does not have the form NAME: VALUE.")
         if parts[1].lower() in _OF_THE_CALL:
             raise ConfigError(f"The header {parts[1]} is set by the call itself.", next_step="Leave it out.")
-        headers[parts[1]] = parts[2].strip()
+        _add(headers, parts[1], parts[2].strip())
     return headers
+
+
+def _add(headers: dict[str, str], name: str, value: str) -> None:
+    """Adds a header; a repeated one is a list in one line, which means the same (RFC 9110 §5.3)."""
+    known = next((each for each in headers if each.lower() == name.lower()), name)
+    if known in headers and name.lower() == "content-type":
+        raise ConfigError("--header: a request has one Content-Type.", next_step="Leave one of them out.")
+    between = "; " if name.lower() == "cookie" else ", "
+    headers[known] = f"{headers[known]}{between}{value}" if known in headers else value
 
 
 def _body(given: Sequence[str], headers: dict[str, str]) -> bytes | Path:
@@ -117,37 +130,49 @@ def _body(given: Sequence[str], headers: dict[str, str]) -> bytes | Path:
         body = text.encode("utf-8", "surrogateescape")
     if typed:
         return body
-    kind, body = _recognised(body)
-    headers["Content-Type"] = kind
+    recognised = _recognised(body)
+    if recognised is None:
+        raise ConfigError("--data is neither JSON nor a form (NAME=VALUE&...).", next_step=_TYPE)
+    headers["Content-Type"], body = recognised
     return body
 
 
-def _recognised(body: bytes) -> tuple[str, bytes]:
-    """Content-Type and body: JSON as it is, a form with its values encoded. Raises `ConfigError` for anything else."""
+def _recognised(body: bytes) -> tuple[str, bytes] | None:
+    """Content-Type and body: JSON as it is, a form with its values encoded; None for anything else.
+
+    Raises `ConfigError` for what begins like JSON and is not.
+    """
     try:
-        json.loads(body)
+        text = body.decode("utf-8-sig").strip()
+    except UnicodeDecodeError:
+        return None
+    if not (mistake := where_it_fails(text)):
         return "application/json", body
-    except (ValueError, RecursionError):
-        pass
+    if text.startswith(("{", "[", '"')):
+        raise ConfigError(f"--data begins like JSON and is not JSON ({mistake}).", next_step=_TYPE)
     try:
-        return FORM, urlencode(parse_qsl(body.decode().strip(), keep_blank_values=True, strict_parsing=True)).encode()
+        return FORM, urlencode(parse_qsl(text, keep_blank_values=True, strict_parsing=True)).encode()
     except ValueError:
-        pass
-    raise ConfigError(
-        "--data is neither JSON nor a form (NAME=VALUE&...).",
-        next_step="Correct it, or name its type: --header 'Content-Type: ...'.",
-    )
+        return None
 
 
-def _file(path: Path, headers: dict[str, str], typed: bool) -> Path:
+def _file(path: Path, headers: dict[str, str], typed: bool) -> bytes | Path:
+    """The file, or its content where only that shows its type, as for an argument and a pipe."""
     try:
-        with open(path, "rb"):
-            pass
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            content = file.read() if size <= _LARGEST_TO_RECOGNISE else b""
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or type(error).__name__
         raise ConfigError(f"--data: the file cannot be read ({why}).", next_step="Check the path.") from None
-    if not typed:
-        import mimetypes  # its tables are large
+    if typed:
+        return path
+    import mimetypes  # its tables are large
 
-        headers["Content-Type"] = mimetypes.guess_type(os.fspath(path))[0] or "application/octet-stream"
+    kind = mimetypes.guess_type(os.fspath(path))[0]
+    recognised = _recognised(content) if content and kind in (None, "application/json") else None
+    if recognised is not None:
+        headers["Content-Type"], content = recognised
+        return content
+    headers["Content-Type"] = kind or "application/octet-stream"
     return path

@@ -6,13 +6,13 @@ The rule: each line is printed after its step has happened, as in the first act.
 from dataclasses import replace
 from pathlib import Path
 
-from ..flow.console import Console
-from ..flow.grant import GrantOptions
-from ..flow.wizard import grant_to_file
-from ..json_file import display_path, write_json_file
-from ..oauth2 import ClientCredentials, OAuth2App
-from ..testing import PracticeProvider
-from ..webapi.webapi import WebAPI
+from ...flow.console import Console
+from ...flow.grant import GrantOptions
+from ...flow.wizard import grant_to_file
+from ...json_file import display_path, write_json_file
+from ...oauth2 import ClientCredentials, OAuth2App
+from ...testing import PracticeProvider
+from ...webapi.webapi import WebAPI
 
 SCOPES = ["weather.read"]
 INTERVAL = 0.5

@@ -1,9 +1,10 @@
-"""Ctrl-C while an event loop runs, or while a refresh must not be interrupted; other signals that end a program."""
+"""Ctrl-C and the other signals that end a program: at a question, in an event loop, and during a refresh.
 
-import asyncio
+The rule: every one of them ends a command in order, with the terminal as it was, and no refresh is lost.
+"""
+
 import os
 import signal
-import threading
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -16,34 +17,59 @@ _END_SIGNALS = ("SIGTERM", "SIGHUP", "SIGBREAK")
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
-    """`asyncio.run(main)`, which every signal that ends a program ends as Ctrl-C does."""
-    with end_signals_as_ctrl_c():
-        return asyncio.run(main)
+    """`asyncio.run(main)`; on Windows Ctrl-C is noticed at once, which does not wake every event loop there."""
+    import asyncio  # `show` runs without an event loop
+
+    async def awake() -> None:
+        while True:  # noqa: ASYNC110 - nothing happens; the loop only wakes
+            await asyncio.sleep(_WAKE_SECONDS)
+
+    async def watched() -> T:
+        ticking = asyncio.create_task(awake())
+        try:
+            return await main
+        finally:
+            ticking.cancel()
+
+    return asyncio.run(watched() if os.name == "nt" else main)
+
+
+_WAKE_SECONDS = 0.2
 
 
 @contextmanager
 def end_signals_as_ctrl_c(system: Any = signal) -> Iterator[None]:
     """Lets the signals that end a program do what Ctrl-C does, so that a refresh in flight is saved.
 
-    A signal that the program or its parent (`nohup`) handles or ignores stays so. `system` is the module `signal`.
+    A signal that the program or its parent (`nohup`) handles or ignores stays so. Where Ctrl-C is ignored, as in a
+    background job of a shell, it stays without effect. `system` is the module `signal`. Does nothing outside the main
+    thread, where Python sets no handlers.
     """
 
     def press(number: int, frame: object) -> None:
         handler = system.getsignal(system.SIGINT)
         if callable(handler):
             return handler(system.SIGINT, frame)  # type: ignore[no-any-return]
-        system.signal(number, system.SIG_DFL)  # Ctrl-C is ignored, as in a background job of a shell
+        system.signal(number, system.SIG_DFL)
         system.raise_signal(number)
 
-    taken: list[int] = []
-    if threading.current_thread() is threading.main_thread():
-        present = [number for name in _END_SIGNALS if (number := getattr(system, name, None)) is not None]
-        taken += [number for number in present if system.getsignal(number) == system.SIG_DFL]
-    for number in taken:
-        system.signal(number, press)
+    present = [number for name in _END_SIGNALS if (number := getattr(system, name, None)) is not None]
+    taken = [number for number in present if system.getsignal(number) == system.SIG_DFL]
+    blocked = system.getsignal(system.SIGINT) == system.SIG_IGN and hasattr(system, "pthread_sigmask")
+    try:
+        for number in taken:
+            system.signal(number, press)
+        if blocked:  # the handler that all others end by has to be there
+            system.pthread_sigmask(system.SIG_BLOCK, {system.SIGINT})
+            system.signal(system.SIGINT, system.default_int_handler)
+    except ValueError:
+        taken, blocked = [], False
     try:
         yield
     finally:
+        if blocked:
+            system.signal(system.SIGINT, system.SIG_IGN)
+            system.pthread_sigmask(system.SIG_UNBLOCK, {system.SIGINT})
         for number in taken:
             system.signal(number, system.SIG_DFL)
 
@@ -55,21 +81,25 @@ def ctrl_c_as_interrupted() -> Iterator[None]:
     The interpreter's default handler stays installed: `asyncio.run` replaces only that one, and otherwise Ctrl-C would
     raise in whichever task runs at that moment.
     """
+    from asyncio import CancelledError
+
     pressed: list[int] = []
     before = signal.getsignal(signal.SIGINT)
-    main_thread = threading.current_thread() is threading.main_thread()
-    in_loop = main_thread and callable(before) and before is not signal.default_int_handler
 
     def note(number: int, frame: object) -> None:
         pressed.append(number)
         if callable(before):
             before(number, frame)  # type: ignore[arg-type]
 
-    if in_loop:
-        signal.signal(signal.SIGINT, note)
+    in_loop = callable(before) and before is not signal.default_int_handler
+    try:
+        if in_loop:
+            signal.signal(signal.SIGINT, note)
+    except ValueError:  # not in the main thread
+        in_loop = False
     try:
         yield
-    except (KeyboardInterrupt, asyncio.CancelledError) as error:
+    except (KeyboardInterrupt, CancelledError) as error:
         if isinstance(error, KeyboardInterrupt) or pressed:
             raise Interrupted from None
         raise

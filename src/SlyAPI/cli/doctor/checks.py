@@ -3,24 +3,24 @@
 The rule: each finding is right, wrong with what to do, or not checked with the reason.
 """
 
-import shlex
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
-from ..errors import NetworkError, SlyError
-from ..flow.git_guard import ignore_line
-from ..flow.wizard import consent_command
-from ..json_file import display_path
-from ..oauth2 import OAuth2App, OAuth2User
-from ..oauth2.client.discovery import SETTINGS
-from ..tokens.client_auth import registered_name
-from ..tokens.scopes import ASK_FOR_CONSENT, OFFLINE, missing_scopes
-from ..web.messages import skew
-from ..web.urls import bare_url, is_loopback_uri
-from .doctor_facts import EndpointFacts, Facts
+from ...errors import NetworkError, SlyError
+from ...flow.git_guard import ignore_line
+from ...flow.wizard import consent_command
+from ...json_file import display_path
+from ...oauth2 import OAuth2App, OAuth2User
+from ...oauth2.client.discovery import SETTINGS
+from ...tokens.client_auth import registered_name
+from ...tokens.scopes import ASK_FOR_CONSENT, OFFLINE, missing_scopes
+from ...web.messages import skew
+from ...web.next_steps import command, quoted
+from ...web.urls import bare_url, is_loopback_uri
+from .facts import EndpointFacts, Facts
 
 SOON = timedelta(days=3)
 """A grant that ends within this time is a finding: the person has to consent again."""
@@ -40,7 +40,7 @@ def findings(facts: Facts) -> list[Finding]:
     """All findings, in the order of the report."""
     found = [*_client(facts), *_user(facts), *_files(facts), *_certificate(facts)]
     if facts.app is not None:
-        found += [*_endpoints(facts.endpoints), _tls(facts.endpoints), _clock(facts.endpoints)]
+        found += [*_endpoints(facts.endpoints), *_proxy(facts), _tls(facts.endpoints), _clock(facts.endpoints)]
         found += [*_metadata(facts.app, facts), _redirect(facts.app), _pkce(facts.app, facts)]
     if facts.user is not None:
         found += [_scopes(facts.app, facts.user, facts), _grant_end(facts.user, facts)]
@@ -69,11 +69,17 @@ def _user(facts: Facts) -> Iterator[Finding]:
         yield _of("user", facts.user_problem)
     elif facts.user is not None:
         yield Finding("user", "ok", f"{facts.user_name} contains a user's tokens")
+    if facts.save_problem is not None:
+        yield _of("saving", facts.save_problem)
+    if facts.store_names is not None:
+        count = len(facts.store_names)
+        text = f"{facts.user_name} has {count} user{'' if count == 1 else 's'}; --name NAME checks one"
+        yield Finding("store", "ok", text)
 
 
 def _files(facts: Facts) -> Iterator[Finding]:
     for file in facts.files:
-        name, word = display_path(file.path), shlex.quote(display_path(file.path))
+        name, word = display_path(file.path), quoted(display_path(file.path))
         if file.mode is not None and file.mode & 0o077:
             yield Finding("mode", "wrong", f"{name} has mode {file.mode:04o}: others may read it.", f"chmod 600 {word}")
         elif file.mode is not None:
@@ -94,6 +100,14 @@ def _certificate(facts: Facts) -> Iterator[Finding]:
         yield Finding("certificate", "ok", f"its key fits; tokens bound to it name x5t#S256 {facts.thumbprint}")
 
 
+def _proxy(facts: Facts) -> Iterator[Finding]:
+    if facts.proxy_variable:
+        failed = any(isinstance(each.problem, NetworkError) for each in facts.endpoints)
+        text = f"{facts.proxy_variable} is set, and this program does not use it."
+        step = "If the network requires it, give --proxy URL; in Python, a session with proxy=."
+        yield Finding("proxy", "wrong" if failed else "skipped", text, step if failed else "")
+
+
 def _is_tls(error: SlyError | None) -> bool:
     return isinstance(error, NetworkError) and error.kind == "configuration"
 
@@ -103,9 +117,9 @@ def _endpoints(endpoints: list[EndpointFacts]) -> Iterator[Finding]:
         if endpoint.problem is not None:
             if not _is_tls(endpoint.problem):
                 yield _of(endpoint.name, endpoint.problem)
-        elif endpoint.status is not None and endpoint.status >= 500:
-            text = f"{bare_url(endpoint.url)} answers with HTTP {endpoint.status}."
-            yield Finding(endpoint.name, "wrong", text, "Try again later; if it stays, check the address.")
+        elif endpoint.status == 404:  # every other status may be its answer to a request without parameters
+            text = f"{bare_url(endpoint.url)} does not exist (HTTP 404)."
+            yield Finding(endpoint.name, "wrong", text, f"Correct {endpoint.name} in the client file.")
         else:
             yield Finding(endpoint.name, "ok", f"{bare_url(endpoint.url)} answers")
 
@@ -201,7 +215,7 @@ def _files_of(facts: Facts) -> list[str]:
 
 
 def _grant_again(facts: Facts) -> str:
-    return f"grant again: python -m SlyAPI grant {shlex.join(_files_of(facts))}"
+    return f"grant again: {command('grant', *_files_of(facts))}"
 
 
 def _scopes(app: OAuth2App | None, user: OAuth2User, facts: Facts) -> Finding:

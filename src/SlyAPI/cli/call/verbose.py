@@ -9,11 +9,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from ..flow.console import Console
-from ..oauth2.signers.signer import Signer
-from ..web.masking import masked
-from ..web.redirects import HEADERS_FOR_ANY_ORIGIN
-from ..web.urls import bare_url
+from ...flow.console import Console
+from ...oauth2.signers.signer import Signer
+from ...web.masking import masked
+from ...web.redirects import HEADERS_FOR_ANY_ORIGIN
+from ...web.urls import bare_url
 
 _SHOWN = HEADERS_FOR_ANY_ORIGIN | {"host", "content-type", "content-length", "connection", "if-none-match"}
 """Headers of a request whose values are shown."""

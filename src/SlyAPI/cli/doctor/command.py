@@ -6,12 +6,12 @@ The rule: gathers in one place, judges in another, and only prints here; without
 import sys
 from typing import Any
 
-from ..flow.console import Console, printable_line
-from ..flow.layout import table
-from ..flow.terminal import columns, is_plain, is_terminal
-from .doctor_checks import Finding, findings
-from .doctor_facts import gather
-from .results import print_json, print_result
+from ...flow.console import Console, printable_line
+from ...flow.layout import table
+from ...flow.terminal import columns, is_plain, is_terminal
+from ..results import print_json, print_result
+from .checks import Finding, findings
+from .facts import gather
 
 FOUND = 3
 """The exit code where something is wrong."""

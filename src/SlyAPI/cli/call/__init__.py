@@ -1,0 +1,1 @@
+"""`call`: one signed request from the shell."""

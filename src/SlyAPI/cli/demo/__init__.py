@@ -1,0 +1,1 @@
+"""`demo`: the real commands against the built-in practice provider."""
