@@ -82,6 +82,8 @@ async def wait_for_flights(holder: Holder) -> None:
         for flight in flights:
             flight.steps.hurry.set()
         done, _ = await asyncio.wait([flight.task for flight in flights], timeout=LAST_TRY)
+        for flight in flights:
+            flight.steps.hurry.clear()
         if not done and all(flight.round.done() for flight in flights):
             return
 

@@ -34,7 +34,7 @@ from ...web.secret_values import SecretJson, Secrets
 from ..client.client import OnRefresh
 from ..client.request_slots import Slot
 from .failures import IN_A_ROW, Failures
-from .grant_again import grant_again, name_command
+from .grant_again import name_command
 from .holder import BROKEN, Holder, Locked
 from .state import fingerprint, registry
 from .uncancellable import LAST_TRY, SHORT_PAUSE, is_cancelled, uncancellable
@@ -104,7 +104,7 @@ class Flight:
     def _wake(self, error: SlyError | asyncio.CancelledError | None = None) -> None:
         if not self.round.done():
             self.round.set_result(error)
-        self.steps.hurry.clear()
+            self.steps.hurry.clear()
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
         self.state.flights.remove(self)
@@ -133,7 +133,7 @@ class Flight:
     async def _fly(self) -> None:
         if self.reads:  # most often the stored token is good, and needs no lock
             await self.holder.load()
-            if not self._needs_newer():
+            if self.state.unsaved in (None, self.state.user) and not self._needs_newer():
                 return self._wake()
         registry.recent.append(self.state)
         source = self.holder.source
@@ -148,9 +148,7 @@ class Flight:
         entry = self.holder.entry
         self.known = await self.holder.load()
         if self.known is None and entry is not None and self.holder.source.needs_grant:
-            error = missing(entry.store, entry.name)  # signed out, maybe on another machine
-            error.next_step = grant_again(self.holder.source.app._path, entry)
-            raise error
+            raise missing(entry.store, entry.name)  # signed out, maybe on another machine
         if self.state.unsaved is not None:  # of a flight whose event loop ended
             self.holder.use(self.state.unsaved)
 
@@ -268,6 +266,8 @@ class Flight:
         return renewed if self.state.user is asked else None  # the program gave other tokens meanwhile
 
     def _remember(self, error: SlyError, asked: OAuth2User) -> None:
+        if error.tries == 0:
+            return  # the source repeated what it remembers
         now = self.loop.time()
         self.state.failures.note_of_user(error, now, asked.refresh_token)
         if not isinstance(error, IdentityError):
@@ -276,11 +276,12 @@ class Flight:
     def _keep(self, renewed: OAuth2User) -> None:
         """Keeps new tokens until they are saved."""
         state, app = self.state, self.holder.source.app
-        self.newest, self.unheard = renewed, []
+        self.newest = renewed
         if self.refused is None:
             refreshed(app.token_uri, self.why, renewed.expires_at)
             state.note_granted(self.loop.time(), state.user.token in self.rejected)
-            self.unheard = [hook for hook in (app.on_refresh, self.holder.hook) if hook is not None]
+        hears = self.refused is None or self.holder.entry is None
+        self.unheard = [hook for hook in (app.on_refresh, self.holder.hook) if hook is not None and hears]
         if self.holder.entry is not None:
             return state.keep(renewed)
         self.holder.use(renewed)  # memory has them
@@ -342,7 +343,7 @@ class Flight:
     async def _save_by_hooks(self, renewed: OAuth2User) -> SaveError | None:
         """For tokens that only the program holds, its hook is the save; no caller waits for a coroutine."""
         self._call_hooks(renewed)
-        self._wake()
+        self._wake(self.refused)
         running, self.hooks = self.hooks, []
         for task in running:
             await self.steps.finish(asyncio.wait([task]), LAST_TRY)
@@ -390,7 +391,10 @@ class Flight:
         except (Exception, asyncio.CancelledError) as error:
             if self.holder.entry is None:
                 self.unheard.append(hook)
-            self.loop.call_exception_handler({"message": "on_refresh failed", "exception": error})
+            message = "on_refresh failed; the new tokens were saved and are in use"
+            if self.holder.entry is None:
+                message = "on_refresh failed; it is called again with the new tokens, which are in memory alone"
+            self.loop.call_exception_handler({"message": message, "exception": error})
 
 
 def _save_error(raised: BaseException) -> SaveError:

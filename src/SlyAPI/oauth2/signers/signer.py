@@ -87,7 +87,11 @@ class Signer(Auth):
         """Makes sure that the tokens are this client's, and good: read by now, and refreshed if they are due."""
         holder = self._holder
         if self._unread or holder.is_due():
-            await renew(holder, session, reads=self._unread)
+            try:
+                await renew(holder, session, reads=self._unread)
+            except GrantEndedError:
+                self._unread = False
+                raise
             self._unread = False
         holder.source.check_client(holder.state.user)
         self._checked = holder.state.user
