@@ -93,7 +93,7 @@ TESTS_OF = {
     "oauth2/renewal/callers": REFRESH,
     "oauth2/renewal/state": REFRESH,
     "oauth2/renewal/holder": REFRESH,
-    "oauth2/renewal/learned": REFRESH,
+    "oauth2/renewal/failures": REFRESH,
     "redirect/loopback": ["tests/redirect/test_loopback.py"],
     "redirect/loopback_http": ["tests/redirect/test_loopback_http.py"],
     "redirect/loopback_address": ["tests/redirect/test_loopback_address.py", "tests/redirect/test_loopback.py"],

@@ -9,8 +9,9 @@ from typing import Any
 
 from ...errors import clean_traceback
 from ...web.secret_values import Secrets
-from .flight import Flight, calling_hook
+from .flight import Flight
 from .holder import Holder
+from .hooks import is_hook_of
 from .state import NOT_LOADED
 from .uncancellable import LAST_TRY, is_cancelled
 
@@ -57,11 +58,6 @@ async def renew_refused(holder: Holder, session: Any) -> None:
     if holder.source.can_renew(state.user) and not is_hook_of(holder) and (not new or holder.is_due()):
         return await renew(holder, session, "refused", Secrets((state.user.token,)))
     await holder.load()  # the person may have granted again
-
-
-def is_hook_of(holder: Holder) -> bool:
-    """Whether the caller is a hook of this user's that has not ended, or a hook within that hook."""
-    return any(flight.state is holder.state and not flight.task.done() for flight in calling_hook.get())
 
 
 async def wait_for_flights(holder: Holder) -> None:
