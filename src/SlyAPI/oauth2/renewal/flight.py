@@ -342,7 +342,8 @@ class Flight:
         """For tokens that only the program holds, its hook is the save; no caller waits for a coroutine."""
         self.hooks.call(renewed)
         self._wake(self.refused)
-        await self.steps.finish(self.hooks.ended(), LAST_TRY)
+        if self.hooks.running:
+            await self.steps.finish(self.hooks.ended(), LAST_TRY)
         if self.hooks.unheard:
             error = SaveError("on_refresh failed, so the new tokens are in memory alone.")
             self._report(error)
