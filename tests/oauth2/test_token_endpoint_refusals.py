@@ -50,6 +50,36 @@ def test_a_refusal_and_a_token_are_read_in_the_encoding_that_the_reply_names(cha
         reads('{"access_token": "x", "team": "Größe", "access_token": "y"}', 200)
 
 
+WORDS = {"iso-8859-1": "a expiré, Größe", "euc-jp": "期限切れのトークン", "windows-1251": "срок истёк"}
+
+
+@pytest.mark.parametrize("encoding", WORDS)
+@pytest.mark.parametrize("form", [False, True], ids=["json", "form"])
+def test_a_reply_in_an_encoding_that_it_does_not_name_loses_only_these_words(encoding: str, form: bool) -> None:
+    def reads(status: int = 200, **members: str) -> OAuth2User:
+        told = {**members, "note": WORDS[encoding]}
+        text = "&".join(f"{name}={value}" for name, value in told.items()) if form else _json(told)
+        reply = Reply(status, {}, text.encode(encoding))
+        return read_token_reply(reply, now=NOW, previous=BEFORE, secrets=Secrets())
+
+    user = reads(access_token="x", refresh_token="new")
+    assert (user.token, user.refresh_token) == ("x", "new")
+    with pytest.raises(GrantEndedError):
+        reads(400, error="invalid_grant", error_description=WORDS[encoding])
+    for name in ("access_token", "refresh_token"):
+        with pytest.raises(BadReplyError, match=name):
+            reads(**{"access_token": "x", name: f"x{WORDS[encoding]}".replace(" ", "")})
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def test_a_token_told_twice_is_found_beside_a_byte_that_is_not_utf_8() -> None:
+    with pytest.raises(BadReplyError, match="two different values of access_token"):
+        read(b'{"access_token": "x", "note": "\xe9", "access_token": "y"}')
+
+
 @pytest.mark.parametrize("status", [300, 301, 308, 399])
 def test_a_redirect_is_an_address_to_mend_even_with_a_token_in_it(status: int) -> None:
     with pytest.raises(TokenError, match="redirects elsewhere") as caught:

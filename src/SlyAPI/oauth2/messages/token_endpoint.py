@@ -123,8 +123,19 @@ def read_answer(reply: Reply) -> dict[str, Any] | None:
     try:
         value = read_reply(reply, Request(Method.POST, reply.url))
     except BadReplyError:
-        return _read_form(reply)
+        try:
+            value = json.loads(_in_unicode(reply))
+        except (ValueError, RecursionError):
+            return _read_form(reply)
     return value if isinstance(value, dict) else None
+
+
+def _in_unicode(reply: Reply) -> str | bytes:
+    """The body, with bytes replaced that its encoding does not have: tokens are ASCII, so they do not lose any."""
+    try:
+        return in_unicode(reply.body, reply.encoding)
+    except UnicodeDecodeError:
+        return reply.text()
 
 
 _ONCE = ("access_token", "refresh_token", "id_token", "token_type", "error")
@@ -138,7 +149,7 @@ def _repeated_member(reply: Reply) -> str:
         return ""  # as a text: at a tenth of the cost
     objects: list[list[tuple[str, Any]]] = []
     try:
-        json.loads(in_unicode(body, reply.encoding), object_pairs_hook=objects.append)
+        json.loads(_in_unicode(reply), object_pairs_hook=objects.append)
     except (ValueError, RecursionError):
         return ""  # a form, whose reader refuses repeated fields
     for name in _ONCE:
