@@ -135,7 +135,9 @@ class AssertionSource(MachineSource):
         if self.refused is not None:
             refused, error, until = self.refused
             if assertion in refused and now < until:
-                raise copy.copy(error)
+                error = copy.copy(error)
+                error.tries = 0  # nothing was sent
+                raise error
         try:
             return await self.app.exchange_assertion(
                 assertion, self.scopes, resource=self.resource, client=client, now=now
