@@ -11,7 +11,6 @@ from datetime import date, time
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from enum import Enum, StrEnum
-from os import PathLike
 from typing import Any
 
 from ..errors import ConfigError
@@ -19,9 +18,7 @@ from .challenges import Challenge, challenges_in
 from .masking import masked, without_half
 from .urls import bare_url
 
-ParamType = (
-    int | float | str | Enum | None | Decimal | date | time | PathLike[str] | Set["ParamType"] | Sequence["ParamType"]
-)
+ParamType = int | float | str | Enum | None | Decimal | date | time | Set["ParamType"] | Sequence["ParamType"]
 ParamsDict = Mapping[str, ParamType]
 """Query parameters as a caller writes them; `params.as_query` converts them."""
 
