@@ -38,8 +38,8 @@ class SlyError(Exception):
     """The base class of every error SlyAPI raises.
 
     `kind`: what helps; `next_step`: what to do (may be empty); `retry_after`: seconds, where the server
-    sent it; `tries`: how often the call was sent under a `Retry`; `tried_for`: seconds from the first try
-    to the end of the last.
+    sent it; `tries`: how often the call was sent, 0 for a refusal that is remembered; `tried_for`: seconds from
+    the first try to the end of the last.
     """
 
     kind: Kind = "configuration"

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from SlyAPI.errors import BadReplyError, ConfigError, SlyError
-from SlyAPI.oauth2.client.discovery import client_settings, merged, metadata_requests, read_metadata
+from SlyAPI.oauth2.client.discovery import SETTINGS, client_settings, merged, metadata_requests, read_metadata
 from SlyAPI.oauth2.messages.protected_resource import metadata_places, read_resource_metadata
 from SlyAPI.web import Method, Reply
 
@@ -113,6 +113,36 @@ def test_what_discovery_learns(member: str, value: object, setting: str, learned
     assert client_settings(found).get(setting) == learned
 
 
+@pytest.mark.parametrize("empty", [None, ""])
+def test_an_optional_member_that_is_null_or_empty_is_absent(empty: object) -> None:
+    optional = {name: empty for name in (*SETTINGS.values(), *_LISTS) if name not in METADATA}
+    aliases = {"mtls_endpoint_aliases": {"token_endpoint": f"{ISSUER}/m", "introspection_endpoint": empty}}
+    found = read_metadata(reply({**METADATA, **optional, **aliases}), ISSUER)
+    assert found is not None
+    assert client_settings(found) == {
+        **client_settings(METADATA),
+        "mtls_aliases": {"token_endpoint": f"{ISSUER}/m"},
+    }
+    other = read_metadata(reply({**METADATA, "mtls_endpoint_aliases": empty, "introspection_endpoint": ISSUER}), ISSUER)
+    assert other is not None
+    assert merged([found, other], ISSUER)["introspection_endpoint"] == ISSUER, "a gap is filled"
+    place = metadata_places(ISSUER)[0]
+    resource = read_resource_metadata(
+        reply({"resource": ISSUER, "authorization_servers": empty, "scopes_supported": empty}), place
+    )
+    assert resource is not None
+    assert (resource.issuers, resource.scopes) == ([], [])
+
+
+_LISTS = (
+    "code_challenge_methods_supported",
+    "dpop_signing_alg_values_supported",
+    "id_token_signing_alg_values_supported",
+    "scopes_supported",
+    "grant_types_supported",
+)
+
+
 @pytest.mark.parametrize("theirs", [ISSUER + "/", ISSUER])
 def test_an_issuer_is_compared_as_it_is_written_and_the_error_shows_the_other_spelling(theirs: str) -> None:
     ours = ISSUER if theirs.endswith("/") else ISSUER + "/"
@@ -162,7 +192,7 @@ def test_a_place_without_metadata_is_not_the_end_of_the_search(nothing: Reply) -
 )
 def test_metadata_that_are_anothers_or_lead_elsewhere_are_refused(told: object, said: str) -> None:
     with pytest.raises(SlyError, match=said) as caught:
-        read_metadata(reply(told), ISSUER)
+        merged([read_metadata(reply(told), ISSUER) or {}], ISSUER)
     assert isinstance(caught.value, BadReplyError | ConfigError)
     assert caught.value.kind == "configuration"
 

@@ -112,6 +112,24 @@ def test_a_published_key_that_cannot_be_used_is_passed_over(key: dict[str, Any])
         read_jwt(GOOD, [key], ["ES256"])
 
 
+ABSENT = [{name: value} for name in ("kid", "use", "alg", "x5c", "key_ops") for value in (None, "")]
+FURTHER = [{"key_ops": ["verify", "sign", "of-tomorrow"]}, {"key_ops": ["of-tomorrow"]}, {"key_ops": []}]
+
+
+@pytest.mark.parametrize("members", [*ABSENT, *FURTHER, {"use": "sig", "key_ops": ["verify", "x"]}], ids=str)
+def test_what_a_key_leaves_empty_or_we_do_not_know_does_not_refuse_it(members: dict[str, Any]) -> None:
+    for header in ({}, {"kid": "7"}, {"kid": ""}):
+        assert read_jwt(es256(**header), [{**public("ES256"), **members}], ["ES256"]).claims == CLAIMS
+    ops = {"key_ops": ["sign", "x"]} if members.get("use") == "sig" else {}
+    assert load_signing_key({**KEYS["ES256"], **members, **ops}).alg == "ES256"
+
+
+@pytest.mark.parametrize("members", [{"key_ops": ["sign"]}, {"use": "enc"}, {"key_ops": ["encrypt", "x"]}], ids=str)
+def test_a_key_for_something_else_does_not_verify(members: dict[str, Any]) -> None:
+    with pytest.raises(IdentityError):
+        read_jwt(GOOD, [public("ES256", **members)], ["ES256"])
+
+
 @given(st.text() | st.binary().map(lambda raw: f"{HEAD}.{base64.urlsafe_b64encode(raw).decode()}.{SIGNATURE}"))
 def test_any_text_is_claims_or_our_error(token: str) -> None:
     with suppress(IdentityError):

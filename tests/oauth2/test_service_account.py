@@ -277,7 +277,6 @@ REFUSALS = [
     ("unauthorized_client", "robin", "configuration", "domain-wide delegation"),
     ("access_denied", "robin", "configuration", "domain-wide delegation"),
     ("invalid_scope", "", "configuration", "scopes"),
-    ("invalid_client", "", "configuration", "key file"),
     ("no_such_code", "", "configuration", "console"),
     ("temporarily_unavailable", "", "transient", "later"),
 ]

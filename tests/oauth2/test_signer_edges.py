@@ -123,14 +123,15 @@ async def test_a_user_that_the_program_gives_during_a_refresh_stays(place: Place
     assert (place.sent, api.auth.user.refresh_token) == (["theirs"], "refresh-theirs")
 
 
-async def test_an_entry_that_was_not_read_yet_is_due(place: Place) -> None:
+async def test_whether_a_user_is_due_is_known_before_the_first_call(place: Place) -> None:
     store = MemoryStore()
-    await store.user("alice").save(place.user(100))
+    for name, left in (("alice", 100), ("robin", -100)):
+        await store.user(name).save(place.user(left))
     auth = auth_at(place, store.user("alice"))
-    assert auth.due
     assert "alice" in repr(auth)
-    assert await signed(auth) == OLD
     assert not auth.due
+    assert await signed(auth) == OLD
+    assert auth_at(place, store.user("robin")).due
 
 
 async def test_a_providers_clock_that_is_ahead_makes_tokens_due_sooner(place: Place) -> None:
@@ -218,6 +219,7 @@ async def test_a_hooks_call_that_is_refused_is_not_repeated(place: Place, serve:
 
     api.auth.on_refresh = call
     await signed(api.auth)
+    await api.auth.wait_for_refresh()
     assert place.sent == ["new-token-1"]
 
 

@@ -12,7 +12,7 @@ import pytest
 from SlyAPI import GrantEndedError, OAuth2, OAuth2User
 from SlyAPI.errors import SaveError
 from SlyAPI.stores import MemoryStore
-from tests.support.refreshing import INVALID_GRANT, REFRESH, Place
+from tests.support.refreshing import INVALID_GRANT, REFRESH, Place, is_touch
 
 
 async def test_whatever_a_store_of_ones_own_raises_the_rotated_tokens_stay_in_use(
@@ -22,7 +22,7 @@ async def test_whatever_a_store_of_ones_own_raises_the_rotated_tokens_stay_in_us
         away = False
 
         async def save(self, name: str, value: dict[str, Any]) -> None:
-            if self.away:
+            if self.away and not await is_touch(self, name, value):
                 raise ConnectionError(f"no route for {value}")
             await super().save(name, value)
 

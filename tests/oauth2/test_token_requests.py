@@ -178,7 +178,7 @@ async def test_of_many_users_who_expire_together_few_are_locked_at_once(serve: S
     await until(lambda: endpoint.inside == 5)
     endpoint.gate.set()
     await asyncio.gather(*calls)
-    assert store.most == 10
+    assert store.most <= 10
 
 
 class Answered(Session):

@@ -72,13 +72,18 @@ class Place:
         return [seen.headers["Authorization"].removeprefix("Bearer ") for seen in self.api_server.seen]
 
 
+async def is_touch(store: MemoryStore, name: str, value: dict[str, Any]) -> bool:
+    """Whether a save changes nothing: the one before a token request, which shows that the store can be written."""
+    return name in await MemoryStore.names(store) and await MemoryStore.load(store, name) == value
+
+
 class FullDisk(MemoryStore):
-    """A store that saves nothing while its disk is `full`."""
+    """A store that saves nothing new while its disk is `full`, which it did not know before the request."""
 
     full = False
 
     async def save(self, name: str, value: dict[str, Any]) -> None:
-        if self.full:
+        if self.full and not await is_touch(self, name, value):
             raise SaveError("The disk is full.")
         await super().save(name, value)
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import pickle
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,7 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from SlyAPI.errors import BadReplyError, CredentialsError, CredentialsNotFoundError
+from SlyAPI import FileStore, OAuth2, OAuth2App
+from SlyAPI.errors import BadReplyError, CredentialsError, CredentialsNotFoundError, SlyError
 from SlyAPI.json_file import read_json_file, write_json_file
 from SlyAPI.oauth2 import OAuth2User
 from SlyAPI.tokens.user import authorization
@@ -165,6 +167,22 @@ def test_a_token_answer_counts_from_when_it_was_read() -> None:
     reply = {"access_token": "a", "expires_in": 3600, "token_type": "Bearer", "refresh_token": "r", "scope": "x y"}
     user = OAuth2User.from_json_obj(reply, now=NOW)
     assert user == OAuth2User("a", "r", datetime.fromtimestamp(NOW + 3600, UTC), "Bearer", ["x", "y"])
+
+
+@pytest.mark.parametrize("created", [{}, {"created_at": NOW + 50}], ids=["file's time", "its own time"])
+async def test_a_token_answer_in_a_file_counts_from_its_time(tmp_path: Path, created: dict[str, Any]) -> None:
+    path = tmp_path / "robin.json"
+    path.write_text(json.dumps({"access_token": "a", "expires_in": 3600, "refresh_token": "r", **created}))
+    path.chmod(0o600)
+    os.utime(path, (NOW, NOW))
+    ends = datetime.fromtimestamp(NOW + (50 if created else 0) + 3600, UTC)
+    entry = FileStore(tmp_path).user("robin")
+    auth = OAuth2(OAuth2App("c", None, "", "http://127.0.0.1:9/token", scopes=[]), path)
+    assert OAuth2User.from_json_file(path).expires_at == ends
+    assert (await entry.load()).expires_at == ends
+    with suppress(SlyError):
+        await auth.refresh_now()  # nobody answers there
+    assert auth.user.expires_at == ends
 
 
 def test_a_token_answer_with_created_at_counts_from_then() -> None:

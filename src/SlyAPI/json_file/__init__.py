@@ -63,6 +63,14 @@ def read_json_file(path: StrPath, *, made_with: str = "", is_client: bool = Fals
     return value
 
 
+def written_at(path: StrPath) -> float | None:
+    """When the file was last written, in epoch seconds; None where that is not known."""
+    try:
+        return os.stat(path).st_mtime
+    except OSError:
+        return None
+
+
 def _parsed(raw: bytes) -> tuple[Any, str]:
     """The value and "", or None and what is wrong: a decoder's error would carry the file's content."""
     import json  # `--help` reads no file

@@ -20,7 +20,7 @@ from ..errors import (
     UnavailableError,
     clean_traceback,
 )
-from ..json_file import StrPath, check_writable, display_path, read_json_file, unavailable, write_json_file
+from ..json_file import StrPath, check_writable, display_path, read_json_file, unavailable, write_json_file, written_at
 from ..json_file.owners import is_foreign
 from ..json_file.windows import WINDOWS, is_device, patiently
 from ..web.secret_values import SecretJson
@@ -89,7 +89,10 @@ class FileStore(TokenStore):
             return None
         if not isinstance(value, dict):
             raise CredentialsError(f"{display_path(path)} does not contain a user's tokens: it is not a JSON object.")
-        return SecretJson(value)
+        found = SecretJson(value)
+        if "access_token" in found:  # a token reply as it came: it counts from when the file was written
+            found.written_at = written_at(path)
+        return found
 
     @clean_traceback
     async def save(self, name: str, value: dict[str, Any]) -> None:

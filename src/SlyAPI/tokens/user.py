@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, Self
 
 from ..errors import IdentityError, clean_traceback
-from ..json_file import StrPath, display_path, read_json_file
+from ..json_file import StrPath, display_path, read_json_file, written_at
 from ..web.secret_values import SecretJson
 from .client_auth import ClientAuth
 from .identity import Identity
@@ -120,7 +120,7 @@ class OAuth2User:
     @clean_traceback
     def from_json_file(cls, path: StrPath) -> Self:
         """The user in a file. Raises `CredentialsNotFoundError` or `CredentialsError`."""
-        return cls.from_json_obj(read_json_file(path, made_with=MADE_WITH), display_path(path))
+        return cls.from_json_obj(read_json_file(path, made_with=MADE_WITH), display_path(path), now=written_at(path))
 
     @classmethod
     @clean_traceback

@@ -40,6 +40,8 @@ def user_fields(obj: Any, now: float, name: str) -> dict[str, Any]:
             return _own_fields(members)
         if "access_token" in members:
             created = seconds(members.get("created_at"))
+            if created is None:
+                created = getattr(obj, "written_at", None)
             fields = answer_fields(members, now if created is None else created)
             fields |= {"scopes": fields["scopes"] or [], "requested_scopes": None}
             if members.get("expires_at") is not None:  # requests-oauthlib and Authlib keep it; `expires_in` is old

@@ -125,6 +125,11 @@ def read_reply(reply: Reply, request: Request, *, digits: bool = False) -> Any:
     return read_json(reply.body, request, reply.encoding, reply.status)
 
 
+def present(members: Mapping[str, Any]) -> dict[str, Any]:
+    """The members of an object that are not null or empty text, which many servers write for what is absent."""
+    return {name: value for name, value in members.items() if value is not None and value != ""}
+
+
 _STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*+"')
 _BYTES_PER_VALUE = 16
 

@@ -33,7 +33,17 @@ class SecretPairs(list[tuple[str, str]]):
 
 
 class SecretJson(dict[str, Any]):
-    """A JSON object that carries secrets: prints its names alone."""
+    """A JSON object that carries secrets: prints its names alone.
+
+    `written_at`, which a copy keeps: when its file was written, in epoch seconds, if it is known.
+    """
+
+    written_at: float | None = None
+
+    def __init__(self, members: Any = (), /, **more: Any) -> None:
+        super().__init__(members, **more)
+        if isinstance(members, SecretJson) and members.written_at is not None:
+            self.written_at = members.written_at
 
     def __repr__(self) -> str:
         return f"<SecretJson {', '.join(map(str, self))}>"

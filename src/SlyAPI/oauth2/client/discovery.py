@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from ...errors import BadReplyError, ConfigError, printable
 from ...tokens.client_auth import choose_from_metadata
-from ...web.json import read_reply
+from ...web.json import present, read_reply
 from ...web.messages import Method, Reply, Request
 from ...web.redirects import leads_inside
 from ...web.urls import bare_url, check_endpoint
@@ -47,11 +47,12 @@ def read_metadata(reply: Reply, issuer: str, *, allow_http: bool = False) -> dic
     if reply.status != 200:
         return None
     try:
-        metadata: Any = read_reply(reply, Request(Method.GET, reply.url))
+        found: Any = read_reply(reply, Request(Method.GET, reply.url))
     except BadReplyError:
         return None  # a web application sends its page for every address
-    if not isinstance(metadata, dict):
+    if not isinstance(found, dict):
         raise BadReplyError(f"The metadata of {printable(issuer, 100)} are not a JSON object.", kind="configuration")
+    metadata = present(found)
     theirs = metadata.get("issuer")
     if theirs != issuer:
         near = isinstance(theirs, str) and theirs.rstrip("/") == issuer.rstrip("/")
@@ -65,8 +66,10 @@ def read_metadata(reply: Reply, issuer: str, *, allow_http: bool = False) -> dic
         if name in metadata:
             _check_endpoint(metadata[name], name, issuer, allow_http)
     aliases = metadata.get("mtls_endpoint_aliases")
-    for name, uri in (aliases if isinstance(aliases, dict) else {}).items():
-        _check_endpoint(uri, printable(name, 80), issuer, allow_http)
+    if isinstance(aliases, dict):
+        metadata["mtls_endpoint_aliases"] = present(aliases)
+        for name, uri in present(aliases).items():
+            _check_endpoint(uri, printable(name, 80), issuer, allow_http)
     return metadata
 
 

@@ -19,8 +19,9 @@ from ..client.bound_tokens import is_bound
 from ..client.login import Login
 from ..messages.protected_resource import check_target
 from ..messages.token_endpoint import GRANT_AGAIN
-from ..renewal.callers import is_hook_of, renew, renew_refused
+from ..renewal.callers import renew, renew_refused
 from ..renewal.holder import Holder
+from ..renewal.hooks import is_hook_of
 from ..renewal.state import NOT_LOADED
 from ..renewal.token_source import RefreshTokenSource
 from .native_login import BrowserConsent, browser_consent

@@ -15,6 +15,7 @@ from typing import Any
 
 from ...errors import ConfigError, MissingExtraError, printable
 from ...json_file import StrPath, display_path, is_content, read_problem, read_regular
+from ...web.json import present
 from ...web.pem import key_problem
 from ...web.secret_values import SecretJson
 
@@ -195,12 +196,23 @@ def _pem_or_jwk(content: bytes) -> bytes | Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+_OPERATIONS = ("sign", "verify", "encrypt", "decrypt", "wrapKey", "unwrapKey", "deriveKey", "deriveBits")
+
+
+def known_members(key: Mapping[str, Any]) -> dict[str, Any]:
+    """A JWK without members that are null or empty, and without `key_ops` of tomorrow (RFC 7517 §4.3)."""
+    members = present(key)
+    if isinstance(operations := members.pop("key_ops", None), list):
+        members |= {"key_ops": known} if (known := [name for name in operations if name in _OPERATIONS]) else {}
+    return members
+
+
 def _load(content: bytes | Mapping[str, Any], path: str = "") -> Any:
     """The key; `path` is its file, for messages. Raises `ConfigError`."""
     jwk, errors = library().jwk, library().errors
     try:
         if isinstance(content, Mapping):
-            return jwk.import_key(dict(content))
+            return jwk.import_key(known_members(content))
         for kind in ("EC", "RSA", "OKP"):
             try:
                 return jwk.import_key(content, kind)

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from ...errors import BadReplyError, ConfigError, OriginError, printable
 from ...tokens.scopes import split_scopes
-from ...web.json import read_reply
+from ...web.json import present, read_reply
 from ...web.messages import Method, Reply, Request
 from ...web.redirects import leads_inside
 from ...web.urls import bare_url, check_endpoint, parsed_url
@@ -106,6 +106,7 @@ def read_resource_metadata(reply: Reply, place: Place, *, allow_http: bool = Fal
         return None  # a web application answers every address with its page
     if not isinstance(found, Mapping):
         return None
+    found = present(found)
     resource = found.get("resource")
     if not isinstance(resource, str) or resource not in place.resources:
         raise BadReplyError(
@@ -114,7 +115,7 @@ def read_resource_metadata(reply: Reply, place: Place, *, allow_http: bool = Fal
             next_step="Use the resource's own URL, character by character.",
             kind="configuration",
         )
-    servers = found.get("authorization_servers") or []
+    servers = found.get("authorization_servers", [])
     if not isinstance(servers, list):
         raise BadReplyError(f"{place.request.name}: authorization_servers is not a list.", kind="configuration")
     issuers = [check_endpoint(str(server), "authorization_servers", allow_http=allow_http) for server in servers]

@@ -10,6 +10,7 @@ from typing import Any
 
 from ...errors import BadReplyError, ConfigError, SlyError, TokenError, printable
 from ...tokens.client_auth import read_client_auth
+from ...web.json import present
 from ...web.masking import masked
 from ...web.messages import Method, Reply, Request
 from ...web.redirects import leads_inside
@@ -155,7 +156,7 @@ def read_registration(
     `BadReplyError` for a client that cannot be used or other redirect URIs than asked for.
     """
     where = f"The registration endpoint {bare_url(reply.url)}"
-    client = SecretJson(read_answer(reply) or {})
+    client = SecretJson(present(read_answer(reply) or {}))
     if reply.status >= 300:
         raise _refusal(reply, client, where, secrets)
     if not isinstance(client.get("client_id"), str) or not client["client_id"].strip():

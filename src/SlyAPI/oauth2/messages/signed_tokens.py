@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from ...errors import IdentityError
 from ...web.secret_values import SecretJson
-from .jose import ALL, UNUSABLE, algorithm_of, base64url, library
+from .jose import ALL, UNUSABLE, algorithm_of, base64url, known_members, library
 
 LONGEST_TOKEN = 1 << 16
 """Characters of a token that is read."""
@@ -122,7 +122,7 @@ def _candidates(header: Mapping[str, Any], alg: str, keys: Iterable[Mapping[str,
     """The first keys that the token may mean: of its kind, and of its `kid` if both have one."""
     kid, kind = header.get("kid"), _KINDS[alg[:2]]
     return [
-        key for key in keys if key.get("kty") == kind and (kid is None or key.get("kid") in (None, kid))
+        key for key in keys if key.get("kty") == kind and (kid in (None, "") or key.get("kid") in (None, "", kid))
     ][:_MOST_KEYS]
 
 
@@ -136,7 +136,7 @@ def _loaded(key: Mapping[str, Any]) -> Any:
     if key.get("kty") == "oct" and 6 * len(str(key.get("k"))) < 8 * SHORTEST_SECRET:
         return None
     try:
-        return jwk.import_key(dict(key))
+        return jwk.import_key(known_members(key))
     except (errors.JoseError, *UNUSABLE):
         return None
 

@@ -45,7 +45,12 @@ _PASSING = (
     r"internal.?(?:server.?)?error|fatal.?error|server.?error|unavailable|time.?out|timed out|temporar|try again|"
     r"slow.?down|busy|overload|maintenance"
 )
-_DEAD = r"refresh|invalid.token|token (?:is|was) (?:invalid|expired|revoked)"
+_ENDED = {"invalid_grant", "access_revoked", "token_revoked"}
+# HubSpot, GitHub, Slack, Yahoo, Strava and Twitch name the refresh token; X and Zoom call it an invalid request
+_BAD = r"(?:invalid|bad|expired|revoked|unknown|incorrect|too old)"
+_IS_BAD = rf"(?:[\W_]+(?:is|was|has|been|passed|provided|supplied|code|refresh_token))*[\W_]+{_BAD}"
+_ENDED_TEXT = rf"{_BAD}[\W_]+refresh.?token|(?<!type.)(?<!type..)refresh.?token{_IS_BAD}"
+_ENDED_REQUEST = rf"{_ENDED_TEXT}|\binvalid token\b|(?:^|\bthe )token{_IS_BAD}"
 _OF_CODE = r"(?<![a-z])code(?![a-z])|verifier|redirect"
 _MARKUP = r"(?is)<(script|style)\b.*?</\1|<[^<>]*>?|>"
 
@@ -118,8 +123,19 @@ def read_answer(reply: Reply) -> dict[str, Any] | None:
     try:
         value = read_reply(reply, Request(Method.POST, reply.url))
     except BadReplyError:
-        return _read_form(reply)
+        try:
+            value = json.loads(_in_unicode(reply))
+        except (ValueError, RecursionError):
+            return _read_form(reply)
     return value if isinstance(value, dict) else None
+
+
+def _in_unicode(reply: Reply) -> str | bytes:
+    """The body, with bytes replaced that its encoding does not have: tokens are ASCII, so they do not lose any."""
+    try:
+        return in_unicode(reply.body, reply.encoding)
+    except UnicodeDecodeError:
+        return reply.text()
 
 
 _ONCE = ("access_token", "refresh_token", "id_token", "token_type", "error")
@@ -133,7 +149,7 @@ def _repeated_member(reply: Reply) -> str:
         return ""  # as a text: at a tenth of the cost
     objects: list[list[tuple[str, Any]]] = []
     try:
-        json.loads(in_unicode(body, reply.encoding), object_pairs_hook=objects.append)
+        json.loads(_in_unicode(reply), object_pairs_hook=objects.append)
     except (ValueError, RecursionError):
         return ""  # a form, whose reader refuses repeated fields
     for name in _ONCE:
@@ -236,27 +252,36 @@ def _error_of(answer: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _what_helps(reply: Reply, code: str, description: str, refreshing: bool) -> tuple[Kind, str]:
-    status, code = reply.status, code.casefold()
-    text = f"{code} {description}".casefold()
+    status, code, description = reply.status, code.casefold(), description.casefold()
+    text = f"{code} {description}"
     final = any(word in text for word in ("invalid", "expired", "revoked"))
     passing = re.search(_RATE_LIMITED, text) or (not final and re.search(_PASSING, text))
     if code == "use_dpop_nonce" or status in _TRANSIENT or status >= 500 or passing:
         return "transient", "Nothing is lost; try again later."
-    dead = code == "invalid_grant" or re.search(_DEAD, text)
-    # our request is well-formed: Zoom and X report a dead refresh token as an invalid request
-    if code in _CONFIGURATION and not (refreshing and dead and code == "invalid_request"):
-        return "configuration", _CONFIGURATION[code]
-    if not dead and (status == 401 or "client" in (code or description).casefold()):  # Slack's bad_client_secret
-        return "configuration", _CONFIGURATION["invalid_client"]
-    if not dead and status in (404, 405):
-        return "configuration", _CHECK_ADDRESS
-    if not text.strip() and reply.body.lstrip().startswith(b"<"):
-        return "transient", "A proxy or firewall may have answered; try again later, and check token_uri."
-    if refreshing and (dead or code or not reply.body.strip()):  # an empty 400 is a refused refresh too
+    if refreshing and _ends_grant(reply, code, description):
         return "permanent", GRANT_AGAIN
     if code == "invalid_grant":
         return "permanent", "The code was used before, is too old, or is another client's. " + GRANT_AGAIN
-    return ("permanent", GRANT_AGAIN) if code or (description and not refreshing) else ("configuration", _CHECK_ADDRESS)
+    if code in _CONFIGURATION:
+        return "configuration", _CONFIGURATION[code]
+    if status == 401 or "client" in (code or description):  # Slack's bad_client_secret
+        return "configuration", _CONFIGURATION["invalid_client"]
+    if status in (404, 405):
+        return "configuration", _CHECK_ADDRESS
+    if not text.strip() and (refreshing or reply.body.lstrip().startswith(b"<")):
+        return "transient", "A proxy or firewall may have answered; try again later, and check token_uri."
+    if refreshing:
+        return "configuration", f"The tokens are kept. If it lasts, check token_uri, or grant again: {PROGRAM} grant"
+    return ("permanent", GRANT_AGAIN) if text.strip() else ("configuration", _CHECK_ADDRESS)
+
+
+def _ends_grant(reply: Reply, code: str, description: str) -> bool:
+    """Whether a refusal to refresh says that the grant is over. What does not say so may pass."""
+    if code in _CONFIGURATION:  # our request is well-formed: an invalid one is a dead refresh token
+        return code == "invalid_request" and re.search(_ENDED_REQUEST, description) is not None
+    if code in _ENDED or re.search(_ENDED_TEXT, f"{code}\n{description}"):
+        return True
+    return reply.status == 400 and not reply.body.strip()
 
 
 def refuses_client_auth(error: TokenError) -> bool:

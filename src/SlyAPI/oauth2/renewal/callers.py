@@ -9,8 +9,9 @@ from typing import Any
 
 from ...errors import clean_traceback
 from ...web.secret_values import Secrets
-from .flight import Flight, calling_hook
+from .flight import Flight
 from .holder import Holder
+from .hooks import is_hook_of
 from .state import NOT_LOADED
 from .uncancellable import LAST_TRY, is_cancelled
 
@@ -59,11 +60,6 @@ async def renew_refused(holder: Holder, session: Any) -> None:
     await holder.load()  # the person may have granted again
 
 
-def is_hook_of(holder: Holder) -> bool:
-    """Whether the caller is a hook of this user's that has not ended, or a hook within that hook."""
-    return any(flight.state is holder.state and not flight.task.done() for flight in calling_hook.get())
-
-
 async def wait_for_flights(holder: Holder) -> None:
     """Waits for the user's flights in this event loop, their hooks too, unless the caller is one of them.
 
@@ -82,6 +78,8 @@ async def wait_for_flights(holder: Holder) -> None:
         for flight in flights:
             flight.steps.hurry.set()
         done, _ = await asyncio.wait([flight.task for flight in flights], timeout=LAST_TRY)
+        for flight in flights:
+            flight.steps.hurry.clear()
         if not done and all(flight.round.done() for flight in flights):
             return
 

@@ -56,12 +56,12 @@ class Failures:
         """Remembers the failure of one user's request; one that ended the grant, for that refresh token alone."""
         if isinstance(error, GrantEndedError):
             return self.note(error, now, ENDED_FOR, refresh_token or "")
-        unusable = isinstance(error, BadReplyError | IdentityError) or error.kind != "transient"
+        unusable = isinstance(error, BadReplyError | IdentityError)
         self.note(error, now, _retry_after(error) or (LONGEST_PAUSE if unusable else None))
 
     def note_of_endpoint(self, error: SlyError, now: float) -> None:
         """Remembers what a failure of one user's request says of the endpoint, and so of all users of this client."""
-        if isinstance(error, TokenError) and error.error in ("invalid_client", "unauthorized_client"):
+        if isinstance(error, TokenError) and error.error == "invalid_client":
             self.note(error, now, LONGEST_PAUSE)
         elif error.kind == "transient" or isinstance(error, BadReplyError):
             self.note(error, now, _retry_after(error))
@@ -78,7 +78,7 @@ class Failures:
         if failure is None or failure.until <= now or failure.refresh_token not in (None, refresh_token or ""):
             return
         error = copy.copy(failure.error)
-        error.retry_after = failure.until - now
+        error.retry_after, error.tries = failure.until - now, 0
         error.next_step = f"{error.next_step} (Remembered: no request for {error.retry_after:.0f} s.)".lstrip()
         raise error
 

@@ -10,7 +10,7 @@ Calls come by `callers.py`: they join the flight of their event loop or begin on
 import asyncio
 import inspect
 import math
-from contextvars import Context, ContextVar, copy_context
+from contextvars import Context, copy_context
 from functools import partial
 from typing import Any
 
@@ -31,11 +31,11 @@ from ...tokens.user import OAuth2User
 from ...web.events import refresh_log as log
 from ...web.events import refreshed
 from ...web.secret_values import SecretJson, Secrets
-from ..client.client import OnRefresh
 from ..client.request_slots import Slot
 from .failures import IN_A_ROW, Failures
-from .grant_again import grant_again, name_command
+from .grant_again import name_command
 from .holder import BROKEN, Holder, Locked
+from .hooks import Hooks
 from .state import TokenState, fingerprint, registry
 from .uncancellable import LAST_TRY, SHORT_PAUSE, is_cancelled, uncancellable
 
@@ -70,10 +70,8 @@ class Flight:
         """Why the tokens of the last reply are not used; only its refresh token is."""
         self.newest: OAuth2User | None = None
         """The tokens that this flight asked for."""
-        self.unheard: list[OnRefresh] = []
-        """The hooks that have not been called with the newest tokens."""
-        self.hooks: list[asyncio.Task[None]] = []
-        """Hooks that run; only the end of the client or the program waits for them."""
+        self.hooks: Hooks = Hooks(holder)
+        """Only the end of the client or the program waits for those that are coroutines."""
         self.joinable: bool = True
         self.steps: uncancellable = uncancellable()
         self.state.flights.append(self)
@@ -108,7 +106,7 @@ class Flight:
     def _wake(self, error: SlyError | asyncio.CancelledError | None = None) -> None:
         if not self.round.done():
             self.round.set_result(error)
-        self.steps.hurry.clear()
+            self.steps.hurry.clear()
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
         self.state.flights.remove(self)
@@ -131,13 +129,13 @@ class Flight:
                 self._wake(error if isinstance(error, SlyError) else self.holder.unavailable(error))
             finally:
                 self.joinable = False
-            for hook in self.hooks:
-                await self.steps.finish(asyncio.wait([hook]), LAST_TRY)
+            if self.hooks.running:
+                await self.steps.finish(self.hooks.ended(), LAST_TRY)
 
     async def _fly(self) -> None:
         if self.reads:  # most often the stored token is good, and needs no lock
             await self.holder.load()
-            if not self._needs_newer():
+            if self.state.unsaved in (None, self.state.user) and not self._needs_newer():
                 return self._wake()
         registry.recent.append(self.state)
         source = self.holder.source
@@ -152,9 +150,7 @@ class Flight:
         entry = self.holder.entry
         self.known = await self.holder.load()
         if self.known is None and entry is not None and self.holder.source.needs_grant:
-            error = missing(entry.store, entry.name)  # signed out, maybe on another machine
-            error.next_step = grant_again(self.holder.source.app._path, entry)
-            raise error
+            raise missing(entry.store, entry.name)  # signed out, maybe on another machine
         if self.state.unsaved is not None:  # of a flight whose event loop ended
             self.holder.use(self.state.unsaved)
 
@@ -272,6 +268,8 @@ class Flight:
         return renewed if self.state.user is asked else None  # the program gave other tokens meanwhile
 
     def _remember(self, error: SlyError, asked: OAuth2User) -> None:
+        if error.tries == 0:
+            return  # the source repeated what it remembers
         now = self.loop.time()
         self.state.failures.note_of_user(error, now, asked.refresh_token)
         if not isinstance(error, IdentityError):
@@ -280,15 +278,16 @@ class Flight:
     def _keep(self, renewed: OAuth2User) -> None:
         """Keeps new tokens until they are saved."""
         state, app = self.state, self.holder.source.app
-        self.newest, self.unheard = renewed, []
+        self.newest = renewed
         if self.refused is None:
             refreshed(app.token_uri, self.why, renewed.expires_at)
             state.note_granted(self.loop.time(), state.user.token in self.rejected)
-            self.unheard = [hook for hook in (app.on_refresh, self.holder.hook) if hook is not None]
+        if self.refused is None or self.holder.entry is None:
+            self.hooks.expect()
         if self.holder.entry is not None:
             return state.keep(renewed)
         self.holder.use(renewed)  # memory has them
-        if self.unheard:
+        if self.hooks.unheard:
             state.keep(renewed)  # and the program does not
 
     # --- save and use ---
@@ -330,7 +329,7 @@ class Flight:
             value = BROKEN
         if state.unsaved is None:
             if fingerprint(state.user) != fingerprint(renewed):
-                self.unheard, self.refused = [], None
+                self.hooks.unheard, self.refused = [], None
             return None
         if value is None:  # deleted, and stays deleted
             self.holder.use(renewed)
@@ -345,12 +344,11 @@ class Flight:
 
     async def _save_by_hooks(self, renewed: OAuth2User) -> SaveError | None:
         """For tokens that only the program holds, its hook is the save; no caller waits for a coroutine."""
-        self._call_hooks(renewed)
-        self._wake()
-        running, self.hooks = self.hooks, []
-        for task in running:
-            await self.steps.finish(asyncio.wait([task]), LAST_TRY)
-        if self.unheard:
+        self.hooks.call(renewed)
+        self._wake(self.refused)
+        if self.hooks.running:
+            await self.steps.finish(self.hooks.ended(), LAST_TRY)
+        if self.hooks.unheard:
             error = SaveError("on_refresh failed, so the new tokens are in memory alone.")
             self._report(error)
             return error
@@ -365,7 +363,7 @@ class Flight:
             self._report(error)
         self.holder.use(newest)
         if self.holder.entry is not None:
-            self._call_hooks(newest)
+            self.hooks.call(newest)
         if self.round is current:
             self._wake(self.refused)
 
@@ -374,28 +372,6 @@ class Flight:
             log.error("New tokens are in use but were not saved, and may be lost with this process: %s", error)
         self.state.not_saved = error
 
-    # --- hooks ---
-
-    def _call_hooks(self, user: OAuth2User) -> None:
-        """Runs plain hooks, and starts coroutines; for users in a store each hook is called once."""
-        hooks, self.unheard = self.unheard, []
-        for hook in hooks:
-            task = self.loop.create_task(self._notify(hook, user))
-            asyncio._unregister_task(task)
-            self.hooks.append(task)
-
-    async def _notify(self, hook: OnRefresh, user: OAuth2User) -> None:
-        """Calls a hook; its failure is reported to the event loop's handler."""
-        calling_hook.set((*calling_hook.get(), self))  # in this task, and in those that the hook begins
-        try:
-            result = hook(user)
-            if inspect.isawaitable(result):
-                await result
-        except (Exception, asyncio.CancelledError) as error:
-            if self.holder.entry is None:
-                self.unheard.append(hook)
-            self.loop.call_exception_handler({"message": "on_refresh failed", "exception": error})
-
 
 def _save_error(raised: BaseException) -> SaveError:
     """The error for one of a store's, also of somebody's own, whose words may hold tokens."""
@@ -403,7 +379,3 @@ def _save_error(raised: BaseException) -> SaveError:
         return raised
     kind = raised.kind if isinstance(raised, SlyError) else None
     return SaveError(f"The store failed ({type(raised).__name__}).", kind=kind)
-
-
-calling_hook: ContextVar[tuple[Flight, ...]] = ContextVar("calling_hook", default=())
-"""The flights whose hooks are calling, the innermost last."""

@@ -19,12 +19,14 @@ from ...errors import (
     UnavailableError,
 )
 from ...stores.contract import Lease, StoredUser
+from ...stores.file import file_of
 from ...stores.locks import ThreadLocks
 from ...tokens.user import OAuth2User
 from ...web.events import refresh_log as log
 from ...web.secret_values import SecretJson
 from ..client.client import OnRefresh
 from ..client.request_slots import WITHOUT_REQUEST, Slot
+from .grant_again import grant_again
 from .state import NOT_LOADED, RETRY_PAUSE, TokenState, registry
 from .token_source import TokenSource
 from .uncancellable import is_cancelled
@@ -87,8 +89,9 @@ class Holder:
     async def load(self) -> SecretJson | None:
         """Adopts what another program saved. The stored value, None if there is none, `BROKEN` if it is garbage.
 
-        A file that is gone or broken leaves the tokens in memory. Raises `DecryptionError`, and
-        `UnavailableError` or another transient error: what cannot be read now may be newer.
+        An entry that is gone is signed out: its tokens are forgotten, but for those that are being saved. A broken
+        one leaves the tokens in memory. Raises `CredentialsNotFoundError` where only a person can make new ones,
+        `DecryptionError`, and `UnavailableError` or another transient error: what cannot be read now may be newer.
         """
         state, entry = self.state, self.entry
         if entry is None:
@@ -101,11 +104,11 @@ class Holder:
         except (DecryptionError, UnavailableError):
             raise
         except CredentialsError as error:
-            gone = isinstance(error, CredentialsNotFoundError)
-            if state.user is NOT_LOADED and (self.source.needs_grant or not gone):
-                raise
-            if gone:
+            if isinstance(error, CredentialsNotFoundError):
+                self._forget(error)
                 return None
+            if state.user is NOT_LOADED:
+                raise
             log.warning("The stored user cannot be read, so the tokens held in memory are used: %s", error)
             return BROKEN
         except Exception as error:
@@ -113,6 +116,19 @@ class Holder:
         if state.stored is before:  # else a flight saved newer ones while we read
             self.adopt(stored)
         return value
+
+    def _forget(self, error: CredentialsNotFoundError) -> None:
+        """Forgets the tokens of an entry that is gone."""
+        state, entry = self.state, self.entry
+        if state.unsaved is not None:
+            return
+        state.take(NOT_LOADED)
+        state.stored = None
+        self.is_due()
+        if self.source.needs_grant:
+            if entry is not None and file_of(entry.store):
+                error.next_step = grant_again(self.source.app._path, entry)
+            raise error
 
     def adopt(self, stored: OAuth2User) -> None:
         """Takes over what the store has, if another program saved it."""

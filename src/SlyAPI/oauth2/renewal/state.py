@@ -8,7 +8,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Hashable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 from ...errors import SaveError
@@ -16,9 +16,6 @@ from ...tokens.times import as_utc
 from ...tokens.user import OAuth2User
 from ...web.secret_values import Secrets
 from .failures import Failures
-
-if TYPE_CHECKING:
-    from .flight import Flight
 
 T = TypeVar("T")
 
@@ -50,8 +47,8 @@ class TokenState:
         self.not_saved: SaveError | None = None
         """Why the tokens in use are only in memory, if they are."""
         self.failures: Failures = Failures()
-        self.flights: list[Flight] = []
-        """Those that have not ended, of all event loops."""
+        self.flights: list[Any] = []
+        """The `Flight`s that have not ended, of all event loops."""
         self.new_since: float | None = None
         """When the token in use was granted, in an event loop's time, until an API accepts it."""
         self.refreshed_for_refusal: bool = False

@@ -170,8 +170,9 @@ def _finish_all() -> None:
         elif not loop.is_closed():
             _cancel_all(loop)
             loop.run_until_complete(asyncio.wait(_of(loop)))
-    end = time.monotonic() + EXIT_TIMEOUT
-    while any(task.get_loop().is_running() for task in list(_at_work)) and time.monotonic() < end:
+    for _ in range(int(EXIT_TIMEOUT * 100)):
+        if not any(task.get_loop().is_running() for task in list(_at_work)):
+            break
         time.sleep(0.01)
 
 

@@ -8,6 +8,7 @@ import inspect
 import os
 import time
 from collections.abc import Awaitable, Callable, Hashable
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from ...errors import BadReplyError, ConfigError, TokenError, clean_traceback
@@ -48,7 +49,13 @@ class MachineSource(TokenSource):
 
     @property
     def question(self) -> Hashable:
-        return self.grant, *sorted({*self.scopes, *self.app.scopes}), "for", *self.app._resources(self.resource)
+        asked = sorted(self.asked.items())
+        return self.grant, *sorted({*self.scopes, *self.app.scopes}), "for", *self.app._resources(self.resource), *asked
+
+    @property
+    def asked(self) -> dict[str, str]:
+        """What the request has besides scopes and resource, as it is noted with the token."""
+        return {}
 
     def check_client(self, user: OAuth2User) -> None:
         """Another client's token only means that a new one is requested (`fits`)."""
@@ -56,16 +63,20 @@ class MachineSource(TokenSource):
     def fits(self, user: OAuth2User) -> bool:
         wanted = {*self.scopes, *self.app.scopes}
         resources = self.app._resources(self.resource)
-        known = (user.extra or {}).get("resource", [])
-        of_client = is_bound(user, self.app)
-        return of_client and wanted <= {*user.scopes, *(user.requested_scopes or ())} and resources == known
+        noted = user.extra or {}
+        # older versions noted neither
+        asked = noted.get("asked", self.asked) == self.asked and noted.get("grant_type", self.grant) == self.grant
+        granted = wanted <= {*user.scopes, *(user.requested_scopes or ())}
+        return is_bound(user, self.app) and granted and asked and noted.get("resource", []) == resources
 
     async def new_tokens(self, client: "ClientSession | None", user: OAuth2User, now: float) -> OAuth2User:
         self.app._found_auth = self.app._found_auth or user.client_auth
         fresh = await self.request(client, now)
         resources = self.app._resources(self.resource)
-        kept = {"grant_type": self.grant} | ({"resource": resources} if resources else {})
-        before = {} if user is NOT_LOADED else {k: v for k, v in (user.extra or {}).items() if k != "resource"}
+        kept = {"grant_type": self.grant, "resource": resources, "asked": self.asked}
+        kept = {name: value for name, value in kept.items() if value}
+        extra = {} if user is NOT_LOADED else user.extra or {}
+        before = {name: value for name, value in extra.items() if name not in ("resource", "asked")}
         fresh.extra = {**before, **(fresh.extra or {}), **kept}
         return fresh
 
@@ -96,6 +107,12 @@ class ExchangeSource(MachineSource):
         self.subject_type: str = subject_type
         self.actor: TokenLike | None = actor
         self.options: dict[str, Any] = options
+
+    @property
+    def asked(self) -> dict[str, str]:
+        actor = {} if self.actor is None else {"actor": _noted(self.actor)}
+        told = {"subject": _noted(self.subject), "subject_type": self.subject_type, **actor}
+        return told | {name: value for name, value in self.options.items() if value is not None}
 
     async def request(self, client: "ClientSession | None", now: float) -> OAuth2User:
         actor = None if self.actor is None else await read_token(self.actor, "actor_token")
@@ -130,12 +147,18 @@ class AssertionSource(MachineSource):
         self.assertion: TokenLike = assertion
         self.refused: tuple[Secrets, TokenError, float] | None = None
 
+    @property
+    def asked(self) -> dict[str, str]:
+        return {"assertion": _noted(self.assertion)}
+
     async def request(self, client: "ClientSession | None", now: float) -> OAuth2User:
         assertion = await read_token(self.assertion, "assertion")
         if self.refused is not None:
             refused, error, until = self.refused
             if assertion in refused and now < until:
-                raise copy.copy(error)
+                error = copy.copy(error)
+                error.tries = 0  # nothing was sent
+                raise error
         try:
             return await self.app.exchange_assertion(
                 assertion, self.scopes, resource=self.resource, client=client, now=now
@@ -144,6 +167,15 @@ class AssertionSource(MachineSource):
             if error.error == "invalid_grant":
                 self.refused = Secrets((assertion,)), error, now + REFUSED_FOR
             raise
+
+
+def _noted(token: TokenLike) -> str:
+    """Whose token it is, without the token: its hash, the path of its file, or the callable's name."""
+    if isinstance(token, str):
+        return "sha256:" + sha256(token.encode("utf-8", "replace")).hexdigest()[:32]
+    if isinstance(token, os.PathLike):
+        return os.path.abspath(os.fspath(token))
+    return getattr(token, "__qualname__", type(token).__qualname__)
 
 
 async def read_token(token: TokenLike, name: str) -> str:

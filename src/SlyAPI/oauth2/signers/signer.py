@@ -86,9 +86,17 @@ class Signer(Auth):
     async def _ready(self, session: Any) -> None:
         """Makes sure that the tokens are this client's, and good: read by now, and refreshed if they are due."""
         holder = self._holder
-        if self._unread or holder.is_due():
-            await renew(holder, session, reads=self._unread)
+        for _ in range(3):
+            if not (self._unread or holder.is_due()):
+                break
+            try:
+                await renew(holder, session, reads=self._unread)
+            except GrantEndedError:
+                self._unread = False
+                raise
             self._unread = False
+            if holder.state.user is not NOT_LOADED:
+                break  # else another call has found meanwhile that the entry is gone
         holder.source.check_client(holder.state.user)
         self._checked = holder.state.user
 
@@ -123,10 +131,10 @@ class Signer(Auth):
         sent = Secrets((request.headers.get("Authorization", ""),))
         if holder.source.logs_in:
             await holder.source.answer(holder, client, sent, headers)
-            if state.user is NOT_LOADED:
-                return False
         elif authorization(state.user) in sent:
             await renew_refused(holder, client)
+        if state.user is NOT_LOADED:
+            return False
         holder.source.check_client(state.user)
         request.headers["Authorization"] = authorization(state.user)
         await self._prove(request)
