@@ -432,6 +432,22 @@ async def test_a_failure_is_not_kept(serve: Serve, status: int, body: bytes, err
     assert (await signed_in(issuer, app)).identity is not None
 
 
+@pytest.mark.parametrize(("status", "body"), [(503, b""), (200, b"<html>")])
+async def test_newer_keys_that_could_not_be_fetched_are_asked_for_again_at_once(
+    serve: Serve, status: int, body: bytes
+) -> None:
+    issuer = await issuing(serve)
+    app, published = issuer.app(), issuer.keys
+    issuer.keys = []
+    with pytest.raises(IdentityError):
+        await signed_in(issuer, app)  # these keys are kept
+    issuer.keys, issuer.key_status, issuer.key_body = published, status, body
+    with pytest.raises((ApiError, BadReplyError)):
+        await signed_in(issuer, app)
+    issuer.key_status, issuer.key_body = 200, None
+    assert (await signed_in(issuer, app)).identity is not None
+
+
 async def test_an_issuer_that_cannot_be_reached_is_a_network_error(serve: Serve, unused_port: int) -> None:
     issuer = await issuing(serve)
     with pytest.raises(NetworkError):

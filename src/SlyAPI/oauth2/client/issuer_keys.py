@@ -61,8 +61,8 @@ class IssuerKeys:
             if self._again_from - AGAIN <= now < self._again_from:  # newer keys might know it, in a while
                 error.kind, error.retry_after = "transient", self._again_from - now
                 raise
-        self._again_from = now + AGAIN
         await self._shared(uri, fetch, now)
+        self._again_from = now + AGAIN  # a failed request is no answer
         return read_jwt(token, self._keys, algs)
 
     async def _shared(self, uri: str, fetch: Fetch, now: float) -> None:
