@@ -27,7 +27,7 @@ class PlainRedisStore(RedisStore):
     """Sets the value, and no sorted set."""
 
     async def _put(self, connection: Any, name: str, text: str) -> None:
-        await self._eval(connection, "redis.call('SET', KEYS[1], ARGV[1])", [name], text)
+        await self._confirmed(connection, "redis.call('SET', KEYS[1], ARGV[1])", [self._key(name)], text)
 
 
 @asynccontextmanager

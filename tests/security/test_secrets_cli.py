@@ -1,4 +1,5 @@
 """No run of the command line shows a secret: not to those who list processes, on no stream, in no file but its own."""
+
 from __future__ import annotations
 
 import asyncio
@@ -87,7 +88,11 @@ FAILURES: dict[str, tuple[tuple[str, ...], dict[str, Any], int]] = {
     ),
     "a set-up in JSON": (("doctor", "app.json", "user.json", "--json"), {"token_uri": "http://127.0.0.1:1/t"}, 3),
     "a secret among the words": (("grant", "app.json", "user.json", f"--secret={SECRET}"), {}, 2),
-    "a file that would be overwritten": (("scaffold", "app.json", "--secret-file", "secret.txt"), {}, 9),
+    "a file that would be overwritten": (
+        ("scaffold", "app.json", "--id", "other", "--secret-file", "secret.txt"),
+        {},
+        9,
+    ),
     "a folder that is not there": (("scaffold", "no/app.json", "--secret-file", "secret.txt"), {}, 3),
     "an address of another kind": (
         ("scaffold", "new.json", "--secret-file", "secret.txt", "--auth-uri", "javascript:1"),
@@ -142,7 +147,7 @@ async def test_nothing_is_left_but_the_files_that_were_asked_for(place: Place, t
         (("grant", "app.json", "user.json", "notes"), 0),
         (("refresh", "app.json", "user.json"), 0),
         (("grant", "app.json", "user.json"), 9),
-        (("scaffold", "app.json"), 9),
+        (("scaffold", "app.json", "--id", "other"), 9),
     ):
         assert (await watched(place, *argv))[0] == code
     assert files_in(tmp_path) == {Path("folder/app.json"), Path("folder/user.json"), Path("stand-in-browser")}

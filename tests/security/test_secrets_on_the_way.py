@@ -49,10 +49,11 @@ from tests.support.secret_search import (
 
 
 class Broken(MemoryStore):
-    """A store whose disk is full."""
+    """A store whose disk gets full between a token request and its save."""
 
-    async def save(self, name: str, value: dict[str, Any]) -> None:
-        raise SaveError("the disk is full")
+    async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
+        if old != new:
+            raise SaveError("the disk is full")
 
 
 def failing_hook(user: OAuth2User) -> None:

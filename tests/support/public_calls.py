@@ -40,7 +40,7 @@ from SlyAPI.oauth2.client.login import Login
 from SlyAPI.oauth2.messages.jose import Sign
 from SlyAPI.paging import CursorPages, LinkPages, NextUrlPages, NumberedPages, OffsetPages, Page, TokenPages
 from SlyAPI.retry import Retry
-from SlyAPI.stores import EncryptedStore, FileStore, MemoryStore, SqliteStore, TokenStore
+from SlyAPI.stores import EncryptedStore, FileStore, Lease, MemoryStore, SqliteStore, TokenStore
 from SlyAPI.web import Method, Request
 from tests.support.secret_search import ACCESS, API_KEY, CLIENT_SECRET, CODE, KEPT, REFRESH, STATE
 
@@ -172,6 +172,7 @@ class Place:
             "Retry": [Retry()],
             "Page": [self.page()],
             **{type(pages).__name__: [pages] for pages in PAGES},
+            "Lease": [Lease(30.0)],
             "StoredUser": [store.user("alice") for store in (*stores, encrypted)],
         }
 
@@ -217,7 +218,7 @@ def arguments(place: Place) -> dict[str, list[Any]]:
         "returns": [int, list[int], dict[str, int], None],
         "value": [place.user_json(), {"token": [ACCESS]}, {"token": {ACCESS}}],
         "new": [place.user_json(), {"token": [ACCESS]}, {"token": {ACCESS}}],
-        "old": [None, place.user_json()],
+        **{name: [None, place.user_json()] for name in ("old", "known")},
         "name": ["alice", "a\ud800", ""],
         "target": [place.folder / "target", place.folder, f"{place.folder}/\0"],
         "url": [f"postgresql://me:{API_KEY}@127.0.0.1:1/x", f"sqlite:///{place.folder}/a.db", f"no-such:{API_KEY}"],
@@ -246,6 +247,8 @@ SOUND: Mapping[str, Any] = {
     "client_id": "client@id",
     "folder": "users",
     "days": 7,
+    "seconds": 30.0,
+    "clocks": (time.monotonic,),
     "status": 401,
     "scheme": "Bearer",
     "auth": UrlApiKey("key", API_KEY),

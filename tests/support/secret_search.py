@@ -21,6 +21,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
+from SlyAPI.errors import SlyError
 from SlyAPI.web import Reply
 from tests.support.echoing_server import NEW
 
@@ -136,9 +137,13 @@ def attributes(value: object) -> list[tuple[str, object]]:
     return list({**found, **getattr(value, "__dict__", {})}.items())
 
 
-def told_by(error: BaseException, seen: set[int] | None = None) -> Iterator[str]:
-    """All that an error tells: its texts and attributes, its traceback with locals, its cause and context."""
+def told_by(error: BaseException, seen: set[int] | None = None, *, frames: bool | None = None) -> Iterator[str]:
+    """All that an error tells: its texts and attributes, its traceback with locals, its cause and context.
+
+    An unexpected exception keeps its frames, for a bug report (docs/security.md), so their locals are not looked at.
+    """
     seen = set() if seen is None else seen
+    frames = isinstance(error, SlyError) or not isinstance(error, Exception) if frames is None else frames
     if id(error) in seen:
         return
     seen.add(id(error))
@@ -147,12 +152,13 @@ def told_by(error: BaseException, seen: set[int] | None = None) -> Iterator[str]
         yield from held_by(getattr(error, name, None))
     yield from _pickled(error)
     yield "".join(traceback.format_exception(error))
-    yield from _frames_of(error.__traceback__)
+    if frames:
+        yield from _frames_of(error.__traceback__)
     for other in (error.__cause__, error.__context__):
         if other is not None:
-            yield from told_by(other, seen)
+            yield from told_by(other, seen, frames=frames)
     for inner in error.exceptions if isinstance(error, BaseExceptionGroup) else ():
-        yield from told_by(inner, seen)
+        yield from told_by(inner, seen, frames=frames)
 
 
 def _pickled(error: BaseException) -> Iterator[str]:

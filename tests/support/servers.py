@@ -16,7 +16,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -230,7 +230,7 @@ class RedisGroup:
 
     def __init__(self, url: str, servers: list[RedisServer]) -> None:
         self.url, self.servers = url, servers
-        self.watchers: list[RedisServer] = []
+        self.watchers: Sequence[RedisServer] = []
 
     def ask(self, server: RedisServer, *command: str) -> str:
         """What `redis-cli` prints, of the group's first server if that is up."""

@@ -18,6 +18,7 @@ from urllib.parse import unquote_to_bytes
 
 import aiohttp
 import pytest
+from aiohttp.abc import AbstractResolver
 
 from SlyAPI import HeaderApiKey, OAuth2App, OAuth2User, SlyError, UrlApiKey, WebAPI
 from SlyAPI.errors import ApiError, BadReplyError, ConfigError, NetworkError, RequestTimeoutError, TokenError
@@ -410,7 +411,7 @@ async def test_a_name_that_resolves_to_a_private_address_is_refused_whatever_ses
 ) -> None:
     server = await serve()
 
-    class Rebinding(aiohttp.abc.AbstractResolver):
+    class Rebinding(AbstractResolver):
         async def resolve(self, host: str, port: int = 0, family: Any = 0) -> list[Any]:
             found = {"hostname": host, "host": "127.0.0.1", "port": port, "family": 2, "proto": 0, "flags": 0}
             return [found]

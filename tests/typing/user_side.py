@@ -33,6 +33,7 @@ from SlyAPI.oauth2 import KeepFresh, ServiceAccount, browser_consent
 from SlyAPI.paging import CursorPages, LinkPages, Page, Pages
 from SlyAPI.stores import SqliteStore, StoredUser, expiring
 from SlyAPI.web import JsonMap, JsonType, ParamsDict, Request
+from SlyAPI.webapi import Downloaded
 
 Item = TypeVar("Item")
 
@@ -125,7 +126,8 @@ async def piecewise(music: Music, sizes: list[int]) -> None:
             assert_type(piece, bytes)
         async for line in events.lines():
             assert_type(line, str)
-    assert_type(await music.download("/song.ogg", "song.ogg", progress=sizes.append, tries=3, limit=1 << 30), Path)
+    file = await music.download("/song.ogg", "song.ogg", progress=sizes.append, tries=3, limit=1 << 30)
+    assert_type(file, Downloaded)
 
 
 async def lazily(numbers: AsyncLazy[int], old: AsyncTrans[str]) -> None:

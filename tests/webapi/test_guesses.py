@@ -127,9 +127,12 @@ async def test_head_gives_status_and_headers(serve: "Serve") -> None:
     assert (server.last.method, server.last.query) == ("HEAD", [("a", "1")])
 
 
+def call_verb(verb: str, api: WebAPI, given: dict[str, Any]) -> Any:
+    return getattr(api, verb)("/", **given)
+
+
 CALLS: dict[str, Callable[[WebAPI, dict[str, Any]], Any]] = {
-    **{verb: lambda api, given, verb=verb: getattr(api, verb)("/", **given) for verb in ("get", "post", "head")},
-    **{verb: lambda api, given, verb=verb: getattr(api, verb)("/", **given) for verb in ("get_json", "put_form")},
+    **{verb: partial(call_verb, verb) for verb in ("get", "post", "head", "get_json", "put_form")},
     "request": lambda api, given: api.request("GET", "/", **given),
     "paginated": lambda api, given: api.paginated("/", **given),
     "stream": lambda api, given: api.stream("/", **given).__aenter__(),

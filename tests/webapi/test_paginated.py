@@ -119,7 +119,9 @@ async def test_overridden_get_json_and_get_full_url_are_used(serve: Serve) -> No
         def get_full_url(self, path: str) -> str:
             return f"{super().get_full_url(path)}.json"
 
-        async def get_json(self, path: str, params: Any = None, json: Any = None, headers: Any = None) -> Any:
+        async def get_json(  # type: ignore[override]  # pyright: ignore  # as SlyAPI 0.6 had it
+            self, path: str, params: Any = None, json: Any = None, headers: Any = None
+        ) -> Any:
             self.calls += 1
             return await super().get_json(path, params, json, headers)
 
@@ -466,7 +468,7 @@ async def test_any_chain_of_pages_gives_its_items_up_to_the_limit(
     asked: list[int] = []
 
     class Chain(WebAPI):
-        async def get_json(self, path: str, params: Any = None, json: Any = None, headers: Any = None) -> Any:
+        async def get_json(self, path: str, params: Any = None, *rest: Any, **more: Any) -> Any:
             at = int(params.get("pagination_token" if second else "pageToken", 0))
             asked.append(at)
             await asyncio.sleep(0)

@@ -680,7 +680,7 @@ async def test_a_type_error_of_the_callers_data_shows_no_credential(
         (404, {}, "base_url"),
         (429, {}, "Wait, then"),
         (422, {}, "parameters"),
-        (503, {"Retry-After": "3"}, "later"),
+        (503, {"Retry-After": "3"}, "Wait 3 s, then"),
     ],
 )
 async def test_a_refusal_says_what_to_do_next(serve: Serve, status: int, headers: dict[str, str], step: str) -> None:

@@ -7,6 +7,8 @@ import codecs
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from datetime import date, time
+from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from enum import Enum, StrEnum
 from typing import Any
@@ -16,7 +18,7 @@ from .challenges import Challenge, challenges_in
 from .masking import masked, without_half
 from .urls import bare_url
 
-ParamType = int | float | str | Enum | None | Set["ParamType"] | Sequence["ParamType"]
+ParamType = int | float | str | Enum | None | Decimal | date | time | Set["ParamType"] | Sequence["ParamType"]
 ParamsDict = Mapping[str, ParamType]
 """Query parameters as a caller writes them; `params.as_query` converts them."""
 

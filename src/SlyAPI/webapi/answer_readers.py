@@ -16,7 +16,7 @@ from ..web.json import Digits
 Read = Callable[[Any, "Failures"], Any]
 
 PLAIN: dict[Any, str] = {str: "str", int: "int", bool: "bool", list: "list", dict: "object", NoneType: "null"}
-KINDS = {**PLAIN, float: "float", Digits: "float"}
+KINDS: dict[Any, str] = {**PLAIN, float: "float", Digits: "float"}
 _WRONG = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
 """What the caller's own classes raise for a value that they cannot take."""
 _MOST_TRIES = 500
@@ -45,7 +45,7 @@ class Misfit(Exception):
     def __init__(self, expected: str, value: Any, found: str = "") -> None:
         super().__init__(expected)
         self.expected = expected
-        self.found = found or KINDS.get(type(value), "another value")
+        self.found: str = found or KINDS.get(type(value), "another value")
         self.path: list[str] = []
 
     def describe(self, place: str) -> str:
@@ -216,7 +216,8 @@ class Members:
     """
 
     def __init__(self, name: str, build: Callable[..., Any], *, by_position: bool = False) -> None:
-        self.name, self._build, self._by_position = name, build, by_position
+        self.name: str = name
+        self._build, self._by_position = build, by_position
         self.plan: list[Member] = []
         self.order: list[str] = []
 

@@ -41,14 +41,14 @@ class AnswerType:
     __slots__ = ("_read", "admits_none", "digits", "hint")
 
     def __init__(self, returns: Any) -> None:
-        self.hint = returns
-        self.admits_none = _admits_none(returns)
+        self.hint: Any = returns
+        self.admits_none: bool = _admits_none(returns)
         compiler = _Compiler()
         try:
             self._read = readers.read_as_it_is if returns is bytes else compiler.reader(returns)
         except RecursionError:
             raise ConfigError(f"{_name(returns)} contains itself without end.", next_step=_USE) from None
-        self.digits = compiler.digits
+        self.digits: bool = compiler.digits
 
     def read(self, value: Any, request_name: str, place: str = "") -> Any:
         """`value`, which is JSON, as the type; messages contain `request_name`, and `place` before the path.

@@ -174,7 +174,9 @@ async def download(
     if tries < 1:
         raise ConfigError("A download needs tries >= 1.")
     with NewFile(target) as file:
-        for tried in range(1, tries + 1):
+        tried = 0
+        while True:
+            tried += 1
             before = file.size
             try:
                 reply = await _once(open_reply, file, limit, progress, total)

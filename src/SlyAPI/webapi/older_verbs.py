@@ -4,7 +4,7 @@ The rule: a method's name says what it sends and how it reads the reply. In `_po
 a form with `use_form_data`, and a class without `from_json` is called with the JSON.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import MISSING, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -18,7 +18,8 @@ from .signed_call import Fetch
 T = TypeVar("T")
 JsonDict = dict[str, Any]
 GET = Method.GET  # Python 3.11 looks up an enum's member by three calls
-Params = ParamsDict | Iterable[tuple[str, ParamType]] | None
+Pair = tuple[str, ParamType]
+Params = ParamsDict | Sequence[Pair] | Set[Pair] | Iterator[Pair] | None  # with Iterable mypy misreads `{"a": [1]}`
 """Query parameters: a mapping, or pairs, which may repeat a name."""
 Headers = Mapping[str, str] | None
 Seconds = float | None

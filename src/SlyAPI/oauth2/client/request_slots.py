@@ -62,10 +62,11 @@ class _Slots:
     """The requests of one client that are under way in one event loop, and those that wait."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.loop = loop
-        self.under_way = 0
-        self.waiting = deque[asyncio.Future[None]]()
-        self.answered_at = self.began_at = -ANSWERED
+        self.loop: asyncio.AbstractEventLoop = loop
+        self.under_way: int = 0
+        self.waiting: deque[asyncio.Future[None]] = deque()
+        self.answered_at: float = -ANSWERED
+        self.began_at: float = -ANSWERED
 
     def limit(self, most: int) -> int:
         now = self.loop.time()
@@ -111,7 +112,7 @@ class Slot:
         self._slots, self._uri, self._most, self._timeout = slots, uri, most, timeout
         self._counts = False
         self._timer: asyncio.TimerHandle | None = None
-        self.left = timeout
+        self.left: float = timeout
         """Seconds left of the timeout when the slot was taken."""
 
     async def __aenter__(self) -> "Slot":

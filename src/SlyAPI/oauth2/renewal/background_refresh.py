@@ -88,8 +88,9 @@ class KeepFresh:
         on_error: OnError | None,
         clock: Callable[[], float],
     ) -> None:
-        self.renewed = self.failed = 0
-        self.leading = False
+        self.renewed: int = 0
+        self.failed: int = 0
+        self.leading: bool = False
         self._store, self._source, self._clock = store, RefreshTokenSource(app), clock
         self._ahead, self._behind, self._at_once, self._on_error = ahead, behind, at_once, on_error
         self._pause = ahead / 10

@@ -40,9 +40,9 @@ class Failures:
     __slots__ = ("__weakref__", "failure", "first", "row")
 
     def __init__(self, first: int = 2) -> None:
-        self.first = first
+        self.first: int = first
         self.failure: Failure | None = None
-        self.row = 0
+        self.row: int = 0
 
     def note(self, error: SlyError, now: float, lasts: float | None = None, refresh_token: str | None = None) -> None:
         """Remembers a failure for `lasts` seconds, else for a pause that grows; failures at once count as one."""

@@ -36,7 +36,7 @@ from .failures import IN_A_ROW, Failures
 from .grant_again import name_command
 from .holder import BROKEN, Holder, Locked
 from .hooks import Hooks
-from .state import fingerprint, registry
+from .state import TokenState, fingerprint, registry
 from .uncancellable import LAST_TRY, SHORT_PAUSE, is_cancelled, uncancellable
 
 LONG_PAUSE = 15.0
@@ -52,9 +52,13 @@ class Flight:
     """One flight. `rejected`: tokens that an API refused; `why`: for the log; `reads`: the entry was not read yet."""
 
     def __init__(self, holder: Holder, session: Any, why: str, rejected: Secrets, *, reads: bool) -> None:
-        self.holder, self.session, self.why, self.rejected, self.reads = holder, session, why, rejected, reads
-        self.state = holder.state
-        self.loop = asyncio.get_running_loop()
+        self.holder: Holder = holder
+        self.session: Any = session
+        self.why: str = why
+        self.rejected: Secrets = rejected
+        self.reads: bool = reads
+        self.state: TokenState = holder.state
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         self.round: Round = self.loop.create_future()
         """What callers wait for: None for tokens to use, or why there are none."""
         self.context: Context | None = None
@@ -66,12 +70,12 @@ class Flight:
         """Why the tokens of the last reply are not used; only its refresh token is."""
         self.newest: OAuth2User | None = None
         """The tokens that this flight asked for."""
-        self.hooks = Hooks(holder)
+        self.hooks: Hooks = Hooks(holder)
         """Only the end of the client or the program waits for those that are coroutines."""
-        self.joinable = True
-        self.steps = uncancellable()
+        self.joinable: bool = True
+        self.steps: uncancellable = uncancellable()
         self.state.flights.append(self)
-        self.task = self.loop.create_task(self._run())
+        self.task: asyncio.Task[None] = self.loop.create_task(self._run())
         self.task.add_done_callback(self._ended)
 
     # --- its callers ---

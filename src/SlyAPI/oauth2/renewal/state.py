@@ -46,14 +46,14 @@ class TokenState:
         """The fingerprints of tokens of ours that the store may have although it refused them or its reply was lost."""
         self.not_saved: SaveError | None = None
         """Why the tokens in use are only in memory, if they are."""
-        self.failures = Failures()
+        self.failures: Failures = Failures()
         self.flights: list[Any] = []
         """The `Flight`s that have not ended, of all event loops."""
         self.new_since: float | None = None
         """When the token in use was granted, in an event loop's time, until an API accepts it."""
-        self.refreshed_for_refusal = False
+        self.refreshed_for_refusal: bool = False
         """Whether it replaced a token that an API had refused."""
-        self.granted = False
+        self.granted: bool = False
         """Whether this process asked for the token in use, so that another request would bring no longer life."""
         self.take(user)
 
@@ -62,18 +62,18 @@ class TokenState:
 
     def take(self, user: OAuth2User) -> None:
         """Uses the user's tokens from now on."""
-        self.user = user
+        self.user: OAuth2User = user
         self.timed: datetime | None = NOT_LOADED.expires_at if user is not NOT_LOADED else None
-        self.quiet_until = -math.inf
+        self.quiet_until: float = -math.inf
         self.granted = False
 
     def note_end(self, clock: float, skew: float, renewable: bool) -> None:
         """Notes when the token ends by our clock, and a tenth of what is left, so that short lives work too."""
         self.timed = self.user.expires_at
-        self.ends = as_utc(self.timed).timestamp() - skew if self.timed is not None else math.inf
+        self.ends: float = as_utc(self.timed).timestamp() - skew if self.timed is not None else math.inf
         if not self.user.token:
             self.ends = -math.inf
-        self.tenth = max(0.0, self.ends - clock) / 10 if renewable else 0.0
+        self.tenth: float = max(0.0, self.ends - clock) / 10 if renewable else 0.0
 
     def note_granted(self, now: float, after_refusal: bool) -> None:
         """Notes when new tokens were granted (an event loop's time), and whether for a token that an API refused."""
@@ -132,7 +132,7 @@ class Registry:
 
     def __init__(self) -> None:
         self._shared: WeakValueDictionary[Hashable, Any] = WeakValueDictionary()
-        self.unsaved = set[TokenState]()
+        self.unsaved: set[TokenState] = set()
         """Those whose newest tokens are in memory alone."""
         self.recent: deque[Any] = deque(maxlen=1000)
         """The last that were renewed, so that a program with a signer for each request forgets no failure."""
@@ -143,7 +143,7 @@ class Registry:
         return found if found is not None else self._shared.setdefault(key, make())
 
 
-registry = Registry()
+registry: Registry = Registry()
 
 
 def fingerprint(user: OAuth2User) -> Secrets:

@@ -33,7 +33,7 @@ class TokenSource(ABC):
 
 
     def __init__(self, app: OAuth2App) -> None:
-        self.app = app
+        self.app: OAuth2App = app
 
     @property
     def question(self) -> Hashable:

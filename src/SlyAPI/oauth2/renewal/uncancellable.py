@@ -37,7 +37,7 @@ class uncancellable:
     """When a save has to be over, in the event loop's time, once the surrounding task was cancelled."""
 
     def __init__(self) -> None:
-        self.hurry = asyncio.Event()
+        self.hurry: asyncio.Event = asyncio.Event()
         """While it is set, each `pause` is short; set by a cancel too, to end the one that is under way."""
 
     @property
