@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, quote
 from ..auth import rsa
 from ..errors import ConfigError
 from ..web.secret_values import SecretForm
-from ..web.urls import is_loopback_uri, parsed_url
+from ..web.urls import as_sent, is_loopback_uri, parsed_url
 
 if TYPE_CHECKING:
     from yarl import URL
@@ -153,7 +153,8 @@ class Signing:
 def _as_sent(url: str) -> "URL":
     """The URL as the transport sends it: yarl percent-encodes, and drops dot segments and a default port."""
     try:
-        sent = parsed_url(url)
+        sent = as_sent(url) if "%" in url else url
+        sent = parsed_url(sent) if isinstance(sent, str) else sent
         if sent.host and sent.scheme in ("http", "https"):
             return sent
     except ValueError:
