@@ -48,7 +48,9 @@ def form_pairs(encoded: str) -> list[Pair]:
 def base_string_uri(url: str) -> str:
     """Scheme, authority and path of the request (§3.4.1.2): only the first two are lower case."""
     sent = _as_sent(url)
-    return f"{sent.scheme}://{sent.host_port_subcomponent}{sent.raw_path}"
+    spelled = as_sent(url) if "%" in url else url  # the transport keeps escapes as they are
+    path = sent.raw_path if isinstance(spelled, str) else spelled.raw_path
+    return f"{sent.scheme}://{sent.host_port_subcomponent}{path}"
 
 
 def normalized(parameters: Iterable[Pair]) -> str:
@@ -153,8 +155,7 @@ class Signing:
 def _as_sent(url: str) -> "URL":
     """The URL as the transport sends it: yarl percent-encodes, and drops dot segments and a default port."""
     try:
-        sent = as_sent(url) if "%" in url else url
-        sent = parsed_url(sent) if isinstance(sent, str) else sent
+        sent = parsed_url(url)
         if sent.host and sent.scheme in ("http", "https"):
             return sent
     except ValueError:

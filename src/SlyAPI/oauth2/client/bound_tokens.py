@@ -36,8 +36,6 @@ def check_bound(user: OAuth2User, app: Client) -> None:
 
 def _other(user: OAuth2User, app: Client) -> str:
     """The client that the tokens were issued to, where it is another one."""
-    if not (app.id or app.token_uri):  # no client: it can call with a token, and send it nowhere else
-        return ""
     if (issued_to := user.issued_to) is not None:
         same = issued_to["client"] == app.id and _same_provider(issued_to, app)
         return "" if same else _named(issued_to["client"], issued_to["token_uri"])
