@@ -40,6 +40,7 @@ PACKAGES = {
 }
 
 FURTHER = {
+    "SlyAPI": ["SlyAPI.Answer"],
     "SlyAPI.oauth2": [
         *("SlyAPI.oauth2.messages.authorization_code.AuthorizationURL", "SlyAPI.oauth2.client.login.Login"),
         *("SlyAPI.oauth2.client.login_requests.LoginWishes", "SlyAPI.oauth2.client.providers.Provider"),
