@@ -48,8 +48,8 @@ def form_pairs(encoded: str) -> list[Pair]:
 def base_string_uri(url: str) -> str:
     """Scheme, authority and path of the request (§3.4.1.2): only the first two are lower case."""
     sent = _as_sent(url)
-    spelled = as_sent(url) if "%" in url else url  # the transport keeps escapes as they are
-    path = sent.raw_path if isinstance(spelled, str) else spelled.raw_path
+    spelled = as_sent(url)
+    path = (sent if isinstance(spelled, str) else spelled).raw_path
     return f"{sent.scheme}://{sent.host_port_subcomponent}{path}"
 
 
