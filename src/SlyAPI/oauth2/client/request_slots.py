@@ -84,7 +84,7 @@ class _Slots:
         try:
             return await waiter
         except asyncio.CancelledError:
-            if waiter.done() and not waiter.cancelled() and waiter.result():
+            if not waiter.cancelled() and waiter.result():  # it got the slot just now
                 self.leave(most)
             raise
         finally:
