@@ -47,6 +47,7 @@ FURTHER = {
     ],
     "SlyAPI.oauth1": ["SlyAPI.oauth1.user.TemporaryCredentials"],
     "SlyAPI.webapi": [
+        *("SlyAPI.webapi.verbs.SentOptions", "SlyAPI.transport.bodies.Readable"),
         *("SlyAPI.webapi.verbs.RequestOptions", "SlyAPI.webapi.webapi.Paging", "SlyAPI.transport.streaming.Streamed"),
     ],
     "SlyAPI.web": ["SlyAPI.web.secret_values.SecretJson"],

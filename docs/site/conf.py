@@ -23,7 +23,6 @@ nitpicky = True  # a type or a link that leads nowhere is an error
 nitpick_ignore_regex = [
     ("py:.*", r"(?!SlyAPI\b).*"),  # other libraries' names; the site is built without a network
     ("py:.*", r".*\.[A-Z]"),  # type variables
-    ("py:.*", r"SlyAPI\.(transport\.bodies\.Readable|webapi\.verbs\.SentOptions)"),  # types of keywords, shown in words
 ]
 
 myst_heading_anchors = 4
