@@ -97,7 +97,7 @@ class Signer(Auth):
             self._unread = False
             if holder.state.user is not NOT_LOADED:
                 break  # else another call has found meanwhile that the entry is gone
-        if holder.state.user is NOT_LOADED and holder.entry is not None:  # the entry is gone, and a hook asks for nothing
+        if holder.state.user is NOT_LOADED and holder.entry is not None:  # gone, and a hook asks for nothing
             raise missing(holder.entry.store, holder.entry.name)
         holder.source.check_client(holder.state.user)
         self._checked = holder.state.user
