@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import ConfigError, OriginError, printable
 from ..web.redirects import leaves_base_path
-from ..web.urls import bare_url, parsed_url
+from ..web.urls import bare_url, parsed_url, whole_url
 
 if TYPE_CHECKING:
     from yarl import URL
@@ -109,7 +109,5 @@ def origin_of(base_url: str) -> Origin:
 
 
 def _origin(url: str) -> "URL | None":
-    try:
-        return parsed_url(url).origin() if url and "\\" not in url else None
-    except ValueError:
-        return None
+    read = whole_url(url)
+    return None if read is None else read.origin()
