@@ -67,7 +67,7 @@ class Signer(Auth):
         another client; `OriginError` for a request elsewhere than at the resource of `for_resource`.
         """
         holder = self._holder
-        if holder.source.logs_in:
+        if holder.source.origins:
             holder.source.check_target(request.url)
         if holder.state.user is not self._checked or holder.is_due():
             try:
@@ -82,6 +82,12 @@ class Signer(Auth):
         if user.dpop_key is not None or app.certificate is not None or app.profile is not None:
             await self._prove(request)
         return request
+
+    def _bind(self, origins: frozenset[str]) -> None:
+        if self._holder.source.origins:
+            for origin in origins:
+                self._holder.source.check_target(origin)
+        super()._bind(origins)
 
     async def _ready(self, session: Any) -> None:
         """Makes sure that the tokens are this client's, and good: read by now, and refreshed if they are due."""
