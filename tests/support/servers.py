@@ -320,7 +320,8 @@ def postgres(*options: str) -> Iterator[PostgresServer]:
 def _running(name: str, options: tuple[str, ...]) -> Iterator[RedisServer]:
     program = _program(name)
     port = free_port()
-    while "--cluster-enabled" in options and port > 55_535:  # a cluster's servers talk on a port 10,000 above
+    # a cluster's servers talk on a port 10,000 above, which is to be above those that Linux gives to anybody
+    while "--cluster-enabled" in options and not 51_000 <= port <= 55_535:
         port = free_port()
     with _folder() as folder, _started(RedisServer(folder, port, program, *options)) as server:
         yield server
