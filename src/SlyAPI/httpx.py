@@ -27,6 +27,6 @@ def signed(auth: Auth, *, presents_certificate: bool = False) -> "library.Auth":
     try:
         import httpx as library
     except ModuleNotFoundError:
-        raise MissingExtraError("httpx is not installed.", next_step="pip install 'SlyAPI[httpx]'") from None
+        raise MissingExtraError("httpx is not installed.", next_step='pip install "SlyAPI[httpx]"') from None
     made: library.Auth = signed_by(library, auth, presents_certificate)
     return made

@@ -27,6 +27,6 @@ def signed(auth: Auth, *, presents_certificate: bool = False) -> "library.Auth":
     try:
         import httpx2 as library
     except ModuleNotFoundError:
-        raise MissingExtraError("httpx2 is not installed.", next_step="pip install 'SlyAPI[httpx2]'") from None
+        raise MissingExtraError("httpx2 is not installed.", next_step='pip install "SlyAPI[httpx2]"') from None
     made: library.Auth = signed_by(library, auth, presents_certificate)
     return made

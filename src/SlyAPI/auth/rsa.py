@@ -17,7 +17,7 @@ def load(private_key: object) -> Any:
         from cryptography.hazmat.primitives.serialization import load_pem_private_key
     except ImportError:
         raise MissingExtraError(
-            "RSA-SHA1 needs the package cryptography.", next_step="Install it with: pip install 'SlyAPI[rsa]'"
+            "RSA-SHA1 needs the package cryptography.", next_step='Install it with: pip install "SlyAPI[rsa]"'
         ) from None
     key: Any = private_key
     try:

@@ -236,6 +236,6 @@ def _aead() -> tuple[Any, type[Exception]]:
     except ImportError:
         raise MissingExtraError(
             "EncryptedStore needs the package cryptography.",
-            next_step="Install it with: pip install 'SlyAPI[encrypted]'",
+            next_step='Install it with: pip install "SlyAPI[encrypted]"',
         ) from None
     return AESGCM, InvalidTag

@@ -142,6 +142,6 @@ def _keyring() -> ModuleType:
         import keyring
     except ImportError:
         raise MissingExtraError(
-            "KeyringStore needs the package keyring.", next_step="Install it with: pip install 'SlyAPI[keyring]'"
+            "KeyringStore needs the package keyring.", next_step='Install it with: pip install "SlyAPI[keyring]"'
         ) from None
     return keyring

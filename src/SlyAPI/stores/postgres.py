@@ -338,6 +338,6 @@ def _psycopg() -> Any:
         import psycopg
     except ImportError:
         raise MissingExtraError(
-            "PostgresStore needs the package psycopg.", next_step="Install it with: pip install 'SlyAPI[postgres]'"
+            "PostgresStore needs the package psycopg.", next_step='Install it with: pip install "SlyAPI[postgres]"'
         ) from None
     return psycopg

@@ -126,6 +126,6 @@ def redis_package() -> Any:
         import redis.backoff
     except ImportError:
         raise MissingExtraError(
-            "RedisStore needs the package redis.", next_step="Install it with: pip install 'SlyAPI[redis]'"
+            "RedisStore needs the package redis.", next_step='Install it with: pip install "SlyAPI[redis]"'
         ) from None
     return redis

@@ -161,7 +161,7 @@ def library() -> Any:
     except ImportError:
         pass
     raise MissingExtraError(
-        "Signed tokens need the package joserfc.", next_step="Install it with: pip install 'SlyAPI[jose]'"
+        "Signed tokens need the package joserfc.", next_step='Install it with: pip install "SlyAPI[jose]"'
     )
 
 

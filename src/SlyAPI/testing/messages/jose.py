@@ -60,7 +60,7 @@ def require() -> None:
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             "Signed tokens of the practice provider need the package joserfc. "
-            "Install it with: pip install 'SlyAPI[jose]'",
+            'Install it with: pip install "SlyAPI[jose]"',
             name="joserfc",
         ) from error
 
