@@ -165,7 +165,7 @@ class IdentityCalls(Client):
             refresh_life_unit=self._facts.refresh_life_unit,
             dpop_key=dpop_key,
         )
-        note_client(user, self)
+        note_client(user, self, previous)
         if nonce is not None:
             user.identity = await self._identity(user, client, at, nonce=nonce, max_age=max_age)
         elif previous is None or previous.identity is None:
