@@ -11,7 +11,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from ...auth.contract import Auth
-from ...errors import GrantEndedError, SaveError, SlyError, clean_traceback
+from ...errors import ConfigError, GrantEndedError, SaveError, SlyError, clean_traceback
 from ...json_file import StrPath
 from ...stores.contract import StoredUser, missing
 from ...stores.file import file_of
@@ -304,6 +304,8 @@ class OAuth2(Signer):
         leeway: float | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        if isinstance(app, OAuth2User | StoredUser):
+            raise ConfigError("The client comes first, then the user.", next_step="Write: OAuth2(app, user)")
         source = RefreshTokenSource(app if isinstance(app, OAuth2App) else OAuth2App.from_json_file(app))
         super().__init__(holder_of(source, user, clock, leeway, on_refresh), unread=isinstance(user, StoredUser))
 
