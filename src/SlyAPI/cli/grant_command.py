@@ -222,13 +222,19 @@ def _way(args: Any) -> Way:
     return "browser" if others or args.older else "browser or device"
 
 
-def _options(args: Any) -> GrantOptions:
+def _pairs(flag: str, pairs: list[str]) -> dict[str, str]:
     params: dict[str, str] = {}
-    for pair in args.param:
+    for pair in pairs:
         name, mark, value = pair.partition("=")
         if not mark or not name:
-            raise ConfigError("--param does not have the form K=V.")
+            raise ConfigError(f"{flag} does not have the form K=V.")
         params[name] = value
+    return params
+
+
+def _options(args: Any) -> GrantOptions:
+    if args.resource and args.token_param:
+        raise ConfigError("--resource and --token-param exclude each other.", next_step="Leave one of them out.")
     return GrantOptions(
         redirect_uri=args.redirect_uri,
         port=args.port,
@@ -238,6 +244,7 @@ def _options(args: Any) -> GrantOptions:
         device_timeout=args.timeout,
         browser=not args.no_browser,
         paste=args.paste,
-        auth_params=params,
+        auth_params=_pairs("--param", args.param),
+        token_params=_pairs("--token-param", args.token_param),
         client_auth=None if args.client_auth == "auto" else read_client_auth(args.client_auth),
     )

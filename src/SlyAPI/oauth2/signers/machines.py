@@ -7,7 +7,7 @@ import copy
 import inspect
 import os
 import time
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from ...web.secret_values import Secrets
 from ..client.app import OAuth2App, OnRefresh
 from ..client.bound_tokens import is_bound
 from ..messages.resource import Resource, resources_of
+from ..messages.token_request import check_token_params
 from ..renewal.state import NOT_LOADED
 from ..renewal.token_source import TokenSource
 from .signer import Signer, holder_of
@@ -34,16 +35,23 @@ REFUSED_FOR = 600.0
 """Seconds for which a refused assertion is not sent again."""
 
 
+TokenParams = Mapping[str, str | None] | None
+
+
 class MachineSource(TokenSource):
     """A source of tokens that needs no person; `scopes` and `resource` are what it asks for."""
 
-    __slots__ = ("resource", "scopes")
+    __slots__ = ("resource", "scopes", "token_params")
 
     needs_grant = False
     grant = "client_credentials"
 
-    def __init__(self, app: OAuth2App, scopes: Scopes, resource: Resource | None) -> None:
+    def __init__(
+        self, app: OAuth2App, scopes: Scopes, resource: Resource | None, token_params: TokenParams = None
+    ) -> None:
         super().__init__(app)
+        check_token_params(token_params or {})
+        self.token_params: Mapping[str, str | None] = token_params or {}
         self.scopes: list[str] = split_scopes(scopes)
         self.resource: list[str] | None = None if resource is None else resources_of(resource)
 
@@ -55,7 +63,8 @@ class MachineSource(TokenSource):
     @property
     def asked(self) -> dict[str, str]:
         """What the request has besides scopes and resource, as it is noted with the token."""
-        return {}
+        params = {**self.app.token_params, **self.token_params}
+        return {f"token_params.{name}": text for name, text in params.items() if text is not None}
 
     def check_client(self, user: OAuth2User) -> None:
         """Another client's token only means that a new one is requested (`fits`)."""
@@ -65,7 +74,8 @@ class MachineSource(TokenSource):
         resources = self.app._resources(self.resource)
         noted = user.extra or {}
         # older versions noted neither
-        asked = noted.get("asked", self.asked) == self.asked and noted.get("grant_type", self.grant) == self.grant
+        unnoted = {} if "grant_type" in noted else self.asked
+        asked = noted.get("asked", unnoted) == self.asked and noted.get("grant_type", self.grant) == self.grant
         granted = wanted <= {*user.scopes, *(user.requested_scopes or ())}
         return is_bound(user, self.app) and granted and asked and noted.get("resource", []) == resources
 
@@ -76,13 +86,15 @@ class MachineSource(TokenSource):
         kept = {"grant_type": self.grant, "resource": resources, "asked": self.asked}
         kept = {name: value for name, value in kept.items() if value}
         extra = {} if user is NOT_LOADED else user.extra or {}
-        before = {name: value for name, value in extra.items() if name not in ("resource", "asked")}
+        before = {name: value for name, value in extra.items() if name not in ("resource", "asked", "token_params")}
         fresh.extra = {**before, **(fresh.extra or {}), **kept}
         return fresh
 
     async def request(self, client: "ClientSession | None", now: float) -> OAuth2User:
         """The reply to one token request."""
-        return await self.app.request_token(self.scopes, resource=self.resource, client=client, now=now)
+        return await self.app.request_token(
+            self.scopes, resource=self.resource, token_params=self.token_params, client=client, now=now
+        )
 
 
 class ExchangeSource(MachineSource):
@@ -101,8 +113,9 @@ class ExchangeSource(MachineSource):
         subject_type: str,
         actor: TokenLike | None,
         options: dict[str, Any],
+        token_params: TokenParams = None,
     ) -> None:
-        super().__init__(app, scopes, resource)
+        super().__init__(app, scopes, resource, token_params)
         self.subject: TokenLike = subject
         self.subject_type: str = subject_type
         self.actor: TokenLike | None = actor
@@ -111,7 +124,7 @@ class ExchangeSource(MachineSource):
     @property
     def asked(self) -> dict[str, str]:
         actor = {} if self.actor is None else {"actor": _noted(self.actor)}
-        told = {"subject": _noted(self.subject), "subject_type": self.subject_type, **actor}
+        told = {**super().asked, "subject": _noted(self.subject), "subject_type": self.subject_type, **actor}
         return told | {name: value for name, value in self.options.items() if value is not None}
 
     async def request(self, client: "ClientSession | None", now: float) -> OAuth2User:
@@ -122,6 +135,7 @@ class ExchangeSource(MachineSource):
             actor_token=actor,
             scopes=self.scopes,
             resource=self.resource,
+            token_params=self.token_params,
             client=client,
             now=now,
             **self.options,
@@ -142,14 +156,21 @@ class AssertionSource(MachineSource):
 
     grant = "jwt_bearer"
 
-    def __init__(self, app: OAuth2App, scopes: Scopes, resource: Resource | None, assertion: TokenLike) -> None:
-        super().__init__(app, scopes, resource)
+    def __init__(
+        self,
+        app: OAuth2App,
+        scopes: Scopes,
+        resource: Resource | None,
+        assertion: TokenLike,
+        token_params: TokenParams = None,
+    ) -> None:
+        super().__init__(app, scopes, resource, token_params)
         self.assertion: TokenLike = assertion
         self.refused: tuple[Secrets, TokenError, float] | None = None
 
     @property
     def asked(self) -> dict[str, str]:
-        return {"assertion": _noted(self.assertion)}
+        return {**super().asked, "assertion": _noted(self.assertion)}
 
     async def request(self, client: "ClientSession | None", now: float) -> OAuth2User:
         assertion = await read_token(self.assertion, "assertion")
@@ -161,7 +182,12 @@ class AssertionSource(MachineSource):
                 raise error
         try:
             return await self.app.exchange_assertion(
-                assertion, self.scopes, resource=self.resource, client=client, now=now
+                assertion,
+                self.scopes,
+                resource=self.resource,
+                token_params=self.token_params,
+                client=client,
+                now=now,
             )
         except TokenError as error:
             if error.error == "invalid_grant":
@@ -203,7 +229,7 @@ class ClientCredentials(Signer):
     With a path or an entry of a store as `user`, all workers and restarts share one token; without, this object keeps
     it in memory. `leeway`: seconds before expiry at which the token counts as due (None: the client's). `clock` gives
     epoch seconds; `on_refresh` is called with each new token. `sign` raises `TokenError` where the provider refuses,
-    `NetworkError` or `BadReplyError`.
+    `NetworkError` or `BadReplyError`. `token_params` are the provider's own parameters, such as Auth0's `audience`.
     """
 
     __module__ = "SlyAPI.oauth2"
@@ -219,10 +245,11 @@ class ClientCredentials(Signer):
         *,
         leeway: float | None = None,
         resource: Resource | None = None,
+        token_params: TokenParams = None,
         on_refresh: OnRefresh | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        source = MachineSource(_app(app), scopes, resource)
+        source = MachineSource(_app(app), scopes, resource, token_params)
         super().__init__(holder_of(source, user, clock, leeway, on_refresh))
 
 
@@ -250,6 +277,7 @@ class TokenExchange(Signer):
         resource: Resource | None = None,
         scopes: Scopes = (),
         requested_token_type: str | None = None,
+        token_params: TokenParams = None,
         user: UserLike | None = None,
         leeway: float | None = None,
         on_refresh: OnRefresh | None = None,
@@ -260,7 +288,9 @@ class TokenExchange(Signer):
             "audience": audience,
             "requested_token_type": requested_token_type,
         }
-        source = ExchangeSource(_app(app), scopes, resource, subject, subject_token_type, actor_token, options)
+        source = ExchangeSource(
+            _app(app), scopes, resource, subject, subject_token_type, actor_token, options, token_params
+        )
         super().__init__(holder_of(source, user, clock, leeway, on_refresh))
 
 
@@ -285,10 +315,11 @@ class AssertionGrant(Signer):
         *,
         leeway: float | None = None,
         resource: Resource | None = None,
+        token_params: TokenParams = None,
         on_refresh: OnRefresh | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        source = AssertionSource(_app(app), scopes, resource, assertion)
+        source = AssertionSource(_app(app), scopes, resource, assertion, token_params)
         super().__init__(holder_of(source, user, clock, leeway, on_refresh))
 
 
