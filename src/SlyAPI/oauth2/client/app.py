@@ -141,10 +141,9 @@ class OAuth2App(LoginRequests, DeviceCalls, MachineCalls, RegistrationCalls):
         Then raises `IdentityError` too, and nothing is left of the answer; the extra `[jose]` is needed.
         """
         login = kept if isinstance(kept, Login) else Login.from_dict(kept)
-        redirect = await self._plain_redirect(login.state, redirect, client, now)
         code = read_answer(
             login,
-            redirect,
+            await self._plain_redirect(login.state, redirect, client, now),
             self._finished,
             client_id=self.id,
             issuer=self._redirect_issuer,
@@ -191,11 +190,9 @@ class OAuth2App(LoginRequests, DeviceCalls, MachineCalls, RegistrationCalls):
         id_token is verified, as `finish_login` says; `dpop_key` is the private JWK of the request's `dpop_jkt`.
         """
         form = exchange_form(code, verifier, redirect_uri)
-        requested = self.all_scopes(scopes)
         resources = self._resources(resource)
         if nonce is not None:
             self._check_verifies()
-        key = None if dpop_key is None else SecretJson(dpop_key)
 
         async def exchange(method: ClientAuth) -> OAuth2User:
             return await self._token_call(
@@ -204,10 +201,10 @@ class OAuth2App(LoginRequests, DeviceCalls, MachineCalls, RegistrationCalls):
                 client,
                 now,
                 resources=resources,
-                requested=requested,
+                requested=self.all_scopes(scopes),
                 nonce=nonce,
                 max_age=max_age,
-                dpop_key=key,
+                dpop_key=None if dpop_key is None else SecretJson(dpop_key),
                 token_params=token_params,
             )
 

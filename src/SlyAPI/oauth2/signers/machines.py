@@ -74,7 +74,7 @@ class MachineSource(TokenSource):
         resources = self.app._resources(self.resource)
         noted = user.extra or {}
         # older versions noted neither
-        unnoted = {} if "grant_type" in noted else self.asked
+        unnoted = {name: text for name, text in self.asked.items() if not name.startswith("token_params.")}
         asked = noted.get("asked", unnoted) == self.asked and noted.get("grant_type", self.grant) == self.grant
         granted = wanted <= {*user.scopes, *(user.requested_scopes or ())}
         return is_bound(user, self.app) and granted and asked and noted.get("resource", []) == resources
