@@ -40,12 +40,14 @@ PACKAGES = {
 }
 
 FURTHER = {
+    "SlyAPI": ["SlyAPI.Answer"],
     "SlyAPI.oauth2": [
         *("SlyAPI.oauth2.messages.authorization_code.AuthorizationURL", "SlyAPI.oauth2.client.login.Login"),
         *("SlyAPI.oauth2.client.login_requests.LoginWishes", "SlyAPI.oauth2.client.providers.Provider"),
     ],
     "SlyAPI.oauth1": ["SlyAPI.oauth1.user.TemporaryCredentials"],
     "SlyAPI.webapi": [
+        *("SlyAPI.webapi.verbs.SentOptions", "SlyAPI.transport.bodies.Readable"),
         *("SlyAPI.webapi.verbs.RequestOptions", "SlyAPI.webapi.webapi.Paging", "SlyAPI.transport.streaming.Streamed"),
     ],
     "SlyAPI.web": ["SlyAPI.web.secret_values.SecretJson"],

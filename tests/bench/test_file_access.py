@@ -17,7 +17,7 @@ PROGRAM = """
 now, seen = float(sys.argv[5]), None
 
 def hook(event, arguments):
-    if seen is not None and not event.startswith("socket."):
+    if seen is not None and not event.startswith("socket.") and event != "builtins.id":
         seen.append(event)
 
 sys.addaudithook(hook)

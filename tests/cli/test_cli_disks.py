@@ -21,6 +21,7 @@ AS_NOBODY = """
 import os, sys
 # what is loaded late, and perhaps from where nobody may read
 import encodings.ascii, encodings.idna, encodings.latin_1
+import concurrent.futures.thread
 import encodings.punycode, encodings.unicode_escape, encodings.utf_8_sig
 import SlyAPI.cli.grant_command, SlyAPI.oauth2.client.app, SlyAPI.cli.token_commands
 import SlyAPI.transport.requests, SlyAPI.stores.file, SlyAPI.cli.call.command

@@ -36,7 +36,7 @@ class Size(Enum):
 # --- requests that a server must find right ---
 
 
-@pytest.mark.parametrize("path", ["/Photos/MINE", "/r%20v/X", "/a~b/ü", "/x;p=1/", "", "//two", "/a/../B", "/%7Eme"])
+@pytest.mark.parametrize("path", ["/Photos/MINE", "/r%20v/X", "/a~b/ü", "/x;p=1/", "", "/a/../B", "/%7Eme"])
 async def test_a_path_keeps_its_capitals_and_its_spelling(judge: Judge, auth: OAuth1, path: str) -> None:
     assert await api_of(auth, judge.origin).get_json(path) == SIGNED
 

@@ -17,13 +17,14 @@ from SlyAPI import OAuth2, OAuth2User, WebAPI
 from SlyAPI.errors import (
     CredentialsNotFoundError,
     DecryptionError,
+    GrantEndedError,
     NetworkError,
     SaveError,
     SupersededError,
     UnavailableError,
 )
 from SlyAPI.stores import EncryptedStore, FileStore, MemoryStore, SqliteStore, TokenStore
-from tests.support.refreshing import REFRESH, Place, is_touch
+from tests.support.refreshing import INVALID_GRANT, REFRESH, Place, is_touch
 
 OLD_KEY, NEW_KEY = EncryptedStore.new_key(), EncryptedStore.new_key()
 
@@ -159,6 +160,20 @@ class AwayStore(MemoryStore):
             self.loads -= 1
             raise NetworkError("The store is away.")
         return await super().load(name)
+
+
+async def test_an_ended_grant_is_remembered_although_the_store_is_away_then(place: Place) -> None:
+    store = AwayStore()
+    api = await stored(place, store)
+    place.answers.append(INVALID_GRANT)
+    call = await paused_call(place, api)
+    store.loads = 1
+    place.gate.set()
+    with pytest.raises(NetworkError):
+        await call
+    with pytest.raises(GrantEndedError):
+        await api.get_json("/")
+    assert len(place.forms) == 1
 
 
 async def next_try(store: AwayStore) -> None:

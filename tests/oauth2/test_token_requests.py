@@ -204,4 +204,4 @@ def test_users_whom_another_program_has_locked_keep_others_waiting_for_seconds_o
         return took
 
     with mock.patch.object(aiohttp, "ClientSession", Answered):
-        assert virtual_time.run(scenario()) < 10
+        assert virtual_time.run(scenario()) <= 10  # two seconds for each of the five

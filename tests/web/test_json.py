@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from SlyAPI.errors import BadReplyError
 from SlyAPI.web import Method, Reply, Request, read_json
 from SlyAPI.web import json as fast_json
-from SlyAPI.web.json import read_reply
+from SlyAPI.web.json import check_density, read_reply
 
 ASKED = Request(Method.GET, "https://api.example/x")
 
@@ -163,3 +164,16 @@ def test_whatever_is_sent_is_read_or_refused_as_json_does(body: bytes) -> None:
             read_json(body, ASKED)
     else:
         assert same(read_json(body, ASKED), expected)
+
+
+@pytest.mark.parametrize("piece", [b'\\"', b"\\\\", b'\\\n"', b'""'])
+def test_the_work_for_a_dense_reply_grows_with_its_length_and_not_with_its_square(piece: bytes) -> None:
+    def work(pieces: int) -> float:
+        body = b"," * 101 + b'"' + piece * pieces
+        began = time.process_time()
+        with pytest.raises(BadReplyError, match="values"):
+            check_density(body, ASKED, 1600)
+        return time.process_time() - began
+
+    once, eightfold = (min(work(pieces) for _ in range(3)) for pieces in (8_000, 64_000))
+    assert eightfold < 24 * once

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, quote
 from ..auth import rsa
 from ..errors import ConfigError
 from ..web.secret_values import SecretForm
-from ..web.urls import is_loopback_uri, parsed_url
+from ..web.urls import as_sent, is_loopback_uri, parsed_url
 
 if TYPE_CHECKING:
     from yarl import URL
@@ -48,7 +48,9 @@ def form_pairs(encoded: str) -> list[Pair]:
 def base_string_uri(url: str) -> str:
     """Scheme, authority and path of the request (§3.4.1.2): only the first two are lower case."""
     sent = _as_sent(url)
-    return f"{sent.scheme}://{sent.host_port_subcomponent}{sent.raw_path}"
+    spelled = as_sent(url)
+    path = (sent if isinstance(spelled, str) else spelled).raw_path
+    return f"{sent.scheme}://{sent.host_port_subcomponent}{path}"
 
 
 def normalized(parameters: Iterable[Pair]) -> str:

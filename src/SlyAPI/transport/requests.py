@@ -139,7 +139,7 @@ async def _fetch(client: "aiohttp.ClientSession", request: Request, limit: int, 
     # as `ask` does, whose call costs 0.6 % of a GET's instructions
     response = await client.request(
         request.method,
-        as_sent(request.url) if "%" in request.url else request.url,
+        as_sent(request.url),
         params=request.query_params or None,
         headers=request.headers,
         json=request.data if request.data_is_json else None,
@@ -160,7 +160,7 @@ def ask(
     """Sends an API request as it is; gives the response's head. Without `timeout` the session's applies."""
     return client.request(
         request.method,
-        as_sent(request.url) if "%" in request.url else request.url,
+        as_sent(request.url),
         params=request.query_params or None,
         headers=request.headers,
         json=request.data if request.data_is_json else None,

@@ -130,7 +130,7 @@ def present(members: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in members.items() if value is not None and value != ""}
 
 
-_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*+"')
+_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.S)  # one that has no end too, else each quote in it is tried
 _BYTES_PER_VALUE = 16
 
 

@@ -57,7 +57,7 @@ _WHOLE = re.compile(r"(?:[A-Za-z0-9!$&'()*+,;=:@/?._~\[\]-]|%[0-9A-Fa-f]{2})+")
 
 def as_sent(url: str) -> "str | URL":
     """The URL with its escapes as they are, where it is whole; aiohttp would decode some, such as `%2F` in a query."""
-    if ".." in url or not _WHOLE.fullmatch(url):
+    if "%" not in url or ".." in url or not _WHOLE.fullmatch(url):
         return url
     from yarl import URL
 

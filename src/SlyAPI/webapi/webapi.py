@@ -78,10 +78,10 @@ class WebAPI(Verbs):
     `timeout` (seconds): for each call in all, with its repetitions and a refresh; each method takes its own.
     `use_form_data` (bool): bodies of `_post` and its siblings are forms, not JSON; also by position, as in SlyAPI 0.6.
     `session` (`aiohttp.ClientSession`): the caller closes it. Without one, all clients of an event loop share one
-        that keeps no cookies, closed when the loop ends or each client was closed (`close()`, `async with`).
+    that keeps no cookies, closed when the loop ends or each client was closed (`close()`, `async with`).
     `trace_configs`: trace the requests of this client, never token requests (docs/observing.md).
     `retry` (`Retry`): which calls are repeated. `limits` (`Limits`): how many are under way, and how fast they
-        start; all objects of a class may share one. Both are off unless given here or as class attributes.
+    start; all objects of a class may share one. Both are off unless given here or as class attributes.
 
     `reply_limit` (bytes, attribute): the largest body of a reply, decompressed; streams and downloads have none.
 

@@ -88,7 +88,8 @@ def _signer(app: OAuth2App | None, chosen: ChosenUser, user: OAuth2User) -> Sign
         return chosen.signer(app, user)
     if user.expires_at is not None and user.expires_at <= datetime.now(UTC):
         raise CredentialsError(f"The token of {chosen.label} has expired.", next_step=_WITH_CLIENT)
-    return OAuth2(OAuth2App("", None, "", ""), replace(user, refresh_token=None))
+    # which client it was issued to matters to a refresh alone
+    return OAuth2(OAuth2App("", None, "", ""), replace(user, refresh_token=None, issued_to=None, extra={}))
 
 
 class _UnreadableError(Exception):

@@ -159,7 +159,8 @@ class Client:
             more["resource"] = resources_of(self.resource)
         answers = ("pkce", "pkce_offered")  # where False differs from an absent one
         saved |= {key: value for key, value in more.items() if value or (value is False and key in answers)}
-        return saved | dict(self.extra)
+        saved |= self.extra
+        return saved
 
     @property
     def _facts(self) -> Provider:

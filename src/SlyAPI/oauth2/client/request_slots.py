@@ -64,7 +64,7 @@ class _Slots:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop: asyncio.AbstractEventLoop = loop
         self.under_way: int = 0
-        self.waiting: deque[asyncio.Future[None]] = deque()
+        self.waiting: deque[asyncio.Future[bool]] = deque()
         self.answered_at: float = -ANSWERED
         self.began_at: float = -ANSWERED
 
@@ -75,34 +75,43 @@ class _Slots:
 
     async def wait(self, most: int, end: float) -> bool:
         """Takes a slot; False where there is none until `end`."""
-        while self.under_way >= self.limit(most):
-            if self.loop.time() >= end:
-                return False
-            waiter = self.loop.create_future()
-            self.waiting.append(waiter)
-            opens = self.began_at + FIRST_ANSWER
-            timer = self.loop.call_at(min(end, opens) if opens > self.loop.time() else end, _wake, waiter)
-            try:
-                await waiter
-            finally:
-                timer.cancel()
-                if waiter in self.waiting:
-                    self.waiting.remove(waiter)
-        if self.under_way == 0:
-            self.began_at = self.loop.time()
-        self.under_way += 1
-        return True
+        if self.under_way < self.limit(most):
+            self._take(most)
+            return True
+        waiter: asyncio.Future[bool] = self.loop.create_future()
+        self.waiting.append(waiter)
+        timer = self.loop.call_at(end, _answer, waiter, False)
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            if not waiter.cancelled() and waiter.result():  # it got the slot just now
+                self.leave(most)
+            raise
+        finally:
+            timer.cancel()
 
     def leave(self, most: int) -> None:
         self.under_way -= 1
-        for _ in range(self.limit(most) - self.under_way):
-            if self.waiting:
-                _wake(self.waiting.popleft())
+        self._give(most)
+
+    def _take(self, most: int) -> None:
+        if self.under_way == 0:
+            self.began_at = self.loop.time()
+            self.loop.call_at(self.began_at + FIRST_ANSWER, self._give, most)
+        self.under_way += 1
+
+    def _give(self, most: int) -> None:
+        """Gives the free slots to those who wait, the longest first."""
+        while self.waiting and self.under_way < self.limit(most):
+            waiter = self.waiting.popleft()
+            if not waiter.done():
+                self._take(most)
+                waiter.set_result(True)
 
 
-def _wake(waiter: "asyncio.Future[None]") -> None:
+def _answer(waiter: "asyncio.Future[bool]", answer: bool) -> None:
     if not waiter.done():
-        waiter.set_result(None)
+        waiter.set_result(answer)
 
 
 class Slot:

@@ -245,11 +245,11 @@ class Flight:
         try:
             renewed = await holder.source.new_tokens(self.session, asked, holder.clock())
         except GrantEndedError as error:
+            name_command(error, holder.source.app._path, holder.entry)
+            self._remember(error, asked)  # of these tokens, also where the store cannot be read now
             await self._load()
             if fingerprint(self.state.user) != fingerprint(asked):
                 return None
-            name_command(error, holder.source.app._path, holder.entry)
-            self._remember(error, asked)
             raise
         except (IdentityError, BadReplyError) as error:
             kept: OAuth2User | None

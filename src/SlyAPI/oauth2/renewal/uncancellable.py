@@ -14,7 +14,7 @@ import time
 from collections.abc import Coroutine
 from contextlib import suppress
 from contextvars import Context
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 T = TypeVar("T")
 
@@ -83,7 +83,9 @@ class uncancellable:
             if not step.done() and loop.time() >= end:
                 step.cancel()
                 end = math.inf
-        return step.result()
+        if (error := step.result().error) is not None:
+            raise error
+        return cast(T, step.result().value)
 
     async def pause(self, seconds: float) -> None:
         """Waits for the next try: not longer than `SHORT_PAUSE` while `hurry` is set, or at the end."""
@@ -140,9 +142,18 @@ class _CtrlC:
 _ctrl_c = _CtrlC()
 
 
-async def _noting_end(work: Coroutine[Any, Any, T], ended: "asyncio.Future[None]") -> T:
+class _Outcome:
+    """How a work ended. Without a `repr`: the debug mode of asyncio prints the results and errors of its tasks."""
+
+    def __init__(self, value: object = None, error: Exception | None = None) -> None:
+        self.value, self.error = value, error
+
+
+async def _noting_end(work: Coroutine[Any, Any, object], ended: "asyncio.Future[None]") -> _Outcome:
     try:
-        return await work
+        return _Outcome(await work)
+    except Exception as error:
+        return _Outcome(error=error)
     finally:
         if not ended.done() and not ended.get_loop().is_closed():  # else nobody waits
             ended.set_result(None)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from ...auth.contract import Auth
 from ...errors import CredentialsNotFoundError, GrantEndedError, SaveError, SlyError, clean_traceback
 from ...json_file import StrPath
-from ...stores.contract import StoredUser, entry_of
+from ...stores.contract import StoredUser, entry_of, missing
 from ...stores.file import user_file
 from ...tokens.scopes import Scopes
 from ...tokens.user import OAuth2User, authorization
@@ -97,6 +97,8 @@ class Signer(Auth):
             self._unread = False
             if holder.state.user is not NOT_LOADED:
                 break  # else another call has found meanwhile that the entry is gone
+        if holder.state.user is NOT_LOADED and holder.entry is not None:  # gone, and a hook asks for nothing
+            raise missing(holder.entry.store, holder.entry.name)
         holder.source.check_client(holder.state.user)
         self._checked = holder.state.user
 
