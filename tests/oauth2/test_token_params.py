@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
+import aiohttp
 import pytest
 
-from SlyAPI import ClientCredentials, OAuth2App, OAuth2User
+from SlyAPI import AssertionGrant, ClientCredentials, OAuth2App, OAuth2User, TokenExchange
 from SlyAPI.errors import ConfigError, CredentialsError
 from SlyAPI.testing import GRANT_TYPES
+from tests.conftest import REDIRECT_URI
+from tests.testing.signing import ClientKey
 
 if TYPE_CHECKING:
     from tests.conftest import Practice, Practise
@@ -41,13 +47,60 @@ async def test_a_machines_stored_token_for_other_parameters_is_another_one(pract
     assert sent(practice, "tenant") == [None, "one", "two"]
 
 
-async def test_parameters_of_a_call_stay_with_the_user_at_each_renewal(practise: Practise) -> None:
-    practice = await practise()
-    granted = await practice.grant()
-    user = await practice.app.refresh(None, granted, token_params={"tenant": "one"}, now=practice.clock())
-    again = OAuth2User.from_json_obj(user.to_dict())
-    await practice.app.refresh(None, again, now=practice.clock())
-    assert sent(practice, "tenant")[-2:] == ["one", "one"]
+async def by_login(practice: Practice, **params: Any) -> OAuth2User:
+    login = practice.app.begin_login(REDIRECT_URI, ["notes"], now=practice.clock())
+    async with aiohttp.ClientSession() as browser, browser.get(login.url, allow_redirects=False) as answer:
+        redirect = answer.headers["Location"]
+    return await practice.app.finish_login(login.to_dict(), redirect, now=practice.clock(), **params)
+
+
+async def by_device(practice: Practice, **params: Any) -> OAuth2User:
+    practice.app.device_uri = f"{practice.provider.origin}/device_authorization"
+    device = await practice.app.begin_device(["notes"], now=practice.clock())
+    clock = practice.clock
+    return await practice.app.finish_device(device, clock=clock, sleep=lambda _: asyncio.sleep(0), **params)
+
+
+async def by_a_later_refresh(practice: Practice, **params: Any) -> OAuth2User:
+    return await practice.app.refresh(None, await practice.grant(), now=practice.clock(), **params)
+
+
+@pytest.mark.parametrize("way", [by_login, by_device, by_a_later_refresh])
+async def test_parameters_of_a_call_stay_with_the_user_at_each_renewal(
+    practise: Practise, way: Callable[..., Awaitable[OAuth2User]]
+) -> None:
+    practice = await machine(practise, region="eu")
+    user = await way(practice, token_params={"tenant": "one", "region": None})
+    path = practice.folder / "user.json"
+    path.write_text(json.dumps(user.to_dict()))
+    path.chmod(0o600)
+    practice.clock.now += 101
+    async with practice.api(practice.auth(path)) as api:
+        await api.get_json("/notes")
+    assert (sent(practice, "tenant")[-2:], sent(practice, "region")[-2:]) == (["one", "one"], [None, None])
+    path.write_text(json.dumps({**user.to_dict(), "token_params": ["tenant"]}))
+    with pytest.raises(ConfigError, match="token_params"):
+        await practice.app.refresh(None, OAuth2User.from_json_file(path), now=practice.clock())
+
+
+@pytest.mark.parametrize("grant", [TokenExchange, AssertionGrant])
+async def test_an_exchange_or_assertion_sends_them_with_each_new_token(practise: Practise, grant: Any) -> None:
+    key = ClientKey()
+    practice = await machine(practise)
+    practice.provider.trust_issuer("https://idp.example", key.jwks)
+
+    async def subject() -> str:
+        if grant is TokenExchange:
+            return (await practice.app.request_token(now=practice.clock())).token
+        now = int(practice.clock())
+        claims = {"iss": "https://idp.example", "sub": "robot", "aud": practice.provider.token_url, "jti": str(now)}
+        return key.sign({**claims, "iat": now, "exp": now + 300})
+
+    auth = grant(practice.app, subject, scopes=["notes"], token_params={"tenant": "one"}, clock=practice.clock)
+    for _ in range(2):
+        await auth.token()
+        practice.clock.now += 101
+    assert [tenant for tenant in sent(practice, "tenant") if tenant] == ["one", "one"]
 
 
 @pytest.mark.parametrize("name", ["grant_type", "client_secret", "refresh_token", "scope", "resource"])

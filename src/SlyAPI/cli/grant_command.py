@@ -35,6 +35,7 @@ from ..json_file import display_path
 from ..oauth1 import OAuth1App, OAuth1User
 from ..oauth2 import OAuth2App, OAuth2User
 from ..oauth2.from_url.resource_login import ResourceLogin
+from ..oauth2.messages.token_request import check_token_params
 from ..stores import user_file
 from ..stores.at import command_words
 from ..tokens.client_auth import read_client_auth
@@ -233,8 +234,11 @@ def _pairs(flag: str, pairs: list[str]) -> dict[str, str]:
 
 
 def _options(args: Any) -> GrantOptions:
-    if args.resource and args.token_param:
-        raise ConfigError("--resource and --token-param exclude each other.", next_step="Leave one of them out.")
+    if args.token_param and (args.resource or args.kind == "oauth1"):
+        other = "--resource" if args.resource else "OAuth 1"
+        raise ConfigError(f"--token-param and {other} exclude each other.", next_step="Leave one of them out.")
+    token_params = _pairs("--token-param", args.token_param)
+    check_token_params(token_params)
     return GrantOptions(
         redirect_uri=args.redirect_uri,
         port=args.port,
@@ -245,6 +249,6 @@ def _options(args: Any) -> GrantOptions:
         browser=not args.no_browser,
         paste=args.paste,
         auth_params=_pairs("--param", args.param),
-        token_params=_pairs("--token-param", args.token_param),
+        token_params=token_params,
         client_auth=None if args.client_auth == "auto" else read_client_auth(args.client_auth),
     )

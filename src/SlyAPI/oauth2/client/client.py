@@ -24,7 +24,7 @@ from ...web.urls import check_endpoint
 from ..messages.dpop import Nonces, choose_algorithm, dpop_proof, proof_error
 from ..messages.resource import Resource, resources_of
 from ..messages.token_endpoint import refuses_client_auth
-from ..messages.token_request import basic_of, check_token_params, token_request
+from ..messages.token_request import basic_of, token_request
 from .client_file import ENDPOINTS, OWN_KEYS, client_members, path_beside, read_members, saved_path
 from .issuer_keys import IssuerKeys
 from .login import FinishedLogins
@@ -104,7 +104,6 @@ class Client:
 
     def __post_init__(self) -> None:
         check_leeway(self.leeway)
-        check_token_params(self.token_params)
         if self.response_mode is not None:
             from ..messages.signed_response import check_response_mode
 

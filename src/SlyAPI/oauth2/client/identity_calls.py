@@ -19,7 +19,7 @@ from ...web.messages import Method, Reply, Request, retry_after
 from ...web.secret_values import SecretForm, SecretJson, Secrets
 from ...web.urls import bare_url, check_endpoint
 from ..messages.token_endpoint import read_token_reply
-from ..messages.token_request import with_params
+from ..messages.token_request import merged_params, with_params
 from .bound_tokens import check_bound, note_client
 from .client import Client, clock
 from .issuer_keys import LIMIT
@@ -154,8 +154,8 @@ class IdentityCalls(Client):
             dpop_key = self._key_of(previous)
         elif self.dpop and dpop_key is None:
             dpop_key = self._new_dpop_key()
-        kept = {**((previous and previous.extra) or {}).get("token_params", {}), **(token_params or {})}
-        form = with_params(form, {**self.token_params, **kept})
+        kept = merged_params(((previous and previous.extra) or {}).get("token_params"), token_params)
+        form = with_params(form, merged_params(self.token_params, kept))
         reply, sent = await self._send("token_uri", form, method, client, now, resources, dpop_key=dpop_key)
         at = clock(now)
         user = read_token_reply(

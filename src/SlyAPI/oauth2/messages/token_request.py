@@ -5,6 +5,7 @@ The rule: one method per request, and never a guess on a refresh (a refused one 
 
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
+from typing import Any
 from urllib.parse import quote
 
 from ...errors import ConfigError
@@ -19,22 +20,31 @@ OF_THE_PROTOCOL = {
 """Parameters that `token_params` may not set, in any token request."""
 
 
-def check_token_params(params: Mapping[str, str | None]) -> None:
+def check_token_params(params: Any) -> None:
     """Raises `ConfigError` for parameters that are not texts, or that the protocol sets."""
-    if not all(isinstance(text, str) and text for text in params) or not all(
-        isinstance(text, str | None) for text in params.values()
+    if not isinstance(params, Mapping) or not all(
+        isinstance(name, str) and name and isinstance(text, str | None) for name, text in params.items()
     ):
-        raise ConfigError("token_params is a mapping of names to texts.")
+        raise ConfigError("token_params is not a mapping of names to texts.")
     if clash := sorted(OF_THE_PROTOCOL.intersection(params)):
         raise ConfigError(f"token_params may not set {', '.join(clash)}: the protocol sets it.")
 
 
+def merged_params(*layers: Mapping[str, str | None] | None) -> dict[str, str | None]:
+    """The parameters of all layers; those of a later one win. Raises `ConfigError`."""
+    merged: dict[str, str | None] = {}
+    for params in layers:
+        check_token_params(params or {})
+        merged.update(params or {})
+    return merged
+
+
 def with_params(form: SecretForm, params: Mapping[str, str | None]) -> SecretForm:
     """The form with the provider's own parameters; None omits one. Raises `ConfigError` for one that the form has."""
-    check_token_params(params)
     more = {name: text for name, text in params.items() if text is not None}
     if clash := sorted(form.keys() & more):
-        raise ConfigError(f"token_params may not set {', '.join(clash)}: this request sets it.")
+        step = "Leave it out of token_params; None there removes the client's."
+        raise ConfigError(f"token_params may not set {', '.join(clash)}: this request sets it.", next_step=step)
     return SecretForm({**form, **more})
 
 
