@@ -532,6 +532,8 @@ async def test_another_origin_gets_no_token_and_begins_no_login(
             await WAYS[how](auth, url)
     assert not [seen for seen in other.seen if "Bearer" in seen.headers.get("Authorization", "")]
     assert len(person.asked) == int(granted)
+    with pytest.raises(OriginError):
+        auth.at(other.origin)
 
 
 # --- tokens bound to a key (RFC 9449) ---

@@ -6,14 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import httpx
+import pydantic
 import pytest
 from aiohttp import web
 
 import SlyAPI
 from SlyAPI import Answer, ApiError, Auth, OAuth1App, OAuth1User, OAuth2, OAuth2App, OAuth2User, UrlApiKey, WebAPI
-from SlyAPI.errors import ConfigError, OriginError, RequestTimeoutError
+from SlyAPI.errors import BadReplyError, ConfigError, OriginError, RequestTimeoutError
+from SlyAPI.stores import FileStore, MemoryStore, SqliteStore
 
 if TYPE_CHECKING:
     from tests.conftest import Serve
@@ -80,6 +84,36 @@ def test_anything_but_an_auth_is_refused_with_the_way_to_make_one(auth: Any, cod
         WebAPI(auth)
     assert code in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+BOUND: Any = OAuth2(APP, USER)
+SWAPPED: Any = (USER, APP)
+WRONG: dict[str, tuple[Callable[[], Any], str]] = {
+    "the user first": (lambda: OAuth2(*SWAPPED), "OAuth2(app, user)"),
+    "httpx takes the auth": (lambda: httpx.Client(auth=BOUND).get(HERE), "httpx.AsyncClient(auth=signed(auth))"),
+    "no base_url": (lambda: asyncio.run(WebAPI(BOUND).get("/a")), 'WebAPI(auth, "https://api.example")'),
+    "no scheme": (lambda: asyncio.run(WebAPI(BOUND, "a.example/v1").get("/a")), 'WebAPI(auth, "https://a.example/v1")'),
+}
+
+
+@pytest.mark.parametrize("guess", WRONG)
+def test_a_wrong_guess_is_refused_with_the_right_code(guess: str) -> None:
+    call, code = WRONG[guess]
+    with pytest.raises(ConfigError) as caught:
+        call()
+    assert code in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [FileStore, SqliteStore, MemoryStore])
+async def test_a_user_is_saved_by_its_entry_and_a_store_says_so(tmp_path: Path, kind: Any) -> None:
+    store: Any = kind() if kind is MemoryStore else kind(tmp_path / "users")
+    with pytest.raises(ConfigError, match=r"store\.user\(name\)\.save\(user\)"):
+        await store.save("alice", USER)
+    assert await store.names() == []
+
+
+def test_a_client_for_machines_has_no_consent_page() -> None:
+    assert OAuth2App("id", "secret", token_uri=HERE).auth_uri == ""
 
 
 NAMES = ["Retry", "Limits", "FileStore", "SqliteStore", "MemoryStore", "RedisStore", "PostgresStore", "Answer"]
@@ -199,6 +233,29 @@ async def test_other_params_are_refused_with_the_right_form(params: Any) -> None
 async def test_params_by_position_are_python_s_own_error() -> None:
     with pytest.raises(TypeError, match="positional"):
         await WebAPI(Auth.none(), HERE).get("/", {"q": 1})  # type: ignore[call-overload]
+
+
+class Model(pydantic.BaseModel):
+    title: str
+    tags: list[int] = []
+
+
+@pytest.mark.parametrize(
+    ("body", "where"),
+    [
+        ('[{"title": "a"}, {"title": 7}]', r"\[1\]\.title: expected what Model takes, found another value"),
+        ('[{"title": "a", "tags": ["hush"]}]', r"\[0\]\.tags: expected what Model takes"),
+        ('[{"hush": "a"}]', r"\[0\]\.title: "),
+        ('["hush"]', r"\[0\]: expected what Model takes, found str"),
+    ],
+)
+async def test_a_pydantic_class_names_the_member_that_does_not_fit(serve: "Serve", body: str, where: str) -> None:
+    async def answer(_: web.Request) -> web.StreamResponse:
+        return web.Response(text=body)
+
+    with pytest.raises(BadReplyError, match=where) as caught:
+        await WebAPI(Auth.none(), (await serve(answer)).origin).get("/", returns=list[Model])
+    assert "hush" not in str(caught.value)
 
 
 @pytest.mark.parametrize("path", ["/a#b", "a/C#", "#"])

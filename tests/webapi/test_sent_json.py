@@ -59,8 +59,8 @@ class Week:
     more: tuple[float, ...] = ()
 
 
-st.register_type_strategy(Place, st.fixed_dictionaries({"at": st.dates()}))
-days = st.builds(Day, st.text())
+days = st.builds(Day, st.text(), place=st.fixed_dictionaries({"at": st.dates()}))
+st.register_type_strategy(Day, days)
 weeks = st.recursive(st.none(), lambda before: st.builds(Week, before=before), max_leaves=3)
 values: dict[Any, st.SearchStrategy[Any]] = {
     Day: days,

@@ -4,7 +4,7 @@ The rule: `sign` changes one request and nothing else; it may be called for many
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from ..errors import ConfigError, clean_traceback
@@ -99,12 +99,22 @@ class Auth(ABC):
         """For an API without authentication."""
         return NoAuth()
 
-    @clean_traceback
-    async def __call__(self, request: "ClientRequest", handler: "ClientHandlerType") -> "ClientResponse":
+    def __call__(
+        self, request: "ClientRequest", handler: "ClientHandlerType | None" = None
+    ) -> "Awaitable[ClientResponse]":
         """The aiohttp client middleware. A request to another origin than that of `at` goes unsigned.
 
         Raises what `sign` raises, and `OriginError` for a redirect to another origin whose URL contains the credential.
         """
+        if handler is None:  # httpx calls its `auth=` so
+            raise ConfigError(
+                "httpx cannot sign by this auth alone.",
+                next_step="Write: from SlyAPI.httpx import signed; httpx.AsyncClient(auth=signed(auth))",
+            )
+        return self._send(request, handler)
+
+    @clean_traceback
+    async def _send(self, request: "ClientRequest", handler: "ClientHandlerType") -> "ClientResponse":
         return await (send_signed(self, request, handler) if self._signs_at(str(request.url)) else handler(request))
 
 

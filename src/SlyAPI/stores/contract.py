@@ -284,9 +284,16 @@ def is_one_of(store: TokenStore, name: str, text: str | bytes | None, *values: d
 
 def as_text(store: TokenStore, value: dict[str, Any]) -> str:
     """The value as JSON text. Raises `SaveError`, which quotes nothing of it, for what JSON cannot hold."""
+    refuse_user(value)
     with suppress(ValueError, TypeError, RecursionError):
         return json.dumps(value, separators=(",", ":"))
     raise SaveError(f"{store!r} was given a value that JSON cannot hold. The stored value is unchanged.")
+
+
+def refuse_user(value: object) -> None:
+    """Raises `ConfigError` for an `OAuth2User` in place of its JSON object."""
+    if isinstance(value, OAuth2User):
+        raise ConfigError("A store saves JSON objects.", next_step="Write: await store.user(name).save(user)")
 
 
 def real_path(path: StrPath) -> str:

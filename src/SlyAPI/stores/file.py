@@ -24,7 +24,7 @@ from ..json_file import StrPath, check_writable, display_path, read_json_file, u
 from ..json_file.owners import is_foreign
 from ..json_file.windows import WINDOWS, is_device, patiently
 from ..web.secret_values import SecretJson
-from .contract import StoredUser, TokenStore, lasting_path, missing, real_path, superseded
+from .contract import StoredUser, TokenStore, lasting_path, missing, real_path, refuse_user, superseded
 from .file_lock import file_lock, folder_lock
 from .in_thread import in_thread
 
@@ -97,6 +97,7 @@ class FileStore(TokenStore):
     @clean_traceback
     async def save(self, name: str, value: dict[str, Any]) -> None:
         """Replaces the user's file, off the event loop because fsync waits for the disk."""
+        refuse_user(value)
         await in_thread(self._write, name, value, lambda _: True)
 
     @clean_traceback

@@ -1,4 +1,4 @@
-"""Users in Redis or Valkey, shared by many machines (the package redis, by the extra `[redis]`).
+"""Users in Redis or Valkey, shared by many machines (the package redis).
 
 The rule: whatever must hold between two clients is one script on the server, whose keys are in one slot of a cluster.
 """
@@ -20,6 +20,13 @@ from .served import LEASE, LockReply, ServedStore
 from .token_ends import KEYS, NEVER, PAGE, UNKNOWN, Page, Token, check_token, end_of, score, score_ranges
 
 _USER_KEY = re.compile(rb"(?:\{[0-9a-f]{2}\})?user:(.*)", re.DOTALL)
+_REFUSALS = {
+    "READONLY": "ReadOnlyError",
+    "OOM": "OutOfMemoryError",
+    "MOVED": "MovedError",
+    "ASK": "AskError",
+    "CROSSSLOT": "ClusterCrossSlotError",
+}
 PARTS = 128
 """Hash tags among which the users of a cluster are spread: each part has its own slot and its own indexes."""
 
@@ -310,7 +317,7 @@ class RedisStore(ServedStore[Any]):
             return self._away("the server's memory is full")
         if isinstance(error, errors.ConnectionError | errors.TimeoutError | OSError):
             return self._away("no connection, or it broke")
-        if isinstance(error, errors.AskError | errors.ClusterCrossSlotError):
+        if _refusal(error) in ("MOVED", "ASK", "CROSSSLOT"):
             return ConfigError(f"{self!r} is a part of a cluster.", next_step="Give redis+cluster:// in the URL.")
         if isinstance(error, errors.ResponseError):
             code = printable(said.split(" ", 1)[0], 30)
@@ -341,10 +348,12 @@ def _name(key: bytes) -> str | None:
 
 
 def _refusal(error: BaseException) -> str:
-    """The server's code for a refusal. Before Redis 7, a script's error has it in its text: `ERR ...: READONLY ...`."""
-    kind, said = type(error).__name__, str(error)
-    codes = {"READONLY": "ReadOnlyError", "OOM": "OutOfMemoryError"}
-    return next((code for code, name in codes.items() if kind == name or f": {code} " in said), "")
+    """The server's code for a refusal, as the driver's class, or in the text: redis-py 5.1 has no class for some.
+
+    Before Redis 7, a script's error has it within: `ERR ...: READONLY ...`.
+    """
+    said = f": {error}"
+    return next((code for code, name in _REFUSALS.items() if type(error).__name__ == name or f": {code} " in said), "")
 
 
 def _causes(error: BaseException | None) -> list[BaseException]:

@@ -77,9 +77,10 @@ class SqliteStore(TokenStore):
     async def save(self, name: str, value: dict[str, Any]) -> None:
         """Commits the value with a full sync. Raises `SaveError`."""
         _check(name)
+        text = as_text(self, value)
 
         def write(database: sqlite3.Connection) -> None:
-            database.execute("INSERT OR REPLACE INTO slyapi_users VALUES (?, ?)", (name, as_text(self, value)))
+            database.execute("INSERT OR REPLACE INTO slyapi_users VALUES (?, ?)", (name, text))
 
         await self._write(write)
 
@@ -87,12 +88,13 @@ class SqliteStore(TokenStore):
     async def replace(self, name: str, old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
         """Commits the value if `old` is still stored, in one step. Raises `SupersededError`, `SaveError`."""
         _check(name)
+        text = as_text(self, new or {})
 
         def swap(database: sqlite3.Connection) -> bool:
             database.execute("BEGIN IMMEDIATE")
             if not is_one_of(self, name, _stored(database, name), old, new):
                 return False
-            database.execute("INSERT OR REPLACE INTO slyapi_users VALUES (?, ?)", (name, as_text(self, new or {})))
+            database.execute("INSERT OR REPLACE INTO slyapi_users VALUES (?, ?)", (name, text))
             if new is None:  # the row was written, which shows that the next one can be
                 database.execute("DELETE FROM slyapi_users WHERE name = ?", (name,))
             return True

@@ -39,17 +39,31 @@ def parsed_url(url: str) -> "URL":
         raise ValueError("not a URL") from error
 
 
+_HOST = re.compile(r"(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?|[0-9A-Fa-f]*:.*")
+"""What can be looked up: a name's labels (RFC 1035 §2.3.4), or an IPv6 address, which yarl has checked."""
+
+
+def whole_url(url: str, base: str = "") -> "URL | None":
+    """The http or https URL of a server that text names, relative to `base`, as aiohttp reads it; None for other text.
+
+    Whatever URL a server or a setting names is read by this, or by `check_endpoint`.
+    """
+    try:
+        read = parsed_url(base).join(parsed_url(url)) if base else parsed_url(url)
+        sound = read.scheme in ("http", "https") and "\\" not in url and _HOST.fullmatch(read.raw_host or "")
+    except ValueError:
+        return None
+    return read if sound else None
+
+
 def url_origin(url: str, base: str = "") -> str:
     """Scheme, host and port of an http or https URL, relative to `base`; empty for text that names none.
 
     >>> url_origin("/notes?page=2", "https://api.example/v1")
     'https://api.example'
     """
-    try:
-        parsed = parsed_url(base).join(parsed_url(url)) if base else parsed_url(url)
-        return str(parsed.origin()) if parsed.scheme in ("http", "https") and "\\" not in url else ""
-    except ValueError:
-        return ""
+    read = whole_url(url, base)
+    return "" if read is None else str(read.origin())
 
 
 _WHOLE = re.compile(r"(?:[A-Za-z0-9!$&'()*+,;=:@/?._~\[\]-]|%[0-9A-Fa-f]{2})+")
@@ -87,10 +101,10 @@ def check_endpoint(uri: str, name: str, *, allow_http: bool = False) -> str:
     """
     try:
         parts = urlsplit(uri)
-        sound = parts.hostname and parts.port != 0 and "@" not in parts.netloc and uri.isprintable() and " " not in uri
+        sound = parts.port != 0 and "@" not in parts.netloc and uri.isprintable() and " " not in uri
     except ValueError:
         parts, sound = urlsplit(""), False
-    if not sound or parts.scheme not in ("http", "https") or "\\" in uri:
+    if not sound or parts.scheme not in ("http", "https") or whole_url(uri) is None:
         # not quoted: a value in the wrong line of a client file may be its secret
         raise ConfigError(f"{name} is not an https URL.", next_step="Copy it from the provider's documentation.")
     if "#" in uri:

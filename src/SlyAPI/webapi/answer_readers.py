@@ -170,8 +170,18 @@ def read_made(build: Callable[[Any], Any], name: str, value: Any, failures: Fail
     except SlyError:
         raise
     except _WRONG as error:
-        found = f"{KINDS.get(type(value), 'a value')} ({type(error).__name__})"
-        raise Misfit(f"what {name} takes", value, found) from None
+        member = _refused_member(build, error)
+        found = "another value" if member else KINDS.get(type(value), "a value")
+        misfit = Misfit(f"what {name} takes", value, f"{found} ({type(error).__name__})")
+        misfit.path += member
+        raise misfit from None
+
+
+def _refused_member(build: Any, error: Exception) -> list[str]:
+    """The first member of a pydantic class that its error names; names of the reply's own stay unsaid."""
+    known = getattr(getattr(build, "__self__", None), "model_fields", ())
+    places = [wrong["loc"] for wrong in getattr(error, "errors", list)()] if known else []
+    return [f".{place[0]}" for place in places[:1] if place and place[0] in known]
 
 
 def read_derived(hint: Any, read: Read, value: Any, failures: Failures) -> Any:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import ConfigError, OriginError, printable
 from ..web.redirects import leaves_base_path
-from ..web.urls import bare_url, parsed_url
+from ..web.urls import bare_url, parsed_url, whole_url
 
 if TYPE_CHECKING:
     from yarl import URL
@@ -81,12 +81,13 @@ def full_url(base: str, path: str) -> str:
     return f"{base}/{path}" if path[:1].isalnum() or path[:1] in ("_", "@", "~") else base + path
 
 
-def check_whole(method: str, url: str) -> None:
+def check_whole(method: str, url: str, base: str) -> None:
     """Raises `ConfigError` for a URL without a host, or with a fragment, which is never sent."""
     if "://" not in url:
+        lacks = "the base_url of this WebAPI has no scheme" if base else "this WebAPI has no base_url"
         raise ConfigError(
-            f"{method} {printable(bare_url(url), 200)}: this WebAPI has no base_url, so the path makes no URL.",
-            next_step='Write WebAPI(auth, "https://api.example")',
+            f"{method} {printable(bare_url(url), 200)}: {lacks}, so the path makes no URL.",
+            next_step=f'Write WebAPI(auth, "https://{printable(bare_url(base), 200) or "api.example"}")',
         )
     if "#" in url:
         raise ConfigError(
@@ -109,7 +110,5 @@ def origin_of(base_url: str) -> Origin:
 
 
 def _origin(url: str) -> "URL | None":
-    try:
-        return parsed_url(url).origin() if url and "\\" not in url else None
-    except ValueError:
-        return None
+    read = whole_url(url)
+    return None if read is None else read.origin()

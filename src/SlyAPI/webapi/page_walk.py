@@ -5,13 +5,14 @@ The rule: no page is requested before it is needed, and no request outlives the 
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urljoin
 
 from ..errors import BadReplyError, SlyError, clean_traceback
 from ..paging import Page, Pages
 from ..web.messages import ParamsDict
-from ..web.urls import bare_url
+from ..web.urls import bare_url, whole_url
 from .page_items import check_end
 
 MOST_EMPTY_PAGES = 1000
@@ -73,11 +74,9 @@ def _next(pages: Pages, page: Page, params: ParamsDict) -> PageRequest | None:
         return None
     if not isinstance(following, str):
         return {**params, **following}
-    try:
-        if "\\" not in following:  # which some parsers read as a slash
-            return urljoin(page.url, following)
-    except ValueError:
-        pass
+    if whole_url(following, page.url) is not None:
+        with suppress(ValueError):
+            return urljoin(page.url, following)  # which keeps the escapes
     raise BadReplyError(f"GET {bare_url(page.url)}: the URL of the next page is not a URL.")
 
 

@@ -20,7 +20,7 @@ from ..web.messages import REDIRECTS, Method, Reply, Request, retry_after
 from ..web.next_steps import PROGRAM
 from ..web.redirects import headers_for_other_origin, leads_inside
 from ..web.secret_values import Secrets
-from ..web.urls import bare_url, parsed_url
+from ..web.urls import bare_url, parsed_url, whole_url
 from .origin import Origin
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ class _Call:
 def _moved(own: Request, reply: Reply, origin: Origin, secrets: Iterable[str], led_away: bool) -> Request:
     """The request for the target of a redirect. Raises `ConfigError` or `OriginError` if it must not be sent."""
     target = _target(own, reply)
-    if target.scheme not in ("http", "https"):
+    if target is None:
         raise ConfigError(f"{own.name} redirects to a URL that is not http or https.")
     if (reply.status == 303 and own.method not in _READS) or (reply.status in (301, 302) and own.method is Method.POST):
         moved = Request(Method.GET, str(target), headers=_without_body(own.headers))
@@ -183,14 +183,11 @@ def _moved(own: Request, reply: Reply, origin: Origin, secrets: Iterable[str], l
     return moved
 
 
-def _target(own: Request, reply: Reply) -> "URL":
+def _target(own: Request, reply: Reply) -> "URL | None":
     """The URL that a redirect names, relative to the whole one of the request (RFC 9110 §10.2.2)."""
     # bytes outside UTF-8, which aiohttp reads as surrogates and then leaves out of a URL
     location = re.sub("[\udc80-\udcff]", lambda byte: f"%{ord(byte[0]) & 0xFF:02X}", reply.headers["Location"])
-    try:
-        return parsed_url(own.url).extend_query(own.query_params).join(parsed_url(location))
-    except ValueError:
-        return parsed_url("invalid:")
+    return whole_url(location, str(parsed_url(own.url).extend_query(own.query_params)))
 
 
 def _without_body(headers: dict[str, str]) -> dict[str, str]:

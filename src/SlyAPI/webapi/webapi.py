@@ -312,8 +312,8 @@ class WebAPI(Verbs):
 
     def _create_request(self, method: Method, path: str, params: Params, json: Any, headers: Headers) -> Request:
         url = self.get_full_url(path)
-        if not self.base_url or "#" in url:
-            check_whole(method, url)
+        if "://" not in url or "#" in url:
+            check_whole(method, url, self.base_url)
         query = as_query(params, self._parameter_list_delimiter) if params else {}
         sent = as_headers(headers) if headers else {}
         if json is None:

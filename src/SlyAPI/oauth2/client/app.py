@@ -46,7 +46,7 @@ class OAuth2App(LoginRequests, DeviceCalls, MachineCalls, RegistrationCalls):
     a store's lease; then the save continues in the background. `extra` keeps further keys of the file.
 
     `resource` names the API that tokens are for (RFC 8707), one or several. `key` (a path, PEM text, a JWK, or a
-    callable that signs, with `key_alg`) and `key_id` are for `private_key_jwt`, and need the extra `[jose]`;
+    callable that signs, with `key_alg`) and `key_id` are for `private_key_jwt`, and need the package joserfc;
     `assertion_audience` replaces the issuer, or the token endpoint, as audience of its assertions. `certificate`: one
     PEM file, or a pair of certificate and key, presented to the provider and to the API (RFC 8705); then `mtls_aliases`
     replace the endpoints that they name.
@@ -138,7 +138,7 @@ class OAuth2App(LoginRequests, DeviceCalls, MachineCalls, RegistrationCalls):
         `RedirectError` for any other without a code, and the errors of `exchange_code`.
 
         With `openid` among the scopes, the user's `identity` is who the person is, by an id_token that was verified.
-        Then raises `IdentityError` too, and nothing is left of the answer; the extra `[jose]` is needed.
+        Then raises `IdentityError` too, and nothing is left of the answer; the package joserfc is needed.
         """
         login = kept if isinstance(kept, Login) else Login.from_dict(kept)
         code = read_answer(

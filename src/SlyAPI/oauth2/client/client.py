@@ -47,9 +47,9 @@ class Client:
     """The fields of `OAuth2App`, whose docstring explains them, and the round trip that all grants share."""
 
     id: str
-    secret: str | None
-    auth_uri: str
-    token_uri: str
+    secret: str | None = None
+    auth_uri: str = ""
+    token_uri: str = ""
     on_refresh: OnRefresh | None = field(default=None, compare=False)
     auth_params: Mapping[str, str | None] = field(default_factory=dict, kw_only=True)
     token_params: Mapping[str, str | None] = field(default_factory=dict, kw_only=True)

@@ -17,7 +17,7 @@ from ...web.challenges import Challenge, challenges_in, needs_scope
 from ...web.secret_values import Secrets
 from ..client.bound_tokens import is_bound
 from ..client.login import Login
-from ..messages.protected_resource import check_target
+from ..messages.protected_resource import origin_of
 from ..messages.token_endpoint import GRANT_AGAIN
 from ..renewal.callers import renew, renew_refused
 from ..renewal.holder import Holder
@@ -54,6 +54,7 @@ class ResourceSource(RefreshTokenSource):
 
     def __init__(self, login: ResourceLogin, consent: Consent | None, redirect_uri: str | None) -> None:
         super().__init__(login.app)
+        self.origins = (origin_of(login.url),)
         self.login: ResourceLogin = login
         self.consent: Consent | None = consent
         self.redirect_uri: str | None = redirect_uri
@@ -64,9 +65,6 @@ class ResourceSource(RefreshTokenSource):
         self.read_at: float = -PAUSE
         self.logged_in_at: float = -PAUSE
         self.asked_at: deque[float] = deque(maxlen=MOST_LOGINS)
-
-    def check_target(self, url: str) -> None:
-        check_target(self.login.url, url)
 
     def needs_login(self, user: OAuth2User) -> bool:
         return self.wish is not None and user.token in self.wish.replaces

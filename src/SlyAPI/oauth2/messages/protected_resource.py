@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from ...errors import BadReplyError, ConfigError, OriginError, printable
+from ...errors import BadReplyError, ConfigError, printable
 from ...tokens.scopes import split_scopes
 from ...web.json import present, read_reply
 from ...web.messages import Method, Reply, Request
 from ...web.redirects import leads_inside
-from ...web.urls import bare_url, check_endpoint, parsed_url
+from ...web.urls import check_endpoint
 
 _WELL_KNOWN = "/.well-known/oauth-protected-resource"
 
@@ -38,23 +38,6 @@ def origin_of(url: str) -> str:
     """Scheme, host and port of a URL."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"
-
-
-def check_target(resource: str, url: str) -> None:
-    """Raises `OriginError` for a request elsewhere than at the resource's origin."""
-    origin = origin_of(resource)
-    if url.startswith(f"{origin}/"):
-        return
-    try:
-        if "\\" not in url and parsed_url(url).origin() == parsed_url(origin).origin():
-            return
-    except ValueError:
-        pass
-    raise OriginError(
-        f"{printable(bare_url(url), 200)} is not at the origin of the resource ({printable(origin, 200)}), "
-        "so nothing was sent there.",
-        next_step="Use another auth for the other server.",
-    )
 
 
 def metadata_places(url: str, named: str | None = None, *, allow_http: bool = False) -> list[Place]:

@@ -8,8 +8,10 @@ from collections.abc import Hashable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
+from ...errors import OriginError, printable
 from ...tokens.user import OAuth2User
 from ...web.secret_values import Secrets
+from ...web.urls import bare_url, url_origin
 from ..client.app import OAuth2App
 from ..client.bound_tokens import check_bound
 from ..client.request_slots import Slot
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 class TokenSource(ABC):
     """One way to new tokens, at the token endpoint of `app`."""
 
-    __slots__ = ("app",)
+    __slots__ = ("app", "origins")
 
     needs_grant = True
     """Whether only a person can make the first tokens; else a store may have none yet."""
@@ -31,9 +33,10 @@ class TokenSource(ABC):
     login_pending = False
     """Whether a person is being asked at this moment."""
 
-
     def __init__(self, app: OAuth2App) -> None:
         self.app: OAuth2App = app
+        self.origins: tuple[str, ...] = ()
+        """The only origins that may have the tokens; empty where any may that the program signs for."""
 
     @property
     def question(self) -> Hashable:
@@ -46,8 +49,16 @@ class TokenSource(ABC):
         return "endpoint", self.app.token_uri, self.app.id, hash(self.app.secret)
 
     def check_target(self, url: str) -> None:
-        """Raises `OriginError` for a request that may not have the tokens, where `logs_in`."""
-        raise NotImplementedError
+        """Raises `OriginError` for a URL that is not at one of `origins`."""
+        if url.startswith(tuple(f"{each}/" for each in self.origins)):
+            return
+        origin = url_origin(url)
+        if not origin or origin not in map(url_origin, self.origins):
+            raise OriginError(
+                f"{printable(bare_url(url), 200)} is not at the origin that the tokens are for "
+                f"({printable(' '.join(self.origins), 200)}), so nothing was sent there.",
+                next_step="Use another auth for the other server.",
+            )
 
     def check_client(self, user: OAuth2User) -> None:
         """Raises `CredentialsError` for tokens that were issued to another client or at another provider."""

@@ -12,7 +12,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from ...auth.contract import Auth
-from ...errors import CredentialsNotFoundError, GrantEndedError, SaveError, SlyError, clean_traceback
+from ...errors import ConfigError, CredentialsNotFoundError, GrantEndedError, SaveError, SlyError, clean_traceback
 from ...json_file import StrPath
 from ...stores.contract import StoredUser, entry_of, missing
 from ...stores.file import user_file
@@ -67,7 +67,7 @@ class Signer(Auth):
         another client; `OriginError` for a request elsewhere than at the resource of `for_resource`.
         """
         holder = self._holder
-        if holder.source.logs_in:
+        if holder.source.origins:
             holder.source.check_target(request.url)
         if holder.state.user is not self._checked or holder.is_due():
             try:
@@ -82,6 +82,12 @@ class Signer(Auth):
         if user.dpop_key is not None or app.certificate is not None or app.profile is not None:
             await self._prove(request)
         return request
+
+    def _bind(self, origins: frozenset[str]) -> None:
+        if self._holder.source.origins:
+            for origin in origins:
+                self._holder.source.check_target(origin)
+        super()._bind(origins)
 
     async def _ready(self, session: Any) -> None:
         """Makes sure that the tokens are this client's, and good: read by now, and refreshed if they are due."""
@@ -296,6 +302,8 @@ class OAuth2(Signer):
         leeway: float | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        if isinstance(app, OAuth2User | StoredUser):
+            raise ConfigError("The client comes first, then the user.", next_step="Write: OAuth2(app, user)")
         source = RefreshTokenSource(app if isinstance(app, OAuth2App) else OAuth2App.from_json_file(app))
         super().__init__(holder_of(source, user, clock, leeway, on_refresh), unread=isinstance(user, StoredUser))
 
