@@ -64,7 +64,8 @@ class ChosenUser:
         known = user.extra or {}
         if known.get("grant_type") == "client_credentials":
             scopes, resource = user.requested_scopes or user.scopes, known.get("resource")
-            return ClientCredentials(app, scopes, self.path or self.entry, resource=resource)
+            params = known.get("token_params")
+            return ClientCredentials(app, scopes, self.path or self.entry, resource=resource, token_params=params)
         return OAuth2(app, self.path or self.entry)
 
     def check_writable(self) -> None:

@@ -6,7 +6,7 @@ The rule: a stored token is used where it is what the source would ask for, else
 import copy
 import inspect
 import os
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from ...web.secret_values import Secrets
 from ..client.app import OAuth2App
 from ..client.bound_tokens import is_bound
 from ..messages.resource import Resource, resources_of
+from ..messages.token_request import check_token_params
 from .state import NOT_LOADED
 from .token_source import TokenSource
 
@@ -28,18 +29,23 @@ TokenLike = str | os.PathLike[str] | Callable[[], str | Awaitable[str]]
 """A token as text, a file that somebody else renews, or a callable that gives one (`SlyAPI.sources`)."""
 REFUSED_FOR = 600.0
 """Seconds for which a refused assertion is not sent again."""
+TokenParams = Mapping[str, str | None] | None
 
 
 class MachineSource(TokenSource):
     """A source of tokens that needs no person; `scopes` and `resource` are what it asks for."""
 
-    __slots__ = ("resource", "scopes")
+    __slots__ = ("resource", "scopes", "token_params")
 
     needs_grant = False
     grant = "client_credentials"
 
-    def __init__(self, app: OAuth2App, scopes: Scopes, resource: Resource | None) -> None:
+    def __init__(
+        self, app: OAuth2App, scopes: Scopes, resource: Resource | None, token_params: TokenParams = None
+    ) -> None:
         super().__init__(app)
+        check_token_params(token_params or {})
+        self.token_params: Mapping[str, str | None] = token_params or {}
         self.scopes: list[str] = split_scopes(scopes)
         self.resource: list[str] | None = None if resource is None else resources_of(resource)
 
@@ -51,7 +57,8 @@ class MachineSource(TokenSource):
     @property
     def asked(self) -> dict[str, str]:
         """What the request has besides scopes and resource, as it is noted with the token."""
-        return {}
+        params = {**self.app.token_params, **self.token_params}
+        return {f"token_params.{name}": text for name, text in params.items() if text is not None}
 
     def check_client(self, user: OAuth2User) -> None:
         """Another client's token only means that a new one is requested (`fits`)."""
@@ -61,7 +68,8 @@ class MachineSource(TokenSource):
         resources = self.app._resources(self.resource)
         noted = user.extra or {}
         # older versions noted neither
-        asked = noted.get("asked", self.asked) == self.asked and noted.get("grant_type", self.grant) == self.grant
+        unnoted = {name: text for name, text in self.asked.items() if not name.startswith("token_params.")}
+        asked = noted.get("asked", unnoted) == self.asked and noted.get("grant_type", self.grant) == self.grant
         granted = wanted <= {*user.scopes, *(user.requested_scopes or ())}
         return is_bound(user, self.app) and granted and asked and noted.get("resource", []) == resources
 
@@ -72,13 +80,15 @@ class MachineSource(TokenSource):
         kept = {"grant_type": self.grant, "resource": resources, "asked": self.asked}
         kept = {name: value for name, value in kept.items() if value}
         extra = {} if user is NOT_LOADED else user.extra or {}
-        before = {name: value for name, value in extra.items() if name not in ("resource", "asked")}
+        before = {name: value for name, value in extra.items() if name not in ("resource", "asked", "token_params")}
         fresh.extra = {**before, **(fresh.extra or {}), **kept}
         return fresh
 
     async def request(self, client: "ClientSession | None", now: float) -> OAuth2User:
         """The reply to one token request."""
-        return await self.app.request_token(self.scopes, resource=self.resource, client=client, now=now)
+        return await self.app.request_token(
+            self.scopes, resource=self.resource, token_params=self.token_params, client=client, now=now
+        )
 
 
 class ExchangeSource(MachineSource):
@@ -97,8 +107,9 @@ class ExchangeSource(MachineSource):
         subject_type: str,
         actor: TokenLike | None,
         options: dict[str, Any],
+        token_params: TokenParams = None,
     ) -> None:
-        super().__init__(app, scopes, resource)
+        super().__init__(app, scopes, resource, token_params)
         self.subject: TokenLike = subject
         self.subject_type: str = subject_type
         self.actor: TokenLike | None = actor
@@ -107,7 +118,7 @@ class ExchangeSource(MachineSource):
     @property
     def asked(self) -> dict[str, str]:
         actor = {} if self.actor is None else {"actor": _noted(self.actor)}
-        told = {"subject": _noted(self.subject), "subject_type": self.subject_type, **actor}
+        told = {**super().asked, "subject": _noted(self.subject), "subject_type": self.subject_type, **actor}
         return told | {name: value for name, value in self.options.items() if value is not None}
 
     async def request(self, client: "ClientSession | None", now: float) -> OAuth2User:
@@ -118,6 +129,7 @@ class ExchangeSource(MachineSource):
             actor_token=actor,
             scopes=self.scopes,
             resource=self.resource,
+            token_params=self.token_params,
             client=client,
             now=now,
             **self.options,
@@ -138,14 +150,21 @@ class AssertionSource(MachineSource):
 
     grant = "jwt_bearer"
 
-    def __init__(self, app: OAuth2App, scopes: Scopes, resource: Resource | None, assertion: TokenLike) -> None:
-        super().__init__(app, scopes, resource)
+    def __init__(
+        self,
+        app: OAuth2App,
+        scopes: Scopes,
+        resource: Resource | None,
+        assertion: TokenLike,
+        token_params: TokenParams = None,
+    ) -> None:
+        super().__init__(app, scopes, resource, token_params)
         self.assertion: TokenLike = assertion
         self.refused: tuple[Secrets, TokenError, float] | None = None
 
     @property
     def asked(self) -> dict[str, str]:
-        return {"assertion": _noted(self.assertion)}
+        return {**super().asked, "assertion": _noted(self.assertion)}
 
     async def request(self, client: "ClientSession | None", now: float) -> OAuth2User:
         assertion = await read_token(self.assertion, "assertion")
@@ -157,7 +176,12 @@ class AssertionSource(MachineSource):
                 raise error
         try:
             return await self.app.exchange_assertion(
-                assertion, self.scopes, resource=self.resource, client=client, now=now
+                assertion,
+                self.scopes,
+                resource=self.resource,
+                token_params=self.token_params,
+                client=client,
+                now=now,
             )
         except TokenError as error:
             if error.error == "invalid_grant":

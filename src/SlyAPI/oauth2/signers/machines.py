@@ -14,7 +14,7 @@ from ...tokens.user import OAuth2User
 from ..client.app import OAuth2App, OnRefresh
 from ..messages.resource import Resource
 from ..renewal.holder import holder_of
-from ..renewal.machine_sources import AssertionSource, ExchangeSource, MachineSource, TokenLike
+from ..renewal.machine_sources import AssertionSource, ExchangeSource, MachineSource, TokenLike, TokenParams
 from .signer import Signer
 
 UserLike = OAuth2User | StoredUser | StrPath
@@ -27,7 +27,7 @@ class ClientCredentials(Signer):
     With a path or an entry of a store as `user`, all workers and restarts share one token; without, this object keeps
     it in memory. `leeway`: seconds before expiry at which the token counts as due (None: the client's). `clock` gives
     epoch seconds; `on_refresh` is called with each new token. `sign` raises `TokenError` where the provider refuses,
-    `NetworkError` or `BadReplyError`.
+    `NetworkError` or `BadReplyError`. `token_params` are the provider's own parameters, such as Auth0's `audience`.
     """
 
     __module__ = "SlyAPI.oauth2"
@@ -43,10 +43,11 @@ class ClientCredentials(Signer):
         *,
         leeway: float | None = None,
         resource: Resource | None = None,
+        token_params: TokenParams = None,
         on_refresh: OnRefresh | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        source = MachineSource(_app(app), scopes, resource)
+        source = MachineSource(_app(app), scopes, resource, token_params)
         super().__init__(holder_of(source, user, clock, leeway, on_refresh))
 
 
@@ -74,6 +75,7 @@ class TokenExchange(Signer):
         resource: Resource | None = None,
         scopes: Scopes = (),
         requested_token_type: str | None = None,
+        token_params: TokenParams = None,
         user: UserLike | None = None,
         leeway: float | None = None,
         on_refresh: OnRefresh | None = None,
@@ -84,7 +86,9 @@ class TokenExchange(Signer):
             "audience": audience,
             "requested_token_type": requested_token_type,
         }
-        source = ExchangeSource(_app(app), scopes, resource, subject, subject_token_type, actor_token, options)
+        source = ExchangeSource(
+            _app(app), scopes, resource, subject, subject_token_type, actor_token, options, token_params
+        )
         super().__init__(holder_of(source, user, clock, leeway, on_refresh))
 
 
@@ -109,10 +113,11 @@ class AssertionGrant(Signer):
         *,
         leeway: float | None = None,
         resource: Resource | None = None,
+        token_params: TokenParams = None,
         on_refresh: OnRefresh | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        source = AssertionSource(_app(app), scopes, resource, assertion)
+        source = AssertionSource(_app(app), scopes, resource, assertion, token_params)
         super().__init__(holder_of(source, user, clock, leeway, on_refresh))
 
 
