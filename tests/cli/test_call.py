@@ -684,8 +684,8 @@ async def test_stdout_that_cannot_be_written_ends_with_3(place: Place, serve: Se
 
 
 def in_shell_page(beginning: str) -> str:
-    """The line of docs/shell.md that begins so."""
-    text = (Path(__file__).parents[2] / "docs" / "shell.md").read_text(encoding="utf-8")
+    """The line of docs/command-line.md that begins so."""
+    text = (Path(__file__).parents[2] / "docs" / "command-line.md").read_text(encoding="utf-8")
     return next(line.removeprefix("$ ") for line in text.splitlines() if line.startswith(beginning))
 
 
