@@ -113,7 +113,7 @@ class WouldOverwriteError(SlyError, FileExistsError):
 
 
 class MissingExtraError(ConfigError, ImportError):
-    """An optional package is not installed; the next step names the extra that installs it."""
+    """An optional package is not installed; the next step says what to install."""
 
 
 class NetworkError(SlyError):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from .auth.contract import Auth
 from .auth.httpx_auth import signed_by
 from .errors import MissingExtraError, clean_traceback
+from .web.next_steps import install
 
 if TYPE_CHECKING:
     import httpx as library
@@ -27,6 +28,6 @@ def signed(auth: Auth, *, presents_certificate: bool = False) -> "library.Auth":
     try:
         import httpx as library
     except ModuleNotFoundError:
-        raise MissingExtraError("httpx is not installed.", next_step="pip install 'SlyAPI[httpx]'") from None
+        raise MissingExtraError("httpx is not installed.", next_step=install("httpx", "httpx")) from None
     made: library.Auth = signed_by(library, auth, presents_certificate)
     return made

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from .auth.contract import Auth
 from .auth.httpx_auth import signed_by
 from .errors import MissingExtraError, clean_traceback
+from .web.next_steps import install
 
 if TYPE_CHECKING:
     import httpx2 as library
@@ -27,6 +28,6 @@ def signed(auth: Auth, *, presents_certificate: bool = False) -> "library.Auth":
     try:
         import httpx2 as library
     except ModuleNotFoundError:
-        raise MissingExtraError("httpx2 is not installed.", next_step="pip install 'SlyAPI[httpx2]'") from None
+        raise MissingExtraError("httpx2 is not installed.", next_step=install("httpx2", "httpx2")) from None
     made: library.Auth = signed_by(library, auth, presents_certificate)
     return made

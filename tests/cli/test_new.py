@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from SlyAPI.cli.main import main
 from SlyAPI.cli.new_command import client_project
 from SlyAPI.errors import ConfigError
 from SlyAPI.oauth2.client.providers import PROVIDERS
+from SlyAPI.web import next_steps
 from tests.support.installed import installed_at
 
 
@@ -72,6 +74,34 @@ def test_a_name_becomes_a_folder_a_package_and_a_class(name: str) -> None:
         assert not re.search(r"(?<!\$)\{\{", text), path
         if path.endswith(".py"):
             compile(text, path, "exec")
+
+
+@pytest.mark.parametrize(
+    ("origin", "requirement"),
+    [
+        (None, "SlyAPI>=0.7.0"),
+        ({"url": "file:///home/robin/SlyAPI", "dir_info": {"editable": True}}, "SlyAPI @ file:///home/robin/SlyAPI"),
+        (
+            {"url": "https://forge.example/SlyAPI.git", "vcs_info": {"vcs": "git", "commit_id": "5ec9e7"}},
+            "SlyAPI @ git+https://forge.example/SlyAPI.git@5ec9e7",
+        ),
+    ],
+)
+def test_a_project_requires_slyapi_from_where_it_came(
+    origin: object, requirement: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = tmp_path / "slyapi-0.7.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.3\nName: SlyAPI\nVersion: 0.7.0\n")
+    if origin:
+        (info / "direct_url.json").write_text(json.dumps(origin))  # as installers write it (PEP 610)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for published, expected in ((False, requirement), (True, "SlyAPI>=0.7.0")):
+        monkeypatch.setattr(next_steps, "PUBLISHED", published)
+        made = tomllib.loads(client_project("weather")["pyproject.toml"])
+        assert made["project"]["dependencies"] == [expected]
+        direct = made["tool"]["hatch"].get("metadata", {}).get("allow-direct-references", False)
+        assert direct is ("not on PyPI" in client_project("weather")["README.md"]) is (" @ " in expected)
 
 
 @pytest.mark.parametrize(

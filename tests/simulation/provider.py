@@ -67,6 +67,8 @@ class Provider:
         """How often a fault cancelled a task of ours, which is begun again."""
         self.ended: set[str] = set()
         """Worlds that heard of the end of a grant."""
+        self.logins: list[float] = []
+        """When tokens of a grant were made."""
         self.wait_until: dict[str, float] = {}
         self.blind: set[str] = set()
         """Worlds that were paused for longer than their lease, until they lock again."""
@@ -98,6 +100,7 @@ class Provider:
     def user(self, expires_in: float, grant: Grant | None = None) -> dict[str, Any]:
         """A user's value, as a login stores it."""
         access, refresh = self.issue(grant)
+        self.logins.append(self.universe.now)
         self._refused_new.clear()  # what was learned of the stored tokens ends with them
         return _value(access, refresh, EPOCH + self.universe.now + expires_in)
 
@@ -118,8 +121,10 @@ class Provider:
             self._problem("no credential", f"{world.name} sends a token request without a refresh token")
         if call is not None:
             call.token_requests += 1
-            # tokens may expire while a call waits for the store to take them, and others may replace refused ones
+            # tokens may expire while a call waits for the store to take them, others may replace refused ones, and
+            # each login meanwhile may bring tokens that are due
             more = (now - call.started) // self.life + (world.name in self.ended) + self.cancelled_tasks
+            more += sum(login > call.started for login in self.logins)
             if call.token_requests > 2 + more:
                 self._problem("bounded", f"call {call.number} of {world.name} costs {call.token_requests} requests")
         if now < self.wait_until.get(world.name, 0.0):

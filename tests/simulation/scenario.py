@@ -316,6 +316,8 @@ class Scenario:
 
     def _check_ended(self) -> None:
         """A grant has ended where the provider says so, in whatever words, and nowhere else."""
+        if self.plan.objects == "machine":
+            return  # nobody granted it anything
         for world in self.universe.worlds:
             answer = self.provider.refusals.get(world.name)
             ending = answer in [body for _, body in ENDING.values()]

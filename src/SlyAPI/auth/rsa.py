@@ -1,8 +1,9 @@
-"""RSA-SHA1: RSASSA-PKCS1-v1_5 (RFC 8017 §8.2), by the package cryptography, an extra. Pure."""
+"""RSA-SHA1: RSASSA-PKCS1-v1_5 (RFC 8017 §8.2), by the package cryptography. Pure."""
 
 from typing import Any
 
 from ..errors import ConfigError, MissingExtraError
+from ..web.next_steps import install
 from ..web.pem import key_problem
 
 
@@ -17,7 +18,7 @@ def load(private_key: object) -> Any:
         from cryptography.hazmat.primitives.serialization import load_pem_private_key
     except ImportError:
         raise MissingExtraError(
-            "RSA-SHA1 needs the package cryptography.", next_step="Install it with: pip install 'SlyAPI[rsa]'"
+            "RSA-SHA1 needs the package cryptography.", next_step=install("rsa", "cryptography")
         ) from None
     key: Any = private_key
     try:

@@ -4,11 +4,12 @@ The rule: `new_client` has the text of each file; only names and addresses are f
 """
 
 import builtins
+import json
 import keyword
 import re
 import sys
 from collections.abc import Mapping
-from importlib.metadata import version
+from importlib.metadata import Distribution, distribution
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from ..errors import ConfigError, WouldOverwriteError, printable
 from ..flow.console import Console
 from ..json_file import display_path
 from ..oauth2.client.providers import PROVIDERS
+from ..web import next_steps
 from ..web.next_steps import PYTHON, quoted
 from .results import print_json
 
@@ -40,6 +42,11 @@ _TAKEN_CLASSES = {
     *("ApiError", "GrantEndedError", "Clock", "PracticeProvider"),
 }
 """What the files of a project import or define already."""
+_DIRECT = "\n[tool.hatch.metadata]\nallow-direct-references = true\n"
+_ELSEWHERE = """
+SlyAPI is not on PyPI yet: `dependencies` in `pyproject.toml` names the place from which it was installed here. For
+another machine, and for `.github/workflows`, write there where its folder, wheel or repository is.
+"""
 
 
 def new(args: Any, console: Console) -> int:
@@ -86,7 +93,7 @@ def client_project(name: str, provider: str | None = None) -> dict[str, str]:
         raise ConfigError(problem, next_step=step)
     if keyword.iskeyword(package) or package in _TAKEN or client in _TAKEN_CLASSES:
         raise ConfigError(f"The name {package} is taken.", next_step=f"Choose another one, such as my-{package}.")
-    values = {"project": name, "package": package, "Client": client, "version": version("SlyAPI")}
+    values = {"project": name, "package": package, "Client": client, **_requirement(distribution("SlyAPI"))}
     values |= _addresses(provider)
     exported = ["Day", "Forecast", "Note", "Scope", client]
     values["exported"] = ", ".join(sorted(exported))
@@ -94,6 +101,16 @@ def client_project(name: str, provider: str | None = None) -> dict[str, str]:
     values["Scope_and_Client"] = ", ".join(sorted(["Scope", client]))
     values["Day_Note_and_Client"] = ", ".join(sorted(["Day", "Note", client]))
     return {_filled(path, values): _filled(_template(part), values) for path, part in _FILES.items()}
+
+
+def _requirement(mine: Distribution) -> dict[str, str]:
+    """What a project requires: SlyAPI from an index, or from where this one was installed (PEP 610)."""
+    told = json.loads((None if next_steps.PUBLISHED else mine.read_text("direct_url.json")) or "{}")
+    if "url" not in told:
+        return {"requirement": f"SlyAPI>={mine.version}", "direct": "", "elsewhere": ""}
+    vcs = told.get("vcs_info")
+    place = f"{vcs['vcs']}+{told['url']}@{vcs['commit_id']}" if vcs else told["url"]
+    return {"requirement": f"SlyAPI @ {place}", "direct": _DIRECT, "elsewhere": _ELSEWHERE}
 
 
 def _addresses(provider: str | None) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Shows how far something is that takes longer than a second, by tqdm: the extra `[progress]`.
+"""Shows how far something is that takes longer than a second, by the package tqdm.
 
 The rule: silent in pipes and in the first second; nothing of it stays on the screen.
 """

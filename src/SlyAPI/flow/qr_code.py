@@ -1,4 +1,4 @@
-"""A QR code in the characters of a terminal, by the package segno: the extra `[qr]`. Pure.
+"""A QR code in the characters of a terminal, by the package segno. Pure.
 
 The rule: the picture is a convenience; without the package there is none, and the address is printed in any case.
 """

@@ -22,7 +22,7 @@ class OAuth1(Auth):
     """Signs requests as one user of one client; `OAuth1("app.json", "user.json")`.
 
     `app` and `user` are objects or paths. `method`: HMAC-SHA1 unless the provider requires another;
-    RSA-SHA1 needs `private_key` (PEM) and the extra `[rsa]`; PLAINTEXT needs https. `realm` goes into the
+    RSA-SHA1 needs `private_key` (PEM) and the package cryptography; PLAINTEXT needs https. `realm` goes into the
     header if the provider requires one. `clock` returns epoch seconds.
     """
 

@@ -1,4 +1,4 @@
-"""Users encrypted at rest, in any store (the package cryptography, by the extra `[encrypted]`).
+"""Users encrypted at rest, in any store (the package cryptography).
 
 The rule: a value that cannot be decrypted is an error, and is never overwritten.
 """
@@ -20,6 +20,7 @@ from ..errors import (
     clean_traceback,
     printable,
 )
+from ..web.next_steps import install
 from ..web.secret_values import SecretJson, Secrets
 from .contract import Lease, TokenStore, as_text, superseded
 from .token_ends import UNKNOWN, Page, Token, ends_in_clear
@@ -235,7 +236,6 @@ def _aead() -> tuple[Any, type[Exception]]:
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
     except ImportError:
         raise MissingExtraError(
-            "EncryptedStore needs the package cryptography.",
-            next_step="Install it with: pip install 'SlyAPI[encrypted]'",
+            "EncryptedStore needs the package cryptography.", next_step=install("encrypted", "cryptography")
         ) from None
     return AESGCM, InvalidTag

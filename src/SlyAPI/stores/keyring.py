@@ -1,4 +1,4 @@
-"""Users in the desktop's keyring (Keychain, Credential Manager, Secret Service), by the extra `[keyring]`.
+"""Users in the desktop's keyring (Keychain, Credential Manager, Secret Service), by the package keyring.
 
 The rule: a keyring cannot list its entries, so the names are an entry of their own.
 """
@@ -14,6 +14,7 @@ from typing import Any
 
 from ..errors import ConfigError, MissingExtraError, SaveError, UnavailableError, clean_traceback
 from ..json_file import unavailable
+from ..web.next_steps import install
 from .contract import TokenStore, as_text, as_value, is_one_of, superseded
 from .file import make_folder
 from .file_lock import file_lock
@@ -142,6 +143,6 @@ def _keyring() -> ModuleType:
         import keyring
     except ImportError:
         raise MissingExtraError(
-            "KeyringStore needs the package keyring.", next_step="Install it with: pip install 'SlyAPI[keyring]'"
+            "KeyringStore needs the package keyring.", next_step=install("keyring", "keyring")
         ) from None
     return keyring

@@ -1,4 +1,4 @@
-"""Users in a PostgreSQL table, shared by many machines (the package psycopg, by the extra `[postgres]`).
+"""Users in a PostgreSQL table, shared by many machines (the package psycopg).
 
 The rule: each call is one statement, complete in itself, so that a pooler such as pgbouncer may run the next
 one on another connection; no database lock is held during a token request.
@@ -11,6 +11,7 @@ from functools import cache, partial
 from typing import Any
 
 from ..errors import ConfigError, MissingExtraError, NetworkError, SlyError, clean_traceback, printable
+from ..web.next_steps import install
 from ..web.secret_values import Secrets
 from .contract import value_or_none
 from .served import LEASE, LockReply, ServedStore
@@ -338,6 +339,6 @@ def _psycopg() -> Any:
         import psycopg
     except ImportError:
         raise MissingExtraError(
-            "PostgresStore needs the package psycopg.", next_step="Install it with: pip install 'SlyAPI[postgres]'"
+            "PostgresStore needs the package psycopg.", next_step=install("postgres", "psycopg[binary]")
         ) from None
     return psycopg

@@ -1,4 +1,4 @@
-"""Users in Redis or Valkey, shared by many machines (the package redis, by the extra `[redis]`).
+"""Users in Redis or Valkey, shared by many machines (the package redis).
 
 The rule: whatever must hold between two clients is one script on the server, whose keys are in one slot of a cluster.
 """

@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from ..errors import ConfigError, MissingExtraError, printable
+from ..web.next_steps import install
 
 SCHEMES = ("redis", "rediss", "unix", *(f"redis{s}+{kind}" for s in ("", "s") for kind in ("cluster", "sentinel")))
 _OPTIONS = ("db", "client_name", "username", "password", "sentinel_username", "sentinel_password", "socket_keepalive")
@@ -125,7 +126,5 @@ def redis_package() -> Any:
         import redis.asyncio.sentinel
         import redis.backoff
     except ImportError:
-        raise MissingExtraError(
-            "RedisStore needs the package redis.", next_step="Install it with: pip install 'SlyAPI[redis]'"
-        ) from None
+        raise MissingExtraError("RedisStore needs the package redis.", next_step=install("redis", "redis")) from None
     return redis

@@ -1,4 +1,4 @@
-"""The types of JSON values, and JSON bytes as values: with orjson where the extra `[fast]` is installed.
+"""The types of JSON values, and JSON bytes as values: with orjson where that is installed.
 
 The rule: the values are the same with orjson and without, because json reads whatever the two read differently.
 """

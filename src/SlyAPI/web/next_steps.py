@@ -22,6 +22,9 @@ PROGRAM = program_name((getattr(sys, "argv", None) or [""])[0], sys.platform, in
 """`slyapi`, or `python -m SlyAPI`."""
 PYTHON = PROGRAM.partition(" -m ")[0] if " " in PROGRAM else "python"
 """The interpreter that runs it: `python` or `py`."""
+PUBLISHED = False
+"""Whether `pip install SlyAPI` brings this SlyAPI. On the day it does, set this to True: messages and new projects
+follow, and `tests/docs/test_install_lines.py` lists the lines of the pages that change."""
 
 
 def quoted(*words: str, windows: bool = sys.platform == "win32") -> str:
@@ -36,6 +39,11 @@ def quoted(*words: str, windows: bool = sys.platform == "win32") -> str:
 def command(*words: str) -> str:
     """A command line of this program."""
     return f"{PROGRAM} {quoted(*words)}".rstrip()
+
+
+def install(extra: str, package: str) -> str:
+    """The next step where `package`, which the `extra` of SlyAPI brings, is missing."""
+    return f"Install it with: pip install {quoted(f'SlyAPI[{extra}]' if PUBLISHED else package)}"
 
 
 def _quoted_on_windows(word: str) -> str:

@@ -72,6 +72,17 @@ def test_every_module_and_a_grant_work_under_a_switch(switch: str, uv_venv: Path
     assert "Have one user consent" in helped.stdout
 
 
+def test_a_new_project_installs_in_a_fresh_environment(uv_venv: Path, tmp_path: Path) -> None:
+    env, uv = empty_env(tmp_path), (sys.executable, "-m", "uv")
+    made = ran(str(uv_venv / "bin" / "python"), "-m", "SlyAPI", "new", "weather", folder=tmp_path, env=env)
+    assert made.returncode == 0, made.stderr
+    install(*uv, "venv", "-q", "--python", base_python(), "fresh", folder=tmp_path)
+    python = str(tmp_path / "fresh" / "bin" / "python")
+    install(*uv, "pip", "install", "-q", "--python", python, "./weather", folder=tmp_path)
+    asked = ran(python, "-m", "weather", "forecast", "Oslo", folder=tmp_path, env=env)
+    assert (asked.returncode, "python -m weather scaffold" in asked.stderr) == (1, True), asked.stderr
+
+
 def test_with_a_safe_path_a_file_of_the_folder_takes_the_place_of_no_module(uv_venv: Path, tmp_path: Path) -> None:
     for name in ("json", "aiohttp", "secrets", "SlyAPI"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('a file of the current folder was imported')")

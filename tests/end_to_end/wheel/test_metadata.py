@@ -6,7 +6,6 @@ import tarfile
 import tomllib
 from email.message import Message
 from email.parser import Parser
-from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
@@ -59,12 +58,6 @@ def test_the_metadata_agree_with_the_project(facts: Message) -> None:
     assert facts.get_payload() == (ROOT / "README.md").read_text("utf-8")
     required = [text for text in facts.get_all("Requires-Dist", []) if "extra ==" not in text]
     assert sorted(text.partition(">")[0] for text in required) == ["aiohttp", "typing-extensions"]
-
-
-def test_each_extra_is_named_in_the_docs(facts: Message) -> None:
-    pages = "".join(page.read_text("utf-8") for page in Path(ROOT, "docs").glob("*.md"))
-    for extra in facts.get_all("Provides-Extra", []):
-        assert f"[{extra}]" in pages, extra
 
 
 def test_the_classifiers_name_the_versions_that_tests_run_on(facts: Message) -> None:

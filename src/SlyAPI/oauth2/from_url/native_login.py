@@ -78,7 +78,7 @@ def _is_strange(redirect: Redirect, state: str) -> bool:
         else:
             read_redirect(redirect.query, state=state)
     except (StateMismatchError, MissingExtraError):
-        return True  # without the extra nobody asked for a signed response
+        return True  # without the package nobody asked for a signed response
     except RedirectError:
         return False  # of this attempt: the login reads it again and says what is wrong
     return False

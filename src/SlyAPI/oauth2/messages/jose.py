@@ -1,4 +1,4 @@
-"""Keys (RFC 7517) and tokens signed with them (RFC 7515), by the package joserfc: the extra `[jose]`.
+"""Keys (RFC 7517) and tokens signed with them (RFC 7515), by the package joserfc.
 
 The rule: all cryptography is the library's. `signed_tokens` reads what others signed.
 """
@@ -16,6 +16,7 @@ from typing import Any
 from ...errors import ConfigError, MissingExtraError, printable
 from ...json_file import StrPath, display_path, is_content, read_problem, read_regular
 from ...web.json import present
+from ...web.next_steps import install
 from ...web.pem import key_problem
 from ...web.secret_values import SecretJson
 
@@ -72,7 +73,7 @@ def load_signing_key(
     `rsa_alg` is the algorithm that is chosen for an RSA key.
 
     Text that contains `-----BEGIN` is PEM, text that begins with `{` is a JWK, any other text is a path. Raises
-    `ConfigError`, which quotes nothing of the key, and `MissingExtraError` without the extra.
+    `ConfigError`, which quotes nothing of the key, and `MissingExtraError` without the package.
     """
     if alg is not None and alg not in ALL:
         raise ConfigError(f"key_alg may be one of {', '.join(ASYMMETRIC)}.")
@@ -160,9 +161,7 @@ def library() -> Any:
         return joserfc
     except ImportError:
         pass
-    raise MissingExtraError(
-        "Signed tokens need the package joserfc.", next_step="Install it with: pip install 'SlyAPI[jose]'"
-    )
+    raise MissingExtraError("Signed tokens need the package joserfc.", next_step=install("jose", "joserfc"))
 
 
 def algorithm_of(name: str) -> Any:

@@ -114,7 +114,7 @@ class OAuth2ServiceAccount(Signer):
     in whose name the account acts, by domain-wide delegation. One grant serves any number of calls,
     event loops and threads, and all objects alive with the same account, scopes and subject; tokens
     are held in memory alone. `leeway`: seconds before expiry at which a token is renewed. `clock` gives
-    epoch seconds. Needs the extra `[jose]`: raises `MissingExtraError` without it, `CredentialsError` for
+    epoch seconds. Needs the package joserfc: raises `MissingExtraError` without it, `CredentialsError` for
     what is not an account. `sign` raises `TokenError` where the provider refuses, `NetworkError` or
     `BadReplyError`.
     """

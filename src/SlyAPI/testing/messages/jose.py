@@ -1,4 +1,4 @@
-"""Signed tokens: keys, signatures and thumbprints, by joserfc (the extra `[jose]`).
+"""Signed tokens: keys, signatures and thumbprints, by the package joserfc.
 
 The rule: the only file that imports joserfc, in functions; every bad token is a `BadToken`.
 """
@@ -54,13 +54,12 @@ def installed() -> bool:
 
 
 def require() -> None:
-    """Raise ModuleNotFoundError, naming the extra, where joserfc is missing."""
+    """Raise ModuleNotFoundError, naming the package, where joserfc is missing."""
     try:
         import joserfc  # noqa: F401
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            "Signed tokens of the practice provider need the package joserfc. "
-            "Install it with: pip install 'SlyAPI[jose]'",
+            "Signed tokens of the practice provider need the package joserfc. Install it with: pip install joserfc",
             name="joserfc",
         ) from error
 
