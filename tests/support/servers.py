@@ -246,7 +246,7 @@ class RedisGroup:
 @contextmanager
 def redis_cluster(masters: int = 3, replicas: int = 0, *options: str) -> Iterator[RedisGroup]:
     """A Redis cluster, each master with so many replicas, which replace one that is away for a second and a half."""
-    away = "1500" if replicas else "15000"  # a busy machine makes servers wait, and nobody is there to replace them
+    away = "1500" if replicas else "15000"  # without one, a server that a busy machine makes wait is not given up
     own = ("--cluster-enabled", "yes", "--cluster-node-timeout", away, "--masterauth", PASSWORD, *AT_ONCE, *options)
     with ExitStack() as stack:
         nodes = [stack.enter_context(_running("redis-server", own)) for _ in range(masters * (1 + replicas))]
@@ -319,10 +319,8 @@ def postgres(*options: str) -> Iterator[PostgresServer]:
 
 @contextmanager
 def _running(name: str, options: tuple[str, ...]) -> Iterator[RedisServer]:
-    program = _program(name)
-    port = free_port()
-    # a cluster's servers talk on a port 10,000 above, which is to be above those that Linux gives to anybody
-    while "--cluster-enabled" in options and not 51_000 <= port <= 55_535:
+    program, port = _program(name), free_port()
+    while "--cluster-enabled" in options and not 51_000 <= port <= 55_535:  # 10,000 above is no port of Linux's choice
         port = free_port()
     with _folder() as folder, _started(RedisServer(folder, port, program, *options)) as server:
         yield server
