@@ -67,7 +67,7 @@ def _without_value(message: str) -> str:
 def read_arguments(argv: Sequence[str]) -> SimpleNamespace:
     """The arguments, with `command`, `kind` (oauth1 or oauth2) `bare` (no arguments) and `only_words` (no flags).
 
-    Flags may stand anywhere among the words. Raises `ConfigError`, and `SystemExit` for a command's `--help`.
+    `after_dashes` are the words after `--`: files. Flags may stand anywhere among the words before. Raises `ConfigError`, and `SystemExit` for a command's `--help`.
     """
     words = [*_OLD_NAMES.get(argv[0], [argv[0]]), *argv[1:]]
     if words[0] not in COMMANDS:
@@ -82,6 +82,7 @@ def read_arguments(argv: Sequence[str]) -> SimpleNamespace:
     for name, value in vars(args).items():
         setattr(args, name, _without_nul(value))
     args.command = words[0]
+    args.after_dashes = words[end + 1 :]
     args.kind = kind
     args.older = older
     args.bare = len(words) == 1

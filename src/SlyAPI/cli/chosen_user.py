@@ -107,7 +107,8 @@ def take_account(args: Any, word: str | None) -> None:
 
     Raises `ConfigError` where it is an existing file, and what `Account.load` raises.
     """
-    if not word or args.store or args.name or word.startswith("-") or re.search(r"[/\\.]", word):
+    is_file = word in getattr(args, "after_dashes", ())
+    if not word or is_file or args.store or args.name or word.startswith("-") or re.search(r"[/\\.]", word):
         return
     if os.path.isfile(word) and word not in account_names():
         step = f"For the file, write ./{word}"

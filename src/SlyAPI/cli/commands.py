@@ -67,7 +67,7 @@ def plain_call(argv: Sequence[str]) -> SimpleNamespace | str | None:
     values = dict(zip(names, files, strict=True)) | dict.fromkeys(("store", "name"))
     values |= {"expiring": None} if command == "show" else {"proxy": None}
     values |= {"json": "--json" in argv, "only_words": "--json" not in argv}
-    return SimpleNamespace(command=command, kind="oauth2", older=False, bare=False, **values)
+    return SimpleNamespace(command=command, kind="oauth2", older=False, bare=False, after_dashes=[], **values)
 
 
 def _help() -> str:
