@@ -67,7 +67,8 @@ def _without_value(message: str) -> str:
 def read_arguments(argv: Sequence[str]) -> SimpleNamespace:
     """The arguments, with `command`, `kind` (oauth1 or oauth2) `bare` (no arguments) and `only_words` (no flags).
 
-    `after_dashes` are the words after `--`: files. Flags may stand anywhere among the words before. Raises `ConfigError`, and `SystemExit` for a command's `--help`.
+    `after_dashes` are the words after `--`: files. Flags may stand anywhere before. Raises `ConfigError`, and
+    `SystemExit` for a command's `--help`.
     """
     words = [*_OLD_NAMES.get(argv[0], [argv[0]]), *argv[1:]]
     if words[0] not in COMMANDS:
