@@ -103,6 +103,8 @@ async def test_a_client_that_may_use_no_device_gets_the_link(place: Place) -> No
         ["--device", "--client-credentials"],
         ["--client-credentials", "--redirect-uri", "http://127.0.0.1"],
         ["oauth1", "--device"],
+        ["oauth1", "--token-param", "tenant=one"],
+        ["--resource", "https://api.example", "--token-param", "tenant=one"],
     ],
     ids=" ".join,
 )
@@ -119,7 +121,8 @@ async def test_a_provider_without_device_codes_leaves_the_pasted_address(place: 
 
 @pytest.mark.posix
 async def test_a_machines_token_is_treated_as_any_other(place: Place) -> None:
-    ended = await place.runs("grant", "--client-credentials", "app.json", "machine.json", "notes")
+    words = ("--client-credentials", "app.json", "machine.json", "notes", "--token-param", "tenant=one")
+    ended = await place.runs("grant", *words)
     assert "refresh token" not in ended.err
     assert ended.code == 0, ended
     assert (place.folder / "machine.json").stat().st_mode & 0o777 == 0o600
@@ -133,6 +136,7 @@ async def test_a_machines_token_is_treated_as_any_other(place: Place) -> None:
     (place.folder / "machine.json").chmod(0o600)
     third = (await place.runs("token", "app.json", "machine.json")).out.strip()
     assert len({first, second, third}) == 3
+    assert [seen.parameters["tenant"] for seen in place.provider.log if seen.endpoint == "token"] == ["one"] * 3
     assert (await place.runs("revoke", "app.json", "machine.json")).code == 0
     assert "machine.json" not in place.files()
 

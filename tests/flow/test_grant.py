@@ -64,10 +64,23 @@ async def test_parameters_for_the_consent_page(place: Place) -> None:
     assert (place.asked["prompt"], place.asked["login_hint"]) == ("consent", "a=b")
 
 
-@pytest.mark.parametrize("param", ["state=mine", "redirect_uri=https://evil.example", "code_challenge=x", "=x", "word"])
-async def test_a_parameter_that_the_protocol_needs_is_refused(place: Place, param: str) -> None:
+async def test_parameters_of_the_token_request_are_sent_again_at_each_refresh(place: Place) -> None:
+    assert (await place.grants("--token-param", "tenant=one", "--token-param", "region=a=b")).code == 0
+    assert (await place.runs("refresh", "app.json", "user.json")).code == 0
+    asked = [seen.parameters for seen in place.provider.log if seen.endpoint == "token"]
+    assert [(form["tenant"], form["region"]) for form in asked] == [("one", "a=b")] * 2
+
+
+REFUSED = {
+    "--param": ["state=mine", "redirect_uri=https://evil.example", "code_challenge=x", "=x", "word"],
+    "--token-param": ["code=mine", "client_secret=x", "=x", "word"],
+}
+
+
+@pytest.mark.parametrize(("flag", "param"), [(flag, param) for flag, params in REFUSED.items() for param in params])
+async def test_a_parameter_that_the_protocol_needs_is_refused(place: Place, flag: str, param: str) -> None:
     name, mark, _ = param.partition("=")
-    failure(place, await place.grants("--param", param), 2, name if mark else "K=V")
+    failure(place, await place.grants(flag, param), 2, name if mark else "K=V")
     assert place.browser.opened == []
 
 

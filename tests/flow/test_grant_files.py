@@ -44,6 +44,7 @@ UNUSABLE: dict[str, Any] = {
     "issuer": ["http://a.example", "a.example", 5],
     "redirect_uri": ["callback", "localhost:8080", "http://localhost:99999", "http://localhost:8080/#x", "a b:c", 5],
     "auth_params": [{"state": "mine"}, {"client_id": "x"}, {"x": 5}, "x"],
+    "token_params": [{"code": "mine"}, {"x": 5}, "x"],
     "client_auth": ["magic", 5],
     "pkce": ["yes"],
     "scopes": [5, [5]],

@@ -209,6 +209,7 @@ def _add_grant(parser: _Parser) -> None:
     add("--no-browser", action="store_true", help="print the address of the consent page, do not open it")
     add("--paste", action="store_true", help="do not listen; read the final address from stdin")
     add("--param", action="append", default=[], metavar="K=V", help="add to the URL of the consent page (repeatable)")
+    add("--token-param", action="append", default=[], metavar="K=V", help="add to each token request (repeatable)")
     add("--client-auth", choices=_CLIENT_AUTH, metavar="METHOD", help=_METHODS)
     add("--device", action="store_true", help="show a code to enter on another device (RFC 8628)")
     add("--resource", metavar="URL", help="find provider and client from this API's URL; APP.json is made if missing")

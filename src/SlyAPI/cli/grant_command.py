@@ -35,6 +35,7 @@ from ..json_file import display_path
 from ..oauth1 import OAuth1App, OAuth1User
 from ..oauth2 import OAuth2App, OAuth2User
 from ..oauth2.from_url.resource_login import ResourceLogin
+from ..oauth2.messages.token_request import check_token_params
 from ..stores import user_file
 from ..stores.at import command_words
 from ..tokens.client_auth import read_client_auth
@@ -222,13 +223,22 @@ def _way(args: Any) -> Way:
     return "browser" if others or args.older else "browser or device"
 
 
-def _options(args: Any) -> GrantOptions:
+def _pairs(flag: str, pairs: list[str]) -> dict[str, str]:
     params: dict[str, str] = {}
-    for pair in args.param:
+    for pair in pairs:
         name, mark, value = pair.partition("=")
         if not mark or not name:
-            raise ConfigError("--param does not have the form K=V.")
+            raise ConfigError(f"{flag} does not have the form K=V.")
         params[name] = value
+    return params
+
+
+def _options(args: Any) -> GrantOptions:
+    if args.token_param and (args.resource or args.kind == "oauth1"):
+        other = "--resource" if args.resource else "OAuth 1"
+        raise ConfigError(f"--token-param and {other} exclude each other.", next_step="Leave one of them out.")
+    token_params = _pairs("--token-param", args.token_param)
+    check_token_params(token_params)
     return GrantOptions(
         redirect_uri=args.redirect_uri,
         port=args.port,
@@ -238,6 +248,7 @@ def _options(args: Any) -> GrantOptions:
         device_timeout=args.timeout,
         browser=not args.no_browser,
         paste=args.paste,
-        auth_params=params,
+        auth_params=_pairs("--param", args.param),
+        token_params=token_params,
         client_auth=None if args.client_auth == "auto" else read_client_auth(args.client_auth),
     )

@@ -51,7 +51,7 @@ async def grant_by_device(
 
     try:
         with shown:
-            user = await app.finish_device(device, clock=clock, sleep=wait)
+            user = await app.finish_device(device, token_params=options.token_params, clock=clock, sleep=wait)
     except LoginEndedError:
         raise GrantTimeoutError(
             "The code expired before anybody entered it.", next_step="Run grant again for a new code."

@@ -64,6 +64,7 @@ class GrantOptions:
     device_timeout: float | None = None
     """Seconds for a login on another device; None for the life of its code."""
     auth_params: Mapping[str, str] = field(default_factory=dict)
+    token_params: Mapping[str, str] = field(default_factory=dict)
     resource: ResourceLogin | None = None
     """Where the grant begins at a resource's URL."""
     open_page: Callable[[str], Awaitable[bool]] = open_browser
@@ -125,6 +126,7 @@ class OAuth2Question(Question[OAuth2User]):
     client_auth: ClientAuth | None
     link: AuthorizationURL | Login
     resource: str | None = None
+    token_params: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def url(self) -> str:
@@ -143,7 +145,13 @@ class OAuth2Question(Question[OAuth2User]):
     async def exchange(self, code: str) -> OAuth2User:
         key = getattr(self.link, "dpop_key", None)
         user = await self.app.exchange_code(
-            code, self.link.verifier, self.scopes, self.redirect_uri, resource=self.resource, dpop_key=key
+            code,
+            self.link.verifier,
+            self.scopes,
+            self.redirect_uri,
+            resource=self.resource,
+            dpop_key=key,
+            token_params=self.token_params,
         )
         user.client_auth = self.client_auth or user.client_auth
         return user
@@ -167,7 +175,9 @@ async def grant(
 
     async def ask(redirect_uri: str) -> Question[OAuth2User]:
         link = await new_link(app, redirect_uri, scopes, options)
-        return OAuth2Question(app, scopes, redirect_uri, options.client_auth, link)
+        return OAuth2Question(
+            app, scopes, redirect_uri, options.client_auth, link, token_params=options.token_params
+        )
 
     known = app.provider
     usual = app.redirect_uri or (known.redirect_uri if known else DEFAULT_REDIRECT_URI)

@@ -18,7 +18,7 @@ async def grant_by_chosen_way(
         return await grant_for_resource(options.resource, scopes, options, console, save)
     if options.way == "machine":
         async with waiting(console, "Asking for a token"):
-            user = await ClientCredentials(app, scopes).refresh_now()
+            user = await ClientCredentials(app, scopes, token_params=options.token_params).refresh_now()
         await save(user)
         return user
     if options.way == "device":

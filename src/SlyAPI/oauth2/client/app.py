@@ -32,6 +32,8 @@ class OAuth2App(LoginRequests, DeviceCalls, MachineCalls, RegistrationCalls):
 
     `on_refresh` is called for every user of this client whose tokens were refreshed. `auth_params` are added to
     every authorization URL, over those that the provider is known to need (None removes one).
+    `token_params` are the provider's own parameters of every token request (None removes one); those of a call win,
+    and are kept with the user.
     `client_auth`: how the token endpoint takes id and secret; None for the table of providers, or trying.
     `pkce=False` switches RFC 7636 off, for a provider known to break on it (None: by the table).
     `scopes` are requested in addition to those of each grant. The redirect's `iss` must be `issuer`.
@@ -124,6 +126,7 @@ class OAuth2App(LoginRequests, DeviceCalls, MachineCalls, RegistrationCalls):
         client: "ClientSession | None" = None,
         *,
         resource: Resource | None = None,
+        token_params: Mapping[str, str | None] | None = None,
         lifetime: float = LIFETIME,
         now: float | None = None,
     ) -> OAuth2User:
@@ -138,10 +141,9 @@ class OAuth2App(LoginRequests, DeviceCalls, MachineCalls, RegistrationCalls):
         Then raises `IdentityError` too, and nothing is left of the answer; the package joserfc is needed.
         """
         login = kept if isinstance(kept, Login) else Login.from_dict(kept)
-        redirect = await self._plain_redirect(login.state, redirect, client, now)
         code = read_answer(
             login,
-            redirect,
+            await self._plain_redirect(login.state, redirect, client, now),
             self._finished,
             client_id=self.id,
             issuer=self._redirect_issuer,
@@ -159,6 +161,7 @@ class OAuth2App(LoginRequests, DeviceCalls, MachineCalls, RegistrationCalls):
             nonce=login.nonce,
             max_age=login.max_age,
             dpop_key=login.dpop_key,
+            token_params=token_params,
             now=now,
         )
 
@@ -175,6 +178,7 @@ class OAuth2App(LoginRequests, DeviceCalls, MachineCalls, RegistrationCalls):
         nonce: str | None = None,
         max_age: float | None = None,
         dpop_key: Mapping[str, Any] | None = None,
+        token_params: Mapping[str, str | None] | None = None,
         now: float | None = None,
     ) -> OAuth2User:
         """Exchanges the redirect's code for the user's tokens (RFC 6749 §4.1.3).
@@ -186,11 +190,9 @@ class OAuth2App(LoginRequests, DeviceCalls, MachineCalls, RegistrationCalls):
         id_token is verified, as `finish_login` says; `dpop_key` is the private JWK of the request's `dpop_jkt`.
         """
         form = exchange_form(code, verifier, redirect_uri)
-        requested = self.all_scopes(scopes)
         resources = self._resources(resource)
         if nonce is not None:
             self._check_verifies()
-        key = None if dpop_key is None else SecretJson(dpop_key)
 
         async def exchange(method: ClientAuth) -> OAuth2User:
             return await self._token_call(
@@ -199,10 +201,11 @@ class OAuth2App(LoginRequests, DeviceCalls, MachineCalls, RegistrationCalls):
                 client,
                 now,
                 resources=resources,
-                requested=requested,
+                requested=self.all_scopes(scopes),
                 nonce=nonce,
                 max_age=max_age,
-                dpop_key=key,
+                dpop_key=None if dpop_key is None else SecretJson(dpop_key),
+                token_params=token_params,
             )
 
         user, remembered = await self._first_call(exchange)
@@ -222,6 +225,7 @@ class OAuth2App(LoginRequests, DeviceCalls, MachineCalls, RegistrationCalls):
         user: OAuth2User,
         *,
         resource: Resource | None = None,
+        token_params: Mapping[str, str | None] | None = None,
         now: float | None = None,
     ) -> OAuth2User:
         """The user with new tokens (RFC 6749 §6); the refresh token stays unless the reply has a new one.
@@ -243,7 +247,9 @@ class OAuth2App(LoginRequests, DeviceCalls, MachineCalls, RegistrationCalls):
         method = self._client_auth_for(user)
         form = refresh_form(user.refresh_token)
         resources = self._resources(resource, user)
-        return await self._token_call(form, method, client, now, resources=resources, previous=user)
+        return await self._token_call(
+            form, method, client, now, resources=resources, previous=user, token_params=token_params
+        )
 
     @clean_traceback
     async def revoke(

@@ -52,6 +52,7 @@ class Client:
     token_uri: str = ""
     on_refresh: OnRefresh | None = field(default=None, compare=False)
     auth_params: Mapping[str, str | None] = field(default_factory=dict, kw_only=True)
+    token_params: Mapping[str, str | None] = field(default_factory=dict, kw_only=True)
     client_auth: ClientAuth | None = field(default=None, kw_only=True)
     pkce: bool | None = field(default=None, kw_only=True)
     redirect_uri: str | None = field(default=None, kw_only=True)

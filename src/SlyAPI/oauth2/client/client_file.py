@@ -18,6 +18,7 @@ from ...web.next_steps import PROGRAM
 from ...web.urls import check_endpoint, is_loopback_uri
 from ..messages.authorization_code import check_extras
 from ..messages.resource import resources_of
+from ..messages.token_request import check_token_params
 
 ENDPOINTS = {
     "revoke_uri": "revocation_endpoint",
@@ -36,6 +37,7 @@ OWN_KEYS = (
     "auth_uri",
     "token_uri",
     "auth_params",
+    "token_params",
     "client_auth",
     "pkce",
     "redirect_uri",
@@ -135,6 +137,9 @@ def read_members(members: Mapping[str, Any]) -> dict[str, Any]:
             step = "Save it in a file of its own, from the line -----BEGIN to the line -----END, and put its path here."
             raise ConfigError(f"{name} is the content of a file, not its path.", next_step=step)
     auth_uri = text_of(members, "auth_uri")
+    auth_params, token_params = texts_of(members, "auth_params"), texts_of(members, "token_params")
+    check_extras(auth_params)
+    check_token_params(token_params)
     uris = {key: text_of(members, key) for key in (*ENDPOINTS, "registration_client_uri")}
     texts = ("issuer", "key", "key_id", "key_alg", "assertion_audience", "profile", "response_mode")
     return {
@@ -142,7 +147,8 @@ def read_members(members: Mapping[str, Any]) -> dict[str, Any]:
         "secret": text_of(members, "secret") or None,
         "auth_uri": check_endpoint(auth_uri, "auth_uri", allow_http=True) if auth_uri else "",
         "token_uri": check_endpoint(text_of(members, "token_uri"), "token_uri", allow_http=True),
-        "auth_params": texts_of(members, "auth_params"),
+        "auth_params": auth_params,
+        "token_params": token_params,
         "client_auth": read_client_auth(members.get("client_auth")),
         "scopes": scopes_of(members, "scopes"),
         "redirect_uri": _redirect_uri(text_of(members, "redirect_uri")),
@@ -237,7 +243,6 @@ def texts_of(members: Mapping[str, Any], key: str) -> dict[str, Any]:
         raise ConfigError(f"{key} is not an object of strings.")
     if not all(text.isprintable() for pair in value.items() for text in pair if text):
         raise ConfigError(f"{key} contains characters that a URL may not carry.")
-    check_extras(value)
     return dict(value)
 
 

@@ -6,7 +6,7 @@ program without devices does not pay for it.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 
 from ...errors import BadReplyError, NetworkError, TokenError, clean_traceback
@@ -69,6 +69,7 @@ class DeviceCalls(IdentityCalls):
         device: "DeviceLogin",
         *,
         resource: Resource | None = None,
+        token_params: Mapping[str, str | None] | None = None,
         client: "ClientSession | None" = None,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
@@ -86,12 +87,17 @@ class DeviceCalls(IdentityCalls):
             if clock() >= end:
                 raise ended()
             try:
-                return await self._poll(device, resource, client, clock())
+                return await self._poll(device, resource, token_params, client, clock())
             except (TokenError, NetworkError, BadReplyError) as error:
                 device, wait = after_refusal(device, error, wait)
 
     async def _poll(
-        self, device: "DeviceLogin", resource: Resource | None, client: "ClientSession | None", now: float
+        self,
+        device: "DeviceLogin",
+        resource: Resource | None,
+        token_params: Mapping[str, str | None] | None,
+        client: "ClientSession | None",
+        now: float,
     ) -> OAuth2User:
         from ..messages.device import poll_form, refuses_client
 
@@ -100,7 +106,9 @@ class DeviceCalls(IdentityCalls):
         requested = self.all_scopes(list(device.scopes))
         form = poll_form(device)
         user, user_auth = await self._first_call(
-            lambda method: self._token_call(form, method, client, now, resources=resources, requested=requested),
+            lambda method: self._token_call(
+                form, method, client, now, resources=resources, requested=requested, token_params=token_params
+            ),
             refuses_client,
         )
         user.client_auth = user_auth

@@ -3,7 +3,7 @@
 The rule: what is not verified is not kept; an answer that names another person is not saved.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from urllib.parse import urlencode
@@ -19,6 +19,7 @@ from ...web.messages import Method, Reply, Request, retry_after
 from ...web.secret_values import SecretForm, SecretJson, Secrets
 from ...web.urls import bare_url, check_endpoint
 from ..messages.token_endpoint import read_token_reply
+from ..messages.token_request import merged_params, with_params
 from .bound_tokens import check_bound, note_client
 from .client import Client, clock
 from .issuer_keys import LIMIT
@@ -142,37 +143,47 @@ class IdentityCalls(Client):
         nonce: str | None = None,
         max_age: float | None = None,
         dpop_key: SecretJson | None = None,
+        token_params: Mapping[str, str | None] | None = None,
     ) -> OAuth2User:
         """The user in the token endpoint's reply to this form; its tokens are bound to `dpop_key` (RFC 9449).
 
         A user who is refreshed keeps their key, or none; new tokens of a client with `dpop` have a new key. The
-        id_token of a login with a `nonce` is verified (`max_age` in seconds), and dropped elsewhere.
+        id_token of a login with a `nonce` is verified, and dropped elsewhere. `token_params` stay for each renewal.
         """
         if previous is not None:
             dpop_key = self._key_of(previous)
         elif self.dpop and dpop_key is None:
             dpop_key = self._new_dpop_key()
+        kept = merged_params(((previous and previous.extra) or {}).get("token_params"), token_params)
+        form = with_params(form, merged_params(self.token_params, kept))
         reply, sent = await self._send("token_uri", form, method, client, now, resources, dpop_key=dpop_key)
-        if previous is not None:
-            sent = Secrets((*sent, previous.token))
         at = clock(now)
         user = read_token_reply(
             reply,
             now=at + self.clock_skew,
             requested=requested,
             previous=previous,
-            secrets=sent,
+            secrets=sent if previous is None else Secrets((*sent, previous.token)),
             refresh_life_unit=self._facts.refresh_life_unit,
             dpop_key=dpop_key,
         )
-        note_client(user, self)
+        note_client(user, self, previous)
+        if kept:
+            user.extra = {**(user.extra or {}), "token_params": kept}
         if nonce is not None:
             user.identity = await self._identity(user, client, at, nonce=nonce, max_age=max_age)
-        elif previous is None or previous.identity is None:
+        else:
+            await self._keep_identity(user, previous, client, at)
+        return user
+
+    async def _keep_identity(
+        self, user: OAuth2User, previous: OAuth2User | None, client: "ClientSession | None", at: float
+    ) -> None:
+        """Keeps the identity of a refreshed user; an id_token that nobody verified is dropped."""
+        if previous is None or previous.identity is None:
             user.id_token = None if previous is None else previous.id_token
         elif user.id_token != previous.id_token:
             user.identity = await self._refreshed_identity(user, previous, client, at)
-        return user
 
     def _key_of(self, user: OAuth2User) -> SecretJson | None:
         """The key that the user's tokens are bound to. Raises `ConfigError` where a profile wants them bound."""

@@ -3,7 +3,7 @@
 The rule: each is a form, the round trip of `Client`, and a reader.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ...errors import TokenError, clean_traceback
@@ -33,6 +33,7 @@ class MachineCalls(IdentityCalls):
         scopes: Scopes = (),
         *,
         resource: Resource | None = None,
+        token_params: Mapping[str, str | None] | None = None,
         client: "ClientSession | None" = None,
         now: float | None = None,
     ) -> OAuth2User:
@@ -42,7 +43,7 @@ class MachineCalls(IdentityCalls):
         `NetworkError`, `ConfigError`.
         """
         form = client_credentials_form(self._machine_scope(scopes))
-        user = await self._machine_call(form, scopes, resource, client, now)
+        user = await self._machine_call(form, scopes, resource, token_params, client, now)
         user.refresh_token = None  # RFC 6749 §4.4.3: of no use, since the client can ask again
         return user
 
@@ -58,6 +59,7 @@ class MachineCalls(IdentityCalls):
         resource: Resource | None = None,
         scopes: Scopes = (),
         requested_token_type: str | None = None,
+        token_params: Mapping[str, str | None] | None = None,
         client: "ClientSession | None" = None,
         now: float | None = None,
     ) -> OAuth2User:
@@ -75,7 +77,7 @@ class MachineCalls(IdentityCalls):
             scope=self._machine_scope(scopes),
             requested_token_type=requested_token_type,
         )
-        return await self._machine_call(form, scopes, resource, client, now)
+        return await self._machine_call(form, scopes, resource, token_params, client, now)
 
     @clean_traceback
     async def exchange_assertion(
@@ -84,12 +86,13 @@ class MachineCalls(IdentityCalls):
         scopes: Scopes = (),
         *,
         resource: Resource | None = None,
+        token_params: Mapping[str, str | None] | None = None,
         client: "ClientSession | None" = None,
         now: float | None = None,
     ) -> OAuth2User:
         """A token for an assertion that another issuer signed (RFC 7523 §2.1). The rest is as in `request_token`."""
         form = jwt_bearer_form(assertion, self._machine_scope(scopes))
-        return await self._machine_call(form, scopes, resource, client, now)
+        return await self._machine_call(form, scopes, resource, token_params, client, now)
 
     @clean_traceback
     async def introspect(self, token: str, *, client: "ClientSession | None" = None) -> "TokenInfo":
@@ -116,6 +119,7 @@ class MachineCalls(IdentityCalls):
         form: SecretForm,
         scopes: Scopes,
         resource: Resource | None,
+        token_params: Mapping[str, str | None] | None,
         client: "ClientSession | None",
         now: float | None,
     ) -> OAuth2User:
@@ -124,7 +128,13 @@ class MachineCalls(IdentityCalls):
         try:
             user, method = await self._first_call(
                 lambda method: self._token_call(
-                    form, method, client, now, resources=resources, requested=requested or None
+                    form,
+                    method,
+                    client,
+                    now,
+                    resources=resources,
+                    requested=requested or None,
+                    token_params=token_params,
                 ),
                 _refuses_client,
             )

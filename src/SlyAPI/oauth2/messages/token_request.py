@@ -4,12 +4,48 @@ The rule: one method per request, and never a guess on a refresh (a refused one 
 """
 
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 from urllib.parse import quote
 
+from ...errors import ConfigError
 from ...tokens.client_auth import ClientAuth
 from ...web.messages import Method, Request
 from ...web.secret_values import SecretForm, SecretPairs
+
+OF_THE_PROTOCOL = {
+    *("grant_type", "client_id", "client_secret", "client_assertion", "client_assertion_type", "code", "code_verifier"),
+    *("redirect_uri", "refresh_token", "device_code", "assertion", "subject_token", "actor_token", "resource"),
+}
+"""Parameters that `token_params` may not set, in any token request."""
+
+
+def check_token_params(params: Any) -> None:
+    """Raises `ConfigError` for parameters that are not texts, or that the protocol sets."""
+    if not isinstance(params, Mapping) or not all(
+        isinstance(name, str) and name and isinstance(text, str | None) for name, text in params.items()
+    ):
+        raise ConfigError("token_params is not a mapping of names to texts.")
+    if clash := sorted(OF_THE_PROTOCOL.intersection(params)):
+        raise ConfigError(f"token_params may not set {', '.join(clash)}: the protocol sets it.")
+
+
+def merged_params(*layers: Mapping[str, str | None] | None) -> dict[str, str | None]:
+    """The parameters of all layers; those of a later one win. Raises `ConfigError`."""
+    merged: dict[str, str | None] = {}
+    for params in layers:
+        check_token_params(params or {})
+        merged.update(params or {})
+    return merged
+
+
+def with_params(form: SecretForm, params: Mapping[str, str | None]) -> SecretForm:
+    """The form with the provider's own parameters; None omits one. Raises `ConfigError` for one that the form has."""
+    more = {name: text for name, text in params.items() if text is not None}
+    if clash := sorted(form.keys() & more):
+        step = "Leave it out of token_params; None there removes the client's."
+        raise ConfigError(f"token_params may not set {', '.join(clash)}: this request sets it.", next_step=step)
+    return SecretForm({**form, **more})
 
 
 def token_request(

@@ -3,195 +3,19 @@
 The rule: only the source of the tokens differs from a user's; store, lock, refresh and signature are the same.
 """
 
-import copy
-import inspect
-import os
 import time
-from collections.abc import Awaitable, Callable, Hashable
-from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
 
-from ...errors import BadReplyError, ConfigError, TokenError, clean_traceback
+from ...errors import clean_traceback
 from ...json_file import StrPath
-from ...sources import from_file
 from ...stores.contract import StoredUser
-from ...tokens.scopes import Scopes, split_scopes
+from ...tokens.scopes import Scopes
 from ...tokens.user import OAuth2User
-from ...web.secret_values import Secrets
 from ..client.app import OAuth2App, OnRefresh
-from ..client.bound_tokens import is_bound
-from ..messages.resource import Resource, resources_of
-from ..renewal.state import NOT_LOADED
-from ..renewal.token_source import TokenSource
-from .signer import Signer, holder_of
-
-if TYPE_CHECKING:
-    from aiohttp import ClientSession
-
-TokenLike = str | os.PathLike[str] | Callable[[], str | Awaitable[str]]
-"""A token as text, a file that somebody else renews, or a callable that gives one (`SlyAPI.sources`)."""
-REFUSED_FOR = 600.0
-"""Seconds for which a refused assertion is not sent again."""
-
-
-class MachineSource(TokenSource):
-    """A source of tokens that needs no person; `scopes` and `resource` are what it asks for."""
-
-    __slots__ = ("resource", "scopes")
-
-    needs_grant = False
-    grant = "client_credentials"
-
-    def __init__(self, app: OAuth2App, scopes: Scopes, resource: Resource | None) -> None:
-        super().__init__(app)
-        self.scopes: list[str] = split_scopes(scopes)
-        self.resource: list[str] | None = None if resource is None else resources_of(resource)
-
-    @property
-    def question(self) -> Hashable:
-        asked = sorted(self.asked.items())
-        return self.grant, *sorted({*self.scopes, *self.app.scopes}), "for", *self.app._resources(self.resource), *asked
-
-    @property
-    def asked(self) -> dict[str, str]:
-        """What the request has besides scopes and resource, as it is noted with the token."""
-        return {}
-
-    def check_client(self, user: OAuth2User) -> None:
-        """Another client's token only means that a new one is requested (`fits`)."""
-
-    def fits(self, user: OAuth2User) -> bool:
-        wanted = {*self.scopes, *self.app.scopes}
-        resources = self.app._resources(self.resource)
-        noted = user.extra or {}
-        # older versions noted neither
-        asked = noted.get("asked", self.asked) == self.asked and noted.get("grant_type", self.grant) == self.grant
-        granted = wanted <= {*user.scopes, *(user.requested_scopes or ())}
-        return is_bound(user, self.app) and granted and asked and noted.get("resource", []) == resources
-
-    async def new_tokens(self, client: "ClientSession | None", user: OAuth2User, now: float) -> OAuth2User:
-        self.app._found_auth = self.app._found_auth or user.client_auth
-        fresh = await self.request(client, now)
-        resources = self.app._resources(self.resource)
-        kept = {"grant_type": self.grant, "resource": resources, "asked": self.asked}
-        kept = {name: value for name, value in kept.items() if value}
-        extra = {} if user is NOT_LOADED else user.extra or {}
-        before = {name: value for name, value in extra.items() if name not in ("resource", "asked")}
-        fresh.extra = {**before, **(fresh.extra or {}), **kept}
-        return fresh
-
-    async def request(self, client: "ClientSession | None", now: float) -> OAuth2User:
-        """The reply to one token request."""
-        return await self.app.request_token(self.scopes, resource=self.resource, client=client, now=now)
-
-
-class ExchangeSource(MachineSource):
-    """A subject token that is exchanged (RFC 8693)."""
-
-    __slots__ = ("actor", "options", "subject", "subject_type")
-
-    grant = "token_exchange"
-
-    def __init__(
-        self,
-        app: OAuth2App,
-        scopes: Scopes,
-        resource: Resource | None,
-        subject: TokenLike,
-        subject_type: str,
-        actor: TokenLike | None,
-        options: dict[str, Any],
-    ) -> None:
-        super().__init__(app, scopes, resource)
-        self.subject: TokenLike = subject
-        self.subject_type: str = subject_type
-        self.actor: TokenLike | None = actor
-        self.options: dict[str, Any] = options
-
-    @property
-    def asked(self) -> dict[str, str]:
-        actor = {} if self.actor is None else {"actor": _noted(self.actor)}
-        told = {"subject": _noted(self.subject), "subject_type": self.subject_type, **actor}
-        return told | {name: value for name, value in self.options.items() if value is not None}
-
-    async def request(self, client: "ClientSession | None", now: float) -> OAuth2User:
-        actor = None if self.actor is None else await read_token(self.actor, "actor_token")
-        user = await self.app.exchange_token(
-            await read_token(self.subject, "subject"),
-            self.subject_type,
-            actor_token=actor,
-            scopes=self.scopes,
-            resource=self.resource,
-            client=client,
-            now=now,
-            **self.options,
-        )
-        if user.token_type == "N_A":
-            raise BadReplyError(
-                "The exchange returned a token that cannot sign requests (token_type N_A).",
-                next_step="Get it with OAuth2App.exchange_token.",
-                kind="configuration",
-            )
-        return user
-
-
-class AssertionSource(MachineSource):
-    """An assertion of another issuer (RFC 7523 §2.1). One that was refused is not sent again."""
-
-    __slots__ = ("assertion", "refused")
-
-    grant = "jwt_bearer"
-
-    def __init__(self, app: OAuth2App, scopes: Scopes, resource: Resource | None, assertion: TokenLike) -> None:
-        super().__init__(app, scopes, resource)
-        self.assertion: TokenLike = assertion
-        self.refused: tuple[Secrets, TokenError, float] | None = None
-
-    @property
-    def asked(self) -> dict[str, str]:
-        return {"assertion": _noted(self.assertion)}
-
-    async def request(self, client: "ClientSession | None", now: float) -> OAuth2User:
-        assertion = await read_token(self.assertion, "assertion")
-        if self.refused is not None:
-            refused, error, until = self.refused
-            if assertion in refused and now < until:
-                error = copy.copy(error)
-                error.tries = 0  # nothing was sent
-                raise error
-        try:
-            return await self.app.exchange_assertion(
-                assertion, self.scopes, resource=self.resource, client=client, now=now
-            )
-        except TokenError as error:
-            if error.error == "invalid_grant":
-                self.refused = Secrets((assertion,)), error, now + REFUSED_FOR
-            raise
-
-
-def _noted(token: TokenLike) -> str:
-    """Whose token it is, without the token: its hash, the path of its file, or the callable's name."""
-    if isinstance(token, str):
-        return "sha256:" + sha256(token.encode("utf-8", "replace")).hexdigest()[:32]
-    if isinstance(token, os.PathLike):
-        return os.path.abspath(os.fspath(token))
-    return getattr(token, "__qualname__", type(token).__qualname__)
-
-
-async def read_token(token: TokenLike, name: str) -> str:
-    """The text of a token: given, in a file, or from a callable. Raises `ConfigError`, and what the callable raises."""
-    if isinstance(token, str):
-        text: object = token
-    elif isinstance(token, os.PathLike):
-        text = from_file(token)()
-    else:
-        text = token()
-    if inspect.isawaitable(text):
-        text = await text
-    if not isinstance(text, str) or not text:
-        raise ConfigError(f"{name} returned no token: it is {'empty' if text == '' else 'not text'}.")
-    return text
-
+from ..messages.resource import Resource
+from ..renewal.holder import holder_of
+from ..renewal.machine_sources import AssertionSource, ExchangeSource, MachineSource, TokenLike, TokenParams
+from .signer import Signer
 
 UserLike = OAuth2User | StoredUser | StrPath
 """Where a machine's token is kept: a path, an entry of a store, or an object in memory."""
@@ -203,7 +27,7 @@ class ClientCredentials(Signer):
     With a path or an entry of a store as `user`, all workers and restarts share one token; without, this object keeps
     it in memory. `leeway`: seconds before expiry at which the token counts as due (None: the client's). `clock` gives
     epoch seconds; `on_refresh` is called with each new token. `sign` raises `TokenError` where the provider refuses,
-    `NetworkError` or `BadReplyError`.
+    `NetworkError` or `BadReplyError`. `token_params` are the provider's own parameters, such as Auth0's `audience`.
     """
 
     __module__ = "SlyAPI.oauth2"
@@ -219,10 +43,11 @@ class ClientCredentials(Signer):
         *,
         leeway: float | None = None,
         resource: Resource | None = None,
+        token_params: TokenParams = None,
         on_refresh: OnRefresh | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        source = MachineSource(_app(app), scopes, resource)
+        source = MachineSource(_app(app), scopes, resource, token_params)
         super().__init__(holder_of(source, user, clock, leeway, on_refresh))
 
 
@@ -250,6 +75,7 @@ class TokenExchange(Signer):
         resource: Resource | None = None,
         scopes: Scopes = (),
         requested_token_type: str | None = None,
+        token_params: TokenParams = None,
         user: UserLike | None = None,
         leeway: float | None = None,
         on_refresh: OnRefresh | None = None,
@@ -260,7 +86,9 @@ class TokenExchange(Signer):
             "audience": audience,
             "requested_token_type": requested_token_type,
         }
-        source = ExchangeSource(_app(app), scopes, resource, subject, subject_token_type, actor_token, options)
+        source = ExchangeSource(
+            _app(app), scopes, resource, subject, subject_token_type, actor_token, options, token_params
+        )
         super().__init__(holder_of(source, user, clock, leeway, on_refresh))
 
 
@@ -285,10 +113,11 @@ class AssertionGrant(Signer):
         *,
         leeway: float | None = None,
         resource: Resource | None = None,
+        token_params: TokenParams = None,
         on_refresh: OnRefresh | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        source = AssertionSource(_app(app), scopes, resource, assertion)
+        source = AssertionSource(_app(app), scopes, resource, assertion, token_params)
         super().__init__(holder_of(source, user, clock, leeway, on_refresh))
 
 
