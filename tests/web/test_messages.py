@@ -216,7 +216,7 @@ DATE = "Wed, 21 Oct 2015 07:28:00 GMT"
         ({"Retry-After": "9" * 500}, 999_999_999.0),
         ({"Retry-After": DATE, "Date": "Wed, 21 Oct 2015 07:27:00 GMT"}, 60.0),
         ({"Retry-After": DATE, "Date": "Wed, 21 Oct 2015 08:00:00 GMT"}, 0.0),
-        ({"Retry-After": DATE}, None),
+        ({"Retry-After": DATE}, 0.0),
         ({"Retry-After": "-5"}, None),
         ({"Retry-After": "soon"}, None),
         ({"Retry-After": ""}, None),
@@ -227,8 +227,9 @@ def test_retry_after_is_read_in_both_forms(headers: dict[str, str], seconds: flo
     assert retry_after(headers) == seconds
 
 
-def test_a_date_is_compared_with_our_clock_where_it_is_given() -> None:
-    assert retry_after({"Retry-After": DATE}, now=1_445_412_470.0) == 10.0
+@pytest.mark.parametrize("date", [{}, {"Date": "soon"}])
+def test_a_date_is_compared_with_our_clock_where_the_reply_has_none(date: dict[str, str]) -> None:
+    assert retry_after({"Retry-After": DATE, **date}, now=1_445_412_470.0) == 10.0
 
 
 dates = st.text() | st.from_regex(r"[A-Z][a-z]{2}, \d{1,3} [A-Z][a-z]{2} \d{1,6} \d{1,3}:\d{2}:\d{2} [-+A-Z0-9]{1,6}")
