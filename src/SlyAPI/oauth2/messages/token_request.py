@@ -33,15 +33,17 @@ def check_token_params(params: Any) -> None:
 def merged_params(*layers: Mapping[str, str | None] | None) -> dict[str, str | None]:
     """The parameters of all layers; those of a later one win. Raises `ConfigError`."""
     merged: dict[str, str | None] = {}
-    for params in layers:
-        check_token_params(params or {})
-        merged.update(params or {})
+    for params in filter(None, layers):
+        check_token_params(params)
+        merged.update(params)
     return merged
 
 
 def with_params(form: SecretForm, params: Mapping[str, str | None]) -> SecretForm:
     """The form with the provider's own parameters; None omits one. Raises `ConfigError` for one that the form has."""
     more = {name: text for name, text in params.items() if text is not None}
+    if not more:  # as in most requests
+        return form
     if clash := sorted(form.keys() & more):
         step = "Leave it out of token_params; None there removes the client's."
         raise ConfigError(f"token_params may not set {', '.join(clash)}: this request sets it.", next_step=step)
