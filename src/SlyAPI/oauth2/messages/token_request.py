@@ -42,12 +42,10 @@ def merged_params(*layers: Mapping[str, str | None] | None) -> dict[str, str | N
 def with_params(form: SecretForm, params: Mapping[str, str | None]) -> SecretForm:
     """The form with the provider's own parameters; None omits one. Raises `ConfigError` for one that the form has."""
     more = {name: text for name, text in params.items() if text is not None}
-    if not more:  # as in most requests
-        return form
     if clash := sorted(form.keys() & more):
         step = "Leave it out of token_params; None there removes the client's."
         raise ConfigError(f"token_params may not set {', '.join(clash)}: this request sets it.", next_step=step)
-    return SecretForm({**form, **more})
+    return SecretForm({**form, **more}) if more else form
 
 
 def token_request(
