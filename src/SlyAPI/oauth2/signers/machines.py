@@ -4,16 +4,15 @@ The rule: only the source of the tokens differs from a user's; store, lock, refr
 """
 
 import copy
-import inspect
 import os
 import time
-from collections.abc import Awaitable, Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from ...errors import BadReplyError, ConfigError, TokenError, clean_traceback
+from ...errors import BadReplyError, TokenError, clean_traceback
 from ...json_file import StrPath
-from ...sources import from_file
+from ...sources import TokenLike, read_token
 from ...stores.contract import StoredUser
 from ...tokens.scopes import Scopes, split_scopes
 from ...tokens.user import OAuth2User
@@ -29,8 +28,6 @@ from .signer import Signer, holder_of
 if TYPE_CHECKING:
     from aiohttp import ClientSession
 
-TokenLike = str | os.PathLike[str] | Callable[[], str | Awaitable[str]]
-"""A token as text, a file that somebody else renews, or a callable that gives one (`SlyAPI.sources`)."""
 REFUSED_FOR = 600.0
 """Seconds for which a refused assertion is not sent again."""
 
@@ -202,21 +199,6 @@ def _noted(token: TokenLike) -> str:
     if isinstance(token, os.PathLike):
         return os.path.abspath(os.fspath(token))
     return getattr(token, "__qualname__", type(token).__qualname__)
-
-
-async def read_token(token: TokenLike, name: str) -> str:
-    """The text of a token: given, in a file, or from a callable. Raises `ConfigError`, and what the callable raises."""
-    if isinstance(token, str):
-        text: object = token
-    elif isinstance(token, os.PathLike):
-        text = from_file(token)()
-    else:
-        text = token()
-    if inspect.isawaitable(text):
-        text = await text
-    if not isinstance(text, str) or not text:
-        raise ConfigError(f"{name} returned no token: it is {'empty' if text == '' else 'not text'}.")
-    return text
 
 
 UserLike = OAuth2User | StoredUser | StrPath
