@@ -227,12 +227,8 @@ def repository(place: Place) -> None:
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
     """A certificate and key for 127.0.0.1 that nobody has signed."""
-    path = tmp_path / "both.pem"
-    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
-    command += f" -addext subjectAltName=IP:127.0.0.1 -keyout {path} -out {path}.crt"
-    subprocess.run(command.split(), check=True, capture_output=True)
-    path.write_text(path.read_text() + Path(f"{path}.crt").read_text())
-    return path
+    make_certificate(tmp_path, "both", hosts=["127.0.0.1"])
+    return tmp_path / "both.pem"
 
 
 @pytest.mark.slow

@@ -19,6 +19,7 @@ from SlyAPI.oauth2 import OAuth2App, OAuth2User
 from SlyAPI.oauth2.client.providers import PROVIDERS
 from SlyAPI.oauth2.messages.authorization_code import s256_challenge
 from SlyAPI.tokens.client_auth import ClientAuth
+from SlyAPI.web.next_steps import PROGRAM, quoted
 
 AUTH, TOKEN = "https://p.example/authorize", "https://p.example/token"
 OWN = {"id": "client", "secret": "s3cret", "auth_uri": AUTH, "token_uri": TOKEN}
@@ -452,8 +453,8 @@ def test_a_missing_file_has_the_command_that_writes_it(
     kind: type[OAuth2App | OAuth2User], command: str, tmp_path: Path
 ) -> None:
     with pytest.raises(CredentialsNotFoundError) as caught:
-        kind.from_json_file(tmp_path / "it is not.json")
-    assert f"python -m SlyAPI {command} '" in caught.value.next_step
+        kind.from_json_file(path := tmp_path / "it is not.json")
+    assert f"{PROGRAM} {command} {quoted(str(path))}" in caught.value.next_step
 
 
 @pytest.mark.parametrize("resource", ["no-scheme", ["https://r.example/", "no-scheme"], "https://r.example/#a", "a: b"])

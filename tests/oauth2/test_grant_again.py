@@ -12,12 +12,13 @@ import pytest
 from SlyAPI import GrantEndedError, OAuth2, OAuth2App
 from SlyAPI.errors import CredentialsNotFoundError
 from SlyAPI.stores import EncryptedStore, FileStore, MemoryStore, SqliteStore, TokenStore
+from SlyAPI.web.next_steps import PROGRAM
 from tests.support.refreshing import INVALID_GRANT
 
 if TYPE_CHECKING:
     from tests.support.refreshing import Place
 
-AGAIN = "Grant again: python -m SlyAPI grant"
+AGAIN = f"Grant again: {PROGRAM} grant"
 
 
 async def step_of(place: Place, app: OAuth2App | Path | str, user: Any) -> str:
@@ -88,7 +89,7 @@ async def test_a_strange_name_is_quoted_and_controls_no_terminal(place: Place) -
 async def test_a_user_file_that_is_missing_is_made_with_the_client_file_that_is_there(place: Place) -> None:
     with pytest.raises(CredentialsNotFoundError) as caught:
         OAuth2(app_file(place), "alice.json")
-    assert caught.value.next_step == "Make one with: python -m SlyAPI grant app.json alice.json"
+    assert caught.value.next_step == f"Make one with: {PROGRAM} grant app.json alice.json"
     with pytest.raises(CredentialsNotFoundError) as caught:
         OAuth2(place.app, "alice.json")
-    assert caught.value.next_step == "Make one with: python -m SlyAPI grant --user alice.json"
+    assert caught.value.next_step == f"Make one with: {PROGRAM} grant --user alice.json"

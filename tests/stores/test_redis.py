@@ -167,6 +167,7 @@ async def test_a_call_to_a_cluster_that_is_cancelled_hangs_no_later_one(
             assert await store.load(f"user{(number + 1) % 30}") == {"token": str((number + 1) % 30)}
 
 
+@pytest.mark.posix  # starts redis-server
 async def test_while_a_part_of_a_cluster_is_away_errors_are_transient_and_show_no_password(
     prefix: str, told_by: Callable[[BaseException], str]
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def make_certificate(
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([*map(x509.DNSName, hosts)]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([*map(_name, hosts)]), critical=False)
         .add_extension(x509.BasicConstraints(ca=ca is None, path_length=None), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
@@ -48,6 +49,10 @@ def make_certificate(
     for ending, content in (("key", private), ("crt", public), ("pem", private + public)):
         (folder / f"{name}.{ending}").write_bytes(content)
     return key, made
+
+
+def _name(host: str) -> x509.GeneralName:
+    return x509.DNSName(host) if host.strip("0123456789.") else x509.IPAddress(IPv4Address(host))
 
 
 def server_context(folder: Path, wanted: ssl.VerifyMode = ssl.CERT_REQUIRED) -> ssl.SSLContext:

@@ -3,9 +3,9 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import os
 import pickle
 import ssl
-import subprocess
 import sys
 import zlib
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -26,6 +26,7 @@ from SlyAPI.transport.public_only import public_socket
 from SlyAPI.transport.requests import send
 from SlyAPI.web import Method, Request
 from SlyAPI.web.secret_values import SecretForm
+from tests.support.certificates import make_certificate
 
 if TYPE_CHECKING:
     from tests.conftest import Serve
@@ -257,12 +258,9 @@ async def test_a_plain_server_that_is_asked_for_tls_is_a_configuration_error_abo
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A certificate and key for 127.0.0.1 that nobody has signed."""
-    path = tmp_path_factory.mktemp("tls") / "both.pem"
-    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
-    command += f" -addext subjectAltName=IP:127.0.0.1 -keyout {path} -out {path}.crt"
-    subprocess.run(command.split(), check=True, capture_output=True)
-    path.write_text(path.read_text() + Path(f"{path}.crt").read_text())
-    return path
+    folder = tmp_path_factory.mktemp("tls")
+    make_certificate(folder, "both", hosts=["127.0.0.1"])
+    return folder / "both.pem"
 
 
 async def test_a_certificate_that_nobody_vouches_for_is_a_configuration_error_about_tls(certificate: Path) -> None:
@@ -386,6 +384,7 @@ async def test_a_proxy_in_the_environment_that_is_ignored_is_named_where_there_i
 ) -> None:
     monkeypatch.setenv(name, "http://me:s3cret@127.0.0.1:1")
     monkeypatch.setenv("https_proxy", "http://of-another-scheme")
+    name = next(each for each in os.environ if each in (name, name.upper()))  # Windows has them in upper case
     with pytest.raises(NetworkError) as caught:
         await api_at(f"http://127.0.0.1:{unused_port}").get_json("/")
     assert caught.value.next_step.startswith(f"{name} is set, but ignored.")

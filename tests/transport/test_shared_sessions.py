@@ -189,6 +189,7 @@ async def socket_of_api(tmp_path: Path) -> AsyncGenerator[tuple[str, list[str]],
         await runner.cleanup()
 
 
+@pytest.mark.posix  # asyncio has no sockets at paths on Windows
 @pytest.mark.parametrize("call", FOR_ANOTHER_SERVER)
 async def test_a_socket_of_the_api_gets_no_request_that_is_for_another_server(
     practise: Practise, socket_of_api: tuple[str, list[str]], call: str
@@ -207,6 +208,7 @@ async def test_a_socket_of_the_api_gets_no_request_that_is_for_another_server(
     assert practice.provider.log
 
 
+@pytest.mark.posix
 @pytest.mark.parametrize("way", ["get", "stream", "download"])
 async def test_a_large_body_comes_whole_though_a_socket_of_the_api_led_to_it(
     serve: Serve, tmp_path: Path, socket_of_api: tuple[str, list[str]], way: str

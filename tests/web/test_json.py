@@ -176,4 +176,4 @@ def test_the_work_for_a_dense_reply_grows_with_its_length_and_not_with_its_squar
         return time.process_time() - began
 
     once, eightfold = (min(work(pieces) for _ in range(3)) for pieces in (8_000, 64_000))
-    assert eightfold < 24 * once
+    assert eightfold < 24 * max(once, 1 / 64)  # the clock of Windows goes in steps of that; a square takes a minute

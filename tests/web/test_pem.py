@@ -96,6 +96,7 @@ def test_a_body_without_its_lines_is_named_and_not_shown(use: str, tmp_path: Pat
     assert path.read_text()[:20] not in str(caught.value)
 
 
+@pytest.mark.posix  # runs openssl
 def test_the_command_decrypts_what_it_is_for(tmp_path: Path) -> None:
     path = tmp_path / "my key.pem"
     path.write_text(pem("EC", encrypted=True))

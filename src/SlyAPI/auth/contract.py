@@ -91,6 +91,11 @@ class Auth(ABC):
         """Waits for work that must not be interrupted, such as a refresh, before a session closes."""
 
     @property
+    def _base_url(self) -> str:
+        """The address of the API that the auth is for; "" where it is for any."""
+        return ""
+
+    @property
     def _signs_nothing(self) -> bool:
         return type(self) is NoAuth  # a subclass may sign
 

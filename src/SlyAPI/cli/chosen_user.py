@@ -16,7 +16,6 @@ from ..json_file import check_writable, display_path
 from ..oauth2 import ClientCredentials, OAuth2, OAuth2App, OAuth2User
 from ..oauth2.signers.signer import Signer
 from ..stores import (
-    EncryptedStore,
     FileStore,
     PostgresStore,
     SqliteStore,
@@ -26,12 +25,9 @@ from ..stores import (
     store_at,
     user_file,
 )
+from ..stores.at import STORE_VARIABLE, encrypted_by_environment
 from ..web.next_steps import PROGRAM
 
-STORE_VARIABLE = "SLYAPI_STORE"
-"""The environment variable for a store's URL: unlike `--store`, other users cannot read it in the list of processes."""
-KEYS_VARIABLE = "SLYAPI_STORE_KEYS"
-"""The environment variable with the keys of an encrypted store, separated by spaces; the first one encrypts."""
 _WHICH = f"Give USER.json, or --store URL (or {STORE_VARIABLE}) and --name NAME. See --help."
 
 
@@ -98,7 +94,7 @@ def entry_to_make(args: Any) -> ChosenUser:
     if not args.name:
         raise ConfigError("Which user of the store?", next_step="Give --name NAME.")
     store = _store(args)
-    return ChosenUser(_encrypted(store).user(args.name), store_path=_local_path(store))
+    return ChosenUser(encrypted_by_environment(store).user(args.name), store_path=_local_path(store))
 
 
 def chosen_store(args: Any) -> TokenStore:
@@ -108,7 +104,7 @@ def chosen_store(args: Any) -> TokenStore:
     """
     store = _store(args)
     _check_there(store)
-    return _encrypted(store)
+    return encrypted_by_environment(store)
 
 
 def _store(args: Any) -> TokenStore:
@@ -125,11 +121,6 @@ def _store(args: Any) -> TokenStore:
 def needs_selector_loop(store: TokenStore, platform: str) -> bool:
     """Whether psycopg needs another event loop than the system's usual one; `platform` is `sys.platform`."""
     return platform == "win32" and isinstance(store, PostgresStore)
-
-
-def _encrypted(store: TokenStore) -> TokenStore:
-    keys = os.environ.get(KEYS_VARIABLE, "").split()
-    return EncryptedStore(store, keys) if keys else store
 
 
 def _local_path(store: TokenStore) -> str:

@@ -19,6 +19,7 @@ from ..errors import (
     clean_traceback,
 )
 from ..json_file import StrPath, check_writable, display_path, read_json_file, write_json_file
+from ..json_file.windows import WINDOWS
 from ..oauth1 import OAuth1App, OAuth1User
 from ..oauth2 import OAuth2App, OAuth2User
 from ..oauth2.client.providers import PROVIDERS, Provider
@@ -35,6 +36,7 @@ from .scaffold import TEMPLATES, ScaffoldOptions, check_values, client_json, fin
 from .signals import ctrl_c_as_interrupted
 from .ways import grant_by_chosen_way
 
+_WRITTEN = "was written." if WINDOWS else "was written (mode 0600)."  # Windows has no modes
 _KINDS = {"oauth1": "OAuth1", "oauth2": "OAuth2"}
 
 
@@ -160,7 +162,7 @@ def say_written(path: StrPath, console: Console, program: str = PROGRAM) -> None
     client = read_json_file(path)
     missing = to_fill_in(client)
     console.status = f"{display_path(path)} was written."
-    console.say(f"{display_path(path)} was written (mode 0600).")
+    console.say(f"{display_path(path)} {_WRITTEN}")
     if "token_uri" in client and "auth_uri" not in client:  # nobody will consent
         console.say(f"Fill in {', '.join(missing)}, then run:" if missing else "Next:")
         console.say(f"    {program} {quoted('grant', '--client-credentials', display_path(path), 'machine.json')}")
@@ -234,7 +236,7 @@ async def _to_file(
         check_writable(user_path)
     user = await granting(save)
     if user_path != "-":
-        console.say(f"Granted. {display_path(user_path)} was written (mode 0600).")
+        console.say(f"Granted. {display_path(user_path)} {_WRITTEN}")
         guard(user_path, console)
     return user
 

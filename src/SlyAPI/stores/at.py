@@ -19,6 +19,10 @@ from .redis import RedisStore
 from .redis_url import SCHEMES
 from .sqlite import SqliteStore
 
+STORE_VARIABLE = "SLYAPI_STORE"
+"""The environment variable for a store's URL: unlike `--store`, other users cannot read it in the list of processes."""
+KEYS_VARIABLE = "SLYAPI_STORE_KEYS"
+"""The environment variable with the keys of an encrypted store, separated by spaces; the first one encrypts."""
 _DRIVE = re.compile(r"[A-Za-z]:")
 _FORMS = "file:FOLDER, sqlite:PATH, keyring:SERVICE, redis://HOST, postgresql://HOST/NAME"
 _SERVED: dict[str, Callable[[str], TokenStore]] = {
@@ -47,6 +51,18 @@ def store_at(url: str) -> TokenStore:
     if not rest:
         raise ConfigError("That is not the URL of a store.", next_step=f"Give one of: {_FORMS}")
     return FileStore(rest) if scheme == "file" else SqliteStore(rest)
+
+
+def store_of_environment() -> TokenStore | None:
+    """The store that `SLYAPI_STORE` names, None where it is not set. Raises as `store_at`."""
+    url = os.environ.get(STORE_VARIABLE, "")
+    return encrypted_by_environment(store_at(url)) if url else None
+
+
+def encrypted_by_environment(store: TokenStore) -> TokenStore:
+    """The store, encrypted if `SLYAPI_STORE_KEYS` has keys."""
+    keys = os.environ.get(KEYS_VARIABLE, "").split()
+    return EncryptedStore(store, keys) if keys else store
 
 
 def _rest(url: str, windows: bool = WINDOWS) -> str:

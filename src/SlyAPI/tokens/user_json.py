@@ -167,7 +167,8 @@ def _dpop_key(value: Any) -> dict[str, Any] | None:
 
 def _issued_to(value: Any) -> dict[str, str] | None:
     members: dict[str, Any] = value if isinstance(value, dict) else {}
-    known = {name: members[name] for name in ("client", "token_uri", "issuer") if isinstance(members.get(name), str)}
+    names = ("client", "token_uri", "issuer", "account")
+    known = {name: members[name] for name in names if isinstance(members.get(name), str)}
     if value is not None and not {"client", "token_uri"} <= known.keys():
         raise ConfigError("issued_to lacks client or token_uri.")
     return known or None

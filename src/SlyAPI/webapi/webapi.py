@@ -126,6 +126,8 @@ class WebAPI(Verbs):
         self.use_form_data = use_form_data
         if base_url is not None:
             self.base_url = base_url
+        elif auth._base_url and not self.base_url:
+            self.base_url = auth._base_url
         if timeout is not None:
             self._timeout = checked_seconds(timeout)
         if session is not None:

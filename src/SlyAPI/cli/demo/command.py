@@ -21,6 +21,7 @@ from ...flow.scaffold import ScaffoldOptions, client_json, write_client
 from ...flow.signals import run
 from ...flow.wizard import grant_to_file
 from ...json_file import display_path
+from ...json_file.windows import WINDOWS
 from ...oauth2 import OAuth2, OAuth2App
 from ...redirect.browser import Opener, how_to_open, open_browser, proc_version
 from ...testing import GRANT_TYPES, PracticeProvider, keep
@@ -174,7 +175,8 @@ async def _grant(
     options = GrantOptions(open_page=open_page, timeout=300 if by_person else 10)
     await grant_to_file(app, here / "user.json", SCOPES, options, messages)
     await asyncio.gather(*visits)
-    console.say(f"   wrote {display_path(here / 'user.json')}: one user's tokens, which only you can read.")
+    mode = "" if WINDOWS else ", which only you can read"
+    console.say(f"   wrote {display_path(here / 'user.json')}: one user's tokens{mode}.")
 
 
 class _Silent(Console):

@@ -13,10 +13,12 @@ from .client import Client
 from .providers import host_of, provider_of
 
 
-def note_client(user: OAuth2User, app: Client) -> None:
-    """Notes to whom the tokens were issued."""
+def note_client(user: OAuth2User, app: Client, previous: OAuth2User | None = None) -> None:
+    """Notes to whom the tokens were issued; `previous`, whom they renew, may be an account's."""
     issuer = {"issuer": app.issuer} if app.issuer else {}
-    user.issued_to = {"client": app.id, "token_uri": app.token_uri, **issuer}
+    before = previous.issued_to if previous is not None else None
+    account = {"account": before["account"]} if before and "account" in before else {}
+    user.issued_to = {"client": app.id, "token_uri": app.token_uri, **issuer, **account}
 
 
 def is_bound(user: OAuth2User, app: Client) -> bool:

@@ -167,7 +167,7 @@ class IdentityCalls(Client):
             refresh_life_unit=self._facts.refresh_life_unit,
             dpop_key=dpop_key,
         )
-        note_client(user, self)
+        note_client(user, self, previous)
         if kept:
             user.extra = {**(user.extra or {}), "token_params": kept}
         if nonce is not None:

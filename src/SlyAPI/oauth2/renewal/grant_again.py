@@ -8,6 +8,7 @@ from ...json_file import StrPath, display_path
 from ...stores.contract import StoredUser
 from ...tokens.recognise import HINT
 from ...web.next_steps import quoted
+from ..accounts import account_at, log_in
 from ..messages.token_endpoint import GRANT_AGAIN
 
 
@@ -19,6 +20,8 @@ def name_command(error: GrantEndedError, app_path: StrPath | None, entry: Stored
 
 def grant_again(app_path: StrPath | None, entry: StoredUser | None) -> str:
     """`GRANT_AGAIN` with the client file and the user."""
+    if app_path is not None and (name := account_at(app_path)):
+        return log_in(name)
     from ...stores.at import command_words  # and all stores with it
 
     app = [] if app_path is None else [display_path(app_path)]
@@ -30,4 +33,6 @@ def grant_again(app_path: StrPath | None, entry: StoredUser | None) -> str:
 
 def first_grant(app_path: StrPath, user_path: StrPath) -> str:
     """The next step where there is no user file yet."""
+    if name := account_at(app_path):
+        return log_in(name)
     return f"{HINT} {quoted(display_path(app_path), display_path(user_path))}"

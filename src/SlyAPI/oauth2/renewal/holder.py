@@ -4,6 +4,7 @@ The rule: what the store holds is read under its lock before a request, and what
 """
 
 import asyncio
+import os
 import time
 from collections.abc import Callable, Generator
 from contextlib import AbstractAsyncContextManager, contextmanager
@@ -18,15 +19,17 @@ from ...errors import (
     SlyError,
     UnavailableError,
 )
-from ...stores.contract import Lease, StoredUser
-from ...stores.file import file_of
+from ...json_file import StrPath
+from ...stores.contract import Lease, StoredUser, entry_of
+from ...stores.file import file_of, user_file
 from ...stores.locks import ThreadLocks
 from ...tokens.user import OAuth2User
 from ...web.events import refresh_log as log
 from ...web.secret_values import SecretJson
-from ..client.client import OnRefresh
+from ..client.app import OAuth2App
+from ..client.client import OnRefresh, check_leeway
 from ..client.request_slots import WITHOUT_REQUEST, Slot
-from .grant_again import grant_again
+from .grant_again import first_grant, grant_again
 from .state import NOT_LOADED, RETRY_PAUSE, TokenState, registry
 from .token_source import TokenSource
 from .uncancellable import is_cancelled
@@ -126,7 +129,7 @@ class Holder:
         state.stored = None
         self.is_due()
         if self.source.needs_grant:
-            if entry is not None and file_of(entry.store):
+            if entry is not None and (self.source.account or file_of(entry.store)):
                 error.next_step = grant_again(self.source.app._path, entry)
             raise error
 
@@ -151,6 +154,42 @@ class Holder:
     def unavailable(self, error: BaseException) -> UnavailableError:
         """The error for a store that failed in a way of its own, whose words may hold tokens."""
         return UnavailableError(f"{self.entry!r} failed ({type(error).__name__}).")
+
+
+def holder_of(
+    source: TokenSource,
+    user: OAuth2User | StoredUser | StrPath | None,
+    clock: Callable[[], float],
+    leeway: float | None,
+    hook: OnRefresh | None,
+) -> Holder:
+    """The tokens of a signer: an object, a path, an entry of a store; None for tokens that only memory holds.
+
+    Raises `CredentialsError` for a file that is something else, or is missing where only a person can make it.
+    """
+    if leeway is not None:
+        check_leeway(leeway)
+    if user is None and not source.needs_grant:
+        return Holder(TokenState(), source, None, hook, leeway, clock)
+    if isinstance(user, OAuth2User):
+        return Holder(TokenState(user), source, None, hook, leeway, clock)
+    if not isinstance(user, str | os.PathLike):
+        return Holder.of_entry(entry_of(user), source, hook=hook, leeway=leeway, clock=clock)
+    loaded = _loaded(user, source.app) if source.needs_grant else None
+    holder = Holder.of_entry(user_file(user), source, hook=hook, leeway=leeway, clock=clock)
+    if loaded is not None:
+        holder.adopt(loaded)
+    return holder
+
+
+def _loaded(path: StrPath, app: OAuth2App) -> OAuth2User:
+    """The user in a file. Raises `CredentialsError`; where there is none, with the command that makes one."""
+    try:
+        return OAuth2User.from_json_file(path)
+    except CredentialsNotFoundError as error:
+        if app._path is not None:
+            error.next_step = first_grant(app._path, path)
+        raise
 
 
 class Locked:

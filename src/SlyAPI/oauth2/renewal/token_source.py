@@ -8,10 +8,11 @@ from collections.abc import Hashable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from ...errors import OriginError, printable
+from ...errors import CredentialsError, OriginError, printable
 from ...tokens.user import OAuth2User
 from ...web.secret_values import Secrets
 from ...web.urls import bare_url, url_origin
+from ..accounts import Account, log_in
 from ..client.app import OAuth2App
 from ..client.bound_tokens import check_bound
 from ..client.request_slots import Slot
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 class TokenSource(ABC):
     """One way to new tokens, at the token endpoint of `app`."""
 
-    __slots__ = ("app", "origins")
+    __slots__ = ("account", "app", "origins")
 
     needs_grant = True
     """Whether only a person can make the first tokens; else a store may have none yet."""
@@ -35,6 +36,8 @@ class TokenSource(ABC):
 
     def __init__(self, app: OAuth2App) -> None:
         self.app: OAuth2App = app
+        self.account: Account | None = None
+        """The account that the tokens are of, if any."""
         self.origins: tuple[str, ...] = ()
         """The only origins that may have the tokens; empty where any may that the program signs for."""
 
@@ -61,8 +64,12 @@ class TokenSource(ABC):
             )
 
     def check_client(self, user: OAuth2User) -> None:
-        """Raises `CredentialsError` for tokens that were issued to another client or at another provider."""
+        """Raises `CredentialsError` for tokens of another client, provider or account."""
         check_bound(user, self.app)
+        noted = (user.issued_to or {}).get("account")
+        if self.account is not None and noted not in (None, self.account.name):
+            message = f"The tokens of the account {self.account.name} are those of {printable(noted, 64)}"
+            raise CredentialsError(f"{message}: nothing was sent.", next_step=log_in(self.account.name))
 
     def needs_login(self, user: OAuth2User) -> bool:
         """Whether `new_tokens` asks a person, whatever refresh token the user has."""
@@ -108,4 +115,5 @@ class RefreshTokenSource(TokenSource):
         return self.app.can_refresh(user)
 
     async def new_tokens(self, client: "ClientSession | None", user: OAuth2User, now: float) -> OAuth2User:
+        self.check_client(user)
         return await self.app.refresh(client, user, now=now)

@@ -4,7 +4,6 @@ The rule: a call whose token is good takes no lock and waits for nothing.
 """
 
 import asyncio
-import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -12,22 +11,20 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from ...auth.contract import Auth
-from ...errors import ConfigError, CredentialsNotFoundError, GrantEndedError, SaveError, SlyError, clean_traceback
+from ...errors import ConfigError, GrantEndedError, SaveError, SlyError, clean_traceback
 from ...json_file import StrPath
-from ...stores.contract import StoredUser, entry_of, missing
-from ...stores.file import user_file
+from ...stores.contract import StoredUser, missing
+from ...stores.file import file_of
 from ...tokens.scopes import Scopes
 from ...tokens.user import OAuth2User, authorization
 from ...web.challenges import challenges_in, needs_scope
 from ...web.messages import Request
 from ...web.secret_values import SecretJson, Secrets
 from ..client.app import OAuth2App, OnRefresh
-from ..client.client import check_leeway
 from ..renewal.callers import renew, renew_refused, wait_for_flights
-from ..renewal.grant_again import first_grant
-from ..renewal.holder import Holder, Locked
-from ..renewal.state import NOT_LOADED, TokenState
-from ..renewal.token_source import RefreshTokenSource, TokenSource
+from ..renewal.holder import Holder, Locked, holder_of
+from ..renewal.state import NOT_LOADED
+from ..renewal.token_source import RefreshTokenSource
 
 if TYPE_CHECKING:
     from ..messages.jose import SigningKey
@@ -64,7 +61,7 @@ class Signer(Auth):
 
         Raises `GrantEndedError` where the person has to grant again; `TokenError`, `NetworkError` or
         `BadReplyError` where a due token could not be refreshed; `CredentialsError` for tokens that were issued to
-        another client; `OriginError` for a request elsewhere than at the resource of `for_resource`.
+        another client; `OriginError` for a request elsewhere than at an account's API or a resource.
         """
         holder = self._holder
         if holder.source.origins:
@@ -88,6 +85,11 @@ class Signer(Auth):
             for origin in origins:
                 self._holder.source.check_target(origin)
         super()._bind(origins)
+
+    @property
+    def _base_url(self) -> str:
+        account = self._holder.source.account
+        return "" if account is None else account.base_url
 
     async def _ready(self, session: Any) -> None:
         """Makes sure that the tokens are this client's, and good: read by now, and refreshed if they are due."""
@@ -309,6 +311,36 @@ class OAuth2(Signer):
 
     @classmethod
     @clean_traceback
+    def account(
+        cls,
+        name: str,
+        on_refresh: OnRefresh | None = None,
+        *,
+        leeway: float | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> Self:
+        """Signs as an account that `slyapi login NAME` made, for its API alone: `WebAPI(OAuth2.account("github"))`.
+
+        `SLYAPI_HOME` and `SLYAPI_STORE` in the environment say where accounts and their tokens are. A `WebAPI` without
+        a `base_url` has the account's. Raises `ConfigError` for a bad name, `CredentialsNotFoundError` where there is
+        no such account or nobody logged in, `CredentialsError`.
+        """
+        from ..accounts import Account  # few programs have accounts
+        from ..renewal.machine_sources import MachineSource
+
+        account = Account.load(name)
+        app, scopes = OAuth2App.from_json_file(account.client_path), account.machine_scopes
+        source = RefreshTokenSource(app) if scopes is None else MachineSource(app, [*scopes], None)
+        source.account, source.origins = account, account.origins
+        self = cls.__new__(cls)
+        entry = account.user
+        in_file = file_of(entry.store)
+        holder = holder_of(source, in_file or entry, clock, leeway, on_refresh)
+        Signer.__init__(self, holder, unread=not in_file)
+        return self.at(*account.origins)
+
+    @classmethod
+    @clean_traceback
     def for_resource(
         cls,
         url: str,
@@ -348,39 +380,3 @@ class OAuth2(Signer):
         self = cls.__new__(cls)
         Signer.__init__(self, holder_of(source, user, clock, leeway, on_refresh))
         return self.at(url)
-
-
-def holder_of(
-    source: TokenSource,
-    user: OAuth2User | StoredUser | StrPath | None,
-    clock: Callable[[], float],
-    leeway: float | None,
-    hook: OnRefresh | None,
-) -> Holder:
-    """The tokens of a signer: an object, a path, an entry of a store; None for tokens that only memory holds.
-
-    Raises `CredentialsError` for a file that is something else, or is missing where only a person can make it.
-    """
-    if leeway is not None:
-        check_leeway(leeway)
-    if user is None and not source.needs_grant:
-        return Holder(TokenState(), source, None, hook, leeway, clock)
-    if isinstance(user, OAuth2User):
-        return Holder(TokenState(user), source, None, hook, leeway, clock)
-    if not isinstance(user, str | os.PathLike):
-        return Holder.of_entry(entry_of(user), source, hook=hook, leeway=leeway, clock=clock)
-    loaded = _loaded(user, source.app) if source.needs_grant else None
-    holder = Holder.of_entry(user_file(user), source, hook=hook, leeway=leeway, clock=clock)
-    if loaded is not None:
-        holder.adopt(loaded)
-    return holder
-
-
-def _loaded(path: StrPath, app: OAuth2App) -> OAuth2User:
-    """The user in a file. Raises `CredentialsError`; where there is none, with the command that makes one."""
-    try:
-        return OAuth2User.from_json_file(path)
-    except CredentialsNotFoundError as error:
-        if app._path is not None:
-            error.next_step = first_grant(app._path, path)
-        raise
