@@ -9,7 +9,7 @@ import asyncio
 import inspect
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlencode
 
 from .errors import BadReplyError, ConfigError, CredentialsError, clean_traceback, printable
@@ -130,8 +130,7 @@ def github_actions(audience: str) -> Source:
 def named_source(found: Any) -> Source:
     """The source that a client file names by one key, or a callable itself. Raises `ConfigError`."""
     if callable(found):
-        source: Source = found
-        return source
+        return cast("Source", found)
     match list(found.items()) if isinstance(found, Mapping) else []:
         case [("kubernetes", True)]:
             return kubernetes()
