@@ -162,6 +162,9 @@ def test_a_next_url_that_is_no_text_is_an_error() -> None:
         ('</x>; title="a, <b>; rel=next"; rel="last"', None),
         (r'</x>; title="a \" b"; rel="next"', "/x"),
         ("</x>; rel=last; rel=next", None),
+        ("</a>; rel='prev', <?p=%2F>; title='a, <b>; rel=x'; rel='next'", "?p=%2F"),
+        ("</x>; rel='last next', </y>; rel='next'", "/x"),
+        ("</x>; title=it's; rel=next", "/x"),
         ('</x>; rel="next"; anchor="/other"', None),
         ('</x>; rel="nextish"', None),
         ("</x> ; rel = next , </y>; rel=next", "/x"),
@@ -189,7 +192,7 @@ def test_several_link_headers_are_one_list() -> None:
 
 
 @pytest.mark.parametrize(
-    "piece", ["<", "</x>;", "</x>; a=", '</x>; a="', ' ;a="\\', " " * 9, ";a", "a = ", "</x>; rel=next,", '";"']
+    "piece", ["<", "</x>;", "</x>; a=", '</x>; a="', ' ;a="\\', " " * 9, ";a='", ";a", "a = ", "</x>; rel=next,", '";"']
 )
 def test_a_hostile_link_header_costs_no_more_than_its_length(piece: str) -> None:
     for start in ("", "</x>", "</x>; a", '</x>; a="'):

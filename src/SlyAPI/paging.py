@@ -202,10 +202,11 @@ def value_at(body: Any, path: str) -> Any:
 
 
 # All quantifiers are possessive, so matching cannot backtrack (no ReDoS).
+_SINGLE = r"'[^']*+'(?=\s*+(?:[,;]|$))"  # no quotes in RFC 8288, but some servers write them
 _LINK = re.compile(
-    r'[\s,]*+<([^>]*+)>((?:\s*+;\s*+[^\s=;,"<>]*+(?:\s*+=\s*+(?:"(?:[^"\\]|\\.)*+"|[^\s",;]*+))?+)*+)\s*+(?:,|$)'
+    rf'[\s,]*+<([^>]*+)>((?:\s*+;\s*+[^\s=;,"<>]*+(?:\s*+=\s*+(?:"(?:[^"\\]|\\.)*+"|{_SINGLE}|[^\s",;]*+))?+)*+)\s*+(?:,|$)'
 )
-_PARAMETER = re.compile(r';\s*+([^\s=;,"<>]*+)(?:\s*+=\s*+(?:"((?:[^"\\]|\\.)*+)"|([^\s",;]*+)))?+')
+_PARAMETER = re.compile(rf';\s*+([^\s=;,"<>]*+)(?:\s*+=\s*+(?:"((?:[^"\\]|\\.)*+)"|({_SINGLE}|[^\s",;]*+)))?+')
 
 
 def link_to(rel: str, header: str) -> str | None:
@@ -218,7 +219,7 @@ def link_to(rel: str, header: str) -> str | None:
         at = match.end()
         parameters: dict[str, str] = {}
         for name, quoted, plain in _PARAMETER.findall(match[2]):
-            # §3.3: the first rel counts; some servers write single quotes
+            # §3.3: the first rel counts
             parameters.setdefault(name.lower(), quoted or plain.strip("'"))
         # §3.2: a link with an anchor is about another resource than this page
         if rel.lower() in parameters.get("rel", "").lower().split() and "anchor" not in parameters:

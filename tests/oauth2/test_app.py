@@ -452,8 +452,9 @@ async def test_what_a_token_request_carried_is_in_no_error_when_the_endpoint_ech
 def test_a_missing_file_has_the_command_that_writes_it(
     kind: type[OAuth2App | OAuth2User], command: str, tmp_path: Path
 ) -> None:
+    path = tmp_path / "it is not.json"
     with pytest.raises(CredentialsNotFoundError) as caught:
-        kind.from_json_file(path := tmp_path / "it is not.json")
+        kind.from_json_file(path)
     assert f"{PROGRAM} {command} {quoted(str(path))}" in caught.value.next_step
 
 

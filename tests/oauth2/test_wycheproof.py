@@ -4,22 +4,16 @@
 """
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
-
-import pytest
 
 from SlyAPI.errors import IdentityError
 from SlyAPI.oauth2.messages.jose import ASYMMETRIC
 from SlyAPI.oauth2.messages.signed_tokens import read_jws
+from tests.support.shared_data import vectors
 
-VECTORS = Path(__file__).parents[3] / "shared" / "data" / "vectors_jws.json"
 
-
-@pytest.mark.skipif(not VECTORS.exists(), reason="shared/data is not beside the project")
 def test_a_message_is_what_the_vectors_say() -> None:
-    cases = [(group["key"], *case) for group in json.loads(VECTORS.read_text()) for case in group["tests"]]
+    cases = [(group["key"], *case) for group in vectors("vectors_jws.json") for case in group["tests"]]
     assert len(cases) > 300
     assert [number for key, number, _, token, valid in cases if is_accepted(token, key) is not valid] == []
 

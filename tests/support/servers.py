@@ -245,8 +245,9 @@ class RedisGroup:
 
 @contextmanager
 def redis_cluster(masters: int = 3, replicas: int = 0, *options: str) -> Iterator[RedisGroup]:
-    """A Redis cluster, each master with so many replicas; one that is away for a second and a half is replaced."""
-    own = ("--cluster-enabled", "yes", "--cluster-node-timeout", "1500", "--masterauth", PASSWORD, *AT_ONCE, *options)
+    """A Redis cluster, each master with so many replicas, which replace one that is away for a second and a half."""
+    away = "1500" if replicas else "15000"  # without one, a server that a busy machine makes wait is not given up
+    own = ("--cluster-enabled", "yes", "--cluster-node-timeout", away, "--masterauth", PASSWORD, *AT_ONCE, *options)
     with ExitStack() as stack:
         nodes = [stack.enter_context(_running("redis-server", own)) for _ in range(masters * (1 + replicas))]
         addresses = [f"127.0.0.1:{node.port}" for node in nodes]
@@ -318,9 +319,8 @@ def postgres(*options: str) -> Iterator[PostgresServer]:
 
 @contextmanager
 def _running(name: str, options: tuple[str, ...]) -> Iterator[RedisServer]:
-    program = _program(name)
-    port = free_port()
-    while "--cluster-enabled" in options and port > 55_535:  # a cluster's servers talk on a port 10,000 above
+    program, port = _program(name), free_port()
+    while "--cluster-enabled" in options and not 51_000 <= port <= 55_535:  # 10,000 above is no port of Linux's choice
         port = free_port()
     with _folder() as folder, _started(RedisServer(folder, port, program, *options)) as server:
         yield server

@@ -119,7 +119,7 @@ def test_a_user_is_equal_after_a_round_trip_through_its_file(tmp_path: Path) -> 
         ("2030-01-02T03:04:05.678901", EXPIRY),
         ("2030-01-02 03:04:05.678901", EXPIRY),
         ("2030-01-02T04:04:05.678901+01:00", EXPIRY),
-        ("2030-01-02T03:04:05Z", EXPIRY.replace(microsecond=0)),
+        ("2030-01-02t03:04:05z", EXPIRY.replace(microsecond=0)),
         (1_893_553_445, EXPIRY.replace(microsecond=0)),
         (1_893_553_445.5, EXPIRY.replace(microsecond=500_000)),
         ("1893553445", EXPIRY.replace(microsecond=0)),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.conftest import Practise, Serve
 
 KEY = "s3cretkey0000"
-OBSERVING = Path(__file__).parent.parent.parent / "docs" / "log-events.md"
+OBSERVING = Path(__file__).parent.parent.parent / "docs" / "observing.md"
 PLAIN = set(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 
 

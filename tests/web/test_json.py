@@ -1,6 +1,7 @@
 """With the extra `[fast]` and without it, an answer is read as the same values, or refused alike."""
 from __future__ import annotations
 
+import base64
 import json
 import sys
 import time
@@ -14,6 +15,7 @@ from SlyAPI.errors import BadReplyError
 from SlyAPI.web import Method, Reply, Request, read_json
 from SlyAPI.web import json as fast_json
 from SlyAPI.web.json import check_density, read_reply
+from tests.support.shared_data import vectors
 
 ASKED = Request(Method.GET, "https://api.example/x")
 
@@ -29,6 +31,9 @@ SAME_IN_ORJSON = [
 ]
 REFUSED = ["", "[1,]", "01", '"\t"', "{'a': 1}", "1 2", "nul", "1\x0b", "\xa01", "<p>", "[" * 100_000, '{"a":1}garbage']
 
+TAKEN_ALL_THE_SAME = [f"n_number_{name}.json" for name in ("NaN", "infinity", "minus_infinity")]
+"""No JSON, but json's own reader takes them, and some servers write them."""
+
 
 @pytest.fixture(params=["orjson", "json"])
 def reader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
@@ -42,6 +47,23 @@ def reader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
 def same(one: Any, other: Any) -> bool:
     """Equal in value and in the type of every part; NaN is NaN."""
     return repr(one) == repr(other)
+
+
+@pytest.mark.usefixtures("reader")
+def test_each_document_of_jsontestsuite_is_read_or_refused_as_its_name_says() -> None:
+    documents = {name: base64.b64decode(text) for name, text in vectors("vectors_json.json").items()}
+    assert len(documents) > 300
+    wrong = []
+    for name, body in documents.items():
+        try:
+            read_json(body, ASKED)
+        except BadReplyError:
+            refused = True
+        else:
+            refused = False
+        if name[0] != "i" and refused is not (name[0] == "n"):
+            wrong.append(name)
+    assert sorted(wrong) == TAKEN_ALL_THE_SAME
 
 
 @pytest.mark.usefixtures("reader")

@@ -155,6 +155,7 @@ GOOD: list[tuple[Any, Any, Any]] = [
     (Level, 1, Level.LOW),
     (Literal[Sky.RAIN, "x"], "rain", Sky.RAIN),
     (date, "2026-01-02", date(2026, 1, 2)),
+    (datetime, "2026-01-02t03:04:05.5z", datetime(2026, 1, 2, 3, 4, 5, 500_000, UTC)),
     (Decimal, "1.5", Decimal("1.5")),
     (Anything, {"a": {"x": [1]}, "b": [None], "c": 1}, Anything({"x": [1]}, [None], 1)),
     (JsonMap, {"a": [1, {}]}, {"a": [1, {}]}),

@@ -1,6 +1,7 @@
 """Bodies that are sent in gzip: what arrives is what was given, and it can be sent again."""
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from aiohttp import web
 
 from SlyAPI import Auth, HeaderApiKey, WebAPI
-from SlyAPI.errors import ConfigError
+from SlyAPI.errors import ApiError, BadReplyError, ConfigError
 
 if TYPE_CHECKING:
     from tests.conftest import Serve
@@ -87,3 +88,24 @@ async def test_a_form_without_files_is_refused_before_it_is_sent(serve: Serve) -
         with pytest.raises(ConfigError, match="form"):
             await api.post("/", data={"title": "Oslo"}, compress=True)
     assert server.seen == []
+
+
+async def test_x_gzip_is_gzip_and_no_way_around_the_limit_of_a_reply(serve: Serve) -> None:
+    async def sends(request: web.Request) -> web.StreamResponse:
+        status = 400 if request.path == "/refused" else 200
+        head = {"Content-Encoding": "X-GZip", "Content-Type": "application/json"}
+        body = b"no" if request.path == "/plain" else gzip.compress(json.dumps({"text": TEXT}).encode())
+        return web.Response(body=body, headers=head, status=status)
+
+    server = await serve(sends)
+    async with WebAPI(Auth.none(), server.origin) as api:
+        assert await api.get_json("/") == {"text": TEXT}
+        async with api.stream("/") as reply:
+            assert json.loads(b"".join([piece async for piece in reply])) == {"text": TEXT}
+        with pytest.raises(ApiError, match="Oslo"):
+            await api.get_json("/refused")
+        with pytest.raises(BadReplyError, match="gzip"):
+            await api.get_json("/plain")
+        api.reply_limit = len(TEXT)
+        with pytest.raises(BadReplyError, match="larger"):
+            await api.get_json("/")

@@ -42,8 +42,8 @@ def read_time(value: Any) -> datetime | None:
     if number is not None:
         return from_epoch(number)
     try:
-        return as_utc(value if isinstance(value, datetime) else datetime.fromisoformat(value))
-    except (ValueError, TypeError, OverflowError):
+        return as_utc(value if isinstance(value, datetime) else datetime.fromisoformat(value.upper()))
+    except (ValueError, TypeError, AttributeError, OverflowError):
         pass  # raised below: datetime's own error, which quotes the value, must not be its context
     raise ConfigError("a time in it is neither ISO 8601 text nor epoch seconds.")
 

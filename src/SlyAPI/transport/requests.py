@@ -8,7 +8,7 @@ exception is translated, never while a request is sent.
 import asyncio
 import logging
 import sys
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from ..errors import BadReplyError
@@ -179,16 +179,39 @@ def limited(given: "aiohttp.ClientTimeout", total: float | None) -> "aiohttp.Cli
     return aiohttp.ClientTimeout(total, given.connect, given.sock_read, given.sock_connect)
 
 
+def unpacker(response: "aiohttp.ClientResponse", request: Request) -> Callable[[bytes, int], bytes] | None:
+    """What unpacks `x-gzip`, which is gzip (RFC 9110 §8.4.1.3), and which aiohttp leaves as it is; else None.
+
+    It gives at most so many bytes of a piece (0: all), and raises `BadReplyError`.
+    """
+    if response.headers.get("Content-Encoding", "").strip().lower() != "x-gzip":
+        return None
+    import zlib
+
+    packed = zlib.decompressobj(wbits=31)
+
+    def unpack(piece: bytes, most: int = 0) -> bytes:
+        try:
+            return packed.decompress(piece, most)
+        except zlib.error:
+            raise BadReplyError(f"{request.name}: the body is not gzip, as its header says.") from None
+
+    return unpack
+
+
 async def read_body(
     response: "aiohttp.ClientResponse", request: Request, limit: int, *, cut: bool = False
 ) -> bytes:
     """The body, which returns the connection to its pool; a body beyond `limit` bytes is cut, or an error."""
     content = response.content
+    unpack = unpacker(response, request)
     chunks: list[bytes] = []
     size = 0
     try:
         while True:
             chunk = await content.readany()
+            if unpack is not None:
+                chunk = unpack(chunk, limit + 1)
             chunks.append(chunk)
             size += len(chunk)
             if size > limit:

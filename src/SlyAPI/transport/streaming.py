@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ..errors import BadReplyError, clean_traceback
 from ..web.events import request_log
 from ..web.messages import REDIRECTS, Reply, Request
-from .requests import ERROR_BODY_LIMIT, TranslatedErrors, ask, logged, raise_translated, read_body
+from .requests import ERROR_BODY_LIMIT, TranslatedErrors, ask, logged, raise_translated, read_body, unpacker
 
 if TYPE_CHECKING:
     import aiohttp
@@ -59,7 +59,7 @@ class Streamed(Reply):
     @clean_traceback
     async def pieces(self) -> AsyncGenerator[bytes, None]:
         """The body in pieces as they arrive, decompressed. Raises `NetworkError` where the connection breaks."""
-        content = self._response.content
+        content, unpack = self._response.content, unpacker(self._response, self._request)
         while True:
             try:
                 piece = await content.readany()
@@ -69,7 +69,7 @@ class Streamed(Reply):
                 raise
             if not piece:
                 return
-            yield piece
+            yield piece if unpack is None else unpack(piece, 0)
 
     @clean_traceback
     async def lines(self) -> AsyncGenerator[str, None]:

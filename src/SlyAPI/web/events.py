@@ -1,7 +1,7 @@
 """Log events, under the logger `SlyAPI`: one for each request, refresh, retry and wait.
 
 The rule: no query, header, body or token, only method, bare URL and figures; the record has the same as fields
-(`docs/log-events.md` lists them), for a formatter that writes JSON.
+(`docs/observing.md` lists them), for a formatter that writes JSON.
 """
 
 import logging

@@ -158,7 +158,7 @@ def _another(value: Any) -> str:
 def read_time(kind: Any, value: Any, failures: Failures) -> Any:
     try:
         if type(value) is str:
-            return kind.fromisoformat(value)
+            return kind.fromisoformat(value.upper())  # RFC 3339 §5.6: also in lower case
     except ValueError:
         pass
     raise Misfit(f"a {kind.__name__} in ISO 8601", value, _another(value))

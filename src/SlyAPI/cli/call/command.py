@@ -4,7 +4,6 @@ The rule: stdout carries the reply and nothing else; the token goes to the origi
 """
 
 import asyncio
-import json
 import sys
 from contextlib import AsyncExitStack, nullcontext, suppress
 from dataclasses import replace
@@ -30,6 +29,7 @@ from ...json_file import display_path
 from ...oauth2 import OAuth2, OAuth2App, OAuth2User
 from ...oauth2.signers.signer import Signer
 from ...transport.streaming import Streamed
+from ...web.json import check_density, read_reply
 from ...web.messages import Method, Reply, Request
 from ...web.urls import bare_url
 from ...webapi import WebAPI
@@ -37,7 +37,7 @@ from ..chosen_user import ChosenUser, chosen_user
 from ..refreshing import run_saving_tokens
 from ..results import print_result, write_data
 from .byte_count import ByteCount
-from .json_text import indented
+from .json_text import indented, read_as_it_came, written
 from .output import check_output, own_files
 from .pages import AnyPages
 from .request import CallRequest, read_call
@@ -62,7 +62,7 @@ def call(args: Any, console: Console) -> int:
     if app is not None and auth.due:
         chosen.check_writable()
     with traces(console, auth) if args.verbose else nullcontext() as trace:
-        api = WebAPI(auth, trace_configs=[trace] if trace else ())
+        api = _PagesAsTheyCame(auth, trace_configs=[trace] if trace else ())
         api.base_url = request.origin
         try:
             run_saving_tokens(lambda: _within(args.timeout, api, request, args, console), auth, console, chosen, user)
@@ -80,6 +80,16 @@ def call(args: Any, console: Console) -> int:
             error.next_step = "Call that URL by itself, if the token belongs there."
             raise
     return 0
+
+
+class _PagesAsTheyCame(WebAPI):
+    """Reads pages so that their items are written with their own digits and all their members."""
+
+    def _read_json(self, request: Request, reply: Reply, *, digits: bool = False) -> Any:
+        check_density(reply.body, request, self.reply_limit)
+        with suppress(ValueError, RecursionError):
+            return read_as_it_came(reply.body.decode())
+        return read_reply(reply, request)
 
 
 def _signer(app: OAuth2App | None, chosen: ChosenUser, user: OAuth2User) -> Signer:
@@ -140,7 +150,7 @@ async def _send(api: WebAPI, request: CallRequest, args: Any, console: Console) 
 def _as_line(item: Any) -> str:
     """An item as a line of JSON. Raises `BadReplyError` for one that is nested almost too deeply to be read."""
     with suppress(RecursionError):
-        return json.dumps(item)
+        return written(item)
     step = "Leave --paginate out; the page is then written as it is."
     raise BadReplyError("An item of the page is nested too deeply.", next_step=step)
 

@@ -1,7 +1,13 @@
-"""JSON as it came: indented for a terminal, its numbers, duplicate names and order untouched. Pure."""
+"""JSON as it came: indented for a terminal, or an item in a line, its numbers, duplicate names and order untouched.
+
+Pure.
+"""
 
 import json
 import re
+from typing import Any
+
+from ...web.json import Digits
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"|[{}\[\],:]|[^\s"{}\[\],:]+')
 
@@ -39,3 +45,32 @@ def where_it_fails(text: str) -> str:
     except RecursionError:
         return "nested too deeply"
     return ""
+
+
+class _Members(dict[str, Any]):
+    """An object, and its members as they came: of equal names the last one counts."""
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        super().__init__(pairs)
+        self.pairs = pairs
+
+
+def _integer(text: str) -> int | Digits:
+    """An integer, which a style of paging may need; -0, and one of too many digits, by its text."""
+    return Digits(text) if text == "-0" or len(text) > 4000 else int(text)
+
+
+read_as_it_came = json.JSONDecoder(parse_int=_integer, parse_float=Digits, object_pairs_hook=_Members).decode
+"""The value of JSON text, which `written` writes as it came. Raises `ValueError`, `RecursionError`."""
+
+
+def written(value: Any) -> str:
+    """A value as a line of JSON. Raises `RecursionError` for one that is nested almost too deeply to be read."""
+    if isinstance(value, Digits):
+        return value.text
+    if isinstance(value, dict):
+        pairs = value.pairs if isinstance(value, _Members) else value.items()
+        return "{" + ", ".join(f"{json.dumps(name)}: {written(member)}" for name, member in pairs) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(written, value)) + "]"
+    return json.dumps(value)
