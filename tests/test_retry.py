@@ -3,8 +3,11 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +45,25 @@ def test_only_idempotent_methods_are_tried_again_unless_the_policy_names_others(
 def test_statuses_that_pass_are_tried_again_and_no_others(status: int) -> None:
     again = Retry().delay(1, 0.0, "GET", refused(status)) is not None
     assert again is (status in (429, 502, 503, 504))
+
+
+async def test_a_retry_after_in_any_form_makes_these_refusals_transient(serve: Serve) -> None:
+    async def refuses(request: web.Request) -> web.StreamResponse:
+        status, form = map(int, request.path.strip("/").split("/"))
+        moment = [format_datetime(datetime.fromtimestamp(at, UTC), usegmt=True) for at in (now, now + 9)]
+        said = [{"Retry-After": "9"}, {"Retry-After": "8.5"}, {"Retry-After": moment[1], "Date": moment[0]}]
+        said += [{"Retry-After": moment[1], "Date": word} for word in ("", "yesterday")]  # by our own clock
+        return web.Response(status=status, headers=said[form])
+
+    now = time.time()
+    async with api_at((await serve(refuses)).origin) as api:
+        for status in (403, 409, 413, 421, 423, 429, 503):
+            for form in range(5):
+                with pytest.raises(ApiError) as caught:
+                    await api.get_json(f"/{status}/{form}")
+                assert caught.value.kind == "transient"
+                assert 2 < (caught.value.retry_after or 0) <= 9
+                assert (Retry().delay(1, 0.0, "GET", caught.value) or 0) > 2
 
 
 def test_connections_that_broke_are_tried_again_and_failed_tls_is_not() -> None:

@@ -235,7 +235,7 @@ def quota_from_headers(headers: Mapping[str, str], status: int, wall: float) -> 
     `X-RateLimit-Remaining` with `-Reset-After` (Discord) or `-Reset`, in seconds or as a point in time (GitHub, X).
     `wall` (epoch seconds) is for a reply without `Date`.
     """
-    wait = retry_after(headers, None if "Date" in headers else wall)
+    wait = retry_after(headers, wall)
     refused = status in PASSES_WITH_TIME or status == 503
     quotas = [] if wait is None or not refused else [Quota(0, min(wait, _LONGEST))]
     for prefix in ("RateLimit", "X-RateLimit", "X-Rate-Limit"):

@@ -138,7 +138,7 @@ def test_a_misspelt_flag_gets_a_suggestion(
 
 def test_a_word_too_many_gets_the_words_that_the_command_takes(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["show", "app.json", "user.json"]) == 2
-    assert "python -m SlyAPI show [USER.json]" in capsys.readouterr().err
+    assert "python -m SlyAPI show [NAME | USER.json]" in capsys.readouterr().err
 
 
 def test_flags_may_stand_anywhere_among_the_words(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -197,14 +197,14 @@ def test_1_internal_error(
 
     (here / "hush").write_text('{"key": "k", "secret": "s"}')
     monkeypatch.setattr(OAuth1User, "from_json_obj", broken)
-    assert main(["show", "hush"]) == 1
+    assert main(["show", "./hush"]) == 1
     err = capsys.readouterr().err
     assert "RuntimeError" in err
     assert "SLYAPI_TRACEBACK=1" in err
     assert "hush" not in err
     monkeypatch.setenv("SLYAPI_TRACEBACK", "1")
     with pytest.raises(RuntimeError):
-        main(["show", "hush"])
+        main(["show", "./hush"])
 
 
 async def test_2_usage(place: Place) -> None:

@@ -22,7 +22,6 @@ from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
-import aiohttp
 import pytest
 from aiohttp import web
 
@@ -114,8 +113,9 @@ def run(words: list[str], folder: Path) -> str:
 def test_every_python_block_is_tested_somehow() -> None:
     kinds = {block.kind for block in BLOCKS if block.info.startswith("python")}
     kinds = {kind for kind in kinds if kind.partition(" ")[0] not in ("before", "carry", "after")}  # test_migrating.py
-    others = {"auth", "contract"}  # tests/auth, tests/stores
-    assert kinds == {"practice", "pytest", "practice web", "stand-in", "oauth1", "account", *others}
+    others = {"contract"}  # tests/stores
+    others |= {"fastapi", "fastapi provider", "fastapi github", "fastapi test", "flask", "django"}  # tests/end_to_end
+    assert kinds == {"practice", "pytest", "stand-in", "oauth1", "account", "auth", *others}
 
 
 @pytest.fixture(scope="module")
@@ -224,33 +224,6 @@ async def test_each_step_of_an_auth_works_at_its_api(block: Block, tmp_path: Pat
         (tmp_path / "block.py").write_text(block.text.replace("https://parcels.example.net", origin))
         printed = await asyncio.to_thread(run, [sys.executable, "block.py"], tmp_path)
     assert printed == (block.output or "")
-
-
-@blocks("practice web")
-async def test_the_web_application_takes_a_person_from_login_to_welcome(block: Block, tmp_path: Path) -> None:
-    port = str(free_port())
-    (tmp_path / "block.py").write_text(block.text.replace("8080", port))
-    child = await asyncio.create_subprocess_exec(sys.executable, "block.py", cwd=tmp_path, env=environ(tmp_path))
-    try:
-        async with aiohttp.ClientSession() as browser:
-            welcome = await until_there(browser, f"http://localhost:{port}/login")
-            assert welcome == "Welcome, Robin Practice. Monday will be sunny."
-            async with browser.get(f"http://localhost:{port}/callback?code=forged&state=forged") as forged:
-                assert forged.status == 400
-    finally:
-        child.terminate()
-        await child.wait()
-
-
-async def until_there(browser: aiohttp.ClientSession, url: str) -> str:
-    """The page at `url`, asked for until somebody listens there."""
-    async with asyncio.timeout(30):
-        while True:
-            try:
-                async with browser.get(url) as page:
-                    return await page.text()
-            except aiohttp.ClientConnectorError:
-                await asyncio.sleep(0.05)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -83,7 +83,7 @@ async def test_a_refusal_is_a_token_error_that_shows_no_secret(practise: Practis
     assert "wrong-5EC9E7" not in str(refused.value)
 
 
-@pytest.mark.parametrize("reply", [{}, [], *({"request_uri": uri} for uri in ("", 7, "a b", "ü", None))])
+@pytest.mark.parametrize("reply", [{}, [], *({"request_uri": uri} for uri in ("", " ", 7, "\ud800", None))])
 async def test_a_reply_without_a_name_is_refused(serve: Serve, reply: Any) -> None:
     async def handle(request: web.Request) -> web.StreamResponse:
         return web.json_response(reply, status=201)
@@ -92,6 +92,17 @@ async def test_a_reply_without_a_name_is_refused(serve: Serve, reply: Any) -> No
     app = OAuth2App("c", None, f"{server.origin}/auth", f"{server.origin}/token", par_uri=f"{server.origin}/par")
     with pytest.raises(BadReplyError):
         await app.push_login(REDIRECT_URI, "notes")
+
+
+@pytest.mark.parametrize("name", ["urn:a b", "urn:ü&x=1#y?%2F", "urn:\n"])
+async def test_a_name_with_characters_of_its_own_is_encoded(serve: Serve, name: str) -> None:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        return web.json_response({"request_uri": name, "expires_in": 60}, status=201)
+
+    server = await serve(handle)
+    app = OAuth2App("c", None, f"{server.origin}/auth?a=b", f"{server.origin}/token", par_uri=f"{server.origin}/par")
+    login = await app.push_login(REDIRECT_URI, "notes")
+    assert parse_qsl(urlsplit(login.url).query) == [("a", "b"), ("client_id", "c"), ("request_uri", name)]
 
 
 async def test_what_is_in_the_authorization_address_stays_there(serve: Serve) -> None:

@@ -244,6 +244,26 @@ async def test_a_registration_is_changed_and_ended_with_each_new_access_token(st
             await app.delete_registration()
 
 
+@pytest.mark.parametrize("form", [["client_secret_post"], ["none", "client_secret_post"], [], None, "", 5, {}])
+async def test_a_registration_is_changed_whatever_form_the_method_has_in_the_servers_replies(
+    serve: Serve, form: object
+) -> None:
+    sent: list[dict[str, Any]] = []
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        sent.extend([json.loads(await request.read())] if request.method == "PUT" else [])
+        client = {"client_id": "c", "client_secret": "s", "redirect_uris": [REDIRECT], "scope": ["a", "b"]}
+        return web.json_response({**client, "token_endpoint_auth_method": form, "contacts": None})
+
+    origin = (await serve(handler)).origin
+    app = OAuth2App("c", "s", f"{origin}/a", f"{origin}/t", client_auth="post", registration_client_uri=f"{origin}/c")
+    app.registration_access_token = "rat"
+    changed = await app.update_registration(client_name="New")
+    assert (changed.client_auth, changed.secret, changed.redirect_uri) == ("post", "s", REDIRECT)
+    assert sent[0]["token_endpoint_auth_method"] == "client_secret_post"
+    assert sent[0]["client_name"] == "New"
+
+
 @pytest.mark.parametrize("uri", ["http://127.0.0.1:8000/c", "https://10.0.0.1/c", "https://a.internal/c"])
 def test_a_registration_elsewhere_is_not_managed_inside(uri: str) -> None:
     body = json.dumps({"client_id": "c", "registration_client_uri": uri, "registration_access_token": "t"}).encode()

@@ -5,9 +5,12 @@ import sys
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from enum import Enum, IntEnum, StrEnum
+from pathlib import PurePosixPath
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -65,6 +68,13 @@ class Point:
         (["a", None, Part.NOTHING, "b"], "a,b"),
         (["", "a"], ",a"),
         ([["a", "b"], ["c"]], "a,b,c"),
+        (UUID(int=5), "00000000-0000-0000-0000-000000000005"),
+        (PurePosixPath("/a b/c"), "/a b/c"),
+        (date(2026, 1, 2), "2026-01-02"),
+        (datetime(2026, 1, 2, 3, tzinfo=UTC), "2026-01-02T03:00:00+00:00"),
+        (time(3, 4), "03:04:00"),
+        (Decimal("1.10"), "1.10"),
+        ([Decimal("1E+2"), date(2026, 1, 2)], "1E+2,2026-01-02"),
     ],
 )
 def test_a_value_is_sent_as_an_api_reads_it(value: Any, sent: str | int) -> None:

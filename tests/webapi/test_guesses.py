@@ -4,11 +4,14 @@ import asyncio
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+from uuid import UUID
 
+import attrs
 import httpx
 import pydantic
 import pytest
@@ -256,6 +259,35 @@ async def test_a_pydantic_class_names_the_member_that_does_not_fit(serve: "Serve
     with pytest.raises(BadReplyError, match=where) as caught:
         await WebAPI(Auth.none(), (await serve(answer)).origin).get("/", returns=list[Model])
     assert "hush" not in str(caught.value)
+
+
+@attrs.define
+class Attrs:
+    title: str
+    tags: list[int] = attrs.Factory(list)
+
+
+@pytest.mark.parametrize("kind", ["pydantic", "attrs", "msgspec"])
+async def test_classes_of_pydantic_attrs_and_msgspec_read_a_reply_and_are_sent(serve: "Serve", kind: str) -> None:
+    if kind == "msgspec":
+        cls: Any = pytest.importorskip("msgspec").defstruct("Struct", [("title", str), ("tags", list[int])])
+    else:
+        cls = {"pydantic": Model, "attrs": Attrs}[kind]
+
+    async def echoes(request: web.Request) -> web.StreamResponse:
+        return web.Response(body=await request.read(), content_type="application/json")
+
+    async with WebAPI(Auth.none(), (await serve(echoes)).origin) as api:
+        one = cls(title="a", tags=[1])
+        assert await api.post("/", json=[one], returns=list[cls]) == [one]
+        with pytest.raises(BadReplyError, match=r"title|Struct"):
+            await api.post("/", json={"tags": []}, returns=cls)
+
+
+@pytest.mark.parametrize("path", [UUID(int=1), Path("/a"), 5, None, b"/a", date(2026, 1, 2)])
+async def test_a_path_that_is_no_text_is_refused_with_the_right_form(path: Any) -> None:
+    with pytest.raises(ConfigError, match=r'a text, such as f"/notes/\{key\}"'):
+        await WebAPI(Auth.none(), HERE).get(path)
 
 
 @pytest.mark.parametrize("path", ["/a#b", "a/C#", "#"])

@@ -24,14 +24,17 @@ _JSON = "one JSON object on stdout"
 _USAGES = {
     "scaffold": "[APP.json]",
     "grant": "[APP.json [USER.json [SCOPE ...]]]",
-    "show": "[USER.json]",
-    "call": "[APP.json] USER.json [METHOD] URL",
-    "doctor": "APP.json [USER.json]",
+    "login": "NAME [SCOPE ...]",
+    "accounts": "",
+    "logout": "NAME",
+    "show": "[NAME | USER.json]",
+    "call": "NAME | [APP.json] USER.json [METHOD] URL",
+    "doctor": "NAME | APP.json [USER.json]",
     "completion": "bash|zsh|fish|powershell",
     "demo": "",
     "new": "NAME",
 }
-"""The words of a command in its usage line; of the others it is a client file and a user."""
+"""The words of a command in its usage line; of the others an account, or client file and user."""
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
@@ -64,7 +67,8 @@ def _without_value(message: str) -> str:
 def read_arguments(argv: Sequence[str]) -> SimpleNamespace:
     """The arguments, with `command`, `kind` (oauth1 or oauth2) `bare` (no arguments) and `only_words` (no flags).
 
-    Flags may stand anywhere among the words. Raises `ConfigError`, and `SystemExit` for a command's `--help`.
+    `after_dashes` are the words after `--`: files. Flags may stand anywhere before. Raises `ConfigError`, and
+    `SystemExit` for a command's `--help`.
     """
     words = [*_OLD_NAMES.get(argv[0], [argv[0]]), *argv[1:]]
     if words[0] not in COMMANDS:
@@ -79,6 +83,7 @@ def read_arguments(argv: Sequence[str]) -> SimpleNamespace:
     for name, value in vars(args).items():
         setattr(args, name, _without_nul(value))
     args.command = words[0]
+    args.after_dashes = words[end + 1 :]
     args.kind = kind
     args.older = older
     args.bare = len(words) == 1
@@ -111,18 +116,16 @@ def parser_of(command: str, width: int | None = None) -> _Parser:
         formatter_class=lambda prog: _Formatter(prog, width=width, max_help_position=24 if width > 60 else 8),
         allow_abbrev=False,
     )
-    usage = f"{made.prog} {_USAGES.get(command, 'APP.json [USER.json]')}".rstrip()
+    usage = f"{made.prog} {_USAGES.get(command, 'NAME | APP.json [USER.json]')}".rstrip()
     made.usage = "\n       ".join(wrapped(f"{usage} [options]", width - len("usage: ")))
     if command == "scaffold":
         _add_scaffold(made)
     elif command == "grant":
         _add_grant(made)
+    elif command in ("login", "logout", "accounts"):
+        _add_account(made, command)
     elif command == "call":
         _add_call(made)
-    elif command == "doctor":
-        made.add_argument("app", metavar="APP.json", help="the client file")
-        _add_user(made)
-        made.add_argument("--refresh", action="store_true", help="refresh the user's tokens now, and save them")
     elif command == "demo":
         made.add_argument("--folder", metavar="DIR", help="the folder for the files (default: a new one here)")
         made.add_argument("--no-browser", action="store_true", help="consent without a browser")
@@ -136,8 +139,10 @@ def parser_of(command: str, width: int | None = None) -> _Parser:
         made.add_argument("shell", choices=["bash", "zsh", "fish", "powershell"], help="the shell")
     else:
         if command != "show":
-            made.add_argument("app", metavar="APP.json", help="the client file")
+            made.add_argument("app", metavar="APP.json", help="the client file, or the name of an account")
         _add_user(made)
+        if command == "doctor":
+            made.add_argument("--refresh", action="store_true", help="refresh the user's tokens now, and save them")
         if command == "show":
             help = "in a store: users whose refresh token expires within DAYS"
             made.add_argument("--expiring", type=_days, metavar="DAYS", help=help)
@@ -148,7 +153,7 @@ def parser_of(command: str, width: int | None = None) -> _Parser:
 
 
 def _add_user(parser: _Parser) -> None:
-    parser.add_argument("user", nargs="?", metavar="USER.json", help="the user file")
+    parser.add_argument("user", nargs="?", metavar="USER.json", help="the user file (show: or an account)")
     _add_store(parser)
     parser.add_argument("--json", action="store_true", help=_JSON)
 
@@ -160,7 +165,8 @@ def _add_store(parser: _Parser) -> None:
 
 def _add_call(parser: _Parser) -> None:
     add = parser.add_argument
-    add("words", nargs="+", metavar="APP.json USER.json METHOD URL", help="APP.json: an expired token is refreshed")
+    help = "NAME: an account, and /path; APP.json: an expired token is refreshed"
+    add("words", nargs="+", metavar="APP.json USER.json METHOD URL", help=help)
     _add_store(parser)
     add("-X", "--request", type=_method, dest="method", metavar="METHOD", help="the method, instead of as a word")
     add("-d", "--data", action="append", default=[], metavar="BODY", help="JSON, NAME=VALUE&..., @FILE, or @- (stdin)")
@@ -176,14 +182,11 @@ def _add_call(parser: _Parser) -> None:
 def _add_scaffold(parser: _Parser) -> None:
     add = parser.add_argument
     add("app", nargs="?", metavar="APP.json", help="the client file to write (default app.json)")
-    add("--provider", metavar="NAME", help=f"fill in the URIs of one of: {', '.join(PROVIDERS)}")
-    add("--issuer", metavar="URL", help="find the URIs in the issuer's metadata (RFC 8414, OpenID)")
+    _add_client(parser)
     add("--register", action="store_true", help="register a new client with the issuer (RFC 7591)")
     add("--client-name", metavar="NAME", help="the name that the consent page shows, with --register (SlyAPI)")
     add("--initial-token-file", metavar="PATH", help="a token that allows --register, from a file, or - for stdin")
     add("--from", dest="source", metavar="FILE", help="convert Google's download or an RFC 7591 file")
-    add("--id", metavar="ID", help="the client id")
-    add("--secret-file", metavar="PATH", help="read the client secret from a file, or - for stdin")
     add("--auth-uri", metavar="URI", help="the authorization endpoint (the consent page)")
     add("--token-uri", metavar="URI", help="the token endpoint")
     add("--redirect-uri", metavar="URI", help="the registered redirect URI")
@@ -194,6 +197,34 @@ def _add_scaffold(parser: _Parser) -> None:
     add("--json", action="store_true", help=_JSON)
 
 
+def _add_client(parser: _Parser) -> None:
+    add = parser.add_argument
+    add("--provider", metavar="NAME", help=f"fill in the URIs of one of: {', '.join(PROVIDERS)}")
+    add("--issuer", metavar="URL", help="find the URIs in the issuer's metadata (RFC 8414, OpenID)")
+    add("--id", metavar="ID", help="the client id")
+    add("--secret-file", metavar="PATH", help="read the client secret from a file, or - for stdin")
+
+
+def _add_account(parser: _Parser, command: str) -> None:
+    add = parser.add_argument
+    if command != "accounts":
+        add("word", metavar="NAME", help="the account; login fills in the URIs where it is the name of a provider")
+    if command == "accounts":
+        add("--names", action="store_true", help="only the names, one on a line")
+    elif command == "logout":
+        add("--client", action="store_true", help="forget the client too: delete the whole account")
+        add("--force", action="store_true", help="forget the tokens even if the provider cannot be asked")
+    else:
+        add("scopes", nargs="*", metavar="SCOPE", help="what the program may do, in addition to what was granted")
+        help = "where the API is, and tokens may go (repeatable; paths begin at the first one)"
+        add("--api", action="append", default=[], metavar="URL", help=help)
+        add("--app", metavar="FILE", help="take over the client in this file")
+        _add_client(parser)
+        _add_consent(parser)
+        add("--force", action="store_true", help="replace the account's client by another one")
+    add("--json", action="store_true", help=_JSON)
+
+
 def _add_grant(parser: _Parser) -> None:
     add = parser.add_argument
     add("words", nargs="*", metavar="APP.json USER.json SCOPE ...", help="what the flags below do not set")
@@ -201,6 +232,15 @@ def _add_grant(parser: _Parser) -> None:
     add("--user", metavar="USER.json", help="the user file to write; - for stdout")
     add("--store", metavar="URL", help="save in this store instead of a user file, such as sqlite:users.db")
     add("--name", metavar="NAME", help="the user's name in the store")
+    _add_consent(parser)
+    add("--if-needed", action="store_true", help="keep a valid user, refresh an expired one")
+    add("--force", action="store_true", help="replace an existing user")
+    add("--json", action="store_true", help=_JSON)
+
+
+def _add_consent(parser: _Parser) -> None:
+    """The flags of how a person is reached."""
+    add = parser.add_argument
     add("--scope", action="append", default=[], metavar="SCOPE", help="request this scope (repeatable)")
     add("--redirect-uri", metavar="URI", help="the registered redirect URI, sent byte for byte")
     add("--port", type=_port, metavar="N", help="listen on this port (0: any free one)")
@@ -214,9 +254,6 @@ def _add_grant(parser: _Parser) -> None:
     add("--device", action="store_true", help="show a code to enter on another device (RFC 8628)")
     add("--resource", metavar="URL", help="find provider and client from this API's URL; APP.json is made if missing")
     add("--client-credentials", action="store_true", help="a token of the program itself, without a user")
-    add("--if-needed", action="store_true", help="keep a valid user, refresh an expired one")
-    add("--force", action="store_true", help="replace an existing user")
-    add("--json", action="store_true", help=_JSON)
 
 
 def _method(text: str) -> str:

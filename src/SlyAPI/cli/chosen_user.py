@@ -5,6 +5,7 @@ The rule: a store's URL may contain a password, so no message repeats it.
 
 import asyncio
 import os
+import re
 import sys
 from typing import Any
 
@@ -14,6 +15,7 @@ from ..flow.progress import waiting
 from ..flow.signals import run
 from ..json_file import check_writable, display_path
 from ..oauth2 import ClientCredentials, OAuth2, OAuth2App, OAuth2User
+from ..oauth2.accounts import Account, account_names
 from ..oauth2.signers.signer import Signer
 from ..stores import (
     FileStore,
@@ -37,6 +39,9 @@ class ChosenUser:
     `store_path` is the file or folder of a store that `grant` may have to make, else "".
     """
 
+    account: Account | None = None
+    """The account that it belongs to, if any."""
+
     def __init__(self, entry: StoredUser, path: str = "", store_path: str = "") -> None:
         self.entry = entry
         self.path = path
@@ -47,7 +52,8 @@ class ChosenUser:
     @property
     def result(self) -> dict[str, Any]:
         """How `--json` names it."""
-        return {"user": self.path} if self.path else {"name": self.entry.name}
+        account = {"account": self.account.name} if self.account else {}
+        return {**account, "user": self.path} if self.path else {**account, "name": self.entry.name}
 
     @property
     def place(self) -> str:
@@ -57,10 +63,17 @@ class ChosenUser:
 
     def load(self) -> OAuth2User:
         """The stored tokens. Raises `CredentialsError`, with the command that makes some if there are none."""
-        return OAuth2User.from_json_file(self.path) if self.path else run(self.entry.load())
+        try:
+            return OAuth2User.from_json_file(self.path) if self.path else run(self.entry.load())
+        except CredentialsNotFoundError:
+            if self.account is None:
+                raise
+            raise self.account.not_logged_in() from None
 
     def signer(self, app: OAuth2App, user: OAuth2User) -> Signer:
         """Signs as this user, whose tokens were loaded, and saves new ones."""
+        if self.account is not None:
+            return OAuth2.account(self.account.name)
         known = user.extra or {}
         if known.get("grant_type") == "client_credentials":
             scopes, resource = user.requested_scopes or user.scopes, known.get("resource")
@@ -80,10 +93,34 @@ def chosen_user(args: Any) -> ChosenUser:
         step = "Give USER.json, or --store and --name."
         raise ConfigError("A user file and a store exclude each other.", next_step=step)
     if args.user:
-        return ChosenUser(user_file(args.user), args.user)
-    if not args.name:
+        chosen = ChosenUser(user_file(args.user), args.user)
+    elif not args.name:
         raise ConfigError("Which user?", next_step=_WHICH)
-    return ChosenUser(chosen_store(args).user(args.name))
+    else:
+        chosen = ChosenUser(chosen_store(args).user(args.name))
+    chosen.account = getattr(args, "account", None)
+    return chosen
+
+
+def take_account(args: Any, word: str | None) -> None:
+    """Where `word`, in the place of a file, is an account's name, the arguments become the account's files.
+
+    Raises `ConfigError` where it is an existing file, and what `Account.load` raises.
+    """
+    is_file = word in getattr(args, "after_dashes", ())
+    if not word or is_file or args.store or args.name or word.startswith("-") or re.search(r"[/\\.]", word):
+        return
+    if os.path.isfile(word) and word not in account_names():
+        step = f"For the file, write ./{word}"
+        raise ConfigError(f"{display_path(word)} without a dot or slash is an account's name.", next_step=step)
+    use_account(args, Account.load(word))
+
+
+def use_account(args: Any, account: Account) -> None:
+    """The arguments become the account's client file and user."""
+    args.account, args.app = account, account.client_path
+    args.store = os.environ.get(STORE_VARIABLE)
+    args.user, args.name = (None, account.name) if args.store else (account.user_path, None)
 
 
 def entry_to_make(args: Any) -> ChosenUser:
@@ -94,7 +131,9 @@ def entry_to_make(args: Any) -> ChosenUser:
     if not args.name:
         raise ConfigError("Which user of the store?", next_step="Give --name NAME.")
     store = _store(args)
-    return ChosenUser(encrypted_by_environment(store).user(args.name), store_path=_local_path(store))
+    chosen = ChosenUser(encrypted_by_environment(store).user(args.name), store_path=_local_path(store))
+    chosen.account = getattr(args, "account", None)
+    return chosen
 
 
 def chosen_store(args: Any) -> TokenStore:

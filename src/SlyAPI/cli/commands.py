@@ -25,6 +25,9 @@ _HELP_WIDTH = 79
 COMMANDS = {
     "scaffold": "write a client file (a wizard without arguments)",
     "grant": "have one user consent in a browser (a wizard without arguments)",
+    "login": "make an account: a provider, a client, a person, an API, by one name",
+    "accounts": "list the accounts",
+    "logout": "end an account's grant at the provider and forget its tokens",
     "show": "show a user's scopes and expiry, without secrets",
     "token": "print a valid access token, refreshed if it is due (for curl)",
     "call": "make one signed request; the reply goes to stdout",
@@ -42,7 +45,7 @@ FILES: dict[str, tuple[str, ...]] = {
     "revoke": ("app", "user"),
 }
 """The files of the commands that need nothing but files."""
-OFFLINE = ("show", "completion", "demo", "new")
+OFFLINE = ("show", "accounts", "completion", "demo", "new")
 _DESCRIPTION = "Call web APIs as a user: write a client file, have the user consent once, keep the grant."
 
 
@@ -64,7 +67,7 @@ def plain_call(argv: Sequence[str]) -> SimpleNamespace | str | None:
     values = dict(zip(names, files, strict=True)) | dict.fromkeys(("store", "name"))
     values |= {"expiring": None} if command == "show" else {"proxy": None}
     values |= {"json": "--json" in argv, "only_words": "--json" not in argv}
-    return SimpleNamespace(command=command, kind="oauth2", older=False, bare=False, **values)
+    return SimpleNamespace(command=command, kind="oauth2", older=False, bare=False, after_dashes=[], **values)
 
 
 def _help() -> str:

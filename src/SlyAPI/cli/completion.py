@@ -13,6 +13,8 @@ from .commands import COMMANDS
 from .results import print_result
 
 _KNOWN_VALUES = {"--provider": list(PROVIDERS)}
+_TAKES_ACCOUNT = ("login", "logout", "show", "token", "call", "refresh", "revoke", "doctor")
+_NAMES = "$(slyapi accounts --names 2>/dev/null)"
 
 
 def completion(args: Any, console: Console) -> int:
@@ -44,6 +46,8 @@ def _takes_value(action: argparse.Action) -> bool:
 
 def _words(command: str) -> list[str]:
     """The values of a command's positional argument, if it has a fixed list of them."""
+    if command == "login":
+        return list(PROVIDERS)
     return next((list(a.choices) for a in parser_of(command)._actions if a.choices and not a.option_strings), [])
 
 
@@ -58,7 +62,7 @@ def _bash() -> str:
             if values := _values(action):
                 cases.append(f'        "{command} {_flag(action)}") words="{" ".join(values)}" ;;')
         flags = " ".join(_flag(action) for action in _flags(command))
-        plain = " ".join(_words(command))
+        plain = " ".join([*_words(command), *([_NAMES] if command in _TAKES_ACCOUNT else [])])
         cases.append(f'        "{command} "*) case $cur in -*) words="{flags}" ;; *) words="{plain}" ;; esac ;;')
     return "\n".join(
         [
@@ -77,7 +81,9 @@ def _bash() -> str:
 
 
 def _zsh() -> str:
-    lines = ["#compdef slyapi", "# source <(slyapi completion zsh)", "_slyapi() {", "    if (( CURRENT == 2 )); then"]
+    lines = ["#compdef slyapi", "# source <(slyapi completion zsh)"]
+    lines += [f'_slyapi_names() {{ compadd -- ${{(f)"{_NAMES}"}}; _files }}']
+    lines += ["_slyapi() {", "    if (( CURRENT == 2 )); then"]
     lines += ["        local -a commands=("]
     lines += [f"            {_quoted(f'{name}:{text}')}" for name, text in COMMANDS.items()]
     lines += ["        )", "        _describe command commands", "        return", "    fi"]
@@ -85,6 +91,7 @@ def _zsh() -> str:
     for command in COMMANDS:
         specs = [_zsh_flag(action) for action in _flags(command)]
         plain = f"({' '.join(_words(command))})" if _words(command) else "_files"
+        plain = "_slyapi_names" if command in _TAKES_ACCOUNT else plain
         lines.append(f"        {command}) _arguments {' '.join(specs)} {_quoted(f'*:word:{plain}')} ;;")
     lines += ["    esac", "}", "if [[ ${funcstack[1]} == _slyapi ]]; then"]
     lines += ['    _slyapi "$@"  # loaded from a folder of $fpath', "else", "    compdef _slyapi slyapi", "fi"]
@@ -112,6 +119,8 @@ def _fish() -> str:
             lines.append(f"{begin} -l {_flag(action)[2:]}{value} -d {_quoted(_text(action))}")
         if _words(command):
             lines.append(f"{begin} -f -a {_quoted(' '.join(_words(command)))}")
+        if command in _TAKES_ACCOUNT:
+            lines.append(f"{begin} -a {_quoted(_NAMES[1:])}")
     return "\n".join(lines)
 
 
@@ -123,7 +132,7 @@ def _powershell() -> str:
         for action in _flags(command):
             if values := _values(action):
                 rows.append(f"        '{command} {_flag(action)}' = '{' '.join(values)}'")
-    script = _POWERSHELL.replace("COMMANDS", " ".join(COMMANDS))
+    script = _POWERSHELL.replace("COMMANDS", " ".join(COMMANDS)).replace("NAMES", " ".join(_TAKES_ACCOUNT))
     return script.replace("        OFFERS", "\n".join(rows))
 
 
@@ -139,6 +148,7 @@ Register-ArgumentCompleter -Native -CommandName slyapi -ScriptBlock {
     if ($words.Count -gt 1) {
         $command = "$($words[1])"
         $offer = $offers[$command]
+        if (-split 'NAMES' -contains $command) { $offer = "$offer $(slyapi accounts --names 2>$null)" }
         if ($word -like '-*') { $offer = $offers["$command -"] }
         $before = "$command $($words[-1])"
         if ($offers.ContainsKey($before)) { $offer = $offers[$before] }

@@ -48,7 +48,7 @@ from .user_summary import summary
 
 def grant(args: Any, console: Console) -> int:
     """Has one user consent, and writes the user file or the entry of a store."""
-    words, options = list(args.words), _options(args)
+    words, options = list(args.words), grant_options(args)
     if args.kind == "oauth1":
         _check_oauth1(args, options)
     app_path = args.app or (words.pop(0) if words else "")
@@ -197,7 +197,7 @@ async def _to_store(
         await chosen.entry.store.close()
     console.say(f"Granted. {chosen.label} was saved.")
     app_path = "APP.json" if app._path is None else display_path(app._path)
-    say_limits(user, console, [app_path, *command_words(chosen.entry)])
+    say_limits(user, console, ["grant", app_path, *command_words(chosen.entry)])
     if chosen.store_path:
         guard(chosen.store_path, console)
     return user
@@ -224,6 +224,7 @@ def _way(args: Any) -> Way:
 
 
 def _pairs(flag: str, pairs: list[str]) -> dict[str, str]:
+    """How to reach the person, by the flags. Raises `ConfigError`."""
     params: dict[str, str] = {}
     for pair in pairs:
         name, mark, value = pair.partition("=")
@@ -233,7 +234,7 @@ def _pairs(flag: str, pairs: list[str]) -> dict[str, str]:
     return params
 
 
-def _options(args: Any) -> GrantOptions:
+def grant_options(args: Any) -> GrantOptions:
     if args.token_param and (args.resource or args.kind == "oauth1"):
         other = "--resource" if args.resource else "OAuth 1"
         raise ConfigError(f"--token-param and {other} exclude each other.", next_step="Leave one of them out.")

@@ -75,6 +75,12 @@ def _command(name: str) -> Callable[[Any, Console], int]:
             from .scaffold_command import scaffold as run
         case "grant":
             from .grant_command import grant as run
+        case "login":
+            from .account_commands import login as run
+        case "accounts":
+            from .account_commands import accounts as run
+        case "logout":
+            from .account_commands import logout as run
         case "show":
             from .show_command import show as run
         case "token":

@@ -14,7 +14,6 @@ from ..flow.signals import run, second_ctrl_c_exits
 from ..flow.wizard import say_missing
 from ..oauth2 import OAuth2App, OAuth2User
 from ..oauth2.signers.signer import Signer
-from ..web.messages import Method, Request
 from .chosen_user import ChosenUser
 
 
@@ -22,7 +21,7 @@ def refresh_if_due(auth: Signer, console: Console, chosen: ChosenUser, before: O
     """Refreshes the tokens `before` if they are due. Raises `SaveError` where the file cannot be written, first."""
     if auth.due:
         chosen.check_writable()
-    refresh_saving(lambda: auth.sign(None, Request(Method.GET, auth.app.token_uri)), auth, console, chosen, before)
+    refresh_saving(lambda: auth.token(), auth, console, chosen, before)
 
 
 def still_valid(

@@ -79,10 +79,7 @@ def _client(args: Any, console: Console) -> dict[str, Any]:
         return dict(TEMPLATES[template])
     if args.machine and (args.auth_uri or args.redirect_uri):
         raise ConfigError("--machine is a client without a consent page.", next_step="Leave --auth-uri out.")
-    if args.secret_file == "-" and console.interactive:
-        given["secret"] = console.ask("Client secret (not shown)", "--secret-file", hidden=True)
-    elif args.secret_file:
-        given["secret"] = read_secret(args.secret_file)
+    given["secret"] = given_secret(args, console)
     for flag in ("client_name", "initial_token_file"):
         if getattr(args, flag) and not args.register:
             raise ConfigError(f"--{flag.replace('_', '-')} is for --register.", next_step="Give --register too.")
@@ -93,3 +90,10 @@ def _client(args: Any, console: Console) -> dict[str, Any]:
         client.pop("auth_uri", None)
         client.pop("redirect_uri", None)
     return client
+
+
+def given_secret(args: Any, console: Console) -> str | None:
+    """The client secret of `--secret-file`; on a terminal `-` asks for it."""
+    if args.secret_file == "-" and console.interactive:
+        return console.ask("Client secret (not shown)", "--secret-file", hidden=True)
+    return read_secret(args.secret_file) if args.secret_file else None

@@ -4,6 +4,7 @@ The rule: for a user file it neither uses nor imports network and event loop; sh
 """
 
 import os
+import re
 import stat
 import time
 from types import SimpleNamespace
@@ -24,7 +25,13 @@ def show(args: Any, console: Console) -> int:
     if args.expiring is not None and (args.user or args.name):
         step = "Give --store URL, without USER.json and --name."
         raise ConfigError("--expiring is for a whole store.", next_step=step)
-    if args.user and not (args.store or args.name):
+    account = None
+    if args.user and not re.search(r"[/\\.]", args.user):
+        from .chosen_user import take_account  # an account's name, and the stores with it
+
+        take_account(args, args.user)
+        account = getattr(args, "account", None)
+    if args.user and not (args.store or args.name) and (account is None or os.path.lexists(args.user)):
         return show_file(args, console)
     from .chosen_user import chosen_user  # and the stores with it
 

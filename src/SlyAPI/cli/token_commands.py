@@ -7,10 +7,10 @@ from ..flow.client_check import client_in
 from ..flow.console import Console
 from ..flow.progress import waiting
 from ..flow.signals import run
-from ..oauth2 import ClientCredentials, OAuth2User
+from ..oauth2 import OAuth2User
 from ..oauth2.renewal.grant_again import grant_again
 from ..oauth2.signers.signer import Signer
-from .chosen_user import ChosenUser, chosen_user
+from .chosen_user import ChosenUser, chosen_user, take_account
 from .refreshing import refresh_if_due, refresh_saving
 from .results import print_json, print_result
 from .user_summary import summary, when
@@ -18,6 +18,7 @@ from .user_summary import summary, when
 
 def _signer(args: Any, console: Console) -> tuple[Signer, ChosenUser, OAuth2User]:
     """The signer of the chosen user, and the user's current tokens."""
+    take_account(args, None if args.user else args.app)
     chosen = chosen_user(args)
     app = client_in(args.app, console)
     user = chosen.load()
@@ -39,7 +40,7 @@ def token(args: Any, console: Console) -> int:
 def refresh(args: Any, console: Console) -> int:
     """Refreshes a user's tokens now."""
     auth, chosen, user = _signer(args, console)
-    if not (user.refresh_token or isinstance(auth, ClientCredentials)):
+    if not auth._holder.source.can_renew(user):
         step = grant_again(args.app, chosen.entry)
         raise CredentialsError(f"{chosen.label} contains no refresh token.", next_step=step)
     chosen.check_writable()
@@ -49,7 +50,8 @@ def refresh(args: Any, console: Console) -> int:
     return 0
 
 
-async def _revoked(auth: Signer, console: Console) -> None:
+async def revoked(auth: Signer, console: Console) -> None:
+    """Ends the grant, and shows that the provider is waited for."""
     async with waiting(console, "Ending the grant"):
         await auth.revoke()
 
@@ -58,7 +60,7 @@ def revoke(args: Any, console: Console) -> int:
     """Ends the grant at the provider, then deletes the tokens, which are no longer valid."""
     auth, chosen, _ = _signer(args, console)
     try:
-        run(_revoked(auth, console))
+        run(revoked(auth, console))
     except SaveError as error:
         what = "file" if chosen.path else "entry"
         raise SaveError(f"The grant has ended, but {error.args[0]}", next_step=f"Delete the {what} yourself.") from None

@@ -121,22 +121,26 @@ def scaffold_by_asking(console: Console) -> None:
     guard(path, console)
 
 
-def ask_client(console: Console) -> dict[str, Any]:
-    """The content of a client file: asks for the provider, the id and the secret."""
-    console.say(f"Known providers: {', '.join(PROVIDERS)}.")
-    name, provider = _ask_provider(console)
-    options = ScaffoldOptions()
-    if provider is None:
-        options.issuer = name or None
-    else:
-        options.provider = name
+def ask_client(
+    console: Console, options: ScaffoldOptions | None = None, *, needs_id: bool = False
+) -> dict[str, Any]:
+    """The content of a client file: asks for the provider, the id and the secret, where `options` lack them."""
+    options = options or ScaffoldOptions()
+    if not (options.provider or options.issuer):
+        console.say(f"Known providers: {', '.join(PROVIDERS)}.")
+        name, found = _ask_provider(console)
+        options.provider, options.issuer = (name, None) if found else (None, name or None)
+    if options.provider:
+        provider = find_provider(options.provider)
         console.say("Register a client at", f"    {provider.console}", f"with the redirect URI {provider.redirect_uri}")
         if provider.note:
             console.say(provider.note)
     client = client_json(options, console)  # an issuer's metadata may say that clients have no secret
-    client["id"] = console.ask("Client id; Enter to leave it blank", "--id", "")
-    if client.get("client_auth") != "none":
-        question = "Client secret (not shown); Enter to leave it blank"
+    if not client["id"]:
+        question = "Client id" if needs_id else "Client id; Enter to leave it blank"
+        client["id"] = console.ask(question, "--id", None if needs_id else "")
+    if client.get("client_auth") != "none" and not client["secret"]:
+        question = f"Client secret (not shown); Enter {'if there is none' if needs_id else 'to leave it blank'}"
         client["secret"] = console.ask(question, "--secret-file", "", hidden=True)
     check_values(client)
     return client
@@ -206,7 +210,7 @@ async def grant_to_file(
         console,
     )
     app_path = "APP.json" if app._path is None else display_path(app._path)
-    say_limits(user, console, [app_path, "USER.json" if user_path == "-" else display_path(user_path)])
+    say_limits(user, console, ["grant", app_path, "USER.json" if user_path == "-" else display_path(user_path)])
     return user
 
 
@@ -244,7 +248,7 @@ async def _to_file(
 def say_limits(user: OAuth2User, console: Console, words: Sequence[str]) -> None:
     """Says which requested scopes were not granted, and that a grant cannot be refreshed.
 
-    `words` are those of the command line for its client file and user.
+    `words` are those of the command that grants again.
     """
     say_missing(user, console)
     machine = (user.extra or {}).get("grant_type") == "client_credentials"
@@ -257,7 +261,7 @@ def say_limits(user: OAuth2User, console: Console, words: Sequence[str]) -> None
 def consent_command(words: Sequence[str], user: OAuth2User) -> str:
     """The command that grants again for the same scopes, with the consent page."""
     scopes = user.requested_scopes or user.scopes
-    return command("grant", *words, *scopes, "--force", "--param", "prompt=consent")
+    return command(*words, *scopes, "--force", "--param", "prompt=consent")
 
 
 def say_missing(user: OAuth2User, console: Console) -> None:

@@ -11,11 +11,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from ..errors import ConfigError, CredentialsError, CredentialsNotFoundError, clean_traceback, printable
+from ..errors import ConfigError, CredentialsError, CredentialsNotFoundError, OriginError, clean_traceback, printable
 from ..json_file import StrPath, display_path, read_json_file, write_json_file
 from ..json_file.windows import is_device
 from ..web.next_steps import command
-from ..web.urls import check_endpoint, url_origin
+from ..web.urls import bare_url, check_endpoint, url_origin
 
 if TYPE_CHECKING:
     from ..stores import StoredUser
@@ -115,7 +115,7 @@ class Account:
         """Deletes the account's own files, and its folder if that is empty then. Raises `ConfigError`."""
         folder = folder_of(self.name)
         try:
-            for file in (*(f".{one}.lock" for one in (CLIENT, USER, ACCOUNT)), USER, CLIENT, ACCOUNT):
+            for file in (USER, CLIENT, ACCOUNT, ".slyapi.lock", *(f".{one}.lock" for one in (CLIENT, USER, ACCOUNT))):
                 with suppress(FileNotFoundError):
                     os.unlink(os.path.join(folder, file))
         except OSError as error:
@@ -187,3 +187,16 @@ def account_at(client_path: StrPath) -> str:
 def log_in(name: str) -> str:
     """The next step for an account whose grant has ended, or which has none."""
     return f"Log in: {command('login', name)}"
+
+
+def check_target(origins: tuple[str, ...], url: str) -> None:
+    """Raises `OriginError` for a URL that is at none of the origins, where tokens may go."""
+    if url.startswith(tuple(f"{each}/" for each in origins)):
+        return
+    origin = url_origin(url)
+    if not origin or origin not in map(url_origin, origins):
+        raise OriginError(
+            f"{printable(bare_url(url), 200)} is not at the origin that the tokens are for "
+            f"({printable(' '.join(origins), 200)}), so nothing was sent there.",
+            next_step="Use another auth for the other server.",
+        )

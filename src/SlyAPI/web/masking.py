@@ -25,7 +25,7 @@ def masked(text: str, secrets: Iterable[str]) -> str:
         if len(spelling) <= len(text):
             plain = plain or _plain_forms(text)
             core = _plain_forms(spelling)[-1]
-            if len(plain) > _ROUNDS or (len(core) > 3 and any(core in form for form in plain)):
+            if len(plain) > _ROUNDS or (core.strip(_LOOSE) and any(core in form for form in plain)):
                 return "***"
     return text
 

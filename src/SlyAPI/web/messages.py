@@ -11,6 +11,7 @@ from datetime import date, time
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from enum import Enum, StrEnum
+from time import time as wall_clock
 from typing import Any
 
 from ..errors import ConfigError
@@ -150,18 +151,24 @@ _SECONDS = re.compile(r"[0-9]+(?:\.[0-9]*)?")
 def retry_after(headers: Mapping[str, str], now: float | None = None) -> float | None:
     """`Retry-After` in seconds, a number (RFC 9110 §10.2.3; some send a fraction) or a date; None where unreadable.
 
-    A date counts from the reply's `Date`, or from `now` in epoch seconds.
+    A date counts from the reply's `Date`; without one from `now` in epoch seconds, which is our own clock's by default.
     """
     value = (headers.get("Retry-After") or headers.get("retry-after") or "").strip()
     if _SECONDS.fullmatch(value):
         return min(float(value[:20]), 999_999_999.0)
-    try:
-        at = parsedate_to_datetime(value).timestamp()
-        if now is None:
-            now = parsedate_to_datetime(headers.get("Date") or headers["date"]).timestamp()
-    except (ValueError, TypeError, KeyError, OverflowError):
+    at = _epoch(value)
+    if at is None:
         return None
-    return max(0.0, at - now)
+    theirs = _epoch(headers.get("Date") or headers.get("date"))
+    return max(0.0, at - (theirs if theirs is not None else wall_clock() if now is None else now))
+
+
+def _epoch(date: str | None) -> float | None:
+    """A date of HTTP in epoch seconds (RFC 9110 §5.6.7); None for what is none."""
+    try:
+        return parsedate_to_datetime(date).timestamp() if date else None
+    except (ValueError, TypeError, OverflowError):
+        return None
 
 
 NOTICEABLE_SKEW = 60.0
@@ -170,8 +177,6 @@ NOTICEABLE_SKEW = 60.0
 
 def skew(headers: Mapping[str, str], now: float) -> float:
     """Seconds by which the server's `Date` is ahead of `now`; 0 for less than a minute, which may be network delay."""
-    try:
-        ahead = parsedate_to_datetime(headers["Date"]).timestamp() - now
-    except (KeyError, ValueError, TypeError, OverflowError):
-        return 0.0
+    theirs = _epoch(headers.get("Date"))
+    ahead = 0.0 if theirs is None else theirs - now
     return ahead if abs(ahead) >= NOTICEABLE_SKEW else 0.0

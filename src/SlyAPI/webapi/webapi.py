@@ -308,7 +308,7 @@ class WebAPI(Verbs):
     def get_full_url(self, path: str) -> str:
         """The URL of a path; override it for an API that needs a suffix. Every request uses it."""
         base = self.base_url
-        if path[:1] == "/" and path[1:2] != "/" and base and base[-1] != "/":  # as most are
+        if isinstance(path, str) and path[:1] == "/" and path[1:2] != "/" and base and base[-1] != "/":  # as most are
             return base + path
         return full_url(base, path)
 

@@ -30,7 +30,7 @@ from ...oauth2 import OAuth2, OAuth2App, OAuth2User
 from ...oauth2.signers.signer import Signer
 from ...transport.streaming import Streamed
 from ...web.json import check_density, read_reply
-from ...web.messages import Method, Reply, Request
+from ...web.messages import Reply, Request
 from ...web.urls import bare_url
 from ...webapi import WebAPI
 from ..chosen_user import ChosenUser, chosen_user
@@ -113,7 +113,7 @@ async def _within(seconds: float | None, api: WebAPI, request: CallRequest, args
     auth: Any = api.auth
     async with api:
         if request.app:
-            await auth.sign(None, Request(Method.GET, auth.app.token_uri))
+            await auth.token()
         limit = asyncio.timeout(seconds)
         try:
             async with limit:

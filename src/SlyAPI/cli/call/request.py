@@ -13,9 +13,12 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from ...errors import ConfigError
+from ...oauth2.accounts import Account, check_target
 from ...web.messages import FORM, ParamsDict
 from ...web.next_steps import PROGRAM, quoted
 from ...web.urls import check_endpoint
+from ...webapi.origin import full_url
+from ..chosen_user import take_account
 from .json_text import where_it_fails
 
 _METHOD = re.compile(r"[A-Z]+|get|post|put|patch|delete|head|options|Get|Post|Put|Patch|Delete|Head")
@@ -53,6 +56,12 @@ class CallRequest:
 def read_call(args: Any) -> CallRequest:
     """The request that the arguments describe; reads standard input for `--data @-`. Raises `ConfigError`."""
     app, user, method, url = _words(args.words, args.method, in_store=bool(args.store or args.name))
+    take_account(args, None if app else user)
+    account: Account | None = getattr(args, "account", None)
+    if account is not None:
+        app, user = account.client_path, args.user or ""
+        url = url if "://" in url else full_url(account.base_url, url)
+        check_target(account.origins, url)
     origin, path = _parts(url)
     headers = _headers(args.header)
     data = _body(args.data, headers) if args.data else None

@@ -65,6 +65,8 @@ def _client(facts: Facts) -> Iterator[Finding]:
 
 
 def _user(facts: Facts) -> Iterator[Finding]:
+    if facts.account is not None:
+        yield Finding("API", "ok", f"tokens go to {' '.join(facts.account.origins)}, and nowhere else")
     if facts.user_problem is not None:
         yield _of("user", facts.user_problem)
     elif facts.user is not None:
@@ -210,12 +212,15 @@ def _pkce(app: OAuth2App, facts: Facts) -> Finding:
     return Finding("PKCE", "ok", "sent (S256)")
 
 
-def _files_of(facts: Facts) -> list[str]:
-    return [display_path(path) for path in (facts.app_path, facts.user_path) if path]
+def _words_of(facts: Facts) -> list[str]:
+    """The words of the command that grants again."""
+    if facts.account is not None:
+        return ["login", facts.account.name]
+    return ["grant", *(display_path(path) for path in (facts.app_path, facts.user_path) if path)]
 
 
 def _grant_again(facts: Facts) -> str:
-    return f"grant again: {command('grant', *_files_of(facts))}"
+    return f"grant again: {command(*_words_of(facts))}"
 
 
 def _scopes(app: OAuth2App | None, user: OAuth2User, facts: Facts) -> Finding:
@@ -247,7 +252,7 @@ def _dated_end(user: OAuth2User, end: datetime, facts: Facts) -> Finding:
     if not facts.renewable:
         step = "Ask for offline access when you grant (see the provider's page on refresh tokens), and grant again."
         if OFFLINE in (user.requested_scopes or ()):
-            step = f"{ASK_FOR_CONSENT} {consent_command(_files_of(facts), user)}"
+            step = f"{ASK_FOR_CONSENT} {consent_command(_words_of(facts), user)}"
         return Finding("grant", "wrong", f"There is no refresh token: the grant ends at {at}.", step)
     if left <= SOON:
         return Finding("grant", "wrong", f"The grant ends soon, at {at}.", f"Before that, {_grant_again(facts)}")

@@ -17,14 +17,15 @@ from ...flow.console import Console, unused_proxy
 from ...flow.git_guard import would_commit
 from ...flow.progress import waiting
 from ...flow.signals import run
-from ...oauth2 import ClientCredentials, OAuth2App, OAuth2User
+from ...oauth2 import OAuth2App, OAuth2User
+from ...oauth2.accounts import Account
 from ...oauth2.client.client_file import saved_path
 from ...oauth2.client.discovery import SETTINGS
 from ...oauth2.client.metadata_calls import issuer_metadata
 from ...transport import requests as transport
 from ...transport.certificates import thumbprint, tls_context
 from ...web.messages import Method, Request
-from ..chosen_user import ChosenUser, chosen_store, chosen_user, names_in
+from ..chosen_user import ChosenUser, chosen_store, chosen_user, names_in, take_account
 from ..refreshing import refresh_saving
 
 TIMEOUT = 10.0
@@ -60,6 +61,7 @@ class Facts:
 
     app_path: str
     now: datetime
+    account: Account | None = None
     app: OAuth2App | None = None
     app_problem: SlyError | None = None
     misspelt: dict[str, str] = field(default_factory=dict[str, str])
@@ -90,10 +92,11 @@ class Facts:
 
 def gather(args: Any, console: Console) -> Facts:
     """What is known of the client and the user that the arguments name. Raises `ConfigError` for wrong usage."""
+    take_account(args, None if args.user else args.app)
     has_user = bool(args.user or args.store or args.name)
     if args.refresh and not (args.user or args.name):
         raise ConfigError("--refresh needs a user.", next_step="Give USER.json, or --store and --name.")
-    facts = Facts(args.app, datetime.now(UTC))
+    facts = Facts(args.app, datetime.now(UTC), getattr(args, "account", None))
     try:
         facts.app = checked_client(args.app)
         facts.misspelt = misspelt_keys(facts.app)
@@ -209,7 +212,7 @@ def _refresh(app: OAuth2App, user: OAuth2User, chosen: ChosenUser, facts: Facts,
     """A real refresh, whose tokens are saved."""
     auth = chosen.signer(app, user)
     try:
-        if not (user.refresh_token or isinstance(auth, ClientCredentials)):
+        if not auth._holder.source.can_renew(user):
             raise CredentialsError(f"{chosen.label} contains no refresh token.")
         chosen.check_writable()
         refresh_saving(auth.refresh_now, auth, console, chosen, user)

@@ -41,6 +41,12 @@ class Provider:
     note: str = ""
     older_hosts: tuple[str, ...] = ()
     """Further hosts of its token endpoint, which old clients name."""
+    api: tuple[str, ...] = ()
+    """The addresses of its API, where an account's tokens may go; paths begin at the first. None where each
+    customer has another one."""
+
+
+_OF_GOOGLE = "calendar-json docs drive gmail oauth2 openidconnect people photoslibrary sheets slides tasks youtube"
 
 
 _TABLE = (
@@ -57,6 +63,7 @@ _TABLE = (
         revoke_uri="https://oauth2.googleapis.com/revoke",
         note="Create a client of type Desktop app. While the project is in Testing, grants end after 7 days.",
         older_hosts=("accounts.google.com", "www.googleapis.com"),
+        api=("https://www.googleapis.com", *(f"https://{name}.googleapis.com" for name in _OF_GOOGLE.split())),
     ),
     Provider(
         "github",
@@ -66,6 +73,7 @@ _TABLE = (
         "https://github.com/settings/developers",
         redirect_uri="http://127.0.0.1:8080",
         note="Tokens of an OAuth app never expire; a GitHub App's are refreshed.",
+        api=("https://api.github.com", "https://uploads.github.com"),
     ),
     Provider(
         "discord",
@@ -75,6 +83,7 @@ _TABLE = (
         "https://discord.com/developers/applications",
         revoke_uri="https://discord.com/api/oauth2/token/revoke",
         older_hosts=("discordapp.com",),
+        api=("https://discord.com/api/v10",),
     ),
     Provider(
         "microsoft",
@@ -89,6 +98,7 @@ _TABLE = (
         userinfo_uri="https://graph.microsoft.com/oidc/userinfo",
         note="A mobile and desktop application has no secret. For one tenant, put its name for common.",
         older_hosts=("login.windows.net", "login.microsoft.com", "sts.windows.net"),
+        api=("https://graph.microsoft.com/v1.0",),
     ),
     Provider(
         "spotify",
@@ -98,6 +108,7 @@ _TABLE = (
         "https://developer.spotify.com/dashboard",
         redirect_uri="http://127.0.0.1:8080",
         note="Register the redirect URI with 127.0.0.1; localhost is refused.",
+        api=("https://api.spotify.com/v1",),
     ),
     Provider(
         "twitch",
@@ -110,6 +121,7 @@ _TABLE = (
         userinfo_uri="https://id.twitch.tv/oauth2/userinfo",
         revoke_uri="https://id.twitch.tv/oauth2/revoke",
         note="API calls also want the header Client-Id.",
+        api=("https://api.twitch.tv/helix",),
     ),
     Provider(
         "slack",
@@ -121,6 +133,7 @@ _TABLE = (
         redirect_uri="https://localhost:8080",
         note="Tokens expire and are refreshed only where token rotation is switched on. "
         "The redirect URI has to be https: paste the final address with --paste.",
+        api=("https://slack.com/api",),
     ),
     Provider(
         "gitlab",
@@ -130,6 +143,7 @@ _TABLE = (
         "https://gitlab.com/-/user_settings/applications",
         revoke_uri="https://gitlab.com/oauth/revoke",
         note="For an instance of your own, change the host in both URIs.",
+        api=("https://gitlab.com/api/v4",),
     ),
     Provider(
         "reddit",
@@ -140,6 +154,7 @@ _TABLE = (
         auth_params={"duration": "permanent"},
         public_auth="basic",
         note="API calls go to https://oauth.reddit.com and want a User-Agent of your own.",
+        api=("https://oauth.reddit.com",),
     ),
     Provider(
         "dropbox",
@@ -149,6 +164,7 @@ _TABLE = (
         "https://www.dropbox.com/developers/apps",
         auth_params={"token_access_type": "offline"},
         older_hosts=("api.dropbox.com", "www.dropbox.com"),
+        api=("https://api.dropboxapi.com/2", "https://content.dropboxapi.com"),
     ),
     Provider(
         "mastodon",
@@ -166,6 +182,7 @@ _TABLE = (
         "https://marketplace.zoom.us/user/build",
         revoke_uri="https://zoom.us/oauth/revoke",
         note="The redirect URI has to match to the trailing slash. A new grant ends the account's old one.",
+        api=("https://api.zoom.us/v2",),
     ),
     Provider(
         "atlassian",
@@ -175,6 +192,7 @@ _TABLE = (
         "https://developer.atlassian.com/console/myapps/",
         auth_params={"audience": "api.atlassian.com", "prompt": "consent"},
         scopes=("offline_access",),
+        api=("https://api.atlassian.com",),
     ),
     Provider(
         "notion",
@@ -184,6 +202,7 @@ _TABLE = (
         "https://www.notion.so/profile/integrations",
         auth_params={"owner": "user"},
         note="Notion has no scopes; API calls also want the header Notion-Version.",
+        api=("https://api.notion.com/v1",),
     ),
     Provider(
         "linkedin",
@@ -195,6 +214,7 @@ _TABLE = (
         issuer="https://www.linkedin.com/oauth",
         refresh_life_unit=60.0,  # its refresh_token_expires_in is in minutes: 525600 is a year
         note="Refresh tokens are for approved partners only.",
+        api=("https://api.linkedin.com",),
     ),
     Provider(
         "fitbit",
@@ -204,6 +224,7 @@ _TABLE = (
         "https://dev.fitbit.com/apps",
         revoke_uri="https://api.fitbit.com/oauth2/revoke",
         note="Refresh tokens are single-use. An app of type Client has no secret.",
+        api=("https://api.fitbit.com",),
     ),
     Provider(
         "strava",
@@ -214,6 +235,7 @@ _TABLE = (
         delimiter=",",
         # its documentation does not mention PKCE; an unknown parameter is ignored (RFC 6749 §3.1)
         note="Register the callback domain localhost. Scopes are separated by commas, such as read,activity:read.",
+        api=("https://www.strava.com/api/v3",),
     ),
     Provider(
         "hubspot",
@@ -222,6 +244,7 @@ _TABLE = (
         "post",
         "https://developers.hubspot.com/",
         note="The page refuses scopes that are not selected in the app's settings.",
+        api=("https://api.hubapi.com",),
     ),
     Provider(
         "salesforce",
@@ -246,6 +269,7 @@ _TABLE = (
         older_hosts=("api.twitter.com", "twitter.com"),
         redirect_uri="http://127.0.0.1:8080",  # its documentation advises against localhost
         note="A native app has no secret. Refresh tokens are single-use.",
+        api=("https://api.x.com/2",),
     ),
     Provider(
         "yahoo",
@@ -267,6 +291,7 @@ _TABLE = (
         # not confirmed by a page that was read: PKCE
         note="Refresh tokens are single-use and end after 60 days.",
         older_hosts=("app.box.com", "www.box.com"),
+        api=("https://api.box.com/2.0", "https://upload.box.com"),
     ),
     Provider(
         "bitbucket",
@@ -276,6 +301,7 @@ _TABLE = (
         "https://bitbucket.org/account/workspaces/",
         # not confirmed by a page that was read: PKCE
         note="Clients are OAuth consumers in a workspace's settings, with their scopes.",
+        api=("https://api.bitbucket.org/2.0",),
     ),
     Provider(
         "asana",
@@ -284,6 +310,7 @@ _TABLE = (
         "post",
         "https://app.asana.com/0/my-apps",
         revoke_uri="https://app.asana.com/-/oauth_revoke",
+        api=("https://app.asana.com/api/1.0",),
     ),
     Provider(
         "patreon",
@@ -292,6 +319,7 @@ _TABLE = (
         "post",
         "https://www.patreon.com/portal/registration/register-clients",
         # not confirmed by a page that was read: PKCE
+        api=("https://www.patreon.com/api/oauth2/v2",),
     ),
 )
 

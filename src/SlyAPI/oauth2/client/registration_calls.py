@@ -165,7 +165,10 @@ class RegistrationCalls(Client):
         request: Request = registration.management_request(uri, token, metadata)
         reply = await transport.send(request, client, timeout=self.token_timeout)
         secrets = Secrets((token, self.secret or ""))
-        registered = registration.read_registration(reply, metadata or {}, secrets, allow_http=self.allow_http)
+        method = self._known_client_auth()
+        ours = {"token_endpoint_auth_method": registered_name(method)} if method else {}
+        asked = ours | dict(metadata or {})
+        registered = registration.read_registration(reply, asked, secrets, allow_http=self.allow_http)
         # at once: the one before may have ended, whatever becomes of the next request
         self.registration_access_token: str | None = registered.get("registration_access_token") or token
         self.registration_client_uri: str | None = registered.get("registration_client_uri") or uri

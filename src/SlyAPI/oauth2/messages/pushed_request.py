@@ -58,6 +58,6 @@ def read_pushed_reply(reply: Reply, secrets: Secrets) -> PushedRequest:
     if reply.status >= 300 or is_error(answer):
         raise refusal(reply, answer or {}, where, secrets=secrets, setting="par_uri")
     uri = (answer or {}).get("request_uri")
-    if not isinstance(uri, str) or not uri or not (uri.isascii() and uri.isprintable()) or " " in uri:
+    if not isinstance(uri, str) or not uri.strip() or uri != uri.encode(errors="ignore").decode():  # a surrogate
         raise BadReplyError(f"{where} answered without a request_uri.", next_step="Check par_uri in the client file.")
     return PushedRequest(uri, seconds((answer or {}).get("expires_in")))

@@ -10,6 +10,7 @@ from typing import Any
 
 from ...errors import BadReplyError, ConfigError, SlyError, TokenError, printable
 from ...tokens.client_auth import read_client_auth
+from ...tokens.scopes import split_scopes
 from ...web.json import present
 from ...web.masking import masked
 from ...web.messages import Method, Reply, Request
@@ -20,6 +21,7 @@ from ..client.client_file import scopes_of, text_of
 from .device import GRANT_TYPE as DEVICE_GRANT
 from .token_endpoint import read_answer
 
+_METHOD = "token_endpoint_auth_method"
 _MANAGED = ("registration_access_token", "registration_client_uri")
 _NEVER_SENT = (*_MANAGED, "client_secret_expires_at", "client_id_issued_at")
 
@@ -163,6 +165,7 @@ def read_registration(
         raise BadReplyError(f"{where} answered without a client_id.", kind="configuration")
     uris = asked.get("redirect_uris")
     echoed = client.get("redirect_uris", uris)
+    echoed = [echoed] if isinstance(echoed, str) else echoed
     if uris is not None and not (isinstance(echoed, list) and set(uris) <= set(map(str, echoed))):
         raise BadReplyError(
             f"{where} registered other redirect URIs than requested.",
@@ -181,8 +184,13 @@ def read_registration(
             )
     if not isinstance(token, str | None) or not (token or "").isprintable():
         raise BadReplyError(f"{where} answered with a registration_access_token that is not a token.")
-    if client.get("token_endpoint_auth_method") is None and "token_endpoint_auth_method" in asked:
-        client["token_endpoint_auth_method"] = asked["token_endpoint_auth_method"]
+    if not isinstance(client.get(_METHOD), str):  # some servers write nothing, or a list
+        listed, wanted = client.pop(_METHOD, None), asked.get(_METHOD)
+        texts = [text for text in listed if isinstance(text, str)] if isinstance(listed, list) else []
+        method = wanted if wanted in texts or not texts else texts[0]
+        client |= {} if method is None else {_METHOD: method}
+    if isinstance(client.get("scope"), list):
+        client["scope"] = " ".join(split_scopes(client["scope"]))
     return client
 
 

@@ -8,11 +8,10 @@ from collections.abc import Hashable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from ...errors import CredentialsError, OriginError, printable
+from ...errors import CredentialsError, printable
 from ...tokens.user import OAuth2User
 from ...web.secret_values import Secrets
-from ...web.urls import bare_url, url_origin
-from ..accounts import Account, log_in
+from ..accounts import Account, check_target, log_in
 from ..client.app import OAuth2App
 from ..client.bound_tokens import check_bound
 from ..client.request_slots import Slot
@@ -53,15 +52,7 @@ class TokenSource(ABC):
 
     def check_target(self, url: str) -> None:
         """Raises `OriginError` for a URL that is not at one of `origins`."""
-        if url.startswith(tuple(f"{each}/" for each in self.origins)):
-            return
-        origin = url_origin(url)
-        if not origin or origin not in map(url_origin, self.origins):
-            raise OriginError(
-                f"{printable(bare_url(url), 200)} is not at the origin that the tokens are for "
-                f"({printable(' '.join(self.origins), 200)}), so nothing was sent there.",
-                next_step="Use another auth for the other server.",
-            )
+        check_target(self.origins, url)
 
     def check_client(self, user: OAuth2User) -> None:
         """Raises `CredentialsError` for tokens of another client, provider or account."""

@@ -336,7 +336,7 @@ class OAuth2(Signer):
         entry = account.user
         in_file = file_of(entry.store)
         holder = holder_of(source, in_file or entry, clock, leeway, on_refresh)
-        Signer.__init__(self, holder, unread=not in_file)
+        Signer.__init__(self, holder, unread=not in_file or scopes is not None)
         return self.at(*account.origins)
 
     @classmethod
