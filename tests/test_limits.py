@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from SlyAPI import ApiError, Auth, WebAPI
 from SlyAPI.errors import ConfigError, LimitError
-from SlyAPI.limits import Bucket, Limits, Quota, quota_from_headers
+from SlyAPI.limits import Bucket, Limits, NamedQuotas, Quota, quota_from_headers
 from SlyAPI.web import Method, Request
 
 if TYPE_CHECKING:
@@ -366,6 +366,83 @@ async def test_what_the_provider_says_is_obeyed_when_asked_for(serve: Serve) -> 
     await api.get_json("/")
     await api.get_json("/")
     assert heedless.now == 0.0
+
+
+def named(resource: str, left: int, **more: str) -> dict[str, str]:
+    told = {"X-RateLimit-Resource": resource, "X-RateLimit-Remaining": str(left), "X-RateLimit-Reset-After": "90"}
+    return told | more
+
+
+@pytest.mark.parametrize(("endpoints", "names"), [(2500, 7), (7, 2500), (1, 2500), (2500, 2500)])
+def test_the_quotas_that_an_api_names_take_bounded_memory(endpoints: int, names: int) -> None:
+    quotas = NamedQuotas()
+    for number in range(2500):
+        request = Request(Method.GET, f"https://api.example/{number % endpoints}")
+        assert quotas.learn(request, str(number % names)) is quotas.of(request, 0.0)
+        assert len(quotas) <= 1000
+
+
+async def test_a_quota_that_the_api_names_holds_back_the_endpoints_that_count_to_it_and_no_other(serve: Serve) -> None:
+    async def told(request: web.Request) -> web.Response:
+        if request.path.startswith("/search"):
+            return web.json_response({}, headers=named("search", 0))
+        return web.json_response({}, headers=named("core", 10))
+
+    server = await serve(told)
+    api = api_at(server.origin, limits=limits(Time(), respect_headers=True))
+    for path in ("/repos/a/b", "/search/code", "/repos/a/b", "/repos/a/c", "/user"):
+        await api.get_json(path)  # a new endpoint counts to the quota of the one most like it
+    for path in ("/search/code", "/search/users"):
+        with pytest.raises(LimitError) as caught:
+            await api.get_json(path)
+        assert caught.value.retry_after == pytest.approx(90, abs=1)
+    assert [seen.path for seen in server.seen][-1] == "/user"
+
+
+async def test_who_waits_for_a_named_quota_keeps_no_other_endpoint_waiting(serve: Serve) -> None:
+    async def told(request: web.Request) -> web.Response:
+        left = 0 if request.path == "/search" else 10
+        return web.json_response({}, headers=named(request.path, left))
+
+    reset, server = asyncio.Event(), await serve(told)
+
+    async def sleep(seconds: float) -> None:
+        assert seconds == pytest.approx(90, abs=1)
+        time.now += seconds
+        await reset.wait()
+
+    time = Time()
+    shared = Limits(concurrent=1, respect_headers=True, max_wait=100, clock=time, sleep=sleep)
+    api = api_at(server.origin, limits=shared)
+    await api.get_json("/core")
+    await api.get_json("/search")
+    waiting = asyncio.create_task(api.get_json("/search"))
+    await asyncio.sleep(0)
+    await asyncio.wait_for(api.get_json("/core"), 20)
+    assert not waiting.done()
+    reset.set()
+    await waiting
+    assert [seen.path for seen in server.seen] == ["/core", "/search", "/core", "/search"]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        named("core", 10, **{"Retry-After": "90"}),  # GitHub's secondary limit
+        {"X-RateLimit-Bucket": "ab", "X-RateLimit-Global": "true", "Retry-After": "90"},
+        named("core", 0, **{"X-RateLimit-Scope": "global"}),
+    ],
+)
+async def test_a_refusal_that_is_about_all_endpoints_holds_them_all_back(serve: Serve, headers: dict[str, str]) -> None:
+    async def told(request: web.Request) -> web.Response:
+        return web.json_response({}, status=429, headers=headers)
+
+    server = await serve(told)
+    api = api_at(server.origin, limits=limits(Time(), respect_headers=True))
+    with pytest.raises(ApiError):
+        await api.get_json("/repos")
+    with pytest.raises(LimitError):
+        await api.get_json("/other")
 
 
 async def test_a_429_holds_back_all_others_and_no_longer_than_they_would_wait(serve: Serve) -> None:

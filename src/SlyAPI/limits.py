@@ -70,6 +70,7 @@ class Limits:
         self._guard = threading.RLock()
         self._process = os.getpid()
         self._bucket = Bucket(self.per_second, self.burst)
+        self._named = NamedQuotas()
         self._queue: deque[_Waiter] = deque()
         self._under_way = 0
 
@@ -77,6 +78,8 @@ class Limits:
         """Waits for a turn; call `release` once for each. `request` is for messages. Raises `LimitError`."""
         if os.getpid() != self._process:
             self._start()
+        if self._named:
+            await self._pass_named(request)
         with self._guard:
             first = self._first() is None
             wait = self._bucket.wait(self._clock(), len(self._queue))
@@ -101,13 +104,35 @@ class Limits:
                 self._under_way -= 1
                 self._wake_first()
 
-    def update(self, headers: Mapping[str, str], status: int) -> None:
-        """Applies the quota that a reply reports, with `respect_headers`; call it before `release`."""
+    async def _pass_named(self, request: Request) -> None:
+        """Waits for the quota of the request's endpoint, outside the queue: no other endpoint waits for it."""
+        last = self._clock() + self.max_wait
+        while True:
+            with self._guard:
+                now = self._clock()
+                bucket = self._named.of(request, now)
+                wait = bucket.wait(now) if bucket is not None else 0.0
+                if bucket is not None and not wait:
+                    bucket.take(now)
+            if not wait:
+                return
+            if now + wait > last:
+                raise self._refusal(request, wait)
+            if wait >= _LOGGED_WAIT:
+                waits(request, wait)
+            await self._sleep(wait)
+
+    def update(self, headers: Mapping[str, str], status: int, request: Request | None = None) -> None:
+        """Applies the quota that a reply to `request` reports, with `respect_headers`; call it before `release`."""
         if not self.respect_headers or self._process != os.getpid():
             return
         quota = quota_from_headers(headers, status, self._wall())
+        name = quota_name(headers, quota)
         with self._guard:
-            self._bucket.update(quota, self._clock(), self._under_way - 1)
+            if request is not None and name:
+                self._named.learn(request, name).update(quota, self._clock(), 0)
+            else:
+                self._bucket.update(quota, self._clock(), self._under_way - 1)
 
     async def _take_in_turn(self, waiter: "_Waiter") -> None:
         """Waits in the queue; only the first waiter waits for time to pass or a turn to end."""
@@ -218,6 +243,56 @@ class Bucket:
         self._left, self._resets_at = left, resets_at
 
 
+class NamedQuotas:
+    """The quotas that an API names, and which endpoints count to each, as its replies say."""
+
+    __slots__ = ("_buckets", "_names")
+
+    def __init__(self) -> None:
+        self._names: dict[tuple[str, ...], str] = {}
+        self._buckets: dict[str, Bucket] = {}
+
+    def __len__(self) -> int:
+        return max(len(self._names), len(self._buckets))
+
+    def of(self, request: Request, now: float) -> Bucket | None:
+        """The quota of the request's endpoint. One that is new counts to that of the endpoint most like it.
+
+        Of several that are like it the one with the shortest wait; None where none begins alike.
+        """
+        endpoint = _endpoint(request)
+        if endpoint in self._names:
+            return self._buckets[self._names[endpoint]]
+        likeness = {known: _shared(known, endpoint) for known in self._names}
+        most = max(likeness.values(), default=0)
+        alike = {self._names[known] for known, shared in likeness.items() if most and shared == most}
+        return min((self._buckets[name] for name in alike), key=lambda bucket: bucket.wait(now), default=None)
+
+    def learn(self, request: Request, name: str) -> Bucket:
+        """The quota to which the request's endpoint counts."""
+        self._names.pop(_endpoint(request), None)
+        if len(self._names) >= _MOST_ENDPOINTS:
+            del self._names[next(iter(self._names))]
+        if len(self._buckets) >= _MOST_ENDPOINTS:
+            self._buckets = {name: self._buckets[name] for name in self._names.values()}
+        self._names[_endpoint(request)] = name
+        return self._buckets.setdefault(name, Bucket(None, 1))
+
+
+_MOST_ENDPOINTS = 1000
+
+
+def _endpoint(request: Request) -> tuple[str, ...]:
+    """The segments of the request's path, then its method."""
+    path = request.url.partition("?")[0].partition("://")[2].partition("/")[2]
+    return (*path.split("/"), request.method.value)
+
+
+def _shared(one: tuple[str, ...], other: tuple[str, ...]) -> int:
+    """How many segments two endpoints have in common from the first one on."""
+    return next((place for place, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]), len(one))
+
+
 # --- what a provider reports ---
 
 _EPOCH = 1e9
@@ -245,6 +320,17 @@ def quota_from_headers(headers: Mapping[str, str], status: int, wall: float) -> 
             reset = _from_now(_number(headers.get(f"{prefix}-Reset")), headers, wall)
         quotas += _plausible(left, reset)
     return min(quotas, key=lambda quota: (quota.left, -quota.reset), default=None)
+
+
+def quota_name(headers: Mapping[str, str], quota: Quota | None) -> str | None:
+    """The name of the quota that a reply reports (GitHub's resource, Discord's bucket); None for one of all endpoints.
+
+    A refusal although something is left of the named quota is about another limit, such as GitHub's secondary one.
+    """
+    everywhere = "global" in headers.get("X-RateLimit-Scope", "").lower() or "X-RateLimit-Global" in headers
+    if everywhere or (quota is not None and quota.left < (_number(headers.get("X-RateLimit-Remaining")) or 0)):
+        return None
+    return headers.get("X-RateLimit-Resource") or headers.get("X-RateLimit-Bucket")
 
 
 def _plausible(left: float | None, reset: float | None) -> list[Quota]:

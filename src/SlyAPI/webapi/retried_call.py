@@ -74,7 +74,7 @@ class _Attempt:
         try:
             reply = await self._fetch(client, request, limit)
             if limits is not None and limits.respect_headers and Origin(self._url).admits(request.url):
-                limits.update(reply.headers, reply.status)  # another host's quota is not the API's
+                limits.update(reply.headers, reply.status, request)  # another host's quota is not the API's
         except BaseException as error:
             if isinstance(error, SlyError):
                 self._outcome = error
