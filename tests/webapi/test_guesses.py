@@ -13,6 +13,7 @@ from uuid import UUID
 
 import attrs
 import httpx
+import msgspec
 import pydantic
 import pytest
 from aiohttp import web
@@ -270,7 +271,7 @@ class Attrs:
 @pytest.mark.parametrize("kind", ["pydantic", "attrs", "msgspec"])
 async def test_classes_of_pydantic_attrs_and_msgspec_read_a_reply_and_are_sent(serve: "Serve", kind: str) -> None:
     if kind == "msgspec":
-        cls: Any = pytest.importorskip("msgspec").defstruct("Struct", [("title", str), ("tags", list[int])])
+        cls: Any = msgspec.defstruct("Struct", [("title", str), ("tags", list[int])])
     else:
         cls = {"pydantic": Model, "attrs": Attrs}[kind]
 

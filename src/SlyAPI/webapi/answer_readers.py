@@ -184,6 +184,14 @@ def _refused_member(build: Any, error: Exception) -> list[str]:
     return [f".{place[0]}" for place in places[:1] if place and place[0] in known]
 
 
+def read_struct(msgspec: Any, hint: Any, value: Any, failures: Failures) -> Any:
+    """What msgspec makes of it, whose errors are no `ValueError` before its version 0.21."""
+    try:
+        return msgspec.convert(value, hint)
+    except msgspec.ValidationError:
+        raise Misfit(f"what {hint.__name__} takes", value) from None
+
+
 def read_derived(hint: Any, read: Read, value: Any, failures: Failures) -> Any:
     return read_made(hint, hint.__name__, read(value, failures), failures)
 

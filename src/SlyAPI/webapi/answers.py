@@ -110,8 +110,7 @@ class _Compiler:
         if hasattr(hint, "model_validate"):  # pydantic
             return partial(readers.read_made, hint.model_validate, _name(hint))
         if hasattr(hint, "__struct_fields__"):
-            convert = import_module("msgspec").convert
-            return partial(readers.read_made, lambda value: convert(value, hint), _name(hint))
+            return partial(readers.read_struct, import_module("msgspec"), hint)
         if (
             is_dataclass(hint)
             or hasattr(hint, "__attrs_attrs__")
