@@ -28,8 +28,8 @@ def completed(folder: Path, *words: str) -> list[str]:
     """What bash offers for the last word."""
     (folder / "script").write_text(completion_script("bash"))
     line = " ".join(f"'{word}'" for word in ("slyapi", *words))
-    code = "slyapi() { echo work; }; "
-    code += f'source ./script; COMP_WORDS=({line}); COMP_CWORD={len(words)}; _slyapi; printf "%s\\n" "${{COMPREPLY[@]}}"'
+    code = "slyapi() { echo work; }; source ./script; "
+    code += f'COMP_WORDS=({line}); COMP_CWORD={len(words)}; _slyapi; printf "%s\\n" "${{COMPREPLY[@]}}"'
     ran = subprocess.run(
         [installed("bash"), "--norc", "-c", code], cwd=folder, capture_output=True, text=True, check=True, timeout=30
     )
