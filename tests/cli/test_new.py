@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -45,7 +46,7 @@ def test_what_it_makes_passes_its_own_tests_and_type_checks(here: Path, words: l
 def test_its_own_commands_make_a_client_file_and_explain_themselves(here: Path) -> None:
     main(["new", "weather", "--provider", "google"])
     env = installed_at(here / "installed")
-    env["PYTHONPATH"] = f"{here / 'weather' / 'src'}:{env['PYTHONPATH']}"
+    env["PYTHONPATH"] = f"{here / 'weather' / 'src'}{os.pathsep}{env['PYTHONPATH']}"
     steps: tuple[tuple[list[str], str, int, str], ...] = (
         *((["forecast", "Oslo"], "", 1, "scaffold"), (["grant"], "", 3, "scaffold")),
         *((["scaffold"], "\n", 0, "grant"), ([], "", 2, "scaffold")),

@@ -6,7 +6,6 @@ import json
 import os
 import socket
 import stat
-import sys
 from typing import Any
 
 import pytest
@@ -114,8 +113,7 @@ async def test_an_existing_file_stays_without_a_yes(place: Place, content: str) 
     assert place.browser.opened == []
     assert (await place.grants("--force")).code == 0
     assert place.reads("user.json")["refresh_token"]
-    mode = stat.S_IMODE((place.folder / "user.json").stat().st_mode)
-    assert mode == (0o666 if sys.platform == "win32" else 0o600)
+    assert stat.S_IMODE((place.folder / "user.json").stat().st_mode) == (0o666 if os.name == "nt" else 0o600)
 
 
 async def test_an_empty_file_is_in_nobodys_way(place: Place) -> None:

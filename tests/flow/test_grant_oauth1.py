@@ -23,6 +23,7 @@ from SlyAPI.flow.console import Console, NoAnswerError
 from SlyAPI.flow.grant import GrantOptions
 from SlyAPI.flow.grant_oauth1 import grant_oauth1
 from SlyAPI.flow.wizard import grant_oauth1_to_file
+from SlyAPI.web.next_steps import PROGRAM
 from tests.oauth1.conftest import api_of
 from tests.support.oauth1_judge import CLIENT_KEY, CLIENT_SECRET, Judge
 from tests.support.program import Desk, Ended
@@ -295,6 +296,6 @@ async def test_what_has_no_place_in_oauth_1_is_said_so(
 async def test_a_template_that_is_not_filled_in_says_what_is_missing(desk: tuple[Desk, StandInBrowser]) -> None:
     place, _ = desk
     ended = await runs(place, "scaffold", "oauth1", "new.json")
-    assert "python -m SlyAPI grant oauth1 new.json" in ended.err
+    assert f"{PROGRAM} grant oauth1 new.json" in ended.err
     ended = await runs(place, "grant", "oauth1", "new.json", "user.json")
     assert (ended.code, "key missing" in ended.err) == (3, True)

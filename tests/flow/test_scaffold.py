@@ -19,6 +19,7 @@ from SlyAPI.cli.main import main
 from SlyAPI.oauth2.client.providers import PROVIDERS
 from SlyAPI.oauth2.messages.device import GRANT_TYPE as DEVICE_GRANT
 from SlyAPI.testing import GRANT_TYPES, PracticeProvider
+from SlyAPI.web.next_steps import PROGRAM, quoted
 from tests.conftest import Serve
 from tests.support.place import Place, failure
 
@@ -67,7 +68,7 @@ def test_values_given_one_by_one_and_the_secret_by_file(here: Path, capsys: pyte
     out, err = capsys.readouterr()
     assert json.loads(out) == {"app": "app.json", "missing": []}
     assert "hush" not in out + err
-    assert "    python -m SlyAPI grant app.json user.json\n" in err
+    assert f"    {PROGRAM} grant app.json user.json\n" in err
 
 
 @pytest.mark.parametrize(
@@ -75,7 +76,7 @@ def test_values_given_one_by_one_and_the_secret_by_file(here: Path, capsys: pyte
     [
         (["app.json"], "grant app.json user.json"),
         (["github.json"], "grant github.json github-user.json"),
-        (["my clients/git hub.json"], "grant 'my clients/git hub.json' 'my clients/git hub-user.json'"),
+        (["my clients/git hub.json"], quoted("grant", "my clients/git hub.json", "my clients/git hub-user.json")),
         (["oauth1", "photos.json"], "grant oauth1 photos.json photos-user.json"),
         (["new.json", "--from", "oidc.json"], "grant new.json new-user.json openid"),
     ],
@@ -89,7 +90,7 @@ def test_the_next_step_is_a_command_that_names_every_file(
     uris = {name: f"https://a.example/{name}" for name in endpoints}
     (here / "oidc.json").write_text(json.dumps({"client_id": "me", **uris}))
     assert main(["scaffold", *words]) == 0
-    assert f"    python -m SlyAPI {command}\n" in capsys.readouterr().err
+    assert f"    {PROGRAM} {command}\n" in capsys.readouterr().err
 
 
 def test_a_client_without_a_consent_page_is_ready_for_a_token_of_the_program_itself(
@@ -97,7 +98,7 @@ def test_a_client_without_a_consent_page_is_ready_for_a_token_of_the_program_its
 ) -> None:
     (here / "secret").write_text("s")
     assert main(["scaffold", "--token-uri", "https://a.example/t", "--id", "me", "--secret-file", "secret"]) == 0
-    assert "    python -m SlyAPI grant --client-credentials app.json machine.json\n" in capsys.readouterr().err
+    assert f"    {PROGRAM} grant --client-credentials app.json machine.json\n" in capsys.readouterr().err
 
 
 def test_an_issuer_without_https_gets_the_right_spelling(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -353,8 +354,7 @@ async def test_a_registered_client_may_be_granted_on_another_device(place: Place
     async with provider.running() as origin:
         ended = await place.runs("scaffold", "new.json", "--issuer", origin, "--register")
         assert ended.code == 0, ended
-        del place.env["BROWSER"]
-        granted = await place.runs("grant", "new.json", "user.json", "notes")
+        granted = await place.runs("grant", "--device", "new.json", "user.json", "notes")
         assert granted.code == 0, granted
     assert [seen.endpoint for seen in provider.log if seen.endpoint == "device_authorization"]
 
@@ -489,7 +489,7 @@ def test_the_command_that_comes_next_can_be_copied_whatever_the_files_name(
 ) -> None:
     assert main(["scaffold", "my app's.json", "--blank"]) == 0
     command = capsys.readouterr().err.splitlines()[2]
-    assert shlex.split(command) == ["python", "-m", "SlyAPI", "grant", "my app's.json", "my app's-user.json"]
+    assert shlex.split(command) == [*PROGRAM.split(), "grant", "my app's.json", "my app's-user.json"]
 
 
 # never over a filled-in file
