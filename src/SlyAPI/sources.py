@@ -1,12 +1,15 @@
 """Where subject tokens and assertions come from: an environment variable, a command, a file, a platform's own place.
 
-Each function gives a callable for `TokenExchange` and `AssertionGrant`, which call it whenever they need a new token.
+Each function gives a callable for `TokenExchange`, `AssertionGrant` and a client's `client_assertion`, which call it
+whenever they need a new token.
 The rule: what was read is never printed, and an error names the place, not the content.
 """
 
 import asyncio
+import inspect
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, cast
 from urllib.parse import urlencode
 
 from .errors import BadReplyError, ConfigError, CredentialsError, clean_traceback, printable
@@ -20,6 +23,8 @@ __all__ = ["Source", "from_command", "from_env", "from_file", "github_actions", 
 
 Source = Callable[[], str | Awaitable[str]]
 """Gives a token, as text."""
+TokenLike = str | os.PathLike[str] | Source
+"""A token as text, a file that somebody else renews, or a callable that gives one."""
 
 KUBERNETES = "/var/run/secrets/kubernetes.io/serviceaccount/token"
 COMMAND_TIMEOUT = 30.0
@@ -120,6 +125,40 @@ def github_actions(audience: str) -> Source:
         return _whole(value["value"], request.name)
 
     return read
+
+
+def named_source(found: Any) -> Source:
+    """The source that a client file names by one key, or a callable itself. Raises `ConfigError`."""
+    if callable(found):
+        return cast("Source", found)
+    match list(found.items()) if isinstance(found, Mapping) else []:
+        case [("kubernetes", True)]:
+            return kubernetes()
+        case [("file", str(path))] if path:
+            return from_file(path)
+        case [("github_actions", str(audience))] if audience:
+            return github_actions(audience)
+        case [("command", [*argv])] if argv and all(isinstance(word, str) for word in argv):
+            return from_command(argv)
+    raise ConfigError(
+        'client_assertion is not one of {"kubernetes": true}, {"file": PATH}, {"github_actions": AUDIENCE}, '
+        '{"command": [...]} and, in a program, a callable.'
+    )
+
+
+async def read_token(token: TokenLike, name: str) -> str:
+    """The text of a token: given, in a file, or from a callable. Raises `ConfigError`, and what the callable raises."""
+    if isinstance(token, str):
+        text: object = token
+    elif isinstance(token, os.PathLike):
+        text = from_file(token)()
+    else:
+        text = token()
+    if inspect.isawaitable(text):
+        text = await text
+    if not isinstance(text, str) or not text:
+        raise ConfigError(f"{name} returned no token: it is {'empty' if text == '' else 'not text'}.")
+    return text
 
 
 def _whole(text: str, name: str) -> str:

@@ -183,12 +183,6 @@ class FakeMsvcrt:
         self.shown += character
 
 
-class OnTerminal(Console):
-    @property
-    def interactive(self) -> bool:
-        return True
-
-
 @pytest.fixture
 def windows(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], FakeMsvcrt]:
     """The console of a Windows machine on which this was typed."""
@@ -198,6 +192,7 @@ def windows(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], FakeMsvcrt]:
         terminal = io.StringIO()
         monkeypatch.setattr("sys.stdin", terminal)
         monkeypatch.setattr("sys.__stdin__", terminal)
+        monkeypatch.setattr(Console, "interactive", True)
         monkeypatch.setattr(getpass, "msvcrt", console, raising=False)
         monkeypatch.setattr(getpass, "getpass", vars(getpass)["win_getpass"])
         return console
@@ -207,7 +202,7 @@ def windows(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], FakeMsvcrt]:
 
 def test_a_secret_is_not_shown_on_windows_and_may_be_corrected(windows: Callable[[str], FakeMsvcrt]) -> None:
     typed = windows("hunter3\b2\r")
-    assert OnTerminal().ask("Client secret", "--secret", hidden=True) == "hunter2"
+    assert Console().ask("Client secret", "--secret", hidden=True) == "hunter2"
     assert "hunter" not in typed.shown
     assert "Client secret: " in typed.shown
 
@@ -215,7 +210,7 @@ def test_a_secret_is_not_shown_on_windows_and_may_be_corrected(windows: Callable
 def test_ctrl_c_at_a_hidden_question_interrupts_it_on_windows(windows: Callable[[str], FakeMsvcrt]) -> None:
     windows("sec\x03")
     with pytest.raises(Interrupted):
-        OnTerminal().ask("Client secret", "--secret", hidden=True)
+        Console().ask("Client secret", "--secret", hidden=True)
 
 
 async def test_lines_of_a_file_or_of_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

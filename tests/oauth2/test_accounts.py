@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+from os.path import abspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -214,9 +215,9 @@ def test_accounts_are_where_the_platform_keeps_configuration(
 
     monkeypatch.setenv("HOME", "/home/me")
     monkeypatch.setenv("USERPROFILE", "/home/me")
-    assert accounts_home(variables, "linux") == place
+    assert abspath(accounts_home(variables, "linux")) == abspath(place)
     if not variables:
-        assert accounts_home({}, "darwin") == "/home/me/Library/Application Support/slyapi"
-        assert accounts_home({"APPDATA": "/r"}, "win32").replace("\\", "/") == "/r/slyapi"
+        assert abspath(accounts_home({}, "darwin")) == abspath("/home/me/Library/Application Support/slyapi")
+        assert abspath(accounts_home({"APPDATA": "/r"}, "win32").replace("\\", "/")) == abspath("/r/slyapi")
 
 

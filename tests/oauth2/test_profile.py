@@ -94,6 +94,7 @@ CLAUSES: dict[str, tuple[str, dict[str, Any]]] = {
     "certificate that is not there": ("5.3.3.1, 2", {"client_auth": "tls_client_auth"}),
     "bearer": ("5.3.3.1, 1", {"dpop": False}),
     "audience": ("5.3.3.1, 5", {"assertion_audience": "https://p.example/t"}),
+    "audience of others": ("5.3.3.1, 5", {"client_assertion": lambda: "a.b.c", "key": None}),
     "not pushed": ("5.3.3.2, 2", {"par_uri": None}),
     "no PKCE": ("5.3.3.2, 3", {"pkce": False}),
     "S256 not offered": ("5.3.2.2, 5", {"pkce_offered": False}),

@@ -211,6 +211,7 @@ def arguments(place: Place) -> dict[str, list[Any]]:
         "temporary": [TemporaryCredentials(ACCESS, REFRESH)],
         "state": texts(STATE_TEXT),
         "auth_params": [None, {"id_token_hint": ACCESS}],
+        "client_assertion": [None, lambda: ACCESS, {"command": ["sh", "-c", f"exit 3; {ACCESS}"]}, {ACCESS: 1}],
         "token_params": [None, {"hint": f"{ACCESS}\ud800"}, {ACCESS: 1}, [ACCESS]],
         "params": [None, {"q": ACCESS}, {"q": f"{ACCESS}\ud800"}],
         "json": [None, {"a": ACCESS}, {"a": {1, 2}}, ACCESS],

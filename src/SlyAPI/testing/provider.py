@@ -127,7 +127,10 @@ class PracticeProvider(Server):
     def trust_issuer(
         self, issuer: str, jwks: Mapping[str, Sequence[Mapping[str, Any]]], subjects: Iterable[str] | None = None
     ) -> None:
-        """Accept assertions that this issuer signed with a key of `jwks`, for these subjects (None: for any)."""
+        """Accept assertions that this issuer signed with a key of `jwks`, for these subjects (None: for any).
+
+        A client of the method `private_key_jwt` may authenticate by them, where `subjects` names the workload.
+        """
         allowed = None if subjects is None else frozenset(subjects)
         self.trusted[issuer] = TrustedIssuer(issuer, tuple(jwks["keys"]), allowed)
 

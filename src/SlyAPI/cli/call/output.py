@@ -1,7 +1,7 @@
 """Where `call --output` may not write: onto what the call itself reads and saves."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ...errors import WouldOverwriteError
@@ -20,7 +20,8 @@ def own_files(request: CallRequest, app: OAuth2App | None, chosen: ChosenUser) -
     if isinstance(request.data, Path):
         paths.append(str(request.data))
     if app is not None:
-        for value in (app.key, app.certificate):
+        source = app.client_assertion
+        for value in (app.key, app.certificate, source.get("file") if isinstance(source, Mapping) else None):
             path = saved_path(value)
             paths += map(str, path) if isinstance(path, list | tuple) else [str(path)] if path else []
     return [path for path in paths if path]

@@ -47,9 +47,11 @@ class OAuth2App(LoginRequests, DeviceCalls, MachineCalls, RegistrationCalls):
 
     `resource` names the API that tokens are for (RFC 8707), one or several. `key` (a path, PEM text, a JWK, or a
     callable that signs, with `key_alg`) and `key_id` are for `private_key_jwt`, and need the package joserfc;
-    `assertion_audience` replaces the issuer, or the token endpoint, as audience of its assertions. `certificate`: one
-    PEM file, or a pair of certificate and key, presented to the provider and to the API (RFC 8705); then `mtls_aliases`
-    replace the endpoints that they name.
+    `assertion_audience` replaces the issuer, or the token endpoint, as audience of its assertions. `client_assertion`,
+    in place of secret and key: where JWTs come from that a platform signs (`SlyAPI.sources`, or what a client file has,
+    such as `{"kubernetes": True}`), read for each request; `client_assertion_type`: jwt-bearer or jwt-spiffe.
+    `certificate`: one PEM file, or a pair of certificate and key, presented to the provider and to the API (RFC 8705);
+    then `mtls_aliases` replace the endpoints that they name.
 
     `sign_requests`: authorization requests are JWTs signed by `key` (RFC 9101). `response_mode="jwt"` asks for a
     redirect that is a signed JWT (JARM), with the algorithm `response_alg`. `profile="fapi2"` refuses what the FAPI 2.0

@@ -16,7 +16,6 @@ from ...tokens.client_auth import BY_ASSERTION, ClientAuth
 from ...tokens.scopes import Scopes, join_scopes, split_scopes
 from ...tokens.user import OAuth2User
 from ...transport import requests as transport
-from ...web.events import refresh_log as log
 from ...web.messages import NOTICEABLE_SKEW, Reply, Request, skew
 from ...web.next_steps import PROGRAM
 from ...web.secret_values import SecretForm, SecretJson, Secrets
@@ -25,7 +24,7 @@ from ..messages.dpop import Nonces, choose_algorithm, dpop_proof, proof_error
 from ..messages.resource import Resource, resources_of
 from ..messages.token_endpoint import refuses_client_auth
 from ..messages.token_request import basic_of, token_request
-from .client_file import ENDPOINTS, OWN_KEYS, client_members, path_beside, read_members, saved_path
+from .client_file import ENDPOINTS, OWN_KEYS, client_members, path_beside, read_members, saved_setting
 from .issuer_keys import IssuerKeys
 from .login import FinishedLogins
 from .providers import UNKNOWN, Provider, provider_of
@@ -34,6 +33,7 @@ from .request_slots import TOKEN_REQUESTS, RequestSlots, Slot
 if TYPE_CHECKING:
     from aiohttp import ClientSession
 
+    from ...sources import Source
     from ...transport.certificates import Certificate
     from ..messages.jose import KeyLike, SigningKey
 
@@ -76,6 +76,8 @@ class Client:
     key_alg: str | None = field(default=None, kw_only=True)
     certificate: "Certificate | None" = field(default=None, kw_only=True)
     assertion_audience: str | None = field(default=None, kw_only=True)
+    client_assertion: "Source | Mapping[str, Any] | None" = field(default=None, kw_only=True)
+    client_assertion_type: str | None = field(default=None, kw_only=True)
     registration_access_token: str | None = field(default=None, kw_only=True)
     registration_client_uri: str | None = field(default=None, kw_only=True)
     pkce_offered: bool | None = field(default=None, kw_only=True)
@@ -120,13 +122,14 @@ class Client:
     def from_json_file(cls, path: StrPath, on_refresh: OnRefresh | None = None) -> Self:
         """The client in a file: our format, Google's download, or RFC 7591 names.
 
-        Relative paths of `key` and `certificate` count from the file's folder. Raises `CredentialsNotFoundError`, or
-        `CredentialsError` naming what the file is instead.
+        Relative paths of `key`, `certificate` and `client_assertion` count from the file's folder. Raises
+        `CredentialsNotFoundError`, or `CredentialsError` naming what the file is instead.
         """
         found = read_json_file(path, made_with=f"{PROGRAM} scaffold", is_client=True)
         app = cls.from_json_obj(found, on_refresh, name=display_path(path))
         app._path = path
-        app.key, app.certificate = path_beside(path, app.key), path_beside(path, app.certificate)
+        for name in ("key", "certificate", "client_assertion"):
+            setattr(app, name, path_beside(path, getattr(app, name)))
         return app
 
     @classmethod
@@ -148,14 +151,7 @@ class Client:
         """
         saved: dict[str, Any] = SecretJson(id=self.id, secret=self.secret or "")
         saved |= {"auth_uri": self.auth_uri, "token_uri": self.token_uri}
-        more = SecretJson((key, getattr(self, key)) for key in OWN_KEYS[4:])
-        for name in ("key", "certificate"):
-            if more[name] is not None and (path := saved_path(more[name])) != more[name]:
-                more[name] = path
-                if path is None:
-                    log.warning("The client's %s is not a path, so it is left out of the client file.", name)
-        if not isinstance(self.resource, str):
-            more["resource"] = resources_of(self.resource)
+        more = SecretJson((key, saved_setting(key, getattr(self, key))) for key in OWN_KEYS[4:])
         answers = ("pkce", "pkce_offered")  # where False differs from an absent one
         saved |= {key: value for key, value in more.items() if value or (value is False and key in answers)}
         saved |= self.extra
@@ -187,9 +183,15 @@ class Client:
     def _client_auth_for(self, user: OAuth2User) -> ClientAuth:
         """The one method for a user's tokens: the client's, the grant's, or the provider's."""
         # 0.6 sent the secret in the form; a user file without a method is from such a grant
-        return self.client_auth or user.client_auth or self._known_client_auth() or "post"
+        ours = self.client_auth if self.client_assertion is None else self._known_client_auth()
+        return ours or user.client_auth or self._known_client_auth() or "post"
 
     def _known_client_auth(self) -> ClientAuth | None:
+        if self.client_assertion is not None:
+            from ..messages.client_assertion import check_client_assertion  # few need it
+
+            check_client_assertion(self.client_assertion, self.client_assertion_type, self.secret, self.key)
+            return "private_key_jwt"
         if self.client_auth is not None:
             return self.client_auth
         if self.key is not None:
@@ -290,10 +292,12 @@ class Client:
 
     async def _assertion(self, method: ClientAuth, now: float) -> dict[str, str]:
         """The form fields that prove who the client is (RFC 7523 §2.2)."""
-        from ..messages.client_assertion import client_assertion  # imports the reader of keys, which few need
+        from ..messages.client_assertion import client_assertion, read_client_assertion  # which few need
         from ..messages.jose import load_signing_key
         from ..messages.signed_tokens import secret_jwk
 
+        if self.client_assertion is not None:
+            return await self._in_time(read_client_assertion(self.client_assertion, self.client_assertion_type))
         if method == "private_key_jwt":
             key = self._signing_key()
         elif self.secret:
@@ -305,14 +309,15 @@ class Client:
         return await self._in_time(client_assertion(self.id, audience, key, now=now))
 
     async def _in_time(self, signing: Awaitable[T]) -> T:
-        """What is signed, perhaps elsewhere. Raises `RequestTimeoutError` where that takes too long."""
+        """What is signed, perhaps elsewhere, or read. Raises `RequestTimeoutError` where that takes too long."""
         try:
             async with asyncio.timeout(self.token_timeout):
                 return await signing
         except TimeoutError:
             pass
         raise RequestTimeoutError(
-            f"The key gave no signature within {self.token_timeout:g} s.", next_step="Check where the key is."
+            f"The key or client_assertion gave nothing within {self.token_timeout:g} s.",
+            next_step="Check where the key or the assertion comes from.",
         )
 
     def _signing_key(self) -> "SigningKey":

@@ -1,4 +1,4 @@
-"""A client registration in JSON: our format, Google's download, RFC 7591 names; other files are named. Pure.
+"""A client registration in JSON: our format, Google's download, RFC 7591 names; other files are named. Reads no file.
 
 The rule: no value of the file is quoted.
 """
@@ -14,6 +14,7 @@ from ...json_file import StrPath, is_content
 from ...tokens.client_auth import read_client_auth
 from ...tokens.recognise import recognise
 from ...tokens.scopes import split_scopes
+from ...web.events import refresh_log as log
 from ...web.next_steps import PROGRAM
 from ...web.urls import check_endpoint, is_loopback_uri
 from ..messages.authorization_code import check_extras
@@ -54,6 +55,8 @@ OWN_KEYS = (
     "key_alg",
     "certificate",
     "assertion_audience",
+    "client_assertion",
+    "client_assertion_type",
     "registration_access_token",
     "registration_client_uri",
     "pkce_offered",
@@ -141,7 +144,12 @@ def read_members(members: Mapping[str, Any]) -> dict[str, Any]:
     check_extras(auth_params)
     check_token_params(token_params)
     uris = {key: text_of(members, key) for key in (*ENDPOINTS, "registration_client_uri")}
-    texts = ("issuer", "key", "key_id", "key_alg", "assertion_audience", "profile", "response_mode")
+    texts = ("issuer", "key", "key_id", "key_alg", "assertion_audience", "client_assertion_type", "profile")
+    if members.get("client_assertion") is not None:
+        from ..messages.client_assertion import check_client_assertion  # few need it
+
+        names = ("client_assertion", "client_assertion_type", "secret", "key")
+        check_client_assertion(*(members.get(name) for name in names))
     return {
         "id": text_of(members, "id"),
         "secret": text_of(members, "secret") or None,
@@ -155,11 +163,12 @@ def read_members(members: Mapping[str, Any]) -> dict[str, Any]:
         "registration_access_token": text_of(members, "registration_access_token") or None,
         "resource": _resource(members),
         "certificate": _certificate(members),
+        "client_assertion": members.get("client_assertion"),
         "mtls_aliases": _checked(texts_of(members, "mtls_aliases")),
         "dpop_algs": list_of(members, "dpop_algs") or None,
         **{key: _one_or_several(members, key) for key in ("id_token_alg", "response_alg")},
         **{key: uri or None for key, uri in _checked(uris).items()},
-        **{key: text_of(members, key) or None for key in texts},
+        **{key: text_of(members, key) or None for key in (*texts, "response_mode")},
         **{key: flag_of(members, key) for key in ("pkce", "pkce_offered")},
         **{key: flag_of(members, key) or False for key in ("iss_in_redirect", "require_par", "sign_requests", "dpop")},
         "extra": {key: value for key, value in members.items() if key not in OWN_KEYS},
@@ -199,6 +208,18 @@ def list_of(members: Mapping[str, Any], key: str) -> list[str]:
     return [text for text in texts if text]
 
 
+def saved_setting(name: str, value: Any) -> Any:
+    """A setting as a client file has it; None, with a warning in the log, for what is no path, such as key text."""
+    if name == "resource" and not isinstance(value, str):
+        return resources_of(value)
+    if value is None or name not in ("key", "certificate", "client_assertion"):
+        return value
+    saved = value if name == "client_assertion" and isinstance(value, Mapping) else saved_path(value)
+    if saved is None:
+        log.warning("The client's %s is not a path, so it is left out of the client file.", name)
+    return saved
+
+
 def saved_path(value: Any) -> Any:
     """A path, or a pair of them, as a client file has it; None for anything else, which may be a key itself."""
     if isinstance(value, tuple):
@@ -211,6 +232,8 @@ def saved_path(value: Any) -> Any:
 
 def path_beside(file: StrPath, value: Any) -> Any:
     """A path of a client file, or a pair of them, from the file's folder: the same file wherever a program starts."""
+    if isinstance(value, Mapping):  # where the client's assertion comes from
+        return {**value, "file": path_beside(file, value["file"])} if "file" in value else value
     if isinstance(value, tuple):
         return tuple(path_beside(file, path) for path in value)
     return join(dirname(abspath(fsdecode(file))), value) if isinstance(value, str) else value

@@ -47,6 +47,7 @@ class Client(Protocol):
     key_alg: str | None
     certificate: Any
     assertion_audience: str | None
+    client_assertion: Any
     response_mode: str | None
     mtls_aliases: Mapping[str, str]
 
@@ -115,6 +116,12 @@ RULES = (
         lambda client: not client.dpop and client.certificate is None,
         "Tokens would be bound neither to a key (DPoP) nor to a certificate",
         "Give dpop=True or certificate=.",
+    ),
+    Rule(
+        "5.3.3.1, 5",
+        lambda client: client.client_assertion is not None,
+        "The audience of a client_assertion by others is not the client's to choose",
+        "Give key=.",
     ),
     Rule(
         "5.3.3.1, 5",

@@ -4,14 +4,13 @@ The rule: a stored token is used where it is what the source would ask for, else
 """
 
 import copy
-import inspect
 import os
-from collections.abc import Awaitable, Callable, Hashable, Mapping
+from collections.abc import Hashable, Mapping
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from ...errors import BadReplyError, ConfigError, TokenError
-from ...sources import from_file
+from ...errors import BadReplyError, TokenError
+from ...sources import TokenLike, read_token
 from ...tokens.scopes import Scopes, split_scopes
 from ...tokens.user import OAuth2User
 from ...web.secret_values import Secrets
@@ -25,8 +24,6 @@ from .token_source import TokenSource
 if TYPE_CHECKING:
     from aiohttp import ClientSession
 
-TokenLike = str | os.PathLike[str] | Callable[[], str | Awaitable[str]]
-"""A token as text, a file that somebody else renews, or a callable that gives one (`SlyAPI.sources`)."""
 REFUSED_FOR = 600.0
 """Seconds for which a refused assertion is not sent again."""
 TokenParams = Mapping[str, str | None] | None
@@ -196,18 +193,3 @@ def _noted(token: TokenLike) -> str:
     if isinstance(token, os.PathLike):
         return os.path.abspath(os.fspath(token))
     return getattr(token, "__qualname__", type(token).__qualname__)
-
-
-async def read_token(token: TokenLike, name: str) -> str:
-    """The text of a token: given, in a file, or from a callable. Raises `ConfigError`, and what the callable raises."""
-    if isinstance(token, str):
-        text: object = token
-    elif isinstance(token, os.PathLike):
-        text = from_file(token)()
-    else:
-        text = token()
-    if inspect.isawaitable(text):
-        text = await text
-    if not isinstance(text, str) or not text:
-        raise ConfigError(f"{name} returned no token: it is {'empty' if text == '' else 'not text'}.")
-    return text

@@ -8,13 +8,14 @@ from collections.abc import Callable
 
 from ...errors import clean_traceback
 from ...json_file import StrPath
+from ...sources import TokenLike
 from ...stores.contract import StoredUser
 from ...tokens.scopes import Scopes
 from ...tokens.user import OAuth2User
 from ..client.app import OAuth2App, OnRefresh
 from ..messages.resource import Resource
 from ..renewal.holder import holder_of
-from ..renewal.machine_sources import AssertionSource, ExchangeSource, MachineSource, TokenLike, TokenParams
+from ..renewal.machine_sources import AssertionSource, ExchangeSource, MachineSource, TokenParams
 from .signer import Signer
 
 UserLike = OAuth2User | StoredUser | StrPath

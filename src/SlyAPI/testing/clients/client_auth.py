@@ -15,7 +15,7 @@ from urllib.parse import unquote_plus
 from aiohttp import web
 
 from ..endpoint import Seen, Server
-from ..ledger.grants import Client, Refused
+from ..ledger.grants import Client, Refused, TrustedIssuer
 from ..messages import jose
 from ..messages.fetching import FetchFailed, fetch_json
 from .client_documents import load_client
@@ -23,9 +23,10 @@ from .client_policy import JWT_METHODS, SECRET_METHODS, methods_of
 
 AuthMethod = Literal["basic", "post", "none", "jwt"]
 BASIC_CHALLENGE = 'Basic realm="practice", charset="UTF-8"'
-ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+ASSERTION_TYPES = [f"urn:ietf:params:oauth:client-assertion-type:{kind}" for kind in ("jwt-bearer", "jwt-spiffe")]
 LEEWAY = 10.0  # seconds by which two clocks may differ
 _LONGEST_ASSERTION = 300.0  # seconds
+_LONGEST_OF_WORKLOADS = 86_400.0  # seconds
 _BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
@@ -57,18 +58,18 @@ def read_credentials(authorization: Sequence[str], form: Mapping[str, str]) -> C
 
 
 def _read_assertion(form: Mapping[str, str]) -> Credentials:
-    """RFC 7521 §4.2: the client is the subject of its assertion, and client_id may repeat it."""
-    if form.get("client_assertion_type") != ASSERTION_TYPE or "client_assertion" not in form:
-        raise Refused("invalid_request", "client_assertion and its type, jwt-bearer, belong together")
+    """RFC 7521 §4.2: the client is the subject of its assertion, unless client_id names it."""
+    if form.get("client_assertion_type") not in ASSERTION_TYPES or "client_assertion" not in form:
+        raise Refused("invalid_request", "client_assertion and its type, jwt-bearer or jwt-spiffe, belong together")
     assertion = form["client_assertion"]
     try:
         _, claims = jose.read(assertion)
     except jose.BadToken as bad:
         raise invalid_client(f"client_assertion: {bad}") from bad
     subject = claims.get("sub")
-    if not isinstance(subject, str) or form.get("client_id", subject) != subject:
-        raise invalid_client("client_assertion: sub is not the client_id")
-    return Credentials(subject, "", "jwt", assertion)
+    if not isinstance(subject, str):
+        raise invalid_client("client_assertion: sub is missing")
+    return Credentials(form.get("client_id", subject), "", "jwt", assertion)
 
 
 def _read_basic(header: str) -> tuple[str, str]:
@@ -131,6 +132,10 @@ async def _check_assertion(server: Server, client: Client, assertion: str, path:
     if method not in JWT_METHODS:
         raise invalid_client(f"this client authenticates by: {method}")
     try:
+        issuer = str(jose.read(assertion)[1].get("iss"))
+        if method == "private_key_jwt" and issuer in server.trusted and issuer != client.client_id:
+            _check_workload(server, assertion, server.trusted[issuer], path)
+            return method
         if method == "client_secret_jwt":
             claims = jose.verify_with_secret(assertion, client.secret)
         else:
@@ -141,6 +146,8 @@ async def _check_assertion(server: Server, client: Client, assertion: str, path:
         check_assertion_claims(
             claims, client.client_id, assertion_audiences(server, path), server.clock(), longest=_LONGEST_ASSERTION
         )
+        if claims.get("sub") != client.client_id:
+            raise jose.BadToken("sub is not the client_id")
         if not isinstance(claims.get("jti"), str):
             raise jose.BadToken("jti is missing")
     except (jose.BadToken, FetchFailed) as bad:
@@ -148,6 +155,15 @@ async def _check_assertion(server: Server, client: Client, assertion: str, path:
     if not server.first_use(f"assertion {client.client_id} {claims['jti']}", claims["exp"] + LEEWAY):
         raise invalid_client("client_assertion: jti was used before")
     return method
+
+
+def _check_workload(server: Server, assertion: str, trusted: TrustedIssuer, path: str) -> None:
+    """Check the token of a workload, which its platform signed and which is sent again until it ends; BadToken."""
+    claims = jose.verify(assertion, trusted.keys, jose.ASYMMETRIC)
+    audiences = assertion_audiences(server, path)
+    check_assertion_claims(claims, trusted.issuer, audiences, server.clock(), longest=_LONGEST_OF_WORKLOADS)
+    if trusted.subjects is None or claims.get("sub") not in trusted.subjects:
+        raise jose.BadToken("sub is not a workload that trust_issuer names")
 
 
 def assertion_audiences(server: Server, path: str) -> tuple[str, ...]:
