@@ -33,9 +33,9 @@ def check_token_params(params: Any) -> None:
 def merged_params(*layers: Mapping[str, str | None] | None) -> dict[str, str | None]:
     """The parameters of all layers; those of a later one win. Raises `ConfigError`."""
     merged: dict[str, str | None] = {}
-    for params in layers:
-        check_token_params(params or {})
-        merged.update(params or {})
+    for params in filter(None, layers):
+        check_token_params(params)
+        merged.update(params)
     return merged
 
 
@@ -45,7 +45,7 @@ def with_params(form: SecretForm, params: Mapping[str, str | None]) -> SecretFor
     if clash := sorted(form.keys() & more):
         step = "Leave it out of token_params; None there removes the client's."
         raise ConfigError(f"token_params may not set {', '.join(clash)}: this request sets it.", next_step=step)
-    return SecretForm({**form, **more})
+    return SecretForm({**form, **more}) if more else form
 
 
 def token_request(
