@@ -28,7 +28,8 @@ def completed(folder: Path, *words: str) -> list[str]:
     """What bash offers for the last word."""
     (folder / "script").write_text(completion_script("bash"))
     line = " ".join(f"'{word}'" for word in ("slyapi", *words))
-    code = f'source ./script; COMP_WORDS=({line}); COMP_CWORD={len(words)}; _slyapi; printf "%s\\n" "${{COMPREPLY[@]}}"'
+    code = "slyapi() { echo work; }; source ./script; "
+    code += f'COMP_WORDS=({line}); COMP_CWORD={len(words)}; _slyapi; printf "%s\\n" "${{COMPREPLY[@]}}"'
     ran = subprocess.run(
         [installed("bash"), "--norc", "-c", code], cwd=folder, capture_output=True, text=True, check=True, timeout=30
     )
@@ -70,6 +71,13 @@ def test_bash_completes_commands_flags_and_values(tmp_path: Path) -> None:
     assert completed(tmp_path, "completion", "") == list(SHELLS)
     assert completed(tmp_path, "grant", "") == []  # bash then completes files
     assert completed(tmp_path, "nonsense", "--") == []
+
+
+def test_bash_completes_the_names_of_accounts(tmp_path: Path) -> None:
+    for command in ("login", "logout", "show", "token", "call", "refresh", "revoke", "doctor"):
+        assert completed(tmp_path, command, "wo") == ["work"]
+    assert completed(tmp_path, "login", "githu") == ["github"]
+    assert completed(tmp_path, "scaffold", "wo") == []
 
 
 def test_fish_completes_commands_flags_and_values(tmp_path: Path) -> None:

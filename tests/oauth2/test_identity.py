@@ -70,6 +70,8 @@ async def test_a_sign_in_says_who_the_person_is(practise: Practise, alg: str) ->
 async def test_rs256_is_what_a_client_without_an_algorithm_accepts(practise: Practise) -> None:
     practice = await practise(**{**OPENID, "signing_algs": ["RS256"]})
     assert (await sign_in(practice, app_at(practice, id_token_alg=None))).identity is not None
+    with pytest.raises(IdentityError, match=r"signed with RS256, .* \(ES256\).* id_token_alg"):
+        await sign_in(practice, app_at(practice, id_token_alg="ES256"))
 
 
 @pytest.mark.parametrize("scopes", ["notes", ["notes"]])

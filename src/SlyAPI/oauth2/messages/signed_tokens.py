@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from ...errors import IdentityError
 from ...web.secret_values import SecretJson
-from .jose import ALL, UNUSABLE, algorithm_of, base64url, known_members, library
+from .jose import ALL, ASYMMETRIC, UNUSABLE, algorithm_of, base64url, known_members, library
 
 LONGEST_TOKEN = 1 << 16
 """Characters of a token that is read."""
@@ -67,7 +67,12 @@ def read_jws(token: object, keys: Iterable[Mapping[str, Any]], algs: Collection[
     header, payload, signature = _opened(token)
     alg = header.get("alg")
     if not isinstance(alg, str) or alg not in algs or alg not in ALL or _UNREAD & header.keys():
-        raise IdentityError("The token is not a signed JWT with an algorithm that is accepted here.")
+        other = isinstance(alg, str) and alg in ASYMMETRIC and alg not in algs
+        known = f"is signed with {alg}, not with" if other else "is not a signed JWT with"
+        raise IdentityError(
+            f"The token {known} an algorithm that is accepted here ({', '.join(sorted(algs))}).",
+            next_step="If the provider signs with another one, name it: id_token_alg, or response_alg for a redirect.",
+        )
     fitting = [key for key in map(_loaded, _candidates(header, alg, keys)) if key is not None and _fits(key, alg)]
     if not fitting:
         raise UnknownKeyError("The token is signed by a key that the issuer does not publish.")
