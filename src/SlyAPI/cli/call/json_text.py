@@ -5,6 +5,7 @@ Pure.
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 
 from ...web.json import Digits
@@ -60,7 +61,9 @@ def _integer(text: str) -> int | Digits:
     return Digits(text) if text == "-0" or len(text) > 4000 else int(text)
 
 
-read_as_it_came = json.JSONDecoder(parse_int=_integer, parse_float=Digits, object_pairs_hook=_Members).decode
+read_as_it_came: Callable[[str], Any] = json.JSONDecoder(
+    parse_int=_integer, parse_float=Digits, object_pairs_hook=_Members
+).decode
 """The value of JSON text, which `written` writes as it came. Raises `ValueError`, `RecursionError`."""
 
 

@@ -54,7 +54,7 @@ class ResourceSource(RefreshTokenSource):
 
     def __init__(self, login: ResourceLogin, consent: Consent | None, redirect_uri: str | None) -> None:
         super().__init__(login.app)
-        self.origins = (origin_of(login.url),)
+        self.origins: tuple[str, ...] = (origin_of(login.url),)
         self.login: ResourceLogin = login
         self.consent: Consent | None = consent
         self.redirect_uri: str | None = redirect_uri
