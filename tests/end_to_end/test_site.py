@@ -48,7 +48,7 @@ QUESTIONS = {
     "store tokens in redis": "stores.html",
     "encrypt the tokens on disk": "stores.html",
     "client credentials machine to machine": "machines.html",
-    "service account google key file": "service-accounts.html",
+    "service account google key file": "machines.html",
     "rate limit retry 429": "troubleshooting.html#429-too-many-requests",
     "how do I test my program offline with pytest": "testing-your-program.html",
     "exchange_code": "SlyAPI.oauth2.html#SlyAPI.oauth2.OAuth2App.exchange_code",
@@ -58,7 +58,7 @@ QUESTIONS = {
     "paginate all pages of an api": "writing-an-api-client.html",
     "revoke a token": "command-line.html#revoke",
     "what is PKCE for": "how-a-grant-works.html",
-    "device code flow for a tv": "device-flow.html",
+    "device code flow for a tv": "getting-oauth2-credentials.html",
 }
 
 
@@ -213,7 +213,7 @@ async def test_everybody_can_read_it(page: Page, scheme: str) -> None:
 
 async def test_the_drawings_follow_the_colours_that_the_reader_chose(page: Page) -> None:
     await page.emulate_media(color_scheme="light")
-    await page.goto((SITE / "which-grant.html").as_uri())
+    await page.goto((SITE / "how-a-grant-works.html").as_uri())
     picture = page.locator("article img[src$='.svg']")
     light = await picture.screenshot()
     await page.evaluate("document.body.dataset.theme = 'dark'")

@@ -25,7 +25,7 @@ _HELP_WIDTH = 79
 COMMANDS = {
     "scaffold": "write a client file (a wizard without arguments)",
     "grant": "have one user consent in a browser (a wizard without arguments)",
-    "login": "make an account: a provider, a client, a person, an API, by one name",
+    "login": "make an account: client, person and API by one name",
     "accounts": "list the accounts",
     "logout": "end an account's grant at the provider and forget its tokens",
     "show": "show a user's scopes and expiry, without secrets",

@@ -139,7 +139,7 @@ async def _fetch(client: "aiohttp.ClientSession", request: Request, limit: int, 
     # as `ask` does, whose call costs 0.6 % of a GET's instructions
     response = await client.request(
         request.method,
-        as_sent(request.url),
+        as_sent(request.url) if "%" in request.url else request.url,
         params=request.query_params or None,
         headers=request.headers,
         json=request.data if request.data_is_json else None,
@@ -160,7 +160,7 @@ def ask(
     """Sends an API request as it is; gives the response's head. Without `timeout` the session's applies."""
     return client.request(
         request.method,
-        as_sent(request.url),
+        as_sent(request.url) if "%" in request.url else request.url,
         params=request.query_params or None,
         headers=request.headers,
         json=request.data if request.data_is_json else None,
@@ -204,7 +204,7 @@ async def read_body(
 ) -> bytes:
     """The body, which returns the connection to its pool; a body beyond `limit` bytes is cut, or an error."""
     content = response.content
-    unpack = unpacker(response, request)
+    unpack = unpacker(response, request) if "Content-Encoding" in response.headers else None
     chunks: list[bytes] = []
     size = 0
     try:
