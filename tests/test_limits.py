@@ -378,7 +378,7 @@ def test_the_quotas_that_an_api_names_take_bounded_memory(endpoints: int, names:
     quotas = NamedQuotas()
     for number in range(2500):
         request = Request(Method.GET, f"https://api.example/{number % endpoints}")
-        assert quotas.learn(request, str(number % names)) is quotas.of(request, 0.0)
+        assert quotas.learn(request, str(number % names)) is quotas.of(request)
         assert len(quotas) <= 1000
 
 

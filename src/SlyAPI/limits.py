@@ -110,7 +110,7 @@ class Limits:
         while True:
             with self._guard:
                 now = self._clock()
-                bucket = self._named.of(request, now)
+                bucket = self._named.of(request)
                 wait = bucket.wait(now) if bucket is not None else 0.0
                 if bucket is not None and not wait:
                     bucket.take(now)
@@ -244,53 +244,43 @@ class Bucket:
 
 
 class NamedQuotas:
-    """The quotas that an API names, and which endpoints count to each, as its replies say."""
+    """The quotas that an API names, and which endpoints count to each, as its replies say.
 
-    __slots__ = ("_buckets", "_names")
+    An endpoint that is new counts to the quota that a reply below the same path named last.
+    """
+
+    __slots__ = ("_known",)
 
     def __init__(self) -> None:
-        self._names: dict[tuple[str, ...], str] = {}
-        self._buckets: dict[str, Bucket] = {}
+        self._known: dict[tuple[str, ...], tuple[str, Bucket]] = {}
+        """The quota of each endpoint, and of each beginning of its path, by its name."""
 
     def __len__(self) -> int:
-        return max(len(self._names), len(self._buckets))
+        return len(self._known)
 
-    def of(self, request: Request, now: float) -> Bucket | None:
-        """The quota of the request's endpoint. One that is new counts to that of the endpoint most like it.
-
-        Of several that are like it the one with the shortest wait; None where none begins alike.
-        """
-        endpoint = _endpoint(request)
-        if endpoint in self._names:
-            return self._buckets[self._names[endpoint]]
-        likeness = {known: _shared(known, endpoint) for known in self._names}
-        most = max(likeness.values(), default=0)
-        alike = {self._names[known] for known, shared in likeness.items() if most and shared == most}
-        return min((self._buckets[name] for name in alike), key=lambda bucket: bucket.wait(now), default=None)
+    def of(self, request: Request) -> Bucket | None:
+        """The quota of the request's endpoint; None where nothing is known of its path."""
+        return next((self._known[one][1] for one in _beginnings(request) if one in self._known), None)
 
     def learn(self, request: Request, name: str) -> Bucket:
         """The quota to which the request's endpoint counts."""
-        self._names.pop(_endpoint(request), None)
-        if len(self._names) >= _MOST_ENDPOINTS:
-            del self._names[next(iter(self._names))]
-        if len(self._buckets) >= _MOST_ENDPOINTS:
-            self._buckets = {name: self._buckets[name] for name in self._names.values()}
-        self._names[_endpoint(request)] = name
-        return self._buckets.setdefault(name, Bucket(None, 1))
+        bucket = next((bucket for known, bucket in self._known.values() if known == name), None) or Bucket(None, 1)
+        for one in _beginnings(request):
+            self._known.pop(one, None)
+            self._known[one] = name, bucket
+        while len(self._known) > _MOST_KNOWN:
+            del self._known[next(iter(self._known))]
+        return bucket
 
 
-_MOST_ENDPOINTS = 1000
+_MOST_KNOWN = 1000
 
 
-def _endpoint(request: Request) -> tuple[str, ...]:
-    """The segments of the request's path, then its method."""
+def _beginnings(request: Request) -> list[tuple[str, ...]]:
+    """The segments of the request's path with its method, then its beginnings, the longest first."""
     path = request.url.partition("?")[0].partition("://")[2].partition("/")[2]
-    return (*path.split("/"), request.method.value)
-
-
-def _shared(one: tuple[str, ...], other: tuple[str, ...]) -> int:
-    """How many segments two endpoints have in common from the first one on."""
-    return next((place for place, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]), len(one))
+    endpoint = (*path.split("/"), request.method.value)
+    return [endpoint[:end] for end in range(len(endpoint), 0, -1)]
 
 
 # --- what a provider reports ---

@@ -191,7 +191,8 @@ def accounts(args: Any, console: Console) -> int:
     """Lists the accounts: name, provider, who, scopes, until when."""
     names = account_names()
     if args.names:
-        print_result(*names) if names else None
+        if names:
+            print_result(*names)
         return 0
     found = [run(_described(name)) for name in names]
     if args.json:

@@ -224,7 +224,6 @@ def _way(args: Any) -> Way:
 
 
 def _pairs(flag: str, pairs: list[str]) -> dict[str, str]:
-    """How to reach the person, by the flags. Raises `ConfigError`."""
     params: dict[str, str] = {}
     for pair in pairs:
         name, mark, value = pair.partition("=")
@@ -235,6 +234,7 @@ def _pairs(flag: str, pairs: list[str]) -> dict[str, str]:
 
 
 def grant_options(args: Any) -> GrantOptions:
+    """How to reach the person, by the flags. Raises `ConfigError`."""
     if args.token_param and (args.resource or args.kind == "oauth1"):
         other = "--resource" if args.resource else "OAuth 1"
         raise ConfigError(f"--token-param and {other} exclude each other.", next_step="Leave one of them out.")

@@ -21,7 +21,7 @@ def refresh_if_due(auth: Signer, console: Console, chosen: ChosenUser, before: O
     """Refreshes the tokens `before` if they are due. Raises `SaveError` where the file cannot be written, first."""
     if auth.due:
         chosen.check_writable()
-    refresh_saving(lambda: auth.token(), auth, console, chosen, before)
+    refresh_saving(auth.token, auth, console, chosen, before)
 
 
 def still_valid(

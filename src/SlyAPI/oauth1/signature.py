@@ -47,8 +47,8 @@ def form_pairs(encoded: str) -> list[Pair]:
 
 def base_string_uri(url: str) -> str:
     """Scheme, authority and path of the request (§3.4.1.2): only the first two are lower case."""
-    sent = _as_sent(url)
-    spelled = as_sent(url)
+    sent = _http_url(url)
+    spelled = as_sent(url)  # with the escapes as they came, but also the host and port
     path = (sent if isinstance(spelled, str) else spelled).raw_path
     return f"{sent.scheme}://{sent.host_port_subcomponent}{path}"
 
@@ -60,7 +60,7 @@ def normalized(parameters: Iterable[Pair]) -> str:
 
 def base_string(http_method: str, url: str, parameters: Iterable[Pair]) -> str:
     """The text to sign (§3.4.1.1). `parameters`: of the header and of a form, decoded; those in the URL are added."""
-    every = [*form_pairs(_as_sent(url).raw_query_string), *parameters]
+    every = [*form_pairs(_http_url(url).raw_query_string), *parameters]
     return "&".join((http_method.upper(), escaped(base_string_uri(url)), escaped(normalized(every))))
 
 
@@ -124,7 +124,7 @@ class Signing:
         `timestamp` in epoch seconds; `more` are further protocol parameters, such as `oauth_callback`.
         Raises `ConfigError` for PLAINTEXT without TLS, and for text that cannot be encoded.
         """
-        if self.method == "PLAINTEXT" and _as_sent(url).scheme != "https" and not is_loopback_uri(url):
+        if self.method == "PLAINTEXT" and _http_url(url).scheme != "https" and not is_loopback_uri(url):
             raise ConfigError(
                 "PLAINTEXT sends the secrets themselves, so it needs https (RFC 5849 §3.4.4).",
                 next_step="Use https, or another signature method.",
@@ -152,8 +152,8 @@ class Signing:
         return b64encode(hmac.digest(key.encode("ascii"), text.encode("ascii"), hash_name)).decode("ascii")
 
 
-def _as_sent(url: str) -> "URL":
-    """The URL as the transport sends it: yarl percent-encodes, and drops dot segments and a default port."""
+def _http_url(url: str) -> "URL":
+    """The URL as yarl reads it: percent-encoded, without dot segments and a default port."""
     try:
         sent = parsed_url(url)
         if sent.host and sent.scheme in ("http", "https"):
