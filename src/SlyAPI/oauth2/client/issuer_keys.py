@@ -41,7 +41,7 @@ class IssuerKeys:
         self._uri = ""
         self._keys: list[Mapping[str, Any]] = []
         self._until = 0.0
-        self._absent: dict[tuple[bool, str], float] = {}  # until when: whether a stranger may have named it, and its kid
+        self._absent: dict[tuple[bool, str], float] = {}  # until when, by whether it was unsolicited, and its kid
         self._fetching: dict[asyncio.AbstractEventLoop, asyncio.Task[None]] = {}
 
     def __reduce__(self) -> tuple[type[Self], tuple[()]]:
