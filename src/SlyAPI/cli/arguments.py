@@ -15,7 +15,7 @@ from ..flow.layout import wrapped
 from ..oauth2.client.providers import PROVIDERS
 from ..tokens.client_auth import METHODS
 from ..web.next_steps import PROGRAM
-from .commands import COMMANDS, OFFLINE, exit_codes, help_width
+from .commands import COMMANDS, OFFLINE, TOKEN_FORMS, exit_codes, help_width
 
 _OLD_NAMES = {"oauth1-flow": ["grant", "oauth1"], "oauth2-flow": ["grant", "oauth2"]}
 _CLIENT_AUTH = ["auto", *METHODS]
@@ -141,6 +141,11 @@ def parser_of(command: str, width: int | None = None) -> _Parser:
         if command != "show":
             made.add_argument("app", metavar="APP.json", help="the client file, or the name of an account")
         _add_user(made)
+        if command == "token":
+            made.add_argument("operation", nargs="?", help=argparse.SUPPRESS)  # what git adds
+            help = "the form: text, json, header (curl), git, xoauth2 (mail), exec-credential (kubectl)"
+            made.add_argument("--as", dest="form", choices=TOKEN_FORMS, default="text", metavar="FORM", help=help)
+            made.add_argument("--user", dest="address", metavar="ADDRESS", help="whose mailbox, with --as xoauth2")
         if command == "doctor":
             made.add_argument("--refresh", action="store_true", help="refresh the user's tokens now, and save them")
         if command == "show":
