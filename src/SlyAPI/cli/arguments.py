@@ -142,10 +142,7 @@ def parser_of(command: str, width: int | None = None) -> _Parser:
             made.add_argument("app", metavar="APP.json", help="the client file, or the name of an account")
         _add_user(made)
         if command == "token":
-            made.add_argument("operation", nargs="?", help=argparse.SUPPRESS)  # what git adds
-            help = "the form: text, json, header (curl), git, xoauth2 (mail), exec-credential (kubectl)"
-            made.add_argument("--as", dest="form", choices=TOKEN_FORMS, default="text", metavar="FORM", help=help)
-            made.add_argument("--user", dest="address", metavar="ADDRESS", help="whose mailbox, with --as xoauth2")
+            _add_token(made)
         if command == "doctor":
             made.add_argument("--refresh", action="store_true", help="refresh the user's tokens now, and save them")
         if command == "show":
@@ -161,6 +158,14 @@ def _add_user(parser: _Parser) -> None:
     parser.add_argument("user", nargs="?", metavar="USER.json", help="the user file (show: or an account)")
     _add_store(parser)
     parser.add_argument("--json", action="store_true", help=_JSON)
+
+
+def _add_token(parser: _Parser) -> None:
+    add = parser.add_argument
+    add("operation", nargs="?", help=argparse.SUPPRESS)  # what git adds
+    help = "the form: text, json, header (curl), git, xoauth2 (mail), exec-credential (kubectl)"
+    add("--as", dest="form", choices=TOKEN_FORMS, default="text", metavar="FORM", help=help)
+    add("--user", dest="address", metavar="ADDRESS", help="whose mailbox, with --as xoauth2")
 
 
 def _add_store(parser: _Parser) -> None:
