@@ -146,8 +146,7 @@ def parser_of(command: str, width: int | None = None) -> _Parser:
         if command == "doctor":
             made.add_argument("--refresh", action="store_true", help="refresh the user's tokens now, and save them")
         if command == "show":
-            help = "in a store: users whose refresh token expires within DAYS"
-            made.add_argument("--expiring", type=_days, metavar="DAYS", help=help)
+            made.add_argument("--expiring", type=_days, metavar="DAYS", help="in a store: whose grant ends within DAYS")
     if command not in OFFLINE:
         help = "send all requests through this proxy"
         made.add_argument("--proxy", type=_proxy, metavar="URL", help=help)
