@@ -19,6 +19,7 @@ from tests.end_to_end.oidc_server import OidcServer, running_server
 from tests.support.certificates import make_certificate
 
 API = "https://api.example"
+JWT_API = "https://jwt-api.example"
 INITIAL_ACCESS_TOKEN = "an-initial-access-token"
 SECRET = "a-secret-of-32-characters-or-more"
 MACHINE = {"grant_types": ["client_credentials"], "redirect_uris": [], "response_types": []}

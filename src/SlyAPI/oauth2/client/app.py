@@ -16,9 +16,9 @@ from ..messages.token_request import refresh_form
 from .bound_tokens import check_bound
 from .client import OnRefresh, clock
 from .device_calls import DeviceCalls
+from .incoming_calls import IncomingCalls
 from .login import LIFETIME, Login, read_answer
 from .login_requests import LoginRequests
-from .machine_calls import MachineCalls
 from .registration_calls import RegistrationCalls
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["OAuth2App", "OnRefresh"]
 
 
-class OAuth2App(LoginRequests, DeviceCalls, MachineCalls, RegistrationCalls):
+class OAuth2App(LoginRequests, DeviceCalls, IncomingCalls, RegistrationCalls):
     """A client at one provider. `secret` is None or empty for a public client.
 
     `on_refresh` is called for every user of this client whose tokens were refreshed. `auth_params` are added to
