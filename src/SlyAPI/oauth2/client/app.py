@@ -43,7 +43,8 @@ class OAuth2App(LoginRequests, DeviceCalls, MachineCalls, RegistrationCalls):
     `token_requests` at once, so that a thousand users whose tokens expire together do not open a thousand
     connections. `leeway`: seconds before expiry at which a token is refreshed, at most a tenth of its remaining life.
     `save_timeout`: seconds for which a call waits until new tokens are saved in a store that is unavailable, less than
-    a store's lease; then the save continues in the background. `extra` keeps further keys of the file.
+    a store's lease and at most half the tokens' life; then the save continues in the background. `extra` keeps
+    further keys of the file.
 
     `resource` names the API that tokens are for (RFC 8707), one or several. `key` (a path, PEM text, a JWK, or a
     callable that signs, with `key_alg`) and `key_id` are for `private_key_jwt`, and need the package joserfc;
