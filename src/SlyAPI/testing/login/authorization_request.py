@@ -1,4 +1,4 @@
-"""An authorization request, plain or as a signed JWT: read strictly, then compared with what this provider and this client allow.
+"""An authorization request, plain or as a signed JWT: compared with what provider and client allow.
 
 The rule: pure functions; client and redirect_uri come before everything else.
 """
