@@ -28,8 +28,7 @@ from ..errors import (
     printable,
 )
 from ..json_file import StrPath, display_path
-from .layout import table, wrapped
-from .terminal import can_draw, columns, has_colour, is_plain, is_terminal
+from .terminal import can_draw, columns, has_colour, is_plain, is_terminal, table, wrapped
 
 _LONGEST_WORD = 1 << 16
 """Characters: an address of a consent page is one word."""

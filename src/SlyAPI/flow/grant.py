@@ -29,13 +29,12 @@ from ..oauth2 import OAuth2App, OAuth2User
 from ..oauth2.client.login import Login
 from ..oauth2.from_url.resource_login import ResourceLogin
 from ..oauth2.messages.authorization_code import AuthorizationURL, read_redirect
-from ..redirect.browser import open_browser, proc_version
+from ..redirect.browser import Machine, open_browser, proc_version, ways_to_a_browser
 from ..redirect.loopback import Loopback, Redirect, page
 from ..redirect.loopback_address import check_redirect_uri
 from ..tokens.client_auth import ClientAuth
 from ..web.urls import check_endpoint, is_loopback_uri
 from .console import Console, NoAnswerError
-from .no_browser import Machine, ways_to_a_browser
 from .progress import waiting
 
 DEFAULT_REDIRECT_URI = "http://localhost:8080"

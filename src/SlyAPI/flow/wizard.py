@@ -31,10 +31,9 @@ from .client_check import client_in, oauth1_client_in, placeholders
 from .console import Console, Interrupted, NoAnswerError, report, unchanged
 from .git_guard import guard
 from .grant import GrantOptions, Save
-from .grant_oauth1 import grant_oauth1
 from .scaffold import TEMPLATES, ScaffoldOptions, check_values, client_json, find_provider, no_scheme
 from .signals import ctrl_c_as_interrupted
-from .ways import grant_by_chosen_way
+from .ways import grant_by_chosen_way, grant_oauth1
 
 _WRITTEN = "was written." if WINDOWS else "was written (mode 0600)."  # Windows has no modes
 _KINDS = {"oauth1": "OAuth1", "oauth2": "OAuth2"}

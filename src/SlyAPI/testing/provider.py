@@ -2,9 +2,13 @@
 
 The rule: it shares no code with the client, so that a bug in the client cannot be mirrored in its judge.
 """
+
 from __future__ import annotations
 
+import errno
+import json
 import math
+import os
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -12,12 +16,10 @@ from typing import Any, Unpack
 
 from aiohttp import web
 
-from .endpoint import ClientAuth, Consent, Server, handler_for
-from .faults import ERRORS, Fault, reaches
+from .endpoint import ERRORS, ClientAuth, Consent, Fault, Server, handler_for, reaches
 from .features import Features
 from .ledger.grants import Client, Rules, TrustedIssuer, digest
-from .ledger.ledger import Ledger
-from .ledger.ledger_json import ledger_from_json, ledger_to_json
+from .ledger.ledger import Ledger, ledger_from_json, ledger_to_json
 from .login import device, logout
 from .messages import jose
 from .messages.request_reader import checked_redirect_uri
@@ -300,3 +302,33 @@ class PracticeProvider(Server):
         finally:
             await runner.cleanup()
             self.listening_at = None
+
+
+_MISSING = "Run this in the folder that python -m SlyAPI demo makes. There is no practice provider here"
+
+
+@asynccontextmanager
+async def kept_provider(path: str | os.PathLike[str], **settings: Any) -> AsyncGenerator[PracticeProvider, None]:
+    """The provider whose state `keep` put into the file at `path`, running where it ran; saved again at the end.
+
+    `settings` are those of `PracticeProvider.from_json`. Raises FileNotFoundError, ValueError for another file, OSError
+    where the port is taken.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            saved = json.load(file)
+    except FileNotFoundError:
+        raise FileNotFoundError(errno.ENOENT, _MISSING, os.fspath(path)) from None
+    provider = PracticeProvider.from_json(saved["provider"], **settings)
+    async with provider.running(saved["port"]):
+        try:
+            yield provider
+        finally:
+            keep(provider, path)
+
+
+def keep(provider: PracticeProvider, path: str | os.PathLike[str]) -> None:
+    """Puts a running provider's state and port into a file, for `kept_provider`."""
+    port = int((provider.listening_at or "").rpartition(":")[2])
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump({"port": port, "provider": provider.to_json()}, file)

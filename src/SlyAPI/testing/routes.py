@@ -8,8 +8,8 @@ from . import api, metadata
 from .clients import registration
 from .endpoint import Endpoint, Server
 from .features import DEVICE_CODE
-from .login import authorization, device, logout, pushed
-from .tokens import identity, introspection, tokens
+from .login import authorization, device, logout
+from .tokens import identity, tokens
 
 Route = tuple[str, str, Endpoint]
 
@@ -19,10 +19,10 @@ def routes_of(server: Server) -> list[Route]:
     routes: list[Route] = [
         ("GET", "/authorize", authorization.authorize),
         ("POST", "/consent", authorization.answer_consent),
-        ("POST", "/par", pushed.push),
+        ("POST", "/par", authorization.push),
         ("POST", "/token", tokens.token),
         ("POST", "/revoke", tokens.revoke),
-        ("POST", "/introspect", introspection.introspect),
+        ("POST", "/introspect", tokens.introspect),
         ("GET", "/api/forecast", api.forecast),
         ("GET", "/api/notes", api.notes),
         ("POST", "/api/notes", api.add_note),

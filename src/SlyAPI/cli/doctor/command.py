@@ -7,8 +7,7 @@ import sys
 from typing import Any
 
 from ...flow.console import Console, printable_line
-from ...flow.layout import table
-from ...flow.terminal import columns, is_plain, is_terminal
+from ...flow.terminal import columns, is_plain, is_terminal, table
 from ..results import print_json, print_result
 from .checks import Finding, findings
 from .facts import gather

@@ -18,7 +18,7 @@ from ..endpoint import Seen, Server
 from ..ledger.grants import Client, Refused, TrustedIssuer
 from ..messages import jose
 from ..messages.fetching import FetchFailed, fetch_json
-from .client_documents import load_client
+from .client_metadata import load_client
 from .client_policy import JWT_METHODS, SECRET_METHODS, methods_of
 
 AuthMethod = Literal["basic", "post", "none", "jwt"]
