@@ -70,7 +70,12 @@ def clients(folder: Path) -> list[dict[str, Any]]:
     """The registrations of the clients that these features need (RFC 7591 §2)."""
     machine = {**MACHINE, "client_secret": SECRET}
     return [
-        {**machine, "client_id": "machine", "grant_types": ["client_credentials", EXCHANGE]},
+        {
+            **machine,
+            "client_id": "machine",
+            "grant_types": ["client_credentials", EXCHANGE],
+            "authorization_details_types": ["payment"],
+        },
         {**machine, "client_id": "other-machine"},
         {**machine, "client_id": "secret-jwt", "token_endpoint_auth_method": "client_secret_jwt"},
         {

@@ -46,6 +46,19 @@ async def test_a_machine_has_a_token_for_the_api_alone_until_it_expires_or_is_re
     assert not (await app.introspect("no token of anybody")).active
 
 
+async def test_a_machine_is_granted_authorization_details_and_its_api_sees_them(everything: Everything) -> None:
+    app = await machine(everything)
+    wanted = [{"type": "payment", "amount": "12.50"}]
+    granted = [{**wanted[0], "payer": "us"}]
+    user = await app.request_token(["notes"], authorization_details=wanted)
+    assert user.authorization_details == granted
+    assert (await app.introspect(user.token)).extra["authorization_details"] == granted
+    for wrong in ([{"type": "payment"}], [{"type": "unknown"}]):
+        with pytest.raises(TokenError) as refused:
+            await app.request_token(["notes"], authorization_details=wrong)
+        assert refused.value.error == "invalid_authorization_details"
+
+
 @pytest.mark.parametrize("resource", [API, JWT_API], ids=["opaque", "JWT"])
 async def test_an_api_reads_the_access_tokens_that_the_provider_issues_for_it(
     everything: Everything, resource: str

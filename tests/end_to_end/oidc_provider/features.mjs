@@ -41,6 +41,17 @@ export function withEverything(configuration, settings, aliases) {
       pushedAuthorizationRequests: { enabled: true },
       registration: { enabled: true, initialAccessToken: settings.initial_access_token },
       registrationManagement: { enabled: true },
+      richAuthorizationRequests: {
+        enabled: true,
+        types: { payment: { validate: (_ctx, detail) => {
+          if (!detail.amount) throw new errors.InvalidAuthorizationDetails('a payment has an amount');
+        } } },
+        authorizationDetailsForGrantSource: (ctx) => JSON.parse(ctx.oidc.params.authorization_details),
+        authorizationDetailsForAccessToken: (ctx, _token, source) => (
+          source?.rar ?? JSON.parse(ctx.oidc.params.authorization_details).map((detail) => ({ ...detail, payer: 'us' }))
+        ),
+        authorizationDetailsForIntrospection: (_ctx, token) => token.rar,
+      },
       resourceIndicators: {
         enabled: true,
         useGrantedResource: () => true,
