@@ -72,10 +72,7 @@ def demo(args: Any, console: Console) -> int:
 async def _demo(
     console: Console, *, folder: str | None = None, browser: bool = True, device: bool = False
 ) -> None:
-    """Scaffold, grant, a signed call, the expiry, a refreshed call; leaves the files in `folder`.
-
-    With `device` a second act shows a login on another device and a machine's token.
-    """
+    """Scaffold, grant, a signed call, the expiry, a refreshed call, in `folder`; `device` adds a second act."""
     here = _new_folder(folder)
     console.status = f"The files made so far are in {display_path(here)}."
     by_person = browser and isinstance(how_to_open(os.environ, sys.platform, proc_version()), Opener)
