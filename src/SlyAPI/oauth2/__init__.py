@@ -5,9 +5,8 @@ import typing
 from ..names import on_demand as _on_demand
 
 if typing.TYPE_CHECKING:
-    from ..tokens.identity import Identity
     from ..tokens.scopes import requires_scopes
-    from ..tokens.user import OAuth2User
+    from ..tokens.user import Identity, OAuth2User
     from .client.app import OAuth2App
     from .from_url.native_login import BrowserConsent, browser_consent
     from .messages.authorization_code import read_redirect
