@@ -29,11 +29,10 @@ else:  # for tools, a `__getattr__` would have every misspelt name be there
             "messages.introspection": "TokenInfo",
             "renewal.background_refresh": "KeepFresh keep_fresh",
             "signers.machines": "AssertionGrant ClientCredentials TokenExchange",
-            "..tokens.identity": "Identity",
             "..tokens.scopes": "requires_scopes",
             "signers.service_account": "OAuth2ServiceAccount ServiceAccount",
             "signers.signer": "OAuth2",
-            "..tokens.user": "OAuth2User",
+            "..tokens.user": "Identity OAuth2User",
         },
     )
 

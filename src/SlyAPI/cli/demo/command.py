@@ -215,7 +215,7 @@ async def _call(here: Path, origin: str, console: Console) -> None:
         console.say("   The token was refreshed before the call, and user.json contains the new one.")
 
 
-SCOPES = ["weather.read"]
+SECOND_SCOPES = ["weather.read"]
 INTERVAL = 0.5
 """Seconds between two questions of the device."""
 
@@ -232,15 +232,15 @@ async def second_act(
         console.say("   There is no browser, so the demo consents by itself.")
     options = GrantOptions(way="device", device_timeout=300.0 if by_person else 10.0)
     device = here / "device-user.json"
-    await grant_to_file(app, device, SCOPES, options, console if by_person else silent)
+    await grant_to_file(app, device, SECOND_SCOPES, options, console if by_person else silent)
     console.say(f"   wrote {display_path(device)}: a person's tokens, without a browser on this machine.")
     machine = here / "machine.json"
-    await grant_to_file(app, machine, SCOPES, GrantOptions(way="machine"), silent)
+    await grant_to_file(app, machine, SECOND_SCOPES, GrantOptions(way="machine"), silent)
     console.say(
         f"   wrote {display_path(machine)}: a token of the program itself, without a user's consent.",
         heading="7. grant --client-credentials",
     )
-    async with WebAPI(ClientCredentials(app, SCOPES, machine)) as weather:
+    async with WebAPI(ClientCredentials(app, SECOND_SCOPES, machine)) as weather:
         weather.base_url = provider.api_url
         day = (await weather.get_json("/forecast"))["days"][0]
     console.say(
