@@ -9,6 +9,7 @@ if typing.TYPE_CHECKING:
     from ..tokens.user import Identity, OAuth2User
     from .client.app import OAuth2App
     from .from_url.native_login import BrowserConsent, browser_consent
+    from .incoming.access_token import AccessToken, protected_resource_metadata
     from .messages.authorization_code import read_redirect
     from .messages.device import DeviceLogin
     from .messages.identity import LogoutToken
@@ -24,6 +25,7 @@ else:  # for tools, a `__getattr__` would have every misspelt name be there
             "client.app": "OAuth2App",
             "messages.authorization_code": "read_redirect",
             "from_url.native_login": "BrowserConsent browser_consent",
+            "incoming.access_token": "AccessToken protected_resource_metadata",
             "messages.device": "DeviceLogin",
             "messages.identity": "LogoutToken",
             "messages.introspection": "TokenInfo",
@@ -37,6 +39,7 @@ else:  # for tools, a `__getattr__` would have every misspelt name be there
     )
 
 __all__ = [
+    "AccessToken",
     "AssertionGrant",
     "BrowserConsent",
     "ClientCredentials",
@@ -53,6 +56,7 @@ __all__ = [
     "TokenInfo",
     "browser_consent",
     "keep_fresh",
+    "protected_resource_metadata",
     "read_redirect",
     "requires_scopes",
 ]

@@ -110,6 +110,12 @@ class OAuth2User:
         subject = (self.extra or {}).get("sub")
         return subject if isinstance(subject, str) else None
 
+    @property
+    def authorization_details(self) -> list[dict[str, Any]]:
+        """What the token may do in detail, as the provider granted it last (RFC 9396 §7)."""
+        found = (self.extra or {}).get("authorization_details")
+        return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+
     def to_dict(self) -> dict[str, Any]:
         """The file format: `{token, refresh_token, expires_at, token_type, scopes}`, then optional members if set."""
         saved: dict[str, Any] = {
@@ -195,10 +201,11 @@ class OAuth2User:
             fields["dpop_key"] = dpop_key
         if isinstance(answer.get("id_token"), str):
             fields["id_token"] = answer["id_token"]
-        granted = fields.pop("scopes")
+        granted, listed = fields.pop("scopes"), answer.get("authorization_details")
+        details = {"authorization_details": listed} if isinstance(listed, list) else {}
         if previous is None:
             more = {name: answer.get(name) for name in ("issued_token_type", "sub")}
-            fields["extra"] = {name: text for name, text in more.items() if isinstance(text, str)} or None
+            fields["extra"] = {name: text for name, text in more.items() if isinstance(text, str)} | details or None
             if granted is None:  # RFC 6749 §5.1: granted as requested
                 return cls(**fields, scopes=requested or [])
             differs = requested is not None and set(requested) != set(granted)
@@ -206,6 +213,8 @@ class OAuth2User:
         if fields["refresh_token"] in (None, "", previous.refresh_token):
             fields["refresh_token"] = previous.refresh_token
             fields["refresh_expires_at"] = fields["refresh_expires_at"] or previous.refresh_expires_at
+        if details:
+            fields["extra"] = {**(previous.extra or {}), **details}
         return replace(previous, **fields, scopes=granted or previous.scopes, expires_as_read=None)
 
 

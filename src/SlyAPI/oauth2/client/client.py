@@ -98,7 +98,7 @@ class Client:
     _slots: RequestSlots = field(default_factory=RequestSlots, init=False, repr=False, compare=False)
     _nonces: Nonces = field(default_factory=Nonces, init=False, repr=False, compare=False)
     _issuer_keys: IssuerKeys = field(default_factory=IssuerKeys, init=False, repr=False, compare=False)
-    _logouts: FinishedLogins = field(default_factory=FinishedLogins, init=False, repr=False, compare=False)
+    _used: FinishedLogins = field(default_factory=FinishedLogins, init=False, repr=False, compare=False)
     _path: StrPath | None = field(default=None, init=False, repr=False, compare=False)
     """The client file, for messages."""
     _found_auth: ClientAuth | None = field(default=None, init=False, repr=False, compare=False)
