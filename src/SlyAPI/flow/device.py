@@ -27,10 +27,7 @@ async def grant_by_device(
     clock: Callable[[], float] = time.time,
     sleep: Sleep = asyncio.sleep,
 ) -> OAuth2User:
-    """The user who consented on another device, already saved. `clock` gives epoch seconds.
-
-    Raises `DeniedError`, `GrantTimeoutError` where the code ran out, `TokenError`, and the errors of `save`.
-    """
+    """The user, already saved; `clock` in epoch seconds. Raises `DeniedError`, `GrantTimeoutError`, `TokenError`."""
     async with waiting(console, "Asking for a code"):
         device = await app.begin_device(scopes)
     end = device.expires_at.timestamp()

@@ -222,10 +222,7 @@ async def _within(seconds: float, answer: Awaitable[Answer]) -> Answer:
 
 
 def choose_redirect_uri(usual: str, options: GrantOptions) -> str:
-    """The redirect URI of the flag, else the usual one of the client or provider, with the port of `--port`.
-
-    A `--redirect-uri` stays byte for byte as given; `--port` then only changes where to listen.
-    """
+    """`--redirect-uri` byte for byte, else the usual one, with the port of `--port`."""
     if options.redirect_uri:
         return options.redirect_uri
     if options.port is None or not is_loopback_uri(usual):

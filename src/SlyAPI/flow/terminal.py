@@ -79,10 +79,7 @@ _COMMAND = re.escape(PROGRAM) + r"(?: [\w./-]+(?!\S))*"
 
 
 def wrapped(line: str, width: int | None, indent: str | None = None) -> list[str]:
-    """The line in pieces that fit; later ones with `indent`, by default the line's own.
-
-    A line to copy stays whole: one that is indented by four spaces, or has no space in it.
-    """
+    """The line in pieces that fit, with `indent`; one indented by four spaces, or without a space, stays whole."""
     if width is None or len(line) <= width or line.startswith("    ") or " " not in line.strip():
         return [line]
     kept = re.sub(_COMMAND, lambda found: found[0].replace(" ", HARD_SPACE), line)
@@ -98,10 +95,7 @@ def wrapped(line: str, width: int | None, indent: str | None = None) -> list[str
 
 
 def table(rows: Sequence[tuple[str, str]], column: int, width: int | None, *, plain: bool = False) -> list[str]:
-    """Rows of a label and a text as lines; the texts begin at `column`, or below their label where that is narrow.
-
-    `plain`: each row is one sentence, for a screen reader.
-    """
+    """Rows as lines, texts at `column` or, where that is narrow, below their label; `plain`: each row is a sentence."""
     lines: list[str] = []
     for label, text in rows:
         line = f"{label} {text}".strip() if plain else f"{label:<{column}}{text}"

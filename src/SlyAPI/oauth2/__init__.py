@@ -5,9 +5,8 @@ import typing
 from ..names import on_demand as _on_demand
 
 if typing.TYPE_CHECKING:
-    from ..tokens.identity import Identity
     from ..tokens.scopes import requires_scopes
-    from ..tokens.user import OAuth2User
+    from ..tokens.user import Identity, OAuth2User
     from .client.app import OAuth2App
     from .from_url.native_login import BrowserConsent, browser_consent
     from .incoming.access_token import AccessToken, protected_resource_metadata
@@ -32,11 +31,10 @@ else:  # for tools, a `__getattr__` would have every misspelt name be there
             "messages.introspection": "TokenInfo",
             "renewal.background_refresh": "KeepFresh keep_fresh",
             "signers.machines": "AssertionGrant ClientCredentials TokenExchange",
-            "..tokens.identity": "Identity",
             "..tokens.scopes": "requires_scopes",
             "signers.service_account": "OAuth2ServiceAccount ServiceAccount",
             "signers.signer": "OAuth2",
-            "..tokens.user": "OAuth2User",
+            "..tokens.user": "Identity OAuth2User",
         },
     )
 

@@ -51,10 +51,7 @@ class NoBrowser:
 
 
 def how_to_open(environ: Mapping[str, str], platform: str, proc_version: str = "") -> Opener | NoBrowser:
-    """The commands that open a browser, or why there are none; $BROWSER overrides everything that is detected.
-
-    `platform` is `sys.platform`, `proc_version` the text of /proc/version, by which WSL is recognized.
-    """
+    """The commands that open a browser, $BROWSER first, or why there are none; /proc/version shows WSL."""
     if chosen := environ.get("BROWSER", "").strip():
         return _chosen(chosen, platform)
     display = environ.get("DISPLAY") or environ.get("WAYLAND_DISPLAY")
@@ -215,10 +212,7 @@ class Machine:
 def ways_to_a_browser(
     machine: Machine, port: int, port_asked: int | None, bind: str | None, *, wanted: bool
 ) -> list[str]:
-    """Lines for the user; `port` is the listener's, `port_asked` and `bind` are from the flags.
-
-    `wanted` is False for `--no-browser`.
-    """
+    """Lines for the user; `port` is the listener's, `port_asked` and `bind` the flags; `wanted`: not `--no-browser`."""
     environ = {name: value for name, value in machine.environ.items() if wanted or name != "BROWSER"}
     how = how_to_open(environ, machine.platform, machine.proc_version)
     why, reason = (how.text, how.reason) if isinstance(how, NoBrowser) else ("none could be started.", "")

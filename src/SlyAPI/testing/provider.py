@@ -16,15 +16,61 @@ from typing import Any, Unpack
 
 from aiohttp import web
 
-from .endpoint import ERRORS, ClientAuth, Consent, Fault, Server, handler_for, reaches
-from .features import Features
+from ..testing import api, metadata
+from .clients import registration
+from .endpoint import ERRORS, ClientAuth, Consent, Endpoint, Fault, Server, handler_for, reaches
+from .features import DEVICE_CODE, Features
 from .ledger.grants import Client, Rules, TrustedIssuer, digest
 from .ledger.ledger import Ledger, ledger_from_json, ledger_to_json
-from .login import device, logout
+from .login import authorization, device, logout
 from .messages import jose
 from .messages.request_reader import checked_redirect_uri
-from .routes import routes_of
-from .tokens import dpop, identity
+from .tokens import dpop, identity, tokens
+
+Route = tuple[str, str, Endpoint]
+
+
+def routes_of(server: Server) -> list[Route]:
+    """Method, path and endpoint of each."""
+    routes: list[Route] = [
+        ("GET", "/authorize", authorization.authorize),
+        ("POST", "/consent", authorization.answer_consent),
+        ("POST", "/par", authorization.push),
+        ("POST", "/token", tokens.token),
+        ("POST", "/revoke", tokens.revoke),
+        ("POST", "/introspect", tokens.introspect),
+        ("GET", "/api/forecast", api.forecast),
+        ("GET", "/api/notes", api.notes),
+        ("POST", "/api/notes", api.add_note),
+        ("GET", "/api/archive", api.archive),
+        ("GET", "/api/vault", api.vault),
+        ("GET", "/api/me", api.me),
+    ]
+    routes += [("GET", path, metadata.server_metadata) for path in metadata.places(server)]
+    routes += [("GET", path, metadata.resource_metadata) for path in metadata.RESOURCE_PLACES]
+    if DEVICE_CODE in server.grant_types:
+        routes += [
+            ("POST", "/device_authorization", device.begin),
+            ("GET", "/device", device.show),
+            ("POST", "/device", device.answer),
+        ]
+    if server.registration:
+        routes += [
+            ("POST", "/register", registration.register),
+            ("GET", "/register/{client_id}", registration.read_registration),
+            ("PUT", "/register/{client_id}", registration.update_registration),
+            ("DELETE", "/register/{client_id}", registration.delete_registration),
+        ]
+    if server.openid:
+        routes += [
+            ("GET", "/jwks", identity.publish_keys),
+            ("GET", "/userinfo", identity.userinfo),
+            ("POST", "/userinfo", identity.userinfo),
+            ("GET", "/logout", logout.end_session),
+            ("POST", "/logout", logout.end_session),
+        ]
+    return routes
+
 
 SCOPES: Mapping[str, str] = {
     "weather.read": "Read the weather forecast",

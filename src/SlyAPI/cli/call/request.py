@@ -150,10 +150,7 @@ def _body(given: Sequence[str], headers: dict[str, str]) -> bytes | Path:
 
 
 def _recognised(body: bytes) -> tuple[str, bytes] | None:
-    """Content-Type and body: JSON as it is, a form with its values encoded; None for anything else.
-
-    Raises `ConfigError` for what begins like JSON and is not.
-    """
+    """Content-Type and body of JSON or a form; None for neither. Raises `ConfigError` for broken JSON."""
     try:
         text = body.decode("utf-8-sig").strip()
     except UnicodeDecodeError:

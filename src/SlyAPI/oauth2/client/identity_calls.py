@@ -10,8 +10,7 @@ from urllib.parse import urlencode
 
 from ...errors import ApiError, ConfigError, IdentityError, SlyError, clean_traceback
 from ...tokens.client_auth import ClientAuth
-from ...tokens.identity import Identity
-from ...tokens.user import OAuth2User, authorization
+from ...tokens.user import Identity, OAuth2User, authorization
 from ...transport import requests as transport
 from ...web.events import refresh_log as log
 from ...web.json import read_reply

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...errors import IdentityError, printable
-from ...tokens.identity import Identity
 from ...tokens.times import from_epoch
+from ...tokens.user import Identity
 from .jose import base64url
 from .signed_tokens import Jwt
 

@@ -45,11 +45,7 @@ class SendBack(Exception):
 def read_authorization_request(
     pairs: Pairs, clients: Mapping[str, Client], scopes: Collection[str], modes: Collection[str] = ("query",)
 ) -> AuthorizationRequest:
-    """Check an authorization request (RFC 6749 §4.1.1, RFC 7636 §4.3).
-
-    Client and redirect_uri come first: before they are known to be good, nothing is redirected anywhere.
-    Raises ShowPage, later SendBack.
-    """
+    """Check a request (RFC 6749 §4.1.1, RFC 7636 §4.3), client and redirect_uri first. ShowPage, later SendBack."""
     twice = repeated(pairs)
     values = collected(pairs)
     client = None if "client_id" in twice else clients.get(values.get("client_id", ""))

@@ -132,10 +132,7 @@ _LONGEST = 3600.0  # seconds
 
 
 def exchange_assertion(server: Server, client: Client | None, form: Mapping[str, str], binding: Binding) -> Issued:
-    """An access token for an assertion; without a refresh token (RFC 7521 §4.1).
-
-    A request without client authentication is the issuer's own (RFC 7523 §3.1 leaves it open).
-    """
+    """A token for an assertion, without a refresh token (RFC 7521 §4.1); without a client for the issuer itself."""
     (assertion,) = required(form, "assertion")
     try:
         claims, person = checked_assertion(server, assertion, None if client is None else client.client_id)
