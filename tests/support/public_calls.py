@@ -193,7 +193,7 @@ def arguments(place: Place) -> dict[str, list[Any]]:
     redirects += [f"code={CODE}", f"error={CODE}&state={STATE_TEXT}", CODE]
     redirects += [f"oauth_token={token}&oauth_verifier={CODE}" for token in (ACCESS, "other")] + [f"{CODE}=&=&"]
     return {
-        **{name: texts(CODE) for name in ("code", "verifier")},
+        **{name: texts(CODE) for name in ("code", "verifier", "device_code")},
         **{name: texts(CLIENT_SECRET) for name in ("secret", "private_key")},
         **{name: texts(ACCESS) for name in ("token", "refresh_token", "key")},
         **{name: texts(ACCESS) for name in ("subject", "subject_token", "actor_token", "assertion")},
@@ -249,6 +249,9 @@ SOUND: Mapping[str, Any] = {
     "logout": LogoutToken("https://issuer.example", "s", None, {"jti": "j"}),
     "client": None,
     "client_name": "Weather",
+    "user_code": "WDJB-MJHT",
+    "verification_uri": "https://p.example/device",
+    "expires_at": datetime.fromtimestamp(1, UTC),
     "redirect_uris": ["http://127.0.0.1"],
     "now": NOW,
     "scopes": ["a"],
