@@ -364,6 +364,7 @@ class Client:
         return reply
 
 
+Client.__init__ = clean_traceback(Client.__init__)  # type: ignore[method-assign]  # whose frame has the secret
 _IN_TABLE = ("revoke_uri", "userinfo_uri")
 """The endpoints that the table of providers has for clients that do not name them."""
 _OTHERWISE = {
