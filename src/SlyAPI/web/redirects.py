@@ -28,7 +28,7 @@ def leaves_base_path(base_url: str, url: str) -> bool:
     """
     if ".." not in url and "%" not in url:  # nearly always
         return False
-    base, path = _segments(base_url), _segments(url)
+    base, path = path_segments(base_url), path_segments(url)
     if path[: len(base)] != base:
         return ".." in path and _resolved(path)[: len(base)] != base
     depth = 0
@@ -39,7 +39,7 @@ def leaves_base_path(base_url: str, url: str) -> bool:
     return False
 
 
-def _segments(url: str) -> list[str]:
+def path_segments(url: str) -> list[str]:
     """The segments of a URL's path, decoded as often as it is encoded; without empty ones and `.`."""
     path = url.partition("?")[0].partition("#")[0]
     path = path.partition("//")[2].partition("/")[2] if "://" in path else path

@@ -1,0 +1,1 @@
+"""The broker: a local server that signs the requests of programs which never see a token."""
