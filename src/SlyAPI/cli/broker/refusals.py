@@ -11,6 +11,7 @@ from hmac import compare_digest
 from ...web.redirects import path_segments
 from .rules import Rules
 
+_ANY = Rules()
 _TARGET = re.compile(r"/(?:[!-\"$&-\[\]-~]|%[0-9A-Fa-f]{2})*")
 """The origin form, without fragment, backslash and broken escapes: no absolute form (RFC 9112 §3.2.2)."""
 
@@ -29,7 +30,7 @@ class Checks:
 
     secret: str = field(repr=False)
     hosts: frozenset[str] | None = None
-    rules: Rules = Rules()
+    rules: Rules = _ANY
 
     def refusal(self, method: str, target: str, headers: Iterable[tuple[str, str]]) -> Refusal | None:
         """Why the request is refused; None if it is not."""
