@@ -125,8 +125,8 @@ async def begin(
         return await (logged(request, sending) if request_log.isEnabledFor(logging.DEBUG) else sending)
 
 
-async def _begin(client: "aiohttp.ClientSession", request: Request, total: float | None) -> Reply:
-    """The head, or a refusal or redirect, within the time limit `total`, which starts once the body is sent."""
+async def _begin(client: "aiohttp.ClientSession", request: Request, total: float | None) -> Streamed:
+    """The head within the time limit `total`, which starts once the body is sent."""
     loop, timeout = asyncio.get_running_loop(), _without_total(client.timeout)
     async with asyncio.timeout(None) as limit:
 
@@ -140,11 +140,7 @@ async def _begin(client: "aiohttp.ClientSession", request: Request, total: float
         allow(total)  # of a body in pieces it limits the wait for a connection
         response = await ask(client, request, timeout=timeout)
         allow(total)
-        moved = response.status in REDIRECTS and "Location" in response.headers
-        if not moved and response.status < 400:
-            return Streamed(response, request)
-        body = await read_body(response, request, ERROR_BODY_LIMIT, cut=True)
-        return Reply(response.status, response.headers, body, request.url)
+        return Streamed(response, request)
 
 
 class _Limited:
