@@ -116,13 +116,27 @@ class Streamed(Reply):
                 return await read_body(self._response, self._request, limit)
 
 
-async def begin(
-    client: "aiohttp.ClientSession", request: Request, limit: int, total: float | None = None
-) -> Reply:
-    """A `Streamed`, to be closed; a refusal or redirect is read whole. `total`: seconds, as the session's limit."""
+async def begin(client: "aiohttp.ClientSession", request: Request, limit: int, total: float | None = None) -> Reply:
+    """Sends a request and reads the reply's head: a `Streamed`, to be closed; a refusal or a redirect is read whole.
+
+    `total` replaces the session's time limit in seconds.
+    """
+    reply = await begin_any(client, request, total)
+    if reply.status < 400 and not (reply.status in REDIRECTS and "Location" in reply.headers):
+        return reply
+    with TranslatedErrors(request):
+        async with asyncio.timeout(total or client.timeout.total):
+            body = await read_body(reply._response, request, ERROR_BODY_LIMIT, cut=True)
+    return Reply(reply.status, reply.headers, body, request.url)
+
+
+async def begin_any(client: "aiohttp.ClientSession", request: Request, total: float | None = None) -> Streamed:
+    """As `begin`, and every reply is a `Streamed`."""
     with TranslatedErrors(request):
         sending = _begin(client, request, total or client.timeout.total)
-        return await (logged(request, sending) if request_log.isEnabledFor(logging.DEBUG) else sending)
+        reply = await (logged(request, sending) if request_log.isEnabledFor(logging.DEBUG) else sending)
+    assert isinstance(reply, Streamed)
+    return reply
 
 
 async def _begin(client: "aiohttp.ClientSession", request: Request, total: float | None) -> Streamed:

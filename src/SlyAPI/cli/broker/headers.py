@@ -39,7 +39,8 @@ def headers_to_caller(fields: Iterable[tuple[str, str]], secrets: Iterable[str])
 
 def _passing(fields: Iterable[tuple[str, str]], dropped: set[str]) -> list[tuple[str, str]]:
     fields = list(fields)
-    named = {word.strip().lower() for name, value in fields if name.lower() == "connection" for word in value.split(",")}
+    listed = ",".join(value for name, value in fields if name.lower() == "connection")
+    named = {word.strip().lower() for word in listed.split(",")}
     # a server may read an underscore as a hyphen (CGI)
     gone = _OF_CONNECTION | dropped | named
     return [(name, value) for name, value in fields if name.lower().replace("_", "-") not in gone]
