@@ -224,6 +224,7 @@ class Accounts:
             async with entry.lock():
                 with suppress(CredentialsError):  # nobody is signed in, or somebody else's entry cannot be read
                     await _end_sessions(entry, logout)
+        self.app.finish_logout(logout, now=self._clock())
 
     def forget_session(self) -> list[Cookie]:
         """The cookies to delete after signing out."""

@@ -214,7 +214,7 @@ async def test_everybody_can_read_it(page: Page, scheme: str) -> None:
 async def test_the_drawings_follow_the_colours_that_the_reader_chose(page: Page) -> None:
     await page.emulate_media(color_scheme="light")
     await page.goto((SITE / "how-a-grant-works.html").as_uri())
-    picture = page.locator("article img[src$='.svg']")
+    picture = page.locator("article img[src$='.svg']").first
     light = await picture.screenshot()
     await page.evaluate("document.body.dataset.theme = 'dark'")
     assert await picture.screenshot() != light

@@ -269,6 +269,7 @@ def read(members: Any, status: int = 200) -> DeviceLogin:
             "https://p.example/d?c=1",
         ),
         ({"user_code": "AB\u001b[31mCD"}, "user_code", "AB [31mCD"),
+        ({"user_code": " ab  C-d   9 "}, "user_code", " ab  C-d   9 "),
         ({"expires_in": 1e12}, "expires_at", datetime.fromtimestamp(1_800_000_000 + 86400, UTC)),
     ],
 )

@@ -268,14 +268,14 @@ async def test_a_template_of_an_unknown_provider_says_which_address_to_use(serve
     assert "one tenant" in refused.value.next_step
 
 
-@pytest.mark.parametrize("how", ["all", "unknown", "gone"])
+@pytest.mark.parametrize("how", ["early", "unknown", "gone"])
 async def test_a_rotated_key_costs_no_grant_while_the_keys_may_not_be_asked_again(serve: Serve, how: str) -> None:
     issuer = await issuing(serve)
     app = issuer.app()
     user = await signed_in(issuer, app)
     if how != "gone":
-        with pytest.raises(IdentityError):  # a stranger's token uses up the minute
-            await app.read_logout_token(issuer.sign(issuer.claims(), {"kid": "bogus"}), now=NOW)
+        with pytest.raises(IdentityError):  # the provider signs with a key that it publishes a moment later
+            await signed_in(issuer, app, lambda i, claims: i.sign(claims, {"kid": "k1"}))
     else:
         app.jwks_uri = f"{issuer.origin}/elsewhere"
     issuer.access_token = "fresh"
@@ -288,7 +288,7 @@ async def test_a_rotated_key_costs_no_grant_while_the_keys_may_not_be_asked_agai
         return
     fresh = await app.refresh(None, user, now=NOW)
     assert (fresh.token, fresh.identity, fresh.id_token) == ("fresh", user.identity, user.id_token)
-    if how == "all":
+    if how == "early":
         again = await app.refresh(None, user, now=NOW + 61)
         assert again.id_token == issuer.id_token
 
@@ -380,6 +380,60 @@ async def test_an_unknown_key_costs_one_request_a_minute(serve: Serve) -> None:
             await signed_in(issuer, app, lambda i, claims: i.sign(claims, {"kid": "bogus"}), now=NOW + second)
         asked.append(issuer.asked_keys)
     assert asked == [2] * 6 + [3] * 6 + [4] * 6
+
+
+async def test_strangers_tokens_delay_nobody_whose_key_is_new(serve: Serve) -> None:
+    issuer = await issuing(serve)
+    app = issuer.app()
+    await signed_in(issuer, app)
+
+    async def posted(kid: str, now: float) -> str:
+        with pytest.raises(IdentityError) as refused:
+            await app.read_logout_token(issuer.sign(issuer.claims(), {"kid": kid}), now=now)
+        return refused.value.kind
+
+    asked = issuer.asked_keys
+    for tenth in range(300):  # another unknown key every 0.1 s, and one that a stranger guessed
+        await posted(f"k{tenth % 50}", NOW + tenth / 10)
+    assert issuer.asked_keys == asked + 6
+    assert await posted("k1", NOW + 30) == "transient"  # it was looked for in the last minute
+    issuer.keys = [jwk_of(private_key("RS256", 1), kid="k1")]
+    new_key = lambda i, claims: i.sign(claims, {"kid": "k1"}, key=private_key("RS256", 1))  # noqa: E731
+    assert (await signed_in(issuer, app, new_key, now=NOW + 30)).identity is not None
+
+
+async def test_a_logout_signed_by_a_new_key_is_read_within_seconds_of_a_strangers_token(serve: Serve) -> None:
+    issuer = await issuing(serve)
+    app = issuer.app()
+    await signed_in(issuer, app)
+    issuer.keys = [jwk_of(private_key("RS256", 1), kid="k1")]
+    event: dict[str, Any] = {"http://schemas.openid.net/event/backchannel-logout": {}}
+    claims = {**issuer.claims(None), "jti": "j", "events": event}
+    with pytest.raises(IdentityError):
+        await app.read_logout_token(issuer.sign(claims, {"kid": "bogus"}), now=NOW)
+    issuer.keys.append(jwk_of(private_key("RS256", 2), kid="k2"))
+    token = issuer.sign(claims, {"kid": "k2"}, key=private_key("RS256", 2))
+    with pytest.raises(IdentityError) as soon:
+        await app.read_logout_token(token, now=NOW + 1)
+    assert (soon.value.kind, soon.value.retry_after) == ("transient", 4)
+    assert (await app.read_logout_token(token, now=NOW + 5)).subject == "robin"
+
+
+@pytest.mark.parametrize("nonce", ["left out", "another"])
+@pytest.mark.parametrize("host", ["www.linkedin.com", "elsewhere.example"])
+async def test_a_nonce_may_be_left_out_where_the_table_says_that_the_provider_does(
+    serve: Serve, nonce: str, host: str
+) -> None:
+    issuer = await issuing(serve)
+    app = issuer.app()
+    app.auth_uri = f"https://{host}/authorize"
+    change = None if nonce == "left out" else "another"
+    make = lambda i, _: i.sign(i.claims(change))  # noqa: E731
+    if host == "www.linkedin.com" and nonce == "left out":
+        assert (await signed_in(issuer, app, make)).identity is not None
+        return
+    with pytest.raises(IdentityError):
+        await signed_in(issuer, app, make)
 
 
 @pytest.mark.parametrize(
@@ -606,7 +660,7 @@ def test_without_a_logout_endpoint_there_is_no_address(uri: str | None) -> None:
         Issuer(origin="https://issuer.example").app(logout_uri=uri).logout_url(OAuth2User("t"))
 
 
-async def test_a_logout_token_says_whose_session_ends_and_counts_once(practise: Practise) -> None:
+async def test_a_logout_token_says_whose_session_ends_and_counts_until_it_has(practise: Practise) -> None:
     practice = await practise(**OPENID)
     app = app_at(practice)
     user = await sign_in(practice, app)
@@ -614,6 +668,9 @@ async def test_a_logout_token_says_whose_session_ends_and_counts_once(practise: 
     logout = await app.read_logout_token(token, now=practice.clock())
     assert (logout.issuer, logout.subject) == (user.identity.issuer, user.identity.subject)  # type: ignore[union-attr]
     assert logout.session_id == "session-1"
+    again = await app.read_logout_token(token, now=practice.clock())  # the sessions could not be ended
+    assert again == logout
+    app.finish_logout(again, now=practice.clock())
     with pytest.raises(IdentityError):
         await app.read_logout_token(token, now=practice.clock())
     another = practice.provider.logout_token("practice-client", sub=None, session_id="session-1")

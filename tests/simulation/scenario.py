@@ -348,6 +348,16 @@ class Scenario:
                 if call.started and ended - call.started > PATIENCE + paused:
                     self._problem("for ever", f"call {call.number} of {world.name} took {ended - call.started:g} s")
 
+    def _check_refused(self) -> None:
+        """No call ends with a token that the API refuses as expired, whose end the program could have seen."""
+        strange = ("api", "storm", "clock", "pause", "suspend", "late", "admin", "other", "token ending")
+        if any(fault.startswith(strange) for fault in self.faults) or any(self.plan.offsets) or self.plan.line:
+            return
+        for world in self.universe.worlds:
+            for call in world.calls:
+                if call.outcome == "ApiError" and not self.provider.revoked_at and not self.plan.client:
+                    self._problem("refused", f"call {call.number} of {world.name} ends with an expired token")
+
     # --- the run ---
 
     def run(self) -> Result:
@@ -368,6 +378,7 @@ class Scenario:
                     self._check_ended()
                     self._check_writable()
                     self._check_one_request()
+                    self._check_refused()
                 self.universe.over = True
                 for world in self.universe.worlds:
                     world.sweep()

@@ -29,6 +29,9 @@ FOUND: dict[str, Plan] = {
     "tokens that were saved without an answer, and renewed since, are taken for another program's": Plan(
         store="redis", starts=((0.0, 31.0, 62.0, 124.0),), fault="save answer lost, away 70s", life=15.0
     ),
+    "calls wait for a save for longer than new tokens live": Plan(
+        starts=((0.0, 2.0),), fault="save transient 70s", life=15.0
+    ),
     "Retry-After of the token endpoint is not remembered": Plan(starts=((0.0, 3.0),), fault="token 429"),
     "a grant that has ended is asked for again": Plan(starts=((0.0,), (3.0, 6.0)), fault="crash after"),
 }

@@ -11,11 +11,11 @@ from types import SimpleNamespace
 from typing import Any, NoReturn
 
 from ..errors import ConfigError, printable
-from ..flow.layout import wrapped
+from ..flow.terminal import wrapped
 from ..oauth2.client.providers import PROVIDERS
 from ..tokens.client_auth import METHODS
 from ..web.next_steps import PROGRAM
-from .commands import COMMANDS, OFFLINE, exit_codes, help_width
+from .commands import COMMANDS, OFFLINE, TOKEN_FORMS, exit_codes, help_width
 
 _OLD_NAMES = {"oauth1-flow": ["grant", "oauth1"], "oauth2-flow": ["grant", "oauth2"]}
 _CLIENT_AUTH = ["auto", *METHODS]
@@ -141,11 +141,12 @@ def parser_of(command: str, width: int | None = None) -> _Parser:
         if command != "show":
             made.add_argument("app", metavar="APP.json", help="the client file, or the name of an account")
         _add_user(made)
+        if command == "token":
+            _add_token(made)
         if command == "doctor":
             made.add_argument("--refresh", action="store_true", help="refresh the user's tokens now, and save them")
         if command == "show":
-            help = "in a store: users whose refresh token expires within DAYS"
-            made.add_argument("--expiring", type=_days, metavar="DAYS", help=help)
+            made.add_argument("--expiring", type=_days, metavar="DAYS", help="in a store: whose grant ends within DAYS")
     if command not in OFFLINE:
         help = "send all requests through this proxy"
         made.add_argument("--proxy", type=_proxy, metavar="URL", help=help)
@@ -156,6 +157,14 @@ def _add_user(parser: _Parser) -> None:
     parser.add_argument("user", nargs="?", metavar="USER.json", help="the user file (show: or an account)")
     _add_store(parser)
     parser.add_argument("--json", action="store_true", help=_JSON)
+
+
+def _add_token(parser: _Parser) -> None:
+    add = parser.add_argument
+    add("operation", nargs="?", help=argparse.SUPPRESS)  # what git adds
+    help = "the form: text, json, header (curl), git, xoauth2 (mail), exec-credential (kubectl)"
+    add("--as", dest="form", choices=TOKEN_FORMS, default="text", metavar="FORM", help=help)
+    add("--user", dest="address", metavar="ADDRESS", help="whose mailbox, with --as xoauth2")
 
 
 def _add_store(parser: _Parser) -> None:

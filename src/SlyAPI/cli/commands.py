@@ -8,8 +8,7 @@ import sys
 from collections.abc import Sequence
 from types import SimpleNamespace
 
-from ..flow.layout import HARD_SPACE, table, wrapped
-from ..flow.terminal import columns
+from ..flow.terminal import HARD_SPACE, columns, table, wrapped
 from ..web.next_steps import PROGRAM
 
 EXIT_CODES = """\
@@ -29,7 +28,7 @@ COMMANDS = {
     "accounts": "list the accounts",
     "logout": "end an account's grant at the provider and forget its tokens",
     "show": "show a user's scopes and expiry, without secrets",
-    "token": "print a valid access token, refreshed if it is due (for curl)",
+    "token": "print a valid access token, refreshed if due (for curl, git, kubectl)",
     "call": "make one signed request; the reply goes to stdout",
     "refresh": "refresh a user's tokens now",
     "revoke": "end the grant at the provider and delete the user's tokens",
@@ -45,15 +44,13 @@ FILES: dict[str, tuple[str, ...]] = {
     "revoke": ("app", "user"),
 }
 """The files of the commands that need nothing but files."""
+TOKEN_FORMS = ("text", "json", "header", "git", "xoauth2", "exec-credential")
 OFFLINE = ("show", "accounts", "completion", "demo", "new")
 _DESCRIPTION = "Call web APIs as a user: write a client file, have the user consent once, keep the grant."
 
 
 def plain_call(argv: Sequence[str]) -> SimpleNamespace | str | None:
-    """The help or version text, or the arguments of a command with only file names; None for anything else.
-
-    argparse takes longer to set up than `show` takes to run. A test compares the results of both.
-    """
+    """Help, version, or a command with file names alone, without argparse, which takes long to set up; else None."""
     command = argv[0] if argv else "--help"
     if command in ("-h", "--help") or argv == ["help"]:
         return _help()
@@ -66,6 +63,7 @@ def plain_call(argv: Sequence[str]) -> SimpleNamespace | str | None:
         return None
     values = dict(zip(names, files, strict=True)) | dict.fromkeys(("store", "name"))
     values |= {"expiring": None} if command == "show" else {"proxy": None}
+    values |= {"form": "text", "address": None, "operation": None} if command == "token" else {}
     values |= {"json": "--json" in argv, "only_words": "--json" not in argv}
     return SimpleNamespace(command=command, kind="oauth2", older=False, bare=False, after_dashes=[], **values)
 

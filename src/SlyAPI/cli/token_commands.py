@@ -1,8 +1,10 @@
 """The commands for an existing user: token, refresh, revoke."""
 
+import os
+import sys
 from typing import Any
 
-from ..errors import CredentialsError, SaveError
+from ..errors import ConfigError, CredentialsError, SaveError
 from ..flow.client_check import client_in
 from ..flow.console import Console
 from ..flow.progress import waiting
@@ -13,6 +15,7 @@ from ..oauth2.signers.signer import Signer
 from .chosen_user import ChosenUser, chosen_user, take_account
 from .refreshing import refresh_if_due, refresh_saving
 from .results import print_json, print_result
+from .token_forms import check_bearer, exec_credential, git_lines, header_line, is_for, read_git_request, xoauth2_text
 from .user_summary import summary, when
 
 
@@ -27,14 +30,49 @@ def _signer(args: Any, console: Console) -> tuple[Signer, ChosenUser, OAuth2User
 
 
 def token(args: Any, console: Console) -> int:
-    """Prints a valid access token, refreshed first if it is due."""
+    """Prints a valid access token, refreshed first if it is due, in the form that another program reads."""
+    if args.json and args.form not in ("text", "json"):
+        raise ConfigError(f"--json and --as {args.form} exclude each other.")
+    form, asked = "json" if args.json else args.form, {}
+    if form == "git":
+        if _take_operation(args) != "get":
+            return 0  # the grant is kept where it is
+        asked = read_git_request(sys.stdin or ())
+    elif args.operation:
+        raise ConfigError("There are more words than this command takes.", next_step="See: token --help")
     auth, chosen, user = _signer(args, console)
+    ours = [auth.app.auth_uri, auth.app.token_uri, *(chosen.account.origins if chosen.account else ())]
+    if form == "git" and not is_for(asked, ours):
+        console.say("No token for git: this client's addresses are elsewhere. An account takes more: login --api URL.")
+        return 0
+    if form not in ("text", "json"):
+        check_bearer(user)
     refresh_if_due(auth, console, chosen, user)
-    if args.json:
-        print_json(True, {"token": auth.user.token, **summary(auth.user)})
-    else:
-        print_result(auth.user.token)
+    user = auth.user
+    match form:
+        case "json":
+            print_json(True, {"token": user.token, **summary(user)})
+        case "header":
+            print_result(header_line(user))
+        case "git":
+            print_result(*git_lines(user, asked))
+        case "xoauth2":
+            print_result(xoauth2_text(user, args.address))
+        case "exec-credential":
+            print_result(exec_credential(user, os.environ.get("KUBERNETES_EXEC_INFO", "")))
+        case _:
+            print_result(user.token)
     return 0
+
+
+def _take_operation(args: Any) -> str:
+    """git's own last word, which is taken out of the arguments."""
+    words = [word for word in (args.app, args.user, args.operation) if word]
+    operation = str(words.pop())
+    if not words or not operation.isalpha() or (len(words) == 1 and operation not in ("get", "store", "erase")):
+        raise ConfigError("With --as git, the last word is git's own: get, store or erase.")
+    args.app, args.user = words[0], words[1] if len(words) > 1 else None
+    return operation
 
 
 def refresh(args: Any, console: Console) -> int:

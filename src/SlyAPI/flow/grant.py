@@ -29,13 +29,12 @@ from ..oauth2 import OAuth2App, OAuth2User
 from ..oauth2.client.login import Login
 from ..oauth2.from_url.resource_login import ResourceLogin
 from ..oauth2.messages.authorization_code import AuthorizationURL, read_redirect
-from ..redirect.browser import open_browser, proc_version
+from ..redirect.browser import Machine, open_browser, proc_version, ways_to_a_browser
 from ..redirect.loopback import Loopback, Redirect, page
 from ..redirect.loopback_address import check_redirect_uri
 from ..tokens.client_auth import ClientAuth
 from ..web.urls import check_endpoint, is_loopback_uri
 from .console import Console, NoAnswerError
-from .no_browser import Machine, ways_to_a_browser
 from .progress import waiting
 
 DEFAULT_REDIRECT_URI = "http://localhost:8080"
@@ -165,11 +164,7 @@ class OAuth2Question(Question[OAuth2User]):
 async def grant(
     app: OAuth2App, scopes: list[str], options: GrantOptions, console: Console, save: Save[OAuth2User]
 ) -> OAuth2User:
-    """The user who consented, already saved. Listens for the redirect, or reads the pasted address.
-
-    Raises `DeniedError`, `RedirectError`, `GrantTimeoutError`, `ListenError`, `ConfigError`, and the errors of
-    the exchange and of `save`; then nothing is saved.
-    """
+    """The user, already saved. Raises `DeniedError`, `RedirectError`, `GrantTimeoutError`, `ListenError`, as `save`."""
     check_endpoint(app.auth_uri, "auth_uri", allow_http=app.allow_http)
     check_endpoint(app.token_uri, "token_uri", allow_http=app.allow_http)
 
@@ -223,10 +218,7 @@ async def _within(seconds: float, answer: Awaitable[Answer]) -> Answer:
 
 
 def choose_redirect_uri(usual: str, options: GrantOptions) -> str:
-    """The redirect URI of the flag, else the usual one of the client or provider, with the port of `--port`.
-
-    A `--redirect-uri` stays byte for byte as given; `--port` then only changes where to listen.
-    """
+    """`--redirect-uri` byte for byte, else the usual one, with the port of `--port`."""
     if options.redirect_uri:
         return options.redirect_uri
     if options.port is None or not is_loopback_uri(usual):

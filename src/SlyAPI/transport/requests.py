@@ -180,10 +180,7 @@ def limited(given: "aiohttp.ClientTimeout", total: float | None) -> "aiohttp.Cli
 
 
 def unpacker(response: "aiohttp.ClientResponse", request: Request) -> Callable[[bytes, int], bytes] | None:
-    """What unpacks `x-gzip`, which is gzip (RFC 9110 §8.4.1.3), and which aiohttp leaves as it is; else None.
-
-    It gives at most so many bytes of a piece (0: all), and raises `BadReplyError`.
-    """
+    """Unpacks `x-gzip` (RFC 9110 §8.4.1.3), at most so many bytes (0: all); else None. It raises `BadReplyError`."""
     if response.headers.get("Content-Encoding", "").strip().lower() != "x-gzip":
         return None
     import zlib

@@ -10,8 +10,7 @@ from urllib.parse import urlencode
 
 from ...errors import ApiError, ConfigError, IdentityError, SlyError, clean_traceback
 from ...tokens.client_auth import ClientAuth
-from ...tokens.identity import Identity
-from ...tokens.user import OAuth2User, authorization
+from ...tokens.user import Identity, OAuth2User, authorization
 from ...transport import requests as transport
 from ...web.events import refresh_log as log
 from ...web.json import read_reply
@@ -115,20 +114,28 @@ class IdentityCalls(Client):
     async def read_logout_token(
         self, token: str, client: "ClientSession | None" = None, *, now: float | None = None
     ) -> "LogoutToken":
-        """Whose sessions end, by a logout token that the provider posted (Back-Channel Logout §2.6); each counts once.
+        """Whose sessions end, by a logout token that the provider posted (Back-Channel Logout §2.6).
 
-        Raises `IdentityError`, to which the application answers HTTP 400.
+        End the sessions, then call `finish_logout`: until then the token may be sent again. Raises `IdentityError`, to
+        which the application answers HTTP 400.
         """
-        from ..messages.identity import LOGOUT_AGE, read_logout_token
+        from ..messages.identity import read_logout_token
 
         at = clock(now)
         expected = self._expected()
         logout = read_logout_token(
-            await self._verified(token, expected, client, at), **self._terms(expected, at)
+            await self._verified(token, expected, client, at, unsolicited=True), **self._terms(expected, at)
         )
-        if not self._logouts.ends(f"{logout.issuer} {logout.claims['jti']}", at + 2 * LOGOUT_AGE, at):
+        if self._used.has(logout.name, at):
             raise IdentityError("This logout token was received before (jti).")
         return logout
+
+    def finish_logout(self, logout: "LogoutToken", *, now: float | None = None) -> None:
+        """Says that a logout's sessions have ended: this process does not read its token again (its `jti`)."""
+        from ..messages.identity import LOGOUT_AGE
+
+        at = clock(now)
+        self._used.ends(logout.name, at + 2 * LOGOUT_AGE, at)
 
     async def _token_call(
         self,
@@ -253,6 +260,7 @@ class IdentityCalls(Client):
             await self._verified(user.id_token, expected, client, now),
             **self._terms(expected, now),
             nonce=nonce,
+            nonce_required=self._facts.id_token_nonce,
             access_token=user.token,
             max_age=max_age,
             previous=None if previous is None else previous.identity,
@@ -305,9 +313,15 @@ class IdentityCalls(Client):
         return Expected(issuer, tuple(sorted(algs)), jwks_uri)
 
     async def _verified(
-        self, token: str, expected: Expected, client: "ClientSession | None", now: float
+        self,
+        token: str,
+        expected: Expected,
+        client: "ClientSession | None",
+        now: float,
+        *,
+        unsolicited: bool = False,
     ) -> "Jwt":
-        """The token, if its signature holds."""
+        """The token, if its signature holds; `unsolicited` as in `IssuerKeys.read`."""
         from ..messages.signed_tokens import read_jwt, secret_jwk
 
         if expected.algs == ("HS256",):
@@ -316,7 +330,8 @@ class IdentityCalls(Client):
         async def fetch(request: Request) -> Reply:
             return await transport.send(request, client, timeout=self.token_timeout, limit=LIMIT)
 
-        return await self._issuer_keys.read(token, expected.algs, expected.jwks_uri, fetch, now)
+        read = self._issuer_keys.read
+        return await read(token, expected.algs, expected.jwks_uri, fetch, now, unsolicited=unsolicited)
 
     async def _signed_userinfo(self, reply: Reply, client: "ClientSession | None", now: float) -> dict[str, Any]:
         from ..messages.identity import read_userinfo

@@ -1,6 +1,7 @@
 """The public keys of an issuer (RFC 7517 §5), fetched when they are needed and kept for as long as the issuer says.
 
-The rule: a failure is not kept, callers at the same time share one request, and an unknown key costs one more a minute.
+The rule: a failure is not kept, and callers at the same time share one request. A key that is not there costs one more
+request a minute; what strangers send has a budget of its own, so that it delays nobody whose key is new.
 """
 
 import asyncio
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
 SHORTEST, USUAL, LONGEST = 60.0, 3600.0, 86400.0
 """Seconds for which keys are kept: at least, where the reply does not say, at most."""
 AGAIN = 60.0
-"""Seconds between two requests for a key that the kept ones lack."""
+"""Seconds for which a key that the issuer did not publish is not looked for again."""
+UNSOLICITED = 5.0
+"""Seconds between two requests for unknown keys of tokens that anybody may have sent."""
+_MOST_ABSENT = 100
 LIMIT = 1 << 20
 """Bytes of keys that are read."""
 _MOST = 500
@@ -37,15 +41,18 @@ class IssuerKeys:
         self._uri = ""
         self._keys: list[Mapping[str, Any]] = []
         self._until = 0.0
-        self._again_from = 0.0
+        self._absent: dict[tuple[bool, str], float] = {}  # until when, by whether it was unsolicited, and its kid
         self._fetching: dict[asyncio.AbstractEventLoop, asyncio.Task[None]] = {}
 
     def __reduce__(self) -> tuple[type[Self], tuple[()]]:
         return type(self), ()
 
-    async def read(self, token: str, algs: Collection[str], uri: str, fetch: Fetch, now: float) -> "Jwt":
+    async def read(
+        self, token: str, algs: Collection[str], uri: str, fetch: Fetch, now: float, *, unsolicited: bool = False
+    ) -> "Jwt":
         """The token, verified with the keys at `uri`; `now` in epoch seconds.
 
+        `unsolicited`: anybody may have sent it; other tokens are in the issuer's replies to our requests.
         Raises `IdentityError`, and what stands in the way of the keys: `NetworkError`, `ApiError`, `BadReplyError`.
         """
         from ..messages.signed_tokens import UnknownKeyError, read_jwt
@@ -58,12 +65,20 @@ class IssuerKeys:
         except UnknownKeyError as error:
             if not fresh:
                 raise
-            if self._again_from - AGAIN <= now < self._again_from:  # newer keys might know it, in a while
-                error.kind, error.retry_after = "transient", self._again_from - now
+            kid, wait = error.kid, self._wait(unsolicited, error.kid, now)
+            if wait > 0:  # newer keys might know it, in a while
+                error.kind, error.retry_after = "transient", wait
                 raise
         await self._shared(uri, fetch, now)
-        self._again_from = now + AGAIN  # a failed request is no answer
+        self._absent[unsolicited, kid] = now + AGAIN  # after the request: one that failed is no answer
         return read_jwt(token, self._keys, algs)
+
+    def _wait(self, unsolicited: bool, kid: str, now: float) -> float:
+        """Seconds until the keys may be requested for this one."""
+        recent = {name: end for name, end in self._absent.items() if end - AGAIN <= now < end}
+        self._absent = dict([*recent.items()][-_MOST_ABSENT:])
+        ends = [end - AGAIN + UNSOLICITED for (sent, _), end in self._absent.items() if sent and unsolicited]
+        return max([self._absent.get((unsolicited, kid), now), *ends]) - now
 
     async def _shared(self, uri: str, fetch: Fetch, now: float) -> None:
         """Waits for the one request of this event loop, and begins it if there is none."""

@@ -137,16 +137,19 @@ class FinishedLogins:
 
     def ends(self, state: str, until: float, now: float) -> bool:
         """Ends the login, remembered until `until`; False if it had ended before."""
-        key = sha256(state.encode()).digest()
+        if self.has(state, now):
+            return False
+        self._until[sha256(state.encode()).digest()] = until
+        return True
+
+    def has(self, state: str, now: float) -> bool:
+        """Whether the login ended, as far as it is remembered."""
         while self._until:
             oldest = next(iter(self._until))
             if len(self._until) < self._most and self._until[oldest] >= now:
                 break
             del self._until[oldest]
-        if key in self._until:
-            return False
-        self._until[key] = until
-        return True
+        return sha256(state.encode()).digest() in self._until
 
 
 def read_answer(

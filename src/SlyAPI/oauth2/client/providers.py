@@ -33,6 +33,8 @@ class Provider:
     id_token_issuer: str | None = None
     """The `iss` of its id_tokens where that is not `issuer`; `{...}` in it stands for the claim `issuer_claim`."""
     issuer_claim: str | None = None
+    id_token_nonce: bool = True
+    """False where its id_tokens leave the nonce out: a stolen code that is put into another login goes unnoticed."""
     jwks_uri: str | None = None
     userinfo_uri: str | None = None
     revoke_uri: str | None = None
@@ -212,8 +214,11 @@ _TABLE = (
         "https://www.linkedin.com/developers/apps",
         pkce=False,  # refuses any code_verifier with 401 invalid_client
         issuer="https://www.linkedin.com/oauth",
+        id_token_nonce=False,
+        jwks_uri="https://www.linkedin.com/oauth/openid/jwks",
+        userinfo_uri="https://api.linkedin.com/v2/userinfo",
         refresh_life_unit=60.0,  # its refresh_token_expires_in is in minutes: 525600 is a year
-        note="Refresh tokens are for approved partners only.",
+        note="Refresh tokens are for approved partners only; id_tokens have no nonce.",
         api=("https://api.linkedin.com",),
     ),
     Provider(

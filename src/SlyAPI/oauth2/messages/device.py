@@ -33,6 +33,7 @@ ANSWERS = ("authorization_pending", "slow_down", "access_denied", "expired_token
 """What a poll is answered with until the person has consented (RFC 8628 §3.5), by whatever status and words."""
 SHORTEST_INTERVAL, LONGEST_INTERVAL = 0.1, 120.0
 LONGEST_LIFETIME = 86400.0
+_LONGEST_CODE = 80
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +130,7 @@ def read_device_reply(
     interval = seconds(found.get("interval")) or 0.0
     return DeviceLogin(
         device_code=str(device_code),
-        user_code=printable(user_code, 80),
+        user_code=_as_sent(str(user_code)),
         verification_uri=check_endpoint(str(uri), "verification_uri", allow_http=allow_http),
         verification_uri_complete=_complete(found.get("verification_uri_complete"), allow_http),
         expires_at=datetime.fromtimestamp(now + min(lifetime, LONGEST_LIFETIME), UTC),
@@ -137,6 +138,11 @@ def read_device_reply(
         scopes=tuple(scopes),
         resource=resource,
     )
+
+
+def _as_sent(code: str) -> str:
+    """The code character by character, as the server may compare it; one that could move a cursor is made printable."""
+    return code if len(code) <= _LONGEST_CODE and code.isprintable() else printable(code, _LONGEST_CODE)
 
 
 def _complete(uri: object, allow_http: bool) -> str | None:

@@ -75,7 +75,9 @@ def read_jws(token: object, keys: Iterable[Mapping[str, Any]], algs: Collection[
         )
     fitting = [key for key in map(_loaded, _candidates(header, alg, keys)) if key is not None and _fits(key, alg)]
     if not fitting:
-        raise UnknownKeyError("The token is signed by a key that the issuer does not publish.")
+        unknown = UnknownKeyError("The token is signed by a key that the issuer does not publish.")
+        unknown.kid = str(header.get("kid"))
+        raise unknown
     signed = token.rpartition(".")[0].encode("ascii")
     if not any(_holds(alg, signed, signature, key) for key in fitting):
         raise IdentityError("The token's signature is not valid.")
@@ -91,7 +93,9 @@ def unverified(token: object) -> Jwt:
 
 
 class UnknownKeyError(IdentityError):
-    """No published key fits the token; newer keys may."""
+    """No published key fits the token; newer keys may. `kid` is the key that it names."""
+
+    kid: str = ""
 
 
 def secret_jwk(secret: str) -> SecretJson:

@@ -27,6 +27,7 @@ from ...errors import (
     UnavailableError,
 )
 from ...stores.contract import Lease, missing
+from ...tokens.times import as_utc
 from ...tokens.user import OAuth2User
 from ...web.events import refresh_log as log
 from ...web.events import refreshed
@@ -164,7 +165,7 @@ class Flight:
                     requests += 1
                     if not await self._renew(lease):
                         return False
-                    pause, wait_until = 0.05, self.loop.time() + self.holder.source.app.save_timeout
+                    pause, wait_until = 0.05, self.loop.time() + self._patience()
             except SlyError as failure:
                 if state.unsaved is None:
                     raise
@@ -184,6 +185,13 @@ class Flight:
             if error is not None:
                 await self.steps.pause(pause)
                 pause = min(pause * 1.5, SHORT_PAUSE if error.kind == "transient" else LONG_PAUSE)
+
+    def _patience(self) -> float:
+        """Seconds for which callers wait for the save: at most half the life of the tokens, which they are to use."""
+        timeout, newest = self.holder.source.app.save_timeout, self.newest
+        if newest is None or newest.expires_at is None:
+            return timeout
+        return min(timeout, (as_utc(newest.expires_at).timestamp() - self.holder.clock()) / 2)
 
     def _needs_newer(self) -> bool:
         """Whether a request is needed: not for tokens that were just granted and wait for their save."""

@@ -31,10 +31,7 @@ def _filled(name: str, **values: str) -> str:
 def consent_page(
     *, app: str, people: Sequence[str], person: str, scopes: Mapping[str, str], destination: str, ticket: str
 ) -> str:
-    """Ask the person: which app, which scopes (name to description), where the answer goes.
-
-    Where several `people` may sit there, they say who they are; `person` is who it seems to be.
-    """
+    """Ask for scopes (name to description); of several `people`, `person` is who it seems to be."""
     return _filled(
         "consent.html",
         app=escape(app),
@@ -91,10 +88,7 @@ def refused_page(reason: str) -> str:
 
 
 def content_security_policy(destination: str | None = None) -> str:
-    """What the pages may do: show themselves, and send their form here and on to `destination`.
-
-    Chromium holds the redirect after a form to form-action too, so the client's origin has to be in it.
-    """
+    """What a page may do: show itself, and send its form here and on to `destination`, as Chromium demands."""
     hashed = base64.b64encode(hashlib.sha256(_style().encode("utf-8")).digest()).decode("ascii")
     form_action = "'none'" if destination is None else f"'self' {_source(destination)}"
     return (
