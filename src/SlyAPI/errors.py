@@ -263,11 +263,30 @@ class GrantEndedError(TokenError):
 
 
 class IdentityError(SlyError):
-    """A statement of who a person is is refused: an id_token, a userinfo reply or a logout token is invalid."""
+    """A statement of who somebody is is refused: an id_token, userinfo, a logout token, a caller's access token.
+
+    `status`, `www_authenticate()`: what an API answers to the caller whose access token it refuses (RFC 6750 §3).
+    """
 
     kind: Kind = "permanent"
+    status: int = 401
+    error: str = "invalid_token"
+    scheme: str = "Bearer"
+    scopes: tuple[str, ...] = ()
     _kept: Any = None
     """After a refresh: the `OAuth2User` before it, with the new refresh token, all of the reply that is to be saved."""
+
+    def www_authenticate(self, resource_metadata: str | None = None) -> str:
+        """The value of `WWW-Authenticate`, with the URL of the API's metadata (RFC 9728 §5.1)."""
+        words = {"error": self.error, "error_description": str(self.args[0]) if self.error else ""}
+        words |= {"scope": " ".join(self.scopes), "resource_metadata": resource_metadata or ""}
+        params = [f'{name}="{"".join(map(_quotable, text))}"' for name, text in words.items() if text]
+        return f"{self.scheme} {', '.join(params)}".rstrip()
+
+
+def _quotable(character: str) -> str:
+    """The character in a quoted string (RFC 6750 §3)."""
+    return character if " " <= character <= "~" and character not in '"\\' else "'"
 
 
 def clean_traceback(function: F) -> F:

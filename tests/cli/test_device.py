@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from SlyAPI.cli.main import main
-from SlyAPI.flow.device import time_left
-from SlyAPI.flow.qr_code import qr_lines
+from SlyAPI.flow.device import qr_lines, time_left
 from SlyAPI.stores import store_at
 from SlyAPI.testing import GRANT_TYPES
 from tests.support.place import Place, place_at, secrets_in

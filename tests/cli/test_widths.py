@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from SlyAPI.cli.arguments import parser_of
-from SlyAPI.cli.call.byte_count import ByteCount
+from SlyAPI.cli.call.command import ByteCount
 from SlyAPI.cli.commands import COMMANDS
 from SlyAPI.flow.console import Console
-from SlyAPI.flow.layout import table, wrapped
 from SlyAPI.flow.progress import Progress
+from SlyAPI.flow.terminal import table, wrapped
 from SlyAPI.testing import GRANT_TYPES
 from tests.conftest import Clock, Serve
 from tests.support.place import Place, place_at

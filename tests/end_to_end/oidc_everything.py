@@ -19,6 +19,7 @@ from tests.end_to_end.oidc_server import OidcServer, running_server
 from tests.support.certificates import make_certificate
 
 API = "https://api.example"
+JWT_API = "https://jwt-api.example"
 INITIAL_ACCESS_TOKEN = "an-initial-access-token"
 SECRET = "a-secret-of-32-characters-or-more"
 MACHINE = {"grant_types": ["client_credentials"], "redirect_uris": [], "response_types": []}
@@ -69,7 +70,12 @@ def clients(folder: Path) -> list[dict[str, Any]]:
     """The registrations of the clients that these features need (RFC 7591 §2)."""
     machine = {**MACHINE, "client_secret": SECRET}
     return [
-        {**machine, "client_id": "machine", "grant_types": ["client_credentials", EXCHANGE]},
+        {
+            **machine,
+            "client_id": "machine",
+            "grant_types": ["client_credentials", EXCHANGE],
+            "authorization_details_types": ["payment"],
+        },
         {**machine, "client_id": "other-machine"},
         {**machine, "client_id": "secret-jwt", "token_endpoint_auth_method": "client_secret_jwt"},
         {

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from SlyAPI import ClientCredentials, OAuth2App, TokenExchange
-from SlyAPI.errors import TokenError
+from SlyAPI.errors import IdentityError, TokenError
 from SlyAPI.web import Method, Request
-from tests.end_to_end.oidc_everything import API, Everything, errors_of, machine, make_key
+from tests.end_to_end.oidc_everything import API, JWT_API, Everything, errors_of, machine, make_key
 
 
 async def header(auth: ClientCredentials | TokenExchange) -> str:
@@ -44,6 +44,43 @@ async def test_a_machine_has_a_token_for_the_api_alone_until_it_expires_or_is_re
     assert not (await app.introspect(user.token)).active
     await app.revoke(user)
     assert not (await app.introspect("no token of anybody")).active
+
+
+async def test_a_machine_is_granted_authorization_details_and_its_api_sees_them(everything: Everything) -> None:
+    app = await machine(everything)
+    wanted = [{"type": "payment", "amount": "12.50"}]
+    granted = [{**wanted[0], "payer": "us"}]
+    user = await app.request_token(["notes"], authorization_details=wanted)
+    assert user.authorization_details == granted
+    assert (await app.introspect(user.token)).extra["authorization_details"] == granted
+    for wrong in ([{"type": "payment"}], [{"type": "unknown"}]):
+        with pytest.raises(TokenError) as refused:
+            await app.request_token(["notes"], authorization_details=wrong)
+        assert refused.value.error == "invalid_authorization_details"
+
+
+@pytest.mark.parametrize("resource", [API, JWT_API], ids=["opaque", "JWT"])
+async def test_an_api_reads_the_access_tokens_that_the_provider_issues_for_it(
+    everything: Everything, resource: str
+) -> None:
+    caller = await machine(everything, resource=resource)
+    text = (await caller.request_token(["notes"])).token
+    api = await machine(everything, "other-machine")
+    token = await api.read_access_token(text, audience=resource, scopes=["notes"])
+    assert (token.client_id, token.audience, token.scopes) == ("machine", [resource], ["notes"])
+    assert (token.issuer, token.subject) == (everything.issuer, "machine" if resource == JWT_API else token.subject)
+    wrongs: list[dict[str, Any]] = [{"audience": "https://another.example"}, {"scopes": "notes tides"}]
+    for wrong, status in zip(wrongs, (401, 403), strict=True):
+        with pytest.raises(IdentityError) as refused:
+            await api.read_access_token(text, **{"audience": resource, **wrong})
+        assert refused.value.status == status
+    bound = (await (await machine(everything, resource=resource, dpop=True)).request_token(["notes"])).token
+    with pytest.raises(IdentityError) as refused:
+        await api.read_access_token(bound, audience=resource)
+    assert refused.value.www_authenticate().startswith("DPoP ")
+    await everything.server.later(200)
+    with pytest.raises(IdentityError):
+        await api.read_access_token(text, audience=resource, now=token.expires_at.timestamp() + 61)  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(

@@ -5,20 +5,24 @@ The rule: each program runs as the page has it, with other ports; a traceback or
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 import pytest_asyncio
 from aiohttp import web
 
+from tests.support.issuer import Issuer
 from tests.support.serving import all_by, served
 
 if TYPE_CHECKING:
@@ -167,6 +171,25 @@ def test_the_test_of_the_page_passes_beside_its_program(tmp_path: Path) -> None:
     words += ["-o", "asyncio_default_fixture_loop_scope=function"]
     ran = subprocess.run([sys.executable, *words], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert ran.returncode == 0, ran.stdout
+
+
+async def test_an_api_answers_its_callers_as_the_page_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    issuer, now = Issuer("ES256"), int(time.time())
+    async with served(all_by(issuer.handle)) as issuer.origin:
+        (tmp_path / "api.json").write_text(json.dumps(issuer.app().to_dict()), encoding="utf-8")
+        monkeypatch.chdir(tmp_path)
+        names: dict[str, Any] = {"__name__": "api"}
+        exec(BLOCKS["fastapi api"], names)
+        claims = {"iss": issuer.origin, "sub": "robin", "aud": names["API"], "scope": "notes", "exp": now + 60}
+        rows = [(claims, 200, ""), ({**claims, "scope": ""}, 403, "insufficient_scope"), ({}, 401, "invalid_token")]
+        transport = httpx.ASGITransport(names["site"])
+        async with httpx.AsyncClient(transport=transport, base_url=names["API"]) as client:
+            for told, status, error in rows:
+                headers = {"Authorization": f"Bearer {issuer.sign(told, {'typ': 'at+jwt'})}"}
+                answer = await client.get("/notes", headers=headers)
+                assert (answer.status_code, error in answer.headers.get("WWW-Authenticate", "")) == (status, True)
+            assert (await client.get("/notes")).headers["WWW-Authenticate"].startswith("Bearer resource_metadata=")
+            assert (await client.get(names["PLACE"])).json()["authorization_servers"] == [issuer.origin]
 
 
 def test_the_program_is_as_short_as_the_page_promises() -> None:

@@ -21,7 +21,7 @@ from SlyAPI.errors import DeniedError, GrantTimeoutError, ListenError, NetworkEr
 from SlyAPI.flow import grant_wizard
 from SlyAPI.flow.console import Console, NoAnswerError
 from SlyAPI.flow.grant import GrantOptions
-from SlyAPI.flow.grant_oauth1 import grant_oauth1
+from SlyAPI.flow.ways import grant_oauth1
 from SlyAPI.flow.wizard import grant_oauth1_to_file
 from SlyAPI.web.next_steps import PROGRAM
 from tests.oauth1.conftest import api_of

@@ -7,7 +7,7 @@ from SlyAPI import OAuth2App, OAuth2User
 from SlyAPI.errors import GrantTimeoutError
 from SlyAPI.flow.console import Console
 from SlyAPI.flow.grant import GrantOptions, grant
-from SlyAPI.flow.no_browser import Machine
+from SlyAPI.redirect.browser import Machine
 
 
 class Listener(Console):

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import pytest
 
-from SlyAPI.redirect.child_process import child_environment, find_program
+from SlyAPI.redirect.browser import child_environment, find_program
 
 
 def test_a_child_gets_the_environment_without_what_is_ours() -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aiohttp import web
 
-from SlyAPI.testing.clients.client_documents import is_document_url
+from SlyAPI.testing.clients.client_metadata import is_document_url
 
 if TYPE_CHECKING:
     from .conftest import Publisher, Start

@@ -73,10 +73,7 @@ def _apply(plain: Request, request: "ClientRequest") -> None:
 
 
 def _present(certificate: Any, request: "ClientRequest") -> None:
-    """Lets the request's connection present a client certificate (RFC 8705).
-
-    A request with TLS settings of its own keeps them. Raises `ConfigError` where that is not possible.
-    """
+    """Lets the request's connection present a client certificate (RFC 8705). Raises `ConfigError`."""
     chosen: Any = request.ssl
     if chosen is not True:
         return

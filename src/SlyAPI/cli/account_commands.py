@@ -90,10 +90,7 @@ def login(args: Any, console: Console) -> int:
 
 
 def _client(args: Any, name: str, path: str, console: Console) -> tuple[dict[str, Any] | None, OAuth2App]:
-    """The client, and what is to be written of it: None for the one that is there.
-
-    Raises `WouldOverwriteError` for another client than that, without a yes.
-    """
+    """The client, and what to write of it (None: nothing). Raises `WouldOverwriteError` for another one."""
     old = client_in(path, console) if os.path.lexists(path) and not (args.force and args.app) else None
     wanted = ScaffoldOptions(args.provider, args.issuer, given={"id": args.id, "secret": given_secret(args, console)})
     is_given = bool(args.app or args.provider or args.issuer or args.id or args.secret_file)

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any, NoReturn
 
 from ..errors import ConfigError, printable
-from ..flow.layout import wrapped
+from ..flow.terminal import wrapped
 from ..oauth2.client.providers import PROVIDERS
 from ..tokens.client_auth import METHODS
 from ..web.next_steps import PROGRAM

@@ -137,10 +137,7 @@ def entry_to_make(args: Any) -> ChosenUser:
 
 
 def chosen_store(args: Any) -> TokenStore:
-    """The store of `--store` or of the environment; encrypted if the environment has keys.
-
-    Raises `ConfigError`, and `CredentialsNotFoundError` if its file or folder does not exist.
-    """
+    """The store of flag or environment. Raises `ConfigError`, `CredentialsNotFoundError` if it is not there."""
     store = _store(args)
     _check_there(store)
     return encrypted_by_environment(store)

@@ -8,8 +8,7 @@ import sys
 from collections.abc import Sequence
 from types import SimpleNamespace
 
-from ..flow.layout import HARD_SPACE, table, wrapped
-from ..flow.terminal import columns
+from ..flow.terminal import HARD_SPACE, columns, table, wrapped
 from ..web.next_steps import PROGRAM
 
 EXIT_CODES = """\

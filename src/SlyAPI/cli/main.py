@@ -66,10 +66,7 @@ def _ending_in_order(args: Any) -> AbstractContextManager[None]:
 
 
 def _command(name: str) -> Callable[[Any, Console], int]:
-    """The function of a command, imported when it is run: importing `grant` takes twenty times as long as `show`.
-
-    By import statements, because what freezes a program (PyInstaller) finds modules by them.
-    """
+    """A command's function, imported when it is run; by import statements, in which PyInstaller finds modules."""
     match name:
         case "scaffold":
             from .scaffold_command import scaffold as run

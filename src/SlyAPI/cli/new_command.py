@@ -81,10 +81,7 @@ def _write(folder: Path, project: Mapping[str, str]) -> None:
 
 
 def client_project(name: str, provider: str | None = None) -> dict[str, str]:
-    """The files of the project `name`, as path and text; with the addresses of a known provider.
-
-    Raises `ConfigError` for a name that Python or the project cannot use, and for a provider that is not known.
-    """
+    """The files of the project `name`, by path. Raises `ConfigError` for an unusable name or an unknown provider."""
     words = re.findall(r"[A-Za-z0-9]+", name)
     package, client = "_".join(words).lower(), "".join(word[:1].upper() + word[1:] for word in words)
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9]*([-_][A-Za-z0-9]+)*", name) or len(name) > _LONGEST:

@@ -6,8 +6,7 @@ from typing import Any
 
 from ..errors import SaveError
 from ..flow.console import printable_line
-from ..flow.layout import table
-from ..flow.terminal import columns, is_plain, is_terminal
+from ..flow.terminal import columns, is_plain, is_terminal, table
 
 
 def print_result(*lines: str) -> None:

@@ -36,10 +36,7 @@ def client_in(path: StrPath, console: Console) -> OAuth2App:
 
 
 def checked_client(path: StrPath) -> OAuth2App:
-    """The client in a file.
-
-    Raises `CredentialsError` for a missing file (with the command that writes one) and for placeholders.
-    """
+    """The client in a file. Raises `CredentialsError` for a missing file and for placeholders."""
     app = _read(OAuth2App.from_json_file, path, check_usable)
     check_filled_in(display_path(path), {"id": app.id, "secret": app.secret})
     return app

@@ -28,8 +28,7 @@ from ..errors import (
     printable,
 )
 from ..json_file import StrPath, display_path
-from .layout import table, wrapped
-from .terminal import can_draw, columns, has_colour, is_plain, is_terminal
+from .terminal import can_draw, columns, has_colour, is_plain, is_terminal, table, wrapped
 
 _LONGEST_WORD = 1 << 16
 """Characters: an address of a consent page is one word."""
@@ -66,10 +65,7 @@ class Console:
         return is_terminal(sys.stdin)
 
     def say(self, *lines: str, heading: str = "") -> None:
-        """Writes lines to stderr, a heading in bold before them; a closed stderr is not an error.
-
-        On a terminal a long line is broken at spaces; see `wrapped` for what stays whole.
-        """
+        """Writes lines to stderr, after a heading in bold; `wrapped` breaks long ones. Never fails."""
         width = columns(sys.stderr)
         pieces = [piece for line in lines for piece in wrapped(printable_line(line), width)]
         if heading:
@@ -102,10 +98,7 @@ class Console:
         return is_terminal(sys.stderr)
 
     def ask(self, question: str, flag: str, default: str | None = None, *, hidden: bool = False) -> str:
-        """One line of answer, stripped; `default` for an empty line or the end of the input.
-
-        Raises `NoAnswerError`, which names `flag`, if there is neither answer nor default.
-        """
+        """The stripped answer, else `default`. Raises `NoAnswerError`, which names `flag`, if there is neither."""
         offered = f" [{default}]" if default else ""
         self.unanswered = False
         try:

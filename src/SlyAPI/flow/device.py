@@ -12,7 +12,6 @@ from ..oauth2 import DeviceLogin, OAuth2App, OAuth2User
 from .console import Console
 from .grant import GrantOptions, Save
 from .progress import Progress, waiting
-from .qr_code import qr_lines
 
 Sleep = Callable[[float], Awaitable[object]]
 
@@ -28,10 +27,7 @@ async def grant_by_device(
     clock: Callable[[], float] = time.time,
     sleep: Sleep = asyncio.sleep,
 ) -> OAuth2User:
-    """The user who consented on another device, already saved. `clock` gives epoch seconds.
-
-    Raises `DeniedError`, `GrantTimeoutError` where the code ran out, `TokenError`, and the errors of `save`.
-    """
+    """The user, already saved; `clock` in epoch seconds. Raises `DeniedError`, `GrantTimeoutError`, `TokenError`."""
     async with waiting(console, "Asking for a code"):
         device = await app.begin_device(scopes)
     end = device.expires_at.timestamp()
@@ -78,3 +74,21 @@ def time_left(seconds: float) -> str:
     """Minutes and seconds, as a clock shows them."""
     minutes, rest = divmod(max(0, round(seconds)), 60)
     return f"{minutes}:{rest:02} min" if minutes else f"{rest} s"
+
+
+_HALVES = {(False, False): " ", (True, False): "▀", (False, True): "▄", (True, True): "█"}
+
+
+def qr_lines(text: str) -> list[str]:
+    """The QR code of a text, two rows of it in each line; empty without the package, or for too long a text."""
+    try:
+        import segno
+
+        code = segno.make(text, error="l", micro=False)
+    except (ImportError, ValueError):
+        return []
+    rows = [[bool(dark) for dark in row] for row in code.matrix_iter(border=2)]
+    if len(rows) % 2:
+        rows.append([False] * len(rows[0]))
+    pairs = zip(rows[::2], rows[1::2], strict=True)
+    return ["".join(_HALVES[halves] for halves in zip(top, bottom, strict=True)) for top, bottom in pairs]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..json_file import NO_LINK, StrPath, display_path
-from ..redirect.child_process import child_environment, find_program
+from ..redirect.browser import child_environment, find_program
 from ..web.next_steps import quoted
 from .console import Console
 

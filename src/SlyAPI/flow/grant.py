@@ -29,13 +29,12 @@ from ..oauth2 import OAuth2App, OAuth2User
 from ..oauth2.client.login import Login
 from ..oauth2.from_url.resource_login import ResourceLogin
 from ..oauth2.messages.authorization_code import AuthorizationURL, read_redirect
-from ..redirect.browser import open_browser, proc_version
+from ..redirect.browser import Machine, open_browser, proc_version, ways_to_a_browser
 from ..redirect.loopback import Loopback, Redirect, page
 from ..redirect.loopback_address import check_redirect_uri
 from ..tokens.client_auth import ClientAuth
 from ..web.urls import check_endpoint, is_loopback_uri
 from .console import Console, NoAnswerError
-from .no_browser import Machine, ways_to_a_browser
 from .progress import waiting
 
 DEFAULT_REDIRECT_URI = "http://localhost:8080"
@@ -223,10 +222,7 @@ async def _within(seconds: float, answer: Awaitable[Answer]) -> Answer:
 
 
 def choose_redirect_uri(usual: str, options: GrantOptions) -> str:
-    """The redirect URI of the flag, else the usual one of the client or provider, with the port of `--port`.
-
-    A `--redirect-uri` stays byte for byte as given; `--port` then only changes where to listen.
-    """
+    """`--redirect-uri` byte for byte, else the usual one, with the port of `--port`."""
     if options.redirect_uri:
         return options.redirect_uri
     if options.port is None or not is_loopback_uri(usual):

@@ -19,10 +19,7 @@ _BETWEEN_LINES = 10.0
 
 
 class Progress:
-    """Something under way, as a context that clears its bar at the end.
-
-    Where a terminal has no bar (plain text, or no tqdm), `lines` has a line written now and then.
-    """
+    """Something under way: a bar that is cleared at the end or, without one, a line now and then (`lines`)."""
 
     def __init__(self, console: Console, *, lines: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
         self._console = console

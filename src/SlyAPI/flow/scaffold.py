@@ -48,10 +48,7 @@ class ScaffoldOptions:
 
 
 def client_json(options: ScaffoldOptions, console: Console | None = None) -> dict[str, Any]:
-    """The content of the client file; `console` shows that an issuer is asked.
-
-    Raises `ConfigError` for an unknown provider or a bad URI.
-    """
+    """The content of the client file. Raises `ConfigError` for an unknown provider or a bad URI."""
     sources = {"--provider": options.provider, "--issuer": options.issuer, "--from": options.source}
     flags = [flag for flag, value in sources.items() if value]
     if flags[1:]:

@@ -1,12 +1,16 @@
-"""What the terminal of a stream can show: its width, colours, and lines that are replaced.
+"""What the terminal of a stream can show: its width, colours, lines and tables laid out for it.
 
 The rule: a pipe has no width and gets plain text; so does a person who asks for it by `SLYAPI_PLAIN` or `TERM=dumb`.
 """
 
 import os
+import re
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
+
+from ..web.next_steps import PROGRAM
 
 PLAIN_VARIABLE = "SLYAPI_PLAIN"
 """The environment variable for screen readers: no colours, no columns, no pictures, and no line that changes."""
@@ -65,3 +69,42 @@ def columns(stream: Any) -> int | None:
         # one less, because some terminals begin a new line behind the last column
         return (os.get_terminal_size(stream.fileno()).columns or 80) - 1
     return 79
+
+
+_NARROWEST = 20
+"""Columns: a text is not broken into shorter lines than this."""
+HARD_SPACE = "\xa0"
+"""A space at which no line breaks."""
+_COMMAND = re.escape(PROGRAM) + r"(?: [\w./-]+(?!\S))*"
+
+
+def wrapped(line: str, width: int | None, indent: str | None = None) -> list[str]:
+    """The line in pieces that fit, with `indent`; one indented by four spaces, or without a space, stays whole."""
+    if width is None or len(line) <= width or line.startswith("    ") or " " not in line.strip():
+        return [line]
+    kept = re.sub(_COMMAND, lambda found: found[0].replace(" ", HARD_SPACE), line)
+    if indent is None:
+        indent = line[: len(line) - len(line.lstrip())]
+    pieces = [""]
+    for word in re.findall(" *[^ ]+", kept):  # not textwrap, whose import takes longer than `--help`
+        if pieces[-1] and len(pieces[-1]) + len(word) > max(width, _NARROWEST):
+            pieces.append(indent + word.lstrip(" "))
+        else:
+            pieces[-1] += word
+    return [piece.replace(HARD_SPACE, " ") for piece in pieces]
+
+
+def table(rows: Sequence[tuple[str, str]], column: int, width: int | None, *, plain: bool = False) -> list[str]:
+    """Rows as lines, texts at `column` or, where that is narrow, below their label; `plain`: each row is a sentence."""
+    lines: list[str] = []
+    for label, text in rows:
+        line = f"{label} {text}".strip() if plain else f"{label:<{column}}{text}"
+        longest = max(map(len, text.split()), default=0)
+        if plain or width is None or len(line) <= width:
+            lines += wrapped(line, width)
+        elif width - column >= max(longest, _NARROWEST):
+            padded = f"{label:<{column}}".replace(" ", HARD_SPACE)
+            lines += wrapped(padded + text, width, " " * column)
+        else:
+            lines += [*([label] if label else []), *(f"  {piece}" for piece in wrapped(text, width - 2))]
+    return [line.replace(HARD_SPACE, " ") for line in lines]

@@ -15,10 +15,7 @@ _LONGEST_LINE = 1 << 16
 
 
 async def typed_lines(platform: str = sys.platform) -> AsyncGenerator[str, None]:
-    """Lines as they are typed or pasted; ends with the input.
-
-    Text typed after the last requested line stays for the next question. `platform` is `sys.platform`.
-    """
+    """Lines as they are typed or pasted, up to the end of the input; `platform` is `sys.platform`."""
     with suppress(OSError, ValueError, AttributeError):  # a closed stdin, or one that is not a file
         handle, pending = sys.stdin.fileno(), b""
         while len(pending) < _LONGEST_LINE and (chunk := await _chunk(handle, platform)):

@@ -31,10 +31,9 @@ from .client_check import client_in, oauth1_client_in, placeholders
 from .console import Console, Interrupted, NoAnswerError, report, unchanged
 from .git_guard import guard
 from .grant import GrantOptions, Save
-from .grant_oauth1 import grant_oauth1
 from .scaffold import TEMPLATES, ScaffoldOptions, check_values, client_json, find_provider, no_scheme
 from .signals import ctrl_c_as_interrupted
-from .ways import grant_by_chosen_way
+from .ways import grant_by_chosen_way, grant_oauth1
 
 _WRITTEN = "was written." if WINDOWS else "was written (mode 0600)."  # Windows has no modes
 _KINDS = {"oauth1": "OAuth1", "oauth2": "OAuth2"}
@@ -246,10 +245,7 @@ async def _to_file(
 
 
 def say_limits(user: OAuth2User, console: Console, words: Sequence[str]) -> None:
-    """Says which requested scopes were not granted, and that a grant cannot be refreshed.
-
-    `words` are those of the command that grants again.
-    """
+    """Says which scopes are missing, and that a grant cannot be refreshed; `words`: the command that grants again."""
     say_missing(user, console)
     machine = (user.extra or {}).get("grant_type") == "client_credentials"
     if user.refresh_token is None and user.expires_at is not None and not machine:
@@ -297,10 +293,7 @@ def confirm_replacing(user_path: StrPath, console: Console) -> bool:
 
 
 def _ask_client_path(console: Console, *, silence_fails: bool = False) -> str | None:
-    """The path of the client file to write, or None to keep an existing one.
-
-    With `silence_fails`, raises `NoAnswerError` or, for an existing file, `WouldOverwriteError` if nobody answers.
-    """
+    """The path to write, None to keep a file. With `silence_fails`, raises `NoAnswerError` or `WouldOverwriteError`."""
     path = console.ask("Client file to write", "the file's name", "app.json")
     if silence_fails and console.unanswered and not os.path.lexists(path):
         console.status = unchanged(path)

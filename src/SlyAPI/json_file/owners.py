@@ -25,10 +25,7 @@ def refuse_unsafe_path(path: StrPath) -> None:
 
 
 def refuse_planted_file(path: StrPath) -> None:
-    """Raises `ValueError` for a file that another account could leave below a folder where everybody may, as /tmp.
-
-    That account may read what is written into it (CWE-377).
-    """
+    """Raises `ValueError` for a file that another account could leave in a folder like /tmp (CWE-377)."""
     with suppress(OSError):
         owner = os.stat(path).st_uid
         if is_foreign(owner):

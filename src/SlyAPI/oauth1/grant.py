@@ -45,10 +45,7 @@ def credentials_request(uri: str, more: SecretForm, signing: Signing, *, timesta
 
 
 def authorize_url(authorize_uri: str, temporary: TemporaryCredentials, params: Mapping[str, str]) -> str:
-    """The address to open in the user's browser (§2.2). The query of `authorize_uri` stays, `params` are added.
-
-    Raises `ConfigError` for a parameter that would override the protocol's.
-    """
+    """The address of the consent page (§2.2). Raises `ConfigError` for a parameter of the protocol's own."""
     if "oauth_token" in params:
         raise ConfigError("The parameters may not set oauth_token: the protocol needs it as it is.")
     ours = {"oauth_token": temporary.key, **params}
@@ -90,10 +87,7 @@ def _denied(values: SecretForm, temporary: TemporaryCredentials) -> DeniedError:
 
 
 def read_temporary_reply(reply: Reply, *, secrets: Secrets, now: float) -> TemporaryCredentials:
-    """The temporary credentials in a reply (§2.1). `now` in epoch seconds; messages mask `secrets`.
-
-    Raises `TokenError` for a refusal, `BadReplyError` for a reply without credentials.
-    """
+    """The temporary credentials in a reply (§2.1); `now` in epoch seconds. Raises `TokenError`, `BadReplyError`."""
     fields = _read(reply, "request_uri", secrets, now)
     # Servers older than 1.0a omit it; the missing verifier shows them later.
     if fields.get("oauth_callback_confirmed", "true").casefold() != "true":

@@ -5,11 +5,11 @@ import typing
 from ..names import on_demand as _on_demand
 
 if typing.TYPE_CHECKING:
-    from ..tokens.identity import Identity
     from ..tokens.scopes import requires_scopes
-    from ..tokens.user import OAuth2User
+    from ..tokens.user import Identity, OAuth2User
     from .client.app import OAuth2App
     from .from_url.native_login import BrowserConsent, browser_consent
+    from .incoming.access_token import AccessToken, protected_resource_metadata
     from .messages.authorization_code import read_redirect
     from .messages.device import DeviceLogin
     from .messages.identity import LogoutToken
@@ -25,20 +25,21 @@ else:  # for tools, a `__getattr__` would have every misspelt name be there
             "client.app": "OAuth2App",
             "messages.authorization_code": "read_redirect",
             "from_url.native_login": "BrowserConsent browser_consent",
+            "incoming.access_token": "AccessToken protected_resource_metadata",
             "messages.device": "DeviceLogin",
             "messages.identity": "LogoutToken",
             "messages.introspection": "TokenInfo",
             "renewal.background_refresh": "KeepFresh keep_fresh",
             "signers.machines": "AssertionGrant ClientCredentials TokenExchange",
-            "..tokens.identity": "Identity",
             "..tokens.scopes": "requires_scopes",
             "signers.service_account": "OAuth2ServiceAccount ServiceAccount",
             "signers.signer": "OAuth2",
-            "..tokens.user": "OAuth2User",
+            "..tokens.user": "Identity OAuth2User",
         },
     )
 
 __all__ = [
+    "AccessToken",
     "AssertionGrant",
     "BrowserConsent",
     "ClientCredentials",
@@ -55,6 +56,7 @@ __all__ = [
     "TokenInfo",
     "browser_consent",
     "keep_fresh",
+    "protected_resource_metadata",
     "read_redirect",
     "requires_scopes",
 ]

@@ -2,24 +2,25 @@
 
 The rule: a pure function of the environment decides which command to run; a missing browser is not an error.
 """
+
 from __future__ import annotations
 
 import asyncio
 import ntpath
 import os
+import posixpath
 import re
 import shlex
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
 from ..errors import ConfigError, printable
-from .child_process import child_environment, find_program
 
 _TEXT_BROWSERS = {"w3m", "lynx", "links", "links2", "elinks", "browsh", "www-browser", "carbonyl"}
 _ON_LINUX = ("xdg-open", "x-www-browser", "firefox", "google-chrome", "chromium", "chromium-browser")
@@ -50,10 +51,7 @@ class NoBrowser:
 
 
 def how_to_open(environ: Mapping[str, str], platform: str, proc_version: str = "") -> Opener | NoBrowser:
-    """The commands that open a browser, or why there are none; $BROWSER overrides everything that is detected.
-
-    `platform` is `sys.platform`, `proc_version` the text of /proc/version, by which WSL is recognized.
-    """
+    """The commands that open a browser, $BROWSER first, or why there are none; /proc/version shows WSL."""
     if chosen := environ.get("BROWSER", "").strip():
         return _chosen(chosen, platform)
     display = environ.get("DISPLAY") or environ.get("WAYLAND_DISPLAY")
@@ -136,9 +134,7 @@ def checked_url(url: str) -> str:
     return url.translate(_SHELL_SAFE)
 
 
-async def open_browser(
-    url: str, *, environ: Mapping[str, str] | None = None, patience: float = _PATIENCE
-) -> bool:
+async def open_browser(url: str, *, environ: Mapping[str, str] | None = None, patience: float = _PATIENCE) -> bool:
     """Opens `url` in the user's browser; False if there is none, or it failed within `patience` seconds.
 
     Does not wait longer for a browser that stays in the foreground. Raises `ConfigError` for a URL that is
@@ -202,3 +198,75 @@ def proc_version() -> str:
         return Path("/proc/version").read_text(errors="replace")
     except OSError:
         return ""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The machine that the program runs on: environment, `sys.platform`, and the text of /proc/version."""
+
+    environ: Mapping[str, str] = field(repr=False)
+    platform: str
+    proc_version: str = ""
+
+
+def ways_to_a_browser(
+    machine: Machine, port: int, port_asked: int | None, bind: str | None, *, wanted: bool
+) -> list[str]:
+    """Lines for the user; `port` is the listener's, `port_asked` and `bind` the flags; `wanted`: not `--no-browser`."""
+    environ = {name: value for name, value in machine.environ.items() if wanted or name != "BROWSER"}
+    how = how_to_open(environ, machine.platform, machine.proc_version)
+    why, reason = (how.text, how.reason) if isinstance(how, NoBrowser) else ("none could be started.", "")
+    lines = [f"No browser was opened: {why if wanted else 'as asked (--no-browser).'}"]
+    if reason == "ssh":
+        lines.append("To use the browser of your own machine, run there, before you open the page:")
+        lines += ["", f"    {ssh_hint(environ, port)}", ""]
+    elif not reason and "microsoft" in machine.proc_version.lower():
+        lines.append(
+            "This is WSL: open the page in a browser of Windows, which reaches localhost here. If the last page does "
+            "not load there, run this command again with:"
+        )
+        lines += ["", "    --paste", ""]
+    elif reason == "container" and bind is None:
+        port = port_asked or 8080  # a free port chosen now is not known before the next start
+        lines.append("To use a browser outside, start the container and this command again with:")
+        lines += ["", f"    -p 127.0.0.1:{port}:{port}", f"    --bind 0.0.0.0 --port {port}", ""]
+    return lines
+
+
+def child_environment(environ: Mapping[str, str], *more_prefixes: str) -> dict[str, str]:
+    """The environment without `SLYAPI_...`, whose values may be keys and passwords, and without `more_prefixes`.
+
+    In a program frozen by PyInstaller, without the path of the program's own libraries, with which others fail.
+    """
+    hidden = tuple(prefix.upper() for prefix in ("SLYAPI_", *more_prefixes))
+    kept = {name: value for name, value in environ.items() if not name.upper().startswith(hidden)}
+    if "_PYI_ARCHIVE_FILE" in environ:  # PyInstaller 6; it keeps the value of before under another name
+        before = environ.get("LD_LIBRARY_PATH_ORIG")
+        kept = {name: value for name, value in kept.items() if not name.startswith("LD_LIBRARY_PATH")}
+        kept |= {"LD_LIBRARY_PATH": before} if before is not None else {}
+    return kept
+
+
+def find_program(
+    name: str, environ: Mapping[str, str], platform: str, is_program: Callable[[str], bool] | None = None
+) -> str | None:
+    """The path of a program in $PATH; None if there is none. A name with a folder in it stays as it is.
+
+    Skips relative folders in $PATH; Windows would even search the current folder first. `platform` is `sys.platform`.
+    """
+    is_program = is_program or _is_program
+    windows = platform == "win32"
+    flavour = ntpath if windows else posixpath
+    if flavour.dirname(name):
+        return name
+    endings = ("",) if not windows or name.lower().endswith((".exe", ".com")) else (".exe", ".com")
+    for folder in environ.get("PATH", "").split(";" if windows else ":"):
+        for ending in endings:
+            path: str = flavour.join(folder, name + ending)
+            if flavour.isabs(folder) and is_program(path):
+                return path
+    return None
+
+
+def _is_program(path: str) -> bool:
+    return os.path.isfile(path) and os.access(path, os.X_OK)

@@ -102,10 +102,7 @@ class Loopback:
         return path
 
     async def close(self, linger: float = 2.0) -> None:
-        """Stops listening; the port is free on return.
-
-        Waits up to `linger` seconds for the answered browsers to fetch their pages.
-        """
+        """Stops listening, after up to `linger` seconds in which answered browsers fetch their pages."""
         try:
             if linger and not self._closed:
                 with suppress(TimeoutError):
@@ -149,10 +146,7 @@ class Loopback:
         self._received.put_nowait(None)
 
     async def _listen(self, sock: socket.socket) -> None:
-        """Accepts connections until closed.
-
-        Not `asyncio.start_server`: it leaks a connection when closed while accepting, and logs when there are too many.
-        """
+        """Accepts connections; not `asyncio.start_server`, which leaks one when closed while accepting."""
         while not self._closed:
             try:
                 connection, _ = await asyncio.get_running_loop().sock_accept(sock)
@@ -199,10 +193,7 @@ class Loopback:
                 await writer.wait_closed()
 
     async def _head(self, reader: asyncio.StreamReader) -> Head | Refusal | None:
-        """The request's head; None if the connection ended or timed out before it was complete.
-
-        A browser's idle preconnection ends here too.
-        """
+        """The request's head; None if the connection ended or timed out before, as a browser's preconnection does."""
         raw, head = b"", None
         try:
             with suppress(TimeoutError):

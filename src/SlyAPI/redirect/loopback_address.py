@@ -95,10 +95,7 @@ def _unusable(redirect_uri: str, why: str) -> ConfigError:
 def listening_sockets(
     address: Address, port: int | None = None, bind: str | None = None
 ) -> list[socket.socket]:
-    """Sockets that listen for `address`, all on one port; `port` (0: any) and `bind` override where.
-
-    Raises `ListenError` where the port is in use or not allowed, or the address is not one of this machine.
-    """
+    """Sockets for `address`, all on one port; `port` (0: any) and `bind` override where. Raises `ListenError`."""
     port = address.port if port is None else port
     if not 0 <= port <= 65535:
         raise ConfigError(f"{port} is not a port.", next_step="Choose a port from 1 to 65535.")

@@ -86,10 +86,7 @@ _SAFE = "/\\:" if WINDOWS else "/"
 
 
 def command_words(entry: StoredUser) -> list[str]:
-    """The words of the command line for a user: `--user FILE`, or `--store URL --name NAME`.
-
-    `URL` stays a placeholder for a server and for a store of another class.
-    """
+    """`--user FILE`, or `--store URL --name NAME`, with the word URL for a server or a store of another class."""
     if file := file_of(entry.store):
         return ["--user", _from_here(file)]
     store = entry.store.store if isinstance(entry.store, EncryptedStore) else entry.store

@@ -97,10 +97,7 @@ async def file_lock(
 
 @contextmanager
 def folder_lock(folder: str, *, system: SystemLocks | None = SYSTEM) -> Generator[None, None, None]:
-    """Held while a file in `folder` is compared and replaced, or deleted; blocks its thread.
-
-    Raises `SaveError` of kind `transient` if it cannot be taken.
-    """
+    """Held while a file in `folder` is compared and replaced; blocks its thread. Raises a `transient` `SaveError`."""
     lock = _Lock(os.path.join(folder, "slyapi"), system)
     waited = 0.0
     try:
@@ -136,10 +133,7 @@ class _Lock:
         self.handle: _Handle | None = None
 
     def take(self, waited: float) -> bool:
-        """Whether there is nothing to wait for: the lock is taken, or cannot exist. Raises `UnavailableError`.
-
-        `waited` is in seconds, and decides for how long a lock file that may not be opened counts as held.
-        """
+        """Whether it is taken, or cannot exist, after `waited` seconds. Raises `UnavailableError`."""
         if self.system is None:
             return True
         try:

@@ -15,10 +15,7 @@ LOCK_TIMEOUT = 75.0
 
 
 async def poll_until(attempt: Callable[[], bool | Awaitable[bool]], what: str, timeout: float = LOCK_TIMEOUT) -> None:
-    """Returns when `attempt` returns true; polls, since a thread that blocks in a lock cannot be cancelled.
-
-    Raises `UnavailableError`, which names `what` is locked, after `timeout` seconds.
-    """
+    """Polls until `attempt` returns true. Raises `UnavailableError`, which names `what`, after `timeout` seconds."""
     loop = asyncio.get_running_loop()
     give_up, pause = loop.time() + timeout, 0.002
     while True:

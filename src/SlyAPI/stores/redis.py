@@ -348,10 +348,7 @@ def _name(key: bytes) -> str | None:
 
 
 def _refusal(error: BaseException) -> str:
-    """The server's code for a refusal, as the driver's class, or in the text: redis-py 5.1 has no class for some.
-
-    Before Redis 7, a script's error has it within: `ERR ...: READONLY ...`.
-    """
+    """The server's code for a refusal: by the driver's class, or in the text, in a script before Redis 7 within it."""
     said = f": {error}"
     return next((code for code, name in _REFUSALS.items() if type(error).__name__ == name or f": {code} " in said), "")
 

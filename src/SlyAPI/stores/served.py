@@ -184,10 +184,7 @@ class ServedStore(TokenStore, Generic[C]):
 
     @clean_traceback  # a driver's frames hold secrets, and `lock`, a context manager, has no boundary of its own
     async def _call(self, work: Callable[[C], Awaitable[T]], *, saving: bool = False, limit: float = 0.0) -> T:
-        """The result of `work` on a connection; `work` may run twice.
-
-        Raises `NetworkError` and its subclasses, `ConfigError`, or `SaveError` if `saving`.
-        """
+        """The result of `work`, which may run twice. Raises `NetworkError`, `ConfigError`; `SaveError` if `saving`."""
         limit = limit or self.timeout
         effect, problem = "Whether it was carried out is not known.", SlyError("")
         try:

@@ -86,10 +86,7 @@ class SqliteFile:
             return query(database)
 
     def is_surely_writable(self) -> bool:
-        """Whether the last call could use the file, and the next one may write it, by access(2).
-
-        SQLite writes to the file, and makes two others with its name. Beginning a transaction costs as much as a save.
-        """
+        """Whether access(2) permits the next write, which costs less than beginning a transaction."""
         if not self._is_prepared():
             return False
         parts = [part for part in (f"{self._real}-wal", f"{self._real}-shm") if os.path.exists(part)]

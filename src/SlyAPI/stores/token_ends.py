@@ -38,10 +38,7 @@ def check_token(token: Token) -> Token:
 
 
 def end_of(value: Mapping[str, Any], token: Token) -> float:
-    """When the token in a user's value ends, in epoch seconds, or `NEVER`, or `UNKNOWN`.
-
-    Known are our own format, and what `EncryptedStore` leaves in clear; not a token reply stored unchanged.
-    """
+    """When the token ends, in epoch seconds, `NEVER`, or `UNKNOWN` for a token reply stored unchanged."""
     try:
         end = _time(value, token)
     except (ConfigError, LookupError):

@@ -8,8 +8,7 @@ if typing.TYPE_CHECKING:
     from .clock import Clock
     from .endpoint import Seen
     from .features import GRANT_TYPES
-    from .persistent import keep, kept_provider
-    from .provider import SCOPES, PracticeProvider
+    from .provider import SCOPES, PracticeProvider, keep, kept_provider
 else:  # pytest loads `pytest_plugin`, and this package with it, at each start
     __getattr__, __dir__ = _on_demand(
         __name__,
@@ -17,8 +16,7 @@ else:  # pytest loads `pytest_plugin`, and this package with it, at each start
             "clock": "Clock",
             "endpoint": "Seen",
             "features": "GRANT_TYPES",
-            "persistent": "keep kept_provider",
-            "provider": "SCOPES PracticeProvider",
+            "provider": "SCOPES PracticeProvider keep kept_provider",
         },
     )
 

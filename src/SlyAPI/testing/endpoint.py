@@ -2,6 +2,7 @@
 
 The rule: no IO here; an endpoint is a function of server, request and log entry.
 """
+
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
@@ -11,11 +12,46 @@ from typing import Literal
 
 from aiohttp import web
 
-from .faults import Fault, take
 from .features import FeatureSettings
 from .ledger.grants import AuthorizationRequest, Device, Refused, TrustedIssuer
 from .ledger.ledger import Ledger
 from .messages.jose import SigningKey
+
+ERRORS = {429: "temporarily_unavailable", 500: "server_error", 503: "temporarily_unavailable"}
+
+
+@dataclass
+class Fault:
+    """A refusal for the next `times` requests to an endpoint, or to one below it (`api` is for all of the API)."""
+
+    endpoint: str
+    status: int
+    error: str
+    headers: dict[str, str]
+    times: int
+    fired: bool = False
+
+
+def reaches(planned: str, endpoint: str) -> bool:
+    """Whether a fault at `planned` is for this endpoint: the same path, or one above it; `{name}` is any segment."""
+    wanted, path = planned.split("/"), endpoint.split("/")
+    return len(wanted) <= len(path) and all(
+        one == other or other.startswith("{") for one, other in zip(wanted, path, strict=False)
+    )
+
+
+def take(faults: list[Fault], endpoint: str) -> None:
+    """Refuse this request if a fault is planned for it; the first one planned counts."""
+    for planned in faults:
+        if reaches(planned.endpoint, endpoint):
+            planned.fired = True
+            planned.times -= 1
+            if planned.times <= 0:
+                faults.remove(planned)
+            refused = Refused(planned.error, "a test asked for this failure", planned.status)
+            refused.headers.update(planned.headers)
+            raise refused
+
 
 ClientAuth = Literal["any", "basic", "post"]
 Consent = Literal["ask", "allow", "deny"]

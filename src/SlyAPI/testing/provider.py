@@ -2,9 +2,13 @@
 
 The rule: it shares no code with the client, so that a bug in the client cannot be mirrored in its judge.
 """
+
 from __future__ import annotations
 
+import errno
+import json
 import math
+import os
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -12,17 +16,61 @@ from typing import Any, Unpack
 
 from aiohttp import web
 
-from .endpoint import ClientAuth, Consent, Server, handler_for
-from .faults import ERRORS, Fault, reaches
-from .features import Features
+from ..testing import api, metadata
+from .clients import registration
+from .endpoint import ERRORS, ClientAuth, Consent, Endpoint, Fault, Server, handler_for, reaches
+from .features import DEVICE_CODE, Features
 from .ledger.grants import Client, Rules, TrustedIssuer, digest
-from .ledger.ledger import Ledger
-from .ledger.ledger_json import ledger_from_json, ledger_to_json
-from .login import device, logout
+from .ledger.ledger import Ledger, ledger_from_json, ledger_to_json
+from .login import authorization, device, logout
 from .messages import jose
 from .messages.request_reader import checked_redirect_uri
-from .routes import routes_of
-from .tokens import dpop, identity
+from .tokens import dpop, identity, tokens
+
+Route = tuple[str, str, Endpoint]
+
+
+def routes_of(server: Server) -> list[Route]:
+    """Method, path and endpoint of each."""
+    routes: list[Route] = [
+        ("GET", "/authorize", authorization.authorize),
+        ("POST", "/consent", authorization.answer_consent),
+        ("POST", "/par", authorization.push),
+        ("POST", "/token", tokens.token),
+        ("POST", "/revoke", tokens.revoke),
+        ("POST", "/introspect", tokens.introspect),
+        ("GET", "/api/forecast", api.forecast),
+        ("GET", "/api/notes", api.notes),
+        ("POST", "/api/notes", api.add_note),
+        ("GET", "/api/archive", api.archive),
+        ("GET", "/api/vault", api.vault),
+        ("GET", "/api/me", api.me),
+    ]
+    routes += [("GET", path, metadata.server_metadata) for path in metadata.places(server)]
+    routes += [("GET", path, metadata.resource_metadata) for path in metadata.RESOURCE_PLACES]
+    if DEVICE_CODE in server.grant_types:
+        routes += [
+            ("POST", "/device_authorization", device.begin),
+            ("GET", "/device", device.show),
+            ("POST", "/device", device.answer),
+        ]
+    if server.registration:
+        routes += [
+            ("POST", "/register", registration.register),
+            ("GET", "/register/{client_id}", registration.read_registration),
+            ("PUT", "/register/{client_id}", registration.update_registration),
+            ("DELETE", "/register/{client_id}", registration.delete_registration),
+        ]
+    if server.openid:
+        routes += [
+            ("GET", "/jwks", identity.publish_keys),
+            ("GET", "/userinfo", identity.userinfo),
+            ("POST", "/userinfo", identity.userinfo),
+            ("GET", "/logout", logout.end_session),
+            ("POST", "/logout", logout.end_session),
+        ]
+    return routes
+
 
 SCOPES: Mapping[str, str] = {
     "weather.read": "Read the weather forecast",
@@ -300,3 +348,33 @@ class PracticeProvider(Server):
         finally:
             await runner.cleanup()
             self.listening_at = None
+
+
+_MISSING = "Run this in the folder that python -m SlyAPI demo makes. There is no practice provider here"
+
+
+@asynccontextmanager
+async def kept_provider(path: str | os.PathLike[str], **settings: Any) -> AsyncGenerator[PracticeProvider, None]:
+    """The provider whose state `keep` put into the file at `path`, running where it ran; saved again at the end.
+
+    `settings` are those of `PracticeProvider.from_json`. Raises FileNotFoundError, ValueError for another file, OSError
+    where the port is taken.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            saved = json.load(file)
+    except FileNotFoundError:
+        raise FileNotFoundError(errno.ENOENT, _MISSING, os.fspath(path)) from None
+    provider = PracticeProvider.from_json(saved["provider"], **settings)
+    async with provider.running(saved["port"]):
+        try:
+            yield provider
+        finally:
+            keep(provider, path)
+
+
+def keep(provider: PracticeProvider, path: str | os.PathLike[str]) -> None:
+    """Puts a running provider's state and port into a file, for `kept_provider`."""
+    port = int((provider.listening_at or "").rpartition(":")[2])
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump({"port": port, "provider": provider.to_json()}, file)

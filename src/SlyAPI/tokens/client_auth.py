@@ -21,10 +21,7 @@ BY_CERTIFICATE = ("tls_client_auth", "self_signed_tls_client_auth")
 
 
 def read_client_auth(value: object) -> ClientAuth | None:
-    """The method in a file or a flag, under our name or RFC 7591's; None for an absent or empty value.
-
-    Raises `ConfigError` for an unknown method, without quoting it: the value may be a misplaced secret.
-    """
+    """The method under our name or RFC 7591's; None for none. Raises `ConfigError`, which quotes nothing."""
     if value is None or value == "":
         return None
     for method in METHODS:
@@ -39,10 +36,7 @@ def registered_name(method: ClientAuth) -> str:
 
 
 def choose_from_metadata(methods: object) -> ClientAuth | None:
-    """The method by `token_endpoint_auth_methods_supported` (RFC 8414 §2) for a client with a secret.
-
-    None where the list leaves basic or post open, or has neither.
-    """
+    """The method for a secret (RFC 8414 §2); None where the list leaves basic or post open, or has neither."""
     if not isinstance(methods, list):
         return None
     if methods == ["none"]:

@@ -32,10 +32,7 @@ def as_utc(time: datetime) -> datetime:
 
 
 def read_time(value: Any) -> datetime | None:
-    """A time in a file: ISO 8601 text (naive is UTC), epoch seconds or a `datetime`; None for null.
-
-    Raises `ConfigError`.
-    """
+    """ISO 8601 text (naive is UTC), epoch seconds or a `datetime`; None for null. Raises `ConfigError`."""
     if value is None:
         return None
     number = seconds(value)

@@ -13,11 +13,36 @@ from ..errors import IdentityError, clean_traceback
 from ..json_file import StrPath, display_path, read_json_file, written_at
 from ..web.secret_values import SecretJson
 from .client_auth import ClientAuth
-from .identity import Identity
 from .recognise import MADE_WITH
 from .scopes import missing_scopes, split_scopes
 from .times import as_utc, read_time, write_time
 from .user_json import answer_fields, google_auth_fields, user_fields
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who a person is: `issuer` and `subject` together name one person for good; an e-mail address does not.
+
+    `claims` are those of the id_token; `authenticated_at` (aware, UTC) is when the person signed in, or None.
+    """
+
+    __module__ = "SlyAPI.oauth2"
+
+    issuer: str
+    subject: str
+    claims: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    authenticated_at: datetime | None = field(default=None, compare=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The identity as a user file has it."""
+        at = None if self.authenticated_at is None else write_time(self.authenticated_at)
+        return {"issuer": self.issuer, "subject": self.subject, "claims": {**self.claims}, "authenticated_at": at}
+
+    @classmethod
+    @clean_traceback
+    def from_dict(cls, value: Mapping[str, Any]) -> Self:
+        """The identity that `to_dict` wrote, as `user_json.read_identity` checked it."""
+        return cls(value["issuer"], value["subject"], {**value["claims"]}, read_time(value.get("authenticated_at")))
 
 
 @dataclass(slots=True)
@@ -84,6 +109,12 @@ class OAuth2User:
         """
         subject = (self.extra or {}).get("sub")
         return subject if isinstance(subject, str) else None
+
+    @property
+    def authorization_details(self) -> list[dict[str, Any]]:
+        """What the token may do in detail, as the provider granted it last (RFC 9396 §7)."""
+        found = (self.extra or {}).get("authorization_details")
+        return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
 
     def to_dict(self) -> dict[str, Any]:
         """The file format: `{token, refresh_token, expires_at, token_type, scopes}`, then optional members if set."""
@@ -170,10 +201,11 @@ class OAuth2User:
             fields["dpop_key"] = dpop_key
         if isinstance(answer.get("id_token"), str):
             fields["id_token"] = answer["id_token"]
-        granted = fields.pop("scopes")
+        granted, listed = fields.pop("scopes"), answer.get("authorization_details")
+        details = {"authorization_details": listed} if isinstance(listed, list) else {}
         if previous is None:
             more = {name: answer.get(name) for name in ("issued_token_type", "sub")}
-            fields["extra"] = {name: text for name, text in more.items() if isinstance(text, str)} or None
+            fields["extra"] = {name: text for name, text in more.items() if isinstance(text, str)} | details or None
             if granted is None:  # RFC 6749 §5.1: granted as requested
                 return cls(**fields, scopes=requested or [])
             differs = requested is not None and set(requested) != set(granted)
@@ -181,6 +213,8 @@ class OAuth2User:
         if fields["refresh_token"] in (None, "", previous.refresh_token):
             fields["refresh_token"] = previous.refresh_token
             fields["refresh_expires_at"] = fields["refresh_expires_at"] or previous.refresh_expires_at
+        if details:
+            fields["extra"] = {**(previous.extra or {}), **details}
         return replace(previous, **fields, scopes=granted or previous.scopes, expires_as_read=None)
 
 

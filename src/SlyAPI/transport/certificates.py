@@ -80,10 +80,7 @@ def _key_problem(names: tuple[str, ...]) -> tuple[str, str] | None:
 
 
 def thumbprint(certificate: Certificate) -> str:
-    """`x5t#S256` (RFC 8705 §3.1): the base64url SHA-256 hash of the certificate, to which its tokens are bound.
-
-    Raises `ConfigError` for a file without one.
-    """
+    """`x5t#S256` (RFC 8705 §3.1): base64url SHA-256 of the certificate. Raises `ConfigError` for a file without one."""
     name = _names(certificate)[0]
     try:
         _, begin, rest = read_regular(name).decode("ascii", "replace").partition(ssl.PEM_HEADER)

@@ -34,10 +34,7 @@ def without_asyncio() -> ConfigError:
 
 
 class PerLoop(Generic[T]):
-    """One `T` for each event loop: made by `make`, closed by `close`, made anew where it is `over`.
-
-    `drop` is called where a loop was closed by hand, without a chance to close what belongs to it.
-    """
+    """One `T` per event loop; `over`: whether to make it anew; `drop`: ends it where its loop was closed by hand."""
 
     def __init__(
         self,

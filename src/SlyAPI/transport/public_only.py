@@ -14,10 +14,7 @@ class NotPublicError(OSError):
 
 
 def public_socket(addr_info: Any) -> socket.socket:
-    """A socket for one resolved address, as `aiohttp.TCPConnector(socket_factory=public_socket)` takes it.
-
-    Raises `NotPublicError`, before anything is connected.
-    """
+    """A socket factory for `aiohttp.TCPConnector`. Raises `NotPublicError` before anything is connected."""
     family, kind, protocol, _, address = addr_info
     if is_private_host(str(address[0])):
         raise NotPublicError("the address is not public")

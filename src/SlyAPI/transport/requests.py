@@ -136,19 +136,7 @@ async def fetch(
 
 
 async def _fetch(client: "aiohttp.ClientSession", request: Request, limit: int, total: float | None) -> Reply:
-    # as `ask` does, whose call costs 0.6 % of a GET's instructions
-    response = await client.request(
-        request.method,
-        as_sent(request.url) if "%" in request.url else request.url,
-        params=request.query_params or None,
-        headers=request.headers,
-        json=request.data if request.data_is_json else None,
-        data=None if request.data_is_json else request.data or None,
-        allow_redirects=False,
-        raise_for_status=False,
-        timeout=client.timeout if total is None else limited(client.timeout, total),
-        ssl=True if request.certificate is None else _tls(request),
-    )
+    response = await ask(client, request, None if total is None else limited(client.timeout, total))
     refused = response.status >= 400
     body = await read_body(response, request, ERROR_BODY_LIMIT if refused else limit, cut=refused)
     return Reply(response.status, response.headers, body, request.url)
@@ -180,10 +168,7 @@ def limited(given: "aiohttp.ClientTimeout", total: float | None) -> "aiohttp.Cli
 
 
 def unpacker(response: "aiohttp.ClientResponse", request: Request) -> Callable[[bytes, int], bytes] | None:
-    """What unpacks `x-gzip`, which is gzip (RFC 9110 §8.4.1.3), and which aiohttp leaves as it is; else None.
-
-    It gives at most so many bytes of a piece (0: all), and raises `BadReplyError`.
-    """
+    """Unpacks `x-gzip` (RFC 9110 §8.4.1.3), at most so many bytes (0: all); else None. It raises `BadReplyError`."""
     if response.headers.get("Content-Encoding", "").strip().lower() != "x-gzip":
         return None
     import zlib

@@ -59,11 +59,7 @@ class SharedSession:
 
 
 class Sessions(PerLoop[SharedSession]):
-    """One session for each event loop, made on first use.
-
-    `trace_configs` are called for its requests; `per_host`: connections to one host at most (0: any number);
-    `public_only`: it connects to public addresses alone.
-    """
+    """One session per event loop; `per_host`: connections to a host (0: any number); `public_only` addresses."""
 
     def __init__(
         self,

@@ -119,10 +119,7 @@ class Streamed(Reply):
 async def begin(
     client: "aiohttp.ClientSession", request: Request, limit: int, total: float | None = None
 ) -> Reply:
-    """Sends a request and reads the reply's head: a `Streamed`, to be closed; a refusal or a redirect is read whole.
-
-    `total` replaces the session's time limit in seconds.
-    """
+    """A `Streamed`, to be closed; a refusal or redirect is read whole. `total`: seconds, as the session's limit."""
     with TranslatedErrors(request):
         sending = _begin(client, request, total or client.timeout.total)
         return await (logged(request, sending) if request_log.isEnabledFor(logging.DEBUG) else sending)

@@ -21,10 +21,7 @@ _LONG = 10.0
 
 
 def requested(request: Request, seconds: float, status: int | None, size: int | None, error: str = "") -> None:
-    """A request has its reply, of `size` bytes decompressed, or ended in `error` (an exception's name).
-
-    `size` is None for a body that is read piece by piece.
-    """
+    """A request has its reply of `size` bytes (None: read by pieces), or ended in `error` (an exception's name)."""
     fields = _named(request) | {"status": status, "ms": round(seconds * 1000, 3), "bytes": size, "error": error}
     outcome = "%(error)s" if status is None else "HTTP %(status)d"
     _log(request_log, logging.DEBUG, "request", f"%(method)s %(url)s: {outcome}, %(ms).1f ms, %(bytes)s bytes", fields)

@@ -96,10 +96,7 @@ loads: Loads = _first
 
 @errors.clean_traceback
 def read_json(body: bytes, request: Request, encoding: str = "utf-8", status: int = 200) -> Any:
-    """The JSON value in the reply to `request`; `encoding` counts where the body is not in one of Unicode.
-
-    `status` is for the message, where it is another one. Raises `BadReplyError`, which quotes nothing of the body.
-    """
+    """The JSON value in a reply; `encoding` counts outside Unicode. Raises `BadReplyError`, which quotes nothing."""
     try:
         return loads(body)
     except (ValueError, RecursionError):

@@ -17,10 +17,7 @@ Query = dict[str, str | int | list[str]]
 
 
 def as_mapping(params: Params) -> dict[str, Any]:
-    """Parameters by name; the values of a name that occurs more than once in pairs are `Repeated`.
-
-    Raises `ConfigError` for anything but a mapping or pairs.
-    """
+    """Parameters by name, `Repeated` where one occurs more than once. Raises `ConfigError` for anything but those."""
     if isinstance(params, Mapping):
         given: Any = params
         return dict(given)

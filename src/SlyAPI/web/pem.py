@@ -21,10 +21,7 @@ def is_body(text: str) -> bool:
 
 
 def key_problem(content: str | bytes, path: str = "KEY.pem") -> tuple[str, str] | None:
-    """Why a text is not a private key that can be used, and the next step; None if it may be one.
-
-    `path` is the text's file, for the command that decrypts it.
-    """
+    """Why a text is not a usable private key, and the next step; None if it may be one. `path` is the text's file."""
     text = content.decode("utf-8", "replace") if isinstance(content, bytes) else content
     if any(mark in text for mark in _ENCRYPTED):
         return "is encrypted with a password", f"Decrypt it with: {decrypt_command(path)}"

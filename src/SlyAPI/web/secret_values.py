@@ -33,10 +33,7 @@ class SecretPairs(list[tuple[str, str]]):
 
 
 class SecretJson(dict[str, Any]):
-    """A JSON object that carries secrets: prints its names alone.
-
-    `written_at`, which a copy keeps: when its file was written, in epoch seconds, if it is known.
-    """
+    """A JSON object that prints its names alone; a copy keeps `written_at`, the time of its file in epoch seconds."""
 
     written_at: float | None = None
 

@@ -228,10 +228,7 @@ class Member(NamedTuple):
 
 
 class Members:
-    """Reads the members of an object, and gives them to `build` by name; `plan` is filled in later.
-
-    `by_position`: also reads a list, as a NamedTuple may be written.
-    """
+    """Gives the members of an object to `build` by name; `by_position`: also a list, as for a NamedTuple."""
 
     def __init__(self, name: str, build: Callable[..., Any], *, by_position: bool = False) -> None:
         self.name: str = name

@@ -51,10 +51,7 @@ class AnswerType:
         self.digits: bool = compiler.digits
 
     def read(self, value: Any, request_name: str, place: str = "") -> Any:
-        """`value`, which is JSON, as the type; messages contain `request_name`, and `place` before the path.
-
-        Raises `BadReplyError` for a value of another shape.
-        """
+        """`value` (JSON) as the type. Raises `BadReplyError`, which names the request and the path from `place`."""
         try:
             return self._read(value, Failures())
         except Misfit as misfit:

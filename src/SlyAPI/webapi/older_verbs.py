@@ -48,13 +48,7 @@ class OlderVerbs:
 
     @clean_traceback
     async def get_json(
-        self,
-        path: str,
-        params: Params = None,
-        json: Any = None,
-        headers: Headers = None,
-        *,
-        timeout: float | None = None,
+        self, path: str, params: Params = None, json: Any = None, headers: Headers = None, *, timeout: Seconds = None
     ) -> JsonDict:
         """GET, and the JSON of the reply whatever its Content-Type is."""
         request = self._create_request(GET, path, params, json, headers)
@@ -62,52 +56,28 @@ class OlderVerbs:
 
     @clean_traceback
     async def post_json(
-        self,
-        path: str,
-        params: Params = None,
-        json: Any = None,
-        headers: Headers = None,
-        *,
-        timeout: float | None = None,
+        self, path: str, params: Params = None, json: Any = None, headers: Headers = None, *, timeout: Seconds = None
     ) -> JsonDict:
         """POST with a JSON body, and the JSON of the reply."""
         return await self._json(self._create_request(Method.POST, path, params, json, headers), timeout)
 
     @clean_traceback
     async def put_json(
-        self,
-        path: str,
-        params: Params = None,
-        json: Any = None,
-        headers: Headers = None,
-        *,
-        timeout: float | None = None,
+        self, path: str, params: Params = None, json: Any = None, headers: Headers = None, *, timeout: Seconds = None
     ) -> JsonDict:
         """PUT with a JSON body, and the JSON of the reply."""
         return await self._json(self._create_request(Method.PUT, path, params, json, headers), timeout)
 
     @clean_traceback
     async def patch_json(
-        self,
-        path: str,
-        params: Params = None,
-        json: Any = None,
-        headers: Headers = None,
-        *,
-        timeout: float | None = None,
+        self, path: str, params: Params = None, json: Any = None, headers: Headers = None, *, timeout: Seconds = None
     ) -> JsonDict:
         """PATCH with a JSON body, and the JSON of the reply."""
         return await self._json(self._create_request(Method.PATCH, path, params, json, headers), timeout)
 
     @clean_traceback
     async def delete_json(
-        self,
-        path: str,
-        params: Params = None,
-        json: Any = None,
-        headers: Headers = None,
-        *,
-        timeout: float | None = None,
+        self, path: str, params: Params = None, json: Any = None, headers: Headers = None, *, timeout: Seconds = None
     ) -> Any:
         """DELETE, and the JSON of the reply; None if the reply is empty."""
         request = self._create_request(Method.DELETE, path, params, json, headers)
@@ -116,13 +86,7 @@ class OlderVerbs:
 
     @clean_traceback
     async def post_json_empty(
-        self,
-        path: str,
-        params: Params = None,
-        json: Any = None,
-        headers: Headers = None,
-        *,
-        timeout: float | None = None,
+        self, path: str, params: Params = None, json: Any = None, headers: Headers = None, *, timeout: Seconds = None
     ) -> None:
         """POST with a JSON body; the reply, which may be empty, is ignored."""
         await self._send(self._create_request(Method.POST, path, params, json, headers), timeout=timeout)
@@ -131,13 +95,7 @@ class OlderVerbs:
 
     @clean_traceback
     async def get_form(
-        self,
-        path: str,
-        params: Params = None,
-        data: Any = None,
-        headers: Headers = None,
-        *,
-        timeout: float | None = None,
+        self, path: str, params: Params = None, data: Any = None, headers: Headers = None, *, timeout: Seconds = None
     ) -> JsonDict:
         """GET with the fields of `data` in the query (text: as the body), and the JSON of the reply."""
         if isinstance(data, Mapping):
@@ -146,52 +104,28 @@ class OlderVerbs:
 
     @clean_traceback
     async def post_form(
-        self,
-        path: str,
-        params: Params = None,
-        data: Any = None,
-        headers: Headers = None,
-        *,
-        timeout: float | None = None,
+        self, path: str, params: Params = None, data: Any = None, headers: Headers = None, *, timeout: Seconds = None
     ) -> JsonDict:
         """POST with a form (a mapping, or text sent as it is), and the JSON of the reply."""
         return await self._json(self._create_form_request(Method.POST, path, params, data, headers), timeout)
 
     @clean_traceback
     async def put_form(
-        self,
-        path: str,
-        params: Params = None,
-        data: Any = None,
-        headers: Headers = None,
-        *,
-        timeout: float | None = None,
+        self, path: str, params: Params = None, data: Any = None, headers: Headers = None, *, timeout: Seconds = None
     ) -> JsonDict:
         """PUT with a form, and the JSON of the reply."""
         return await self._json(self._create_form_request(Method.PUT, path, params, data, headers), timeout)
 
     @clean_traceback
     async def patch_form(
-        self,
-        path: str,
-        params: Params = None,
-        data: Any = None,
-        headers: Headers = None,
-        *,
-        timeout: float | None = None,
+        self, path: str, params: Params = None, data: Any = None, headers: Headers = None, *, timeout: Seconds = None
     ) -> JsonDict:
         """PATCH with a form, and the JSON of the reply."""
         return await self._json(self._create_form_request(Method.PATCH, path, params, data, headers), timeout)
 
     @clean_traceback
     async def post_form_empty(
-        self,
-        path: str,
-        params: Params = None,
-        data: Any = None,
-        headers: Headers = None,
-        *,
-        timeout: float | None = None,
+        self, path: str, params: Params = None, data: Any = None, headers: Headers = None, *, timeout: Seconds = None
     ) -> None:
         """POST with a form; the reply, which may be empty, is ignored."""
         await self._send(self._create_form_request(Method.POST, path, params, data, headers), timeout=timeout)
@@ -200,13 +134,7 @@ class OlderVerbs:
 
     @clean_traceback
     async def get_text(
-        self,
-        path: str,
-        params: Params = None,
-        json: Any = None,
-        headers: Headers = None,
-        *,
-        timeout: float | None = None,
+        self, path: str, params: Params = None, json: Any = None, headers: Headers = None, *, timeout: Seconds = None
     ) -> str:
         """GET, and the text of the reply in the encoding that it names, else UTF-8."""
         return (await self._send(self._create_request(GET, path, params, json, headers), timeout=timeout)).text()

@@ -66,10 +66,7 @@ _ABSOLUTE = re.compile(r"//|[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 def full_url(base: str, path: str) -> str:
-    """The URL of `path` below `base`, one slash between them; an absolute URL below `base` as it is.
-
-    Raises `OriginError` for a URL elsewhere, `ConfigError` for what is no text.
-    """
+    """`path` below `base`, or an absolute URL below it. Raises `OriginError` elsewhere, `ConfigError` for no text."""
     if not issubclass(type(path), str):
         problem = f"the path is a {type(path).__name__}, not text."
         raise ConfigError(problem, next_step='Give a text, such as f"/notes/{key}".')

@@ -81,11 +81,7 @@ def _next(pages: Pages, page: Page, params: ParamsDict) -> PageRequest | None:
 
 
 class _CycleGuard:
-    """Notices pages that would never end.
-
-    A request that equals an earlier one is found by Brent's algorithm: compared with the 1st, 2nd, 4th, 8th ...
-    of the walk, so that a circle of any length is found, in constant memory.
-    """
+    """Notices endless pages in constant memory: compares each request with the 1st, 2nd, 4th, 8th ... (Brent)."""
 
     def __init__(self, counts: bool, most_empty: int) -> None:
         self._counts = counts

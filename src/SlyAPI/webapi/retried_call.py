@@ -30,10 +30,7 @@ def check_policies(retry: object, limits: object) -> None:
 async def retried_call(
     call: Callable[[Request, Fetch], Awaitable[Reply]], request: Request, fetch: Fetch, retry: object, limits: object
 ) -> Reply:
-    """The reply of `call(request, fetch)`, a signed call, attempted as often as `retry` allows.
-
-    Raises the last attempt's error, with `tries` and `tried_for` set; `LimitError`; and what `call` raises.
-    """
+    """A signed call's reply, attempted as `retry` allows. Raises the last error, with `tries` and `tried_for` set."""
     # a client written for 0.6 may have methods of its own by these names
     limits = limits if isinstance(limits, Limits) else None
     if not isinstance(retry, Retry):

@@ -44,11 +44,7 @@ async def signed_call(
     limit: int = REPLY_LIMIT,
     fetch: "Fetch" = fetch,
 ) -> Reply:
-    """The reply to the signed request, with a body of at most `limit` bytes, sent and read by `fetch`.
-
-    Raises `ApiError` for a status of 400 or more, `OriginError` before a credential would leave
-    `origin`, and what `Auth.sign` and the transport raise.
-    """
+    """The reply, at most `limit` bytes. Raises `ApiError` for 400 or more, `OriginError`, and as `Auth.sign`."""
     if not origin.admits(request.url) and not auth._signs_nothing:
         raise origin.refusal(request.shown_url)
     request.secrets_to_mask = auth.secrets_to_mask

@@ -9,6 +9,8 @@ import { errors } from 'oidc-provider';
 
 const API = 'https://api.example';
 const API_SERVER = { scope: 'notes tides', audience: API, accessTokenFormat: 'opaque', accessTokenTTL: 60 };
+const JWT_API = 'https://jwt-api.example'; // whose access tokens are JWTs (RFC 9068)
+const JWT_API_SERVER = { ...API_SERVER, audience: JWT_API, accessTokenFormat: 'jwt', jwt: { sign: { alg: 'ES256' } } };
 const ACCESS_TOKEN = 'urn:ietf:params:oauth:token-type:access_token';
 const SIGNED_BY = ['RS256', 'PS256', 'ES256'];
 const INTERVAL = 5; // seconds between polls where no interval is named (RFC 8628 §3.2)
@@ -39,10 +41,22 @@ export function withEverything(configuration, settings, aliases) {
       pushedAuthorizationRequests: { enabled: true },
       registration: { enabled: true, initialAccessToken: settings.initial_access_token },
       registrationManagement: { enabled: true },
+      richAuthorizationRequests: {
+        enabled: true,
+        types: { payment: { validate: (_ctx, detail) => {
+          if (!detail.amount) throw new errors.InvalidAuthorizationDetails('a payment has an amount');
+        } } },
+        authorizationDetailsForGrantSource: (ctx) => JSON.parse(ctx.oidc.params.authorization_details),
+        authorizationDetailsForAccessToken: (ctx, _token, source) => (
+          source?.rar ?? JSON.parse(ctx.oidc.params.authorization_details).map((detail) => ({ ...detail, payer: 'us' }))
+        ),
+        authorizationDetailsForIntrospection: (_ctx, token) => token.rar,
+      },
       resourceIndicators: {
         enabled: true,
         useGrantedResource: () => true,
         getResourceServerInfo: (_ctx, resource) => {
+          if (resource === JWT_API) return JWT_API_SERVER;
           if (resource !== API) throw new errors.InvalidTarget();
           return API_SERVER;
         },

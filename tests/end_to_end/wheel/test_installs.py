@@ -116,7 +116,7 @@ if sys.argv[1] == "library":
     from SlyAPI import OAuth2, OAuth2App, OAuth2ServiceAccount, WebAPI
     from SlyAPI.oauth2 import ClientCredentials
     from SlyAPI.oauth2.messages.jose import new_key
-    from SlyAPI.flow.qr_code import qr_lines
+    from SlyAPI.flow.device import qr_lines
     from SlyAPI.stores import SqliteStore
 
     print(new_key()["crv"], len(qr_lines("https://example.com/")) > 5)

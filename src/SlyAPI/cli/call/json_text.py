@@ -14,10 +14,7 @@ _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"|[{}\[\],:]|[^\s"{}\[\],:]+')
 
 
 def indented(text: str) -> str:
-    """The JSON in lines, two spaces a level, with the characters of its escapes. Raises `ValueError` if it is not JSON.
-
-    `RecursionError` for one that is nested too deeply to be checked.
-    """
+    """JSON in lines, its escapes as characters. Raises `ValueError`, and `RecursionError` where nested too deeply."""
     json.loads(text, parse_int=str, parse_float=str)  # a number may have more digits than Python reads
     pieces: list[str] = []
     depth, opened = 0, False

@@ -9,6 +9,7 @@ import os
 import secrets
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,13 @@ from ...flow.grant import GrantOptions
 from ...flow.scaffold import ScaffoldOptions, client_json, write_client
 from ...flow.signals import run
 from ...flow.wizard import grant_to_file
-from ...json_file import display_path
+from ...json_file import display_path, write_json_file
 from ...json_file.windows import WINDOWS
-from ...oauth2 import OAuth2, OAuth2App
+from ...oauth2 import ClientCredentials, OAuth2, OAuth2App
 from ...redirect.browser import Opener, how_to_open, open_browser, proc_version
 from ...testing import GRANT_TYPES, PracticeProvider, keep
 from ...web.next_steps import PYTHON, command, quoted
 from ...webapi.webapi import WebAPI
-from .device import INTERVAL, second_act
 
 TOKEN_LIFETIME = 3.0
 """Seconds; short, so that the demo shows a refresh."""
@@ -69,13 +69,8 @@ def demo(args: Any, console: Console) -> int:
     return 0
 
 
-async def _demo(
-    console: Console, *, folder: str | None = None, browser: bool = True, device: bool = False
-) -> None:
-    """Scaffold, grant, a signed call, the expiry, a refreshed call; leaves the files in `folder`.
-
-    With `device` a second act shows a login on another device and a machine's token.
-    """
+async def _demo(console: Console, *, folder: str | None = None, browser: bool = True, device: bool = False) -> None:
+    """Scaffold, grant, a signed call, the expiry, a refreshed call, in `folder`; `device` adds a second act."""
     here = _new_folder(folder)
     console.status = f"The files made so far are in {display_path(here)}."
     by_person = browser and isinstance(how_to_open(os.environ, sys.platform, proc_version()), Opener)
@@ -151,9 +146,7 @@ def _scaffold(here: Path, origin: str, secret: str, console: Console) -> OAuth2A
     return OAuth2App.from_json_file(here / "app.json")
 
 
-async def _grant(
-    app: OAuth2App, here: Path, provider: PracticeProvider, console: Console, *, by_person: bool
-) -> None:
+async def _grant(app: OAuth2App, here: Path, provider: PracticeProvider, console: Console, *, by_person: bool) -> None:
     visits: list[asyncio.Task[None]] = []
 
     async def open_page(url: str) -> bool:
@@ -220,3 +213,36 @@ async def _call(here: Path, origin: str, console: Console) -> None:
         console.say(f"   GET /api/forecast: {await weather.forecast()}", heading="5. the same call")
     if refreshed:
         console.say("   The token was refreshed before the call, and user.json contains the new one.")
+
+
+SECOND_SCOPES = ["weather.read"]
+INTERVAL = 0.5
+"""Seconds between two questions of the device."""
+
+
+async def second_act(
+    app: OAuth2App, here: Path, provider: PracticeProvider, console: Console, silent: Console, *, by_person: bool
+) -> None:
+    """Grants by a device's code, then a machine's token and a call with it; `silent` prints nothing."""
+    app = replace(app, device_uri=f"{provider.origin}/device_authorization")
+    write_json_file(here / "app.json", app.to_dict())
+    console.say(heading="6. grant --device")
+    provider.consent = "ask" if by_person else "allow"
+    if not by_person:
+        console.say("   There is no browser, so the demo consents by itself.")
+    options = GrantOptions(way="device", device_timeout=300.0 if by_person else 10.0)
+    device = here / "device-user.json"
+    await grant_to_file(app, device, SECOND_SCOPES, options, console if by_person else silent)
+    console.say(f"   wrote {display_path(device)}: a person's tokens, without a browser on this machine.")
+    machine = here / "machine.json"
+    await grant_to_file(app, machine, SECOND_SCOPES, GrantOptions(way="machine"), silent)
+    console.say(
+        f"   wrote {display_path(machine)}: a token of the program itself, without a user's consent.",
+        heading="7. grant --client-credentials",
+    )
+    async with WebAPI(ClientCredentials(app, SECOND_SCOPES, machine)) as weather:
+        weather.base_url = provider.api_url
+        day = (await weather.get_json("/forecast"))["days"][0]
+    console.say(
+        f"   GET /api/forecast: {day['day']} {day['sky']}, {day['celsius']} degrees", heading="8. a signed call"
+    )

@@ -7,8 +7,7 @@ import sys
 from typing import Any
 
 from ...flow.console import Console, printable_line
-from ...flow.layout import table
-from ...flow.terminal import columns, is_plain, is_terminal
+from ...flow.terminal import columns, is_plain, is_terminal, table
 from ..results import print_json, print_result
 from .checks import Finding, findings
 from .facts import gather
@@ -32,10 +31,7 @@ def doctor(args: Any, console: Console) -> int:
 
 
 def report_lines(found: list[Finding], width: int | None, *, ascii: bool = False, spoken: bool = False) -> list[str]:
-    """The report as text: a mark, the point, what was found; a second line says what to do.
-
-    `ascii`: words as marks. `spoken`: sentences for a screen reader.
-    """
+    """Mark, point and finding, then what to do; `ascii`: words as marks; `spoken`: sentences for a screen reader."""
     rows: list[tuple[str, str]] = []
     longest = max((len(each.check) for each in found), default=0)
     for each in found:

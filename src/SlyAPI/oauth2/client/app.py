@@ -9,16 +9,16 @@ from ...tokens.scopes import Scopes
 from ...tokens.user import OAuth2User
 from ...web.secret_values import SecretJson
 from ..messages.authorization_code import AuthorizationURL, exchange_form
-from ..messages.resource import Resource
+from ..messages.resource import Details, Resource
 from ..messages.revocation import read_revocation_reply, revocation_form
 from ..messages.token_endpoint import GRANT_AGAIN
 from ..messages.token_request import refresh_form
 from .bound_tokens import check_bound
 from .client import OnRefresh, clock
 from .device_calls import DeviceCalls
+from .incoming_calls import IncomingCalls
 from .login import LIFETIME, Login, read_answer
 from .login_requests import LoginRequests
-from .machine_calls import MachineCalls
 from .registration_calls import RegistrationCalls
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["OAuth2App", "OnRefresh"]
 
 
-class OAuth2App(LoginRequests, DeviceCalls, MachineCalls, RegistrationCalls):
+class OAuth2App(LoginRequests, DeviceCalls, IncomingCalls, RegistrationCalls):
     """A client at one provider. `secret` is None or empty for a public client.
 
     `on_refresh` is called for every user of this client whose tokens were refreshed. `auth_params` are added to
@@ -94,13 +94,15 @@ class OAuth2App(LoginRequests, DeviceCalls, MachineCalls, RegistrationCalls):
         acr_values: Scopes | None = None,
         auth_params: Mapping[str, str | None] | None = None,
         resource: Resource | None = None,
+        authorization_details: Details | None = None,
         now: float | None = None,
     ) -> Login:
         """Begins a login: open its `url` in the user's browser, and keep its `to_dict()` in their session.
 
         `redirect_uri` is registered with the provider; `scopes` and `auth_params` are those of `auth_url_with_pkce`.
         `prompt`, `login_hint`, `max_age` (seconds since the user last signed in) and `acr_values` (text or lists) are
-        those of OpenID Connect Core §3.1.2.1 and RFC 9470, and override `auth_params`. `now` is in epoch seconds,
+        those of OpenID Connect Core §3.1.2.1 and RFC 9470, and override `auth_params`. `authorization_details` are the
+        objects of RFC 9396; what is granted of them is in the user. `now` is in epoch seconds,
         None for the machine's clock. Raises `ConfigError`.
         """
         self._refuse_unpushed()
@@ -118,6 +120,7 @@ class OAuth2App(LoginRequests, DeviceCalls, MachineCalls, RegistrationCalls):
             acr_values=acr_values,
             auth_params=auth_params,
             resource=resource,
+            authorization_details=authorization_details,
             now=now,
         )
 

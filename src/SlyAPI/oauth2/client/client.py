@@ -98,7 +98,7 @@ class Client:
     _slots: RequestSlots = field(default_factory=RequestSlots, init=False, repr=False, compare=False)
     _nonces: Nonces = field(default_factory=Nonces, init=False, repr=False, compare=False)
     _issuer_keys: IssuerKeys = field(default_factory=IssuerKeys, init=False, repr=False, compare=False)
-    _logouts: FinishedLogins = field(default_factory=FinishedLogins, init=False, repr=False, compare=False)
+    _used: FinishedLogins = field(default_factory=FinishedLogins, init=False, repr=False, compare=False)
     _path: StrPath | None = field(default=None, init=False, repr=False, compare=False)
     """The client file, for messages."""
     _found_auth: ClientAuth | None = field(default=None, init=False, repr=False, compare=False)
@@ -205,10 +205,7 @@ class Client:
         call: Callable[[ClientAuth], Awaitable[T]],
         may_repeat: Callable[[TokenError], bool] = refuses_client_auth,
     ) -> tuple[T, ClientAuth | None]:
-        """The result of a call that a refused client may repeat, and the method to remember for its tokens.
-
-        If the provider's client authentication is unknown, Basic is tried first, then the form (RFC 6749 §2.3.1).
-        """
+        """The result, and the method to remember; where none is known, Basic is tried first, then the form."""
         known = self._known_client_auth()
         if known is not None:
             return await call(known), None

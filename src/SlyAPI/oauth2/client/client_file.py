@@ -33,39 +33,11 @@ ENDPOINTS = {
 }
 """The endpoints that not every client needs, with the names that metadata give them (RFC 8414 §2)."""
 OWN_KEYS = (
-    "id",
-    "secret",
-    "auth_uri",
-    "token_uri",
-    "auth_params",
-    "token_params",
-    "client_auth",
-    "pkce",
-    "redirect_uri",
-    "scopes",
-    "issuer",
-    "iss_in_redirect",
-    "response_mode",
-    "response_alg",
-    "resource",
-    *ENDPOINTS,
-    "mtls_aliases",
-    "key",
-    "key_id",
-    "key_alg",
-    "certificate",
-    "assertion_audience",
-    "client_assertion",
-    "client_assertion_type",
-    "registration_access_token",
-    "registration_client_uri",
-    "pkce_offered",
-    "require_par",
-    "sign_requests",
-    "id_token_alg",
-    "dpop_algs",
-    "dpop",
-    "profile",
+    *("id", "secret", "auth_uri", "token_uri", "auth_params", "token_params", "client_auth", "pkce", "redirect_uri"),
+    *("scopes", "issuer", "iss_in_redirect", "response_mode", "response_alg", "resource", *ENDPOINTS, "mtls_aliases"),
+    *("key", "key_id", "key_alg", "certificate", "assertion_audience", "client_assertion", "client_assertion_type"),
+    *("registration_access_token", "registration_client_uri", "pkce_offered", "require_par", "sign_requests"),
+    *("id_token_alg", "dpop_algs", "dpop", "profile"),
 )
 """The members that SlyAPI reads, in the order of the file; `OAuth2App` has attributes of these names."""
 
@@ -114,10 +86,7 @@ _NEAR_BUT_RIGHT = ("redirect_uris", "client_uri", "tos_uri", "logo_uri", "jwks")
 
 
 def misspelt(members: Mapping[str, Any]) -> dict[str, str]:
-    """Unknown keys that resemble a missing one, with the name of that one.
-
-    Other unknown keys, of which Google's files have many, are kept and are not a mistake.
-    """
+    """Unknown keys that resemble a missing one, with its name; others, as in Google's files, are not a mistake."""
     from difflib import get_close_matches
 
     names = {**{key: key for key in OWN_KEYS}, **_RFC_7591}

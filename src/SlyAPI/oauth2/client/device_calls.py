@@ -13,7 +13,8 @@ from ...errors import BadReplyError, NetworkError, TokenError, clean_traceback
 from ...tokens.client_auth import ClientAuth
 from ...tokens.scopes import Scopes, split_scopes
 from ...tokens.user import OAuth2User
-from ..messages.resource import Resource
+from ..messages.resource import Details, Resource, with_details
+from ..messages.token_request import with_params
 from .client import clock
 from .identity_calls import IdentityCalls
 
@@ -32,12 +33,14 @@ class DeviceCalls(IdentityCalls):
         scopes: Scopes = (),
         *,
         resource: Resource | None = None,
+        authorization_details: Details | None = None,
         client: "ClientSession | None" = None,
         now: float | None = None,
     ) -> "DeviceLogin":
         """Begins a login on another device: show its `user_code` and `verification_uri`, then `finish_device`.
 
-        `client` lends its connections, `now` is in epoch seconds. Raises `ConfigError` where no device endpoint is
+        `authorization_details` are those of RFC 9396. `client` lends its connections, `now` is in epoch seconds. Raises
+        `ConfigError` where no device endpoint is
         known, `TokenError`, `BadReplyError`, `NetworkError`.
         """
         from ..messages.device import device_form, read_device_reply
@@ -48,7 +51,7 @@ class DeviceCalls(IdentityCalls):
             raise other_login()
         own = None if resource is None else tuple(self._resources(resource))
         wanted = scopes if isinstance(scopes, str) else list(scopes)
-        form = device_form(self._scope_parameter(wanted))
+        form = with_params(device_form(self._scope_parameter(wanted)), with_details(None, authorization_details))
 
         async def ask(method: ClientAuth) -> "DeviceLogin":
             reply, sent = await self._send("device_uri", form, method, client, now, self._resources(own))

@@ -21,10 +21,7 @@ _READ_ALGS = ("RS256", "PS256", "ES256", "ES384", "Ed25519", "EdDSA")
 
 
 def metadata_requests(issuer: str, *, allow_http: bool = False) -> list[Request]:
-    """The requests, by precedence: RFC 8414 §3.1, then OpenID Connect Discovery §4.1, its path inserted or appended.
-
-    Raises `ConfigError` for what is not an issuer.
-    """
+    """The requests in order: RFC 8414 §3.1, OpenID Discovery §4.1 (path inserted, appended). Raises `ConfigError`."""
     parts = urlsplit(check_endpoint(issuer, "issuer", allow_http=allow_http))
     if parts.query or parts.fragment:
         shown = printable(bare_url(issuer), 100)
@@ -74,10 +71,7 @@ def read_metadata(reply: Reply, issuer: str, *, allow_http: bool = False) -> dic
 
 
 def merged(found: Sequence[Mapping[str, Any]], issuer: str) -> dict[str, Any]:
-    """The metadata of one issuer from its documents: the first counts, the next ones fill its gaps.
-
-    Raises `BadReplyError` where none names a token endpoint.
-    """
+    """An issuer's documents as one: the first counts. Raises `BadReplyError` where none names a token endpoint."""
     metadata = {name: value for document in reversed(found) for name, value in document.items()}
     if "token_endpoint" not in metadata:
         raise BadReplyError(f"The metadata of {printable(issuer, 100)} name no endpoints.", kind="configuration")

@@ -10,8 +10,7 @@ from urllib.parse import urlencode
 
 from ...errors import ApiError, ConfigError, IdentityError, SlyError, clean_traceback
 from ...tokens.client_auth import ClientAuth
-from ...tokens.identity import Identity
-from ...tokens.user import OAuth2User, authorization
+from ...tokens.user import Identity, OAuth2User, authorization
 from ...transport import requests as transport
 from ...web.events import refresh_log as log
 from ...web.json import read_reply
@@ -127,7 +126,7 @@ class IdentityCalls(Client):
         logout = read_logout_token(
             await self._verified(token, expected, client, at, unsolicited=True), **self._terms(expected, at)
         )
-        if self._logouts.has(logout.name, at):
+        if self._used.has(logout.name, at):
             raise IdentityError("This logout token was received before (jti).")
         return logout
 
@@ -136,7 +135,7 @@ class IdentityCalls(Client):
         from ..messages.identity import LOGOUT_AGE
 
         at = clock(now)
-        self._logouts.ends(logout.name, at + 2 * LOGOUT_AGE, at)
+        self._used.ends(logout.name, at + 2 * LOGOUT_AGE, at)
 
     async def _token_call(
         self,

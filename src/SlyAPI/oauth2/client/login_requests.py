@@ -14,7 +14,7 @@ from ...tokens.times import from_epoch
 from ...web.secret_values import SecretForm, Secrets
 from ...web.urls import check_endpoint
 from ..messages.authorization_code import AuthorizationURL, authorization_url, new_verifier, s256_challenge
-from ..messages.resource import Resource, resources_of
+from ..messages.resource import Details, Resource, resources_of, with_details
 from .client import clock
 from .identity_calls import IdentityCalls
 from .login import Login, new_state, query_of
@@ -36,6 +36,7 @@ class LoginWishes(TypedDict, total=False):
     acr_values: Scopes | None
     auth_params: Params | None
     resource: Resource | None
+    authorization_details: Details | None
     now: float | None
 
 
@@ -81,7 +82,7 @@ class LoginRequests(IdentityCalls):
             "max_age": None if max_age is None else str(max_age),
             "acr_values": None if acr_values is None else join_scopes(acr_values),
         }
-        params = {**(wishes.get("auth_params") or {})}
+        params = with_details(wishes.get("auth_params"), wishes.get("authorization_details"))
         params |= {name: text for name, text in named.items() if text is not None}
         wanted = scopes if isinstance(scopes, str) else list(scopes)
         nonce = None

@@ -12,7 +12,7 @@ from ...tokens.scopes import Scopes, join_scopes, split_scopes
 from ...tokens.user import OAuth2User
 from ...web.secret_values import SecretForm
 from ..messages.jwt_bearer import jwt_bearer_form
-from ..messages.resource import Resource
+from ..messages.resource import Details, Resource, with_details
 from ..messages.token_endpoint import GRANT_AGAIN, refuses_client_auth
 from ..messages.token_exchange import exchange_token_form
 from ..messages.token_request import client_credentials_form
@@ -34,16 +34,18 @@ class MachineCalls(IdentityCalls):
         *,
         resource: Resource | None = None,
         token_params: Mapping[str, str | None] | None = None,
+        authorization_details: Details | None = None,
         client: "ClientSession | None" = None,
         now: float | None = None,
     ) -> OAuth2User:
         """A token of the client's own (RFC 6749 §4.4); `ClientCredentials` keeps one and renews it.
 
-        `client` lends its connections, `now` is in epoch seconds. Raises `TokenError`, `BadReplyError`,
-        `NetworkError`, `ConfigError`.
+        `authorization_details` are those of RFC 9396, kept for each renewal as `token_params` are. `client` lends its
+        connections, `now` is in epoch seconds. Raises `TokenError`, `BadReplyError`, `NetworkError`, `ConfigError`.
         """
+        params = with_details(token_params, authorization_details)
         form = client_credentials_form(self._machine_scope(scopes))
-        user = await self._machine_call(form, scopes, resource, token_params, client, now)
+        user = await self._machine_call(form, scopes, resource, params, client, now)
         user.refresh_token = None  # RFC 6749 §4.4.3: of no use, since the client can ask again
         return user
 
@@ -60,6 +62,7 @@ class MachineCalls(IdentityCalls):
         scopes: Scopes = (),
         requested_token_type: str | None = None,
         token_params: Mapping[str, str | None] | None = None,
+        authorization_details: Details | None = None,
         client: "ClientSession | None" = None,
         now: float | None = None,
     ) -> OAuth2User:
@@ -68,6 +71,7 @@ class MachineCalls(IdentityCalls):
         Types are `access_token refresh_token id_token jwt saml1 saml2 id-jag`, or a URI. The rest is as in
         `request_token`.
         """
+        params = with_details(token_params, authorization_details)
         form = exchange_token_form(
             subject_token,
             subject_token_type,
@@ -77,7 +81,7 @@ class MachineCalls(IdentityCalls):
             scope=self._machine_scope(scopes),
             requested_token_type=requested_token_type,
         )
-        return await self._machine_call(form, scopes, resource, token_params, client, now)
+        return await self._machine_call(form, scopes, resource, params, client, now)
 
     @clean_traceback
     async def exchange_assertion(
@@ -87,12 +91,14 @@ class MachineCalls(IdentityCalls):
         *,
         resource: Resource | None = None,
         token_params: Mapping[str, str | None] | None = None,
+        authorization_details: Details | None = None,
         client: "ClientSession | None" = None,
         now: float | None = None,
     ) -> OAuth2User:
         """A token for an assertion that another issuer signed (RFC 7523 §2.1). The rest is as in `request_token`."""
+        params = with_details(token_params, authorization_details)
         form = jwt_bearer_form(assertion, self._machine_scope(scopes))
-        return await self._machine_call(form, scopes, resource, token_params, client, now)
+        return await self._machine_call(form, scopes, resource, params, client, now)
 
     @clean_traceback
     async def introspect(self, token: str, *, client: "ClientSession | None" = None) -> "TokenInfo":

@@ -37,10 +37,7 @@ def no_metadata(issuer: str) -> ConfigError:
 async def find_issuer_metadata(
     issuer: str, client: "ClientSession | None" = None, *, allow_http: bool = False
 ) -> dict[str, Any] | None:
-    """The issuer's metadata: the first place's, whose gaps the next ones fill; None where no place has any.
-
-    Raises `BadReplyError` where they are another issuer's, `ConfigError` for what is not an issuer, `NetworkError`.
-    """
+    """The issuer's metadata, None without any. Raises `BadReplyError`, `ConfigError`, `NetworkError`."""
 
     async def ask(request: Request) -> dict[str, Any] | SlyError | None:
         try:
@@ -63,10 +60,7 @@ async def find_issuer_metadata(
 async def resource_metadata(
     url: str, client: "ClientSession | None" = None, *, named: str | None = None, allow_http: bool = False
 ) -> ResourceMetadata | None:
-    """The metadata of the resource at `url`, at the place that a challenge `named`, else at the well-known ones.
-
-    None where there are none. Raises `BadReplyError` for those of another resource, `ConfigError`, `NetworkError`.
-    """
+    """The resource's metadata, first at the place `named`; None without any. Raises as `find_issuer_metadata`."""
     for place in metadata_places(url, named, allow_http=allow_http):
         found = read_resource_metadata(await transport.send(place.request, client), place, allow_http=allow_http)
         if found is not None:

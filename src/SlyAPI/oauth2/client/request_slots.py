@@ -36,10 +36,7 @@ class RequestSlots:
         return type(self), ()  # a copy counts for itself
 
     def slot(self, uri: str, most: int, timeout: float) -> "Slot":
-        """Waits until fewer than `most` are under way; gives itself. Raises `RequestTimeoutError` after `timeout` s.
-
-        A request inside `within` takes none.
-        """
+        """Waits for one of `most` places, unless inside `within`. Raises `RequestTimeoutError` after `timeout` s."""
         return Slot(self._of_loop(), uri, most, timeout)
 
     def within(self) -> None:

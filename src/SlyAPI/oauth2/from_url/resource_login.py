@@ -94,10 +94,7 @@ class ResourceLogin:
         return await resource_metadata(self.url, client, named=place_in(wish.challenge))
 
     async def plan(self, wish: Wish, user: OAuth2User | None, client: "ClientSession | None") -> Plan:
-        """What a login asks for, from what resource and server publish.
-
-        Raises `ConfigError` and `BadReplyError` for what does not fit together, `NetworkError`.
-        """
+        """What a login asks for. Raises `ConfigError` and `BadReplyError` for what does not fit, `NetworkError`."""
         found = await self.metadata(wish, client)
         issuer = issuer_for(self.url, found, self.app.issuer)
         server = await find_issuer_metadata(issuer, client)
@@ -169,10 +166,7 @@ class ResourceLogin:
         *,
         unusable: str | None = None,
     ) -> OAuth2User:
-        """The user who consented, with tokens for the resource; `unusable` as for `client_for`.
-
-        Raises what the steps raise, and `RedirectError`.
-        """
+        """The user who consented; `unusable` as for `client_for`. Raises what the steps raise, and `RedirectError`."""
         plan = await self.plan(wish, user, client)
         app = await self.client_for(plan, redirect_uri, client, unusable=unusable)
         login = await app._new_login(redirect_uri, plan.scopes, client, resource=plan.resource, now=self.clock())

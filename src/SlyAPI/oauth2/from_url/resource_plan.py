@@ -32,10 +32,7 @@ class Wish:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is published for a login: `resource` and `scopes` to ask for, and the metadata of the server.
-
-    `dpop`: whether tokens have to be bound to a key (RFC 9449).
-    """
+    """What is published for a login; `dpop`: whether tokens have to be bound to a key (RFC 9449)."""
 
     resource: str
     server: Mapping[str, Any]

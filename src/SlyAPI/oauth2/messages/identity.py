@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...errors import IdentityError, printable
-from ...tokens.identity import Identity
 from ...tokens.times import from_epoch
+from ...tokens.user import Identity
 from .jose import base64url
 from .signed_tokens import Jwt
 
@@ -63,7 +63,7 @@ def read_id_token(
     """
     claims = token.claims
     _check_kind(token, ())
-    _check_issuer(claims, issuer, template_claim)
+    check_issuer(claims, issuer, template_claim)
     _check_audience(claims, client_id)
     _check_times(claims, now)
     subject = claims.get("sub")
@@ -74,7 +74,7 @@ def read_id_token(
         raise IdentityError("The id_token's nonce is not the one of this login (OpenID Connect Core §3.1.3.7).")
     if access_token is not None and "at_hash" in claims:
         _check_hash(claims["at_hash"], access_token, str(token.header.get("alg")))
-    authenticated_at = _number(claims, "auth_time")
+    authenticated_at = number(claims, "auth_time")
     if max_age is not None and (authenticated_at is None or now - authenticated_at > max_age + LEEWAY):
         raise IdentityError(
             "The person signed in longer ago than max_age allows (OpenID Connect Core §3.1.3.7).",
@@ -102,7 +102,7 @@ def read_userinfo(
 ) -> dict[str, Any]:
     """The claims of signed userinfo, with issuer and audience (OpenID Connect Core §5.3.2). Raises `IdentityError`."""
     _check_kind(token, ())
-    _check_issuer(token.claims, issuer, template_claim)
+    check_issuer(token.claims, issuer, template_claim)
     _check_audience(token.claims, client_id)
     return dict(token.claims)
 
@@ -113,12 +113,12 @@ def read_logout_token(
     """The logout in a token whose signature holds (Back-Channel Logout §2.6). Raises `IdentityError`."""
     claims = token.claims
     _check_kind(token, ("logout+jwt",))
-    _check_issuer(claims, issuer, template_claim)
+    check_issuer(claims, issuer, template_claim)
     _check_audience(claims, client_id)
-    issued = _number(claims, "iat")
+    issued = number(claims, "iat")
     if issued is None or not -LEEWAY <= now - issued <= LOGOUT_AGE:
         raise IdentityError("The logout token is too old, or its iat is missing or in the future.")
-    if (end := _number(claims, "exp")) is not None and end + LEEWAY <= now:
+    if (end := number(claims, "exp")) is not None and end + LEEWAY <= now:
         raise IdentityError("The logout token has expired.")
     if not isinstance(claims.get("events"), Mapping) or not isinstance(claims["events"].get(_LOGOUT_EVENT), Mapping):
         raise IdentityError("The token is not a logout token: its events claim does not contain the logout event.")
@@ -145,7 +145,7 @@ def _check_kind(token: Jwt, kinds: tuple[str, ...]) -> None:
         raise IdentityError("The token is of another kind (typ).")
 
 
-def _check_issuer(claims: Mapping[str, Any], issuer: str, template_claim: str | None) -> None:
+def check_issuer(claims: Mapping[str, Any], issuer: str, template_claim: str | None) -> None:
     expected = issuer
     if "{" in issuer:
         begin, _, rest = issuer.partition("{")
@@ -176,7 +176,7 @@ def _check_audience(claims: Mapping[str, Any], client_id: str) -> None:
 
 
 def _check_times(claims: Mapping[str, Any], now: float) -> None:
-    end, issued, begin = (_number(claims, name) for name in ("exp", "iat", "nbf"))
+    end, issued, begin = (number(claims, name) for name in ("exp", "iat", "nbf"))
     if end is None or issued is None:
         raise IdentityError("The id_token lacks its issue time or expiry (iat, exp).")
     if end + LEEWAY <= now:
@@ -192,7 +192,7 @@ def _check_hash(claim: object, access_token: str, alg: str) -> None:
         raise IdentityError("The id_token belongs to another access token (at_hash).")
 
 
-def _number(claims: Mapping[str, Any], name: str) -> float | None:
+def number(claims: Mapping[str, Any], name: str) -> float | None:
     """A NumericDate (RFC 7519 §2). Raises `IdentityError` for anything else under that name."""
     value = claims.get(name)
     if value is None:

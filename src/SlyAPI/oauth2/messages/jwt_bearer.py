@@ -14,10 +14,7 @@ _DATED_BACK = 60
 
 
 def claims(issuer: str, scopes: Iterable[str], audience: str, *, subject: str | None, now: float) -> dict[str, Any]:
-    """The claims of the assertion (RFC 7523 §3); `now` in epoch seconds by the provider's clock.
-
-    Without `sub`, Google issues the token to the account itself. `scope` is Google's extension.
-    """
+    """The claims of the assertion (RFC 7523 §3), `scope` for Google; `now` in epoch seconds by the provider's clock."""
     issued = int(now) - _DATED_BACK
     stated: dict[str, Any] = {"iss": issuer, "aud": audience, "iat": issued, "exp": issued + LIFETIME}
     scope = " ".join(scopes)

@@ -41,10 +41,7 @@ def origin_of(url: str) -> str:
 
 
 def metadata_places(url: str, named: str | None = None, *, allow_http: bool = False) -> list[Place]:
-    """The places to try in turn for the metadata of the resource at `url` (RFC 9728 §3.1, §5.1).
-
-    `named` is what the challenge's `resource_metadata` says. Raises `ConfigError`.
-    """
+    """The places of the metadata, first that `named` by a challenge (RFC 9728 §3.1, §5.1). Raises `ConfigError`."""
     parts = urlsplit(check_endpoint(url, "The resource's URL", allow_http=allow_http))
     path = parts.path.rstrip("/")
     here = url.partition("#")[0]

@@ -35,10 +35,7 @@ class Divided(NamedTuple):
 
 
 def divided(url: str) -> Divided:
-    """The parts of an authorization request's URL (RFC 9126 §2.1).
-
-    What the client file has in the query of `auth_uri` stays in the address, unless the request sets it.
-    """
+    """An authorization request's URL in parts (RFC 9126 §2.1); what `auth_uri` has in its query stays there."""
     pairs = parse_qsl(urlsplit(url).query, keep_blank_values=True)
     begin = [name for name, _ in pairs].index("response_type")  # as `authorization_url` writes it: behind theirs
     own = with_parameters(url.partition("?")[0], pairs[:begin])

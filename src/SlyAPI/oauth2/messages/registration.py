@@ -89,10 +89,7 @@ def changed_metadata(current: Mapping[str, Any], changes: Mapping[str, Any]) -> 
 
 
 def registered_settings(registered: Mapping[str, Any]) -> dict[str, Any]:
-    """A registered client by the names of `OAuth2App`'s attributes, fit for its file.
-
-    Raises `ConfigError` for an unknown method, and for id, secret and scopes that a client file cannot have.
-    """
+    """A registered client as `OAuth2App`'s attributes. Raises `ConfigError` for what a client file cannot have."""
     uris, method = registered.get("redirect_uris"), registered.get("token_endpoint_auth_method")
     settings: dict[str, Any] = {
         "id": text_of(registered, "client_id"),

@@ -53,10 +53,7 @@ def check_unverified_state(token: str, state: str) -> None:
 
 
 def read_response(claims: Mapping[str, Any], *, issuer: str, client_id: str, now: float) -> dict[str, str]:
-    """The redirect's parameters in the claims of a JWT whose signature holds (JARM §2.4), with their issuer.
-
-    `now` in epoch seconds by the server's clock. Raises `RedirectError`.
-    """
+    """The parameters of verified claims (JARM §2.4); `now` in epoch seconds, theirs. Raises `RedirectError`."""
     if claims.get("iss") != issuer:
         raise RedirectError("The signed response is from another issuer (iss, JARM §2.4).", next_step=_AGAIN)
     if claims.get("aud") not in (client_id, [client_id]):

@@ -77,7 +77,8 @@ class MachineSource(TokenSource):
         kept = {"grant_type": self.grant, "resource": resources, "asked": self.asked}
         kept = {name: value for name, value in kept.items() if value}
         extra = {} if user is NOT_LOADED else user.extra or {}
-        before = {name: value for name, value in extra.items() if name not in ("resource", "asked", "token_params")}
+        replaced = ("resource", "asked", "token_params", "authorization_details")
+        before = {name: value for name, value in extra.items() if name not in replaced}
         fresh.extra = {**before, **(fresh.extra or {}), **kept}
         return fresh
 

@@ -13,7 +13,7 @@ from ...stores.contract import StoredUser
 from ...tokens.scopes import Scopes
 from ...tokens.user import OAuth2User
 from ..client.app import OAuth2App, OnRefresh
-from ..messages.resource import Resource
+from ..messages.resource import Details, Resource, with_details
 from ..renewal.holder import holder_of
 from ..renewal.machine_sources import AssertionSource, ExchangeSource, MachineSource, TokenParams
 from .signer import Signer
@@ -28,7 +28,8 @@ class ClientCredentials(Signer):
     With a path or an entry of a store as `user`, all workers and restarts share one token; without, this object keeps
     it in memory. `leeway`: seconds before expiry at which the token counts as due (None: the client's). `clock` gives
     epoch seconds; `on_refresh` is called with each new token. `sign` raises `TokenError` where the provider refuses,
-    `NetworkError` or `BadReplyError`. `token_params` are the provider's own parameters, such as Auth0's `audience`.
+    `NetworkError` or `BadReplyError`. `token_params` are the provider's own parameters, such as Auth0's `audience`;
+    `authorization_details` are the objects of RFC 9396.
     """
 
     __module__ = "SlyAPI.oauth2"
@@ -45,10 +46,12 @@ class ClientCredentials(Signer):
         leeway: float | None = None,
         resource: Resource | None = None,
         token_params: TokenParams = None,
+        authorization_details: Details | None = None,
         on_refresh: OnRefresh | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        source = MachineSource(_app(app), scopes, resource, token_params)
+        params = with_details(token_params, authorization_details)
+        source = MachineSource(_app(app), scopes, resource, params)
         super().__init__(holder_of(source, user, clock, leeway, on_refresh))
 
 
@@ -77,6 +80,7 @@ class TokenExchange(Signer):
         scopes: Scopes = (),
         requested_token_type: str | None = None,
         token_params: TokenParams = None,
+        authorization_details: Details | None = None,
         user: UserLike | None = None,
         leeway: float | None = None,
         on_refresh: OnRefresh | None = None,
@@ -87,8 +91,9 @@ class TokenExchange(Signer):
             "audience": audience,
             "requested_token_type": requested_token_type,
         }
+        params = with_details(token_params, authorization_details)
         source = ExchangeSource(
-            _app(app), scopes, resource, subject, subject_token_type, actor_token, options, token_params
+            _app(app), scopes, resource, subject, subject_token_type, actor_token, options, params
         )
         super().__init__(holder_of(source, user, clock, leeway, on_refresh))
 
@@ -115,10 +120,12 @@ class AssertionGrant(Signer):
         leeway: float | None = None,
         resource: Resource | None = None,
         token_params: TokenParams = None,
+        authorization_details: Details | None = None,
         on_refresh: OnRefresh | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        source = AssertionSource(_app(app), scopes, resource, assertion, token_params)
+        params = with_details(token_params, authorization_details)
+        source = AssertionSource(_app(app), scopes, resource, assertion, params)
         super().__init__(holder_of(source, user, clock, leeway, on_refresh))
 
 

@@ -18,7 +18,7 @@ from ..endpoint import Seen, Server
 from ..ledger.grants import Client, Refused, TrustedIssuer
 from ..messages import jose
 from ..messages.fetching import FetchFailed, fetch_json
-from .client_documents import load_client
+from .client_metadata import load_client
 from .client_policy import JWT_METHODS, SECRET_METHODS, methods_of
 
 AuthMethod = Literal["basic", "post", "none", "jwt"]
@@ -89,10 +89,7 @@ def _read_basic(header: str) -> tuple[str, str]:
 
 
 async def authenticated(server: Server, request: web.Request, seen: Seen) -> Client:
-    """The client that sends this form, authenticated; a refresh token sent with wrong credentials ends.
-
-    Some providers do end it, which is why a client must never try out methods on a refresh.
-    """
+    """The client that sends this form; a refresh token sent with wrong credentials ends, as at some providers."""
     try:
         credentials = read_credentials(request.headers.getall("Authorization", []), seen.parameters)
         seen.client_auth = credentials.method

@@ -2,6 +2,7 @@
 
 The rule: pure functions; an omitted member gets the default of the RFC, an unknown member is ignored (§2).
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -10,9 +11,9 @@ from urllib.parse import urlsplit
 
 from ..endpoint import Server
 from ..features import AUTHORIZATION_CODE, REFRESH_TOKEN
-from ..ledger.grants import Refused
+from ..ledger.grants import Client, Refused
 from ..messages import jose
-from ..messages.fetching import LOOPBACK, is_fetchable
+from ..messages.fetching import LOOPBACK, FetchFailed, fetch_json, is_fetchable
 from ..messages.request_reader import checked_redirect_uri
 from .client_policy import JWT_METHODS, supported_methods
 
@@ -127,9 +128,7 @@ def _signing(server: Server, sent: Mapping[str, Any]) -> dict[str, Any]:
     return chosen
 
 
-def _texts(
-    sent: Mapping[str, Any], name: str, default: list[str], error: str = "invalid_client_metadata"
-) -> list[str]:
+def _texts(sent: Mapping[str, Any], name: str, default: list[str], error: str = "invalid_client_metadata") -> list[str]:
     values = sent.get(name, default)
     if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
         raise _refused(f"{name} is an array of strings", error)
@@ -138,3 +137,41 @@ def _texts(
 
 def _refused(description: str, error: str = "invalid_client_metadata") -> Refused:
     return Refused(error, description)
+
+
+_SECRET_METHODS = ("client_secret_basic", "client_secret_post", "client_secret_jwt")
+
+
+async def load_client(server: Server, client_id: str) -> Client | None:
+    """The client that a document describes; None where the id is not such a URL. Refused for a bad document."""
+    if not server.client_metadata_documents or not is_document_url(client_id):
+        return None
+    try:
+        document = await fetch_json(client_id)
+    except FetchFailed as failed:
+        raise Refused("invalid_client", f"the client's metadata document: {failed}") from failed
+    if document.get("client_id") != client_id:
+        raise Refused("invalid_client", "the client's metadata document names another client_id")
+    if "client_secret" in document or document.get("token_endpoint_auth_method") in _SECRET_METHODS:
+        raise Refused("invalid_client", "the client's metadata document is public; it cannot use a secret")
+    document.setdefault("token_endpoint_auth_method", "none")
+    # the draft has no application_type: loopback redirects are as good as https
+    metadata = checked_metadata(server, {"application_type": "native", **document})
+    client = Client(
+        client_id,
+        str(metadata.get("client_name", client_id)),
+        None,
+        tuple(metadata["redirect_uris"]),
+        metadata,
+    )
+    server.ledger.clients[client_id] = client
+    return client
+
+
+def is_document_url(text: str) -> bool:
+    """Whether a client_id can be a document's URL: a path, no user, no fragment, no dot segments."""
+    if not is_fetchable(text):
+        return False
+    parts = urlsplit(text)
+    dotted = any(segment in (".", "..") for segment in parts.path.split("/"))
+    return bool(parts.path) and "#" not in text and "@" not in parts.netloc and not dotted

@@ -93,10 +93,7 @@ class Code:
 
 @dataclass
 class Grant:
-    """One person's or machine's permission for one client; every token belongs to one.
-
-    `resources` empty means any. `actor` is who acts for the person (RFC 8693 §4.1).
-    """
+    """A permission for one client; empty `resources` mean any; `actor` acts for the person (RFC 8693 §4.1)."""
 
     client_id: str
     scopes: tuple[str, ...]

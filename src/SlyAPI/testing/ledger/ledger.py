@@ -1,14 +1,16 @@
-"""Everything one provider remembers, and the rules by which codes become tokens and tokens end.
+"""Everything one provider remembers, the rules by which codes become tokens and tokens end, and all of it as JSON.
 
 The rule: no IO, and no clock of its own (`now` is an argument, seconds since 1970). Tokens and client secrets
 are stored as SHA-256 digests only; a lookup of a random token by its digest leaks nothing by its timing.
 """
+
 from __future__ import annotations
 
 import hmac
 import secrets
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from .grants import (
     AccessToken,
@@ -266,3 +268,35 @@ def check_resources(binding: Binding, granted: tuple[str, ...]) -> None:
     """Refuse resources that were not part of the authorization request (RFC 8707 §2.2)."""
     if granted and not set(binding.resources) <= set(granted):
         raise Refused("invalid_target", "the resource was not part of the authorization request")
+
+
+def ledger_to_json(ledger: Ledger) -> dict[str, Any]:
+    """Clients, rules, live grants and their tokens as plain JSON; codes are too short-lived to keep."""
+    live = {key: grant for key, grant in ledger.grants.items() if not grant.ended}
+    return {
+        "rules": asdict(ledger.rules),
+        "clients": [{**asdict(client), "secret": ""} for client in ledger.clients.values()],
+        "grants": {key: asdict(grant) for key, grant in live.items()},
+        "access_tokens": {k: asdict(t) for k, t in ledger.access_tokens.items() if t.grant_id in live},
+        "refresh_tokens": {k: asdict(t) for k, t in ledger.refresh_tokens.items() if t.grant_id in live},
+    }
+
+
+def ledger_from_json(saved: Mapping[str, Any]) -> Ledger:
+    """The inverse of `ledger_to_json`; raises KeyError or TypeError for anything else."""
+
+    def tupled(item: Mapping[str, Any]) -> dict[str, Any]:  # JSON has lists only
+        lists = ("scopes", "redirect_uris", "resources")
+        return {name: tuple(value) if name in lists else value for name, value in item.items()}
+
+    ledger = Ledger(
+        Rules(**saved["rules"]),
+        {client["client_id"]: Client(**tupled(client)) for client in saved["clients"]},
+        grants={key: Grant(**tupled(grant)) for key, grant in saved["grants"].items()},
+        access_tokens={key: AccessToken(**tupled(t)) for key, t in saved["access_tokens"].items()},
+        refresh_tokens={key: RefreshToken(**t) for key, t in saved["refresh_tokens"].items()},
+    )
+    for tokens in (ledger.access_tokens, ledger.refresh_tokens):
+        for token in tokens.values():
+            _ = ledger.grants[token.grant_id]  # a token without its grant would fail much later
+    return ledger

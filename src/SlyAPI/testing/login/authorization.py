@@ -1,26 +1,36 @@
-"""The endpoints a person meets: the authorization endpoint and the consent form that follows it.
+"""The endpoints a person meets: the authorization endpoint, the consent form, pushed requests.
 
 The rule: nothing is redirected before client and redirect_uri are verified, and only this provider's own form
 grants anything, once.
 """
+
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 from urllib.parse import urlencode
 
 from aiohttp import web
 
-from ..clients.client_documents import load_client
+from ..clients.client_auth import authenticated
+from ..clients.client_metadata import load_client
 from ..endpoint import Seen, Server
+from ..features import changed
 from ..ledger.grants import AuthorizationRequest, Refused, digest
+from ..login import pages
 from ..messages import request_reader
-from ..messages.request_reader import Pairs
-from . import pages
-from .authorization_request import SendBack, ShowPage, policy_error, read_authorization_request
-from .pushed import PUSHED
-from .signed_request import BadRequestObject, opened
-from .signed_response import signed_response
+from ..messages.request_reader import Pairs, read_form
+from ..tokens import dpop, identity
+from .authorization_request import (
+    BadRequestObject,
+    SendBack,
+    ShowPage,
+    opened,
+    policy_error,
+    read_authorization_request,
+)
 
 ACR_VALUES = ("urn:practice:password", "urn:practice:strong")
 _TICKET_LIFETIME = 600.0
@@ -158,3 +168,48 @@ def page(html: str, status: int, policy: str) -> web.Response:
             "Referrer-Policy": "same-origin",
         },
     )
+
+
+_LIFETIME = 60
+
+
+def signed_response(server: Server, client_id: str, parameters: Mapping[str, str]) -> str:
+    """The JWT of a response (JARM §2.1), good for a minute."""
+    client = server.ledger.clients[client_id]
+    end = int(server.clock()) + _LIFETIME
+    claims: dict[str, Any] = {**parameters, "iss": server.issuer, "aud": client_id, "exp": end}
+    algorithm = client.metadata.get("authorization_signed_response_alg", next(iter(server.signing_algs)))
+    return identity.sign(server, client, changed(claims, server.response_changes), algorithm)
+
+
+PUSHED = "urn:ietf:params:oauth:request_uri:"
+_CREDENTIALS = ("client_secret", "client_assertion", "client_assertion_type")
+
+
+async def push(server: Server, request: web.Request, seen: Seen) -> web.Response:
+    """POST /par (RFC 9126 §2.1)."""
+    seen.parameters = form = await read_form(request)
+    client = await authenticated(server, request, seen)
+    if "request_uri" in form:
+        raise Refused("invalid_request", "request_uri does not belong in a pushed request")
+    values = {name: value for name, value in form.items() if name not in _CREDENTIALS}
+    pairs = list({**values, "client_id": client.client_id}.items())
+    try:
+        pairs = await opened(server, client, pairs)
+        wanted = read_authorization_request(pairs, server.ledger.clients, server.scopes, server.response_modes)
+    except BadRequestObject as bad:
+        raise Refused("invalid_request_object", str(bad)) from bad
+    except ShowPage as shown:
+        raise Refused("invalid_request", str(shown)) from shown
+    except SendBack as back:
+        raise Refused(back.error, back.description) from back
+    wrong = policy_error(server, client, wanted, pushed=True)
+    if wrong is not None:
+        raise Refused(*wrong)
+    key = dpop.proof_key(server, request)
+    if key and wanted.dpop_jkt not in ("", key):  # RFC 9449 §10.1
+        raise Refused("invalid_dpop_proof", "dpop_jkt is not the thumbprint of the proof's key")
+    uri = PUSHED + secrets.token_urlsafe(32)
+    wanted = replace(wanted, dpop_jkt=wanted.dpop_jkt or key)
+    server.pushed[digest(uri)] = (wanted, server.clock() + server.pushed_lifetime)
+    return web.json_response({"request_uri": uri, "expires_in": int(server.pushed_lifetime)}, status=201)

@@ -1,16 +1,21 @@
-"""An authorization request: read strictly, then compared with what this provider and this client allow.
+"""An authorization request, plain or as a signed JWT: compared with what provider and client allow.
 
 The rule: pure functions; client and redirect_uri come before everything else.
 """
+
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
+from typing import Any
 
+from ..clients.client_auth import check_assertion_claims, client_keys
 from ..clients.client_policy import may_use, resource_error, scopes_of
 from ..endpoint import Server
 from ..features import AUTHORIZATION_CODE
 from ..ledger.grants import AuthorizationRequest, Client
+from ..messages import jose
+from ..messages.fetching import FetchFailed
 from ..messages.request_reader import Pairs, collected, read_scope, redirect_uri_allowed, repeated
 
 _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
@@ -40,11 +45,7 @@ class SendBack(Exception):
 def read_authorization_request(
     pairs: Pairs, clients: Mapping[str, Client], scopes: Collection[str], modes: Collection[str] = ("query",)
 ) -> AuthorizationRequest:
-    """Check an authorization request (RFC 6749 §4.1.1, RFC 7636 §4.3).
-
-    Client and redirect_uri come first: before they are known to be good, nothing is redirected anywhere.
-    Raises ShowPage, later SendBack.
-    """
+    """Check a request (RFC 6749 §4.1.1, RFC 7636 §4.3), client and redirect_uri first. ShowPage, later SendBack."""
     twice = repeated(pairs)
     values = collected(pairs)
     client = None if "client_id" in twice else clients.get(values.get("client_id", ""))
@@ -133,3 +134,38 @@ def policy_error(
         return "invalid_scope", "a scope is not among those that the client registered"
     wrong = resource_error(server, wanted.resources)
     return ("invalid_target", wrong) if wrong else None
+
+
+TYP = "oauth-authz-req+jwt"
+_LONGEST = 3600.0  # seconds (FAPI 2.0 Message Signing §5.3.1)
+_REGISTERED = ("iss", "aud", "exp", "nbf", "iat", "jti", "sub")
+
+
+class BadRequestObject(Exception):
+    """A request object that cannot be accepted, or that is missing, and why."""
+
+
+async def opened(server: Server, client: Client, pairs: Pairs) -> Pairs:
+    """The parameters of the request, those in the JWT where there is one; BadRequestObject for a bad one."""
+    token = collected(pairs).get("request")
+    required = server.signed_requests == "required" or client.metadata.get("require_signed_request_object")
+    if token is None or server.signed_requests == "off":
+        if required:
+            raise BadRequestObject("the request has to be a signed JWT (RFC 9101)")
+        return pairs
+    algorithm = client.metadata.get("request_object_signing_alg")
+    try:
+        keys = await client_keys(client)
+        claims = jose.verify(token, keys, (algorithm,) if algorithm else jose.ASYMMETRIC, TYP)
+        check_assertion_claims(claims, client.client_id, (server.issuer,), server.clock(), longest=_LONGEST)
+    except (jose.BadToken, FetchFailed) as bad:
+        raise BadRequestObject(f"the request object: {bad}") from bad
+    if claims.get("client_id") != client.client_id or "request" in claims or "request_uri" in claims:
+        raise BadRequestObject("the request object is of another client, or has a request in it")
+    return [pair for name, value in claims.items() if name not in _REGISTERED for pair in _pairs(name, value)]
+
+
+def _pairs(name: str, value: Any) -> Pairs:
+    """The claim as parameters: one for each member of a list, numbers as text (RFC 9101 §4)."""
+    values = value if isinstance(value, list) else [value]
+    return [(name, str(each)) for each in values]

@@ -50,10 +50,7 @@ async def end_session(server: Server, request: web.Request, seen: Seen) -> web.R
 
 
 async def sign_out(server: Server, client_id: str, person: str, session_id: str) -> int | None:
-    """End a session, and send a logout token where the client registered an address for it; the reply's status.
-
-    None where there is no address, 0 where nobody answers there.
-    """
+    """End a session and send a logout token; the reply's status, 0 without a reply, None without an address."""
     server.ledger.end_session(session_id)
     client: Client | None = server.ledger.clients.get(client_id)
     address = None if client is None else client.metadata.get("backchannel_logout_uri")

@@ -31,10 +31,7 @@ def _filled(name: str, **values: str) -> str:
 def consent_page(
     *, app: str, people: Sequence[str], person: str, scopes: Mapping[str, str], destination: str, ticket: str
 ) -> str:
-    """Ask the person: which app, which scopes (name to description), where the answer goes.
-
-    Where several `people` may sit there, they say who they are; `person` is who it seems to be.
-    """
+    """Ask for scopes (name to description); of several `people`, `person` is who it seems to be."""
     return _filled(
         "consent.html",
         app=escape(app),

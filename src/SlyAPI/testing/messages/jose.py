@@ -90,10 +90,7 @@ def sign_with_secret(claims: Mapping[str, Any], secret: str, typ: str = "JWT") -
 
 
 def verify(token: str, keys: Sequence[Mapping[str, Any]], algorithms: Collection[str], typ: str = "") -> dict[str, Any]:
-    """The claims of a token that one of these JWKs signed by one of these algorithms; BadToken otherwise.
-
-    Where the token names a `kid`, only keys with it count. `typ` is compared where it is given.
-    """
+    """The claims that one of these JWKs (by `kid`, if named) signed by one of these algorithms; BadToken otherwise."""
     require()
     from joserfc.errors import JoseError
     from joserfc.jwk import import_key

@@ -104,10 +104,7 @@ def checked_redirect_uri(uri: str) -> str:
 
 
 def redirect_uri_allowed(uri: str, registered: Collection[str]) -> bool:
-    """Whether a client may be answered there: exactly as registered, but any port where a loopback has none.
-
-    RFC 8252 §7.3 wants that for loopback addresses; for `localhost` it is what providers do too.
-    """
+    """Whether a client may be answered there: as registered, or a loopback URI with any port (RFC 8252 §7.3)."""
     if uri in registered:
         return True
     loopback = _LOOPBACK.fullmatch(uri)

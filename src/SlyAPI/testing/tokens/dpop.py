@@ -19,10 +19,7 @@ _AGE = 60.0  # seconds by which `iat` may differ from now
 
 
 def proof_key(server: Server, request: web.Request, token: str | None = None) -> str:
-    """The thumbprint of the key whose proof this request has; empty where it has none, or DPoP is off.
-
-    With `token`, the proof must be for that access token (RFC 9449 §7). Refused: invalid_dpop_proof, use_dpop_nonce.
-    """
+    """The thumbprint of a proof's key, "" without one; `token`: the one that it must be for (RFC 9449 §7). Refused."""
     proofs = request.headers.getall("DPoP", [])
     if server.dpop == "off" or not proofs:
         return ""

@@ -1,19 +1,22 @@
-"""Token exchange (RFC 8693): a token for another one, narrower, for another place, or on behalf of somebody.
+"""Tokens for tokens of others: token exchange (RFC 8693), and assertions as grants (RFC 7523 §2.1).
 
 The rule: the new token never lasts longer than its subject's, nor has more scopes.
 """
+
 from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
+from ..clients.client_auth import LEEWAY, check_assertion_claims
 from ..clients.client_policy import checked_scopes
 from ..endpoint import Server
 from ..ledger.grants import Binding, Client, Grant, Issued, Refused, digest, subject_of
 from ..messages import jose
 from ..messages.request_reader import required
-from . import assertions, identity
+from ..tokens import identity
 
 _TYPE = "urn:ietf:params:oauth:token-type:"
 ACCESS_TOKEN, REFRESH, ID_TOKEN, JWT, ID_JAG = (
@@ -80,7 +83,7 @@ def _subject(server: Server, client: Client, token: str, token_type: str) -> _Su
             return _Subject(person, None, expires_at)
     elif token_type == JWT:
         try:
-            claims, person = assertions.checked_assertion(server, token, client.client_id)
+            claims, person = checked_assertion(server, token, client.client_id)
         except jose.BadToken as bad:
             raise Refused("invalid_request", f"the token: {bad}") from bad
         return _Subject(person, None, claims["exp"])
@@ -119,6 +122,52 @@ def _id_jag(
         "scope": " ".join(form.get("scope", " ".join(scopes)).split(" ")),
         **({"resource": form["resource"]} if "resource" in form else {}),
     }
-    token = jose.sign(claims, server.keys[0], assertions.ID_JAG_TYPE)
+    token = jose.sign(claims, server.keys[0], ID_JAG_TYPE)
     extra = {"issued_token_type": ID_JAG}
     return Issued(token, None, scopes, _ID_JAG_LIFETIME, None, token_type="N_A", extra=extra)
+
+
+ID_JAG_TYPE = "oauth-id-jag+jwt"
+_LONGEST = 3600.0  # seconds
+
+
+def exchange_assertion(server: Server, client: Client | None, form: Mapping[str, str], binding: Binding) -> Issued:
+    """A token for an assertion, without a refresh token (RFC 7521 §4.1); without a client for the issuer itself."""
+    (assertion,) = required(form, "assertion")
+    try:
+        claims, person = checked_assertion(server, assertion, None if client is None else client.client_id)
+    except jose.BadToken as bad:
+        raise Refused("invalid_grant", f"assertion: {bad}") from bad
+    owner = client or Client(claims["iss"], claims["iss"], None, ())
+    limited = claims.get("scope")
+    scopes = checked_scopes(server, owner, form.get("scope", limited if isinstance(limited, str) else None))
+    if isinstance(limited, str) and not set(scopes) <= set(limited.split(" ")):
+        raise Refused("invalid_scope", "a scope is not in the assertion")
+    resources = binding.resources or _resources(claims)
+    grant = Grant(owner.client_id, scopes, person=person, resources=resources)
+    return server.ledger.start(owner, grant, binding, server.clock())
+
+
+def checked_assertion(server: Server, assertion: str, client_id: str | None) -> tuple[dict[str, Any], str]:
+    """Claims and person of an assertion that is good once, here, now; BadToken otherwise (RFC 7523 §3)."""
+    header, unverified = jose.read(assertion)
+    trusted = server.trusted.get(str(unverified.get("iss")))
+    if trusted is None:
+        raise jose.BadToken("iss is not an issuer that is trusted here")
+    claims = jose.verify(assertion, trusted.keys, jose.ASYMMETRIC)
+    audiences = (server.issuer, server.token_url)
+    check_assertion_claims(claims, trusted.issuer, audiences, server.clock(), longest=_LONGEST)
+    if header.get("typ") == ID_JAG_TYPE and claims.get("client_id") != client_id:
+        raise jose.BadToken("client_id is not the client that sends it")
+    subject = claims.get("sub")
+    if not isinstance(subject, str) or (trusted.subjects is not None and subject not in trusted.subjects):
+        raise jose.BadToken("sub is missing, or not a subject of this issuer")
+    if "jti" in claims and not server.first_use(f"grant {trusted.issuer} {claims['jti']}", claims["exp"] + LEEWAY):
+        raise jose.BadToken("jti was used before")
+    people = {subject_of(name): name for name in server.people}
+    return claims, people.get(subject, subject)
+
+
+def _resources(claims: Mapping[str, Any]) -> tuple[str, ...]:
+    resource = claims.get("resource", [])
+    return (resource,) if isinstance(resource, str) else tuple(str(one) for one in resource)

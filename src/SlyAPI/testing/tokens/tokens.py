@@ -1,7 +1,8 @@
-"""The token endpoint, and revocation: a client exchanges a grant for tokens, or ends them.
+"""The token endpoint, revocation and introspection: a client exchanges a grant for tokens, ends or describes them.
 
 The rule: RFC 6749 and 7009 to the letter, with the error codes of RFC 6749 §5.2; each grant type is one function.
 """
+
 from __future__ import annotations
 
 import asyncio
@@ -14,19 +15,12 @@ from aiohttp import web
 from ..clients.client_auth import authenticated, invalid_client
 from ..clients.client_policy import checked_scopes, may_use, resource_error
 from ..endpoint import Seen, Server
-from ..features import (
-    AUTHORIZATION_CODE,
-    CLIENT_CREDENTIALS,
-    DEVICE_CODE,
-    JWT_BEARER,
-    REFRESH_TOKEN,
-    TOKEN_EXCHANGE,
-)
-from ..ledger.grants import Binding, Client, Grant, Issued, Refused
+from ..features import AUTHORIZATION_CODE, CLIENT_CREDENTIALS, DEVICE_CODE, JWT_BEARER, REFRESH_TOKEN, TOKEN_EXCHANGE
+from ..ledger.grants import AccessToken, Binding, Client, Grant, Issued, RefreshToken, Refused, digest, subject_of
 from ..login import device
 from ..messages import request_reader
-from ..messages.request_reader import required
-from . import assertions, dpop, exchange, identity
+from ..messages.request_reader import read_form, required
+from ..tokens import dpop, exchange, identity
 
 
 @dataclass(frozen=True)
@@ -59,7 +53,7 @@ async def token(server: Server, request: web.Request, seen: Seen) -> web.Respons
         raise Refused("invalid_target", wrong)
     binding = Binding(resources, dpop.required_key(server, request, required=needs_proof))
     if client is None or grant_type == JWT_BEARER:
-        issued = assertions.exchange_assertion(server, client, form, binding)
+        issued = exchange.exchange_assertion(server, client, form, binding)
     else:
         issued = _GRANTS[grant_type](TokenRequest(server, client, form, binding, server.clock()))
     if grant_type == REFRESH_TOKEN and server.ledger.rules.rotation and server.delay_after_rotation:
@@ -146,4 +140,49 @@ def _reply(server: Server, issued: Issued) -> dict[str, Any]:
     # only a person's sign-in has a session; machines and exchanged tokens get no id_token
     if server.openid and "openid" in issued.scopes and identity.has_session(server, issued):
         reply["id_token"] = identity.id_token(server, issued)
+    return reply
+
+
+async def introspect(server: Server, request: web.Request, seen: Seen) -> web.Response:
+    """POST /introspect (RFC 7662 §2.1), for clients that authenticate."""
+    seen.parameters = await read_form(request)
+    client = await authenticated(server, request, seen)
+    if client.is_public:
+        raise invalid_client("introspection needs a client that authenticates")
+    (token,) = required(seen.parameters, "token")
+    key = digest(token)
+    known = server.ledger.access_tokens.get(key) or server.ledger.refresh_tokens.get(key)
+    if known is None or not _is_live(server, known, client.client_id):
+        return web.json_response({"active": False})
+    return web.json_response(_described(server, known))
+
+
+def _is_live(server: Server, token: AccessToken | RefreshToken, client_id: str) -> bool:
+    grant = server.ledger.grants[token.grant_id]
+    ended = token.ended if isinstance(token, AccessToken) else token.state != "live"
+    over = token.expires_at is not None and server.clock() >= token.expires_at
+    return grant.client_id == client_id and not grant.ended and not ended and not over
+
+
+def _described(server: Server, token: AccessToken | RefreshToken) -> dict[str, Any]:
+    grant = server.ledger.grants[token.grant_id]
+    reply: dict[str, Any] = {
+        "active": True,
+        "iss": server.issuer,
+        "client_id": grant.client_id,
+        "username": grant.person,
+        "sub": subject_of(grant.person),
+        "scope": " ".join(token.scopes if isinstance(token, AccessToken) else grant.scopes),
+    }
+    if token.expires_at is not None:
+        reply["exp"] = int(token.expires_at)
+    if grant.actor:
+        reply["act"] = {"sub": grant.actor}
+    if token.jkt:
+        reply["cnf"] = {"jkt": token.jkt}
+    if isinstance(token, AccessToken):
+        reply["token_type"] = "DPoP" if token.jkt else "Bearer"
+        reply["iat"] = int(token.issued_at)
+        if token.resources:
+            reply["aud"] = list(token.resources)
     return reply

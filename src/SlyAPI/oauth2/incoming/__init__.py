@@ -1,0 +1,1 @@
+"""Tokens that come in with requests to an API of one's own."""
