@@ -5,6 +5,7 @@ import json
 import shutil
 import ssl
 import subprocess
+from base64 import urlsafe_b64encode
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime, timedelta
 from email.utils import formatdate
@@ -390,6 +391,31 @@ async def test_the_clients_certificate_is_checked(place: Place) -> None:
     (place.folder / "client.pem").write_text("-----BEGIN CERTIFICATE-----\n")
     ended = await place.runs("doctor", "app.json")
     assert (ended.code, "✗ certificate" in ended.out) == (3, True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        ({"exp": 4e9}, "✓ assertion robin https://login.example"),
+        ({"exp": 1}, "✗ assertion expired"),
+        ("no-JWT", "✗ assertion client_assertion"),
+        (None, "✗ assertion read"),
+    ],
+    ids=str,
+)
+async def test_the_assertion_of_a_platform_is_read_and_not_shown(place: Place, what: Any, words: str) -> None:
+    signature = "signature-5EC9E7"
+    claims = {"sub": "robin", "aud": ISSUER, **(what if isinstance(what, dict) else {})}
+    body = urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
+    if what is not None:
+        text = f"e30.{body}.{signature}" if isinstance(what, dict) else f"{what}-{signature}"
+        (place.folder / "token").write_text(text)
+    place.client(secret=None, client_assertion={"file": "token"})
+    (place.folder / "app.json").chmod(0o600)
+    ended = await place.runs("doctor", "app.json")
+    assert (ended.code, signature in ended.out + ended.err) == (0 if "✓" in words else 3, False), ended
+    assert all(word in ended.out for word in words.split()), ended.out
 
 
 @pytest.mark.slow

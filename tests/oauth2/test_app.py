@@ -249,6 +249,16 @@ def test_the_leeway_of_a_refresh_is_30_s_unless_the_program_says_otherwise() -> 
             OAuth2App("client", None, AUTH, TOKEN, leeway=wrong)
 
 
+@pytest.mark.parametrize("wrong", [{"leeway": -1.0}, {"response_mode": "fragment"}], ids=str)
+def test_a_setting_that_is_refused_shows_no_secret(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError) as refused:
+        OAuth2App("client", "client-secret-5EC9E7", AUTH, TOKEN, **wrong)
+    trace = refused.value.__traceback__
+    while trace is not None:
+        assert "SlyAPI" not in trace.tb_frame.f_globals.get("__name__", "")
+        trace = trace.tb_next
+
+
 def test_plain_http_is_for_this_machine_or_by_name() -> None:
     app = OAuth2App("client", None, "http://p.example/a", "http://p.example/t")
     with pytest.raises(ConfigError, match="plain http"):

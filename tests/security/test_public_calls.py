@@ -18,7 +18,7 @@ LEFT_OUT = {
     "oauth2:requires_scopes": "as above",
     **dict.fromkeys(("AsyncTrans", "AsyncLazy"), "made of a generator of the caller's"),
     **dict.fromkeys(("Auth", "NoAuth", "TokenStore", "Challenge", "Method", "Reply"), "plain, or abstract"),
-    **dict.fromkeys(("Identity", "LogoutToken"), "plain"),
+    **dict.fromkeys(("AccessToken", "Identity", "LogoutToken", "TokenInfo"), "plain"),
     **dict.fromkeys(("BrowserConsent", "oauth2:browser_consent"), "listen; oauth2/test_native_login.py has them"),
     **dict.fromkeys(("Clock", "PracticeProvider", "Seen", "testing:keep", "testing:kept_provider"), "for tests"),
     **dict.fromkeys(("flow:grant_wizard", "flow:scaffold_wizard"), "ask a person; test_secrets_cli.py has them"),

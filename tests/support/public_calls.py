@@ -35,7 +35,7 @@ from SlyAPI import (
 from SlyAPI.errors import ApiError, RequestTimeoutError
 from SlyAPI.limits import Limits
 from SlyAPI.oauth1.user import TemporaryCredentials
-from SlyAPI.oauth2 import DeviceLogin
+from SlyAPI.oauth2 import DeviceLogin, LogoutToken
 from SlyAPI.oauth2.client.login import Login
 from SlyAPI.oauth2.messages.jose import Sign
 from SlyAPI.paging import CursorPages, LinkPages, NextUrlPages, NumberedPages, OffsetPages, Page, TokenPages
@@ -193,7 +193,7 @@ def arguments(place: Place) -> dict[str, list[Any]]:
     redirects += [f"code={CODE}", f"error={CODE}&state={STATE_TEXT}", CODE]
     redirects += [f"oauth_token={token}&oauth_verifier={CODE}" for token in (ACCESS, "other")] + [f"{CODE}=&=&"]
     return {
-        **{name: texts(CODE) for name in ("code", "verifier")},
+        **{name: texts(CODE) for name in ("code", "verifier", "device_code")},
         **{name: texts(CLIENT_SECRET) for name in ("secret", "private_key")},
         **{name: texts(ACCESS) for name in ("token", "refresh_token", "key")},
         **{name: texts(ACCESS) for name in ("subject", "subject_token", "actor_token", "assertion")},
@@ -207,6 +207,11 @@ def arguments(place: Place) -> dict[str, list[Any]]:
         "answer": [{"access_token": ACCESS}, {"access_token": [ACCESS]}, {"access_token": f"{ACCESS}\n"}, {ACCESS: 1}],
         "query": [*redirects, *(f"https://app.example/cb?{text}#{text}" for text in redirects)],
         "redirect": [f"https://app.example/cb?{text}" for text in redirects],
+        "text": [ACCESS, None, f"{ACCESS}\ud800", "eyJhbGciOiJSUzI1NiJ9.e30.AAAA", f"a.{ACCESS}.b"],
+        "proof": [None, (ACCESS, "GET", place.origin), ("eyJhbGciOiJSUzI1NiJ9.e30.AAAA", "GET", ACCESS)],
+        "authorization_details": [None, [{"type": "a"}], [{"type": "a", "b": {ACCESS}}], ACCESS],
+        "leeway": [30.0, -1.0],
+        "response_mode": [None, "fragment"],
         "kept": [place.login(), None, *({**place.login(), name: ACCESS} for name in hidden)],
         "temporary": [TemporaryCredentials(ACCESS, REFRESH)],
         "state": texts(STATE_TEXT),
@@ -239,7 +244,15 @@ def arguments(place: Place) -> dict[str, list[Any]]:
 
 URIS = ("auth_uri", "token_uri", "request_uri", "authorize_uri", "access_uri")
 SOUND: Mapping[str, Any] = {
+    "resource": "https://a.example",
+    "issuers": ["https://issuer.example"],
+    "logout": LogoutToken("https://issuer.example", "s", None, {"jti": "j"}),
     "client": None,
+    "client_name": "Weather",
+    "user_code": "WDJB-MJHT",
+    "verification_uri": "https://p.example/device",
+    "expires_at": datetime.fromtimestamp(1, UTC),
+    "redirect_uris": ["http://127.0.0.1"],
     "now": NOW,
     "scopes": ["a"],
     "method": "GET",
@@ -287,7 +300,8 @@ class Call:
         needs_object = bool(method) and not inspect.ismethod(self.function) and not self._is_static(method)
         parameters = [*inspect.signature(self.function).parameters.values()][needs_object:]
         names = [p.name for p in parameters if p.name in known and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-        required = {p.name for p in parameters if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD}
+        kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+        required = {p.name for p in parameters if p.default is p.empty and p.kind in kinds}
         assert required <= known.keys(), f"{self.name}: add {required - known.keys()} to the arguments"
         if needs_object:
             assert owner in place.receivers(), f"{self.name}: add {owner} to the receivers"

@@ -50,10 +50,7 @@ _DESCRIPTION = "Call web APIs as a user: write a client file, have the user cons
 
 
 def plain_call(argv: Sequence[str]) -> SimpleNamespace | str | None:
-    """The help or version text, or the arguments of a command with only file names; None for anything else.
-
-    argparse takes longer to set up than `show` takes to run. A test compares the results of both.
-    """
+    """Help, version, or a command with file names alone, without argparse, which takes long to set up; else None."""
     command = argv[0] if argv else "--help"
     if command in ("-h", "--help") or argv == ["help"]:
         return _help()

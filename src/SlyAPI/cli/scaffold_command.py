@@ -40,10 +40,7 @@ def scaffold(args: Any, console: Console) -> int:
 
 
 def _merged(path: str, client: dict[str, Any], args: Any, console: Console) -> dict[str, Any]:
-    """The file's client with the new values. Raises `WouldOverwriteError` where one would be replaced without a yes.
-
-    A client of another token endpoint is replaced as a whole, and a secret with its id: they belong together.
-    """
+    """The file's client with new values, a secret with its id. Raises `WouldOverwriteError` without a yes."""
     before = read_json_file(path)
     known = {key: value for key, value in before.items() if key not in to_fill_in(before)}
     new = {key: value for key, value in client.items() if value not in ("", None)}

@@ -47,10 +47,7 @@ def show(args: Any, console: Console) -> int:
 
 
 def show_file(args: Any, console: Console, system: str = os.name) -> int:
-    """Prints what is not secret in a user file, and its mode on a `system` (`os.name`) that has modes.
-
-    Windows derives the bits from the read-only attribute; who may read a file is in its access control list.
-    """
+    """Prints what is not secret in a user file, and its mode where `system` (`os.name`) has modes."""
     path, name = args.user, display_path(args.user)
     fields = read_json_file(path, made_with=MADE_WITH)
     if isinstance(fields, dict) and recognise(fields) == "an OAuth 1 user file":

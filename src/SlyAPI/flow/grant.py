@@ -164,11 +164,7 @@ class OAuth2Question(Question[OAuth2User]):
 async def grant(
     app: OAuth2App, scopes: list[str], options: GrantOptions, console: Console, save: Save[OAuth2User]
 ) -> OAuth2User:
-    """The user who consented, already saved. Listens for the redirect, or reads the pasted address.
-
-    Raises `DeniedError`, `RedirectError`, `GrantTimeoutError`, `ListenError`, `ConfigError`, and the errors of
-    the exchange and of `save`; then nothing is saved.
-    """
+    """The user, already saved. Raises `DeniedError`, `RedirectError`, `GrantTimeoutError`, `ListenError`, as `save`."""
     check_endpoint(app.auth_uri, "auth_uri", allow_http=app.allow_http)
     check_endpoint(app.token_uri, "token_uri", allow_http=app.allow_http)
 

@@ -12,7 +12,7 @@ from contextlib import closing, suppress
 from typing import TypeVar
 from urllib.parse import quote
 
-from ..json_file import MOUNTED, NO_WAIT, is_mounted_alone, may_write_in
+from ..json_file import MOUNTED, NO_WAIT, is_mounted_alone
 from ..json_file.owners import is_shared, refuse_planted_file, refuse_unsafe_path
 from .contract import real_path
 from .token_ends import KEYS, Token
@@ -84,13 +84,6 @@ class SqliteFile:
         with closing(sqlite3.connect(f"file:{quote(self.path)}?immutable=1", uri=True)) as database:
             database.text_factory = bytes
             return query(database)
-
-    def is_surely_writable(self) -> bool:
-        """Whether access(2) permits the next write, which costs less than beginning a transaction."""
-        if not self._is_prepared():
-            return False
-        parts = [part for part in (f"{self._real}-wal", f"{self._real}-shm") if os.path.exists(part)]
-        return all(map(may_write_in, (os.path.dirname(self._real), self._real, *parts)))
 
     def _connected(self, work: Work[T], writing: bool) -> T:
         with closing(sqlite3.connect(self.path, timeout=BUSY_SECONDS)) as database:

@@ -177,6 +177,7 @@ class OAuth2User:
         return cls(**google_auth_fields(obj))
 
     @classmethod
+    @clean_traceback
     def from_token_answer(
         cls,
         answer: Mapping[str, Any],

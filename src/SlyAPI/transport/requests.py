@@ -136,7 +136,19 @@ async def fetch(
 
 
 async def _fetch(client: "aiohttp.ClientSession", request: Request, limit: int, total: float | None) -> Reply:
-    response = await ask(client, request, None if total is None else limited(client.timeout, total))
+    # as `ask` does, whose call costs 0.6 % of a GET's instructions
+    response = await client.request(
+        request.method,
+        as_sent(request.url) if "%" in request.url else request.url,
+        params=request.query_params or None,
+        headers=request.headers,
+        json=request.data if request.data_is_json else None,
+        data=None if request.data_is_json else request.data or None,
+        allow_redirects=False,
+        raise_for_status=False,
+        timeout=client.timeout if total is None else limited(client.timeout, total),
+        ssl=True if request.certificate is None else _tls(request),
+    )
     refused = response.status >= 400
     body = await read_body(response, request, ERROR_BODY_LIMIT if refused else limit, cut=refused)
     return Reply(response.status, response.headers, body, request.url)

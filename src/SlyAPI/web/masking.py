@@ -68,10 +68,7 @@ _DISAGREED = r"[\s+\x80-\U0010ffff]+"
 
 
 def _plain_forms(text: str) -> list[str]:
-    """The text with one layer of escapes fewer each: of URLs, HTML, JSON and Python, in any order.
-
-    Of more than `_ROUNDS` layers the list is one longer than `_ROUNDS`, and its last is not plain yet.
-    """
+    """The text with one layer of escapes fewer each (URLs, HTML, JSON, Python), at most `_ROUNDS` and one more."""
     forms: list[str] = []
     while len(forms) <= _ROUNDS:
         forms.append(re.sub(_DISAGREED, _LOOSE, text.replace("\\", "")))

@@ -124,10 +124,7 @@ class NewFile:
             left = left[written:]
 
     def _take_mode(self) -> None:
-        """Takes the mode of the file that is replaced, so that nobody else can read the new one.
-
-        Of another account's file it takes no right of others, and never set-user-ID, with which others run it.
-        """
+        """Takes the replaced file's mode; of another account's file no right of others, and never set-user-ID."""
         with suppress(OSError, AttributeError):  # there is no file, or the system has no modes
             was = os.stat(self.target)
             os.fchmod(self._handle, was.st_mode & (0o777 if is_trusted(self.target, was.st_uid) else 0o700))

@@ -9,7 +9,7 @@ from email.utils import parsedate_to_datetime
 from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
-from ...errors import NetworkError, SlyError
+from ...errors import NetworkError, SlyError, printable
 from ...flow.git_guard import ignore_line
 from ...flow.wizard import consent_command
 from ...json_file import display_path
@@ -38,7 +38,7 @@ class Finding(NamedTuple):
 
 def findings(facts: Facts) -> list[Finding]:
     """All findings, in the order of the report."""
-    found = [*_client(facts), *_user(facts), *_files(facts), *_certificate(facts)]
+    found = [*_client(facts), *_user(facts), *_files(facts), *_certificate(facts), *_assertion(facts)]
     if facts.app is not None:
         found += [*_endpoints(facts.endpoints), *_proxy(facts), _tls(facts.endpoints), _clock(facts.endpoints)]
         found += [*_metadata(facts.app, facts), _redirect(facts.app), _pkce(facts.app, facts)]
@@ -100,6 +100,22 @@ def _certificate(facts: Facts) -> Iterator[Finding]:
         yield _of("certificate", facts.certificate_problem)
     elif facts.thumbprint:
         yield Finding("certificate", "ok", f"its key fits; tokens bound to it name x5t#S256 {facts.thumbprint}")
+
+
+def _assertion(facts: Facts) -> Iterator[Finding]:
+    claims, check = facts.assertion_claims, "assertion"
+    if facts.assertion_problem is not None:
+        yield _of(check, facts.assertion_problem)
+    elif claims is not None:
+        end = claims.get("exp")
+        if isinstance(end, int | float) and end <= facts.now.timestamp():
+            text = f"The client's assertion ({facts.assertion}) has expired."
+            yield Finding(check, "wrong", text, "See why the platform does not renew it.")
+        else:
+            text = f"{facts.assertion} gives a JWT of {printable(claims.get('sub'), 100)}"
+            yield Finding(check, "ok", f"{text} for {printable(claims.get('aud'), 100)}")
+    elif facts.assertion:
+        yield Finding(check, "skipped", f"{facts.assertion} is asked when a token is needed")
 
 
 def _proxy(facts: Facts) -> Iterator[Finding]:

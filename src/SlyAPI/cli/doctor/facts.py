@@ -4,9 +4,12 @@ The rule: the only place of `doctor` that does IO; no credential is sent anywher
 """
 
 import asyncio
+import json
 import os
 import stat
 import time
+from base64 import urlsafe_b64decode
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -22,6 +25,7 @@ from ...oauth2.accounts import Account
 from ...oauth2.client.client_file import saved_path
 from ...oauth2.client.discovery import SETTINGS
 from ...oauth2.client.metadata_calls import issuer_metadata
+from ...oauth2.messages.client_assertion import read_client_assertion
 from ...transport import requests as transport
 from ...transport.certificates import thumbprint, tls_context
 from ...web.messages import Method, Request
@@ -83,6 +87,10 @@ class Facts:
     thumbprint: str = ""
     """Of the client's certificate, as tokens that are bound to it name it."""
     certificate_problem: SlyError | None = None
+    assertion: str = ""
+    """Where the client's assertion comes from; "" where it has none."""
+    assertion_claims: dict[str, Any] | None = None
+    assertion_problem: SlyError | None = None
     issuer: str = ""
     metadata: dict[str, Any] | None = None
     metadata_problem: SlyError | None = None
@@ -107,6 +115,7 @@ def gather(args: Any, console: Console) -> Facts:
     facts.files = [_file(path) for path in _paths(facts) if os.path.lexists(path)]
     if facts.app is not None:
         _read_certificate(facts.app, facts)
+        _read_assertion(facts.app, facts)
         facts.issuer = _issuer(facts.app)
         run(_ask_provider(facts.app, facts, console))
         if args.refresh and chosen is not None and facts.user is not None:
@@ -167,6 +176,31 @@ def _read_certificate(app: OAuth2App, facts: Facts) -> None:
         facts.thumbprint = thumbprint(app.certificate)
     except SlyError as error:
         facts.certificate_problem = error
+
+
+def _read_assertion(app: OAuth2App, facts: Facts) -> None:
+    """Reads the JWT that a platform signed for the client; one that would be asked for over the network is not."""
+    if not isinstance(app.client_assertion, Mapping):
+        return
+    facts.assertion = next(iter(app.client_assertion), "")
+    if facts.assertion == "github_actions":
+        return
+    try:
+        fields = run(read_client_assertion(app.client_assertion, app.client_assertion_type))
+        facts.assertion_claims = _claims_of(fields["client_assertion"])
+    except SlyError as error:
+        facts.assertion_problem = error
+
+
+def _claims_of(token: str) -> dict[str, Any]:
+    try:
+        claims = json.loads(urlsafe_b64decode(token.split(".")[1] + "=="))
+    except (ValueError, IndexError, RecursionError):
+        claims = None
+    if not isinstance(claims, dict):
+        step = "Check client_assertion in the client file."
+        raise ConfigError("The client's assertion is not a JWT.", next_step=step)
+    return claims
 
 
 def _issuer(app: OAuth2App) -> str:

@@ -219,7 +219,7 @@ class LoginRequests(IdentityCalls):
         check_unverified_state(token, state)
         try:
             expected = self._expected("response_alg")
-            verified = await self._verified(token, expected, client, at)
+            verified = await self._verified(token, expected, client, at, unsolicited=True)  # a browser's word
             there = at + self.clock_skew
             found = read_response(verified.claims, issuer=expected.issuer, client_id=self.id, now=there)
             return urlencode(found, errors="surrogatepass")

@@ -115,10 +115,7 @@ class RegistrationCalls(Client):
         client: "ClientSession | None" = None,
         **metadata: Any,
     ) -> Self:
-        """As `register`, at the server of these metadata (RFC 8414), which were asked for before.
-
-        With `device` the client may use the device flow, where the server offers it.
-        """
+        """As `register`, at the server of these metadata; `device`: also for the device flow, if it is offered."""
         from ..messages import registration
         from .discovery import client_settings
 

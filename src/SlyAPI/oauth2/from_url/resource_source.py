@@ -122,10 +122,7 @@ class ResourceSource(RefreshTokenSource):
         return asking
 
     async def _page(self, stack: AsyncExitStack, redirect_uri: str | None) -> BrowserConsent:
-        """A listener for the redirect.
-
-        The port that an earlier login found free may be in use, and few servers take another one than was registered.
-        """
+        """A listener for the redirect; if the port of an earlier registration is in use, at another one."""
         try:
             return await stack.enter_async_context(browser_consent(redirect_uri))
         except ListenError:

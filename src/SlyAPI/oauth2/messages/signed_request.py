@@ -42,9 +42,6 @@ def _value(name: str, text: str) -> Any:
 
 
 def signed_url(auth_uri: str, parameters: Mapping[str, str], client_id: str, request: str) -> str:
-    """The address to open (RFC 9101 §5.1); `auth_uri` is what `divided` left of it.
-
-    `response_type` and `scope` are repeated outside for servers that read OpenID Connect Core §6.1; others ignore them.
-    """
+    """The address to open (RFC 9101 §5.1), `response_type` and `scope` repeated for OpenID Connect Core §6.1."""
     repeated = [(name, parameters[name]) for name in ("response_type", "scope") if name in parameters]
     return with_parameters(auth_uri, [("client_id", client_id), *repeated, ("request", request)])

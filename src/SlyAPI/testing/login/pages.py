@@ -88,10 +88,7 @@ def refused_page(reason: str) -> str:
 
 
 def content_security_policy(destination: str | None = None) -> str:
-    """What the pages may do: show themselves, and send their form here and on to `destination`.
-
-    Chromium holds the redirect after a form to form-action too, so the client's origin has to be in it.
-    """
+    """What a page may do: show itself, and send its form here and on to `destination`, as Chromium demands."""
     hashed = base64.b64encode(hashlib.sha256(_style().encode("utf-8")).digest()).decode("ascii")
     form_action = "'none'" if destination is None else f"'self' {_source(destination)}"
     return (
