@@ -59,6 +59,19 @@ QUESTIONS = {
     "revoke a token": "command-line.html#revoke",
     "what is PKCE for": "how-a-grant-works.html",
     "device code flow for a tv": "getting-oauth2-credentials.html",
+    "upload a file with progress": "writing-an-api-client.html",
+    "systemd timer": "production.html#with-systemd",
+    "use a proxy": "troubleshooting.html#behind-a-proxy",
+    "use it with httpx": "SlyAPI.httpx.html",
+    "jupyter notebook": "troubleshooting.html#event-loop-is-closed-or-unclosed-client-session",
+    "fastapi login with google": "fastapi.html",
+    "log in with github in flask": "fastapi.html#flask",
+    "django async view": "fastapi.html#django",
+    "kubernetes token without a secret": "machines.html#without-a-secret",
+    "log out everywhere": "sign-in.html#signing-out",
+    "download a large file": "writing-an-api-client.html#large-answers",
+    "windows service": "windows.html#services-and-scheduled-tasks",
+    "curl with a token": "command-line.html#with-curl",
 }
 
 

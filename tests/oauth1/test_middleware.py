@@ -103,6 +103,6 @@ def test_a_method_without_a_name_of_ours_is_one_all_the_same() -> None:
     assert f"{Method('PROPFIND')} {Request(Method('REPORT'), 'https://h.example/a').name}" == (
         "PROPFIND REPORT https://h.example/a"
     )
-    for odd in ("get", ""):
+    for odd in ("/notes", "GET ", ""):
         with pytest.raises(ValueError):
             Method(odd)

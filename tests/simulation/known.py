@@ -51,6 +51,16 @@ KNOWN: tuple[Known, ...] = (
             and any(name.endswith("power cut") for name in found.result.faults)
         ),
     ),
+    # No clock of Python's counts the sleep, cannot be set, and is there on all systems.
+    Known(
+        "a machine sleeps between lock and request while its clock is set back, so that no clock shows the lease's end",
+        3,
+        lambda found, problem: (
+            problem.startswith(("sent twice", "stored"))
+            and _struck(found, "line suspend", "suspend")
+            and _struck(found, "clock -")
+        ),
+    ),
     # A mistake of the judge: the later of two faults at one system call takes the place of the first, which is over.
     Known(
         "a disk that refuses writes works again because another fault of the same call took the place of that one",

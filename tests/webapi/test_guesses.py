@@ -4,7 +4,7 @@ import asyncio
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -17,10 +17,12 @@ import msgspec
 import pydantic
 import pytest
 from aiohttp import web
+from yarl import URL
 
 import SlyAPI
 from SlyAPI import Answer, ApiError, Auth, OAuth1App, OAuth1User, OAuth2, OAuth2App, OAuth2User, UrlApiKey, WebAPI
 from SlyAPI.errors import BadReplyError, ConfigError, OriginError, RequestTimeoutError
+from SlyAPI.paging import LinkPages
 from SlyAPI.stores import FileStore, MemoryStore, SqliteStore
 
 if TYPE_CHECKING:
@@ -65,6 +67,7 @@ async def test_a_url_elsewhere_is_refused(base: str, path: str) -> None:
 def test_base_url_is_an_argument_by_position_or_name_and_a_bool_there_is_use_form_data_as_in_0_6() -> None:
     auth = Auth.none()
     assert WebAPI(auth, HERE).base_url == WebAPI(auth, base_url=HERE).base_url == HERE
+    assert WebAPI(auth, URL(HERE)).base_url == HERE  # type: ignore[arg-type]
     assert (WebAPI(auth, True).use_form_data, WebAPI(auth, use_form_data=True).use_form_data) == (True, True)
     assert (WebAPI(auth, HERE).use_form_data, WebAPI(auth, False).base_url) == (False, "")
 
@@ -92,11 +95,26 @@ def test_anything_but_an_auth_is_refused_with_the_way_to_make_one(auth: Any, cod
 
 BOUND: Any = OAuth2(APP, USER)
 SWAPPED: Any = (USER, APP)
+API: Any = WebAPI(BOUND, HERE)
 WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     "the user first": (lambda: OAuth2(*SWAPPED), "OAuth2(app, user)"),
     "httpx takes the auth": (lambda: httpx.Client(auth=BOUND).get(HERE), "httpx.AsyncClient(auth=signed(auth))"),
     "no base_url": (lambda: asyncio.run(WebAPI(BOUND).get("/a")), 'WebAPI(auth, "https://api.example")'),
     "no scheme": (lambda: asyncio.run(WebAPI(BOUND, "a.example/v1").get("/a")), 'WebAPI(auth, "https://a.example/v1")'),
+    "a client as a dict": (lambda: OAuth2({"id": "id"}, SWAPPED[0]), "OAuth2App.from_json_obj(content)"),  # type: ignore[arg-type]
+    "a user as a dict": (lambda: OAuth2(APP, {"token": "t"}), "Give a path, an OAuth2User"),  # type: ignore[arg-type]
+    "at takes a list": (lambda: BOUND.at([HERE]), 'auth.at("https://api.example")'),
+    "for without async": (lambda: [*API.paginated("/a")], "async for item in items, or: for item in await items"),
+    "min_life as text": (lambda: asyncio.run(BOUND.token(min_life="60")), "min_life=60"),
+    "min_life as a timedelta": (lambda: asyncio.run(BOUND.token(min_life=timedelta(minutes=1))), "min_life=60"),
+    "the path first": (lambda: asyncio.run(API.request("/a", "GET")), 'api.request("GET", "/notes")'),
+    "no method": (lambda: asyncio.run(API.request(None, "/a")), 'api.request("GET", "/notes")'),
+    "a limit as text": (lambda: API.paginated("/a", limit="5"), "limit=100"),
+    "a style of paging as a class": (lambda: API.paginated("/a", pages=LinkPages), "pages=LinkPages()"),
+    "headers as lines": (lambda: asyncio.run(API.get("/a", headers=["A: b"])), 'headers={"Name": "value"}'),
+    "a header as a number": (lambda: asyncio.run(API.get("/a", headers={"A": 1})), "Give a text."),
+    "a file's name": (lambda: asyncio.run(API.post("/a", files="a.txt")), 'files={"name": Path("photo.jpg")}'),
+    "a set as the body": (lambda: asyncio.run(API.post("/a", data={1})), "Give text, bytes, a path"),
 }
 
 

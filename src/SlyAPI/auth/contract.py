@@ -38,9 +38,9 @@ class Auth(ABC):
 
         >>> session = aiohttp.ClientSession(middlewares=(auth.at("https://api.example"),))  # doctest: +SKIP
         """
-        found = frozenset(map(url_origin, origins))
+        found = frozenset(url_origin(each) if isinstance(each, str) else "" for each in origins)
         if not found or "" in found:
-            raise ConfigError("at takes origins, such as https://api.example.")
+            raise ConfigError("at takes origins.", next_step='Write: auth.at("https://api.example")')
         self._bind(found)
         return self
 

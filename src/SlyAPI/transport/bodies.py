@@ -13,9 +13,8 @@ from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callab
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from ..errors import ConfigError
 from ..json_file import display_path
-from ..web.params import as_form, as_pairs
+from ..web.params import ConfigError, as_form, as_pairs
 
 Progress = Callable[[int], object]
 """Called with the number of bytes sent or received since the last call; tqdm's `bar.update` fits."""
@@ -130,7 +129,10 @@ def multipart(
     for name, value in fields.items():
         for text in [value] if isinstance(value, str) else value:
             sources.append(_Bytes(_head(boundary, name) + f"\r\n{text}\r\n".encode()))
-    for name, file in files.items() if isinstance(files, Mapping) else files:
+    pairs: Any = list(files.items()) if isinstance(files, Mapping) else files
+    if not (isinstance(pairs, list | tuple) and all(isinstance(pair, tuple) and len(pair) == 2 for pair in pairs)):
+        raise ConfigError("files is not a mapping or pairs.", next_step='Write files={"name": Path("photo.jpg")}')
+    for name, file in pairs:
         filename, content, kind = _file(name, file)
         head = _head(boundary, name, filename) + f"Content-Type: {kind}\r\n\r\n".encode()
         sources += [_Bytes(head), _source(content), _Bytes(b"\r\n")]
@@ -182,9 +184,9 @@ def _source(content: Any) -> _Source:
         return _Once(content)
     if isinstance(content, Readable):
         return _Open(content)
-    raise TypeError(
-        f"a {type(content).__name__} cannot be a body: "
-        "give text, bytes, a path, a binary file or an async iterable of bytes"
+    raise ConfigError(
+        f"a {type(content).__name__} cannot be a body.",
+        next_step="Give text, bytes, a path, a binary file or an async iterable of bytes.",
     )
 
 

@@ -43,9 +43,11 @@ class Method(StrEnum):
 
     @classmethod
     def _missing_(cls, value: object) -> "Method":
-        """Another method of an aiohttp client (HEAD, PROPFIND), which has no member here. Raises `ConfigError`."""
-        if not isinstance(value, str) or not value or value != value.upper():
-            raise ConfigError("The method of a request is a word in capital letters, such as GET.")
+        """A method in lower case, or one that has no member here (HEAD, PROPFIND). Raises `ConfigError`."""
+        if not isinstance(value, str) or not value.replace("-", "a").isalpha():
+            raise ConfigError("The method of a request is a word.", next_step='Write: api.request("GET", "/notes")')
+        if value != value.upper():
+            return cls(value.upper())
         other = str.__new__(cls, value)
         other._name_ = other._value_ = value
         return other

@@ -11,6 +11,7 @@ from math import isfinite
 from typing import Any, TypeGuard
 
 from .. import errors
+from ..errors import printable
 
 Params = Mapping[str, Any] | Iterable[tuple[str, Any]]
 Query = dict[str, str | int | list[str]]
@@ -100,12 +101,18 @@ def as_headers(headers: Mapping[str, str]) -> dict[str, str]:
 
     Raises `ConfigError` for one with an unpaired surrogate, which would be sent without it.
     """
-    copied: dict[Any, Any] = {}
-    for name, value in dict(headers).items():
+    copied: dict[str, str] = {}
+    try:
+        given = dict(headers)
+    except (TypeError, ValueError):
+        raise ConfigError("headers is not a mapping.", next_step='Write headers={"Name": "value"}') from None
+    for name, value in given.items():
         for text in (name, value):
-            if isinstance(text, str) and not text.isascii():
+            if not isinstance(text, str):
+                raise ConfigError(f"header {printable(name, 60)!r} is a {type(text).__name__}. Give a text.")
+            if not text.isascii():
                 _encodable(name, text, "header")
-        if not (isinstance(name, str) and name.lower() in _FRAMING):
+        if name.lower() not in _FRAMING:
             copied[name] = value
     return copied
 

@@ -5,9 +5,9 @@ The rule: nothing is fetched before it is needed.
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
 from functools import wraps
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
-from ..errors import clean_traceback
+from ..errors import ConfigError, clean_traceback
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -33,6 +33,14 @@ class AsyncLazy(Generic[T]):
 
     def __await__(self) -> Generator[Any, None, list[T]]:
         return self._list().__await__()
+
+    if not TYPE_CHECKING:  # type checkers report it themselves
+
+        def __iter__(self) -> None:
+            raise ConfigError(
+                "These items come from the network.",
+                next_step="Write: async for item in items, or: for item in await items",
+            )
 
     async def _list(self) -> list[T]:
         return [item async for item in self.gen]

@@ -242,7 +242,7 @@ class Verbs(OlderVerbs):
 
         `answer.status`, `.headers`, `.url`, `.text`, `.json()`, and `.value`, which is what `returns` made.
         """
-        expected, method = answer_type(returns), Method(method.upper())
+        expected, method = answer_type(returns), Method(method)
         request = self._with_body(method, path, params, json, data, files, headers, progress, total, compress)
         reply = await self._send(request, timeout=timeout)
         value = self._typed(expected, reply, method)

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypedDict, TypeVar, Unpack, overload
 
 from ..auth.contract import Auth
-from ..errors import clean_traceback
+from ..errors import ConfigError, clean_traceback
 from ..paging import Page, Pages, TokenPages
 from ..transport.bodies import Body, Progress, Total, form_of
 from ..transport.requests import REPLY_LIMIT, fetch
@@ -125,7 +125,7 @@ class WebAPI(Verbs):
         self.auth = auth
         self.use_form_data = use_form_data
         if base_url is not None:
-            self.base_url = base_url
+            self.base_url = str(base_url)  # a `yarl.URL` or a setting of pydantic's too
         elif auth._base_url and not self.base_url:
             self.base_url = auth._base_url
         if timeout is not None:
@@ -218,6 +218,8 @@ class WebAPI(Verbs):
         >>> async for song in api.paginated("/songs", items="results", returns=Song):  # doctest: +SKIP
         ...     print(song.title)
         """
+        if not (isinstance(pages, Pages) and isinstance(limit, int | None)):
+            raise ConfigError("pages is an object, limit a number.", next_step="Write: pages=LinkPages(), limit=100")
         expected = None if returns is None else answer_type(list[returns])
         walks = _Walk(path, ItemsAt(items, strict=pages is not _BY_TOKENS), headers, timeout, expected)
         name = Request(GET, self.get_full_url(path), secrets_to_mask=self.auth.secrets_to_mask).name
@@ -264,7 +266,7 @@ class WebAPI(Verbs):
         `RequestTimeoutError`, and so are headers that take longer than any call may, or than `timeout`.
         """
         timeout = options.pop("timeout", None)
-        request = self._with_body(Method(method.upper()), path, params, **options)  # type: ignore[misc]
+        request = self._with_body(Method(method), path, params, **options)  # type: ignore[misc]
         reply = await self._send(request, begin, timeout)
         assert isinstance(reply, Streamed)  # `begin` returns one for a status below 400
         try:

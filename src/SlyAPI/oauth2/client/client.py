@@ -5,6 +5,7 @@ The rule: every grant is a form (`x_form`), this round trip, and a reader; other
 
 import asyncio
 import math
+import os
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -125,6 +126,8 @@ class Client:
         Relative paths of `key`, `certificate` and `client_assertion` count from the file's folder. Raises
         `CredentialsNotFoundError`, or `CredentialsError` naming what the file is instead.
         """
+        if not isinstance(path, str | os.PathLike):
+            raise ConfigError("A client file is a path.", next_step="For its content: OAuth2App.from_json_obj(content)")
         found = read_json_file(path, made_with=f"{PROGRAM} scaffold", is_client=True)
         app = cls.from_json_obj(found, on_refresh, name=display_path(path))
         app._path = path

@@ -117,6 +117,8 @@ class Signer(Auth):
         A provider that grants shorter lives gets no second request: the token is then as long as it grants. Raises
         as `sign` does.
         """
+        if not isinstance(min_life, int | float):
+            raise ConfigError("min_life is a number of seconds.", next_step="Give, for example, min_life=60.")
         holder, state = self._holder, self._holder.state
         await self._ready(session)
         granted_less = state.granted and state.tenth * 10 < min_life
