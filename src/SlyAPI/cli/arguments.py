@@ -29,6 +29,8 @@ _USAGES = {
     "logout": "NAME",
     "show": "[NAME | USER.json]",
     "call": "NAME | [APP.json] USER.json [METHOD] URL",
+    "serve": "NAME",
+    "exec": "NAME [options] -- PROGRAM [ARGUMENT ...]",
     "doctor": "NAME | APP.json [USER.json]",
     "completion": "bash|zsh|fish|powershell",
     "demo": "",
@@ -117,7 +119,8 @@ def parser_of(command: str, width: int | None = None) -> _Parser:
         allow_abbrev=False,
     )
     usage = f"{made.prog} {_USAGES.get(command, 'NAME | APP.json [USER.json]')}".rstrip()
-    made.usage = "\n       ".join(wrapped(f"{usage} [options]", width - len("usage: ")))
+    usage = usage if "[options]" in usage else f"{usage} [options]"
+    made.usage = "\n       ".join(wrapped(usage, width - len("usage: ")))
     if command == "scaffold":
         _add_scaffold(made)
     elif command == "grant":
@@ -126,6 +129,8 @@ def parser_of(command: str, width: int | None = None) -> _Parser:
         _add_account(made, command)
     elif command == "call":
         _add_call(made)
+    elif command in ("serve", "exec"):
+        _add_broker(made, command)
     elif command == "demo":
         made.add_argument("--folder", metavar="DIR", help="the folder for the files (default: a new one here)")
         made.add_argument("--no-browser", action="store_true", help="consent without a browser")
@@ -186,6 +191,22 @@ def _add_call(parser: _Parser) -> None:
     add("-i", "--include", action="store_true", help="write the reply's status and headers before its body")
     add("-v", "--verbose", action="store_true", help="show requests and replies on stderr, secrets masked")
     add("--timeout", type=_seconds, metavar="SEC", help="give up after SEC seconds")
+
+
+def _add_broker(parser: _Parser, command: str) -> None:
+    add = parser.add_argument
+    add("account_name", metavar="NAME", help="the account")
+    if command == "exec":
+        add("program", nargs="*", metavar="PROGRAM", help="the program and its arguments, behind --")
+    add("--port", type=_port, metavar="N", help="listen on this port (default: any free one)")
+    add("--socket", metavar="PATH", help="listen at this Unix socket, which only you may use")
+    add("--read-only", action="store_true", help="let GET and HEAD through, and nothing else")
+    help = "let only this through (repeatable), such as GET:/repos/*/issues; ** ends a path"
+    add("--allow", action="append", default=[], metavar="METHOD:PATH", help=help)
+    if command == "exec":
+        add("-v", "--verbose", action="store_true", help="write a line for each request to stderr")
+    else:
+        add("--json", action="store_true", help=_JSON)
 
 
 def _add_scaffold(parser: _Parser) -> None:

@@ -30,6 +30,8 @@ COMMANDS = {
     "show": "show a user's scopes and expiry, without secrets",
     "token": "print a valid access token, refreshed if due (for curl, git, kubectl)",
     "call": "make one signed request; the reply goes to stdout",
+    "serve": "sign requests of other programs, which get a pass and no token",
+    "exec": "run a program with such a pass in its environment",
     "refresh": "refresh a user's tokens now",
     "revoke": "end the grant at the provider and delete the user's tokens",
     "doctor": "check a set-up point by point: files, network, clock, scopes",

@@ -13,7 +13,7 @@ from .commands import COMMANDS
 from .results import print_result
 
 _KNOWN_VALUES = {"--provider": list(PROVIDERS)}
-_TAKES_ACCOUNT = ("login", "logout", "show", "token", "call", "refresh", "revoke", "doctor")
+_TAKES_ACCOUNT = ("login", "logout", "show", "token", "call", "refresh", "revoke", "doctor", "serve", "exec")
 _NAMES = "$(slyapi accounts --names 2>/dev/null)"
 
 

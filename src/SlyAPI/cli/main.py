@@ -57,8 +57,8 @@ def _read(argv: Sequence[str]) -> Any:
 
 
 def _ending_in_order(args: Any) -> AbstractContextManager[None]:
-    """The handlers of signals, without which `show` of a file starts faster: it waits for nothing."""
-    if args.command == "show" and args.user:
+    """The handlers of signals; `show` of a file starts faster without, and a child of `exec` would inherit them."""
+    if args.command == "exec" or (args.command == "show" and args.user):
         return nullcontext()
     from ..flow.signals import end_signals_as_ctrl_c
 
@@ -88,6 +88,10 @@ def _command(name: str) -> Callable[[Any, Console], int]:
             from .token_commands import refresh as run
         case "revoke":
             from .token_commands import revoke as run
+        case "serve":
+            from .broker.command import serve as run
+        case "exec":
+            from .broker.command import exec_ as run
         case "doctor":
             from .doctor.command import doctor as run
         case "completion":

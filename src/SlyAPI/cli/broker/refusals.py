@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from hmac import compare_digest
+from urllib.parse import unquote
 
 from ...web.redirects import path_segments
 from .rules import Rules
@@ -46,6 +47,10 @@ class Checks:
             return Refusal(405, "The broker does not send this method.")
         if not _TARGET.fullmatch(target) or ".." in path_segments(f"http://api{target}"):
             return Refusal(400, "The target is not a path without '..', which begins with a slash.")
+        if self.secret in unquote(target):
+            return Refusal(400, "The pass belongs in the Authorization header alone.")
+        if not all(value.isprintable() or value.replace("\t", "").isprintable() for _, value in fields):
+            return Refusal(400, "A header is not text.")
         if not self.rules.admit(method, target):
             return Refusal(403, "This pass does not allow this method and path.")
         return None
