@@ -20,9 +20,11 @@ async def signed_exchange(auth: Signer, session: "ClientSession", own: Request) 
     secrets = [auth.user.refresh_token or "", auth.app.secret or "", *added_by_signing(own, request)]
     reply = await begin_any(session, request)
     try:
-        while await exchange.sign_again(request, reply.status, reply.headers, is_repeatable(request)):
+        while await exchange.sign_again(request, reply.status, reply.headers):
+            secrets += [auth.user.refresh_token or "", *added_by_signing(own, request)]
+            if not is_repeatable(request):
+                break  # the caller's next request has the newer credential
             reply.close()
-            secrets += added_by_signing(own, request)
             reply = await begin_any(session, request)
     except BaseException:
         reply.close()

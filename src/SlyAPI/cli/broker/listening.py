@@ -71,10 +71,11 @@ def _on_path(path: str) -> Listening:
 def _remove_left_over(path: str) -> None:
     """Removes the socket of a broker that was killed. Raises `ListenError` where somebody listens."""
     try:
-        if not stat.S_ISSOCK(os.lstat(path).st_mode):
-            raise _cannot_listen(path, "there is a file already")
+        mode = os.lstat(path).st_mode
     except (OSError, ValueError):
         return  # nothing there; or binding reports it
+    if not stat.S_ISSOCK(mode):
+        raise _cannot_listen(path, "there is a file already")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
         other.settimeout(1)
         try:
