@@ -119,7 +119,7 @@ async def test_what_it_prints_is_an_environment(place: Place) -> None:
 
 
 @pytest.mark.parametrize(
-    "argv, code, words",
+    ("argv", "code", "words"),
     [
         (("serve", "nobody"), 3, "no account nobody"),
         (("serve", "work", "--allow", "/notes"), 2, "METHOD:/path"),
