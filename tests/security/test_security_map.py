@@ -41,4 +41,4 @@ def test_every_heading_has_threats() -> None:
     text = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
     headings = re.findall(r"^\| \*\*(.+)\*\* \| \|\n\| (?!\*\*)", text, re.MULTILINE)
     expected = ["The promise", "Token endpoint", "Refresh", "Files", "Redirect and browser"]
-    assert headings == [*expected, "Grants without a browser, and clients", "API requests"]
+    assert headings == [*expected, "Grants without a browser, and clients", "API requests", "The broker"]
