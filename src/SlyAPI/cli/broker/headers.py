@@ -5,17 +5,18 @@ The rule: what belongs to one connection, to a browser or to a credential does n
 
 from collections.abc import Iterable
 
-from ...web.masking import masked
+from .masked_pieces import Mask
 
 _OF_CONNECTION = {
     *("connection", "keep-alive", "proxy-connection", "proxy-authenticate", "proxy-authorization", "te", "trailer"),
     *("transfer-encoding", "upgrade"),
 }
 _NOT_TO_API = {
+    *_OF_CONNECTION,
     *("host", "authorization", "cookie", "dpop", "content-length", "expect", "accept-encoding"),
     *("x-http-method-override", "x-http-method", "x-method-override"),
 }
-_NOT_TO_CALLER = {"set-cookie", "set-cookie2", "dpop-nonce", "alt-svc"}
+_NOT_TO_CALLER = {*_OF_CONNECTION, "set-cookie", "set-cookie2", "dpop-nonce", "alt-svc"}
 
 
 def headers_to_api(fields: Iterable[tuple[str, str]], secret: str) -> dict[str, str]:
@@ -30,17 +31,16 @@ def headers_to_api(fields: Iterable[tuple[str, str]], secret: str) -> dict[str, 
     return sent
 
 
-def headers_to_caller(fields: Iterable[tuple[str, str]], secrets: Iterable[str]) -> list[tuple[str, str]]:
+def headers_to_caller(fields: Iterable[tuple[str, str]], mask: Mask) -> list[tuple[str, str]]:
     """The API's headers that are passed on, without secrets."""
-    secrets = tuple(secrets)
-    passing = _passing(fields, _NOT_TO_CALLER)
-    return [(name, masked(value.encode("utf-8", "replace").decode(), secrets)) for name, value in passing]
+    passing = [(name, value.encode("utf-8", "replace").decode()) for name, value in _passing(fields, _NOT_TO_CALLER)]
+    whole = "\n".join(value for _, value in passing)
+    return passing if mask.text(whole) == whole else [(name, mask.text(value)) for name, value in passing]
 
 
 def _passing(fields: Iterable[tuple[str, str]], dropped: set[str]) -> list[tuple[str, str]]:
-    fields = list(fields)
-    listed = ",".join(value for name, value in fields if name.lower() == "connection")
-    named = {word.strip().lower() for word in listed.split(",")}
     # a server may read an underscore as a hyphen (CGI)
-    gone = _OF_CONNECTION | dropped | named
-    return [(name, value) for name, value in fields if name.lower().replace("_", "-") not in gone]
+    named = [(name.lower().replace("_", "-"), name, value) for name, value in fields]
+    listed = ",".join(value for plain, _, value in named if plain == "connection")
+    gone = dropped | {word.strip().lower() for word in listed.split(",")} if listed else dropped
+    return [(name, value) for plain, name, value in named if plain not in gone]

@@ -3,14 +3,12 @@
 The rule: no reply brings a credential, and one that breaks off reaches the caller as broken.
 """
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from ...errors import BadReplyError, NetworkError
 from ...transport.streaming import Streamed
-from ...web.masking import masked
 from .headers import headers_to_caller
-from .masked_pieces import MaskedPieces
+from .masked_pieces import Mask, MaskedPieces
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -22,35 +20,37 @@ _UNPACKED = ("", "identity", "gzip", "x-gzip", "deflate")
 _WITHOUT_BODY = (204, 304)
 
 
-async def pass_on(request: "web.BaseRequest", reply: Streamed, secrets: Iterable[str]) -> "web.StreamResponse":
-    """The answer, sent. Raises `BadReplyError` before its first byte; breaks the connection off after it."""
+async def pass_on(request: "web.BaseRequest", reply: Streamed, mask: Mask) -> "web.StreamResponse":
+    """The answer, sent or ready to be. Raises `BadReplyError` before its first byte; breaks off after it."""
     from aiohttp import web
 
-    encoding = reply.headers.get("Content-Encoding", "").strip().lower()
-    kept = [(name, value) for name, value in reply.headers.items() if name.lower() not in _OWN]
-    answer = web.StreamResponse(status=reply.status)
-    for name, value in headers_to_caller(kept, secrets):
-        answer.headers.add(name, value)
-    if request.method == "HEAD" or reply.status in _WITHOUT_BODY:
-        if request.method == "HEAD" and reply.size is not None:
-            answer.content_length = reply.size
-        await answer.prepare(request)
-        await answer.write_eof()
-        return answer
-    if encoding not in _UNPACKED:
+    has_body = request.method != "HEAD" and reply.status not in _WITHOUT_BODY
+    if has_body and reply.headers.get("Content-Encoding", "").strip().lower() not in _UNPACKED:
         raise BadReplyError("The API's reply is in an encoding that was not asked for.")
-    begun, ended = await _beginning(reply)
-    pieces = MaskedPieces(secrets)
-    if ended:
-        body = _masked_whole(begun, reply.encoding, secrets)
-        answer.content_length = len(body)
+    begun, ended = await _beginning(reply) if has_body else (b"", True)
+    kept = [(name, value) for name, value in reply.headers.items() if name.lower() not in _OF_BODY]
+    answer: web.StreamResponse
+    if has_body and ended:
+        answer = web.Response(status=reply.status, body=_masked_whole(begun, reply.encoding, mask))
+    else:
+        answer = web.StreamResponse(status=reply.status)
+        if reply.size is not None and reply.status not in _WITHOUT_BODY:
+            answer.content_length = reply.size
+    for name, value in headers_to_caller(kept, mask):
+        if name.lower() == "content-type":
+            answer.headers[name] = value  # in place of aiohttp's own
+        else:
+            answer.headers.add(name, value)
+    if not ended:
         await answer.prepare(request)
-        await answer.write(body)
-        await answer.write_eof()
-        return answer
-    if reply.size is not None:
-        answer.content_length = reply.size
-    await answer.prepare(request)
+        await _stream(request, answer, reply, begun, mask)
+    return answer
+
+
+async def _stream(
+    request: "web.BaseRequest", answer: "web.StreamResponse", reply: Streamed, begun: bytes, mask: Mask
+) -> None:
+    pieces = MaskedPieces(mask)
     try:
         if ready := pieces.feed(begun):
             await answer.write(ready)
@@ -63,11 +63,10 @@ async def pass_on(request: "web.BaseRequest", reply: Streamed, secrets: Iterable
         raise
     await answer.write(pieces.end())
     await answer.write_eof()
-    return answer
 
 
-_OWN = ("content-length", "content-encoding")
-"""Headers of the body as it is sent here."""
+_OF_BODY = ("content-length", "content-encoding")
+"""Headers of the body, which are those of what is sent here."""
 
 
 async def _beginning(reply: Streamed) -> tuple[bytes, bool]:
@@ -76,8 +75,8 @@ async def _beginning(reply: Streamed) -> tuple[bytes, bool]:
     is_json = kind.endswith(("/json", "+json"))
     if not is_json and (not kind.startswith("text/") or reply.size is None):  # an event stream has no size
         return b"", False
-    if (reply.size or 0) > _WHOLE:
-        return b"", False
+    if reply.size is not None:
+        return (b"", False) if reply.size > _WHOLE else (await reply.read(_WHOLE), True)
     begun: list[bytes] = []
     size = 0
     async for piece in reply.pieces():
@@ -88,14 +87,14 @@ async def _beginning(reply: Streamed) -> tuple[bytes, bool]:
     return b"".join(begun), True
 
 
-def _masked_whole(body: bytes, encoding: str, secrets: Iterable[str]) -> bytes:
+def _masked_whole(body: bytes, encoding: str, mask: Mask) -> bytes:
     """The body without the secrets in any spelling. Raises `BadReplyError` where only all of it could be hidden."""
     try:
         text = body.decode(encoding)
     except (UnicodeError, LookupError):
-        pieces = MaskedPieces(secrets)
+        pieces = MaskedPieces(mask)
         return pieces.feed(body) + pieces.end()
-    shown = masked(text, secrets)
+    shown = mask.text(text)
     if shown == text:
         return body
     if shown == "***":

@@ -18,6 +18,7 @@ from ...web.messages import Method, Request
 from .exchange import signed_exchange
 from .headers import headers_to_api
 from .listening import Listening
+from .masked_pieces import Mask
 from .refusals import Checks, Refusal
 from .reply import pass_on
 
@@ -40,6 +41,7 @@ class Broker:
         self._name, self._checks, self._say, self._clock = account, checks, say, clock
         self._auth = OAuth2.account(account)
         self._since = clock()
+        self._mask: Mask | None = None
 
     def auth(self) -> OAuth2:
         """The account's signer, made anew from time to time. Raises `CredentialsError`, `ConfigError`."""
@@ -76,7 +78,9 @@ class Broker:
         own = await self._own_request(request, auth._base_url, headers)
         reply, secrets = await signed_exchange(auth, _session(), own)
         try:
-            return await pass_on(request, reply, secrets)
+            if self._mask is None or self._mask.secrets != secrets:
+                self._mask = Mask(secrets)
+            return await pass_on(request, reply, self._mask)
         finally:
             reply.close()
 
