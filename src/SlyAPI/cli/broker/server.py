@@ -55,6 +55,8 @@ class Broker:
         began, outcome = self._clock(), "was given up"
         try:
             answer = await self._answer(request)
+            await answer.prepare(request)
+            await answer.write_eof()  # before the line of the log, which takes as long
             outcome = str(answer.status)
             return answer
         except SlyError as error:
