@@ -321,7 +321,7 @@ BUDGETS = {"lines of src": 27_000, "lines of tests": 50_000, "inner imports, %":
 """What is counted once: lines of Python, test files that import a module which no page shows, test files in tests/."""
 
 NOT_YET = {
-    "lines of src": 32_965,
+    "lines of src": 32_964,
     "lines of tests": 66_783,
     "inner imports, %": 36,
     # functions over 45 lines
