@@ -187,7 +187,7 @@ class Flight:
                 pause = min(pause * 1.5, SHORT_PAUSE if error.kind == "transient" else LONG_PAUSE)
 
     def _waited_enough(self, seconds: float) -> bool:
-        """Whether callers wait no longer for the save: after the time limit, or half the life of what they are to use."""
+        """Whether callers wait no longer for the save: after the time limit, or half the life of the new token."""
         ends = None if self.newest is None else self.newest.expires_at
         life = math.inf if ends is None else as_utc(ends).timestamp() - self.holder.clock()
         return seconds >= min(self.holder.source.app.save_timeout, life)
