@@ -27,10 +27,10 @@ TIMES = {
     "pages": 1.11,
     "list": 1.08,
     "new": 1.15,
-    "second": 1.01,
+    "second": 1.02,
     "refresh": 1.37,
     "refresh_alone": 1.16,
-    "refresh_memory": 1.97,
+    "refresh_memory": 1.99,
     "refresh_file": 2.97,
     "refresh_sqlite": 4.75,
 }

@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from SlyAPI import OAuth2App, OAuth2User
+from SlyAPI.cli.doctor.access_list import readers
 from SlyAPI.cli.doctor.checks import Finding, findings
 from SlyAPI.cli.doctor.command import report_lines
 from SlyAPI.cli.doctor.facts import EndpointFacts, Facts, FileFacts
@@ -99,6 +100,11 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
     "a misspelt key": ({"misspelt": {"secert": "secret"}}, "client file", "secert secret"),
     "no user": ({"user": None, "user_problem": CredentialsError("x", next_step="y")}, "user", "x y"),
     "a file for all": ({"files": [FileFacts("a b", 0o640)]}, "mode", "0640 chmod 'a"),
+    "a file of Windows that others read": (
+        {"files": [FileFacts("a.json", readers=["Everyone", "S-1-5-21-7-1001"])]},
+        "access",
+        "Everyone, S-1-5-21-7-1001 icacls",
+    ),
     "a tracked file": ({"files": [FileFacts("a.json", None, "tracked")]}, "git", "git rm --cached a.json"),
     "a file git takes": ({"files": [FileFacts("x/[a].json", None, "untracked")]}, "git", ".gitignore /\\[a].json"),
     "no network": ({"endpoints": [endpoint(problem=NetworkError("x", next_step="y"))]}, "token_uri", "x y"),
@@ -346,6 +352,26 @@ async def test_files_that_cannot_be_used_are_findings_and_the_rest_is_checked(pl
 
 
 @pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    ("descriptor", "others"),
+    [
+        ("O:S-1-5-21-7-1000D:AI(A;ID;FA;;;SY)(A;ID;FA;;;BA)(A;ID;FA;;;S-1-5-21-7-1000)", []),
+        ("O:BAD:(A;;0x1200a9;;;BU)(A;;FR;;;WD)(A;ID;FR;;;WD)", ["Users", "Everyone"]),
+        ("O:S-1-5-21-7-1000D:PAI(A;;FA;;;S-1-5-21-7-1000)(A;;GR;;;S-1-5-21-7-1001)", ["S-1-5-21-7-1001"]),
+        ("O:SYD:(A;OICIIO;GA;;;AU)(A;OICI;CCSW;;;AU)", ["Authenticated Users"]),
+        ("O:SYD:(A;OICIIO;GA;;;AU)(D;;FA;;;WD)(A;;0x100000;;;BU)(A;;SDRC;;;BG)", []),
+        ("O:SYG:SYD:NO_ACCESS_CONTROL", ["Everyone"]),
+        ("O:SYD:", []),
+        ("", []),
+    ],
+)
+def test_an_access_list_of_windows_says_who_else_may_read(descriptor: str, others: list[str]) -> None:
+    """[MS-DTYP] §2.5.1: security descriptors as text."""
+    assert readers(descriptor) == others
+
+
 @pytest.mark.usefixtures("repository")
 async def test_modes_and_git_are_checked(place: Place) -> None:
     (place.folder / "app.json").chmod(0o644)

@@ -119,6 +119,12 @@ def test_every_python_block_is_tested_somehow() -> None:
     assert kinds == {"practice", "pytest", "stand-in", "oauth1", "account", "auth", *others}
 
 
+def test_python_on_a_page_is_at_most_88_columns_wide() -> None:
+    wide = [f"{block.page.name}: {line}" for block in BLOCKS if block.info.startswith("python")
+            for line in block.text.splitlines() if len(line) > 88]
+    assert wide == []
+
+
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The folder that the demo left, and what it said."""

@@ -30,6 +30,7 @@ from SlyAPI.oauth1.user import TemporaryCredentials
 from SlyAPI.paging import CursorPages, NextUrlPages, NumberedPages
 from SlyAPI.retry import Retry
 from SlyAPI.tokens.client_auth import ClientAuth
+from tests.support.combinations import meeting
 from tests.support.echoing_server import SHAPES, Answer, Sent, echoing, raw
 from tests.support.secret_search import (
     ACCESS,
@@ -77,9 +78,7 @@ def _api(origin: str, auth: Auth, **more: Any) -> WebAPI:
     return api
 
 
-@pytest.mark.parametrize("client_auth", ["post", "basic"])
-@pytest.mark.parametrize("call", TOKEN_CALLS)
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("shape", "call", "client_auth"), meeting(SHAPES, TOKEN_CALLS, ["post", "basic"]))
 async def test_a_token_endpoint_that_echoes_what_it_was_sent_shows_no_secret(
     shape: str, call: str, client_auth: ClientAuth
 ) -> None:
@@ -143,9 +142,7 @@ def _patient(api: WebAPI) -> WebAPI:
     return api
 
 
-@pytest.mark.parametrize("call", API_CALLS)
-@pytest.mark.parametrize("auth", AUTHS)
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("shape", "auth", "call"), meeting(SHAPES, AUTHS, API_CALLS))
 async def test_an_api_that_echoes_what_it_was_sent_shows_no_secret(shape: str, auth: str, call: str) -> None:
     timeout = aiohttp.ClientTimeout(total=0.2 if shape == "never" else 30.0)
     async with echoing(SHAPES[shape]) as server, aiohttp.ClientSession(timeout=timeout) as session:
@@ -196,9 +193,7 @@ async def _one_by_one(lazy: AsyncLazy[Any]) -> None:
         pass
 
 
-@pytest.mark.parametrize("walk", WALKS)
-@pytest.mark.parametrize("auth", ["OAuth2", "UrlApiKey", "HeaderApiKey"])
-@pytest.mark.parametrize("shape", PAGES)
+@pytest.mark.parametrize(("shape", "auth", "walk"), meeting(PAGES, ["OAuth2", "UrlApiKey", "HeaderApiKey"], WALKS))
 async def test_pages_that_echo_what_was_sent_show_no_secret(shape: str, auth: str, walk: str) -> None:
     async with echoing(PAGES[shape]) as server, aiohttp.ClientSession() as session:
         api = _api(server.origin, AUTHS[auth](server.origin), session=session)

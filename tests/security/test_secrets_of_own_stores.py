@@ -1,6 +1,7 @@
 """A store of the program's own whose errors quote what it was given, as those of a database's driver do: we show none.
 
 The rule: each method fails, at its first call and its second, with each kind of error; before its work, or after it.
+Any three of call, moment, kind, reply and encryption meet.
 """
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ import pytest
 from SlyAPI import OAuth2, SlyError
 from SlyAPI.stores import EncryptedStore, MemoryStore, TokenStore
 from SlyAPI.web import Method, Request
+from tests.support.combinations import meeting
 from tests.support.echoing_server import SHAPES, echoing
 from tests.support.secret_holders import GOOD, app_at, expired
 from tests.support.secret_search import ACCESS, KEPT, shows_nothing
@@ -79,11 +81,12 @@ class Telling(MemoryStore):
             self.tell("unlock", name, ACCESS)
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
-@pytest.mark.parametrize("moment", MOMENTS)
-@pytest.mark.parametrize("reply", ["good", "described"])
-@pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "encrypted"])
-@pytest.mark.parametrize("call", CALLS)
+REPLIES = ["good", "described"]
+
+
+@pytest.mark.parametrize(
+    ("call", "moment", "kind", "reply", "encrypted"), meeting(CALLS, MOMENTS, KINDS, REPLIES, [False, True], of=3)
+)
 async def test_no_error_of_an_own_store_is_shown(
     call: str, moment: str, kind: type[BaseException], reply: str, encrypted: bool
 ) -> None:

@@ -1,6 +1,8 @@
 """Every store keeps the one contract."""
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +116,15 @@ class TestRedisStore(ServedStoreContract):
         return RedisStore(url, prefix, lease=LEASE)
 
 
+@pytest.fixture(scope="class")
+def collected() -> Iterator[None]:
+    """What redis-py leaves of a try that took too long is collected here, and not amid a later test."""
+    yield
+    gc.collect()
+
+
+@pytest.mark.usefixtures("collected")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 class TestRedisCluster(ServedStoreContract):
     @pytest.fixture
     def store(self, redis_cluster: servers.RedisGroup, prefix: str) -> TokenStore:

@@ -18,10 +18,10 @@ class Typed:
     def __init__(self, place: Place, loop: str) -> None:
         self.place, self.loop = place, loop
 
-    async def __call__(self, *words: str, code: int = 0) -> Ended:
+    async def __call__(self, *words: str, codes: tuple[int, ...] = (0,)) -> Ended:
         child = await self.place.starts(str(ON_LOOP), self.loop, "slyapi", *words)
         ended = await child.ends()
-        assert ended.code == code, ended
+        assert ended.code in codes, ended
         assert "Traceback" not in ended.err
         assert "never retrieved" not in ended.err
         for word in (SECRET, "0600", "only you"):  # there are no modes
@@ -53,7 +53,11 @@ async def test_a_grant_lives_from_scaffold_to_revoke(place: Place, typed: Typed)
     assert json.loads(called.out)
     await typed("refresh", "app.json", "user.json")
     assert place.reads("user.json")["refresh_token"] != first["refresh_token"]
-    assert "user.json" in (await typed("doctor", "app.json", "user.json")).out
+    # the folder may be one that others read, as that of a test under Wine is
+    examined = await typed("doctor", "app.json", "user.json", codes=(0, 3))
+    assert "user.json" in examined.out
+    wrong = [line.split()[1] for line in examined.out.splitlines() if line.startswith("\u2717")]
+    assert set(wrong) <= {"access"}, examined.out
     await typed("revoke", "app.json", "user.json")
     assert place.provider.reuses == 0
     assert {"app.json", "secret.txt"} <= place.files() <= {"app.json", "secret.txt", "user.json"}

@@ -44,3 +44,24 @@ async def test_ctrl_c_during_a_refresh_saves_the_new_token(loop: str, tmp_path: 
         user = OAuth2User.from_json_file(tmp_path / "user.json")
         assert await app.refresh(None, user)  # the provider takes it: it is the last one
         assert provider.reuses == 0
+
+
+@pytest.mark.parametrize("loop", ["proactor", "selector"])
+async def test_ctrl_c_ends_a_grant_that_waits_for_the_person(loop: str, tmp_path: Path) -> None:
+    client = {"id": "a", "secret": "b", "auth_uri": "https://login.example/authorize"}
+    urls = {"token_uri": "https://login.example/token", "redirect_uri": "http://127.0.0.1:0"}
+    (tmp_path / "app.json").write_text(json.dumps(client | urls))
+    words = [HERE / "on_loop.py", loop, "slyapi", "grant", "app.json", "user.json", "notes", "--no-browser"]
+    child = await asyncio.create_subprocess_exec(
+        *(sys.executable, *map(str, words)), cwd=tmp_path, stderr=asyncio.subprocess.PIPE, creationflags=NEW_CONSOLE
+    )
+    assert child.stderr is not None
+    said = b""
+    async with asyncio.timeout(60):
+        while b"https://login.example/authorize" not in said:
+            said += await child.stderr.read(1000)
+        press = await asyncio.create_subprocess_exec(sys.executable, HERE / "press_ctrl_c.py", str(child.pid))
+        assert await press.wait() == 0
+    said += await asyncio.wait_for(child.stderr.read(), 15)  # a grant waits for the person for five minutes
+    assert (await child.wait(), b"never retrieved" in said, b"Traceback" in said) == (130, False, False), said.decode()
+    assert {path.name for path in tmp_path.iterdir()} == {"app.json"}

@@ -86,6 +86,9 @@ def _files(facts: Facts) -> Iterator[Finding]:
             yield Finding("mode", "wrong", f"{name} has mode {file.mode:04o}: others may read it.", f"chmod 600 {word}")
         elif file.mode is not None:
             yield Finding("mode", "ok", f"{name} is for its owner alone ({file.mode:04o})")
+        if file.readers:
+            step = f'icacls {word} /inheritance:r /grant:r "%USERNAME%:F"'
+            yield Finding("access", "wrong", f"{', '.join(file.readers)} may read {name}.", step)
         if file.git == "tracked":
             yield Finding("git", "wrong", f"git tracks {name}, which contains a secret.", f"git rm --cached {word}")
         elif file.git == "untracked":

@@ -9,7 +9,7 @@ import os
 import stat
 import time
 from base64 import urlsafe_b64decode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -31,6 +31,7 @@ from ...transport.certificates import thumbprint, tls_context
 from ...web.messages import Method, Request
 from ..chosen_user import ChosenUser, chosen_store, chosen_user, names_in, take_account
 from ..refreshing import refresh_saving
+from .access_list import descriptor_of, readers
 
 TIMEOUT = 10.0
 """Seconds for the reply of an endpoint."""
@@ -40,11 +41,15 @@ PAGE_LIMIT = 1 << 24
 
 @dataclass(slots=True)
 class FileFacts:
-    """A file with secrets. `mode` is None where the system has none; `git` as `would_commit` says."""
+    """A file with secrets. `mode` is None where the system has none; `git` as `would_commit` says.
+
+    `readers`: on Windows, who may read it besides its owner, administrators and the system.
+    """
 
     path: str
     mode: int | None = None
     git: str | None = None
+    readers: Sequence[str] = ()
 
 
 @dataclass(slots=True)
@@ -159,13 +164,15 @@ def _paths(facts: Facts) -> list[str]:
 
 
 def _file(path: str) -> FileFacts:
-    mode = None
-    if os.name == "posix":
+    mode, others = None, list[str]()
+    if os.name == "nt":
+        others = readers(descriptor_of(os.path.abspath(path)))
+    else:
         try:
             mode = stat.S_IMODE(os.stat(path).st_mode)
         except OSError:
             mode = None  # a link without a target; reading it has been reported
-    return FileFacts(path, mode, would_commit(path))
+    return FileFacts(path, mode, would_commit(path), others)
 
 
 def _read_certificate(app: OAuth2App, facts: Facts) -> None:

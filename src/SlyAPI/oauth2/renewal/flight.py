@@ -157,7 +157,7 @@ class Flight:
 
     async def _rounds(self, slot: Slot | None, lease: Lease | None) -> bool:
         """The loop of the flight, in the lock; False where the lock was lost before a request."""
-        state, pause, wait_until, requests = self.state, 0.05, -math.inf, 0
+        state, pause, since, requests = self.state, 0.05, -math.inf, 0
         while True:
             current = self.round
             try:
@@ -165,7 +165,7 @@ class Flight:
                     requests += 1
                     if not await self._renew(lease):
                         return False
-                    pause, wait_until = 0.05, self.loop.time() + self._patience()
+                    pause, since = 0.05, self.loop.time()
             except SlyError as failure:
                 if state.unsaved is None:
                     raise
@@ -177,7 +177,7 @@ class Flight:
             if adopted and self._needs_newer() and requests < TRIES:
                 continue  # what another program saved is due too
             refuses = error is not None and error.kind != "transient" and not self.steps.ending
-            if error is None or refuses or self.loop.time() >= wait_until:
+            if error is None or refuses or self._waited_enough(self.loop.time() - since):
                 self._use(error, current)
             if (error is None and self.round is current) or self.steps.over():
                 return True
@@ -186,12 +186,11 @@ class Flight:
                 await self.steps.pause(pause)
                 pause = min(pause * 1.5, SHORT_PAUSE if error.kind == "transient" else LONG_PAUSE)
 
-    def _patience(self) -> float:
-        """Seconds for which callers wait for the save: at most half the life of the tokens, which they are to use."""
-        timeout, newest = self.holder.source.app.save_timeout, self.newest
-        if newest is None or newest.expires_at is None:
-            return timeout
-        return min(timeout, (as_utc(newest.expires_at).timestamp() - self.holder.clock()) / 2)
+    def _waited_enough(self, seconds: float) -> bool:
+        """Whether callers wait no longer for the save: after the time limit, or half the life of the new token."""
+        ends = None if self.newest is None else self.newest.expires_at
+        life = math.inf if ends is None else as_utc(ends).timestamp() - self.holder.clock()
+        return seconds >= min(self.holder.source.app.save_timeout, life)
 
     def _needs_newer(self) -> bool:
         """Whether a request is needed: not for tokens that were just granted and wait for their save."""
