@@ -131,15 +131,8 @@ def parser_of(command: str, width: int | None = None) -> _Parser:
         _add_call(made)
     elif command in ("serve", "exec"):
         _add_broker(made, command)
-    elif command == "demo":
-        made.add_argument("--folder", metavar="DIR", help="the folder for the files (default: a new one here)")
-        made.add_argument("--no-browser", action="store_true", help="consent without a browser")
-        made.add_argument("--device", action="store_true", help="a second act: a device, and a token without a person")
-    elif command == "new":
-        made.add_argument("name", metavar="NAME", help="the name of the project, such as weather")
-        made.add_argument("--folder", metavar="DIR", help="the folder to write (default: the name, here)")
-        made.add_argument("--provider", metavar="NAME", help="fill in the addresses of a provider, as scaffold does")
-        made.add_argument("--json", action="store_true", help=_JSON)
+    elif command in ("demo", "new"):
+        _add_project(made, command)
     elif command == "completion":
         made.add_argument("shell", choices=["bash", "zsh", "fish", "powershell"], help="the shell")
     else:
@@ -191,6 +184,19 @@ def _add_call(parser: _Parser) -> None:
     add("-i", "--include", action="store_true", help="write the reply's status and headers before its body")
     add("-v", "--verbose", action="store_true", help="show requests and replies on stderr, secrets masked")
     add("--timeout", type=_seconds, metavar="SEC", help="give up after SEC seconds")
+
+
+def _add_project(parser: _Parser, command: str) -> None:
+    add = parser.add_argument
+    if command == "new":
+        add("name", metavar="NAME", help="the name of the project, such as weather")
+        add("--folder", metavar="DIR", help="the folder to write (default: the name, here)")
+        add("--provider", metavar="NAME", help="fill in the addresses of a provider, as scaffold does")
+        add("--json", action="store_true", help=_JSON)
+    else:
+        add("--folder", metavar="DIR", help="the folder for the files (default: a new one here)")
+        add("--no-browser", action="store_true", help="consent without a browser")
+        add("--device", action="store_true", help="a second act: a device, and a token without a person")
 
 
 def _add_broker(parser: _Parser, command: str) -> None:
