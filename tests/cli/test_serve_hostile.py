@@ -370,7 +370,7 @@ async def test_five_hundred_requests_at_once(api: Api, broker: Served) -> None:
         async def one(number: int) -> bool:
             async with caller.post(f"/{number}", data=str(number).encode()) as reply:
                 told = await reply.json()
-                return told["path"] == f"/v1/{number}" and told["body"] == str(number)
+                return bool(told["path"] == f"/v1/{number}" and told["body"] == str(number))
 
         async with asyncio.timeout(60):
             assert all(await asyncio.gather(*map(one, range(500))))
