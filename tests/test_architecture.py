@@ -322,7 +322,7 @@ BUDGETS = {"lines of src": 27_000, "lines of tests": 50_000, "inner imports, %":
 
 NOT_YET = {
     "lines of src": 33_026,
-    "lines of tests": 66_878,
+    "lines of tests": 66_893,
     "inner imports, %": 36,
     # functions over 45 lines
     "oauth2/client/app.py::exchange_code": 47,
