@@ -181,6 +181,26 @@ async def test_no_body_is_asked_for_before_the_head_is_accepted(api: Api, broker
     assert await broker.status(*begun, PASS, body="hello") == 100
 
 
+async def test_a_body_that_comes_in_parts_is_sent_whole(api: Api, broker: Served) -> None:
+    got: list[bytes] = []
+
+    async def reads(request: web.Request) -> web.StreamResponse:
+        got.append(await request.read())
+        return web.Response()
+
+    async def parts() -> AsyncGenerator[bytes, None]:
+        for part in (b"a" * 10, b"b" * 10, b"c" * 10):
+            yield part
+            await asyncio.sleep(0.05)
+
+    api.answer = reads
+    async with broker.caller() as caller:
+        for headers in ({"Content-Length": "30"}, {}):
+            async with caller.post(f"{broker.url}/x", data=parts(), headers={**broker.headers, **headers}) as reply:
+                assert reply.status == 200
+    assert got == [b"a" * 10 + b"b" * 10 + b"c" * 10] * 2
+
+
 # --- what comes back ---
 
 SPELLINGS: dict[str, Callable[[str], str]] = {

@@ -28,7 +28,7 @@ COMMANDS = {
     "accounts": "list the accounts",
     "logout": "end an account's grant at the provider and forget its tokens",
     "show": "show a user's scopes and expiry, without secrets",
-    "token": "print a valid access token, refreshed if due (for curl, git, kubectl)",
+    "token": "print a valid access token, refreshed if due",
     "call": "make one signed request; the reply goes to stdout",
     "serve": "sign requests of other programs, which get a pass and no token",
     "exec": "run a program with such a pass in its environment",

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import sys
 import time
 from collections.abc import Iterator
@@ -15,11 +14,7 @@ from SlyAPI.errors import SlyError
 from SlyAPI.stores import RedisStore, TokenStore
 from tests.support import servers
 
-pytestmark = [
-    *(pytest.mark.slow, pytest.mark.long),
-    # redis-py leaves connections to the nodes that a cluster replaced to the garbage collector
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 USERS = [f"user{number}" for number in range(12)]
 SECONDS, BETWEEN = 45.0, 10.0
@@ -83,7 +78,6 @@ def group(request: pytest.FixtureRequest) -> Iterator[servers.RedisGroup]:
     )
     with block as it:
         yield it
-    gc.collect()  # here, where what redis-py leaves is expected, and not amid a later test
 
 
 async def test_with_replicas_that_confirm_no_failover_costs_a_grant(group: servers.RedisGroup) -> None:

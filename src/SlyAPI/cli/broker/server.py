@@ -95,7 +95,7 @@ class Broker:
         if request.body_exists:
             size = request.content_length
             if size is not None and size <= _KEPT:
-                data = await request.content.read(size) if size else {}
+                data = await request.read() if size else {}
             else:
                 data = body_of(request.content.iter_any())
                 passed |= {} if size is None else {"Content-Length": str(size)}

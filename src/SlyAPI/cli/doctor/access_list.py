@@ -23,7 +23,7 @@ def readers(descriptor: str) -> list[str]:
     if "D:NO_ACCESS_CONTROL" in descriptor:
         return [_NAMES["WD"]]
     owner = _OWNER.match(descriptor)
-    found = [
+    found: list[str] = [
         account
         for flags, rights, account in _ENTRY.findall(descriptor)
         if "IO" not in re.findall("..", flags) and _reads(rights) and account not in _PASSED_OVER
