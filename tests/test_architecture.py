@@ -322,7 +322,7 @@ BUDGETS = {"lines of src": 27_000, "lines of tests": 50_000, "inner imports, %":
 
 NOT_YET = {
     "lines of src": 33_880,
-    "lines of tests": 67_830,
+    "lines of tests": 67_831,
     "inner imports, %": 36,
     # functions over 45 lines
     "oauth2/client/app.py::exchange_code": 47,
