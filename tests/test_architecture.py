@@ -321,8 +321,8 @@ BUDGETS = {"lines of src": 27_000, "lines of tests": 50_000, "inner imports, %":
 """What is counted once: lines of Python, test files that import a module which no page shows, test files in tests/."""
 
 NOT_YET = {
-    "lines of src": 33_880,
-    "lines of tests": 67_831,
+    "lines of src": 33_899,
+    "lines of tests": 67_832,
     "inner imports, %": 36,
     # functions over 45 lines
     "oauth2/client/app.py::exchange_code": 47,

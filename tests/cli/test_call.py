@@ -19,9 +19,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from SlyAPI.cli.arguments import read_arguments
-from SlyAPI.cli.call.command import progress_text
+from SlyAPI.cli.call.byte_count import progress_text
 from SlyAPI.cli.call.json_text import indented
-from SlyAPI.cli.call.request import check_output, read_call
+from SlyAPI.cli.call.output import check_output
+from SlyAPI.cli.call.request import read_call
 from SlyAPI.cli.call.verbose import received_lines
 from SlyAPI.cli.main import main
 from SlyAPI.errors import ConfigError, WouldOverwriteError

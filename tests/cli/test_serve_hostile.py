@@ -1,4 +1,4 @@
-"""The broker held against: what is no caller with a pass, what an API must not do, sizes, crowds and failures."""
+"""The broker held against callers without a pass, an API that misbehaves, sizes, crowds and failures."""
 from __future__ import annotations
 
 import asyncio

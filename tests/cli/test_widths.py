@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from SlyAPI.cli.arguments import parser_of
-from SlyAPI.cli.call.command import ByteCount
+from SlyAPI.cli.call.byte_count import ByteCount
 from SlyAPI.cli.commands import COMMANDS
 from SlyAPI.flow.console import Console
 from SlyAPI.flow.progress import Progress

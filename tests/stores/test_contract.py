@@ -118,7 +118,7 @@ class TestRedisStore(ServedStoreContract):
 
 @pytest.fixture(scope="class")
 def collected() -> Iterator[None]:
-    """What redis-py leaves of a try that took too long is collected here, and not amid a later test."""
+    """What redis-py leaves of a try that took too long is collected here, and not during a later test."""
     yield
     gc.collect()
 

@@ -16,7 +16,7 @@ from typing import Any, Unpack
 
 from aiohttp import web
 
-from ..testing import api, metadata
+from . import api, metadata
 from .clients import registration
 from .endpoint import ERRORS, ClientAuth, Consent, Endpoint, Fault, Server, handler_for, reaches
 from .features import DEVICE_CODE, Features

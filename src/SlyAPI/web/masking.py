@@ -16,9 +16,9 @@ def masked(text: str, secrets: Iterable[str]) -> str:
     other word would contain them. Takes time linear in the length of the text.
     """
     fitting = [secret for secret in secrets if 3 < len(secret) <= len(text)]  # an encoded one is not shorter
-    spellings = {spelling for secret in fitting for spelling in (secret, _base64(secret))}
+    spellings = {spelling for secret in fitting for spelling in (secret, in_base64(secret))}
     for spelling in sorted(spellings, key=len, reverse=True):
-        for as_written in (spelling, *_url_encoded(spelling)):
+        for as_written in (spelling, *url_encoded(spelling)):
             text = text.replace(as_written, "***")
     plain = None
     for spelling in spellings:
@@ -39,7 +39,8 @@ def without_half(text: str, secrets: Iterable[str]) -> str:
     return text
 
 
-def _url_encoded(text: str) -> Iterable[str]:
+def url_encoded(text: str) -> Iterable[str]:
+    """The text as it may stand in a URL."""
     for safe in ("", "/"):
         encoded = quote(text, safe, errors="replace")
         yield encoded.replace("%20", "+")
@@ -47,7 +48,8 @@ def _url_encoded(text: str) -> Iterable[str]:
         yield re.sub(_OCTET, lambda octet: octet[0].lower(), encoded)
 
 
-def _base64(secret: str) -> str:
+def in_base64(secret: str) -> str:
+    """The secret in base64, without padding."""
     return b64encode(secret.encode("utf-8", "replace")).decode().rstrip("=")
 
 

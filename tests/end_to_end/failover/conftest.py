@@ -1,6 +1,6 @@
 """redis-py leaves connections to nodes that were replaced, or did not answer in time, to the garbage collector.
 
-The rule: they are collected after each test here, without a word, and not amid a later test.
+The rule: they are collected after each test here, without a word, and not during a later test.
 """
 from __future__ import annotations
 

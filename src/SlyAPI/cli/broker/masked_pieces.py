@@ -4,13 +4,14 @@ The rule: in pieces a spelling is replaced by as many `*`, wherever they split i
 """
 
 import re
-from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Iterable
 from functools import cached_property
-from urllib.parse import quote
 
-from ...web.masking import masked
+from ...web.masking import in_base64, masked, url_encoded
 from ...web.secret_values import Secrets
+
+_FOR_URLS = str.maketrans("+/", "-_")
+"""From base64 to its alphabet for URLs (RFC 4648 §5)."""
 
 
 class Mask:
@@ -19,7 +20,7 @@ class Mask:
     def __init__(self, secrets: Secrets) -> None:
         self.secrets = secrets
         long = [secret for secret in dict.fromkeys(secrets) if len(secret) > 3]
-        self._needles = {_needle(text) for secret in long for text in (secret, _base64(secret))}
+        self._needles = {_needle(text) for secret in long for text in (secret, in_base64(secret))}
 
     def text(self, text: str) -> str:
         """As `masked`, which takes longer than a call: nothing is in a text that has no escapes and no needle."""
@@ -70,19 +71,10 @@ def _needle(text: str) -> str:
     return "" if re.search(r"[%&\\]", text) else max(re.split(r"[^!-~]|\+", text), key=len)
 
 
-def _base64(secret: str) -> str:
-    return b64encode(secret.encode("utf-8", "replace")).decode().rstrip("=")
-
-
 def _spellings(secret: str) -> Iterable[bytes]:
     """The secret as it is, URL-encoded, with JSON's escaped slash, in base64, and in UTF-16."""
-    raw = secret.encode("utf-8", "replace")
-    for text in (secret, b64encode(raw).decode().rstrip("="), urlsafe_b64encode(raw).decode().rstrip("=")):
-        yield text.encode("utf-8", "replace")
-        yield text.replace("/", "\\/").encode("utf-8", "replace")
-        for safe in ("", "/"):
-            encoded = quote(text, safe, errors="replace")
-            yield encoded.encode()
-            first, *escaped = encoded.split("%")
-            yield "%".join([first, *(part[:2].lower() + part[2:] for part in escaped)]).encode()
+    plain = in_base64(secret)
+    for text in (secret, plain, plain.translate(_FOR_URLS)):
+        for spelling in (text, text.replace("/", "\\/"), *url_encoded(text)):
+            yield spelling.encode("utf-8", "replace")
     yield "\0".join(secret).encode("utf-8", "replace")

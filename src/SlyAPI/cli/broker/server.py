@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from ...errors import NetworkError, RequestTimeoutError, SlyError, TokenError, printable
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 _KEPT = 1 << 16
 """Bytes of a request's body that are kept, so that it can be repeated after a 401."""
-_ACCOUNT_SECONDS = 1.0
+_LOGIN_SECONDS = 1.0
 """How long a new login may go unnoticed."""
 _IDLE_SECONDS = 75.0
 
@@ -38,16 +39,15 @@ class Broker:
     def __init__(
         self, account: str, checks: Checks, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._name, self._checks, self._say, self._clock = account, checks, say, clock
+        self._checks, self._say, self._clock = checks, say, clock
         self._auth = OAuth2.account(account)
         self._since = clock()
         self._mask: Mask | None = None
 
     def auth(self) -> OAuth2:
-        """The account's signer, made anew from time to time. Raises `CredentialsError`, `ConfigError`."""
-        if self._clock() - self._since >= _ACCOUNT_SECONDS:
-            self._auth = OAuth2.account(self._name)
-            self._since = self._clock()
+        """The account's signer; from time to time a copy, which reads the tokens anew, at the same store."""
+        if self._clock() - self._since >= _LOGIN_SECONDS:
+            self._auth, self._since = copy(self._auth), self._clock()
         return self._auth
 
     async def handle(self, request: "web.BaseRequest") -> "web.StreamResponse":
@@ -142,7 +142,7 @@ def _refused(refusal: Refusal) -> "web.StreamResponse":
 
 
 def _failure(error: SlyError) -> Refusal:
-    """What the caller is told: not why, which may name files of this machine."""
+    """What the caller sees: not why, which may name files of this machine."""
     if isinstance(error, RequestTimeoutError):
         return Refusal(504, "The API took too long.")
     if isinstance(error, NetworkError) and not isinstance(error, TokenError):

@@ -5,13 +5,12 @@ The rule: stdout carries the reply and nothing else; the token goes to the origi
 
 import asyncio
 import sys
-from collections.abc import Mapping
 from contextlib import AsyncExitStack, nullcontext, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 from urllib.parse import urlsplit
 
 from ...errors import (
@@ -29,7 +28,6 @@ from ...flow.progress import Progress, waiting
 from ...json_file import display_path
 from ...oauth2 import OAuth2, OAuth2App, OAuth2User
 from ...oauth2.signers.signer import Signer
-from ...paging import CursorPages, LinkPages, Page, Pages, TokenPages, value_at
 from ...transport.streaming import Streamed
 from ...web.json import check_density, read_reply
 from ...web.messages import Reply, Request
@@ -38,73 +36,12 @@ from ...webapi import WebAPI
 from ..chosen_user import ChosenUser, chosen_user
 from ..refreshing import run_saving_tokens
 from ..results import print_result, write_data
+from .byte_count import ByteCount
 from .json_text import indented, read_as_it_came, written
-from .request import CallRequest, check_output, own_files, read_call
+from .output import check_output, own_files
+from .pages import AnyPages
+from .request import CallRequest, read_call
 from .verbose import traces
-
-_UNITS = ("bytes", "kB", "MB", "GB", "TB")
-
-
-class ByteCount:
-    """Counts the bytes of one download or upload, and shows how many there are."""
-
-    def __init__(self, shown: Progress) -> None:
-        self._shown = shown
-        self._done = 0
-        self._size: int | None = None
-
-    def begin(self, size: int | None) -> None:
-        """A body of this many bytes begins (None: unknown)."""
-        self._done, self._size = 0, size
-
-    def add(self, count: int) -> None:
-        """So many bytes more are through."""
-        self._done += count
-        self._shown.show(progress_text(self._done, self._size), self._done, self._size)
-
-
-def progress_text(done: int, size: int | None) -> str:
-    """How far it is: `3.1 MB of 12.0 MB, 25 %`."""
-    if not size:
-        return size_text(done)
-    return f"{size_text(done)} of {size_text(size)}, {done * 100 // size} %"
-
-
-def size_text(size: int) -> str:
-    """A number of bytes in decimal units."""
-    if size < 1000:
-        return f"{size} bytes"
-    value, unit = float(size), 0
-    while value >= 999.95 and unit < len(_UNITS) - 1:
-        value, unit = value / 1000, unit + 1
-    return f"{value:.1f} {_UNITS[unit]}"
-
-
-_URLS = ("next", "links.next", "_links.next", "paging.next", "pagination.next", "@odata.nextLink", "nextRecordsUrl")
-"""Members that name the URL of the next page: Django, JSON:API, HAL, Facebook, Spotify, Microsoft, Salesforce."""
-_CURSORS = (CursorPages(), CursorPages("response_metadata.next_cursor"), CursorPages("meta.next_cursor"))
-_LINK = LinkPages()
-_TOKENS = TokenPages()
-
-
-class AnyPages(Pages):
-    """The `Link` header, else a URL or a token in the body, in every style that this library knows by name."""
-
-    reads_headers: ClassVar[bool] = True
-
-    def after(self, page: Page) -> Mapping[str, str | int] | str | None:
-        if following := _LINK.after(page):
-            return following
-        for path in _URLS:
-            url = value_at(page.body, path) if isinstance(page.body, dict) else None
-            url = url.get("href") if isinstance(url, dict) else url
-            if isinstance(url, str) and url.startswith(("https://", "http://", "/", "?")):
-                return url
-        for style in (_TOKENS, *_CURSORS):
-            if token := style.after(page):
-                return token
-        return None
-
 
 TRIES = 3
 """Requests of a download, in which each continues what the last one received."""

@@ -6,22 +6,19 @@ The rule: the body is sent as it was given, and a header that cannot be sent is 
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from ...errors import ConfigError, WouldOverwriteError
-from ...json_file import display_path
-from ...oauth2 import OAuth2App
+from ...errors import ConfigError
 from ...oauth2.accounts import Account, check_target
-from ...oauth2.client.client_file import saved_path
 from ...web.messages import FORM, ParamsDict
 from ...web.next_steps import PROGRAM, quoted
 from ...web.urls import check_endpoint
 from ...webapi.origin import full_url
-from ..chosen_user import ChosenUser, take_account
+from ..chosen_user import take_account
 from .json_text import where_it_fails
 
 _METHOD = re.compile(r"[A-Z]+|get|post|put|patch|delete|head|options|Get|Post|Put|Patch|Delete|Head")
@@ -150,7 +147,10 @@ def _body(given: Sequence[str], headers: dict[str, str]) -> bytes | Path:
 
 
 def _recognised(body: bytes) -> tuple[str, bytes] | None:
-    """Content-Type and body of JSON or a form; None for neither. Raises `ConfigError` for broken JSON."""
+    """Content-Type and body: JSON as it is, a form with its values encoded; None for anything else.
+
+    Raises `ConfigError` for what begins like JSON and is not.
+    """
     try:
         text = body.decode("utf-8-sig").strip()
     except UnicodeDecodeError:
@@ -185,47 +185,3 @@ def _file(path: Path, headers: dict[str, str], typed: bool) -> bytes | Path:
         return content
     headers["Content-Type"] = kind or "application/octet-stream"
     return path
-
-
-_OF_SQLITE = ("-wal", "-shm", "-journal")
-
-
-def own_files(request: CallRequest, app: OAuth2App | None, chosen: ChosenUser) -> list[str]:
-    """The files of a call: client, key, certificate, user, store (a folder stands for all in it), and the body."""
-    paths = [request.app, chosen.path, chosen.place]
-    if isinstance(request.data, Path):
-        paths.append(str(request.data))
-    if app is not None:
-        source = app.client_assertion
-        for value in (app.key, app.certificate, source.get("file") if isinstance(source, Mapping) else None):
-            path = saved_path(value)
-            paths += map(str, path) if isinstance(path, list | tuple) else [str(path)] if path else []
-    return [path for path in paths if path]
-
-
-def check_output(output: str, own: Iterable[str]) -> None:
-    """Raises `WouldOverwriteError` if `output` is one of these files, or in one of these folders, by any spelling."""
-    target = _plain(output)
-    for path in own:
-        folder, name = os.path.split(path)
-        beside = [os.path.join(folder, f".{name}.lock"), *(path + ending for ending in _OF_SQLITE)]
-        if any(_same(output, each) or target == _plain(each) for each in (path, *beside)):
-            raise _refusal(path)
-        if os.path.isdir(path) and target.startswith(os.path.join(_plain(path), "")):
-            raise _refusal(path)
-
-
-def _refusal(path: str) -> WouldOverwriteError:
-    message = f"--output would overwrite {display_path(path)}, which this call uses."
-    return WouldOverwriteError(message, next_step="Give another file.")
-
-
-def _plain(path: str) -> str:
-    return os.path.normcase(os.path.realpath(path))
-
-
-def _same(one: str, other: str) -> bool:
-    try:
-        return os.path.samefile(one, other)  # hard links, and names that differ in case
-    except (OSError, ValueError):
-        return False
